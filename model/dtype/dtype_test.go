@@ -1,0 +1,36 @@
+package dtype
+
+import (
+	"math"
+	"testing"
+)
+
+func TestRoundTrip(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	for _, c := range []struct {
+		d        DType
+		in, want float32
+	}{
+		{F32, 1.1, 1.1}, {F16, 1.5, 1.5}, {F16, 65520, inf}, {F16, 6e-8, 5.9604645e-08}, {BF16, 1 + 1.0/256, 1}, {BF16, 1 + 3.0/256, 1 + 4.0/256},
+		{BF16, math.MaxFloat32, inf}, {BF16, -0.0, -0.0}, {BF16, nan, nan}, {F16, nan, nan}, {F16, -inf, -inf},
+		{BF16, math.Float32frombits(0x7f800001), nan},
+	} {
+		raw, got := make([]byte, c.d.Size()), make([]float32, 1)
+		c.d.Encode(raw, []float32{c.in})
+		c.d.Decode(got, raw)
+		if got[0] != c.want && !(got[0] != got[0] && c.want != c.want) {
+			t.Errorf("%v: %v became %v, want %v", c.d, c.in, got[0], c.want)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	for _, d := range All {
+		if got, err := Parse(d.String()); err != nil || got != d {
+			t.Errorf("Parse(%q) = %v, %v", d.String(), got, err)
+		}
+	}
+	if _, err := Parse("I64"); err == nil {
+		t.Error("Parse accepted I64")
+	}
+}
