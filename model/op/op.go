@@ -1,0 +1,153 @@
+// Package op holds the GPU operations of a language model: typed verbs on a vk.Recorder.
+//
+// An operation records its dispatches and returns nothing. One that refuses its arguments, or meets a driver's error, makes that
+// the recorder's error; later operations do nothing and Recorder.Wait returns it. Matrices are row-major.
+package op
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/shaders"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// Tensor is a matrix [Rows, Cols] on the device; a vector has one row. The zero Tensor stands for one that is absent.
+type Tensor struct {
+	vk.View
+	DType      dtype.DType
+	Rows, Cols int
+}
+
+// Of makes a tensor of the first rows·cols elements of a view.
+func Of(v vk.View, d dtype.DType, rows, cols int) Tensor {
+	return Tensor{v.Slice(0, int64(rows)*int64(cols)*int64(d.Size())), d, rows, cols}
+}
+
+// IsZero says whether the tensor is absent.
+func (t Tensor) IsZero() bool { return t.Rows == 0 }
+
+// Elements is Rows·Cols.
+func (t Tensor) Elements() int { return t.Rows * t.Cols }
+
+// RowBytes is the size of a row.
+func (t Tensor) RowBytes() int64 { return int64(t.Cols) * int64(t.DType.Size()) }
+
+// RowRange is the tensor of rows [begin, end).
+func (t Tensor) RowRange(begin, end int) Tensor {
+	return Tensor{t.View.Slice(int64(begin)*t.RowBytes(), int64(end-begin)*t.RowBytes()), t.DType, end - begin, t.Cols}
+}
+
+// Reshape is the same elements as another matrix.
+func (t Tensor) Reshape(rows, cols int) Tensor {
+	if rows*cols != t.Elements() {
+		panic(fmt.Sprintf("op: reshape of %v to [%d %d]", t, rows, cols))
+	}
+	t.Rows, t.Cols = rows, cols
+	return t
+}
+
+// Is reports whether the tensor has this shape.
+func (t Tensor) Is(rows, cols int) bool { return t.Rows == rows && t.Cols == cols }
+
+func (t Tensor) String() string { return fmt.Sprintf("%v [%d %d]", t.DType, t.Rows, t.Cols) }
+
+// ShapeError says that an operation's tensors disagree.
+type ShapeError struct {
+	Op     string
+	Detail string
+}
+
+func (e *ShapeError) Error() string { return fmt.Sprintf("op %s: shapes disagree: %s", e.Op, e.Detail) }
+
+// check makes a ShapeError of the tensors the recorder's error unless ok; it returns whether the operation may go on.
+func check(r *vk.Recorder, op string, ok bool, tensors ...Tensor) bool {
+	if !ok {
+		list := make([]string, len(tensors))
+		for i, t := range tensors {
+			list[i] = t.String()
+		}
+		r.Fail(&ShapeError{op, strings.Join(list, ", ")})
+	}
+	return ok && r.Err() == nil
+}
+
+// dispatch records one dispatch of a compiled variant. spec[0] is the workgroup's size.
+func dispatch(r *vk.Recorder, variant string, spec []uint32, groups [3]int, push []uint32, work float64, args ...vk.Arg) {
+	if r.Err() != nil {
+		return
+	}
+	k, err := r.Device().Kernel(vk.Source{Name: variant, SPIRV: shaders.SPIRV(variant), Bindings: len(args), Spec: spec})
+	if err != nil {
+		r.Fail(err)
+		return
+	}
+	r.Dispatch(k, groups, push, work, args...)
+}
+
+// suffix is the variant of a shader for a weight's dtype.
+func suffix(d dtype.DType) string { return "_" + strings.ToLower(d.String()) }
+
+// push packs push constants: ints and uint32s as they are, float32s by their bits.
+func push(values ...any) []uint32 {
+	words := make([]uint32, len(values))
+	for i, v := range values {
+		switch v := v.(type) {
+		case int:
+			words[i] = uint32(v)
+		case uint32:
+			words[i] = v
+		case float32:
+			words[i] = math.Float32bits(v)
+		default:
+			panic(fmt.Sprintf("op: push constant of type %T", v))
+		}
+	}
+	return words
+}
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }
+
+func gcd(a, b int64) int64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// pieces calls f for consecutive ranges of n rows, each within what bindings of tensors with these row sizes hold and within
+// maxRows (0: no bound); pieces start at offsets that can be bound. Operations whose tensors can outgrow a binding, or whose rows a
+// dispatch's workgroups, record themselves once for each piece.
+func pieces(r *vk.Recorder, op string, n, maxRows int, f func(begin, end int), rowBytes ...int64) {
+	d := r.Device()
+	step, unit := n, 1
+	if maxRows > 0 {
+		step = min(step, maxRows)
+	}
+	l := d.Limits()
+	for _, b := range rowBytes {
+		if b > l.StorageRange {
+			r.Fail(fmt.Errorf("op %s: a row of %s, %s binds at most %s: %w", op, vk.Bytes(b), d.Info.Name, vk.Bytes(l.StorageRange), vk.ErrLimit))
+			return
+		}
+		step = min(step, int(l.StorageRange/b))
+		unit = max(unit, int(l.OffsetAlignment/gcd(l.OffsetAlignment, b)))
+	}
+	if step < n {
+		if step < unit {
+			r.Fail(fmt.Errorf("op %s: pieces of %d rows cannot start at multiples of %d bytes on %s: %w", op, step, l.OffsetAlignment, d.Info.Name, vk.ErrLimit))
+			return
+		}
+		step -= step % unit
+	}
+	for begin := 0; begin < n && r.Err() == nil; begin += step {
+		f(begin, min(n, begin+step))
+	}
+}
+
+const (
+	rowGroup  = 64     // invocations that share a row in the row-wise kernels
+	maxGroups = 65_535 // workgroups along an axis that every device allows
+)

@@ -1,0 +1,58 @@
+// Package shaders holds the compute shaders: one operation is one GLSL file, compiled into spv/ by `make shaders` and embedded, so
+// that building vkcome needs no shader compiler.
+package shaders
+
+import (
+	"embed"
+	"path"
+	"strings"
+	"sync"
+)
+
+//go:embed spv/*.spv
+var compiled embed.FS
+
+var load = sync.OnceValue(func() map[string]string {
+	all := map[string]string{}
+	files, _ := compiled.ReadDir("spv")
+	for _, f := range files {
+		raw, err := compiled.ReadFile(path.Join("spv", f.Name()))
+		if err != nil {
+			panic(err) // an embedded file that is listed can be read
+		}
+		all[strings.TrimSuffix(f.Name(), ".spv")] = string(raw)
+	}
+	return all
+})
+
+// SPIRV returns the words of a variant by its name, "" where there is none.
+func SPIRV(name string) string { return load()[name] }
+
+// Variant is one compilation of a shader.
+type Variant struct {
+	Name    string   // of the .spv file
+	Source  string   // the .comp file
+	Defines []string // macros, NAME or NAME=VALUE
+}
+
+// byDType are the shaders compiled once for each dtype of a weight: NAME_f32, NAME_f16, NAME_bf16.
+var byDType = []string{
+	"rmsnorm",
+}
+
+// plain are the shaders that touch f32 only.
+var plain = []string{}
+
+// Variants is the one table of what is compiled.
+func Variants() []Variant {
+	var all []Variant
+	for _, name := range plain {
+		all = append(all, Variant{Name: name, Source: name + ".comp"})
+	}
+	for _, name := range byDType {
+		for _, d := range []string{"F32", "F16", "BF16"} {
+			all = append(all, Variant{Name: name + "_" + strings.ToLower(d), Source: name + ".comp", Defines: []string{d}})
+		}
+	}
+	return all
+}

@@ -1,0 +1,194 @@
+package vk
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/vkcome/vkcome/vk/internal/native"
+)
+
+// Options choose and bound a device. The zero value is the best device with all it has.
+type Options struct {
+	Device       string // index in rank, UUID, or part of the name; "" is VKCOME_DEVICE, else the best
+	MaxTier      *Tier  // use no feature above this tier; nil is VKCOME_TIER, else all
+	MaxMemory    int64  // bytes of device memory to use at most; 0 is 80 % of the heap
+	StorageRange int64  // pretend that one binding holds at most this many bytes; 0 is the device's own limit
+	Staging      bool   // go through staging buffers even where device memory can be mapped (what discrete GPUs do)
+	Validate     bool   // run under the Khronos validation layer; also set by VKCOME_VALIDATE=1
+	CacheDir     string // compiled pipelines; "" is the user's cache folder, "-" is none
+}
+
+// Device is an open device. Its methods may be called from several goroutines; a Recorder may not.
+type Device struct {
+	Info Info
+	Tier Tier
+
+	native *native.Device
+	opts   Options
+
+	mu      sync.Mutex // everything below
+	arena   arena
+	kernels map[kernelKey]*Kernel
+	live    int // recorders
+	closed  bool
+
+	queue     sync.Mutex // submissions
+	transfer  int        // index of the queue for uploads; 0 is the compute queue
+	cachePath string
+	cacheSum  [32]byte
+}
+
+// Open opens a device.
+func Open(o Options) (*Device, error) {
+	if o.Device == "" {
+		o.Device = os.Getenv("VKCOME_DEVICE")
+	}
+	if name := os.Getenv("VKCOME_TIER"); o.MaxTier == nil && name != "" {
+		t, err := ParseTier(name)
+		if err != nil {
+			return nil, fmt.Errorf("vk: VKCOME_TIER: %w", err)
+		}
+		o.MaxTier = &t
+	}
+	o.Validate = o.Validate || os.Getenv("VKCOME_VALIDATE") == "1"
+	instance, err := acquire(o.Validate)
+	if err != nil {
+		return nil, err
+	}
+	d, err := open(instance, o)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return d, nil
+}
+
+func open(instance *native.Instance, o Options) (*Device, error) {
+	physical, info, err := choose(rank(instance), o.Device)
+	if err != nil {
+		return nil, err
+	}
+	d := &Device{Info: info, Tier: info.Tier, opts: o, kernels: map[kernelKey]*Kernel{}}
+	if o.MaxTier != nil {
+		d.Tier = min(d.Tier, *o.MaxTier)
+	}
+	if o.StorageRange > 0 {
+		d.Info.Limits.StorageRange = min(d.Info.Limits.StorageRange, o.StorageRange)
+	}
+	families := []uint32{uint32(computeFamily(physical))}
+	if t := transferFamily(physical); t >= 0 {
+		families, d.transfer = append(families, uint32(t)), 1
+	}
+	d.cachePath = cachePath(o.CacheDir, physical)
+	data := loadCache(d.cachePath, physical)
+	if d.native, err = native.NewDevice(physical, families, data); err != nil {
+		return nil, fmt.Errorf("vk: open %s: %w", info.Name, wrap(err))
+	}
+	d.cacheSum = sha256.Sum256(data)
+	if err := d.arena.init(d, physical); err != nil {
+		d.native.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// Limits are the bounds that the device is used within.
+func (d *Device) Limits() Limits { return d.Info.Limits }
+
+// Close waits for the device, saves the compiled pipelines and frees everything. Buffers and recorders that were not closed are
+// an error: they leak otherwise.
+func (d *Device) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	var leaks error
+	if d.live > 0 || d.arena.buffers > 0 {
+		leaks = fmt.Errorf("vk: close %s: %d recorders and %d buffers are still open", d.Info.Name, d.live, d.arena.buffers)
+	}
+	err := d.saveCache()
+	for _, k := range d.kernels {
+		d.native.DestroyPipeline(k.pipeline)
+	}
+	d.arena.close()
+	d.native.Close()
+	release()
+	return errors.Join(leaks, err)
+}
+
+// The pipeline cache file is a magic word, the SHA-256 of the data, and the driver's data, whose own header names vendor, device
+// and cache UUID. The name holds the driver's identity, so that another driver never reads it.
+var cacheMagic = []byte("VKCOMEC1")
+
+func cachePath(dir string, p *native.PhysicalDevice) string {
+	if dir == "-" {
+		return ""
+	}
+	if dir == "" {
+		base, err := os.UserCacheDir()
+		if err != nil {
+			return ""
+		}
+		dir = filepath.Join(base, "vkcome")
+	}
+	return filepath.Join(dir, fmt.Sprintf("pipelines-%04x-%04x-%08x-%s.bin", p.Vendor, p.Device, p.DriverVersion, hex.EncodeToString(p.CacheUUID[:])))
+}
+
+// loadCache returns nothing where there is no file or a file that is damaged or another driver's: the cache then starts empty.
+func loadCache(path string, p *native.PhysicalDevice) []byte {
+	if path == "" {
+		return nil
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil || len(raw) < len(cacheMagic)+32+32 || !bytes.HasPrefix(raw, cacheMagic) {
+		return nil
+	}
+	sum, data := raw[len(cacheMagic):len(cacheMagic)+32], raw[len(cacheMagic)+32:]
+	if actual := sha256.Sum256(data); !bytes.Equal(sum, actual[:]) {
+		return nil
+	}
+	u := binary.LittleEndian.Uint32
+	if u(data[8:]) != p.Vendor || u(data[12:]) != p.Device || !bytes.Equal(data[16:32], p.CacheUUID[:]) {
+		return nil
+	}
+	return data
+}
+
+func (d *Device) saveCache() error {
+	if d.cachePath == "" || len(d.kernels) == 0 {
+		return nil
+	}
+	data, err := d.native.CacheData()
+	if err != nil {
+		return fmt.Errorf("vk: pipeline cache: %w", wrap(err))
+	}
+	sum := sha256.Sum256(data)
+	if sum == d.cacheSum {
+		return nil
+	}
+	// A cache that cannot be written (a read-only home, a full disk) costs time at the next start and nothing else.
+	if os.MkdirAll(filepath.Dir(d.cachePath), 0o755) != nil {
+		return nil
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(d.cachePath), ".pipelines-*")
+	if err != nil {
+		return nil
+	}
+	_, err = tmp.Write(bytes.Join([][]byte{cacheMagic, sum[:], data}, nil))
+	if closeErr := tmp.Close(); err != nil || closeErr != nil || os.Rename(tmp.Name(), d.cachePath) != nil {
+		os.Remove(tmp.Name())
+	}
+	return nil
+}
+
+// TakeMessages returns what the validation layer said since the last call, of all devices.
+func TakeMessages() []string { return native.TakeMessages() }

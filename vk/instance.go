@@ -1,0 +1,262 @@
+// Package vk runs compute kernels on whatever Vulkan device is there. It knows nothing of models.
+//
+// A Device is opened by name, index or UUID. It hands out Buffers from an arena, compiles Kernels once, and plays op streams
+// that a Recorder collects: dispatches and copies in order, with barriers derived from what each reads and writes.
+package vk
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/vkcome/vkcome/vk/internal/native"
+)
+
+// Kind is the kind of a device, best first.
+type Kind int
+
+const (
+	Discrete Kind = iota
+	Integrated
+	Virtual
+	Other
+	CPU
+)
+
+func (k Kind) String() string {
+	return [...]string{"discrete GPU", "integrated GPU", "virtual GPU", "other", "CPU"}[k]
+}
+
+// Tier says which shader features a device has and vkcome may use; each includes the ones before.
+type Tier int
+
+const (
+	Baseline   Tier = iota // Vulkan 1.1, f32 arithmetic, no subgroup operations
+	Subgroup               // subgroup arithmetic and broadcast in compute shaders
+	FP16                   // f16 arithmetic and 16-bit storage
+	CoopMatrix             // VK_KHR_cooperative_matrix
+)
+
+var tierNames = []string{"baseline", "subgroup", "fp16", "coopmat"}
+
+func (t Tier) String() string { return tierNames[t] }
+
+// ParseTier reads a tier's name.
+func ParseTier(name string) (Tier, error) {
+	if i := slices.Index(tierNames, name); i >= 0 {
+		return Tier(i), nil
+	}
+	return 0, fmt.Errorf("tier %q, expected one of %s", name, strings.Join(tierNames, ", "))
+}
+
+// Limits are the bounds that kernels and tensors keep to.
+type Limits struct {
+	StorageRange       int64  `json:"storage_range"`       // bytes of one binding
+	Allocation         int64  `json:"allocation"`          // bytes of one allocation
+	OffsetAlignment    int64  `json:"offset_alignment"`    // bytes, of a binding's offset
+	WorkgroupSize      int    `json:"workgroup_size"`      // invocations of a workgroup
+	WorkgroupCount     [3]int `json:"workgroup_count"`     // workgroups of a dispatch
+	SharedMemory       int64  `json:"shared_memory"`       // bytes of a workgroup
+	StorageBuffers     int    `json:"storage_buffers"`     // bindings of a kernel
+	SubgroupSize       int    `json:"subgroup_size"`       // invocations of a subgroup
+	PushConstants      int    `json:"push_constants"`      // bytes
+	DeviceMemory       int64  `json:"device_memory"`       // bytes of the largest device-local heap
+	HostVisibleDevices bool   `json:"host_visible_memory"` // device-local memory can be mapped
+}
+
+// Info describes a device.
+type Info struct {
+	Index         int    `json:"index"` // in order of rank, best first
+	Name          string `json:"name"`
+	UUID          string `json:"uuid"`
+	Kind          Kind   `json:"-"`
+	KindName      string `json:"kind"`
+	Tier          Tier   `json:"-"`
+	TierName      string `json:"tier"`
+	Driver        string `json:"driver"`
+	DriverVersion string `json:"driver_version"`
+	API           string `json:"api"`
+	Limits        Limits `json:"limits"`
+}
+
+// shared is the process's one VkInstance, alive while anything uses it: the binding keeps its entry points in C globals.
+var shared struct {
+	sync.Mutex
+	instance *native.Instance
+	users    int
+	validate bool
+}
+
+func acquire(validate bool) (*native.Instance, error) {
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.users > 0 {
+		if validate && !shared.validate {
+			return nil, errors.New("vk: validation must be asked for by the first device that is opened")
+		}
+		shared.users++
+		return shared.instance, nil
+	}
+	i, err := native.NewInstance(validate)
+	switch {
+	case errors.Is(err, native.IncompatibleDriver):
+		return nil, fmt.Errorf("%w: the Vulkan loader found no driver (install the GPU's, or mesa-vulkan-drivers for one that runs on the CPU)", ErrNoDevice)
+	case errors.Is(err, native.LayerNotPresent):
+		return nil, fmt.Errorf("vk: validation asked for, but VK_LAYER_KHRONOS_validation is not installed (package vulkan-validationlayers)")
+	case err != nil:
+		return nil, fmt.Errorf("%w: %v (install libvulkan1 or your system's Vulkan loader)", ErrNoDevice, err)
+	}
+	shared.instance, shared.users, shared.validate = i, 1, validate
+	return i, nil
+}
+
+func release() {
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.users--; shared.users == 0 {
+		shared.instance.Close()
+		shared.instance = nil
+	}
+}
+
+// Devices lists the devices present, best first: discrete before integrated before CPU, then by memory.
+func Devices() ([]Info, error) {
+	i, err := acquire(false)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	var infos []Info
+	for _, p := range rank(i) {
+		infos = append(infos, describe(p, len(infos)))
+	}
+	return infos, nil
+}
+
+// rank orders the instance's devices; those without Vulkan 1.1 or a compute queue are left out.
+func rank(i *native.Instance) []*native.PhysicalDevice {
+	var usable []*native.PhysicalDevice
+	for _, p := range i.Physical {
+		if p.APIVersion>>12&0x3ff >= 1 && computeFamily(p) >= 0 {
+			usable = append(usable, p)
+		}
+	}
+	slices.SortStableFunc(usable, func(a, b *native.PhysicalDevice) int {
+		if c := kindOf(a) - kindOf(b); c != 0 {
+			return int(c)
+		}
+		return int(localHeap(b)>>20 - localHeap(a)>>20)
+	})
+	return usable
+}
+
+func kindOf(p *native.PhysicalDevice) Kind {
+	switch p.Type {
+	case native.Discrete:
+		return Discrete
+	case native.Integrated:
+		return Integrated
+	case native.Virtual:
+		return Virtual
+	case native.CPU:
+		return CPU
+	}
+	return Other
+}
+
+func localHeap(p *native.PhysicalDevice) int64 {
+	var most uint64
+	for _, t := range p.Memory {
+		if t.DeviceLocal {
+			most = max(most, p.Heaps[t.Heap])
+		}
+	}
+	return int64(most)
+}
+
+// computeFamily prefers a family without graphics: its work does not hold up a display.
+func computeFamily(p *native.PhysicalDevice) int {
+	best := -1
+	for k, q := range p.Queues {
+		if q.Compute && q.Count > 0 && (best < 0 || !q.Graphics && p.Queues[best].Graphics) {
+			best = k
+		}
+	}
+	return best
+}
+
+// transferFamily is a family with its own copy engine, or -1.
+func transferFamily(p *native.PhysicalDevice) int {
+	for k, q := range p.Queues {
+		if q.Transfer && !q.Compute && !q.Graphics && q.Count > 0 {
+			return k
+		}
+	}
+	return -1
+}
+
+func tierOf(p *native.PhysicalDevice) Tier {
+	const compute, basic, arithmetic, ballot = 0x20, 1, 4, 8
+	need := uint32(basic | arithmetic | ballot)
+	switch {
+	case p.SubgroupStages&compute == 0 || p.SubgroupOperations&need != need || p.SubgroupSize < 4:
+		return Baseline
+	case !p.Float16 || !p.Storage16:
+		return Subgroup
+	case !p.CoopMatrix:
+		return FP16
+	}
+	return CoopMatrix
+}
+
+func describe(p *native.PhysicalDevice, index int) Info {
+	l := Limits{
+		StorageRange: int64(p.MaxStorageRange), Allocation: int64(p.MaxAllocationBytes), OffsetAlignment: int64(p.OffsetAlignment),
+		WorkgroupSize: int(min(p.MaxInvocations, p.MaxWorkgroupSize[0])), SharedMemory: int64(p.MaxSharedBytes),
+		StorageBuffers: int(p.MaxStorageBuffers), SubgroupSize: int(p.SubgroupSize), PushConstants: int(p.MaxPushBytes), DeviceMemory: localHeap(p),
+	}
+	for k, c := range p.MaxWorkgroupCount {
+		l.WorkgroupCount[k] = int(c)
+	}
+	for _, t := range p.Memory {
+		l.HostVisibleDevices = l.HostVisibleDevices || t.DeviceLocal && t.HostVisible && p.Heaps[t.Heap] == uint64(l.DeviceMemory)
+	}
+	driver := p.DriverName
+	if driver == "" {
+		driver = fmt.Sprintf("vendor %#x", p.Vendor)
+	}
+	version := p.DriverInfo
+	if version == "" {
+		version = fmt.Sprintf("%#x", p.DriverVersion)
+	}
+	u := hex.EncodeToString(p.UUID[:])
+	return Info{
+		Index: index, Name: p.Name, UUID: u[:8] + "-" + u[8:12] + "-" + u[12:16] + "-" + u[16:20] + "-" + u[20:],
+		Kind: kindOf(p), KindName: kindOf(p).String(), Tier: tierOf(p), TierName: tierOf(p).String(), Driver: driver, DriverVersion: version,
+		API: fmt.Sprintf("%d.%d.%d", p.APIVersion>>22, p.APIVersion>>12&0x3ff, p.APIVersion&0xfff), Limits: l,
+	}
+}
+
+// choose finds the device that selector means: "" the best, a number an index in rank, else a UUID or part of a name (any case).
+func choose(devices []*native.PhysicalDevice, selector string) (*native.PhysicalDevice, Info, error) {
+	if len(devices) == 0 {
+		return nil, Info{}, fmt.Errorf("%w: no device here has Vulkan 1.1 and a compute queue", ErrNoDevice)
+	}
+	var present []string
+	for k, p := range devices {
+		info := describe(p, k)
+		index, err := strconv.Atoi(selector)
+		if selector == "" || err == nil && index == k || strings.EqualFold(strings.ReplaceAll(selector, "-", ""), strings.ReplaceAll(info.UUID, "-", "")) {
+			return p, info, nil
+		}
+		if err != nil && strings.Contains(strings.ToLower(p.Name), strings.ToLower(selector)) {
+			return p, info, nil
+		}
+		present = append(present, fmt.Sprintf("%d: %s", k, p.Name))
+	}
+	return nil, Info{}, fmt.Errorf("%w: %q; present are %s", ErrNoDevice, selector, strings.Join(present, "; "))
+}

@@ -1,0 +1,376 @@
+package native
+
+/*
+#include <stdlib.h>
+#include "thunks.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"unsafe"
+
+	"github.com/vulkan-go/vulkan"
+)
+
+// MaxBindings is the most storage buffers a kernel may have; MaxPushWords the most 32-bit push constants (128 bytes is what every device has).
+const (
+	MaxBindings  = 16
+	MaxPushWords = 32
+)
+
+// Device is a VkDevice with one queue of each family asked for.
+type Device struct {
+	handle  vulkan.Device
+	table   C.vkc_table
+	queues  []vulkan.Queue
+	family  []uint32
+	cache   vulkan.PipelineCache
+	layouts [MaxBindings + 1]struct {
+		set      vulkan.DescriptorSetLayout
+		pipeline vulkan.PipelineLayout
+	}
+}
+
+// NewDevice creates a device with one queue in each of the families, and a pipeline cache that starts from cacheData (empty: new).
+func NewDevice(p *PhysicalDevice, families []uint32, cacheData []byte) (*Device, error) {
+	d := &Device{family: families}
+	queues := make([]vulkan.DeviceQueueCreateInfo, len(families))
+	for k, f := range families {
+		queues[k] = vulkan.DeviceQueueCreateInfo{SType: vulkan.StructureTypeDeviceQueueCreateInfo, QueueFamilyIndex: f, QueueCount: 1, PQueuePriorities: []float32{1}}
+	}
+	info := vulkan.DeviceCreateInfo{SType: vulkan.StructureTypeDeviceCreateInfo, QueueCreateInfoCount: uint32(len(queues)), PQueueCreateInfos: queues}
+	var handle vulkan.Device
+	result := vulkan.CreateDevice(p.handle, &info, nil, &handle)
+	info.Free()
+	for k := range queues {
+		queues[k].Free()
+	}
+	if err := check(result); err != nil {
+		return nil, err
+	}
+	d.handle = handle
+	if C.vkc_load_table(&d.table, p.instance.raw(), d.raw()) == 0 {
+		d.Close()
+		return nil, errors.New("the driver lacks a Vulkan 1.1 entry point")
+	}
+	for _, f := range families {
+		var q vulkan.Queue
+		vulkan.GetDeviceQueue(d.handle, f, 0, &q)
+		d.queues = append(d.queues, q)
+	}
+	if err := d.newCache(cacheData); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Device) raw() unsafe.Pointer { return unsafe.Pointer(d.handle) }
+
+func (d *Device) newCache(data []byte) error {
+	info := vulkan.PipelineCacheCreateInfo{SType: vulkan.StructureTypePipelineCacheCreateInfo, InitialDataSize: uint(len(data))}
+	if len(data) > 0 {
+		c := C.CBytes(data)
+		defer C.free(c)
+		info.PInitialData = c
+	}
+	var cache vulkan.PipelineCache
+	result := vulkan.CreatePipelineCache(d.handle, &info, nil, &cache)
+	info.Free()
+	d.cache = cache
+	return check(result)
+}
+
+// CacheData returns the pipeline cache's contents.
+func (d *Device) CacheData() ([]byte, error) {
+	var n uint
+	if err := check(vulkan.GetPipelineCacheData(d.handle, d.cache, &n, nil)); err != nil || n == 0 {
+		return nil, err
+	}
+	c := C.malloc(C.size_t(n))
+	defer C.free(c)
+	if err := check(vulkan.GetPipelineCacheData(d.handle, d.cache, &n, c)); err != nil {
+		return nil, err
+	}
+	return C.GoBytes(c, C.int(n)), nil
+}
+
+// Close waits for the device and destroys it with its layouts and cache; all else must be destroyed before.
+func (d *Device) Close() {
+	vulkan.DeviceWaitIdle(d.handle)
+	for _, l := range d.layouts {
+		if l.pipeline != nil {
+			vulkan.DestroyPipelineLayout(d.handle, l.pipeline, nil)
+		}
+		if l.set != nil {
+			vulkan.DestroyDescriptorSetLayout(d.handle, l.set, nil)
+		}
+	}
+	if d.cache != nil {
+		vulkan.DestroyPipelineCache(d.handle, d.cache, nil)
+	}
+	vulkan.DestroyDevice(d.handle, nil)
+}
+
+// Layout returns the pipeline and set layouts of a kernel with n storage buffers and 128 bytes of push constants, making them once.
+func (d *Device) Layout(n int) (pipeline, set uint64, err error) {
+	l := &d.layouts[n]
+	if l.pipeline != nil {
+		return handle(unsafe.Pointer(l.pipeline)), handle(unsafe.Pointer(l.set)), nil
+	}
+	bindings := make([]vulkan.DescriptorSetLayoutBinding, n)
+	for k := range bindings {
+		bindings[k] = vulkan.DescriptorSetLayoutBinding{Binding: uint32(k), DescriptorType: vulkan.DescriptorTypeStorageBuffer, DescriptorCount: 1, StageFlags: vulkan.ShaderStageFlags(vulkan.ShaderStageComputeBit)}
+	}
+	setInfo := vulkan.DescriptorSetLayoutCreateInfo{SType: vulkan.StructureTypeDescriptorSetLayoutCreateInfo, BindingCount: uint32(n), PBindings: bindings}
+	var setLayout vulkan.DescriptorSetLayout
+	result := vulkan.CreateDescriptorSetLayout(d.handle, &setInfo, nil, &setLayout)
+	setInfo.Free()
+	if err := check(result); err != nil {
+		return 0, 0, err
+	}
+	l.set = setLayout
+	info := vulkan.PipelineLayoutCreateInfo{
+		SType: vulkan.StructureTypePipelineLayoutCreateInfo, SetLayoutCount: 1, PSetLayouts: []vulkan.DescriptorSetLayout{setLayout},
+		PushConstantRangeCount: 1, PPushConstantRanges: []vulkan.PushConstantRange{{StageFlags: vulkan.ShaderStageFlags(vulkan.ShaderStageComputeBit), Size: 4 * MaxPushWords}},
+	}
+	var layout vulkan.PipelineLayout
+	result = vulkan.CreatePipelineLayout(d.handle, &info, nil, &layout)
+	info.Free()
+	if err := check(result); err != nil {
+		return 0, 0, err
+	}
+	l.pipeline = layout
+	return handle(unsafe.Pointer(layout)), handle(unsafe.Pointer(setLayout)), nil
+}
+
+func handle(h unsafe.Pointer) uint64 { return uint64(uintptr(h)) }
+
+// NewPipeline compiles SPIR-V words into a compute pipeline for kernels with the given number of bindings; spec[i] is specialization constant i.
+func (d *Device) NewPipeline(spirv []uint32, bindings int, spec []uint32) (Pipeline, error) {
+	layout, _, err := d.Layout(bindings)
+	if err != nil {
+		return 0, err
+	}
+	info := vulkan.ShaderModuleCreateInfo{SType: vulkan.StructureTypeShaderModuleCreateInfo, CodeSize: uint(4 * len(spirv)), PCode: spirv}
+	var module vulkan.ShaderModule
+	result := vulkan.CreateShaderModule(d.handle, &info, nil, &module)
+	info.Free()
+	if err := check(result); err != nil {
+		return 0, err
+	}
+	defer vulkan.DestroyShaderModule(d.handle, module, nil)
+	var constants *C.uint32_t
+	if len(spec) > 0 {
+		constants = (*C.uint32_t)(unsafe.Pointer(&spec[0]))
+	}
+	var out C.uint64_t
+	err = check(C.vkc_create_pipeline(&d.table, d.raw(), C.uint64_t(handle(unsafe.Pointer(d.cache))), C.uint64_t(handle(unsafe.Pointer(module))), C.uint64_t(layout), constants, C.uint32_t(len(spec)), &out))
+	return Pipeline(out), err
+}
+
+// DestroyPipeline destroys a pipeline that no submission uses.
+func (d *Device) DestroyPipeline(p Pipeline) {
+	h := uintptr(p)
+	vulkan.DestroyPipeline(d.handle, *(*vulkan.Pipeline)(unsafe.Pointer(&h)), nil)
+}
+
+// Allocation is memory with one buffer that spans it.
+type Allocation struct {
+	Buffer Buffer
+	Mapped []byte // nil when the memory type is not host-visible
+	buffer vulkan.Buffer
+	memory vulkan.DeviceMemory
+}
+
+// BufferMemoryTypes returns which memory types (a bit each) storage and transfer buffers may live in.
+func (d *Device) BufferMemoryTypes() (uint32, error) {
+	b, err := d.newBuffer(256)
+	if err != nil {
+		return 0, err
+	}
+	defer vulkan.DestroyBuffer(d.handle, b, nil)
+	need := d.requirements(b)
+	return need.MemoryTypeBits, nil
+}
+
+func (d *Device) requirements(b vulkan.Buffer) vulkan.MemoryRequirements {
+	var need vulkan.MemoryRequirements
+	vulkan.GetBufferMemoryRequirements(d.handle, b, &need)
+	need.Deref()
+	defer need.Free()
+	return need
+}
+
+func (d *Device) newBuffer(size uint64) (vulkan.Buffer, error) {
+	info := vulkan.BufferCreateInfo{
+		SType: vulkan.StructureTypeBufferCreateInfo, Size: vulkan.DeviceSize(size),
+		Usage: vulkan.BufferUsageFlags(vulkan.BufferUsageStorageBufferBit | vulkan.BufferUsageTransferSrcBit | vulkan.BufferUsageTransferDstBit),
+	}
+	if len(d.family) > 1 { // the transfer queue fills what the compute queue reads
+		info.SharingMode, info.QueueFamilyIndexCount, info.PQueueFamilyIndices = vulkan.SharingModeConcurrent, uint32(len(d.family)), d.family
+	}
+	var b vulkan.Buffer
+	result := vulkan.CreateBuffer(d.handle, &info, nil, &b)
+	info.Free()
+	return b, check(result)
+}
+
+// Allocate takes size bytes of the memory type, binds a buffer over them and maps them if mapped is set.
+func (d *Device) Allocate(size uint64, memoryType uint32, mapped bool) (*Allocation, error) {
+	b, err := d.newBuffer(size)
+	if err != nil {
+		return nil, err
+	}
+	a := &Allocation{buffer: b, Buffer: Buffer(handle(unsafe.Pointer(b)))}
+	need := d.requirements(b)
+	info := vulkan.MemoryAllocateInfo{SType: vulkan.StructureTypeMemoryAllocateInfo, AllocationSize: need.Size, MemoryTypeIndex: memoryType}
+	var memory vulkan.DeviceMemory
+	result := vulkan.AllocateMemory(d.handle, &info, nil, &memory)
+	info.Free()
+	if err := check(result); err != nil {
+		d.Free(a)
+		return nil, err
+	}
+	a.memory = memory
+	if err := check(vulkan.BindBufferMemory(d.handle, b, memory, 0)); err != nil {
+		d.Free(a)
+		return nil, err
+	}
+	if mapped {
+		var p unsafe.Pointer
+		if err := check(vulkan.MapMemory(d.handle, memory, 0, vulkan.DeviceSize(size), 0, &p)); err != nil {
+			d.Free(a)
+			return nil, err
+		}
+		a.Mapped = unsafe.Slice((*byte)(p), size)
+	}
+	return a, nil
+}
+
+// Free releases an allocation that no submission uses.
+func (d *Device) Free(a *Allocation) {
+	vulkan.DestroyBuffer(d.handle, a.buffer, nil)
+	if a.memory != nil {
+		vulkan.FreeMemory(d.handle, a.memory, nil)
+	}
+}
+
+// Commands is one command buffer with its pools and fence: a slot that is recorded, submitted, waited for and used again.
+type Commands struct {
+	d       *Device
+	queue   int
+	pool    vulkan.CommandPool
+	sets    vulkan.DescriptorPool
+	buffer  vulkan.CommandBuffer
+	fence   vulkan.Fence
+	Pending bool // submitted and not yet waited for
+}
+
+// NewCommands makes a slot on the n-th queue for at most maxSets dispatches a submission.
+func (d *Device) NewCommands(queue, maxSets int) (*Commands, error) {
+	c := &Commands{d: d, queue: queue}
+	if err := c.init(maxSets); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Commands) init(maxSets int) error {
+	d := c.d
+	poolInfo := vulkan.CommandPoolCreateInfo{SType: vulkan.StructureTypeCommandPoolCreateInfo, QueueFamilyIndex: d.family[c.queue]}
+	var pool vulkan.CommandPool
+	result := vulkan.CreateCommandPool(d.handle, &poolInfo, nil, &pool)
+	poolInfo.Free()
+	if err := check(result); err != nil {
+		return err
+	}
+	c.pool = pool
+	setsInfo := vulkan.DescriptorPoolCreateInfo{
+		SType: vulkan.StructureTypeDescriptorPoolCreateInfo, MaxSets: uint32(maxSets), PoolSizeCount: 1,
+		PPoolSizes: []vulkan.DescriptorPoolSize{{Type: vulkan.DescriptorTypeStorageBuffer, DescriptorCount: uint32(maxSets * MaxBindings)}},
+	}
+	var sets vulkan.DescriptorPool
+	result = vulkan.CreateDescriptorPool(d.handle, &setsInfo, nil, &sets)
+	setsInfo.Free()
+	if err := check(result); err != nil {
+		return err
+	}
+	c.sets = sets
+	allocInfo := vulkan.CommandBufferAllocateInfo{SType: vulkan.StructureTypeCommandBufferAllocateInfo, CommandPool: pool, Level: vulkan.CommandBufferLevelPrimary, CommandBufferCount: 1}
+	buffers := make([]vulkan.CommandBuffer, 1)
+	result = vulkan.AllocateCommandBuffers(d.handle, &allocInfo, buffers)
+	allocInfo.Free()
+	if err := check(result); err != nil {
+		return err
+	}
+	c.buffer = buffers[0]
+	fenceInfo := vulkan.FenceCreateInfo{SType: vulkan.StructureTypeFenceCreateInfo}
+	var fence vulkan.Fence
+	result = vulkan.CreateFence(d.handle, &fenceInfo, nil, &fence)
+	fenceInfo.Free()
+	c.fence = fence
+	return check(result)
+}
+
+// Submit plays an op stream (the words of thunks.h) into the command buffer and submits it. The slot must not be pending;
+// the caller serialises submissions to a queue.
+func (c *Commands) Submit(words []uint64) error {
+	d := c.d
+	if err := check(vulkan.ResetCommandPool(d.handle, c.pool, 0)); err != nil {
+		return err
+	}
+	if err := check(vulkan.ResetDescriptorPool(d.handle, c.sets, 0)); err != nil {
+		return err
+	}
+	begin := vulkan.CommandBufferBeginInfo{SType: vulkan.StructureTypeCommandBufferBeginInfo, Flags: vulkan.CommandBufferUsageFlags(vulkan.CommandBufferUsageOneTimeSubmitBit)}
+	result := vulkan.BeginCommandBuffer(c.buffer, &begin)
+	begin.Free()
+	if err := check(result); err != nil {
+		return err
+	}
+	if len(words) > 0 {
+		if err := check(C.vkc_play(&d.table, d.raw(), unsafe.Pointer(c.buffer), C.uint64_t(handle(unsafe.Pointer(c.sets))), (*C.uint64_t)(unsafe.Pointer(&words[0])), C.uint64_t(len(words)))); err != nil {
+			return err
+		}
+	}
+	if err := check(vulkan.EndCommandBuffer(c.buffer)); err != nil {
+		return err
+	}
+	if err := check(C.vkc_submit(&d.table, unsafe.Pointer(d.queues[c.queue]), unsafe.Pointer(c.buffer), C.uint64_t(handle(unsafe.Pointer(c.fence))))); err != nil {
+		return err
+	}
+	c.Pending = true
+	return nil
+}
+
+// Wait waits for the submission for at most the given nanoseconds; Timeout means it still runs.
+func (c *Commands) Wait(nanoseconds uint64) error {
+	if !c.Pending {
+		return nil
+	}
+	fences := []vulkan.Fence{c.fence}
+	if err := check(vulkan.WaitForFences(c.d.handle, 1, fences, vulkan.True, nanoseconds)); err != nil {
+		return err
+	}
+	c.Pending = false
+	return check(vulkan.ResetFences(c.d.handle, 1, fences))
+}
+
+// Close destroys the slot, waiting for the device first if it is pending.
+func (c *Commands) Close() {
+	if c.Pending {
+		vulkan.DeviceWaitIdle(c.d.handle)
+	}
+	if c.fence != nil {
+		vulkan.DestroyFence(c.d.handle, c.fence, nil)
+	}
+	if c.sets != nil {
+		vulkan.DestroyDescriptorPool(c.d.handle, c.sets, nil)
+	}
+	if c.pool != nil {
+		vulkan.DestroyCommandPool(c.d.handle, c.pool, nil)
+	}
+}

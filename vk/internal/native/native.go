@@ -1,0 +1,320 @@
+// Package native is the only room of vkcome with unsafe in it: the Vulkan loader, the calls of the vulkan-go binding, and the
+// C thunks for calls that the binding cannot make safely. It holds no policy; package vk does.
+//
+// Every struct handed to the binding is freed with Free after the call, never before: that both returns its C copy and keeps
+// the copy alive while the call runs (the binding frees copies from finalizers).
+package native
+
+/*
+#cgo LDFLAGS: -ldl
+#include <stdlib.h>
+#include "thunks.h"
+*/
+import "C"
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+	"unsafe"
+
+	"github.com/vulkan-go/vulkan"
+)
+
+// Result is a VkResult other than VK_SUCCESS, as an error.
+type Result int32
+
+// The results that callers tell apart.
+const (
+	Timeout              Result = 2
+	OutOfHostMemory      Result = -1
+	OutOfDeviceMemory    Result = -2
+	DeviceLost           Result = -4
+	IncompatibleDriver   Result = -9
+	LayerNotPresent      Result = -6
+	initializationFailed Result = -3
+)
+
+var resultNames = map[Result]string{
+	1: "VK_NOT_READY", 2: "VK_TIMEOUT", -1: "VK_ERROR_OUT_OF_HOST_MEMORY", -2: "VK_ERROR_OUT_OF_DEVICE_MEMORY", -3: "VK_ERROR_INITIALIZATION_FAILED",
+	-4: "VK_ERROR_DEVICE_LOST", -5: "VK_ERROR_MEMORY_MAP_FAILED", -6: "VK_ERROR_LAYER_NOT_PRESENT", -7: "VK_ERROR_EXTENSION_NOT_PRESENT",
+	-8: "VK_ERROR_FEATURE_NOT_PRESENT", -9: "VK_ERROR_INCOMPATIBLE_DRIVER", -10: "VK_ERROR_TOO_MANY_OBJECTS", -1000069000: "VK_ERROR_OUT_OF_POOL_MEMORY",
+}
+
+func (r Result) Error() string {
+	if name, ok := resultNames[r]; ok {
+		return name
+	}
+	return fmt.Sprintf("VkResult %d", int32(r))
+}
+
+func check[T ~int32](r T) error {
+	if r == 0 {
+		return nil
+	}
+	return Result(r)
+}
+
+// Handles of non-dispatchable objects.
+type (
+	Buffer   uint64
+	Memory   uint64
+	Pipeline uint64
+	Fence    uint64
+)
+
+var load struct {
+	sync.Once
+	err error
+}
+
+// loadLibrary opens the Vulkan loader by its run-time name: the binding's default asks for libvulkan.so, which only -dev packages have.
+func loadLibrary() error {
+	load.Do(func() {
+		for _, name := range []string{"libvulkan.so.1", "libvulkan.so", "libvulkan.1.dylib", "libMoltenVK.dylib"} {
+			c := C.CString(name)
+			proc := C.vkc_open_loader(c)
+			C.free(unsafe.Pointer(c))
+			if proc != nil {
+				vulkan.SetGetInstanceProcAddr(proc)
+				load.err = vulkan.Init()
+				return
+			}
+		}
+		load.err = fmt.Errorf("no Vulkan loader: %s", C.GoString(C.vkc_loader_error()))
+	})
+	return load.err
+}
+
+// Instance is a VkInstance and what it enumerated.
+type Instance struct {
+	handle    vulkan.Instance
+	messenger C.uint64_t
+	Physical  []*PhysicalDevice
+}
+
+// NewInstance creates an instance, with the Khronos validation layer and synchronization validation if validate is set.
+func NewInstance(validate bool) (*Instance, error) {
+	if err := loadLibrary(); err != nil {
+		return nil, err
+	}
+	app := vulkan.ApplicationInfo{SType: vulkan.StructureTypeApplicationInfo, PApplicationName: "vkcome\x00", PEngineName: "vkcome\x00", ApiVersion: uint32(vulkan.MakeVersion(1, 3, 0))}
+	info := vulkan.InstanceCreateInfo{SType: vulkan.StructureTypeInstanceCreateInfo, PApplicationInfo: &app}
+	if validate {
+		info.EnabledLayerCount, info.PpEnabledLayerNames = 1, []string{"VK_LAYER_KHRONOS_validation\x00"}
+		info.EnabledExtensionCount, info.PpEnabledExtensionNames = 1, []string{"VK_EXT_debug_report\x00"}
+		info.PNext = unsafe.Pointer(C.vkc_validation_features())
+	}
+	var handle vulkan.Instance
+	result := vulkan.CreateInstance(&info, nil, &handle)
+	info.Free()
+	app.Free()
+	if err := check(result); err != nil {
+		return nil, err
+	}
+	i := &Instance{handle: handle}
+	if err := vulkan.InitInstance(handle); err != nil {
+		i.Close()
+		return nil, err
+	}
+	if validate {
+		if err := check(C.vkc_create_messenger(i.raw(), &i.messenger)); err != nil {
+			i.Close()
+			return nil, err
+		}
+	}
+	if err := i.enumerate(); err != nil {
+		i.Close()
+		return nil, err
+	}
+	return i, nil
+}
+
+func (i *Instance) raw() unsafe.Pointer { return unsafe.Pointer(i.handle) }
+
+// Close destroys the instance; its devices must be closed before.
+func (i *Instance) Close() {
+	if i.messenger != 0 {
+		C.vkc_destroy_messenger(i.raw(), i.messenger)
+	}
+	vulkan.DestroyInstance(i.handle, nil)
+}
+
+// TakeMessages returns the validation messages since the last call.
+func TakeMessages() []string {
+	var out []string
+	for {
+		c := C.vkc_take_message()
+		if c == nil {
+			return out
+		}
+		out = append(out, C.GoString(c))
+		C.free(unsafe.Pointer(c))
+	}
+}
+
+// DeviceType is a VkPhysicalDeviceType.
+type DeviceType uint32
+
+// Device types in Vulkan's numbering.
+const (
+	Other DeviceType = iota
+	Integrated
+	Discrete
+	Virtual
+	CPU
+)
+
+// QueueFamily is what one family of queues can do.
+type QueueFamily struct {
+	Compute, Graphics, Transfer bool
+	Count                       uint32
+}
+
+// MemoryType is one way to allocate memory.
+type MemoryType struct {
+	DeviceLocal, HostVisible, HostCoherent, HostCached bool
+	Heap                                               uint32
+}
+
+// PhysicalDevice is what a device says of itself.
+type PhysicalDevice struct {
+	handle                             vulkan.PhysicalDevice
+	instance                           *Instance
+	Name, DriverName, DriverInfo       string
+	Type                               DeviceType
+	Vendor, Device, DriverVersion      uint32
+	APIVersion                         uint32
+	UUID, CacheUUID                    [16]byte
+	SubgroupSize                       uint32
+	SubgroupStages, SubgroupOperations uint32
+	Float16, Storage16, CoopMatrix     bool
+
+	MaxStorageRange, MaxPushBytes, MaxInvocations, MaxSharedBytes, MaxAllocations uint32
+	MaxWorkgroupSize, MaxWorkgroupCount                                           [3]uint32
+	MaxAllocationBytes, OffsetAlignment                                           uint64
+	MaxStorageBuffers                                                             uint32
+
+	Queues []QueueFamily
+	Memory []MemoryType
+	Heaps  []uint64
+}
+
+func (i *Instance) enumerate() error {
+	var n uint32
+	if err := check(vulkan.EnumeratePhysicalDevices(i.handle, &n, nil)); err != nil {
+		return err
+	}
+	if n == 0 {
+		return nil
+	}
+	handles := make([]vulkan.PhysicalDevice, n)
+	if err := check(vulkan.EnumeratePhysicalDevices(i.handle, &n, handles)); err != nil {
+		return err
+	}
+	for _, h := range handles[:n] {
+		p, err := i.describe(h)
+		if err != nil {
+			return err
+		}
+		i.Physical = append(i.Physical, p)
+	}
+	return nil
+}
+
+func (i *Instance) describe(h vulkan.PhysicalDevice) (*PhysicalDevice, error) {
+	extensions, err := deviceExtensions(h)
+	if err != nil {
+		return nil, err
+	}
+	var props vulkan.PhysicalDeviceProperties
+	vulkan.GetPhysicalDeviceProperties(h, &props)
+	defer props.Free()
+	props.Deref()
+	props.Limits.Deref()
+	defer props.Limits.Free()
+	l := props.Limits
+	p := &PhysicalDevice{
+		handle: h, instance: i, Name: text(props.DeviceName[:]), Type: DeviceType(props.DeviceType),
+		Vendor: props.VendorID, Device: props.DeviceID, DriverVersion: props.DriverVersion, APIVersion: props.ApiVersion, CacheUUID: props.PipelineCacheUUID,
+		MaxStorageRange: l.MaxStorageBufferRange, MaxPushBytes: l.MaxPushConstantsSize, MaxInvocations: l.MaxComputeWorkGroupInvocations,
+		MaxSharedBytes: l.MaxComputeSharedMemorySize, MaxAllocations: l.MaxMemoryAllocationCount, MaxWorkgroupSize: l.MaxComputeWorkGroupSize,
+		MaxWorkgroupCount: l.MaxComputeWorkGroupCount, OffsetAlignment: uint64(l.MinStorageBufferOffsetAlignment),
+		MaxStorageBuffers: l.MaxPerStageDescriptorStorageBuffers,
+	}
+	var facts C.vkc_facts
+	coop := extensions["VK_KHR_cooperative_matrix"]
+	driver := extensions["VK_KHR_driver_properties"] || props.ApiVersion >= uint32(vulkan.MakeVersion(1, 2, 0))
+	C.vkc_query(&facts, i.raw(), unsafe.Pointer(h), flag(driver), flag(coop))
+	for b := range p.UUID {
+		p.UUID[b] = byte(facts.uuid[b])
+	}
+	p.SubgroupSize, p.SubgroupStages, p.SubgroupOperations = uint32(facts.subgroup_size), uint32(facts.subgroup_stages), uint32(facts.subgroup_operations)
+	p.MaxAllocationBytes = uint64(facts.max_allocation)
+	p.DriverName, p.DriverInfo = C.GoString(&facts.driver_name[0]), C.GoString(&facts.driver_info[0])
+	p.Float16, p.Storage16, p.CoopMatrix = facts.float16 != 0, facts.storage16 != 0, facts.cooperative_matrix != 0
+
+	var n uint32
+	vulkan.GetPhysicalDeviceQueueFamilyProperties(h, &n, nil)
+	families := make([]vulkan.QueueFamilyProperties, n)
+	vulkan.GetPhysicalDeviceQueueFamilyProperties(h, &n, families)
+	for k := range families {
+		families[k].Deref()
+		f := vulkan.QueueFlagBits(families[k].QueueFlags)
+		p.Queues = append(p.Queues, QueueFamily{Compute: f&vulkan.QueueComputeBit != 0, Graphics: f&vulkan.QueueGraphicsBit != 0, Transfer: f&vulkan.QueueTransferBit != 0, Count: families[k].QueueCount})
+		families[k].Free()
+	}
+	var memory vulkan.PhysicalDeviceMemoryProperties
+	vulkan.GetPhysicalDeviceMemoryProperties(h, &memory)
+	defer memory.Free()
+	memory.Deref()
+	for k := range memory.MemoryTypeCount {
+		t := memory.MemoryTypes[k]
+		t.Deref()
+		f := vulkan.MemoryPropertyFlagBits(t.PropertyFlags)
+		p.Memory = append(p.Memory, MemoryType{
+			DeviceLocal: f&vulkan.MemoryPropertyDeviceLocalBit != 0, HostVisible: f&vulkan.MemoryPropertyHostVisibleBit != 0,
+			HostCoherent: f&vulkan.MemoryPropertyHostCoherentBit != 0, HostCached: f&vulkan.MemoryPropertyHostCachedBit != 0, Heap: t.HeapIndex,
+		})
+		t.Free()
+	}
+	for k := range memory.MemoryHeapCount {
+		heap := memory.MemoryHeaps[k]
+		heap.Deref()
+		p.Heaps = append(p.Heaps, uint64(heap.Size))
+		heap.Free()
+	}
+	return p, nil
+}
+
+func deviceExtensions(h vulkan.PhysicalDevice) (map[string]bool, error) {
+	var n uint32
+	if err := check(vulkan.EnumerateDeviceExtensionProperties(h, "", &n, nil)); err != nil {
+		return nil, err
+	}
+	list := make([]vulkan.ExtensionProperties, n)
+	if err := check(vulkan.EnumerateDeviceExtensionProperties(h, "", &n, list)); err != nil {
+		return nil, err
+	}
+	names := make(map[string]bool, n)
+	for k := range list {
+		list[k].Deref()
+		names[text(list[k].ExtensionName[:])] = true
+		list[k].Free()
+	}
+	return names, nil
+}
+
+func text(raw []byte) string {
+	if i := bytes.IndexByte(raw, 0); i >= 0 {
+		raw = raw[:i]
+	}
+	return string(raw)
+}
+
+func flag(b bool) C.int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,197 @@
+#include "thunks.h"
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef void (*pfn)(void);
+typedef pfn (*get_proc)(void*, const char*);
+static get_proc instance_proc;
+static char loader_error[512];
+
+void* vkc_open_loader(const char* path) {
+	void* lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	if (!lib) {
+		const char* e = dlerror();
+		strncpy(loader_error, e ? e : "unknown", sizeof loader_error - 1);
+		return NULL;
+	}
+	instance_proc = (get_proc)dlsym(lib, "vkGetInstanceProcAddr");
+	if (!instance_proc) strncpy(loader_error, "it has no vkGetInstanceProcAddr", sizeof loader_error - 1);
+	return (void*)instance_proc;
+}
+const char* vkc_loader_error(void) { return loader_error; }
+
+int vkc_load_table(vkc_table* t, void* instance, void* device) {
+	get_proc device_proc = (get_proc)instance_proc(instance, "vkGetDeviceProcAddr");
+	if (!device_proc) return 0;
+#define LOAD(field, name) if (!(*(pfn*)&t->field = device_proc(device, name))) return 0
+	LOAD(allocateSets, "vkAllocateDescriptorSets");
+	LOAD(updateSets, "vkUpdateDescriptorSets");
+	LOAD(bindPipeline, "vkCmdBindPipeline");
+	LOAD(bindSets, "vkCmdBindDescriptorSets");
+	LOAD(push, "vkCmdPushConstants");
+	LOAD(dispatchBase, "vkCmdDispatchBase");
+	LOAD(barrier, "vkCmdPipelineBarrier");
+	LOAD(copy, "vkCmdCopyBuffer");
+	LOAD(createPipelines, "vkCreateComputePipelines");
+	LOAD(submit, "vkQueueSubmit");
+	return 1;
+}
+
+enum {
+	ST_SUBMIT = 4, ST_SHADER_STAGE = 18, ST_COMPUTE_PIPELINE = 29, ST_ALLOCATE_SETS = 34, ST_WRITE_SET = 35, ST_MEMORY_BARRIER = 46,
+	ST_VULKAN11_FEATURES = 49, ST_VULKAN12_FEATURES = 51, ST_FEATURES2 = 1000059000, ST_PROPERTIES2 = 1000059001,
+	ST_ID = 1000071004, ST_SUBGROUP = 1000094000, ST_MAINTENANCE3 = 1000168000, ST_DRIVER = 1000196000, ST_COOPMAT = 1000506000,
+	ST_VALIDATION_FEATURES = 1000247000, ST_DEBUG_REPORT = 1000011000,
+};
+
+void vkc_query(vkc_facts* out, void* instance, void* physical, int has_driver_properties, int has_coopmat) {
+	memset(out, 0, sizeof *out);
+	struct { uint32_t type, pad; void* next; uint8_t device[16], driver[16], luid[8]; uint32_t mask, valid; } id = { ST_ID };
+	struct { uint32_t type, pad; void* next; uint32_t size, stages, operations, quad; } subgroup = { ST_SUBGROUP, 0, &id };
+	struct { uint32_t type, pad; void* next; uint32_t per_set; uint64_t allocation; } m3 = { ST_MAINTENANCE3, 0, &subgroup };
+	struct { uint32_t type, pad; void* next; uint32_t id; char name[256], info[256]; uint8_t conformance[4]; } driver = { ST_DRIVER, 0, &m3 };
+	struct { uint32_t type, pad; void* next; uint64_t blob[256]; } p2 = { ST_PROPERTIES2, 0, has_driver_properties ? (void*)&driver : (void*)&m3 };
+	void (*properties2)(void*, void*) = (void (*)(void*, void*))instance_proc(instance, "vkGetPhysicalDeviceProperties2");
+	if (properties2) properties2(physical, &p2);
+	memcpy(out->uuid, id.device, 16);
+	out->subgroup_size = subgroup.size;
+	out->subgroup_stages = subgroup.stages;
+	out->subgroup_operations = subgroup.operations;
+	out->max_allocation = m3.allocation;
+	memcpy(out->driver_name, driver.name, 256);
+	memcpy(out->driver_info, driver.info, 256);
+
+	uint32_t api = (uint32_t)p2.blob[0]; // VkPhysicalDeviceProperties begins with apiVersion
+	struct { uint32_t type, pad; void* next; uint32_t f[12]; } v11 = { ST_VULKAN11_FEATURES };
+	struct { uint32_t type, pad; void* next; uint32_t f[48]; } v12 = { ST_VULKAN12_FEATURES, 0, &v11 };
+	struct { uint32_t type, pad; void* next; uint32_t f[2]; } coopmat = { ST_COOPMAT };
+	struct { uint32_t type, pad; void* next; uint32_t f[64]; } f2 = { ST_FEATURES2 };
+	if (((api >> 12) & 0x3ff) >= 2) f2.next = &v12;
+	if (has_coopmat) { coopmat.next = f2.next; f2.next = &coopmat; }
+	void (*features2)(void*, void*) = (void (*)(void*, void*))instance_proc(instance, "vkGetPhysicalDeviceFeatures2");
+	if (features2) features2(physical, &f2);
+	out->float16 = v12.f[7];
+	out->storage16 = v11.f[0];
+	out->cooperative_matrix = coopmat.f[0];
+}
+
+int32_t vkc_create_pipeline(const vkc_table* t, void* device, uint64_t cache, uint64_t module, uint64_t layout,
+	const uint32_t* spec, uint32_t nspec, uint64_t* out) {
+	struct { uint32_t id, offset; size_t size; } entry[32];
+	if (nspec > 32) return -3;
+	for (uint32_t i = 0; i < nspec; i++) { entry[i].id = i; entry[i].offset = 4 * i; entry[i].size = 4; }
+	struct { uint32_t n; const void* entries; size_t size; const void* data; } info = { nspec, entry, 4 * (size_t)nspec, spec };
+	struct {
+		uint32_t type; const void* next; uint32_t flags;
+		struct { uint32_t type; const void* next; uint32_t flags, stage; uint64_t module; const char* name; const void* spec; } stage;
+		uint64_t layout, base; int32_t base_index;
+	} create = { ST_COMPUTE_PIPELINE, NULL, 0x10 /* DISPATCH_BASE */, { ST_SHADER_STAGE, NULL, 0, 0x20 /* COMPUTE */, module, "main", nspec ? &info : NULL }, layout, 0, -1 };
+	return t->createPipelines(device, cache, 1, &create, NULL, out);
+}
+
+int32_t vkc_submit(const vkc_table* t, void* queue, void* commands, uint64_t fence) {
+	struct { uint32_t type; const void* next; uint32_t nwait; const void *wait, *stages; uint32_t ncommands; void* const* commands; uint32_t nsignal; const void* signal; }
+		info = { ST_SUBMIT, NULL, 0, NULL, NULL, 1, &commands, 0, NULL };
+	return t->submit(queue, 1, &info, fence);
+}
+
+enum { COMPUTE = 0x800, TRANSFER = 0x1000, HOST = 0x4000 };                                      // VkPipelineStageFlagBits
+enum { SHADER_READ = 0x20, SHADER_WRITE = 0x40, TRANSFER_READ = 0x800, TRANSFER_WRITE = 0x1000, HOST_READ = 0x2000 }; // VkAccessFlagBits
+
+int32_t vkc_play(const vkc_table* t, void* device, void* commands, uint64_t pool, const uint64_t* w, uint64_t n) {
+	const uint64_t* end = w + n;
+	uint64_t bound = 0;
+	while (w < end) switch (*w++) {
+	case 0: {
+		struct { uint32_t type; const void* next; uint32_t src, dst; } barrier = { ST_MEMORY_BARRIER, NULL, SHADER_WRITE | TRANSFER_WRITE,
+			SHADER_READ | SHADER_WRITE | TRANSFER_READ | TRANSFER_WRITE | HOST_READ };
+		t->barrier(commands, COMPUTE | TRANSFER, COMPUTE | TRANSFER | HOST, 0, 1, &barrier, 0, NULL, 0, NULL);
+		break;
+	}
+	case 1: {
+		uint64_t pipeline = w[0], layout = w[1], set_layout = w[2], nbuf = w[3];
+		w += 4;
+		struct { uint32_t type; const void* next; uint64_t pool; uint32_t count; const uint64_t* layouts; } allocate = { ST_ALLOCATE_SETS, NULL, pool, 1, &set_layout };
+		uint64_t set = 0;
+		int32_t result = t->allocateSets(device, &allocate, &set);
+		if (result) return result;
+		struct { uint32_t type; const void* next; uint64_t set; uint32_t binding, element, count, kind; const void *image, *buffer, *texel; } write[16];
+		if (nbuf > 16) return -3;
+		for (uint32_t i = 0; i < nbuf; i++) {
+			memset(&write[i], 0, sizeof write[i]);
+			write[i].type = ST_WRITE_SET; write[i].set = set; write[i].binding = i; write[i].count = 1;
+			write[i].kind = 7; // STORAGE_BUFFER
+			write[i].buffer = w + 3 * i; // buffer, offset, range: the layout of VkDescriptorBufferInfo
+		}
+		t->updateSets(device, (uint32_t)nbuf, write, 0, NULL);
+		w += 3 * nbuf;
+		if (pipeline != bound) { t->bindPipeline(commands, 1, pipeline); bound = pipeline; }
+		t->bindSets(commands, 1, layout, 0, 1, &set, 0, NULL);
+		uint64_t npush = *w++;
+		uint32_t push[32];
+		if (npush > 32) return -3;
+		for (uint32_t i = 0; i < npush; i++) push[i] = (uint32_t)w[i];
+		if (npush) t->push(commands, layout, 0x20, 0, 4 * (uint32_t)npush, push);
+		w += npush;
+		t->dispatchBase(commands, (uint32_t)w[0], (uint32_t)w[1], (uint32_t)w[2], (uint32_t)w[3], (uint32_t)w[4], (uint32_t)w[5]);
+		w += 6;
+		break;
+	}
+	case 2:
+		t->copy(commands, w[0], w[1], 1, w + 2);
+		w += 5;
+		break;
+	default:
+		return -3;
+	}
+	return 0;
+}
+
+struct message { struct message* next; char text[]; };
+static struct message *first_message, **last_message = &first_message;
+static pthread_mutex_t messages = PTHREAD_MUTEX_INITIALIZER;
+
+static uint32_t on_message(uint32_t flags, uint32_t kind, uint64_t object, size_t location, int32_t code, const char* layer, const char* text, void* user) {
+	size_t n = strlen(text);
+	struct message* m = malloc(sizeof *m + n + 1);
+	if (!m) return 0;
+	m->next = NULL;
+	memcpy(m->text, text, n + 1);
+	pthread_mutex_lock(&messages);
+	*last_message = m;
+	last_message = &m->next;
+	pthread_mutex_unlock(&messages);
+	return 0;
+}
+int32_t vkc_create_messenger(void* instance, uint64_t* out) {
+	enum { WARNING = 2, PERFORMANCE = 4, ERROR = 8 };
+	struct { uint32_t type; const void* next; uint32_t flags; void* callback; void* user; }
+		create = { ST_DEBUG_REPORT, NULL, WARNING | PERFORMANCE | ERROR, (void*)on_message, NULL };
+	int32_t (*f)(void*, const void*, const void*, uint64_t*) =
+		(int32_t (*)(void*, const void*, const void*, uint64_t*))instance_proc(instance, "vkCreateDebugReportCallbackEXT");
+	return f ? f(instance, &create, NULL, out) : -7; // EXTENSION_NOT_PRESENT
+}
+
+void vkc_destroy_messenger(void* instance, uint64_t messenger) {
+	void (*f)(void*, uint64_t, const void*) = (void (*)(void*, uint64_t, const void*))instance_proc(instance, "vkDestroyDebugReportCallbackEXT");
+	if (f) f(instance, messenger, NULL);
+}
+
+char* vkc_take_message(void) {
+	pthread_mutex_lock(&messages);
+	struct message* m = first_message;
+	if (m && !(first_message = m->next)) last_message = &first_message;
+	pthread_mutex_unlock(&messages);
+	if (!m) return NULL;
+	memmove(m, m->text, strlen(m->text) + 1);
+	return (char*)m;
+}
+
+const void* vkc_validation_features(void) {
+	static const uint32_t enable[] = { 4 }; // SYNCHRONIZATION_VALIDATION
+	static const struct { uint32_t type; const void* next; uint32_t nenable; const void* enable; uint32_t ndisable; const void* disable; }
+		features = { ST_VALIDATION_FEATURES, NULL, 1, enable, 0, NULL };
+	return &features;
+}

@@ -1,0 +1,54 @@
+// Vulkan entry points that the Go binding cannot call safely: it copies slices of structs to C memory that a finalizer
+// may free during the call. Every struct here lives on the C stack instead. No Vulkan headers: handles are void* when
+// dispatchable and uint64_t when not (64-bit ABI); struct layouts follow the Vulkan 1.3 specification.
+#ifndef VKCOME_THUNKS_H
+#define VKCOME_THUNKS_H
+#include <stdint.h>
+#include <stddef.h>
+
+void* vkc_open_loader(const char* path); // a vkGetInstanceProcAddr, or NULL
+const char* vkc_loader_error(void);
+
+// Per-device entry points.
+typedef struct {
+	int32_t (*allocateSets)(void*, const void*, uint64_t*);
+	void (*updateSets)(void*, uint32_t, const void*, uint32_t, const void*);
+	void (*bindPipeline)(void*, uint32_t, uint64_t);
+	void (*bindSets)(void*, uint32_t, uint64_t, uint32_t, uint32_t, const uint64_t*, uint32_t, const uint32_t*);
+	void (*push)(void*, uint64_t, uint32_t, uint32_t, uint32_t, const void*);
+	void (*dispatchBase)(void*, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t);
+	void (*barrier)(void*, uint32_t, uint32_t, uint32_t, uint32_t, const void*, uint32_t, const void*, uint32_t, const void*);
+	void (*copy)(void*, uint64_t, uint64_t, uint32_t, const void*);
+	int32_t (*createPipelines)(void*, uint64_t, uint32_t, const void*, const void*, uint64_t*);
+	int32_t (*submit)(void*, uint32_t, const void*, uint64_t);
+} vkc_table;
+int vkc_load_table(vkc_table* t, void* instance, void* device); // 0 when an entry point is missing
+
+// What a physical device says beyond Vulkan 1.0.
+typedef struct {
+	uint8_t uuid[16];
+	uint32_t subgroup_size, subgroup_stages, subgroup_operations;
+	uint64_t max_allocation;
+	char driver_name[256], driver_info[256];
+	uint32_t float16, storage16, cooperative_matrix;
+} vkc_facts;
+void vkc_query(vkc_facts* out, void* instance, void* physical, int has_driver_properties, int has_coopmat);
+
+int32_t vkc_create_pipeline(const vkc_table* t, void* device, uint64_t cache, uint64_t module, uint64_t layout,
+	const uint32_t* spec, uint32_t nspec, uint64_t* out);
+int32_t vkc_submit(const vkc_table* t, void* queue, void* commands, uint64_t fence);
+
+// Plays an op stream of uint64 words into a command buffer; 0 or a VkResult.
+//   0 barrier
+//   1 dispatch: pipeline layout set_layout nbuf (buffer offset range)*nbuf npush(words) push*npush base[3] groups[3]
+//   2 copy: src dst src_offset dst_offset size
+int32_t vkc_play(const vkc_table* t, void* device, void* commands, uint64_t pool, const uint64_t* words, uint64_t n);
+
+// Validation messages, kept in C memory until taken; the string is the caller's to free. NULL when there is none.
+int32_t vkc_create_messenger(void* instance, uint64_t* out);
+void vkc_destroy_messenger(void* instance, uint64_t messenger);
+char* vkc_take_message(void);
+
+// pNext chain for vkCreateInstance that turns on synchronization validation.
+const void* vkc_validation_features(void);
+#endif

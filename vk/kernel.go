@@ -1,0 +1,75 @@
+package vk
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/vkcome/vkcome/vk/internal/native"
+)
+
+// Source is a compute shader and how to specialise it.
+type Source struct {
+	Name     string   // in errors
+	SPIRV    string   // little-endian words; entry point "main"
+	Bindings int      // storage buffers at set 0, bindings 0…n−1
+	Spec     []uint32 // specialization constant i; by custom constant 0 is the workgroup's size
+	Shared   int64    // bytes of shared memory a workgroup uses, to be checked against the limit
+}
+
+// Kernel is a compiled Source. It lives as long as its device: drivers leak or stall when pipelines come and go.
+type Kernel struct {
+	name        string
+	pipeline    native.Pipeline
+	layout, set uint64
+	bindings    int
+}
+
+const maxSpec = 16
+
+type kernelKey struct {
+	spirv           string
+	bindings, specs int
+	spec            [maxSpec]uint32
+}
+
+// Kernel compiles a source once; the same words and constants give the same kernel.
+func (d *Device) Kernel(s Source) (*Kernel, error) {
+	key := kernelKey{spirv: s.SPIRV, bindings: s.Bindings, specs: len(s.Spec)}
+	if copy(key.spec[:], s.Spec) < len(s.Spec) {
+		return nil, fmt.Errorf("vk: kernel %s: %d specialization constants, at most %d: %w", s.Name, len(s.Spec), maxSpec, ErrLimit)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, fmt.Errorf("vk: kernel %s: device %w", s.Name, ErrClosed)
+	}
+	if k, ok := d.kernels[key]; ok {
+		return k, nil
+	}
+	l := d.Info.Limits
+	switch {
+	case s.Bindings > min(native.MaxBindings, l.StorageBuffers):
+		return nil, fmt.Errorf("vk: kernel %s: %d bindings, %s has %d: %w", s.Name, s.Bindings, d.Info.Name, min(native.MaxBindings, l.StorageBuffers), ErrLimit)
+	case len(s.Spec) > 0 && int(s.Spec[0]) > l.WorkgroupSize:
+		return nil, fmt.Errorf("vk: kernel %s: workgroup of %d, %s allows %d: %w", s.Name, s.Spec[0], d.Info.Name, l.WorkgroupSize, ErrLimit)
+	case s.Shared > l.SharedMemory:
+		return nil, fmt.Errorf("vk: kernel %s: %s of shared memory, %s has %s: %w", s.Name, Bytes(s.Shared), d.Info.Name, Bytes(l.SharedMemory), ErrLimit)
+	case len(s.SPIRV)%4 != 0 || len(s.SPIRV) < 20 || binary.LittleEndian.Uint32([]byte(s.SPIRV[:4])) != 0x07230203:
+		return nil, fmt.Errorf("vk: kernel %s: not SPIR-V", s.Name)
+	}
+	words := make([]uint32, len(s.SPIRV)/4)
+	for i := range words {
+		words[i] = binary.LittleEndian.Uint32([]byte(s.SPIRV[4*i : 4*i+4]))
+	}
+	layout, set, err := d.native.Layout(s.Bindings)
+	if err != nil {
+		return nil, fmt.Errorf("vk: kernel %s: %w", s.Name, wrap(err))
+	}
+	pipeline, err := d.native.NewPipeline(words, s.Bindings, s.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("vk: kernel %s on %s: %w", s.Name, d.Info.Name, wrap(err))
+	}
+	k := &Kernel{name: s.Name, pipeline: pipeline, layout: layout, set: set, bindings: s.Bindings}
+	d.kernels[key] = k
+	return k, nil
+}

@@ -1,0 +1,302 @@
+package vk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/vkcome/vkcome/vk/internal/native"
+)
+
+const (
+	opBarrier = iota
+	opDispatch
+	opCopy
+)
+
+const (
+	slots       = 3   // submissions in flight: one runs, one waits, one is recorded
+	maxDispatch = 256 // dispatches of one submission; the descriptor pool's size
+)
+
+// Access says what a kernel does with a binding.
+type Access uint8
+
+const (
+	Read Access = 1 << iota
+	Write
+)
+
+// Arg is a view that a kernel binds and what it does with it.
+type Arg struct {
+	View
+	Access Access
+}
+
+// In, Out and InOut make the Args of a dispatch.
+func In(v View) Arg    { return Arg{v, Read} }
+func Out(v View) Arg   { return Arg{v, Write} }
+func InOut(v View) Arg { return Arg{v, Read | Write} }
+
+// Recorder collects dispatches and copies and submits them in order. Each sees what those before it wrote. The first error stays:
+// later calls do nothing, and Flush and Wait return it. A Recorder belongs to one goroutine.
+type Recorder struct {
+	d          *Device
+	queue      int
+	slots      [slots]*native.Commands
+	next       int
+	words      []uint64
+	dispatches int
+	work       float64
+	touched    []touch
+	err        error
+	closed     bool
+
+	NoBarriers bool // leave barriers out: for the test that validation sees a hazard
+}
+
+type touch struct {
+	buffer     native.Buffer
+	begin, end int64
+	access     Access
+}
+
+// NewRecorder makes a recorder on the compute queue.
+func (d *Device) NewRecorder() (*Recorder, error) { return d.newRecorder(0) }
+
+func (d *Device) newRecorder(queue int) (*Recorder, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, fmt.Errorf("vk: recorder: device %w", ErrClosed)
+	}
+	r := &Recorder{d: d, queue: queue}
+	for i := range r.slots {
+		c, err := d.native.NewCommands(queue, maxDispatch)
+		if err != nil {
+			for _, c := range r.slots[:i] {
+				c.Close()
+			}
+			return nil, fmt.Errorf("vk: recorder on %s: %w", d.Info.Name, wrap(err))
+		}
+		r.slots[i] = c
+	}
+	d.live++
+	return r, nil
+}
+
+// Device is the recorder's device.
+func (r *Recorder) Device() *Device { return r.d }
+
+// Err is the first error.
+func (r *Recorder) Err() error { return r.err }
+
+// Fail makes err the recorder's error unless it has one: what an operation calls that refuses its arguments.
+func (r *Recorder) Fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+// Close waits for what was submitted, drops what was not, and frees the recorder.
+func (r *Recorder) Close() error {
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	err := r.drain(context.Background())
+	r.d.mu.Lock()
+	defer r.d.mu.Unlock()
+	for _, c := range r.slots {
+		c.Close()
+	}
+	r.d.live--
+	return err
+}
+
+// workPerSubmit is how many floating-point operations (or bytes moved, whichever is more) go into one submission, so that it ends
+// long before a display's watchdog (2 s on Windows) would reset the GPU: 20–200 ms at the low end of each kind.
+func (d *Device) workPerSubmit() float64 {
+	switch d.Info.Kind {
+	case Discrete:
+		return 2e11
+	case CPU:
+		return 4e9 // no watchdog; short enough that ^C is answered at once
+	}
+	return 2e10
+}
+
+// Dispatch records groups workgroups of k. push are the 32-bit push constants; work is the number of operations or bytes that the
+// dispatch costs, whichever is more: beyond the submission's bound it is split over several submissions by workgroups.
+func (r *Recorder) Dispatch(k *Kernel, groups [3]int, push []uint32, work float64, args ...Arg) {
+	if r.err != nil {
+		return
+	}
+	if r.err = r.check(k, groups, push, args); r.err != nil {
+		return
+	}
+	r.hazards(args)
+	axis := 0
+	for i, g := range groups {
+		if g > groups[axis] {
+			axis = i
+		}
+	}
+	bound := r.d.workPerSubmit()
+	pieces := min(groups[axis], max(1, int(work/bound+0.999)))
+	for i := range pieces {
+		base, count := [3]int{}, groups
+		base[axis] = groups[axis] * i / pieces
+		count[axis] = groups[axis]*(i+1)/pieces - base[axis]
+		if r.dispatches > 0 && (r.dispatches == maxDispatch || r.work+work/float64(pieces) > bound) {
+			if r.err = r.flush(context.Background()); r.err != nil {
+				return
+			}
+		}
+		r.append(k, base, count, push, args)
+		r.work += work / float64(pieces)
+	}
+}
+
+func (r *Recorder) append(k *Kernel, base, count [3]int, push []uint32, args []Arg) {
+	r.words = append(r.words, opDispatch, uint64(k.pipeline), k.layout, k.set, uint64(len(args)))
+	for _, a := range args {
+		r.words = append(r.words, uint64(a.buf.block.mem.Buffer), uint64(a.buf.offset+a.offset), uint64(a.size+3)&^3)
+	}
+	r.words = append(r.words, uint64(len(push)))
+	for _, p := range push {
+		r.words = append(r.words, uint64(p))
+	}
+	for _, v := range [2][3]int{base, count} {
+		r.words = append(r.words, uint64(v[0]), uint64(v[1]), uint64(v[2]))
+	}
+	r.dispatches++
+}
+
+func (r *Recorder) check(k *Kernel, groups [3]int, push []uint32, args []Arg) error {
+	l := r.d.Info.Limits
+	if len(args) != k.bindings || len(push) > native.MaxPushWords {
+		return fmt.Errorf("vk: %s: %d buffers and %d push constants, the kernel has %d bindings and room for %d", k.name, len(args), len(push), k.bindings, native.MaxPushWords)
+	}
+	for i, g := range groups {
+		if g < 1 || g > l.WorkgroupCount[i] {
+			return fmt.Errorf("vk: %s: %v workgroups, %s allows 1 to %v: %w", k.name, groups, r.d.Info.Name, l.WorkgroupCount, ErrLimit)
+		}
+	}
+	for i, a := range args {
+		switch {
+		case a.buf == nil || a.buf.block == nil:
+			return fmt.Errorf("vk: %s: binding %d: buffer %w", k.name, i, ErrClosed)
+		case a.size == 0:
+			return fmt.Errorf("vk: %s: binding %d (%q) is empty: %w", k.name, i, a.buf.name, ErrLimit)
+		case a.size > l.StorageRange:
+			return fmt.Errorf("vk: %s: binding %d (%q) of %s, %s binds at most %s: %w", k.name, i, a.buf.name, Bytes(a.size), r.d.Info.Name, Bytes(l.StorageRange), ErrLimit)
+		case (a.buf.offset+a.offset)%l.OffsetAlignment != 0:
+			return fmt.Errorf("vk: %s: binding %d (%q) at offset %d, %s wants multiples of %d: %w", k.name, i, a.buf.name, a.offset, r.d.Info.Name, l.OffsetAlignment, ErrLimit)
+		}
+	}
+	return nil
+}
+
+// hazards puts a barrier before an op that reads what was written, or writes what was read or written, since the last barrier.
+func (r *Recorder) hazards(args []Arg) {
+	for _, a := range args {
+		buffer, begin := a.buf.block.mem.Buffer, a.buf.offset+a.offset
+		for _, t := range r.touched {
+			if t.buffer == buffer && t.begin < begin+a.size && begin < t.end && (t.access|a.Access)&Write != 0 {
+				if !r.NoBarriers {
+					r.words = append(r.words, opBarrier)
+				}
+				r.touched = r.touched[:0]
+				break
+			}
+		}
+	}
+	for _, a := range args {
+		begin := a.buf.offset + a.offset
+		r.touched = append(r.touched, touch{a.buf.block.mem.Buffer, begin, begin + a.size, a.Access})
+	}
+}
+
+// Copy records a copy of src to dst, which have the same size.
+func (r *Recorder) Copy(dst, src View) {
+	if r.err != nil {
+		return
+	}
+	if dst.size != src.size || dst.size == 0 || dst.buf.block == nil || src.buf.block == nil {
+		r.err = fmt.Errorf("vk: copy of %d bytes of %q to %d bytes of %q", src.size, src.buf.name, dst.size, dst.buf.name)
+		return
+	}
+	r.hazards([]Arg{In(src), Out(dst)})
+	r.words = append(r.words, opCopy, uint64(src.buf.block.mem.Buffer), uint64(dst.buf.block.mem.Buffer),
+		uint64(src.buf.offset+src.offset), uint64(dst.buf.offset+dst.offset), uint64(src.size))
+	r.dispatches++
+	r.work += float64(src.size)
+	if r.dispatches >= maxDispatch || r.work > r.d.workPerSubmit() {
+		r.err = r.flush(context.Background())
+	}
+}
+
+// Flush submits what was recorded and does not wait for it.
+func (r *Recorder) Flush(ctx context.Context) error {
+	if r.err == nil {
+		r.err = r.flush(ctx)
+	}
+	return r.err
+}
+
+func (r *Recorder) flush(ctx context.Context) error {
+	if len(r.words) == 0 {
+		return nil
+	}
+	slot := r.slots[r.next]
+	r.next = (r.next + 1) % slots
+	if err := r.wait(ctx, slot); err != nil {
+		return err
+	}
+	// Barriers at both ends order submissions with one another and with the host.
+	words := append(append([]uint64{opBarrier}, r.words...), opBarrier)
+	if r.NoBarriers {
+		words = r.words
+	}
+	r.d.queue.Lock()
+	err := slot.Submit(words)
+	r.d.queue.Unlock()
+	r.words, r.touched, r.dispatches, r.work = r.words[:0], r.touched[:0], 0, 0
+	if err != nil {
+		return fmt.Errorf("vk: submit on %s: %w", r.d.Info.Name, wrap(err))
+	}
+	return nil
+}
+
+// Wait submits what was recorded and waits until all of it is done. When ctx ends first, the device is still waited for, so that
+// buffers can be freed, and the context's error returned.
+func (r *Recorder) Wait(ctx context.Context) error {
+	if err := r.Flush(ctx); err != nil {
+		return err
+	}
+	r.err = r.drain(ctx)
+	return r.err
+}
+
+func (r *Recorder) drain(ctx context.Context) error {
+	var errs error
+	for i := range r.slots {
+		errs = errors.Join(errs, r.wait(ctx, r.slots[(r.next+i)%slots]))
+	}
+	return errs
+}
+
+// wait polls a slot's fence. A submission is bounded, so even a cancelled context waits for its end.
+func (r *Recorder) wait(ctx context.Context, slot *native.Commands) error {
+	const poll = 100_000_000 // ns
+	for {
+		err := slot.Wait(poll)
+		if err == nil {
+			return ctx.Err()
+		}
+		if !errors.Is(err, native.Timeout) {
+			return fmt.Errorf("vk: wait for %s: %w", r.d.Info.Name, wrap(err))
+		}
+	}
+}
