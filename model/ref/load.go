@@ -1,0 +1,294 @@
+package ref
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+
+	"github.com/x448/float16"
+)
+
+// LoadModel reads a Hugging Face folder of a Llama, Mistral, Qwen2 or Qwen3: config.json and model.safetensors, or the
+// shards that model.safetensors.index.json names. It shares no code with the tool's reader, so that it can check what
+// the tool writes; it trusts the folder to be sound, and holds all weights in memory as float64.
+func LoadModel(dir string) (*Model, error) {
+	var c config
+	if err := readJSON(filepath.Join(dir, "config.json"), &c); err != nil {
+		return nil, err
+	}
+	tensors, err := loadTensors(dir)
+	if err != nil {
+		return nil, err
+	}
+
+	m := &Model{Config: c.arithmetic(), Layers: make([]Layer, c.NumHiddenLayers)}
+	find := &finder{dir: dir, tensors: tensors}
+	query, kv := m.Heads*m.HeadDim, m.KVHeads*m.HeadDim
+	m.Embed = find.matrix("model.embed_tokens.weight", m.Vocab, m.Hidden)
+	m.Norm = find.vector("model.norm.weight", m.Hidden)
+	if m.Head = m.Embed; !c.TieWordEmbeddings {
+		m.Head = find.matrix("lm_head.weight", m.Vocab, m.Hidden)
+	}
+	for i := range m.Layers {
+		at := fmt.Sprintf("model.layers.%d.", i)
+		attn, mlp := at+"self_attn.", at+"mlp."
+		m.Layers[i] = Layer{
+			InputNorm: find.vector(at+"input_layernorm.weight", m.Hidden),
+			PostNorm:  find.vector(at+"post_attention_layernorm.weight", m.Hidden),
+			Q:         find.matrix(attn+"q_proj.weight", query, m.Hidden),
+			K:         find.matrix(attn+"k_proj.weight", kv, m.Hidden),
+			V:         find.matrix(attn+"v_proj.weight", kv, m.Hidden),
+			O:         find.matrix(attn+"o_proj.weight", m.Hidden, query),
+			QBias:     find.optional(attn+"q_proj.bias", query),
+			KBias:     find.optional(attn+"k_proj.bias", kv),
+			VBias:     find.optional(attn+"v_proj.bias", kv),
+			OBias:     find.optional(attn+"o_proj.bias", m.Hidden),
+			QNorm:     find.optional(attn+"q_norm.weight", m.HeadDim),
+			KNorm:     find.optional(attn+"k_norm.weight", m.HeadDim),
+			Gate:      find.matrix(mlp+"gate_proj.weight", m.FFN, m.Hidden),
+			Up:        find.matrix(mlp+"up_proj.weight", m.FFN, m.Hidden),
+			Down:      find.matrix(mlp+"down_proj.weight", m.Hidden, m.FFN),
+			GateBias:  find.optional(mlp+"gate_proj.bias", m.FFN),
+			UpBias:    find.optional(mlp+"up_proj.bias", m.FFN),
+			DownBias:  find.optional(mlp+"down_proj.bias", m.Hidden),
+			Window:    c.window(i),
+		}
+	}
+	if find.err != nil {
+		return nil, find.err
+	}
+	for name := range tensors {
+		if !find.used[name] && (name != "lm_head.weight" || !c.TieWordEmbeddings) {
+			return nil, fmt.Errorf("ref: %s: tensor %s has no place in the model", dir, name)
+		}
+	}
+	return m, nil
+}
+
+// config is config.json; pointers tell an absent or null field from zero.
+type config struct {
+	ModelType         string   `json:"model_type"`
+	HiddenSize        int      `json:"hidden_size"`
+	IntermediateSize  int      `json:"intermediate_size"`
+	NumHiddenLayers   int      `json:"num_hidden_layers"`
+	NumAttentionHeads int      `json:"num_attention_heads"`
+	NumKeyValueHeads  int      `json:"num_key_value_heads"`
+	HeadDim           int      `json:"head_dim"`
+	VocabSize         int      `json:"vocab_size"`
+	RMSNormEps        *float64 `json:"rms_norm_eps"`
+	RopeTheta         float64  `json:"rope_theta"`
+	RopeScaling       *rope    `json:"rope_scaling"`
+	RopeParameters    *rope    `json:"rope_parameters"` // transformers 5 joins the two above
+	TieWordEmbeddings bool     `json:"tie_word_embeddings"`
+	SlidingWindow     *int     `json:"sliding_window"`
+	UseSlidingWindow  *bool    `json:"use_sliding_window"`
+	MaxWindowLayers   int      `json:"max_window_layers"`
+	LayerTypes        []string `json:"layer_types"`
+	MaxPosition       int      `json:"max_position_embeddings"`
+}
+
+type rope struct {
+	RopeType       string  `json:"rope_type"`
+	Type           string  `json:"type"` // the older name
+	RopeTheta      float64 `json:"rope_theta"`
+	Factor         float64 `json:"factor"`
+	LowFreqFactor  float64 `json:"low_freq_factor"`
+	HighFreqFactor float64 `json:"high_freq_factor"`
+	Original       int     `json:"original_max_position_embeddings"`
+}
+
+func (c *config) arithmetic() Config {
+	a := Config{
+		Hidden: c.HiddenSize, FFN: c.IntermediateSize, Vocab: c.VocabSize,
+		Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
+		Eps: 1e-6, RopeTheta: c.RopeTheta, // 1e-6 is what transformers takes for an absent rms_norm_eps
+	}
+	if c.RMSNormEps != nil {
+		a.Eps = *c.RMSNormEps
+	}
+	if a.KVHeads == 0 {
+		a.KVHeads = a.Heads
+	}
+	if a.HeadDim == 0 {
+		a.HeadDim = a.Hidden / a.Heads
+	}
+	for _, r := range []*rope{c.RopeScaling, c.RopeParameters} {
+		if r == nil {
+			continue
+		}
+		a.RopeScaling = RopeScaling{r.RopeType, r.Factor, r.LowFreqFactor, r.HighFreqFactor, r.Original}
+		if r.RopeType == "" {
+			a.RopeScaling.Type = r.Type
+		}
+		if r.RopeTheta != 0 {
+			a.RopeTheta = r.RopeTheta
+		}
+		if r.Original == 0 {
+			a.RopeScaling.OriginalMaxPosition = c.MaxPosition
+		}
+	}
+	if a.RopeTheta == 0 {
+		a.RopeTheta = 10000
+	}
+	return a
+}
+
+// window is the sliding window of layer i: Mistral slides everywhere; Qwen only where it is told to, from layer
+// max_window_layers on unless layer_types says it layer by layer.
+func (c *config) window(i int) int {
+	switch {
+	case c.SlidingWindow == nil,
+		c.UseSlidingWindow != nil && !*c.UseSlidingWindow,
+		c.UseSlidingWindow == nil && c.ModelType != "mistral",
+		i < len(c.LayerTypes) && c.LayerTypes[i] != "sliding_attention",
+		len(c.LayerTypes) == 0 && i < c.MaxWindowLayers:
+		return 0
+	}
+	return *c.SlidingWindow
+}
+
+// tensor is a tensor of a safetensors file, decoded.
+type tensor struct {
+	shape []int
+	data  []float64
+}
+
+// finder takes tensors out of a model's files and keeps the first error.
+type finder struct {
+	dir     string
+	tensors map[string]tensor
+	used    map[string]bool
+	err     error
+}
+
+func (f *finder) get(name string, shape ...int) []float64 {
+	t, ok := f.tensors[name]
+	switch {
+	case f.err != nil:
+	case !ok:
+		f.err = fmt.Errorf("ref: %s: no tensor %s", f.dir, name)
+	case fmt.Sprint(t.shape) != fmt.Sprint(shape):
+		f.err = fmt.Errorf("ref: %s: tensor %s: shape %v, config says %v", f.dir, name, t.shape, shape)
+	}
+	if f.used == nil {
+		f.used = map[string]bool{}
+	}
+	f.used[name] = true
+	return t.data
+}
+
+func (f *finder) vector(name string, n int) []float64 { return f.get(name, n) }
+
+func (f *finder) matrix(name string, rows, cols int) Mat {
+	return Mat{rows, cols, f.get(name, rows, cols)}
+}
+
+func (f *finder) optional(name string, n int) []float64 {
+	if _, ok := f.tensors[name]; !ok {
+		return nil
+	}
+	return f.get(name, n)
+}
+
+func loadTensors(dir string) (map[string]tensor, error) {
+	var index struct {
+		WeightMap map[string]string `json:"weight_map"`
+	}
+	err := readJSON(filepath.Join(dir, "model.safetensors.index.json"), &index)
+	if errors.Is(err, fs.ErrNotExist) {
+		return readSafetensors(filepath.Join(dir, "model.safetensors"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	shards, all := map[string]map[string]tensor{}, map[string]tensor{}
+	for name, file := range index.WeightMap {
+		if shards[file] == nil {
+			if shards[file], err = readSafetensors(filepath.Join(dir, file)); err != nil {
+				return nil, err
+			}
+		}
+		t, ok := shards[file][name]
+		if !ok {
+			return nil, fmt.Errorf("ref: %s: no tensor %s, which the index puts there", filepath.Join(dir, file), name)
+		}
+		all[name] = t
+	}
+	return all, nil
+}
+
+// readSafetensors decodes every tensor of a file: 8 bytes of header length, little-endian; the header, JSON; the data.
+func readSafetensors(path string) (map[string]tensor, error) {
+	file, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("ref: %w", err)
+	}
+	if len(file) < 8 || binary.LittleEndian.Uint64(file) > uint64(len(file)-8) {
+		return nil, fmt.Errorf("ref: %s: %d bytes, shorter than its header", path, len(file))
+	}
+	data := file[8+binary.LittleEndian.Uint64(file):]
+	var header map[string]json.RawMessage
+	if err := json.Unmarshal(file[8:len(file)-len(data)], &header); err != nil {
+		return nil, fmt.Errorf("ref: %s: header: %w", path, err)
+	}
+	delete(header, "__metadata__")
+	tensors := map[string]tensor{}
+	for name, entry := range header {
+		var e struct {
+			DType   string `json:"dtype"`
+			Shape   []int  `json:"shape"`
+			Offsets [2]int `json:"data_offsets"`
+		}
+		if err := json.Unmarshal(entry, &e); err != nil {
+			return nil, fmt.Errorf("ref: %s: tensor %s: %w", path, name, err)
+		}
+		var size int
+		var decode func([]byte) float64
+		switch e.DType {
+		case "F64":
+			size, decode = 8, func(b []byte) float64 { return math.Float64frombits(binary.LittleEndian.Uint64(b)) }
+		case "F32":
+			size, decode = 4, func(b []byte) float64 { return float64(math.Float32frombits(binary.LittleEndian.Uint32(b))) }
+		case "F16":
+			size, decode = 2, func(b []byte) float64 {
+				return float64(float16.Frombits(binary.LittleEndian.Uint16(b)).Float32())
+			}
+		case "BF16":
+			size, decode = 2, func(b []byte) float64 {
+				return float64(math.Float32frombits(uint32(b[0])<<16 | uint32(b[1])<<24))
+			}
+		default:
+			return nil, fmt.Errorf("ref: %s: tensor %s: dtype %s, expected F64, F32, F16 or BF16", path, name, e.DType)
+		}
+		n := 1
+		for _, d := range e.Shape {
+			n *= d
+		}
+		first, last := e.Offsets[0], e.Offsets[1]
+		if first < 0 || last > len(data) || n < 0 || last-first != n*size {
+			return nil, fmt.Errorf("ref: %s: tensor %s: bytes [%d, %d) of %d, shape %v of %s", path, name, first, last, len(data), e.Shape, e.DType)
+		}
+		t := tensor{e.Shape, make([]float64, n)}
+		for i := range t.data {
+			t.data[i] = decode(data[first+i*size:])
+		}
+		tensors[name] = t
+	}
+	return tensors, nil
+}
+
+func readJSON(path string, into any) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("ref: %w", err)
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("ref: %s: %w", path, err)
+	}
+	return nil
+}

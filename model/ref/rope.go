@@ -1,0 +1,62 @@
+package ref
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/go-gl/mathgl/mgl64"
+)
+
+// RopeScaling stretches the rotary frequencies. The zero value leaves them as they are.
+type RopeScaling struct {
+	Type   string // "" or "default", "linear", "llama3"
+	Factor float64
+	// The rest is for llama3: wavelengths above OriginalMaxPosition/LowFreqFactor are stretched by Factor, those below
+	// OriginalMaxPosition/HighFreqFactor are kept, those between are interpolated.
+	LowFreqFactor, HighFreqFactor float64
+	OriginalMaxPosition           int
+}
+
+// RopeFrequencies gives the angle per position of every pair: theta^(−2i/headDim), i = 0..headDim/2−1, then scaled.
+// Sources: Su et al. 2021, arXiv 2104.09864; transformers' modeling_rope_utils for the scalings.
+func RopeFrequencies(headDim int, theta float64, scaling RopeScaling) []float64 {
+	freqs := make([]float64, headDim/2)
+	for i := range freqs {
+		freqs[i] = scaling.apply(math.Pow(theta, -2*float64(i)/float64(headDim)))
+	}
+	return freqs
+}
+
+func (s RopeScaling) apply(freq float64) float64 {
+	switch s.Type {
+	case "", "default":
+		return freq
+	case "linear":
+		return freq / s.Factor
+	case "llama3":
+		turns := float64(s.OriginalMaxPosition) * freq / (2 * math.Pi) // in the original context
+		smooth := (turns - s.LowFreqFactor) / (s.HighFreqFactor - s.LowFreqFactor)
+		return mgl64.Clamp(smooth, 0, 1)*freq + (1-mgl64.Clamp(smooth, 0, 1))*freq/s.Factor
+	}
+	panic(fmt.Sprintf("ref: rope: unknown scaling %q", s.Type))
+}
+
+// RoPE rotates, in every head, the pair (i, i+headDim/2) by positions[t]·freqs[i]: the rotate-half layout.
+//
+//	x [tokens, heads·headDim] · positions [tokens] · freqs [headDim/2] · result [tokens, heads·headDim]
+func RoPE(x Mat, headDim int, positions []int, freqs []float64) Mat {
+	half := headDim / 2
+	check(len(positions) == x.Rows && len(freqs) == half && headDim%2 == 0 && x.Cols%headDim == 0, "rope", x.shape(), headDim, len(positions), len(freqs))
+	y := NewMat(x.Rows, x.Cols)
+	for t, position := range positions {
+		in, out := x.Row(t), y.Row(t)
+		for i, freq := range freqs {
+			rotation := mgl64.Rotate2D(float64(position) * freq)
+			for a := i; a < x.Cols; a += headDim {
+				pair := rotation.Mul2x1(mgl64.Vec2{in[a], in[a+half]})
+				out[a], out[a+half] = pair[0], pair[1]
+			}
+		}
+	}
+	return y
+}
