@@ -1,0 +1,178 @@
+package safetensors
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	mmap "github.com/edsrzf/mmap-go"
+)
+
+// Checkpoint is the set of tensors of a file or of a folder of shards. Reading it is safe from several goroutines.
+type Checkpoint struct {
+	tensors  map[string]Tensor
+	names    []string
+	metadata map[string]string
+	maps     []mmap.MMap
+}
+
+// Open maps the weights of a Hugging Face folder: model.safetensors, or else the shards that
+// model.safetensors.index.json lists. With an index, the index decides: a tensor that a shard holds beyond it is left
+// out. Errors name the file and the tensor; a folder with neither file gives one that matches fs.ErrNotExist.
+func Open(dir string) (*Checkpoint, error) {
+	single := filepath.Join(dir, singleFile)
+	if _, err := os.Stat(single); err == nil {
+		return OpenFile(single)
+	}
+	index := filepath.Join(dir, indexFile)
+	raw, err := os.ReadFile(index)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("safetensors: %s: neither %s nor %s: %w", dir, singleFile, indexFile, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("safetensors: %w", err)
+	}
+	weights, err := parseIndex(index, raw)
+	if err != nil {
+		return nil, err
+	}
+	return openShards(dir, index, weights)
+}
+
+// parseIndex gives the shard of each tensor. A shard must be a plain name, so that an index cannot reach outside its
+// folder.
+func parseIndex(path string, raw []byte) (map[string]string, error) {
+	var index struct {
+		WeightMap map[string]string `json:"weight_map"`
+	}
+	if err := json.Unmarshal(raw, &index); err != nil {
+		return nil, fmt.Errorf("safetensors: %s: %w", path, err)
+	}
+	if len(index.WeightMap) == 0 {
+		return nil, fmt.Errorf("safetensors: %s: weight_map is empty", path)
+	}
+	for _, name := range slices.Sorted(maps.Keys(index.WeightMap)) {
+		shard := index.WeightMap[name]
+		if !printable(name) {
+			return nil, fmt.Errorf("safetensors: %s: tensor %q: the name has control characters", path, name)
+		}
+		if !printable(shard) || shard == "." || strings.ContainsAny(shard, `/\`) || !filepath.IsLocal(shard) {
+			return nil, fmt.Errorf("safetensors: %s: tensor %s: shard %q is not a plain file name", path, name, shard)
+		}
+	}
+	return index.WeightMap, nil
+}
+
+func openShards(dir, index string, weights map[string]string) (*Checkpoint, error) {
+	c := &Checkpoint{tensors: map[string]Tensor{}, metadata: map[string]string{}}
+	for _, shard := range slices.Compact(slices.Sorted(maps.Values(weights))) {
+		tensors, metadata, err := c.mapFile(filepath.Join(dir, shard))
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("safetensors: %s: missing shard %s: %w", index, shard, fs.ErrNotExist)
+		}
+		if err != nil {
+			c.Close()
+			return nil, err
+		}
+		for _, t := range tensors {
+			if weights[t.Name] == shard {
+				c.tensors[t.Name] = t
+			}
+		}
+		maps.Copy(c.metadata, metadata)
+	}
+	for _, name := range slices.Sorted(maps.Keys(weights)) {
+		if _, ok := c.tensors[name]; !ok {
+			c.Close()
+			return nil, fmt.Errorf("safetensors: %s: tensor %s: not in its shard %s", index, name, weights[name])
+		}
+	}
+	c.names = slices.Sorted(maps.Keys(c.tensors))
+	return c, nil
+}
+
+// OpenFile maps one safetensors file of any name.
+func OpenFile(path string) (*Checkpoint, error) {
+	c := &Checkpoint{}
+	tensors, metadata, err := c.mapFile(path)
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c.fill(tensors, metadata), nil
+}
+
+// OpenBytes reads a whole file that is in memory already; name stands for it in messages. The tensors are views into
+// raw.
+func OpenBytes(name string, raw []byte) (*Checkpoint, error) {
+	tensors, metadata, err := parse(name, raw)
+	if err != nil {
+		return nil, err
+	}
+	return (&Checkpoint{}).fill(tensors, metadata), nil
+}
+
+func (c *Checkpoint) fill(tensors []Tensor, metadata map[string]string) *Checkpoint {
+	c.tensors, c.metadata = make(map[string]Tensor, len(tensors)), metadata
+	for _, t := range tensors {
+		c.tensors[t.Name] = t
+	}
+	c.names = slices.Sorted(maps.Keys(c.tensors))
+	return c
+}
+
+// mapFile maps a file, which Close will unmap, and parses it.
+func (c *Checkpoint) mapFile(path string) ([]Tensor, map[string]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("safetensors: %w", err)
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait for its writer
+		return nil, nil, fmt.Errorf("safetensors: %s: not a regular file", path)
+	}
+	if info.Size() == 0 { // an empty file cannot be mapped
+		return parse(path, nil)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("safetensors: %w", err)
+	}
+	defer f.Close() // the mapping outlives the descriptor
+	mapped, err := mmap.Map(f, mmap.RDONLY, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("safetensors: map %s: %w", path, err)
+	}
+	c.maps = append(c.maps, mapped)
+	return parse(path, mapped)
+}
+
+// Names lists the tensors, sorted.
+func (c *Checkpoint) Names() []string { return slices.Clone(c.names) }
+
+// Lookup finds a tensor by its name.
+func (c *Checkpoint) Lookup(name string) (Tensor, bool) {
+	t, ok := c.tensors[name]
+	return t, ok
+}
+
+// Metadata is the free text of the header, {"format": "pt"} as a rule; for shards, of all headers together.
+func (c *Checkpoint) Metadata() map[string]string { return maps.Clone(c.metadata) }
+
+// Close unmaps the files: every Tensor's Data is gone after it. A second Close does nothing.
+func (c *Checkpoint) Close() error {
+	var err error
+	for i := range c.maps {
+		err = errors.Join(err, c.maps[i].Unmap())
+	}
+	c.maps, c.tensors, c.names = nil, nil, nil
+	if err != nil {
+		return fmt.Errorf("safetensors: unmap: %w", err)
+	}
+	return nil
+}

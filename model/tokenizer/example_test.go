@@ -1,0 +1,34 @@
+package tokenizer_test
+
+import (
+	"fmt"
+	"log"
+
+	"github.com/vkcome/vkcome/model/tokenizer"
+)
+
+func Example() {
+	tok, err := tokenizer.Load("../../testdata/tiny12")
+	if err != nil {
+		log.Fatal(err)
+	}
+	ids := tok.Encode("Hello world")
+	fmt.Println(ids)
+	fmt.Println(tok.Decode(ids))
+	// Output:
+	// [73 804 112 744]
+	// Hello world
+}
+
+func ExampleStream() {
+	tok, err := tokenizer.Load("../../testdata/tiny12")
+	if err != nil {
+		log.Fatal(err)
+	}
+	s := tokenizer.NewStream(tok, true, nil)
+	for _, id := range tok.Encode("naïve") { // ï comes in two ids
+		fmt.Printf("%q ", s.Next(id))
+	}
+	fmt.Printf("%q\n", s.Flush())
+	// Output: "n" "a" "" "ï" "ve" ""
+}

@@ -1,0 +1,398 @@
+package tokenizer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// Every text comes back from a byte-level vocabulary, whatever is in it.
+func TestRoundTrip(t *testing.T) {
+	tok := tiny12(t)
+	for _, text := range []string{"", " ", "\x00\r\n", "<|endoftext|>", "a\u0300\u0085\u2028\ufeff", "😀👩‍👩‍👧‍👦 \U0010ffff", strings.Repeat("Ġ ▁", 99)} {
+		if got := tok.Decode(tok.Encode(text)); got != text {
+			t.Errorf("%q came back as %q", text, got)
+		}
+	}
+	if got := tok.Decode(tok.Encode("a\xff\xe2\x82b")); got != "a\ufffd\ufffd\ufffdb" {
+		t.Errorf("bad UTF-8 came back as %q", got)
+	}
+	if got := tok.Decode([]int{-1, 1 << 40, 98}); got != "a" {
+		t.Errorf("ids beyond the vocabulary: %q", got)
+	}
+}
+
+func TestTiny12(t *testing.T) {
+	tok := tiny12(t)
+	bos, okBOS := tok.BOS()
+	eos, okEOS := tok.EOS()
+	if bos != 0 || eos != 0 || !okBOS || !okEOS || !tok.AddBOS() || tok.VocabSize() != 2048 {
+		t.Errorf("BOS %d %v, EOS %d %v, add %v, size %d", bos, okBOS, eos, okEOS, tok.AddBOS(), tok.VocabSize())
+	}
+	ids := tok.EncodeSpecial("a<|endoftext|>a")
+	if !slices.Equal(ids, []int{98, 0, 98}) || tok.Decode(ids) != "a<|endoftext|>a" || tok.DecodeSkipSpecial(ids) != "aa" {
+		t.Errorf("special token: %v, %q, %q", ids, tok.Decode(ids), tok.DecodeSkipSpecial(ids))
+	}
+	if token, ok := tok.Token(504); token != "The" || !ok {
+		t.Errorf("token 504 is %q", token)
+	}
+	if id, ok := tok.ID("<|endoftext|>"); id != 0 || !ok {
+		t.Errorf("<|endoftext|> is %d", id)
+	}
+	if _, ok := tok.Token(2048); ok {
+		t.Error("token 2048 exists")
+	}
+}
+
+func TestLlama2(t *testing.T) {
+	tok := llama2(t)
+	bos, _ := tok.BOS()
+	eos, _ := tok.EOS()
+	if bos != 1 || eos != 2 || !tok.AddBOS() || tok.VocabSize() != 32000 {
+		t.Errorf("BOS %d, EOS %d, add %v, size %d", bos, eos, tok.AddBOS(), tok.VocabSize())
+	}
+	if got := tok.EncodeSpecial("<s>Hello</s>"); !slices.Equal(got, []int{1, 15043, 2}) {
+		t.Errorf("special tokens: %v", got)
+	}
+}
+
+// piece is an entry of a SentencePiece model made by hand.
+type piece struct {
+	text  string
+	score float32
+	kind  pieceKind
+}
+
+// proto writes a BPE model; trainer and normalizer are extra fields as number, value, ….
+func proto(pieces []piece, trainer, normalizer []uint64) []byte {
+	varints := func(raw []byte, fields []uint64) []byte {
+		for i := 0; i < len(fields); i += 2 {
+			raw = protowire.AppendVarint(protowire.AppendTag(raw, protowire.Number(fields[i]), protowire.VarintType), fields[i+1])
+		}
+		return raw
+	}
+	field := func(raw []byte, number protowire.Number, message []byte) []byte {
+		return protowire.AppendBytes(protowire.AppendTag(raw, number, protowire.BytesType), message)
+	}
+	var out []byte
+	for _, p := range pieces {
+		message := field(nil, 1, []byte(p.text))
+		message = protowire.AppendFixed32(protowire.AppendTag(message, 2, protowire.Fixed32Type), math.Float32bits(p.score))
+		out = field(out, 1, varints(message, []uint64{3, uint64(p.kind)}))
+	}
+	out = field(out, 2, varints(nil, append([]uint64{3, 2}, trainer...)))
+	return field(out, 3, varints(nil, append([]uint64{4, 0}, normalizer...)))
+}
+
+func handmade(withBytes bool) []piece {
+	list := []piece{{"<unk>", 0, unknown}, {"<s>", 0, control}, {"</s>", 0, control}}
+	for b := 0; withBytes && b < 256; b++ {
+		list = append(list, piece{fmt.Sprintf("<0x%02X>", b), 0, byteValue})
+	}
+	for i, text := range []string{"▁a", "ab", "▁ab", "▁", "a", "b"} {
+		list = append(list, piece{text, -float32(i), normal})
+	}
+	return list
+}
+
+func TestHandmadeSentencePiece(t *testing.T) {
+	const base = 3 + 256 // the id of ▁a with bytes
+	for _, c := range []struct {
+		name string
+		raw  []byte
+		text string
+		want []int
+		back string
+	}{
+		{"dummy prefix", proto(handmade(true), []uint64{35, 1}, nil), "ab b", []int{base + 2, base + 3, base + 5}, "ab b"},
+		{"no dummy prefix", proto(handmade(true), []uint64{35, 1}, []uint64{3, 0}), "ab b", []int{base + 1, base + 3, base + 5}, "ab b"},
+		{"byte fallback", proto(handmade(true), []uint64{35, 1}, nil), "é", []int{base + 3, 3 + 0xc3, 3 + 0xa9}, "é"},
+		{"unknown", proto(handmade(false), nil, nil), "aéüb", []int{3, 0, 8}, "a ⁇ b"},
+		{"empty", proto(handmade(false), nil, nil), "", nil, ""},
+		{"special as text", proto(handmade(true), []uint64{35, 1}, nil), "<s>", []int{base + 3, 3 + '<', 3 + 's', 3 + '>'}, "<s>"},
+	} {
+		tok, err := ParseSentencePiece(c.raw, nil)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		if got := tok.Encode(c.text); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %v %s, want %v %s", c.name, got, spell(tok, got), c.want, spell(tok, c.want))
+		}
+		if got := tok.DecodeSkipSpecial(c.want); got != c.back {
+			t.Errorf("%s: decoded %q, want %q", c.name, got, c.back)
+		}
+	}
+}
+
+func TestSentencePieceConfig(t *testing.T) {
+	config := `{"add_bos_token": false, "eos_token": {"content": "<|end|>"}, "added_tokens_decoder": {"1": {"content": "<s>", "special": true}, "9": {"content": "<|end|>", "special": true}}}`
+	tok, err := ParseSentencePiece(proto(handmade(false), nil, nil), []byte(config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bos, _ := tok.BOS()
+	eos, _ := tok.EOS()
+	if bos != 1 || eos != 9 || tok.AddBOS() || tok.VocabSize() != 10 {
+		t.Errorf("BOS %d, EOS %d, add %v, size %d", bos, eos, tok.AddBOS(), tok.VocabSize())
+	}
+	ids := tok.EncodeSpecial("<s>ab<|end|>")
+	if !slices.Equal(ids, []int{1, 5, 9}) || tok.Decode(ids) != "<s> ab<|end|>" || tok.DecodeSkipSpecial(ids) != "ab" {
+		t.Errorf("%v, %q, %q", ids, tok.Decode(ids), tok.DecodeSkipSpecial(ids))
+	}
+}
+
+func TestTemplate(t *testing.T) {
+	raw := read(t, "testdata/llama3.json")
+	for _, c := range []struct {
+		config string
+		add    bool
+	}{{"{}", true}, {`{"add_bos_token": null}`, true}, {`{"add_bos_token": false}`, false}} {
+		tok, err := ParseJSON(raw, []byte(c.config))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bos, ok := tok.BOS()
+		if token, _ := tok.Token(bos); !ok || token != "<|im_start|>" || tok.AddBOS() != c.add {
+			t.Errorf("config %s: BOS %q %v, add %v", c.config, token, ok, tok.AddBOS())
+		}
+		if _, ok := tok.EOS(); ok {
+			t.Error("an EOS out of nowhere")
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	model := func(rest string) string {
+		return `{"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}` + rest + `}`
+	}
+	if _, err := ParseJSON([]byte(model("")), nil); err != nil {
+		t.Error(err)
+	}
+	for _, c := range []struct{ raw, config, want string }{
+		{`{`, "", "unexpected end of JSON input"},
+		{`{"model": {"type": "Unigram", "vocab": [["a", 0.5]]}}`, "", `model type "Unigram" is not supported, only BPE`},
+		{`{"model": {"type": "WordPiece", "vocab": {"a": 0}}}`, "", `model type "WordPiece" is not supported, only BPE`},
+		{`{"model": {"type": "BPE"}}`, "", "model: no vocabulary"},
+		{`{"model": {"vocab": {"a": -1}}}`, "", `model: token "a": id -1, expected 0 to 16777215`},
+		{`{"model": {"vocab": {"a": 99999999}}}`, "", `model: token "a": id 99999999, expected 0 to 16777215`},
+		{`{"model": {"vocab": {"a": 0}, "merges": ["a b"]}}`, "", `model: merge 0: "a" + "b": part or whole is not in the vocabulary`},
+		{`{"model": {"vocab": {"a": 0}, "merges": ["a b c"]}}`, "", `merge 0: "a b c" is not a pair`},
+		{`{"model": {"vocab": {"a": 0}, "merges": [["a"]]}}`, "", `merge 0: "a" is not a pair`},
+		{`{"model": {"vocab": {"a": 0}, "unk_token": "?"}}`, "", `model: unk_token "?" is not in the vocabulary`},
+		{`{"model": {"vocab": {"a": 0}, "end_of_word_suffix": "</w>"}}`, "", `model: end_of_word_suffix "</w>" is not supported`},
+		{`{"model": {"vocab": {"a": 0}, "dropout": 0.1}}`, "", "model: dropout 0.1 is not supported"},
+		{model(`, "normalizer": {"type": "BertNormalizer"}`), "", `normalizer: type "BertNormalizer" is not supported`},
+		{model(`, "normalizer": {"type": "Replace", "content": "x"}`), "", "normalizer: no pattern in a Replace"},
+		{model(`, "normalizer": {"type": "Sequence", "normalizers": [` + strings.Repeat(`{"type": "NFKC"},`, 3) + `{"type": "NFC"}]}`), "", "normalizer: a text could grow without measure"},
+		{model(`, "pre_tokenizer": {"type": "Whitespace"}`), "", `pre_tokenizer: type "Whitespace" is not supported`},
+		{model(`, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated"}`), "", `pre_tokenizer: pattern "(": error parsing regexp: missing closing ) in ` + "`(`"},
+		{model(`, "pre_tokenizer": {"type": "Split", "pattern": {"String": "x"}, "behavior": "Mixed"}`), "", `pre_tokenizer: split behavior "Mixed" is not supported`},
+		{model(`, "pre_tokenizer": ` + strings.Repeat(`{"type": "Sequence", "pretokenizers": [`, 10) + strings.Repeat("]}", 10)), "", "pre_tokenizer: too many parts"},
+		{model(`, "decoder": {"type": "CTC"}`), "", `decoder: type "CTC" is not supported`},
+		{model(`, "added_tokens": [{"id": -5, "content": "<x>"}]`), "", `added_tokens: token "<x>": id -5, expected 0 to 16777215`},
+		{model(`, "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "x"}}], "special_tokens": {"x": {"ids": [7]}}}`), "",
+			"post_processor: id 7 is not in the vocabulary"},
+		{model(""), `{"bos_token": 3}`, "tokenizer_config.json: json: cannot unmarshal number"},
+	} {
+		var config []byte
+		if c.config != "" {
+			config = []byte(c.config)
+		}
+		_, err := ParseJSON([]byte(c.raw), config)
+		if want := "tokenizer: tokenizer.json: " + c.want; err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s:\ngot  %v\nwant %s", c.raw, err, want)
+		}
+	}
+
+	unigram := protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), []byte{3 << 3, 1})
+	for _, c := range []struct {
+		raw  []byte
+		want string
+	}{
+		{[]byte{0xff}, "protobuf: unexpected EOF"},
+		{nil, `model type "unigram" is not supported, only bpe`},
+		{unigram, `model type "unigram" is not supported, only bpe`},
+		{proto(nil, nil, nil), "no unknown piece"},
+		{proto(handmade(false), []uint64{35, 1}, nil), "byte_fallback without a piece <0x00>"},
+		{proto(handmade(false), []uint64{24, 1}, nil), "treat_whitespace_as_suffix is not supported"},
+		{proto([]piece{{"<0xGG>", 0, byteValue}}, nil, nil), `byte piece "<0xGG>", expected <0x00> to <0xFF>`},
+		{proto([]piece{{"a", float32(math.NaN()), normal}}, nil, nil), `piece "a": score NaN`},
+		{proto([]piece{{"", 0, normal}}, nil, nil), "piece 0 is empty"},
+		{proto([]piece{{"a", 0, 9}}, nil, nil), `piece "a": type 9 is not supported`},
+	} {
+		_, err := ParseSentencePiece(c.raw, nil)
+		if want := "tokenizer: tokenizer.model: " + c.want; err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Load(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("empty folder: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, modelFile), proto(handmade(false), nil, nil), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if tok, err := Load(dir); err != nil || tok.VocabSize() != 9 {
+		t.Errorf("tokenizer.model: %v", err)
+	}
+	path := filepath.Join(dir, jsonFile)
+	if err := os.WriteFile(path, []byte("{}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(dir); err == nil || err.Error() != "tokenizer: "+path+": model: no vocabulary" {
+		t.Errorf("tokenizer.json goes first: %v", err)
+	}
+}
+
+// A megabyte in one piece takes about a second; anything quadratic would take hours.
+func TestLongPieces(t *testing.T) {
+	const n = 1 << 20
+	llama3, err := ParseJSON(read(t, "testdata/llama3.json"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes, err := ParseSentencePiece(read(t, "testdata/sp_user.model"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tok := range []Tokenizer{llama3, bytes} {
+		for _, unit := range []string{"a", "the", " ", "!", "\n", "é"} {
+			text := strings.Repeat(unit, n/len(unit))
+			if got := tok.Decode(tok.Encode(text)); got != text {
+				t.Errorf("%d times %q came back different", n/len(unit), unit)
+			}
+		}
+	}
+}
+
+// A pattern that would run for ages stops at its time limit and leaves the rest in one piece.
+func TestHostilePattern(t *testing.T) {
+	r, err := newRegex(`(a+)+b`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.re.MatchTimeout = 1e8 // 0.1 s
+	e := &jsonEncoder{}
+	text := strings.Repeat("a", 100)
+	if got := r.split(e, text); !slices.Equal(got, []stretch{{0, 100, false}}) || !e.expired {
+		t.Errorf("%v, expired %v", got, e.expired)
+	}
+}
+
+func TestStream(t *testing.T) {
+	toks := map[string]Tokenizer{"tiny12": tiny12(t)}
+	for _, file := range []string{"llama2.json", "metaspace_split.json"} {
+		tok, err := ParseJSON(read(t, "testdata/"+file), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		toks[file] = tok
+	}
+	for _, file := range []string{"sp_bytes.model", "sp_user.model"} {
+		tok, err := ParseSentencePiece(read(t, "testdata/"+file), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		toks[file] = tok
+	}
+	for name, tok := range toks {
+		prompt := tok.Encode("The layers")
+		for _, text := range []string{" that keep", "é 😀👍🏽 字\n", "  two  spaces"} {
+			if name == "metaspace_split.json" {
+				text = " that keep" // without bytes the rest is unknown
+			}
+			all := tok.Encode("The layers" + text)
+			if !slices.Equal(all[:len(prompt)], prompt) {
+				continue
+			}
+			s := NewStream(tok, false, prompt)
+			var got strings.Builder
+			for _, id := range all[len(prompt):] {
+				part := s.Next(id)
+				if strings.Contains(part, "\ufffd") {
+					t.Errorf("%s: %q came in halves", name, part)
+				}
+				got.WriteString(part)
+			}
+			got.WriteString(s.Flush())
+			if got.String() != text {
+				t.Errorf("%s: got %q, want %q", name, got.String(), text)
+			}
+		}
+	}
+	s := NewStream(tiny12(t), true, nil)
+	if got := s.Next(0) + s.Next(241) + s.Flush() + s.Flush() + s.Next(98); got != "\ufffda" {
+		t.Errorf("a character that breaks off: %q", got)
+	}
+}
+
+func BenchmarkEncode(b *testing.B) {
+	text := strings.Repeat("The layers that they keep are the layers that matter, 1234 of them.\n", 1000)
+	tok := tiny12(b)
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		tok.Encode(text)
+	}
+}
+
+func FuzzTokenizerJSON(f *testing.F) {
+	// Small seeds: with the vocabularies of testdata the fuzzer spends its time on making them smaller.
+	const rest = `"added_tokens":[{"id":9,"content":"<x>","special":true,"lstrip":true},{"id":8,"content":"é","normalized":true,"single_word":true,"rstrip":true}],`
+	for _, parts := range []string{
+		`"model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2,"Ġ":3,"Ġab":4},"merges":[["a","b"],["Ġ","ab"]],"ignore_merges":true},` +
+			`"normalizer":{"type":"NFC"},"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"(?i:'s|'t)|\\p{L}+|\\s+(?!\\S)|\\s+"},` +
+			`"behavior":"Isolated"},{"type":"ByteLevel","use_regex":false}]},"decoder":{"type":"ByteLevel"},` +
+			`"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<x>"}}],"special_tokens":{"<x>":{"ids":[9]}}}`,
+		`"model":{"vocab":{"a":0,"b":1,"ab":2,"▁":3,"▁ab":4,"<0xC3>":5,"<0xA9>":6,"<unk>":7},"merges":["a b","▁ ab"],"byte_fallback":true,"fuse_unk":true,"unk_token":"<unk>"},` +
+			`"normalizer":{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},{"type":"Replace","pattern":{"String":" "},"content":"▁"}]},` +
+			`"decoder":{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"▁"},"content":" "},{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":" ","start":1}]}`,
+		`"model":{"vocab":{"a":0,"▁":3,"1":4}},"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"Split","pattern":{"String":"b"},` +
+			`"behavior":"MergedWithNext","invert":true},{"type":"Metaspace","replacement":"▁","prepend_scheme":"first"}]},"decoder":{"type":"Metaspace","replacement":"▁"}`,
+	} {
+		f.Add([]byte("{"+rest+parts+"}"), "ab é's 12\n <x> b")
+	}
+	f.Add([]byte(`{"model":{"vocab":{"a":0,"b":1,"ab":2},"merges":["a b"]},"pre_tokenizer":{"type":"Split","pattern":{"Regex":"(a|b*)+"},"behavior":"Contiguous"},`+
+		`"normalizer":{"type":"Replace","pattern":{"Regex":"x*"},"content":"a"},"decoder":{"type":"Strip","content":"a","start":1}}`), "aabb")
+	f.Fuzz(func(t *testing.T, raw []byte, text string) {
+		tok, err := ParseJSON(raw, nil)
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("an error of several lines: %q", err)
+			}
+			return
+		}
+		for _, ids := range [][]int{tok.Encode(text), tok.EncodeSpecial(text)} {
+			for _, id := range ids {
+				if _, ok := tok.Token(id); !ok || id >= tok.VocabSize() {
+					t.Errorf("id %d is not in the vocabulary", id)
+				}
+			}
+			tok.Decode(ids)
+			tok.DecodeSkipSpecial(ids)
+		}
+	})
+}
+
+func FuzzSentencePiece(f *testing.F) {
+	f.Add(proto(handmade(true), []uint64{35, 1}, nil), "ab é")
+	f.Add(proto([]piece{{"<unk>", 0, unknown}, {"<s>", 0, control}, {"▁a", 3, userDefined}, {"ab", 2, unused}, {"a", 0, normal}, {"b", 0, normal}, {"abb", 1, normal}}, nil, []uint64{4, 1}), "a  abab abb")
+	f.Fuzz(func(t *testing.T, raw []byte, text string) {
+		tok, err := ParseSentencePiece(raw, nil)
+		if err != nil {
+			return
+		}
+		tok.DecodeSkipSpecial(tok.EncodeSpecial(text))
+	})
+}
