@@ -38,10 +38,15 @@ type Variant struct {
 // byDType are the shaders compiled once for each dtype of a weight: NAME_f32, NAME_f16, NAME_bf16.
 var byDType = []string{
 	"rmsnorm",
+	"embedding", "finite", "linear", "linear_subgroup", "linear_vec",
+	"abssum", "gather", "weightedsum",
 }
 
 // plain are the shaders that touch f32 only.
-var plain = []string{}
+var plain = []string{
+	"add", "attention", "attention_subgroup", "rope", "swiglu",
+	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "sensitivity",
+}
 
 // Variants is the one table of what is compiled.
 func Variants() []Variant {

@@ -33,11 +33,11 @@ type Device struct {
 	native *native.Device
 	opts   Options
 
-	mu      sync.Mutex // everything below
-	arena   arena
-	kernels map[kernelKey]*Kernel
-	live    int // recorders
-	closed  bool
+	mu        sync.Mutex // everything below
+	arena     arena
+	kernels   map[kernelKey]*Kernel
+	recorders map[*Recorder]struct{}
+	closed    bool
 
 	queue     sync.Mutex // submissions
 	transfer  int        // index of the queue for uploads; 0 is the compute queue
@@ -75,7 +75,7 @@ func open(instance *native.Instance, o Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{Info: info, Tier: info.Tier, opts: o, kernels: map[kernelKey]*Kernel{}}
+	d := &Device{Info: info, Tier: info.Tier, opts: o, kernels: map[kernelKey]*Kernel{}, recorders: map[*Recorder]struct{}{}}
 	if o.MaxTier != nil {
 		d.Tier = min(d.Tier, *o.MaxTier)
 	}
@@ -102,8 +102,8 @@ func open(instance *native.Instance, o Options) (*Device, error) {
 // Limits are the bounds that the device is used within.
 func (d *Device) Limits() Limits { return d.Info.Limits }
 
-// Close waits for the device, saves the compiled pipelines and frees everything. Buffers and recorders that were not closed are
-// an error: they leak otherwise.
+// Close waits for the device, saves the compiled pipelines and frees everything. Buffers and recorders that are still open are
+// freed too and reported as an error: whoever holds them must not use them any more.
 func (d *Device) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -112,8 +112,11 @@ func (d *Device) Close() error {
 	}
 	d.closed = true
 	var leaks error
-	if d.live > 0 || d.arena.buffers > 0 {
-		leaks = fmt.Errorf("vk: close %s: %d recorders and %d buffers are still open", d.Info.Name, d.live, d.arena.buffers)
+	if len(d.recorders) > 0 || d.arena.buffers > 0 {
+		leaks = fmt.Errorf("vk: close %s: %d recorders and %d buffers are still open", d.Info.Name, len(d.recorders), d.arena.buffers)
+	}
+	for r := range d.recorders {
+		leaks = errors.Join(leaks, r.close())
 	}
 	err := d.saveCache()
 	for _, k := range d.kernels {

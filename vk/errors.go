@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/vkcome/vkcome/vk/internal/native"
 )
 
@@ -30,21 +32,4 @@ func wrap(err error) error {
 }
 
 // Bytes prints a size with a binary unit, as in "7.5 MiB".
-func Bytes(n int64) string {
-	switch {
-	case n < 1<<10:
-		return fmt.Sprintf("%d B", n)
-	case n < 1<<20:
-		return trim(float64(n)/(1<<10), "KiB")
-	case n < 1<<30:
-		return trim(float64(n)/(1<<20), "MiB")
-	}
-	return trim(float64(n)/(1<<30), "GiB")
-}
-
-func trim(v float64, unit string) string {
-	if v == float64(int64(v)) {
-		return fmt.Sprintf("%d %s", int64(v), unit)
-	}
-	return fmt.Sprintf("%.1f %s", v, unit)
-}
+func Bytes(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }

@@ -215,7 +215,7 @@ func tierOf(p *native.PhysicalDevice) Tier {
 
 func describe(p *native.PhysicalDevice, index int) Info {
 	l := Limits{
-		StorageRange: int64(p.MaxStorageRange), Allocation: int64(p.MaxAllocationBytes), OffsetAlignment: int64(p.OffsetAlignment),
+		StorageRange: int64(p.MaxStorageRange), Allocation: int64(p.MaxAllocationBytes), OffsetAlignment: max(4, int64(p.OffsetAlignment)),
 		WorkgroupSize: int(min(p.MaxInvocations, p.MaxWorkgroupSize[0])), SharedMemory: int64(p.MaxSharedBytes),
 		StorageBuffers: int(p.MaxStorageBuffers), SubgroupSize: int(p.SubgroupSize), PushConstants: int(p.MaxPushBytes), DeviceMemory: localHeap(p),
 	}
@@ -241,20 +241,23 @@ func describe(p *native.PhysicalDevice, index int) Info {
 	}
 }
 
-// choose finds the device that selector means: "" the best, a number an index in rank, else a UUID or part of a name (any case).
+// choose finds the device that selector means: "" the best, a number below 100 an index in rank, else a UUID or part of a name in
+// any case ("4090" is one).
 func choose(devices []*native.PhysicalDevice, selector string) (*native.PhysicalDevice, Info, error) {
 	if len(devices) == 0 {
 		return nil, Info{}, fmt.Errorf("%w: no device here has Vulkan 1.1 and a compute queue", ErrNoDevice)
 	}
+	if selector == "" {
+		return devices[0], describe(devices[0], 0), nil
+	}
+	index, err := strconv.Atoi(selector)
+	isIndex := err == nil && index < 100
+	uuid := strings.ToLower(strings.ReplaceAll(selector, "-", ""))
 	var present []string
 	for k, p := range devices {
-		info := describe(p, k)
-		index, err := strconv.Atoi(selector)
-		if selector == "" || err == nil && index == k || strings.EqualFold(strings.ReplaceAll(selector, "-", ""), strings.ReplaceAll(info.UUID, "-", "")) {
-			return p, info, nil
-		}
-		if err != nil && strings.Contains(strings.ToLower(p.Name), strings.ToLower(selector)) {
-			return p, info, nil
+		named := uuid == hex.EncodeToString(p.UUID[:]) || strings.Contains(strings.ToLower(p.Name), strings.ToLower(selector))
+		if isIndex && index == k || !isIndex && named {
+			return p, describe(p, k), nil
 		}
 		present = append(present, fmt.Sprintf("%d: %s", k, p.Name))
 	}

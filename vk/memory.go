@@ -59,7 +59,17 @@ func (b *Buffer) Bytes() []byte {
 // Size is the view's size in bytes.
 func (v View) Size() int64 { return v.size }
 
-// Slice is the n bytes of the view from offset on.
+// gone says whether there is no buffer behind the view, or none any more.
+func (v View) gone() bool { return v.buf == nil || v.buf.block == nil }
+
+func (v View) String() string {
+	if v.buf == nil {
+		return "no buffer"
+	}
+	return fmt.Sprintf("bytes [%d, %d) of %q", v.offset, v.offset+v.size, v.buf.name)
+}
+
+// Slice is the n bytes of the view from offset on. It panics if they are not inside the view.
 func (v View) Slice(offset, n int64) View {
 	if offset < 0 || n < 0 || offset > v.size-n {
 		panic(fmt.Sprintf("vk: slice [%d, %d) of a view of %d bytes of %q", offset, offset+n, v.size, v.buf.name))
@@ -72,6 +82,7 @@ type MemoryStats struct {
 	Used     int64 // in buffers on the device
 	Reserved int64 // taken from the driver for them
 	Peak     int64 // the most ever reserved
+	PeakUsed int64 // the most ever used
 	Staging  int64 // mapped memory for transfers
 }
 
@@ -203,12 +214,19 @@ func (a *arena) alloc(name string, size int64, use Use) (*Buffer, error) {
 		return nil, fmt.Errorf("%w: one allocation holds at most %s", ErrLimit, Bytes(m))
 	}
 	if use == OnDevice && a.stats.Reserved+want > a.limit {
-		dedicated, want = true, rounded // the last bytes of a budget go to what was asked for, not to a block
+		a.trim()
+		if a.stats.Reserved+want > a.limit {
+			dedicated, want = true, rounded // the last bytes of a budget go to what was asked for, not to a block
+		}
 		if a.stats.Reserved+want > a.limit {
 			return nil, fmt.Errorf("%w: %s of %s are in use", ErrOutOfMemory, Bytes(a.stats.Reserved), Bytes(a.limit))
 		}
 	}
 	mem, err := a.d.native.Allocate(uint64(want), a.types[use], a.mapped[use])
+	if errors.Is(err, native.OutOfDeviceMemory) || errors.Is(err, native.OutOfHostMemory) {
+		a.trim()
+		mem, err = a.d.native.Allocate(uint64(want), a.types[use], a.mapped[use])
+	}
 	if err != nil {
 		return nil, wrap(err)
 	}
@@ -229,6 +247,7 @@ func (a *arena) count(b *block, rounded int64) {
 	a.buffers++
 	if b.use == OnDevice {
 		a.stats.Used += rounded
+		a.stats.PeakUsed = max(a.stats.PeakUsed, a.stats.Used)
 	}
 }
 
@@ -252,6 +271,9 @@ func (b *block) take(name string, size, rounded int64) *Buffer {
 func (d *Device) Free(buffers ...*Buffer) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.closed {
+		return // Close gave them back
+	}
 	for _, b := range buffers {
 		if b != nil && b.block != nil {
 			d.arena.free(b)
@@ -293,6 +315,19 @@ func (a *arena) drop(b *block) {
 			return
 		}
 	}
+	a.release(b)
+}
+
+// trim returns the blocks that drop kept.
+func (a *arena) trim() {
+	for _, b := range slices.Clone(a.blocks) {
+		if len(b.free) == 1 && b.free[0].size == b.size {
+			a.release(b)
+		}
+	}
+}
+
+func (a *arena) release(b *block) {
 	a.blocks = slices.DeleteFunc(a.blocks, func(o *block) bool { return o == b })
 	a.d.native.Free(b.mem)
 	if b.use == OnDevice {
@@ -324,8 +359,8 @@ const stagingBytes = 8 << 20 // one piece of a transfer: large enough that its s
 // Upload writes data to the device and returns when it is there. It uses the transfer queue where the device has one, so it may
 // run in another goroutine while a recorder computes on other buffers.
 func (d *Device) Upload(ctx context.Context, dst View, data []byte) error {
-	if int64(len(data)) != dst.size {
-		return fmt.Errorf("vk: upload of %d bytes into %d bytes of %q", len(data), dst.size, dst.buf.name)
+	if err := d.transferable("upload", len(data), dst); err != nil {
+		return err
 	}
 	if mapped := dst.buf.Bytes(); mapped != nil {
 		copy(mapped[dst.offset:], data)
@@ -336,14 +371,27 @@ func (d *Device) Upload(ctx context.Context, dst View, data []byte) error {
 
 // Download reads from the device into data. What wrote the view must have been waited for.
 func (d *Device) Download(ctx context.Context, data []byte, src View) error {
-	if int64(len(data)) != src.size {
-		return fmt.Errorf("vk: download of %d bytes from %d bytes of %q", len(data), src.size, src.buf.name)
+	if err := d.transferable("download", len(data), src); err != nil {
+		return err
 	}
 	if mapped := src.buf.Bytes(); mapped != nil {
 		copy(data, mapped[src.offset:])
 		return ctx.Err()
 	}
 	return d.staged(ctx, src, int64(len(data)), ToHost, 0, nil, func(stage []byte, at int64) { copy(data[at:], stage) })
+}
+
+// transferable refuses a transfer of n bytes to or from a view that has another size or is no longer there.
+func (d *Device) transferable(verb string, n int, v View) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.closed || v.gone():
+		return fmt.Errorf("vk: %s of %d bytes, %v: %w", verb, n, v, ErrClosed)
+	case int64(n) != v.size:
+		return fmt.Errorf("vk: %s of %d bytes, %v: sizes disagree", verb, n, v)
+	}
+	return nil
 }
 
 // staged moves n bytes piece by piece: fill, copy, drain.

@@ -42,7 +42,6 @@ func InOut(v View) Arg { return Arg{v, Read | Write} }
 // later calls do nothing, and Flush and Wait return it. A Recorder belongs to one goroutine.
 type Recorder struct {
 	d          *Device
-	queue      int
 	slots      [slots]*native.Commands
 	next       int
 	words      []uint64
@@ -70,9 +69,13 @@ func (d *Device) newRecorder(queue int) (*Recorder, error) {
 	if d.closed {
 		return nil, fmt.Errorf("vk: recorder: device %w", ErrClosed)
 	}
-	r := &Recorder{d: d, queue: queue}
+	r := &Recorder{d: d}
+	sets := maxDispatch
+	if queue != 0 {
+		sets = 0 // nothing is dispatched there
+	}
 	for i := range r.slots {
-		c, err := d.native.NewCommands(queue, maxDispatch)
+		c, err := d.native.NewCommands(queue, sets)
 		if err != nil {
 			for _, c := range r.slots[:i] {
 				c.Close()
@@ -81,7 +84,7 @@ func (d *Device) newRecorder(queue int) (*Recorder, error) {
 		}
 		r.slots[i] = c
 	}
-	d.live++
+	d.recorders[r] = struct{}{}
 	return r, nil
 }
 
@@ -100,17 +103,23 @@ func (r *Recorder) Fail(err error) {
 
 // Close waits for what was submitted, drops what was not, and frees the recorder.
 func (r *Recorder) Close() error {
+	r.d.mu.Lock()
+	defer r.d.mu.Unlock()
+	return r.close()
+}
+
+// close is Close with the device's lock held.
+func (r *Recorder) close() error {
 	if r.closed {
 		return nil
 	}
 	r.closed = true
 	err := r.drain(context.Background())
-	r.d.mu.Lock()
-	defer r.d.mu.Unlock()
 	for _, c := range r.slots {
 		c.Close()
 	}
-	r.d.live--
+	delete(r.d.recorders, r)
+	r.Fail(fmt.Errorf("vk: recorder %w", ErrClosed))
 	return err
 }
 
@@ -135,7 +144,6 @@ func (r *Recorder) Dispatch(k *Kernel, groups [3]int, push []uint32, work float6
 	if r.err = r.check(k, groups, push, args); r.err != nil {
 		return
 	}
-	r.hazards(args)
 	axis := 0
 	for i, g := range groups {
 		if g > groups[axis] {
@@ -148,10 +156,14 @@ func (r *Recorder) Dispatch(k *Kernel, groups [3]int, push []uint32, work float6
 		base, count := [3]int{}, groups
 		base[axis] = groups[axis] * i / pieces
 		count[axis] = groups[axis]*(i+1)/pieces - base[axis]
-		if r.dispatches > 0 && (r.dispatches == maxDispatch || r.work+work/float64(pieces) > bound) {
+		full := r.dispatches > 0 && (r.dispatches >= maxDispatch || r.work+work/float64(pieces) > bound)
+		if full {
 			if r.err = r.flush(context.Background()); r.err != nil {
 				return
 			}
+		}
+		if i == 0 || full { // once in each submission: pieces of one dispatch do not wait for one another
+			r.hazards(args)
 		}
 		r.append(k, base, count, push, args)
 		r.work += work / float64(pieces)
@@ -185,7 +197,7 @@ func (r *Recorder) check(k *Kernel, groups [3]int, push []uint32, args []Arg) er
 	}
 	for i, a := range args {
 		switch {
-		case a.buf == nil || a.buf.block == nil:
+		case a.gone():
 			return fmt.Errorf("vk: %s: binding %d: buffer %w", k.name, i, ErrClosed)
 		case a.size == 0:
 			return fmt.Errorf("vk: %s: binding %d (%q) is empty: %w", k.name, i, a.buf.name, ErrLimit)
@@ -223,8 +235,12 @@ func (r *Recorder) Copy(dst, src View) {
 	if r.err != nil {
 		return
 	}
-	if dst.size != src.size || dst.size == 0 || dst.buf.block == nil || src.buf.block == nil {
-		r.err = fmt.Errorf("vk: copy of %d bytes of %q to %d bytes of %q", src.size, src.buf.name, dst.size, dst.buf.name)
+	switch {
+	case dst.gone() || src.gone():
+		r.err = fmt.Errorf("vk: copy of %v to %v: buffer %w", src, dst, ErrClosed)
+		return
+	case dst.size != src.size || dst.size == 0:
+		r.err = fmt.Errorf("vk: copy of %v to %v: sizes disagree or are 0", src, dst)
 		return
 	}
 	r.hazards([]Arg{In(src), Out(dst)})
@@ -269,22 +285,28 @@ func (r *Recorder) flush(ctx context.Context) error {
 	return nil
 }
 
-// Wait submits what was recorded and waits until all of it is done. When ctx ends first, the device is still waited for, so that
-// buffers can be freed, and the context's error returned.
+// Wait submits what was recorded and waits until all of it is done. When ctx ends first, or an error came before, what was
+// submitted is still waited for, so that buffers can be freed, and the first error returned.
 func (r *Recorder) Wait(ctx context.Context) error {
-	if err := r.Flush(ctx); err != nil {
-		return err
+	r.Flush(ctx)
+	if r.closed {
+		return r.err
 	}
-	r.err = r.drain(ctx)
+	if err := r.drain(ctx); r.err == nil {
+		r.err = err
+	}
 	return r.err
 }
 
+// drain waits for every submission, oldest first, and returns the first error.
 func (r *Recorder) drain(ctx context.Context) error {
-	var errs error
+	var first error
 	for i := range r.slots {
-		errs = errors.Join(errs, r.wait(ctx, r.slots[(r.next+i)%slots]))
+		if err := r.wait(ctx, r.slots[(r.next+i)%slots]); first == nil {
+			first = err
+		}
 	}
-	return errs
+	return first
 }
 
 // wait polls a slot's fence. A submission is bounded, so even a cancelled context waits for its end.

@@ -15,6 +15,18 @@
 #define load_weight(w, i) uintBitsToFloat((((i) & 1) == 0) ? w[(i) >> 1] << 16 : w[(i) >> 1] & 0xffff0000u)
 #endif
 
+// Four weights of a binding declared `words4 name[]`, for rows of a multiple of four.
+#if defined(F32)
+#define words4 uvec4
+#define unpack4(v) uintBitsToFloat(v)
+#elif defined(F16)
+#define words4 uvec2
+vec4 unpack4(uvec2 v) { return vec4(unpackHalf2x16(v.x), unpackHalf2x16(v.y)); }
+#else
+#define words4 uvec2
+vec4 unpack4(uvec2 v) { return uintBitsToFloat(uvec4(v.x << 16, v.x & 0xffff0000u, v.y << 16, v.y & 0xffff0000u)); }
+#endif
+
 // The bits of element i of a binding, and f32 rounded to nearest even in the dtype.
 #if defined(F32)
 #define load_bits(w, i) w[i]
@@ -22,7 +34,17 @@ uint to_bits(float v) { return floatBitsToUint(v); }
 #else
 #define load_bits(w, i) ((w[(i) >> 1] >> (((i) & 1) * 16)) & 0xffffu)
 #if defined(F16)
-uint to_bits(float v) { return packHalf2x16(vec2(v, 0.0)) & 0xffffu; }
+// packHalf2x16 may round as it likes; SwiftShader's makes infinity and overflow NaNs, and truncates subnormals.
+uint to_bits(float v) {
+    uint b = floatBitsToUint(v), a = b & 0x7fffffffu, sign = (b >> 16) & 0x8000u;
+    if (a > 0x7f800000u) return sign | 0x7e00u;
+    if (a >= 0x477ff000u) return sign | 0x7c00u; // 65520, halfway to 2^16, and more
+    if (a >= 0x38800000u) return sign | ((a - 0x38000000u + 0xfffu + ((a >> 13) & 1u)) >> 13);
+    uint shift = 126u - (a >> 23); // below 2^-14: steps of 2^-24
+    if (shift > 24u) return sign;
+    uint m = (a & 0x7fffffu) | 0x800000u;
+    return sign | ((m + (1u << (shift - 1u)) - 1u + ((m >> shift) & 1u)) >> shift);
+}
 #else
 uint to_bits(float v) {
     uint b = floatBitsToUint(v);

@@ -41,7 +41,9 @@ func Open(t testing.TB, o vk.Options) *vk.Device {
 	t.Helper()
 	open.Lock()
 	defer open.Unlock()
-	key := fmt.Sprintf("%+v", o)
+	named := o
+	named.MaxTier = nil // a pointer: its address says nothing
+	key := fmt.Sprintf("%+v", named)
 	if o.MaxTier != nil {
 		key += o.MaxTier.String()
 	}
@@ -62,13 +64,19 @@ func Open(t testing.TB, o vk.Options) *vk.Device {
 // Each runs f on every device, at its own tier.
 func Each(t *testing.T, f func(t *testing.T, d *vk.Device)) {
 	t.Helper()
-	each(t, func(vk.Tier) []vk.Tier { return nil }, f)
+	EachWith(t, vk.Options{}, f)
+}
+
+// EachWith runs f on every device, opened with these options but for the device's name.
+func EachWith(t *testing.T, o vk.Options, f func(t *testing.T, d *vk.Device)) {
+	t.Helper()
+	each(t, o, func(vk.Tier) []vk.Tier { return nil }, f)
 }
 
 // EachTier runs f on every device at every tier up to its own: for operations that have variants.
 func EachTier(t *testing.T, f func(t *testing.T, d *vk.Device)) {
 	t.Helper()
-	each(t, func(top vk.Tier) []vk.Tier {
+	each(t, vk.Options{}, func(top vk.Tier) []vk.Tier {
 		var below []vk.Tier
 		for tier := range top {
 			below = append(below, tier)
@@ -77,7 +85,7 @@ func EachTier(t *testing.T, f func(t *testing.T, d *vk.Device)) {
 	}, f)
 }
 
-func each(t *testing.T, below func(vk.Tier) []vk.Tier, f func(t *testing.T, d *vk.Device)) {
+func each(t *testing.T, o vk.Options, below func(vk.Tier) []vk.Tier, f func(t *testing.T, d *vk.Device)) {
 	t.Helper()
 	infos, err := vk.Devices()
 	if err != nil {
@@ -87,8 +95,10 @@ func each(t *testing.T, below func(vk.Tier) []vk.Tier, f func(t *testing.T, d *v
 		t.Fatal(errors.New("no Vulkan device: make demo installs one that runs on the CPU"))
 	}
 	for _, info := range infos {
-		at := func(name string, o vk.Options) {
+		at := func(name string, tier *vk.Tier) {
 			t.Run(name, func(t *testing.T) {
+				o := o
+				o.MaxTier = tier
 				o.Device = fmt.Sprint(info.Index)
 				d := Open(t, o)
 				f(t, d)
@@ -96,9 +106,9 @@ func each(t *testing.T, below func(vk.Tier) []vk.Tier, f func(t *testing.T, d *v
 			})
 		}
 		name := strings.NewReplacer(" ", "_", "/", "_").Replace(info.Name)
-		at(name, vk.Options{})
+		at(name, o.MaxTier)
 		for _, tier := range below(info.Tier) {
-			at(name+"/"+tier.String(), vk.Options{MaxTier: &tier})
+			at(name+"/"+tier.String(), &tier)
 		}
 	}
 }

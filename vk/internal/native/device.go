@@ -268,7 +268,8 @@ type Commands struct {
 	Pending bool // submitted and not yet waited for
 }
 
-// NewCommands makes a slot on the n-th queue for at most maxSets dispatches a submission.
+// NewCommands makes a slot on the n-th queue for at most maxSets dispatches a submission; with 0 it takes copies only, which is all
+// that a queue without compute can do.
 func (d *Device) NewCommands(queue, maxSets int) (*Commands, error) {
 	c := &Commands{d: d, queue: queue}
 	if err := c.init(maxSets); err != nil {
@@ -288,17 +289,11 @@ func (c *Commands) init(maxSets int) error {
 		return err
 	}
 	c.pool = pool
-	setsInfo := vulkan.DescriptorPoolCreateInfo{
-		SType: vulkan.StructureTypeDescriptorPoolCreateInfo, MaxSets: uint32(maxSets), PoolSizeCount: 1,
-		PPoolSizes: []vulkan.DescriptorPoolSize{{Type: vulkan.DescriptorTypeStorageBuffer, DescriptorCount: uint32(maxSets * MaxBindings)}},
+	if maxSets > 0 {
+		if err := c.newSets(maxSets); err != nil {
+			return err
+		}
 	}
-	var sets vulkan.DescriptorPool
-	result = vulkan.CreateDescriptorPool(d.handle, &setsInfo, nil, &sets)
-	setsInfo.Free()
-	if err := check(result); err != nil {
-		return err
-	}
-	c.sets = sets
 	allocInfo := vulkan.CommandBufferAllocateInfo{SType: vulkan.StructureTypeCommandBufferAllocateInfo, CommandPool: pool, Level: vulkan.CommandBufferLevelPrimary, CommandBufferCount: 1}
 	buffers := make([]vulkan.CommandBuffer, 1)
 	result = vulkan.AllocateCommandBuffers(d.handle, &allocInfo, buffers)
@@ -315,6 +310,18 @@ func (c *Commands) init(maxSets int) error {
 	return check(result)
 }
 
+func (c *Commands) newSets(maxSets int) error {
+	setsInfo := vulkan.DescriptorPoolCreateInfo{
+		SType: vulkan.StructureTypeDescriptorPoolCreateInfo, MaxSets: uint32(maxSets), PoolSizeCount: 1,
+		PPoolSizes: []vulkan.DescriptorPoolSize{{Type: vulkan.DescriptorTypeStorageBuffer, DescriptorCount: uint32(maxSets * MaxBindings)}},
+	}
+	var sets vulkan.DescriptorPool
+	result := vulkan.CreateDescriptorPool(c.d.handle, &setsInfo, nil, &sets)
+	setsInfo.Free()
+	c.sets = sets
+	return check(result)
+}
+
 // Submit plays an op stream (the words of thunks.h) into the command buffer and submits it. The slot must not be pending;
 // the caller serialises submissions to a queue.
 func (c *Commands) Submit(words []uint64) error {
@@ -322,8 +329,12 @@ func (c *Commands) Submit(words []uint64) error {
 	if err := check(vulkan.ResetCommandPool(d.handle, c.pool, 0)); err != nil {
 		return err
 	}
-	if err := check(vulkan.ResetDescriptorPool(d.handle, c.sets, 0)); err != nil {
-		return err
+	copies := C.int(1)
+	if c.sets != nil {
+		copies = 0
+		if err := check(vulkan.ResetDescriptorPool(d.handle, c.sets, 0)); err != nil {
+			return err
+		}
 	}
 	begin := vulkan.CommandBufferBeginInfo{SType: vulkan.StructureTypeCommandBufferBeginInfo, Flags: vulkan.CommandBufferUsageFlags(vulkan.CommandBufferUsageOneTimeSubmitBit)}
 	result := vulkan.BeginCommandBuffer(c.buffer, &begin)
@@ -332,7 +343,7 @@ func (c *Commands) Submit(words []uint64) error {
 		return err
 	}
 	if len(words) > 0 {
-		if err := check(C.vkc_play(&d.table, d.raw(), unsafe.Pointer(c.buffer), C.uint64_t(handle(unsafe.Pointer(c.sets))), (*C.uint64_t)(unsafe.Pointer(&words[0])), C.uint64_t(len(words)))); err != nil {
+		if err := check(C.vkc_play(&d.table, d.raw(), unsafe.Pointer(c.buffer), copies, C.uint64_t(handle(unsafe.Pointer(c.sets))), (*C.uint64_t)(unsafe.Pointer(&words[0])), C.uint64_t(len(words)))); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import "C"
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"sync"
 	"unsafe"
 
@@ -101,6 +102,10 @@ func NewInstance(validate bool) (*Instance, error) {
 	app := vulkan.ApplicationInfo{SType: vulkan.StructureTypeApplicationInfo, PApplicationName: "vkcome\x00", PEngineName: "vkcome\x00", ApiVersion: uint32(vulkan.MakeVersion(1, 3, 0))}
 	info := vulkan.InstanceCreateInfo{SType: vulkan.StructureTypeInstanceCreateInfo, PApplicationInfo: &app}
 	if validate {
+		// Layers such as 1.4.309 leave out what shaders read and write unless told; older ones pass the variable over.
+		if name := "VK_LAYER_SYNCVAL_SHADER_ACCESSES_HEURISTIC"; os.Getenv(name) == "" {
+			os.Setenv(name, "1")
+		}
 		info.EnabledLayerCount, info.PpEnabledLayerNames = 1, []string{"VK_LAYER_KHRONOS_validation\x00"}
 		info.EnabledExtensionCount, info.PpEnabledExtensionNames = 1, []string{"VK_EXT_debug_report\x00"}
 		info.PNext = unsafe.Pointer(C.vkc_validation_features())
@@ -213,20 +218,12 @@ func (i *Instance) enumerate() error {
 		return err
 	}
 	for _, h := range handles[:n] {
-		p, err := i.describe(h)
-		if err != nil {
-			return err
-		}
-		i.Physical = append(i.Physical, p)
+		i.Physical = append(i.Physical, i.describe(h))
 	}
 	return nil
 }
 
-func (i *Instance) describe(h vulkan.PhysicalDevice) (*PhysicalDevice, error) {
-	extensions, err := deviceExtensions(h)
-	if err != nil {
-		return nil, err
-	}
+func (i *Instance) describe(h vulkan.PhysicalDevice) *PhysicalDevice {
 	var props vulkan.PhysicalDeviceProperties
 	vulkan.GetPhysicalDeviceProperties(h, &props)
 	defer props.Free()
@@ -243,9 +240,7 @@ func (i *Instance) describe(h vulkan.PhysicalDevice) (*PhysicalDevice, error) {
 		MaxStorageBuffers: l.MaxPerStageDescriptorStorageBuffers,
 	}
 	var facts C.vkc_facts
-	coop := extensions["VK_KHR_cooperative_matrix"]
-	driver := extensions["VK_KHR_driver_properties"] || props.ApiVersion >= uint32(vulkan.MakeVersion(1, 2, 0))
-	C.vkc_query(&facts, i.raw(), unsafe.Pointer(h), flag(driver), flag(coop))
+	C.vkc_query(&facts, i.raw(), unsafe.Pointer(h))
 	for b := range p.UUID {
 		p.UUID[b] = byte(facts.uuid[b])
 	}
@@ -254,15 +249,9 @@ func (i *Instance) describe(h vulkan.PhysicalDevice) (*PhysicalDevice, error) {
 	p.DriverName, p.DriverInfo = C.GoString(&facts.driver_name[0]), C.GoString(&facts.driver_info[0])
 	p.Float16, p.Storage16, p.CoopMatrix = facts.float16 != 0, facts.storage16 != 0, facts.cooperative_matrix != 0
 
-	var n uint32
-	vulkan.GetPhysicalDeviceQueueFamilyProperties(h, &n, nil)
-	families := make([]vulkan.QueueFamilyProperties, n)
-	vulkan.GetPhysicalDeviceQueueFamilyProperties(h, &n, families)
-	for k := range families {
-		families[k].Deref()
-		f := vulkan.QueueFlagBits(families[k].QueueFlags)
-		p.Queues = append(p.Queues, QueueFamily{Compute: f&vulkan.QueueComputeBit != 0, Graphics: f&vulkan.QueueGraphicsBit != 0, Transfer: f&vulkan.QueueTransferBit != 0, Count: families[k].QueueCount})
-		families[k].Free()
+	for _, q := range facts.queues[:facts.nqueues] {
+		f := vulkan.QueueFlagBits(q.flags)
+		p.Queues = append(p.Queues, QueueFamily{Compute: f&vulkan.QueueComputeBit != 0, Graphics: f&vulkan.QueueGraphicsBit != 0, Transfer: f&vulkan.QueueTransferBit != 0, Count: uint32(q.count)})
 	}
 	var memory vulkan.PhysicalDeviceMemoryProperties
 	vulkan.GetPhysicalDeviceMemoryProperties(h, &memory)
@@ -284,25 +273,7 @@ func (i *Instance) describe(h vulkan.PhysicalDevice) (*PhysicalDevice, error) {
 		p.Heaps = append(p.Heaps, uint64(heap.Size))
 		heap.Free()
 	}
-	return p, nil
-}
-
-func deviceExtensions(h vulkan.PhysicalDevice) (map[string]bool, error) {
-	var n uint32
-	if err := check(vulkan.EnumerateDeviceExtensionProperties(h, "", &n, nil)); err != nil {
-		return nil, err
-	}
-	list := make([]vulkan.ExtensionProperties, n)
-	if err := check(vulkan.EnumerateDeviceExtensionProperties(h, "", &n, list)); err != nil {
-		return nil, err
-	}
-	names := make(map[string]bool, n)
-	for k := range list {
-		list[k].Deref()
-		names[text(list[k].ExtensionName[:])] = true
-		list[k].Free()
-	}
-	return names, nil
+	return p
 }
 
 func text(raw []byte) string {
@@ -310,11 +281,4 @@ func text(raw []byte) string {
 		raw = raw[:i]
 	}
 	return string(raw)
-}
-
-func flag(b bool) C.int {
-	if b {
-		return 1
-	}
-	return 0
 }

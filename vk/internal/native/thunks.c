@@ -31,6 +31,7 @@ int vkc_load_table(vkc_table* t, void* instance, void* device) {
 	LOAD(bindPipeline, "vkCmdBindPipeline");
 	LOAD(bindSets, "vkCmdBindDescriptorSets");
 	LOAD(push, "vkCmdPushConstants");
+	LOAD(dispatch, "vkCmdDispatch");
 	LOAD(dispatchBase, "vkCmdDispatchBase");
 	LOAD(barrier, "vkCmdPipelineBarrier");
 	LOAD(copy, "vkCmdCopyBuffer");
@@ -46,8 +47,29 @@ enum {
 	ST_VALIDATION_FEATURES = 1000247000, ST_DEBUG_REPORT = 1000011000,
 };
 
-void vkc_query(vkc_facts* out, void* instance, void* physical, int has_driver_properties, int has_coopmat) {
+typedef struct { char name[256]; uint32_t version; } extension; // VkExtensionProperties
+static int has(const extension* list, uint32_t n, const char* name) {
+	for (uint32_t i = 0; i < n; i++) if (!strncmp(list[i].name, name, sizeof list[i].name)) return 1;
+	return 0;
+}
+
+void vkc_query(vkc_facts* out, void* instance, void* physical) {
 	memset(out, 0, sizeof *out);
+	int32_t (*extensions)(void*, const char*, uint32_t*, extension*) =
+		(int32_t (*)(void*, const char*, uint32_t*, extension*))instance_proc(instance, "vkEnumerateDeviceExtensionProperties");
+	uint32_t n = 0;
+	extension* list = NULL;
+	if (extensions && !extensions(physical, NULL, &n, NULL) && n && (list = calloc(n, sizeof *list)) && extensions(physical, NULL, &n, list)) n = 0;
+	if (!list) n = 0;
+	union { uint32_t api; uint64_t blob[256]; } p1 = { 0 }; // VkPhysicalDeviceProperties begins with apiVersion
+	void (*properties)(void*, void*) = (void (*)(void*, void*))instance_proc(instance, "vkGetPhysicalDeviceProperties");
+	properties(physical, &p1);
+	uint32_t minor = (p1.api >> 12) & 0x3ff;
+	int has_driver_properties = minor >= 2 || has(list, n, "VK_KHR_driver_properties"), has_coopmat = has(list, n, "VK_KHR_cooperative_matrix");
+	free(list);
+	void (*families)(void*, uint32_t*, void*) = (void (*)(void*, uint32_t*, void*))instance_proc(instance, "vkGetPhysicalDeviceQueueFamilyProperties");
+	out->nqueues = sizeof out->queues / sizeof out->queues[0];
+	families(physical, &out->nqueues, out->queues);
 	struct { uint32_t type, pad; void* next; uint8_t device[16], driver[16], luid[8]; uint32_t mask, valid; } id = { ST_ID };
 	struct { uint32_t type, pad; void* next; uint32_t size, stages, operations, quad; } subgroup = { ST_SUBGROUP, 0, &id };
 	struct { uint32_t type, pad; void* next; uint32_t per_set; uint64_t allocation; } m3 = { ST_MAINTENANCE3, 0, &subgroup };
@@ -63,12 +85,11 @@ void vkc_query(vkc_facts* out, void* instance, void* physical, int has_driver_pr
 	memcpy(out->driver_name, driver.name, 256);
 	memcpy(out->driver_info, driver.info, 256);
 
-	uint32_t api = (uint32_t)p2.blob[0]; // VkPhysicalDeviceProperties begins with apiVersion
 	struct { uint32_t type, pad; void* next; uint32_t f[12]; } v11 = { ST_VULKAN11_FEATURES };
 	struct { uint32_t type, pad; void* next; uint32_t f[48]; } v12 = { ST_VULKAN12_FEATURES, 0, &v11 };
 	struct { uint32_t type, pad; void* next; uint32_t f[2]; } coopmat = { ST_COOPMAT };
 	struct { uint32_t type, pad; void* next; uint32_t f[64]; } f2 = { ST_FEATURES2 };
-	if (((api >> 12) & 0x3ff) >= 2) f2.next = &v12;
+	if (minor >= 2) f2.next = &v12;
 	if (has_coopmat) { coopmat.next = f2.next; f2.next = &coopmat; }
 	void (*features2)(void*, void*) = (void (*)(void*, void*))instance_proc(instance, "vkGetPhysicalDeviceFeatures2");
 	if (features2) features2(physical, &f2);
@@ -100,14 +121,15 @@ int32_t vkc_submit(const vkc_table* t, void* queue, void* commands, uint64_t fen
 enum { COMPUTE = 0x800, TRANSFER = 0x1000, HOST = 0x4000 };                                      // VkPipelineStageFlagBits
 enum { SHADER_READ = 0x20, SHADER_WRITE = 0x40, TRANSFER_READ = 0x800, TRANSFER_WRITE = 0x1000, HOST_READ = 0x2000 }; // VkAccessFlagBits
 
-int32_t vkc_play(const vkc_table* t, void* device, void* commands, uint64_t pool, const uint64_t* w, uint64_t n) {
+int32_t vkc_play(const vkc_table* t, void* device, void* commands, int copies_only, uint64_t pool, const uint64_t* w, uint64_t n) {
 	const uint64_t* end = w + n;
+	const uint32_t stages = copies_only ? TRANSFER : COMPUTE | TRANSFER;
+	const uint32_t reads = copies_only ? TRANSFER_READ : SHADER_READ | TRANSFER_READ, writes = copies_only ? TRANSFER_WRITE : SHADER_WRITE | TRANSFER_WRITE;
 	uint64_t bound = 0;
 	while (w < end) switch (*w++) {
 	case 0: {
-		struct { uint32_t type; const void* next; uint32_t src, dst; } barrier = { ST_MEMORY_BARRIER, NULL, SHADER_WRITE | TRANSFER_WRITE,
-			SHADER_READ | SHADER_WRITE | TRANSFER_READ | TRANSFER_WRITE | HOST_READ };
-		t->barrier(commands, COMPUTE | TRANSFER, COMPUTE | TRANSFER | HOST, 0, 1, &barrier, 0, NULL, 0, NULL);
+		struct { uint32_t type; const void* next; uint32_t src, dst; } barrier = { ST_MEMORY_BARRIER, NULL, writes, reads | writes | HOST_READ };
+		t->barrier(commands, stages, stages | HOST, 0, 1, &barrier, 0, NULL, 0, NULL);
 		break;
 	}
 	case 1: {
@@ -135,7 +157,9 @@ int32_t vkc_play(const vkc_table* t, void* device, void* commands, uint64_t pool
 		for (uint32_t i = 0; i < npush; i++) push[i] = (uint32_t)w[i];
 		if (npush) t->push(commands, layout, 0x20, 0, 4 * (uint32_t)npush, push);
 		w += npush;
-		t->dispatchBase(commands, (uint32_t)w[0], (uint32_t)w[1], (uint32_t)w[2], (uint32_t)w[3], (uint32_t)w[4], (uint32_t)w[5]);
+		// Synchronization validation of 1.3.239 does not see vkCmdDispatchBase: keep to vkCmdDispatch where it does the same.
+		if (w[0] | w[1] | w[2]) t->dispatchBase(commands, (uint32_t)w[0], (uint32_t)w[1], (uint32_t)w[2], (uint32_t)w[3], (uint32_t)w[4], (uint32_t)w[5]);
+		else t->dispatch(commands, (uint32_t)w[3], (uint32_t)w[4], (uint32_t)w[5]);
 		w += 6;
 		break;
 	}

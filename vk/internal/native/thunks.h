@@ -16,6 +16,7 @@ typedef struct {
 	void (*bindPipeline)(void*, uint32_t, uint64_t);
 	void (*bindSets)(void*, uint32_t, uint64_t, uint32_t, uint32_t, const uint64_t*, uint32_t, const uint32_t*);
 	void (*push)(void*, uint64_t, uint32_t, uint32_t, uint32_t, const void*);
+	void (*dispatch)(void*, uint32_t, uint32_t, uint32_t);
 	void (*dispatchBase)(void*, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t);
 	void (*barrier)(void*, uint32_t, uint32_t, uint32_t, uint32_t, const void*, uint32_t, const void*, uint32_t, const void*);
 	void (*copy)(void*, uint64_t, uint64_t, uint32_t, const void*);
@@ -31,18 +32,21 @@ typedef struct {
 	uint64_t max_allocation;
 	char driver_name[256], driver_info[256];
 	uint32_t float16, storage16, cooperative_matrix;
+	uint32_t nqueues;
+	struct { uint32_t flags, count, timestamp_bits, granularity[3]; } queues[16]; // VkQueueFamilyProperties
 } vkc_facts;
-void vkc_query(vkc_facts* out, void* instance, void* physical, int has_driver_properties, int has_coopmat);
+void vkc_query(vkc_facts* out, void* instance, void* physical);
 
 int32_t vkc_create_pipeline(const vkc_table* t, void* device, uint64_t cache, uint64_t module, uint64_t layout,
 	const uint32_t* spec, uint32_t nspec, uint64_t* out);
 int32_t vkc_submit(const vkc_table* t, void* queue, void* commands, uint64_t fence);
 
-// Plays an op stream of uint64 words into a command buffer; 0 or a VkResult.
+// Plays an op stream of uint64 words into a command buffer; 0 or a VkResult. copies_only is for queues without compute, whose
+// barriers may not name its stage.
 //   0 barrier
 //   1 dispatch: pipeline layout set_layout nbuf (buffer offset range)*nbuf npush(words) push*npush base[3] groups[3]
 //   2 copy: src dst src_offset dst_offset size
-int32_t vkc_play(const vkc_table* t, void* device, void* commands, uint64_t pool, const uint64_t* words, uint64_t n);
+int32_t vkc_play(const vkc_table* t, void* device, void* commands, int copies_only, uint64_t pool, const uint64_t* words, uint64_t n);
 
 // Validation messages, kept in C memory until taken; the string is the caller's to free. NULL when there is none.
 int32_t vkc_create_messenger(void* instance, uint64_t* out);

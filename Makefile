@@ -1,0 +1,42 @@
+# vkcome. `make help` lists the targets.
+.DEFAULT_GOAL := demo
+.PHONY: demo build test test-drivers shaders check-shaders fuzz bench clean help
+
+FUZZTIME ?= 10s
+
+demo: build ## prune the embedded model 12 → 8 layers; installs a Vulkan loader and driver where there is none
+	@.ci/setup.sh device
+	bin/vkcome demo
+
+build: ## bin/vkcome
+	@.ci/setup.sh tools
+	go build -o bin/vkcome ./cmd/vkcome
+
+test: build ## every check on the system's Vulkan devices; installs what they need
+	@.ci/setup.sh test
+	@.ci/test.sh
+
+test-drivers: build ## the tests on SwiftShader and Mesa 26, downloaded into .drivers (Debian on x86-64)
+	@.ci/setup.sh test
+	@.ci/drivers.sh
+
+shaders: ## compile the GLSL into the committed SPIR-V
+	@.ci/setup.sh glslang
+	go run ./shaders/gen
+
+check-shaders: ## compare the committed SPIR-V with the GLSL
+	@.ci/setup.sh glslang
+	go run ./shaders/gen -check
+
+fuzz: ## run every fuzz target for FUZZTIME (10s)
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's/:func / /' | while read -r file target; do \
+		echo "== $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || exit 1; done
+
+bench: ## Go benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+clean: ## remove bin; downloaded drivers stay in .drivers
+	rm -rf bin
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r t d; do printf '%-16s %s\n' "$$t" "$$d"; done

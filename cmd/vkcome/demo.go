@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/eval"
+	"github.com/vkcome/vkcome/prune"
+	"github.com/vkcome/vkcome/testdata"
+	"github.com/vkcome/vkcome/vk"
+)
+
+var demoVerb = verb{
+	name: "demo", short: "prune the model inside this binary from 12 to 8 layers and show what it still can do",
+	example: "vkcome demo",
+	flags: func(f *pflag.FlagSet) func(context.Context, []string) error {
+		out := f.String("out", "", "keep the pruned model in this folder (default: a temporary one, removed at the end)")
+		c := commonFlags(f)
+		return func(ctx context.Context, _ []string) error {
+			return withModel(model.Embedded, func(m *model.Model) error {
+				return c.compute(func(d *vk.Device) error { return demo(ctx, c, d, m, *out) })
+			})
+		}
+	},
+}
+
+// demoFigures is what the demonstration prints with --json.
+type demoFigures struct {
+	Device  string        `json:"device"`
+	Out     string        `json:"out,omitempty"`
+	Models  []demoModel   `json:"models"`
+	Lineage prune.Lineage `json:"lineage"`
+	Seconds float64       `json:"seconds"`
+}
+
+type demoModel struct {
+	Layers     int     `json:"layers"`
+	Parameters int64   `json:"parameters"`
+	Perplexity float64 `json:"perplexity"`
+	Text       string  `json:"text"`
+}
+
+func demo(ctx context.Context, c *common, d *vk.Device, m *model.Model, out string) error {
+	start := time.Now()
+	c.note("device: %s (%s, %s)", d.Info.Name, d.Info.KindName, d.Tier)
+	t, err := m.Tokenizer()
+	if err != nil {
+		return err
+	}
+	windows, err := corpus.Cut(corpus.Encode(t, testdata.DemoText), 128)
+	if err != nil {
+		return err
+	}
+	half := len(windows) / 2
+	calibration, held := windows[:half], windows[half:]
+	keep := out != ""
+	if !keep {
+		tmp, err := os.MkdirTemp("", "vkcome-demo-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(tmp)
+		out = filepath.Join(tmp, "tiny8")
+	}
+	figures := demoFigures{Device: d.Info.Name}
+	measure := func(m *model.Model) error {
+		p, err := eval.RunPerplexity(ctx, d, m, held, nil)
+		if err != nil {
+			return err
+		}
+		const prompt = "The film is"
+		tokens, err := generate(ctx, d, m, t, corpus.Encode(t, prompt), generateOptions{tokens: 24}, nil)
+		if err != nil {
+			return err
+		}
+		figures.Models = append(figures.Models, demoModel{len(m.Layers), m.Parameters(), p.Perplexity, prompt + t.Decode(ints(tokens))})
+		return nil
+	}
+	if err := measure(m); err != nil {
+		return err
+	}
+	plan, err := prune.NewPlan(m, prune.Options{TargetLayers: 8, Windows: calibration, Source: "demo.txt"})
+	if err != nil {
+		return err
+	}
+	b := c.bar()
+	progress := func(s prune.Status) { b.set(s.Stage, s.Done, s.Total) }
+	result, err := plan.Run(ctx, d, progress)
+	if err == nil {
+		err = result.Save(ctx, d, out, false, progress)
+	}
+	b.finish()
+	if err != nil {
+		return err
+	}
+	if err := withModel(out, measure); err != nil {
+		return err
+	}
+	figures.Lineage, figures.Seconds = result.Lineage, time.Since(start).Seconds()
+	if keep {
+		figures.Out = out
+	}
+	if c.json {
+		return printJSON(figures)
+	}
+	for _, f := range figures.Models {
+		fmt.Printf("%2d layers, %d parameters: perplexity %.1f on held-out text\n   %s\n", f.Layers, f.Parameters, f.Perplexity, strings.ReplaceAll(f.Text, "\n", " "))
+	}
+	fmt.Printf("done in %.1f s\n", figures.Seconds)
+	if keep {
+		fmt.Printf("the pruned model is in %s\n", out)
+	}
+	return nil
+}

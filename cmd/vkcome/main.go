@@ -1,0 +1,98 @@
+// Command vkcome makes language models smaller by merging their layers, on any GPU that speaks Vulkan.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/vkcome/vkcome/prune"
+)
+
+// verb is one thing that vkcome does: one file of this folder.
+type verb struct {
+	name    string // as typed: "prune", "eval ppl"
+	args    string // as the help shows them: "MODEL OUT"
+	short   string
+	example string
+	// flags declares the verb's flags and returns what carries it out.
+	flags func(f *pflag.FlagSet) func(ctx context.Context, args []string) error
+}
+
+var verbs = []verb{devicesVerb, inspectVerb, pruneVerb, pplVerb, logitsVerb, generateVerb, demoVerb}
+
+// usageError is a command line that makes no sense: exit code 2.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	interrupted := ctx.Err() != nil
+	stop()
+	switch {
+	case err == nil:
+		return
+	case interrupted && errors.Is(err, context.Canceled):
+		fmt.Fprintln(os.Stderr, "vkcome: interrupted; nothing was written")
+		os.Exit(130)
+	}
+	fmt.Fprintln(os.Stderr, "vkcome:", strings.Join(strings.Split(err.Error(), "\n"), "; "))
+	if errors.As(err, new(usageError)) {
+		os.Exit(2)
+	}
+	os.Exit(1)
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
+		overview(os.Stdout)
+		return nil
+	}
+	if args[0] == "--version" || args[0] == "version" {
+		fmt.Println("vkcome", prune.Version)
+		return nil
+	}
+	for _, v := range verbs {
+		words := strings.Fields(v.name)
+		if len(args) < len(words) || strings.Join(args[:len(words)], " ") != v.name {
+			continue
+		}
+		f := pflag.NewFlagSet(v.name, pflag.ContinueOnError)
+		f.SetOutput(io.Discard)
+		f.SortFlags = false
+		action := v.flags(f)
+		help := f.BoolP("help", "h", false, "show this help")
+		if err := f.Parse(args[len(words):]); err != nil {
+			return usagef("%s: %w (vkcome %s --help lists the flags)", v.name, err, v.name)
+		}
+		if *help {
+			fmt.Printf("%s\n\nUsage:\n  vkcome %s %s [flags]\n\nExample:\n  %s\n\nFlags:\n%s", v.short, v.name, v.args, v.example, f.FlagUsages())
+			return nil
+		}
+		want := len(strings.Fields(v.args))
+		if f.NArg() != want {
+			return usagef("%s: expected %d arguments (vkcome %s %s), got %d", v.name, want, v.name, v.args, f.NArg())
+		}
+		return action(ctx, f.Args())
+	}
+	return usagef("unknown command %q; vkcome --help lists them", strings.Join(args[:min(2, len(args))], " "))
+}
+
+func overview(w io.Writer) {
+	fmt.Fprintln(w, "vkcome makes language models smaller by merging their layers, on any GPU that speaks Vulkan.")
+	fmt.Fprintln(w, "\nCommands:")
+	for _, v := range verbs {
+		fmt.Fprintf(w, "  %-28s %s\n", strings.TrimSpace(v.name+" "+v.args), v.short)
+	}
+	fmt.Fprintln(w, "\nMODEL is a Hugging Face folder, or embedded:tiny12 for the small model inside this binary.")
+	fmt.Fprintln(w, "vkcome COMMAND --help shows an example and the flags.")
+}

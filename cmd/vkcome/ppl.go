@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/eval"
+	"github.com/vkcome/vkcome/vk"
+)
+
+var pplVerb = verb{
+	name: "eval ppl", args: "MODEL", short: "perplexity on text",
+	example: "vkcome eval ppl ~/models/Llama-2-7b-hf --text wikitext2-test.txt",
+	flags: func(f *pflag.FlagSet) func(context.Context, []string) error {
+		in, c := newCorpusFlags(f, 0), commonFlags(f)
+		return func(ctx context.Context, args []string) error {
+			return withModel(args[0], func(m *model.Model) error {
+				windows, err := in.load(m)
+				if err != nil {
+					return err
+				}
+				return c.compute(func(d *vk.Device) error {
+					b := c.bar()
+					p, err := eval.RunPerplexity(ctx, d, m, windows, func(done, total int) { b.set("layers", done, total) })
+					b.finish()
+					if err != nil {
+						return err
+					}
+					if c.json {
+						return printJSON(p)
+					}
+					fmt.Printf("perplexity %.4f (mean NLL %.5f over %d tokens of %d windows)\n", p.Perplexity, p.MeanNLL, p.TokensScored, p.Windows)
+					return nil
+				})
+			})
+		}
+	},
+}

@@ -1,0 +1,50 @@
+// Package eval measures how well a model predicts text.
+package eval
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// Perplexity is exp of the mean negative log-likelihood of every token that has a predecessor in its window.
+type Perplexity struct {
+	Perplexity   float64 `json:"perplexity"`
+	MeanNLL      float64 `json:"mean_nll"` // nats per token
+	Windows      int     `json:"windows"`
+	TokensScored int     `json:"tokens_scored"`
+}
+
+// RunPerplexity evaluates m on windows of equal length that do not overlap, layer by layer. progress may be nil.
+func RunPerplexity(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, progress func(done, total int)) (p *Perplexity, err error) {
+	f, err := model.NewForward(d, m, windows)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := f.Run(ctx, m, progress); err != nil {
+		return nil, err
+	}
+	loss, err := f.Loss(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	p = &Perplexity{Windows: len(windows)}
+	sum := 0.0
+	for i, window := range loss {
+		for t, nll := range window {
+			if nll-nll != 0 {
+				return nil, fmt.Errorf("eval: %s: the loss of token %d of window %d is %v", m.Name, t+1, i, nll)
+			}
+			sum += float64(nll)
+		}
+		p.TokensScored += len(window)
+	}
+	p.MeanNLL = sum / float64(p.TokensScored)
+	p.Perplexity = math.Exp(p.MeanNLL)
+	return p, nil
+}

@@ -1,0 +1,271 @@
+package model_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/modeltest"
+	"github.com/vkcome/vkcome/model/ref"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+func TestMain(m *testing.M) { vktest.Main(m) }
+
+// specs are one small model of each architecture, with sizes that divide nothing.
+var specs = map[string]modeltest.Spec{
+	"llama":          {Hidden: 48, Intermediate: 112, Layers: 3, Heads: 6, KVHeads: 3, HeadDim: 8, Vocab: 97, Context: 64, DType: dtype.BF16},
+	"llama3 rope":    {Hidden: 40, Intermediate: 72, Layers: 2, Heads: 2, KVHeads: 1, HeadDim: 20, Vocab: 131, Context: 64, Extra: map[string]any{"rope_scaling": map[string]any{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 16}}},
+	"llama biases":   {Hidden: 24, Intermediate: 50, Layers: 2, Heads: 3, KVHeads: 3, HeadDim: 8, Vocab: 65, Context: 64, AttentionBias: true, MLPBias: true, DType: dtype.F16},
+	"mistral":        {Architecture: "MistralForCausalLM", Hidden: 64, Intermediate: 96, Layers: 2, Heads: 4, KVHeads: 1, HeadDim: 24, Vocab: 300, Context: 64, DType: dtype.BF16, Extra: map[string]any{"sliding_window": 7}},
+	"qwen2 tied":     {Architecture: "Qwen2ForCausalLM", Hidden: 56, Intermediate: 100, Layers: 2, Heads: 7, KVHeads: 1, HeadDim: 8, Vocab: 211, Context: 64, Tied: true, DType: dtype.BF16},
+	"qwen3 q/k norm": {Architecture: "Qwen3ForCausalLM", Hidden: 32, Intermediate: 64, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 129, Context: 64, DType: dtype.F32},
+}
+
+func toInts(w []uint32) []int {
+	out := make([]int, len(w))
+	for i, v := range w {
+		out[i] = int(v)
+	}
+	return out
+}
+
+func TestForward(t *testing.T) {
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		for name, spec := range specs {
+			m, dir := spec.Open(t)
+			oracle, err := ref.LoadModel(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			windows := modeltest.Windows(spec.Vocab, 3, 33)
+			f, err := model.NewForward(d, m, windows)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if err := f.Run(t.Context(), m, nil); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			loss, err := f.Loss(t.Context(), m)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			for i, w := range windows {
+				vktest.Near(t, loss[i], oracle.NLL(toInts(w)), "model loss", spec.DType.String())
+			}
+			err = f.Logits(t.Context(), m, func(i int, logits []float32) error {
+				vktest.Near(t, logits, oracle.Logits(toInts(windows[i])).Data, "model logits", spec.DType.String())
+				return nil
+			})
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if err := f.Close(); err != nil {
+				t.Error(err)
+			}
+			if t.Failed() {
+				t.Fatalf("in %s", name)
+			}
+		}
+		if used := d.Memory().Used; used != 0 {
+			t.Errorf("%d bytes left on the device", used)
+		}
+	})
+}
+
+func TestGenerate(t *testing.T) {
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		for _, name := range []string{"llama", "mistral", "qwen3 q/k norm"} {
+			spec := specs[name]
+			m, dir := spec.Open(t)
+			oracle, err := ref.LoadModel(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			prompt := modeltest.Windows(spec.Vocab, 1, 5)[0]
+			g, err := model.NewGenerator(d, m, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []int
+			next := prompt
+			for range 12 {
+				logits, err := g.Feed(t.Context(), next)
+				if err != nil {
+					t.Fatal(err)
+				}
+				token := model.Sampling{}.Next(logits, nil)
+				got, next = append(got, int(token)), []uint32{token}
+			}
+			if want := oracle.Generate(toInts(prompt), 12); fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("%s: %v, want %v", name, got, want)
+			}
+			if err := g.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if used := d.Memory().Used; used != 0 {
+			t.Errorf("%d bytes left on the device", used)
+		}
+	})
+}
+
+// lossesUnder runs a model with some memory limit, binding limit or staging and returns its losses.
+func lossesUnder(t *testing.T, o vk.Options, m *model.Model, windows [][]uint32) [][]float32 {
+	t.Helper()
+	d := vktest.Open(t, o)
+	f, err := model.NewForward(d, m, windows)
+	if err != nil {
+		t.Fatalf("%+v: %v", o, err)
+	}
+	defer func() {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+		if s := d.Memory(); s.Used != 0 || o.MaxMemory > 0 && s.Peak > o.MaxMemory {
+			t.Errorf("%+v: %+v", o, s)
+		}
+	}()
+	if err := f.Run(t.Context(), m, nil); err != nil {
+		t.Fatalf("%+v: %v", o, err)
+	}
+	loss, err := f.Loss(t.Context(), m)
+	if err != nil {
+		t.Fatalf("%+v: %v", o, err)
+	}
+	return loss
+}
+
+// TestForwardUnderLimits gets the same bits whatever the memory: batches, spilled states, streamed weights, tiles of the LM head, and
+// bindings of 1 MiB split nothing that changes an order of additions.
+func TestForwardUnderLimits(t *testing.T) {
+	spec := modeltest.Spec{Hidden: 128, Intermediate: 320, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 32, Vocab: 5003, Context: 128, DType: dtype.BF16}
+	m, _ := spec.Open(t)
+	windows := modeltest.Windows(spec.Vocab, 12, 65)
+	want := lossesUnder(t, vk.Options{}, m, windows)
+	for _, o := range []vk.Options{{MaxMemory: 3 << 20}, {StorageRange: 1 << 20}, {Staging: true}, {MaxMemory: 3 << 20, StorageRange: 1 << 20, Staging: true}} {
+		if got := lossesUnder(t, o, m, windows); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%+v: other losses: %v…, want %v…", o, got[0][:4], want[0][:4])
+		}
+	}
+	few := lossesUnder(t, vk.Options{}, m, windows[5:7])
+	if fmt.Sprint(few) != fmt.Sprint(want[5:7]) {
+		t.Error("the losses of a window depend on which others run beside it")
+	}
+}
+
+func TestForwardRefuses(t *testing.T) {
+	spec := specs["llama"]
+	m, _ := spec.Open(t)
+	d := vktest.Open(t, vk.Options{})
+	for _, c := range []struct {
+		windows [][]uint32
+		want    string
+	}{
+		{nil, "no tokens"}, {[][]uint32{{}}, "no tokens"}, {[][]uint32{{1, 2}, {3}}, "window 1 has 1 tokens"},
+		{[][]uint32{{1, 97}}, "token 97"}, {modeltest.Windows(97, 1, 65), "max_position_embeddings 64"},
+	} {
+		if _, err := model.NewForward(d, m, c.windows); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: want %q", err, c.want)
+		}
+	}
+	small := vktest.Open(t, vk.Options{MaxMemory: 64 << 10})
+	if _, err := model.NewForward(small, m, modeltest.Windows(97, 1, 64)); err == nil || !strings.Contains(err.Error(), "--max-device-memory") {
+		t.Errorf("64 KiB of memory: %v", err)
+	}
+	if _, err := model.NewGenerator(d, m, 65); err == nil {
+		t.Error("a generator beyond the context")
+	}
+}
+
+// TestNonFiniteWeights names the tensor whose weights are not numbers.
+func TestNonFiniteWeights(t *testing.T) {
+	spec := specs["llama"]
+	dir := t.TempDir()
+	spec.Write(t, dir)
+	path := dir + "/model.safetensors"
+	m, err := model.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := model.Up.TensorName(1)
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := strings.Index(string(raw), string(m.Layers[1].Parts[model.Up].Data))
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	raw[at], raw[at+1] = 0xc0, 0x7f // a bf16 NaN
+	if err := os.WriteFile(path, raw, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if m, err = model.Open(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	d := vktest.Open(t, vk.Options{})
+	f, err := model.NewForward(d, m, modeltest.Windows(97, 1, 8))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	err = f.Run(t.Context(), m, nil)
+	if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "1 of 5376") {
+		t.Errorf("%v, want the name of %s and 1 of 5376 values", err, name)
+	}
+}
+
+func TestForwardCancelled(t *testing.T) {
+	spec := specs["llama"]
+	m, _ := spec.Open(t)
+	d := vktest.Open(t, vk.Options{})
+	f, err := model.NewForward(d, m, modeltest.Windows(97, 4, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err = f.Run(ctx, m, func(done, total int) { cancel() })
+	if err == nil || ctx.Err() == nil {
+		t.Errorf("a cancelled run gave %v", err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	if used := d.Memory().Used; used != 0 {
+		t.Errorf("%d bytes left on the device", used)
+	}
+}
+
+func TestSampling(t *testing.T) {
+	logits := []float32{0, 1, 3, 2, float32(math.Inf(-1))}
+	if got := (model.Sampling{}).Next(logits, nil); got != 2 {
+		t.Errorf("greedy took %d", got)
+	}
+	counts := func(s model.Sampling) map[uint32]int {
+		rng := rand.New(rand.NewPCG(1, 2))
+		seen := map[uint32]int{}
+		for range 4000 {
+			seen[s.Next(logits, rng)]++
+		}
+		return seen
+	}
+	all := counts(model.Sampling{Temperature: 1})
+	if all[4] != 0 || all[0] == 0 || math.Abs(float64(all[2])/4000-0.6439) > 0.03 {
+		t.Errorf("temperature 1: %v, expected about 64 %% of token 2", all)
+	}
+	if k := counts(model.Sampling{Temperature: 1, TopK: 2}); len(k) != 2 || k[2] == 0 || k[3] == 0 {
+		t.Errorf("top-k 2: %v", k)
+	}
+	if p := counts(model.Sampling{Temperature: 1, TopP: 0.7}); len(p) != 2 {
+		t.Errorf("top-p 0.7: %v", p)
+	}
+}

@@ -1,0 +1,221 @@
+package model
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// headUnit is how many columns of logits are folded into a token's loss at a time, and what tiles of the LM head are multiples of.
+// It is fixed, whatever the memory: the last bits of a streamed softmax depend on where it is cut.
+const headUnit = 1024
+
+// headTile is the key of rows of the LM head that are on the device.
+type headTile struct{ begin, end int }
+
+// headTiles calls visit with the LM head tile by tile, each as large as half the cache's budget allows, the next on its way while
+// the current one is used. The recorder is waited for after each.
+func headTiles(ctx context.Context, c *weightCache, r *vk.Recorder, m *Model, visit func(first int, w op.Tensor) error) error {
+	rowBytes := len(m.Head.Data) / m.Head.Rows
+	step := max(headUnit, int(c.budget/2/int64(rowBytes))/headUnit*headUnit)
+	tile := func(begin int) (headTile, []Weight) {
+		end := min(begin+step, m.Head.Rows)
+		return headTile{begin, end}, []Weight{{Name: m.Head.Name, DType: m.Head.DType, Rows: end - begin, Cols: m.Head.Cols, Data: m.Head.Data[begin*rowBytes : end*rowBytes]}}
+	}
+	for begin := 0; begin < m.Head.Rows; begin += step {
+		key, weights := tile(begin)
+		w, err := c.acquire(ctx, key, weights)
+		if err != nil {
+			return fmt.Errorf("model: %s: LM head: %w", m.Name, err)
+		}
+		if key.end < m.Head.Rows {
+			next, nextWeights := tile(key.end)
+			c.prefetch(ctx, next, nextWeights)
+		}
+		err = errors.Join(visit(begin, w[0]), r.Wait(ctx))
+		c.release(key)
+		if err != nil {
+			return fmt.Errorf("model: %s: LM head: %w", m.Name, err)
+		}
+	}
+	return nil
+}
+
+// logitRows is how many tokens' logits are on the device at a time, headUnit columns of each: a multiple of 64, so that the next
+// rows of any tensor start at an offset that can be bound.
+func (f *Forward) logitRows() int {
+	fit := int(f.d.MemoryLimit()/64/(4*headUnit)) / 64 * 64
+	return min(max(64, fit), (f.batch*f.window+63)/64*64)
+}
+
+// slice is elements [begin, end) of a vector.
+func slice(t op.Tensor, begin, end int) op.Tensor {
+	return op.Of(t.View.Slice(4*int64(begin), 4*int64(end-begin)), dtype.F32, 1, end-begin)
+}
+
+// Loss computes the cross-entropy of every token of the corpus given those before it in its window, from the last boundary. Element
+// [w][t] is the negative log-likelihood of token t+1 of window w in nats; a window of S tokens has S−1.
+func (f *Forward) Loss(ctx context.Context, m *Model) (loss [][]float32, err error) {
+	type scored struct{ state, targets, loss op.Tensor }
+	var bufs []*vk.Buffer
+	defer func() {
+		err = errors.Join(err, f.r.Wait(context.WithoutCancel(ctx)))
+		f.d.Free(bufs...)
+	}()
+	alloc := func(name string, rows, cols int) (op.Tensor, error) {
+		b, err := f.d.NewBuffer(name, 4*int64(rows)*int64(cols), vk.OnDevice)
+		if err != nil {
+			return op.Tensor{}, err
+		}
+		bufs = append(bufs, b)
+		return op.Of(b.All(), dtype.F32, rows, cols), nil
+	}
+	batches := make([]scored, len(f.batches))
+	for i, b := range f.batches {
+		n := b.Windows() * f.window
+		s := &batches[i]
+		var errs [3]error
+		s.state, errs[0] = alloc("cross-entropy state", n, 3)
+		s.targets, errs[1] = alloc("targets", 1, n)
+		s.loss, errs[2] = alloc("losses", 1, n)
+		if err := errors.Join(errs[:]...); err != nil {
+			return nil, err
+		}
+		if err := f.d.Upload(ctx, s.targets.View, targets(f.windows[b.Begin:b.End])); err != nil {
+			return nil, err
+		}
+	}
+	step := f.logitRows()
+	logits, err := alloc("logits", step, headUnit)
+	if err != nil {
+		return nil, err
+	}
+	err = headTiles(ctx, f.cache, f.r, m, func(first int, w op.Tensor) error {
+		i := 0
+		return f.States(ctx, len(m.Layers), func(b Batch, x op.Tensor) error {
+			norm, s := f.FinalNorm(m, x), batches[i]
+			for begin := 0; begin < x.Rows; begin += step {
+				end := min(begin+step, x.Rows)
+				op.LMHeadLoss(f.r, s.state.RowRange(begin, end), op.Of(logits.View, dtype.F32, end-begin, headUnit), norm.RowRange(begin, end), w, slice(s.targets, begin, end), first)
+			}
+			i++
+			return f.r.Err()
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range batches {
+		op.CrossEntropy(f.r, s.loss, s.state, s.targets)
+	}
+	if err := f.r.Wait(ctx); err != nil {
+		return nil, err
+	}
+	for i, b := range f.batches {
+		all := make([]float32, batches[i].loss.Cols)
+		if err := download(ctx, f.d, all, batches[i].loss); err != nil {
+			return nil, err
+		}
+		for w := range b.Windows() {
+			loss = append(loss, all[w*f.window:(w+1)*f.window-1])
+		}
+	}
+	return loss, nil
+}
+
+// targets gives each token's successor in its window, Unscored for the last.
+func targets(windows [][]uint32) []byte {
+	var raw []byte
+	for _, w := range windows {
+		for _, t := range w[1:] {
+			raw = binary.LittleEndian.AppendUint32(raw, t)
+		}
+		raw = binary.LittleEndian.AppendUint32(raw, Unscored)
+	}
+	return raw
+}
+
+func download(ctx context.Context, d *vk.Device, dst []float32, t op.Tensor) error {
+	raw := make([]byte, t.Size())
+	if err := d.Download(ctx, raw, t.View); err != nil {
+		return err
+	}
+	t.DType.Decode(dst, raw)
+	return nil
+}
+
+// Logits computes the logits of every position from the last boundary and hands them out window by window, [window, vocab_size]
+// row-major, valid until visit returns.
+func (f *Forward) Logits(ctx context.Context, m *Model, visit func(window int, logits []float32) error) error {
+	vocab, columns := m.Head.Rows, min(headUnit, m.Head.Rows)
+	buf, err := f.d.NewBuffer("logits", 4*int64(f.window)*int64(columns), vk.OnDevice)
+	if err != nil {
+		return err
+	}
+	defer f.d.Free(buf)
+	all, part := make([]float32, f.window*vocab), make([]float32, f.window*columns)
+	norms := make([]byte, 4*f.window*m.Config.HiddenSize)
+	return f.States(ctx, len(m.Layers), func(b Batch, x op.Tensor) error {
+		norm := f.FinalNorm(m, x)
+		if err := f.r.Wait(ctx); err != nil {
+			return err
+		}
+		one := rows(f.scratch.tmp, f.window, x.Cols)
+		for w := range b.Windows() {
+			// A window's rows need not start where a binding may: they take the way over the host, beside which logits are large.
+			if err := f.d.Download(ctx, norms, norm.View.Slice(int64(w)*f.stateBytes(), f.stateBytes())); err != nil {
+				return err
+			}
+			if err := f.d.Upload(ctx, one.View, norms); err != nil {
+				return err
+			}
+			err := headTiles(ctx, f.cache, f.r, m, func(first int, head op.Tensor) error {
+				for begin := 0; begin < head.Rows; begin += columns {
+					end := min(begin+columns, head.Rows)
+					n := end - begin
+					y := rows(buf, f.window, n)
+					op.Linear(f.r, y, one, head.RowRange(begin, end), op.Tensor{})
+					if err := f.r.Wait(ctx); err != nil {
+						return err
+					}
+					if err := download(ctx, f.d, part[:f.window*n], y); err != nil {
+						return err
+					}
+					for t := range f.window {
+						copy(all[t*vocab+first+begin:], part[t*n:(t+1)*n])
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			if err := visit(b.Begin+w, all); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Run takes the corpus through the whole model, keeping only the last boundary; progress, if not nil, is called after each layer.
+func (f *Forward) Run(ctx context.Context, m *Model, progress func(done, total int)) error {
+	if err := f.Embed(ctx, m); err != nil {
+		return err
+	}
+	for l := range m.Layers {
+		if err := f.Layer(ctx, m, l, nil, nil); err != nil {
+			return err
+		}
+		f.Drop(l)
+		if progress != nil {
+			progress(l+1, len(m.Layers))
+		}
+	}
+	return nil
+}

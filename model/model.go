@@ -1,0 +1,214 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync/atomic"
+
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/safetensors"
+	"github.com/vkcome/vkcome/model/tokenizer"
+)
+
+// Weight is one tensor of a model in host memory, row-major; a vector has one row. The zero Weight is an absent one.
+type Weight struct {
+	Name       string // as in the file
+	DType      dtype.DType
+	Rows, Cols int
+	Data       []byte // little-endian; a view into the mapped file or memory of its own; never written
+}
+
+// IsZero says whether the model lacks the tensor.
+func (w Weight) IsZero() bool { return w.Data == nil }
+
+// Part names a tensor of a decoder layer.
+type Part int
+
+// The parts of a layer, in the order of their use.
+const (
+	InputNorm Part = iota
+	Q
+	QBias
+	K
+	KBias
+	V
+	VBias
+	QNorm
+	KNorm
+	O
+	OBias
+	PostNorm
+	Gate
+	GateBias
+	Up
+	UpBias
+	Down
+	DownBias
+	NumParts
+)
+
+var partNames = [NumParts]string{
+	"input_layernorm.weight", "self_attn.q_proj.weight", "self_attn.q_proj.bias", "self_attn.k_proj.weight", "self_attn.k_proj.bias",
+	"self_attn.v_proj.weight", "self_attn.v_proj.bias", "self_attn.q_norm.weight", "self_attn.k_norm.weight", "self_attn.o_proj.weight",
+	"self_attn.o_proj.bias", "post_attention_layernorm.weight", "mlp.gate_proj.weight", "mlp.gate_proj.bias", "mlp.up_proj.weight",
+	"mlp.up_proj.bias", "mlp.down_proj.weight", "mlp.down_proj.bias",
+}
+
+// TensorName is the name that Hugging Face gives the part in a layer.
+func (p Part) TensorName(layer int) string {
+	return fmt.Sprintf("model.layers.%d.%s", layer, partNames[p])
+}
+
+// Layer is a decoder layer's weights. A Layer is never changed once made, so its pointer stands for its contents.
+type Layer struct {
+	Parts  [NumParts]Weight
+	finite atomic.Bool // seen on a device and found free of NaN
+}
+
+// Bytes is the size of the layer's weights.
+func (l *Layer) Bytes() int64 {
+	var n int64
+	for _, w := range l.Parts {
+		n += int64(len(w.Data))
+	}
+	return n
+}
+
+// Parameters is the number of the layer's weights.
+func (l *Layer) Parameters() int64 {
+	var n int64
+	for _, w := range l.Parts {
+		n += int64(w.Rows) * int64(w.Cols)
+	}
+	return n
+}
+
+// Model is an opened model: its config, and its weights where the file maps them.
+type Model struct {
+	Config *Config
+	Embed  Weight
+	Norm   Weight
+	Head   Weight // the embedding where the two are tied
+	Layers []*Layer
+
+	Name  string // the folder, for messages
+	Files fs.FS  // the folder's files; tokenizer and the like
+
+	weights *safetensors.Checkpoint
+}
+
+// Open opens a Hugging Face folder and checks that it holds every tensor its config promises, in the promised shape. The weights
+// stay in the file, memory-mapped, until Close.
+func Open(dir string) (*Model, error) {
+	config, err := LoadConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	weights, err := safetensors.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	m, err := New(dir, config, weights, os.DirFS(dir))
+	if err != nil {
+		return nil, errors.Join(err, weights.Close())
+	}
+	return m, nil
+}
+
+// New makes a model of a config and the tensors of a checkpoint, which it owns from then on if it succeeds.
+func New(name string, config *Config, weights *safetensors.Checkpoint, files fs.FS) (*Model, error) {
+	m := &Model{Config: config, Name: name, Files: files, weights: weights}
+	top := map[string]*Weight{"model.embed_tokens.weight": &m.Embed, "model.norm.weight": &m.Norm, "lm_head.weight": &m.Head}
+	for _, shape := range config.TopTensors() {
+		w, err := weight(name, weights, shape)
+		if err != nil {
+			return nil, err
+		}
+		*top[shape.Name] = w
+	}
+	if config.TieWordEmbeddings {
+		m.Head = m.Embed
+	}
+	for i := range config.Layers {
+		l := &Layer{}
+		byName := map[string]Part{}
+		for p := range NumParts {
+			byName[p.TensorName(i)] = p
+		}
+		for _, shape := range config.LayerTensors(i) {
+			w, err := weight(name, weights, shape)
+			if err != nil {
+				return nil, err
+			}
+			l.Parts[byName[shape.Name]] = w
+		}
+		m.Layers = append(m.Layers, l)
+	}
+	return m, nil
+}
+
+func weight(name string, weights *safetensors.Checkpoint, want TensorShape) (Weight, error) {
+	t, ok := weights.Lookup(want.Name)
+	if !ok {
+		return Weight{}, fmt.Errorf("model: %s: tensor %s is missing, config.json promises it with shape %v", name, want.Name, want.Shape)
+	}
+	if fmt.Sprint(t.Shape) != fmt.Sprint(want.Shape) {
+		return Weight{}, fmt.Errorf("model: %s: tensor %s: shape %v, config says %v", t.File, t.Name, t.Shape, want.Shape)
+	}
+	d, err := t.Float()
+	if err != nil {
+		return Weight{}, err
+	}
+	rows, cols := 1, t.Shape[0]
+	if len(t.Shape) == 2 {
+		rows, cols = t.Shape[0], t.Shape[1]
+	}
+	return Weight{Name: t.Name, DType: d, Rows: rows, Cols: cols, Data: t.Data}, nil
+}
+
+// Close unmaps the weights. No Layer of the model may be used afterwards.
+func (m *Model) Close() error { return m.weights.Close() }
+
+// Parameters is the number of weights, a tied LM head not counted twice.
+func (m *Model) Parameters() int64 {
+	n := int64(m.Embed.Rows)*int64(m.Embed.Cols) + int64(m.Norm.Cols)
+	if !m.Config.TieWordEmbeddings {
+		n += int64(m.Head.Rows) * int64(m.Head.Cols)
+	}
+	for _, l := range m.Layers {
+		n += l.Parameters()
+	}
+	return n
+}
+
+// Bytes is the size of the weights.
+func (m *Model) Bytes() int64 {
+	n := int64(len(m.Embed.Data) + len(m.Norm.Data))
+	if !m.Config.TieWordEmbeddings {
+		n += int64(len(m.Head.Data))
+	}
+	for _, l := range m.Layers {
+		n += l.Bytes()
+	}
+	return n
+}
+
+// With is the same model with other layers: what a merge makes. keep names for each the layer of m whose place in the config it
+// takes. The new model shares everything else and must not be closed.
+func (m *Model) With(layers []*Layer, keep []int) (*Model, error) {
+	raw, err := m.Config.WithLayers(keep)
+	if err != nil {
+		return nil, err
+	}
+	out := *m
+	if out.Config, err = ParseConfig(m.Config.name, raw); err != nil {
+		return nil, err
+	}
+	out.Layers = layers
+	return &out, nil
+}
+
+// Tokenizer reads the tokenizer in the model's folder.
+func (m *Model) Tokenizer() (tokenizer.Tokenizer, error) { return tokenizer.LoadFS(m.Name, m.Files) }

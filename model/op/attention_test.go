@@ -1,0 +1,151 @@
+package op
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/ref"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+// attentionCase is the shape's q, k and v, and what Attention should make of them.
+func attentionCase(s AttentionShape) (q, k, v, want ref.Mat) {
+	stride := max(s.KeyStride, s.KeyLen)
+	q, k = random(s.Windows*s.QueryLen, s.Heads*s.HeadDim), random(s.Windows*stride, s.KVHeads*s.HeadDim)
+	v = block(random(k.Rows, k.Cols+1), 0, k.Rows, 1, k.Cols+1)
+	want = ref.NewMat(0, q.Cols)
+	for w := range s.Windows {
+		y := ref.Attention(window(q, w*s.QueryLen, s.QueryLen), window(k, w*stride, s.KeyLen), window(v, w*stride, s.KeyLen),
+			s.Heads, s.KVHeads, s.HeadDim, s.SlidingWindow)
+		want.Data = append(want.Data, y.Data...)
+	}
+	want.Rows = q.Rows
+	return q, k, v, want
+}
+
+func TestAttention(t *testing.T) {
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+		for _, s := range []AttentionShape{
+			{1, 1, 1, 0, 1, 1, 2, 0},
+			{1, 1, 1, 0, 3, 1, 8, 0},
+			{3, 5, 5, 0, 4, 2, 16, 0},
+			{2, 130, 130, 0, 2, 1, 16, 0},
+			{2, 67, 67, 70, 6, 2, 20, 0},
+			{1, 33, 100, 0, 3, 3, 24, 40},
+			{2, 7, 150, 151, 5, 1, 22, 1},
+			{1, 150, 150, 0, 2, 2, 10, 65},
+			{1, 70, 70, 0, 2, 1, 64, 0},
+			{1, 3, 129, 0, 2, 2, 80, 0},
+			{1, 9, 140, 141, 2, 1, 96, 100},
+			{2, 40, 65, 0, 2, 1, 128, 0},
+			{1, 2, 66, 0, 7, 1, 256, 0},
+			{1, 1, 300, 512, 8, 2, 64, 0},
+			{1, 2, 4096, 0, 1, 1, 128, 0},
+			{1, 2, 4096, 0, 1, 1, 256, 0},
+			{1, 2, 4096, 0, 1, 1, 6, 4000},
+			{1, 1, 32768, 0, 1, 1, 128, 0},
+		} {
+			t.Run(fmt.Sprint(s), func(t *testing.T) {
+				b := newBench(t, d)
+				q, k, v, want := attentionCase(s)
+				dq, dk, dv, o := b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32), b.empty(dtype.F32, q.Rows, q.Cols)
+				Attention(b.r, o, dq, dk, dv, s)
+				Attention(b.r, dq, dq, dk, dv, s)
+				got := b.download(o)
+				vktest.Near(t, got, want.Data, "attention", "F32")
+				if !slices.Equal(b.download(dq), got) {
+					t.Error("o = q gives other numbers")
+				}
+			})
+		}
+	})
+}
+
+// A query gives the same bits alone, as in generation, and among others, as in a prompt, also where bindings are small.
+func TestAttentionPieces(t *testing.T) {
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+		for _, s := range []AttentionShape{{2, 80, 90, 100, 6, 3, 24, 0}, {1, 150, 150, 0, 4, 1, 16, 37}, {1, 70, 70, 0, 2, 1, 132, 0}} {
+			b := newBench(t, d)
+			q, k, v, _ := attentionCase(s)
+			dq, dk, dv, o := b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32), b.empty(dtype.F32, q.Rows, q.Cols)
+			Attention(b.r, o, dq, dk, dv, s)
+			got := b.download(o)
+			for _, n := range []int{1, 2, 37} {
+				last := s
+				last.Windows, last.QueryLen = 1, n
+				alone := b.empty(dtype.F32, n, q.Cols)
+				first := s.QueryLen - n
+				Attention(b.r, alone, b.upload(window(q, first, n), dtype.F32), Of(dk.View, dtype.F32, max(s.KeyStride, s.KeyLen), k.Cols),
+					Of(dv.View, dtype.F32, max(s.KeyStride, s.KeyLen), k.Cols), last)
+				if !slices.Equal(b.download(alone), got[first*q.Cols:s.QueryLen*q.Cols]) {
+					t.Errorf("%v: the last %d queries differ from those among others", s, n)
+				}
+			}
+		}
+	})
+}
+
+func TestAttentionSplit(t *testing.T) {
+	for _, tier := range []vk.Tier{vk.Baseline, vk.CoopMatrix} {
+		whole, split := vktest.Open(t, vk.Options{MaxTier: &tier}), vktest.Open(t, vk.Options{MaxTier: &tier, StorageRange: 1 << 20})
+		for _, s := range []AttentionShape{
+			{7, 50, 50, 51, 61, 61, 20, 0}, // windows
+			{2, 45, 45, 0, 610, 5, 12, 0},  // queries of a window
+		} {
+			q, k, v, _ := attentionCase(s)
+			run := func(d *vk.Device) []float32 {
+				b := newBench(t, d)
+				o := b.empty(dtype.F32, q.Rows, q.Cols)
+				Attention(b.r, o, b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32), s)
+				return b.download(o)
+			}
+			if !slices.Equal(run(whole), run(split)) {
+				t.Errorf("%v: bindings of 1 MiB change the numbers", s)
+			}
+		}
+		b := newBench(t, split)
+		x := b.empty(dtype.F32, 1100, 256)
+		Attention(b.r, x, x, x, x, AttentionShape{1, 1100, 1100, 0, 1, 1, 256, 0})
+		if !errors.Is(b.r.Err(), vk.ErrLimit) {
+			t.Errorf("keys beyond a binding: %v, want ErrLimit", b.r.Err())
+		}
+	}
+	vktest.Clean(t)
+}
+
+func TestAttentionShapes(t *testing.T) {
+	d := vktest.Open(t, vk.Options{})
+	b := newBench(t, d)
+	q, k := b.empty(dtype.F32, 6, 32), b.empty(dtype.F32, 10, 16)
+	good := AttentionShape{2, 3, 4, 5, 4, 2, 8, 0}
+	for what, change := range map[string]func(*AttentionShape){
+		"no windows":              func(s *AttentionShape) { s.Windows = 0 },
+		"more queries than keys":  func(s *AttentionShape) { s.Windows, s.QueryLen, s.KeyStride = 1, 6, 10 },
+		"more keys than the rows": func(s *AttentionShape) { s.KeyLen = 6 },
+		"another stride":          func(s *AttentionShape) { s.KeyStride = 4 },
+		"heads without a group":   func(s *AttentionShape) { s.KVHeads = 3 },
+		"an odd head":             func(s *AttentionShape) { s.HeadDim = 7 },
+		"a negative window":       func(s *AttentionShape) { s.SlidingWindow = -1 },
+		"no shape":                func(s *AttentionShape) { *s = AttentionShape{} },
+	} {
+		s := good
+		change(&s)
+		refused(t, d, what, func(r *vk.Recorder) { Attention(r, q, q, k, k, s) })
+	}
+	refused(t, d, "16-bit keys", func(r *vk.Recorder) { Attention(r, q, q, Of(k.View, dtype.F16, 10, 16), k, good) })
+	refused(t, d, "a head of 258", func(r *vk.Recorder) {
+		x := b.empty(dtype.F32, 1, 258)
+		Attention(r, x, x, x, x, AttentionShape{1, 1, 1, 0, 1, 1, 258, 0})
+	})
+	Attention(b.r, q, q, k, k, good)
+	if b.r.Err() != nil {
+		t.Error(b.r.Err())
+	}
+}
+
+// window is the n rows of m from first on.
+func window(m ref.Mat, first, n int) ref.Mat { return block(m, first, first+n, 0, m.Cols) }

@@ -1,0 +1,86 @@
+package op
+
+import (
+	"fmt"
+
+	"github.com/vkcome/vkcome/vk"
+)
+
+// Linear records y = x·wᵀ + bias.
+//
+//	y     [tokens, out]  F32
+//	x     [tokens, in]   F32
+//	w     [out, in]      any dtype
+//	bias  [1, out]       w's dtype; the zero Tensor is none
+//
+// An element of y has the same bits whatever the number of tokens, as long as that is at most linearVecRows or above it.
+func Linear(r *vk.Recorder, y, x, w, bias Tensor) {
+	ok := words(y, x) && x.Elements() > 0 && w.Elements() > 0 && w.Cols == x.Cols && y.Is(x.Rows, w.Rows) &&
+		(bias.IsZero() || bias.Is(1, w.Rows) && bias.DType == w.DType)
+	if !check(r, "linear", ok, y, x, w, bias) {
+		return
+	}
+	if x.Cols > linearDepth {
+		r.Fail(fmt.Errorf("op linear: %d inputs, at most %d: %w", x.Cols, linearDepth, vk.ErrLimit))
+		return
+	}
+	way := linearWay(r.Device(), x.Rows, x.Cols)
+	biased := 1
+	if bias.IsZero() {
+		biased = 0
+	}
+	pieces(r, "linear", w.Rows, maxGroups*way.columns, func(column, columnEnd int) {
+		part := w.RowRange(column, columnEnd)
+		bound := bias
+		if bias.IsZero() {
+			bound = part // something has to be
+		}
+		pieces(r, "linear", x.Rows, maxGroups*way.rows, func(begin, end int) {
+			groups := [3]int{ceilDiv(part.Rows, way.columns), ceilDiv(end-begin, way.rows), 1}
+			flops := 2 * float64(end-begin) * float64(part.Elements())
+			dispatch(r, way.shader+suffix(w.DType), way.spec, groups, push(end-begin, part.Rows, x.Cols, column, w.Rows, biased),
+				max(flops, float64(part.Size())), vk.In(x.RowRange(begin, end).View), vk.In(part.View), vk.In(bound.View), vk.Out(y.RowRange(begin, end).View))
+		}, x.RowBytes(), y.RowBytes())
+	}, w.RowBytes())
+}
+
+const (
+	linearDepth   = 56_000 // inputs that the shaders can loop over, see linear.comp
+	linearVecRows = 4      // most tokens of linear_vec.comp
+)
+
+// linearKernel is a shader and the tile of y that one of its workgroups computes.
+type linearKernel struct {
+	shader        string
+	spec          []uint32
+	rows, columns int
+}
+
+// linearWay chooses the shader for tokens × depth inputs.
+//
+// GFLOP/s at 512×2048×2048 in F32 on lavapipe 22.3.6 · 26.1.6: linear.comp 8 · 18, linear_subgroup.comp 42 · 71 (VULKAN-NOTES).
+func linearWay(d *vk.Device, tokens, depth int) linearKernel {
+	cpu := d.Info.Kind == vk.CPU
+	byFour := uint32(0)
+	if depth%4 == 0 {
+		byFour = 1
+	}
+	if tokens <= linearVecRows {
+		group := uint32(rowGroup)
+		if cpu {
+			group = cpuLanes
+		}
+		return linearKernel{"linear_vec", []uint32{group, byFour, uint32(tokens)}, linearVecRows, 4}
+	}
+	if cpu && d.Tier >= vk.Subgroup && d.Limits().SubgroupSize == cpuLanes && byFour == 1 {
+		bands := 4
+		if tokens <= 2*cpuLanes {
+			bands = 2
+		}
+		return linearKernel{"linear_subgroup", []uint32{cpuLanes, uint32(bands)}, bands * cpuLanes, 64}
+	}
+	return linearKernel{"linear", []uint32{64, byFour}, 64, 64}
+}
+
+// cpuLanes is how many floats CPUs compute at once, a subgroup of lavapipe: larger workgroups only cost barriers there.
+const cpuLanes = 8

@@ -1,0 +1,64 @@
+package op
+
+import (
+	"math"
+	"testing"
+
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/ref"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+// ropeTable is [positions, headDim]: cosines, then sines.
+func ropeTable(freqs []float64, positions int) ref.Mat {
+	table := ref.NewMat(positions, 2*len(freqs))
+	for p := range positions {
+		for i, f := range freqs {
+			table.Row(p)[len(freqs)+i], table.Row(p)[i] = math.Sincos(float64(p) * f)
+		}
+	}
+	return table
+}
+
+func TestRoPE(t *testing.T) {
+	eachAndSplit(t, func(t *testing.T, d *vk.Device, split bool) {
+		for _, c := range []struct {
+			rows, heads, headDim, window, start, positions int
+			large                                          bool // beyond 1 MiB
+		}{
+			{1, 1, 2, 1, 0, 1, false}, {7, 3, 20, 7, 5, 12, false}, {15, 2, 24, 5, 3, 8, false}, {4, 1, 80, 9, 0, 4, false},
+			{2, 2, 8, 2, 131070, 131072, true},   // the table
+			{70, 1201, 6, 35, 1, 36, true},       // x
+			{2300, 60, 6, 1150, 0, 1150, true},   // x, windows not at its pieces
+			{90100, 1, 6, 45050, 1, 45051, true}, // windows of which a binding does not hold the positions
+		} {
+			if split && !c.large {
+				continue
+			}
+			freqs := ref.RopeFrequencies(c.headDim, 1e4, ref.RopeScaling{})
+			x := random(c.rows, c.heads*c.headDim)
+			positions := make([]int, c.rows)
+			for row := range positions {
+				positions[row] = c.start + row%c.window
+			}
+			b := newBench(t, d)
+			dx, table := b.upload(x, dtype.F32), b.upload(ropeTable(freqs, c.positions), dtype.F32)
+			RoPE(b.r, dx, table, c.headDim, c.window, c.start)
+			vktest.Near(t, b.download(dx), ref.RoPE(x, c.headDim, positions, freqs).Data, "rope", "F32")
+		}
+	})
+}
+
+func TestRoPEShapes(t *testing.T) {
+	d := vktest.Open(t, vk.Options{})
+	b := newBench(t, d)
+	x, table := b.empty(dtype.F32, 4, 24), b.empty(dtype.F32, 6, 8)
+	refused(t, d, "positions past the table", func(r *vk.Recorder) { RoPE(r, x, table, 8, 4, 3) })
+	refused(t, d, "another table", func(r *vk.Recorder) { RoPE(r, x, table, 6, 4, 0) })
+	refused(t, d, "heads that do not divide a row", func(r *vk.Recorder) { RoPE(r, x, b.empty(dtype.F32, 6, 10), 10, 4, 0) })
+	refused(t, d, "an odd head", func(r *vk.Recorder) { RoPE(r, x, b.empty(dtype.F32, 6, 3), 3, 4, 0) })
+	refused(t, d, "no window", func(r *vk.Recorder) { RoPE(r, x, table, 8, 0, 0) })
+	refused(t, d, "a negative start", func(r *vk.Recorder) { RoPE(r, x, table, 8, 4, -1) })
+	refused(t, d, "16-bit x", func(r *vk.Recorder) { RoPE(r, Of(x.View, dtype.F16, 4, 24), table, 8, 4, 0) })
+}

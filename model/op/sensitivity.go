@@ -1,0 +1,81 @@
+package op
+
+import (
+	"fmt"
+	"math/bits"
+
+	"github.com/vkcome/vkcome/vk"
+)
+
+const (
+	absBlock = 64      // rows that abssum.comp adds up before it adds them to the total
+	absRows  = 1 << 15 // rows of one invocation: lavapipe 22.3 stops its loops at 65,535 iterations
+)
+
+// AbsSum records sums[g,c] = Σ |x[i,c]| over the rows i of every window g.
+//
+//	sums  [windows, channels]         F32
+//	x     [windows·window, channels]  F32
+func AbsSum(r *vk.Recorder, sums, x Tensor, window int) {
+	if check(r, "abssum", window > 0 && x.Elements() > 0 && words(sums, x) && x.Is(sums.Rows*window, sums.Cols), sums, x) {
+		absSum(r, "abssum", sums, x, window)
+	}
+}
+
+// ColumnAbsSum records sums[c] = Σ_i |w[i,c]|.
+//
+//	sums  [1, cols]     F32
+//	w     [rows, cols]  any dtype
+func ColumnAbsSum(r *vk.Recorder, sums, w Tensor) {
+	if check(r, "columnabssum", w.Elements() > 0 && words(sums) && sums.Is(1, w.Cols), sums, w) {
+		absSum(r, "columnabssum", sums, w, w.Rows)
+	}
+}
+
+// absSum gives a dispatch as many windows as a binding holds, or, where that is less than one, cuts a window between the shader's
+// blocks, so that the additions stay the same.
+func absSum(r *vk.Recorder, op string, sums, x Tensor, window int) {
+	d := r.Device()
+	l := d.Limits()
+	fit := int(l.StorageRange/x.RowBytes()) - rowUnit(r, x) + 1
+	count, step := 1, window
+	if fit >= window && window <= absRows {
+		count = min(fit/window, maxGroups)
+	} else if step = min(fit, absRows) / absBlock * absBlock; step <= 0 {
+		r.Fail(fmt.Errorf("op %s: %d rows of %s, %s binds at most %s: %w", op, absBlock, vk.Bytes(x.RowBytes()), d.Info.Name, vk.Bytes(l.StorageRange), vk.ErrLimit))
+		return
+	}
+	for first := 0; first < sums.Rows; first += count {
+		n := min(count, sums.Rows-first)
+		to, sum := bindable(r, sums, first, first+n)
+		for begin := 0; begin < window; begin += step {
+			end := min(begin+step, window)
+			part, row := bindable(r, x, first*window+begin, (first+n-1)*window+end)
+			dispatch(r, "abssum"+suffix(x.DType), []uint32{rowGroup}, [3]int{ceilDiv(x.Cols, rowGroup), n, 1},
+				push(x.Cols, end-begin, window, row, sum, min(begin, 1)), float64(part.Size()), vk.In(part.View), vk.InOut(to.View))
+		}
+	}
+}
+
+// Sensitivity records s[k] = 1/(tokens·width) · Σ_c (Σ_g sums[g,c]) · columns[c] over the width channels c of every group k: with
+// sums from AbsSum over the windows of a corpus and columns from ColumnAbsSum, the mean of |x|·Σ|w| by which units are ranked.
+//
+//	s        [1, channels/width]  F32
+//	sums     [windows, channels]  F32
+//	columns  [1, channels]        F32
+func Sensitivity(r *vk.Recorder, s, sums, columns Tensor, width, tokens int) {
+	ok := width > 0 && tokens > 0 && s.Elements() > 0 && words(s, sums, columns) && s.Is(1, columns.Cols/max(width, 1)) && columns.Is(1, s.Cols*width)
+	if !check(r, "sensitivity", ok && sums.Rows > 0 && sums.Cols == columns.Cols, s, sums, columns) {
+		return
+	}
+	share := min(rowGroup, 1<<bits.Len(uint(width-1)))
+	scale := float32(1 / (float64(tokens) * float64(width)))
+	// Half a MiB of sums at a time, however much a binding holds, so that the order of the additions is the same on every device.
+	step := max(1, 1<<17/sums.Cols)
+	for begin := 0; begin < sums.Rows; begin += step {
+		end := min(begin+step, sums.Rows)
+		part, row := bindable(r, sums, begin, end)
+		dispatch(r, "sensitivity", []uint32{rowGroup, uint32(share)}, [3]int{ceilDiv(s.Cols, rowGroup/share), 1, 1},
+			push(s.Cols, width, end-begin, row, scale, min(begin, 1)), float64(part.Size()), vk.In(part.View), vk.In(columns.View), vk.InOut(s.View))
+	}
+}

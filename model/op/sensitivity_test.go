@@ -1,0 +1,108 @@
+package op
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/ref"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+func TestAbsSum(t *testing.T) {
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		for _, c := range []struct{ windows, window, channels int }{{1, 1, 1}, {3, 65, 127}, {2, 64, 64}, {5, 1, 130}, {1, 32768, 3}, {2, 33000, 2}} {
+			b := newBench(t, d)
+			x := random(c.windows*c.window, c.channels)
+			sums := b.empty(dtype.F32, c.windows, c.channels)
+			AbsSum(b.r, sums, b.upload(x, dtype.F32), c.window)
+			var want []float64
+			for g := range c.windows {
+				want = append(want, ref.AbsSum(block(x, g*c.window, (g+1)*c.window, 0, c.channels))...)
+			}
+			vktest.Near(t, b.download(sums), want, "abssum", "F32")
+		}
+	})
+}
+
+func TestColumnAbsSum(t *testing.T) {
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		for _, c := range []struct {
+			rows, cols int
+			dtype      dtype.DType
+		}{{1, 1, dtype.BF16}, {120, 127, dtype.F16}, {65, 384, dtype.BF16}, {200, 33, dtype.F32}, {32768, 3, dtype.BF16}, {60001, 1, dtype.F16}} {
+			b := newBench(t, d)
+			w := random(c.rows, c.cols)
+			dw, sums := b.upload(w, c.dtype), b.empty(dtype.F32, 1, c.cols)
+			ColumnAbsSum(b.r, sums, dw)
+			vktest.Near(t, b.download(sums), ref.ColumnAbsSum(w), "abssum", c.dtype.String())
+		}
+	})
+}
+
+// What a device that binds 1 MiB cuts into pieces must give the bits that it gives in one.
+func TestAbsSumSplit(t *testing.T) {
+	whole, split := vktest.Open(t, vk.Options{}), vktest.Open(t, vk.Options{StorageRange: 1 << 20})
+	for _, c := range []struct {
+		windows, window, cols int
+		dtype                 dtype.DType
+	}{{7, 100, 1001, dtype.F32}, {2, 1500, 257, dtype.F32}, {1, 2000, 257, dtype.F32}, {1, 1100, 1407, dtype.BF16}} {
+		x := random(c.windows*c.window, c.cols)
+		run := func(d *vk.Device) []float32 {
+			b := newBench(t, d)
+			dx, sums := b.upload(x, c.dtype), b.empty(dtype.F32, c.windows, c.cols)
+			if c.windows == 1 {
+				ColumnAbsSum(b.r, sums, dx)
+			} else {
+				AbsSum(b.r, sums, dx, c.window)
+			}
+			return b.download(sums)
+		}
+		if !slices.Equal(run(whole), run(split)) {
+			t.Errorf("%v: bindings of 1 MiB change the sums", c)
+		}
+	}
+	vktest.Clean(t)
+}
+
+func TestSensitivity(t *testing.T) {
+	eachAndSplit(t, func(t *testing.T, d *vk.Device, split bool) {
+		for _, c := range []struct {
+			windows, window, kvHeads, group, headDim, hidden int // headDim 0: neurons, kvHeads of them
+			dtype                                            dtype.DType
+		}{
+			{1, 1, 1, 1, 0, 1, dtype.F32}, {3, 5, 127, 1, 0, 40, dtype.BF16}, {2, 9, 3, 4, 20, 33, dtype.F16},
+			{4, 7, 1, 5, 24, 120, dtype.BF16}, {300, 1, 3, 3, 80, 16, dtype.F32}, {400, 1, 701, 1, 0, 8, dtype.F16},
+		} {
+			b := newBench(t, d)
+			width := c.group * max(c.headDim, 1)
+			x, w := random(c.windows*c.window, c.kvHeads*width), random(c.hidden, c.kvHeads*width)
+			dx, dw := b.upload(x, dtype.F32), b.upload(w, c.dtype)
+			sums, columns, s := b.empty(dtype.F32, c.windows, x.Cols), b.empty(dtype.F32, 1, x.Cols), b.empty(dtype.F32, 1, c.kvHeads)
+			AbsSum(b.r, sums, dx, c.window)
+			ColumnAbsSum(b.r, columns, dw)
+			Sensitivity(b.r, s, sums, columns, width, x.Rows)
+			want := ref.NeuronSensitivity(x, w)
+			if c.headDim > 0 {
+				want = ref.HeadGroupSensitivity(x, w, c.kvHeads, c.group, c.headDim)
+			}
+			vktest.Near(t, b.download(s), want, "sensitivity", c.dtype.String())
+		}
+	})
+}
+
+func TestSensitivityShapes(t *testing.T) {
+	d := vktest.Open(t, vk.Options{})
+	b := newBench(t, d)
+	x, sums, columns, s := b.empty(dtype.F32, 12, 10), b.empty(dtype.F32, 3, 10), b.empty(dtype.F32, 1, 10), b.empty(dtype.F32, 1, 5)
+	refused(t, d, "a window that does not divide the rows", func(r *vk.Recorder) { AbsSum(r, sums, x, 5) })
+	refused(t, d, "16-bit activations", func(r *vk.Recorder) { AbsSum(r, sums, Of(x.View, dtype.BF16, 12, 10), 4) })
+	refused(t, d, "16-bit sums", func(r *vk.Recorder) { ColumnAbsSum(r, Of(columns.View, dtype.F16, 1, 10), x) })
+	refused(t, d, "no window", func(r *vk.Recorder) { AbsSum(r, sums, x, 0) })
+	refused(t, d, "other columns", func(r *vk.Recorder) { ColumnAbsSum(r, columns, x.Reshape(10, 12)) })
+	refused(t, d, "absent weight", func(r *vk.Recorder) { ColumnAbsSum(r, columns, Tensor{}) })
+	refused(t, d, "a width that does not divide the channels", func(r *vk.Recorder) { Sensitivity(r, Of(s.View, dtype.F32, 1, 3), sums, columns, 3, 12) })
+	refused(t, d, "no tokens", func(r *vk.Recorder) { Sensitivity(r, s, sums, columns, 2, 0) })
+	refused(t, d, "no width", func(r *vk.Recorder) { Sensitivity(r, s, sums, columns, 0, 12) })
+}

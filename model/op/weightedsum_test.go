@@ -1,0 +1,126 @@
+package op
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/ref"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+// bits reads a tensor back as it is stored.
+func (b *bench) bits(x Tensor) []byte {
+	b.t.Helper()
+	raw := make([]byte, x.Size())
+	if err := b.r.Wait(context.Background()); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.d.Download(context.Background(), raw, x.View); err != nil {
+		b.t.Fatal(err)
+	}
+	return raw
+}
+
+// The bits are those of the same float32 operations on the host, whatever the device and its bindings.
+func TestWeightedSum(t *testing.T) {
+	eachAndSplit(t, func(t *testing.T, d *vk.Device, split bool) {
+		for _, dt := range dtype.All {
+			for _, c := range []struct{ rows, cols, terms int }{{1, 1, 1}, {1, 127, 2}, {3, 65, 3}, {999, 701, 2}} {
+				if c.rows < 999 == split {
+					continue
+				}
+				t.Run(fmt.Sprint(dt, c), func(t *testing.T) { weightedSum(t, d, dt, c.rows, c.cols, c.terms) })
+			}
+		}
+	})
+}
+
+func weightedSum(t *testing.T, d *vk.Device, dt dtype.DType, height, width, terms int) {
+	b := newBench(t, d)
+	var xs []ref.Mat
+	var dxs []Tensor
+	var weights []float32
+	var exact []float64
+	want := make([]float32, height*width)
+	for i := range terms {
+		x := block(random(height, width+i), 0, height, i, width+i)
+		xs, dxs = append(xs, x), append(dxs, b.upload(x, dt))
+		weights = append(weights, float32(0.3+0.21*float64(i)))
+		exact = append(exact, float64(weights[i]))
+		for j, v := range x.Data {
+			product := weights[i] * float32(v)
+			want[j] = float32(product) + want[j]
+		}
+	}
+	y := b.empty(dt, height, width)
+	WeightedSum(b.r, y, b.empty(dtype.F32, height, width), dxs, weights)
+	vktest.Near(t, b.download(y), ref.WeightedSum(xs, exact).Data, "weightedsum", dt.String())
+	bits := make([]byte, len(want)*dt.Size())
+	dt.Encode(bits, want)
+	if got := b.bits(y); string(got) != string(bits) {
+		t.Error("bits differ from those of the host's float32")
+	}
+}
+
+// Every f16 doubled, halved and scaled to where rounding decides: to nearest even, subnormals, overflow, as dtype.Encode does.
+func TestWeightedSumRounding(t *testing.T) {
+	raw := make([]byte, 2*65536)
+	for i := range 65536 {
+		binary.LittleEndian.PutUint16(raw[2*i:], uint16(i))
+	}
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		for _, dt := range []dtype.DType{dtype.F16, dtype.BF16} {
+			x := make([]float32, 65536)
+			dt.Decode(x, raw)
+			b := newBench(t, d)
+			dx := b.raw(raw, dt, 1, len(x))
+			for _, weight := range []float32{1, -0.5, 0.4999, 1.0009766, 0.001, 3.0003, 1e-5} {
+				y := b.empty(dt, 1, len(x))
+				WeightedSum(b.r, y, b.empty(dtype.F32, 1, len(x)), []Tensor{dx}, []float32{weight})
+				want, got, bad := make([]byte, 2*len(x)), b.bits(y), 0
+				scaled := make([]float32, len(x))
+				for i, v := range x {
+					scaled[i] = v * weight
+				}
+				dt.Encode(want, scaled)
+				for i, v := range scaled {
+					g, w := binary.LittleEndian.Uint16(got[2*i:]), binary.LittleEndian.Uint16(want[2*i:])
+					switch {
+					case g == w:
+					case v != v && isNaN16(dt, g):
+					case dt == dtype.BF16 && g<<1 == 0 && (small(x[i]) || small(v)): // a device may flush f32 subnormals
+					default:
+						if bad++; bad <= 3 {
+							t.Errorf("%v: %g·%g is %04x, want %04x", dt, x[i], weight, g, w)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+func small(v float32) bool { return math.Abs(float64(v)) < 0x1p-126 }
+
+func isNaN16(d dtype.DType, bits uint16) bool {
+	v := make([]float32, 1)
+	d.Decode(v, []byte{byte(bits), byte(bits >> 8)})
+	return v[0] != v[0]
+}
+
+func TestWeightedSumShapes(t *testing.T) {
+	d := vktest.Open(t, vk.Options{})
+	b := newBench(t, d)
+	y, scratch, x := b.empty(dtype.F16, 3, 4), b.empty(dtype.F32, 3, 4), b.empty(dtype.F16, 3, 4)
+	refused(t, d, "no terms", func(r *vk.Recorder) { WeightedSum(r, y, scratch, nil, nil) })
+	refused(t, d, "a weight too few", func(r *vk.Recorder) { WeightedSum(r, y, scratch, []Tensor{x, x}, []float32{1}) })
+	refused(t, d, "another shape", func(r *vk.Recorder) { WeightedSum(r, y, scratch, []Tensor{x.Reshape(4, 3)}, []float32{1}) })
+	refused(t, d, "another dtype", func(r *vk.Recorder) { WeightedSum(r, y, scratch, []Tensor{scratch}, []float32{1}) })
+	refused(t, d, "16-bit scratch", func(r *vk.Recorder) { WeightedSum(r, y, x, []Tensor{x}, []float32{1}) })
+	refused(t, d, "absent scratch", func(r *vk.Recorder) { WeightedSum(r, y, Tensor{}, []Tensor{x}, []float32{1}) })
+}

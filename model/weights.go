@@ -1,0 +1,235 @@
+package model
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"sync"
+
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// resident is a set of weights on the device, in one buffer.
+type resident struct {
+	buf     *vk.Buffer
+	tensors []op.Tensor
+	size    int64
+	users   int
+	used    int           // the cache's clock at the last use
+	ready   chan struct{} // closed when the upload has ended, with err
+	err     error
+}
+
+// weightCache keeps the weights of layers on the device within a budget, the least recently used going first. Uploads run in the
+// background, so that the next layer's travel while the current one computes.
+type weightCache struct {
+	d       *vk.Device
+	budget  int64
+	mu      sync.Mutex
+	entries map[any]*resident
+	used    int64
+	clock   int
+}
+
+func newWeightCache(d *vk.Device, budget int64) *weightCache {
+	return &weightCache{d: d, budget: budget, entries: map[any]*resident{}}
+}
+
+// residentBytes is what a set of weights takes: each tensor starts at an offset that can be bound.
+func residentBytes(d *vk.Device, weights []Weight) int64 {
+	var n int64
+	for _, w := range weights {
+		n += aligned(d, int64(len(w.Data)))
+	}
+	return n
+}
+
+func aligned(d *vk.Device, n int64) int64 {
+	a := max(d.Limits().OffsetAlignment, 4)
+	return (n + a - 1) / a * a
+}
+
+// prefetch starts the upload of weights known by key, unless they are there or there is no room beside what is in use.
+func (c *weightCache) prefetch(ctx context.Context, key any, weights []Weight) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.start(ctx, key, weights, false)
+}
+
+// start finds or begins an entry; it returns nil where there is no room. must makes it go beyond the budget rather than give up.
+func (c *weightCache) start(ctx context.Context, key any, weights []Weight, must bool) *resident {
+	c.clock++
+	if e := c.entries[key]; e != nil {
+		e.used = c.clock
+		return e
+	}
+	e := &resident{size: residentBytes(c.d, weights), used: c.clock, ready: make(chan struct{})}
+	for c.used+e.size > c.budget && c.evict() {
+	}
+	if c.used+e.size > c.budget && !must {
+		return nil
+	}
+	if e.buf, e.err = c.d.NewBuffer("weights", e.size, vk.OnDevice); e.err != nil {
+		close(e.ready)
+		return e
+	}
+	c.entries[key] = e
+	c.used += e.size
+	go func() {
+		defer close(e.ready)
+		var at int64
+		for _, w := range weights {
+			if w.IsZero() {
+				e.tensors = append(e.tensors, op.Tensor{})
+				continue
+			}
+			v := e.buf.View(at, int64(len(w.Data)))
+			e.tensors = append(e.tensors, op.Of(v, w.DType, w.Rows, w.Cols))
+			if e.err = c.d.Upload(ctx, v, w.Data); e.err != nil {
+				return
+			}
+			at += aligned(c.d, int64(len(w.Data)))
+		}
+	}()
+	return e
+}
+
+// evict drops the least recently used entry that nobody uses and whose upload has ended.
+func (c *weightCache) evict() bool {
+	var oldest any
+	for key, e := range c.entries {
+		if e.users == 0 && (oldest == nil || e.used < c.entries[oldest].used) {
+			oldest = key
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	e := c.entries[oldest]
+	<-e.ready
+	c.d.Free(e.buf)
+	c.used -= e.size
+	delete(c.entries, oldest)
+	return true
+}
+
+// acquire returns the tensors of weights known by key when they are on the device; release gives them back once nothing recorded
+// uses them any more.
+func (c *weightCache) acquire(ctx context.Context, key any, weights []Weight) ([]op.Tensor, error) {
+	c.mu.Lock()
+	e := c.start(ctx, key, weights, true)
+	e.users++
+	c.mu.Unlock()
+	<-e.ready
+	if e.err != nil {
+		c.mu.Lock()
+		e.users--
+		if c.entries[key] == e {
+			delete(c.entries, key)
+			c.used -= e.size
+			c.d.Free(e.buf)
+		}
+		c.mu.Unlock()
+		return nil, e.err
+	}
+	return e.tensors, nil
+}
+
+// layer is acquire for a decoder layer, which is refused with its first NaN.
+func (c *weightCache) layer(ctx context.Context, r *vk.Recorder, l *Layer) ([]op.Tensor, error) {
+	weights, err := c.acquire(ctx, l, l.Parts[:])
+	if err != nil || l.finite.Load() {
+		return weights, err
+	}
+	if err := checkFinite(ctx, r, weights, l.Parts[:]); err != nil {
+		c.release(l)
+		return nil, err
+	}
+	l.finite.Store(true)
+	return weights, nil
+}
+
+func (c *weightCache) release(key any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entries[key].users--
+}
+
+func (c *weightCache) close() {
+	for _, e := range c.entries {
+		e.users = 0
+	}
+	for c.evict() {
+	}
+}
+
+// fixed is what every run of a model keeps on the device: the rotary positions and the final norm.
+type fixed struct {
+	rope, norm op.Tensor
+	bufs       [2]*vk.Buffer
+}
+
+func newFixed(r *vk.Recorder, m *Model, positions int) (f fixed, err error) {
+	d, ctx := r.Device(), context.Background()
+	table := RopeTable(m.Config, positions)
+	raw := make([]byte, 4*len(table))
+	dtype.F32.Encode(raw, table)
+	for i, data := range [][]byte{raw, m.Norm.Data} {
+		if f.bufs[i], err = d.NewBuffer([]string{"rotary positions", "final norm"}[i], int64(len(data)), vk.OnDevice); err != nil {
+			break
+		}
+		if err = d.Upload(ctx, f.bufs[i].All(), data); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		f.rope = op.Of(f.bufs[0].All(), dtype.F32, positions, m.Config.HeadDim)
+		f.norm = op.Of(f.bufs[1].All(), m.Norm.DType, 1, m.Norm.Cols)
+		if err = checkFinite(ctx, r, []op.Tensor{f.norm}, []Weight{m.Norm}); err != nil {
+			err = fmt.Errorf("model: %s: %w", m.Name, err)
+		}
+	}
+	if err != nil {
+		f.free(d)
+	}
+	return f, err
+}
+
+func (f *fixed) free(d *vk.Device) {
+	d.Free(f.bufs[:]...)
+	f.bufs = [2]*vk.Buffer{}
+}
+
+// checkFinite refuses weights that hold NaN or infinity, counted on the device.
+func checkFinite(ctx context.Context, r *vk.Recorder, tensors []op.Tensor, weights []Weight) error {
+	d := r.Device()
+	buf, err := d.NewBuffer("non-finite counts", int64(4*len(weights)), vk.OnDevice)
+	if err != nil {
+		return err
+	}
+	defer d.Free(buf)
+	raw := make([]byte, 4*len(weights))
+	if err := d.Upload(ctx, buf.All(), raw); err != nil {
+		return err
+	}
+	counts := op.Of(buf.All(), dtype.F32, 1, len(weights))
+	for i, t := range tensors {
+		if !t.IsZero() {
+			op.NonFinite(r, counts, i, t)
+		}
+	}
+	if err := r.Wait(ctx); err != nil {
+		return err
+	}
+	if err := d.Download(ctx, raw, buf.All()); err != nil {
+		return err
+	}
+	for i, w := range weights {
+		if n := binary.LittleEndian.Uint32(raw[4*i:]); n > 0 {
+			return fmt.Errorf("tensor %s: %d of %d values are NaN or infinite", w.Name, n, w.Rows*w.Cols)
+		}
+	}
+	return nil
+}

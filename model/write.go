@@ -1,0 +1,103 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/vkcome/vkcome/model/safetensors"
+)
+
+// DefaultShard is the most bytes a file of weights holds, as transformers writes them.
+const DefaultShard = 5_000_000_000
+
+// Write writes the model as a Hugging Face folder into dir, which exists and is empty: weights in their own dtypes, streamed tensor
+// by tensor; config.json; and every other file of the original folder that holds no weights, unchanged.
+func (m *Model) Write(dir string, maxShard int) error {
+	if err := os.WriteFile(filepath.Join(dir, configFile), m.Config.raw, 0o644); err != nil {
+		return err
+	}
+	if err := copyFiles(dir, m.Files); err != nil {
+		return err
+	}
+	var entries []safetensors.Entry
+	var data [][]byte
+	add := func(name string, w Weight, vector bool) {
+		if w.IsZero() {
+			return
+		}
+		shape := []int{w.Rows, w.Cols}
+		if vector {
+			shape = shape[1:]
+		}
+		entries, data = append(entries, safetensors.Entry{Name: name, DType: w.DType.String(), Shape: shape}), append(data, w.Data)
+	}
+	add("model.embed_tokens.weight", m.Embed, false)
+	for i, l := range m.Layers {
+		for p, w := range l.Parts {
+			name := Part(p).TensorName(i)
+			add(name, w, strings.HasSuffix(name, "norm.weight") || strings.HasSuffix(name, ".bias"))
+		}
+	}
+	add("model.norm.weight", m.Norm, true)
+	if !m.Config.TieWordEmbeddings {
+		add("lm_head.weight", m.Head, false)
+	}
+	w, err := safetensors.CreateSharded(dir, entries, maxShard)
+	if err != nil {
+		return err
+	}
+	for i, e := range entries {
+		if err := w.Write(e.Name, data[i]); err != nil {
+			return errors.Join(err, w.Close())
+		}
+	}
+	return w.Close()
+}
+
+// weightFiles are the endings of files that hold a model's weights, in this or another format: they are not a pruned model's.
+var weightFiles = []string{".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", ".ot"}
+
+// Lineage is the file in which a pruned model keeps where its layers come from.
+const Lineage = "vkcome.json"
+
+// copyFiles copies the regular files at the top of a model's folder that hold neither weights nor what is written anew.
+func copyFiles(dir string, files fs.FS) error {
+	entries, err := fs.ReadDir(files, ".")
+	if err != nil {
+		return fmt.Errorf("model: %w", err)
+	}
+	for _, e := range entries {
+		name := e.Name()
+		isWeights := slices.ContainsFunc(weightFiles, func(end string) bool { return strings.HasSuffix(name, end) })
+		if isWeights || name == configFile || name == Lineage || strings.HasPrefix(name, ".") {
+			continue
+		}
+		if info, err := fs.Stat(files, name); err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		if err := copyFile(filepath.Join(dir, name), files, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyFile(path string, files fs.FS, name string) (err error) {
+	in, err := files.Open(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Sync(), out.Close())
+}

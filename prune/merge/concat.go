@@ -1,0 +1,189 @@
+package merge
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// Concat joins layers into one of the same shapes: from layers[i] the KV heads kept[i].KVHeads with their query heads and the FFN
+// neurons kept[i].Neurons, layer after layer. RMSNorm weights are averaged; q and k norms and the biases of the output and down
+// projections are summed by ratio. It is done on the device, one tensor at a time.
+//
+// The query heads of KV head k are k·g … k·g+g−1, g being heads / kv_heads. With tiled set, those are taken whose number modulo
+// kv_heads is kept, as the authors' released code does: wrong where g > 1 and kv_heads > 1, and there to compare with its numbers.
+func Concat(ctx context.Context, d *vk.Device, c *model.Config, layers []*model.Layer, kept []Kept, ratio []float64, tiled bool) (out *model.Layer, err error) {
+	r, err := d.NewRecorder()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	j := joiner{ctx: ctx, d: d, r: r, layers: layers}
+
+	mean, query, kv, neurons := make([]float32, len(layers)), make([][]uint32, len(layers)), make([][]uint32, len(layers)), make([][]uint32, len(layers))
+	shares := make([]float32, len(layers))
+	for i, k := range kept {
+		mean[i], shares[i] = 1/float32(len(layers)), float32(ratio[i])
+		query[i] = expand(queryHeads(k.KVHeads, c.Heads, c.KVHeads, tiled), c.HeadDim)
+		kv[i] = expand(k.KVHeads, c.HeadDim)
+		neurons[i] = expand(k.Neurons, 1)
+	}
+	out = &model.Layer{}
+	for p := range model.NumParts {
+		var w model.Weight
+		switch p {
+		case model.InputNorm, model.PostNorm:
+			w, err = j.sum(p, mean)
+		case model.QNorm, model.KNorm, model.OBias, model.DownBias:
+			w, err = j.sum(p, shares)
+		case model.Q:
+			w, err = j.gather(p, query, op.GatherRows)
+		case model.K, model.V:
+			w, err = j.gather(p, kv, op.GatherRows)
+		case model.O:
+			w, err = j.gather(p, query, op.GatherCols)
+		case model.QBias:
+			w, err = j.gather(p, query, op.GatherCols)
+		case model.KBias, model.VBias:
+			w, err = j.gather(p, kv, op.GatherCols)
+		case model.Gate, model.Up:
+			w, err = j.gather(p, neurons, op.GatherRows)
+		case model.Down, model.GateBias, model.UpBias:
+			w, err = j.gather(p, neurons, op.GatherCols)
+		default:
+			panic(fmt.Sprintf("merge: no rule for part %d", p))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("merge: %s: %w", layers[0].Parts[p].Name, err)
+		}
+		out.Parts[p] = w
+	}
+	return out, nil
+}
+
+// queryHeads lists the query heads that belong to the kept KV heads, ascending.
+func queryHeads(kept []int, heads, kvHeads int, tiled bool) []int {
+	var list []int
+	group := heads / kvHeads
+	for h := range heads {
+		owner := h / group
+		if tiled {
+			owner = h % kvHeads
+		}
+		for _, k := range kept {
+			if k == owner {
+				list = append(list, h)
+			}
+		}
+	}
+	return list
+}
+
+// expand turns units into the indices of their width channels each.
+func expand(units []int, width int) []uint32 {
+	list := make([]uint32, 0, len(units)*width)
+	for _, u := range units {
+		for c := range width {
+			list = append(list, uint32(u*width+c))
+		}
+	}
+	return list
+}
+
+// joiner makes one tensor of a merged layer at a time.
+type joiner struct {
+	ctx    context.Context
+	d      *vk.Device
+	r      *vk.Recorder
+	layers []*model.Layer
+	bufs   []*vk.Buffer
+}
+
+func (j *joiner) upload(data []byte, d dtype.DType, rows, cols int) (op.Tensor, error) {
+	b, err := j.d.NewBuffer("weights to merge", int64(len(data)), vk.OnDevice)
+	if err != nil {
+		return op.Tensor{}, err
+	}
+	j.bufs = append(j.bufs, b)
+	return op.Of(b.All(), d, rows, cols), j.d.Upload(j.ctx, b.All(), data)
+}
+
+// join makes part p: record records the share of each source, which is on the device for that long.
+func (j *joiner) join(p model.Part, record func(dst, src op.Tensor, i int) error) (w model.Weight, err error) {
+	first := j.layers[0].Parts[p]
+	if first.IsZero() {
+		return w, nil
+	}
+	defer func() {
+		err = errors.Join(err, j.r.Wait(context.WithoutCancel(j.ctx)))
+		j.d.Free(j.bufs...)
+		j.bufs = nil
+	}()
+	w = model.Weight{Name: first.Name, DType: first.DType, Rows: first.Rows, Cols: first.Cols, Data: make([]byte, len(first.Data))}
+	dst, err := j.upload(w.Data, w.DType, w.Rows, w.Cols)
+	if err != nil {
+		return w, err
+	}
+	for i, l := range j.layers {
+		s := l.Parts[p]
+		if s.DType != w.DType || s.Rows != w.Rows || s.Cols != w.Cols {
+			return w, fmt.Errorf("%s is %v [%d %d], %s is %v [%d %d]", first.Name, w.DType, w.Rows, w.Cols, s.Name, s.DType, s.Rows, s.Cols)
+		}
+		src, err := j.upload(s.Data, s.DType, s.Rows, s.Cols)
+		if err != nil {
+			return w, err
+		}
+		if err := record(dst, src, i); err != nil {
+			return w, err
+		}
+	}
+	if err := j.r.Wait(j.ctx); err != nil {
+		return w, err
+	}
+	return w, j.d.Download(j.ctx, w.Data, dst.View)
+}
+
+// gather concatenates the listed rows or columns of every source.
+func (j *joiner) gather(p model.Part, index [][]uint32, gather func(r *vk.Recorder, dst op.Tensor, at int, src, index op.Tensor)) (model.Weight, error) {
+	at := 0
+	return j.join(p, func(dst, src op.Tensor, i int) error {
+		n := len(index[i])
+		if n == 0 {
+			return nil
+		}
+		raw := make([]byte, 0, 4*n)
+		for _, v := range index[i] {
+			raw = binary.LittleEndian.AppendUint32(raw, v)
+		}
+		list, err := j.upload(raw, dtype.F32, 1, n)
+		if err != nil {
+			return err
+		}
+		gather(j.r, dst, at, src, list)
+		at += n
+		return j.r.Wait(j.ctx)
+	})
+}
+
+// sum adds the sources up by weight.
+func (j *joiner) sum(p model.Part, weights []float32) (model.Weight, error) {
+	xs := make([]op.Tensor, len(j.layers))
+	return j.join(p, func(dst, src op.Tensor, i int) error {
+		xs[i] = src
+		if i+1 < len(xs) {
+			return nil
+		}
+		scratch, err := j.upload(make([]byte, 4*dst.Elements()), dtype.F32, dst.Rows, dst.Cols)
+		if err != nil {
+			return err
+		}
+		op.WeightedSum(j.r, dst, scratch, xs, weights)
+		return j.r.Err()
+	})
+}

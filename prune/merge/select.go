@@ -1,0 +1,85 @@
+// Package merge joins decoder layers into one: which units of each layer stay, and the concatenation on the device. Source: CoMe,
+// arXiv 2510.15304.
+package merge
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// Ratio is the share of each merged layer, bi^psu / Σ bi^psu. With a floor in (0, 1] the largest share is raised to at least
+// floor^(1/(originals−1)), originals being the number of layers of the unpruned model inside the group, and the others shrink in
+// proportion.
+func Ratio(bi []float64, psu, floor float64, originals int) []float64 {
+	share, total := make([]float64, len(bi)), 0.0
+	for i, v := range bi {
+		share[i] = math.Pow(v, psu)
+		total += share[i]
+	}
+	for i := range share {
+		if total > 0 {
+			share[i] /= total
+		} else {
+			share[i] = 1 / float64(len(share))
+		}
+	}
+	top := largest(share)
+	if least := math.Pow(floor, 1/float64(originals-1)); floor > 0 && share[top] < least {
+		shrink := (1 - least) / (1 - share[top])
+		for i := range share {
+			share[i] *= shrink
+		}
+		share[top] = least
+	}
+	return share
+}
+
+// Counts is how many of n units each layer keeps: ⌊n·ratio⌋, and what is left goes to the layer of the largest ratio.
+func Counts(ratio []float64, n int) []int {
+	counts, left := make([]int, len(ratio)), n
+	for i, r := range ratio {
+		counts[i] = int(math.Floor(float64(n) * r))
+		left -= counts[i]
+	}
+	counts[largest(ratio)] += left
+	return counts
+}
+
+func largest(v []float64) int {
+	top := 0
+	for i := range v {
+		if v[i] > v[top] {
+			top = i
+		}
+	}
+	return top
+}
+
+// Top is the indices of the n largest scores in ascending order; of equals the lower index stays.
+func Top(scores []float64, n int) []int {
+	index := make([]int, len(scores))
+	for i := range index {
+		index[i] = i
+	}
+	slices.SortStableFunc(index, func(a, b int) int { return cmp.Compare(scores[b], scores[a]) })
+	index = index[:n]
+	slices.Sort(index)
+	return index
+}
+
+// Kept is what a merged layer takes from one of its sources, in ascending order.
+type Kept struct {
+	KVHeads []int `json:"kv_heads"`
+	Neurons []int `json:"neurons"`
+}
+
+// Keep chooses for each layer its share of the KV heads and FFN neurons by their sensitivities.
+func Keep(ratio []float64, heads, neurons [][]float64) []Kept {
+	kept := make([]Kept, len(ratio))
+	headCounts, neuronCounts := Counts(ratio, len(heads[0])), Counts(ratio, len(neurons[0]))
+	for i := range kept {
+		kept[i] = Kept{Top(heads[i], headCounts[i]), Top(neurons[i], neuronCounts[i])}
+	}
+	return kept
+}

@@ -1,0 +1,243 @@
+package prune
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// Version is vkcome's version, as lineages record it.
+const Version = "0.1.0"
+
+// Lineage is vkcome.json: all that led to a pruned model. It holds no time and no path, so that the same run gives the same bytes.
+type Lineage struct {
+	Version        string         `json:"vkcome"`
+	Method         string         `json:"method"`
+	Options        Record         `json:"options"`
+	Source         Source         `json:"source"`
+	Calibration    Calibration    `json:"calibration"`
+	Device         Device         `json:"device"`
+	OriginalLayers int            `json:"original_layers"` // of the model that the tree's numbers mean
+	Tree           []method.Tree  `json:"tree"`
+	Steps          []*method.Step `json:"steps"`
+	LayerPasses    Passes         `json:"layer_passes"`
+}
+
+// Record is the options as they took effect.
+type Record struct {
+	TargetLayers int     `json:"target_layers"`
+	MergeItem    int     `json:"merge_item"`
+	NoRepeat     bool    `json:"no_repeat"`
+	PSU          float64 `json:"psu"`
+	MinMax       float64 `json:"min_max"`
+	Compat       string  `json:"compat,omitempty"` // "reference": query heads as the released code takes them
+}
+
+// Source identifies the model that was pruned.
+type Source struct {
+	SHA256 string `json:"sha256"` // of config.json and the weight files, see HashModel
+	Layers int    `json:"layers"`
+}
+
+// Calibration identifies the windows that the model was scored on.
+type Calibration struct {
+	SHA256  string `json:"sha256"` // of the windows' token ids, 4 bytes each, little-endian
+	Windows int    `json:"windows"`
+	Window  int    `json:"window"` // tokens
+	Seed    uint64 `json:"seed"`
+	Source  string `json:"source,omitempty"`
+}
+
+// Device is where the run took place.
+type Device struct {
+	Name          string `json:"name"`
+	Driver        string `json:"driver"`
+	DriverVersion string `json:"driver_version"`
+	Tier          string `json:"tier"`
+}
+
+// Passes counts runs of one layer over the whole corpus.
+type Passes struct {
+	Done  int `json:"done"`
+	Saved int `json:"saved"` // that scoring every new model from its first layer would have cost more
+}
+
+func (p *Plan) record() Record {
+	c := p.Options.CoMe
+	r := Record{TargetLayers: p.TargetLayers, MergeItem: c.MergeItem, NoRepeat: !c.Repeat, PSU: c.PSU, MinMax: c.MinMax}
+	if c.Tiled {
+		r.Compat = "reference"
+	}
+	return r
+}
+
+func deviceRecord(d *vk.Device) Device {
+	return Device{d.Info.Name, d.Info.Driver, d.Info.DriverVersion, d.Tier.String()}
+}
+
+// HashModel is the SHA-256 over the names and SHA-256s of a folder's config.json and safetensors files, by name.
+func HashModel(ctx context.Context, files fs.FS) (string, error) {
+	names, err := fs.Glob(files, "*.safetensors*")
+	if err != nil {
+		return "", err
+	}
+	names = append(names, "config.json")
+	slices.Sort(names)
+	all := sha256.New()
+	for _, name := range names {
+		f, err := files.Open(name)
+		if err != nil {
+			return "", err
+		}
+		h := sha256.New()
+		_, err = io.Copy(h, &reader{ctx, f})
+		if err = errors.Join(err, f.Close()); err != nil {
+			return "", err
+		}
+		fmt.Fprintf(all, "%s %s\n", hex.EncodeToString(h.Sum(nil)), name)
+	}
+	return hex.EncodeToString(all.Sum(nil)), nil
+}
+
+// reader stops reading when its context ends.
+type reader struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
+}
+
+// ErrExists says that an output folder is there already.
+var ErrExists = errors.New("exists already")
+
+// CheckOutput refuses an output path that Save would refuse, before hours are spent.
+func CheckOutput(out string, force bool) error {
+	if _, err := os.Lstat(out); err == nil {
+		if !force {
+			return fmt.Errorf("prune: %s %w; choose another name, or --force to replace it", out, ErrExists)
+		}
+		if _, err := os.Stat(filepath.Join(out, "config.json")); err != nil {
+			return fmt.Errorf("prune: %s %w and is no model folder (it has no config.json): it will not be replaced", out, ErrExists)
+		}
+	}
+	parent := filepath.Dir(filepath.Clean(out))
+	if info, err := os.Stat(parent); err != nil || !info.IsDir() {
+		return fmt.Errorf("prune: %s: the folder %s does not exist", out, parent)
+	}
+	return nil
+}
+
+// Save writes the pruned model into a temporary folder beside out, opens it again, runs it once on the device, and only then gives
+// it its name. An existing out is an error, or with force replaced; whatever fails, it stays as it was, and nothing half-written
+// is left.
+func (r *Result) Save(ctx context.Context, d *vk.Device, out string, force bool, progress func(Status)) (err error) {
+	if err := CheckOutput(out, force); err != nil {
+		return err
+	}
+	report := func(stage string, done int) {
+		if progress != nil {
+			progress(Status{stage, done, 1})
+		}
+	}
+	out = filepath.Clean(out)
+	tmp, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".tmp-")
+	if err != nil {
+		return fmt.Errorf("prune: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	report("write", 0)
+	if r.Lineage.Source.SHA256, err = HashModel(ctx, r.Model.Files); err != nil {
+		return fmt.Errorf("prune: hash of the source: %w", err)
+	}
+	r.Lineage.Source.Layers = r.Lineage.Steps[0].From
+	r.Lineage.Version = Version
+	if err := r.Model.Write(tmp, model.DefaultShard); err != nil {
+		return fmt.Errorf("prune: write %s: %w", out, err)
+	}
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetIndent("", " ")
+	if err := enc.Encode(r.Lineage); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(tmp, model.Lineage), text.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("prune: write %s: %w", out, err)
+	}
+	report("write", 1)
+	report("verify", 0)
+	if err := verify(ctx, d, tmp); err != nil {
+		return fmt.Errorf("prune: the written model does not run: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := os.Chmod(tmp, 0o755); err != nil { // MkdirTemp makes it private
+		return err
+	}
+	err = replace(tmp, out)
+	report("verify", 1)
+	return err
+}
+
+// replace gives tmp the name out; a folder of that name makes way, and comes back if it does not work out.
+func replace(tmp, out string) error {
+	if _, err := os.Lstat(out); err != nil {
+		return os.Rename(tmp, out)
+	}
+	old := strings.Replace(tmp, ".tmp-", ".old-", 1)
+	if err := os.Rename(out, old); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, out); err != nil {
+		return errors.Join(err, os.Rename(old, out))
+	}
+	return os.RemoveAll(old)
+}
+
+// verify opens a written model and runs a few tokens through it.
+func verify(ctx context.Context, d *vk.Device, dir string) (err error) {
+	m, err := model.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	window := make([]uint32, min(8, m.Config.MaxPositionEmbeddings))
+	for i := range window {
+		window[i] = uint32(i * (m.Config.VocabSize - 1) / len(window))
+	}
+	f, err := model.NewForward(d, m, [][]uint32{window})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := f.Run(ctx, m, nil); err != nil {
+		return err
+	}
+	return f.Logits(ctx, m, func(_ int, logits []float32) error {
+		for _, v := range logits {
+			if v-v != 0 {
+				return errors.New("its logits are not finite")
+			}
+		}
+		return nil
+	})
+}

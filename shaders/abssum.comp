@@ -1,0 +1,34 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#include "common/dtype.glsl"
+#include "common/workgroup.glsl"
+
+// sums[g,c] (+)= Σ_{i < rows} |x[g·window + i, c]|
+//
+// x [.., cols] weight dtype, from row `row` of the binding on · sums [.., cols] f32, from row `sum` on
+// One invocation a column and window. f32 accumulation in blocks of 64 rows: the rounding errors of 32,768 rows add up like those of
+// some hundred, and a dispatch may end at any block and the next continue with the same additions.
+// 65/64·rows iterations: at most 32,768 rows a dispatch, as lavapipe 22.3 stops at 65,535.
+
+layout(push_constant) uniform Push { uint cols; uint rows; uint window; uint row; uint sum; uint more; };
+layout(binding = 0) readonly buffer X { uint x[]; };
+layout(binding = 1) buffer Sums { float sums[]; };
+
+const uint BLOCK = 64; // absBlock in model/op/sensitivity.go
+
+void main() {
+    uint c = gl_WorkGroupID.x * WORKGROUP + gl_LocalInvocationID.x;
+    if (c >= cols) return;
+    uint at = (row + gl_WorkGroupID.y * window) * cols + c;
+    uint to = (sum + gl_WorkGroupID.y) * cols + c;
+    precise float total = more != 0 ? sums[to] : 0.0;
+    for (uint begin = 0; begin < rows; begin += BLOCK) {
+        precise float block = 0.0;
+        for (uint i = begin; i < min(begin + BLOCK, rows); i++) {
+            block += abs(load_weight(x, at));
+            at += cols;
+        }
+        total += block;
+    }
+    sums[to] = total;
+}
