@@ -63,7 +63,8 @@ void main() {
     uint q_window = skip_q + gl_WorkGroupID.z * queries, k_window = skip_k + gl_WorkGroupID.z * key_stride;
     uint q_cols = kv_heads * group * HEAD_DIM, k_cols = kv_heads * HEAD_DIM;
 
-    uvec4 row = row0 + tr + THREAD_ROWS * uvec4(0, 1, 2, 3);
+    uvec4 row; // by element: SPIRV-Tools of 2023 folds vectors of specialization constants to invalid code
+    [[unroll]] for (uint i = 0; i < 4; i++) row[i] = row0 + tr + THREAD_ROWS * i;
     uvec4 position = first + row / group;
     uint end = min(keys, first + min(row0 + ROWS - 1, rows - 1) / group + 1);
     uint after = first + row0 / group + 1; // the first row's position is before

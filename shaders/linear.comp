@@ -4,7 +4,7 @@
 #include "common/dtype.glsl"
 #include "common/workgroup.glsl"
 
-// y[m, column+n] = Σ_k x[m,k] · w[n,k]  (+ bias[column+n] where biased)
+// y[m, column+n] = Σ_k x[m,k] · w[n,k]  (+ bias[column+n] where BIASED)
 //
 // x [rows, depth] f32 · w [columns, depth] weight dtype · bias [stride] weight dtype · y [rows, stride] f32
 // One workgroup a tile of 64 × 64 of y, through slices of 16 k in shared memory; WORKGROUP is 64, an invocation 8 × 8 of the tile.
@@ -12,8 +12,9 @@
 // An invocation loops depth/16 · 17 times, unless the compiler unrolls: below lavapipe 22.3's 65,535 for depth ≤ 56,000. The loops
 // with an attribute must be unrolled, as their indices are of registers or the count would be larger.
 
-layout(constant_id = 1) const uint BY_FOUR = 0; // depth is a multiple of 4: four elements a load
-layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; uint biased; };
+layout(constant_id = 1) const uint BIASED = 0;
+layout(constant_id = 2) const uint BY_FOUR = 0; // depth is a multiple of 4: four elements a load
+layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; };
 layout(binding = 0) readonly  buffer X { float x[]; };
 layout(binding = 0) readonly  buffer X4 { vec4 x4[]; }; // the same elements
 layout(binding = 1) readonly  buffer W { uint w[]; };
@@ -75,7 +76,7 @@ void main() {
         uint n = n0 + j * EDGE + tx;
         if (n < columns) {
             float add = 0.0;
-            if (biased != 0) add = load_weight(bias, column + n);
+            if (BIASED != 0) add = load_weight(bias, column + n);
             [[unroll]] for (uint i = 0; i < EDGE; i++) {
                 uint m = m0 + ty * EDGE + i;
                 if (m < rows) y[m * stride + column + n] = sum[i][j] + add;

@@ -24,7 +24,8 @@ type AttentionShape struct {
 //	q, o  [Windows·QueryLen, Heads·HeadDim]     F32; o may be q
 //	k, v  [Windows·KeyStride, KVHeads·HeadDim]  F32
 //
-// The logits are never in memory. Where k or v of one window outgrow a binding the error is a vk.ErrLimit. Sources: Ainslie et al.
+// The logits are never in memory. A query's numbers do not depend on how many others, or windows, are in the call. Where k or v of one
+// window outgrow a binding, or the loops that a CPU driver allows, the error is a vk.ErrLimit. Sources: Ainslie et al.
 // 2023, arXiv 2305.13245 (grouped queries); Milakov & Gimelshein 2018, arXiv 1805.02867 (online softmax).
 func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape) {
 	if s.KeyStride == 0 {

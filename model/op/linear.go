@@ -24,11 +24,7 @@ func Linear(r *vk.Recorder, y, x, w, bias Tensor) {
 		r.Fail(fmt.Errorf("op linear: %d inputs, at most %d: %w", x.Cols, linearDepth, vk.ErrLimit))
 		return
 	}
-	way := linearWay(r.Device(), x.Rows, x.Cols)
-	biased := 1
-	if bias.IsZero() {
-		biased = 0
-	}
+	way := linearWay(r.Device(), x.Rows, x.Cols, !bias.IsZero())
 	pieces(r, "linear", w.Rows, maxGroups*way.columns, func(column, columnEnd int) {
 		part := w.RowRange(column, columnEnd)
 		bound := bias
@@ -38,7 +34,7 @@ func Linear(r *vk.Recorder, y, x, w, bias Tensor) {
 		pieces(r, "linear", x.Rows, maxGroups*way.rows, func(begin, end int) {
 			groups := [3]int{ceilDiv(part.Rows, way.columns), ceilDiv(end-begin, way.rows), 1}
 			flops := 2 * float64(end-begin) * float64(part.Elements())
-			dispatch(r, way.shader+suffix(w.DType), way.spec, groups, push(end-begin, part.Rows, x.Cols, column, w.Rows, biased),
+			dispatch(r, way.shader+suffix(w.DType), way.spec, groups, push(end-begin, part.Rows, x.Cols, column, w.Rows),
 				max(flops, float64(part.Size())), vk.In(x.RowRange(begin, end).View), vk.In(part.View), vk.In(bound.View), vk.Out(y.RowRange(begin, end).View))
 		}, x.RowBytes(), y.RowBytes())
 	}, w.RowBytes())
@@ -59,28 +55,29 @@ type linearKernel struct {
 // linearWay chooses the shader for tokens × depth inputs.
 //
 // GFLOP/s at 512×2048×2048 in F32 on lavapipe 22.3.6 · 26.1.6: linear.comp 8 · 18, linear_subgroup.comp 42 · 71 (VULKAN-NOTES).
-func linearWay(d *vk.Device, tokens, depth int) linearKernel {
+func linearWay(d *vk.Device, tokens, depth int, bias bool) linearKernel {
+	biased, byFour := flag(bias), flag(depth%4 == 0)
 	cpu := d.Info.Kind == vk.CPU
-	byFour := uint32(0)
-	if depth%4 == 0 {
-		byFour = 1
+	switch {
+	case tokens <= linearVecRows && cpu:
+		return linearKernel{"linear_vec", []uint32{cpuLanes, biased, byFour, uint32(tokens), 16}, linearVecRows, 16}
+	case tokens <= linearVecRows:
+		return linearKernel{"linear_vec", []uint32{rowGroup, biased, byFour, uint32(tokens), 4}, linearVecRows, 4}
+	case cpu && d.Tier >= vk.Subgroup && d.Limits().SubgroupSize == cpuLanes && depth%4 == 0 && tokens <= 2*cpuLanes:
+		return linearKernel{"linear_subgroup", []uint32{cpuLanes, biased, 2}, 2 * cpuLanes, 64}
+	case cpu && d.Tier >= vk.Subgroup && d.Limits().SubgroupSize == cpuLanes && depth%4 == 0:
+		return linearKernel{"linear_subgroup", []uint32{cpuLanes, biased, 4}, 4 * cpuLanes, 64}
 	}
-	if tokens <= linearVecRows {
-		group := uint32(rowGroup)
-		if cpu {
-			group = cpuLanes
-		}
-		return linearKernel{"linear_vec", []uint32{group, byFour, uint32(tokens)}, linearVecRows, 4}
-	}
-	if cpu && d.Tier >= vk.Subgroup && d.Limits().SubgroupSize == cpuLanes && byFour == 1 {
-		bands := 4
-		if tokens <= 2*cpuLanes {
-			bands = 2
-		}
-		return linearKernel{"linear_subgroup", []uint32{cpuLanes, uint32(bands)}, bands * cpuLanes, 64}
-	}
-	return linearKernel{"linear", []uint32{64, byFour}, 64, 64}
+	return linearKernel{"linear", []uint32{64, biased, byFour}, 64, 64}
 }
 
 // cpuLanes is how many floats CPUs compute at once, a subgroup of lavapipe: larger workgroups only cost barriers there.
 const cpuLanes = 8
+
+// flag is a specialization constant that shaders compare with 0.
+func flag(b bool) uint32 {
+	if b {
+		return 1
+	}
+	return 0
+}
