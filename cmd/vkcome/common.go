@@ -63,7 +63,11 @@ func (c *common) compute(f func(d *vk.Device) error) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(d), d.Close())
+	err = errors.Join(f(d), d.Close())
+	for _, msg := range vk.TakeMessages() { // there are none unless VKCOME_VALIDATE=1
+		err = errors.Join(err, fmt.Errorf("validation: %s", msg))
+	}
+	return err
 }
 
 // withModel opens a model and calls f with it.

@@ -52,21 +52,31 @@ type linearKernel struct {
 	rows, columns int
 }
 
-// linearWay chooses the shader for tokens × depth inputs.
+// linearWay is the one place that chooses: what a CPU runs best from the subgroup tier on, what a GPU runs elsewhere, so that the
+// baseline tier tests the latter on any device.
 //
-// GFLOP/s at 512×2048×2048 in F32 on lavapipe 22.3.6 · 26.1.6: linear.comp 8 · 18, linear_subgroup.comp 42 · 71 (VULKAN-NOTES).
+// GFLOP/s at 256×1408×512 in F32 on lavapipe 22.3.6 · 26.1.6, two Zen 4 cores whose AVX-512 is hidden: linear.comp 1.1 · 11,
+// linear_subgroup.comp 8.3 · 37. There 22.3.6 stalls some 21 cycles on every word that a lane loads: it puts the word into its
+// vector through the stack.
 func linearWay(d *vk.Device, tokens, depth int, bias bool) linearKernel {
 	biased, byFour := flag(bias), flag(depth%4 == 0)
-	cpu := d.Info.Kind == vk.CPU
-	switch {
-	case tokens <= linearVecRows && cpu:
-		return linearKernel{"linear_vec", []uint32{cpuLanes, biased, byFour, uint32(tokens), 16}, linearVecRows, 16}
-	case tokens <= linearVecRows:
-		return linearKernel{"linear_vec", []uint32{rowGroup, biased, byFour, uint32(tokens), 4}, linearVecRows, 4}
-	case cpu && d.Tier >= vk.Subgroup && d.Limits().SubgroupSize == cpuLanes && depth%4 == 0 && tokens <= 2*cpuLanes:
-		return linearKernel{"linear_subgroup", []uint32{cpuLanes, biased, 2}, 2 * cpuLanes, 64}
-	case cpu && d.Tier >= vk.Subgroup && d.Limits().SubgroupSize == cpuLanes && depth%4 == 0:
-		return linearKernel{"linear_subgroup", []uint32{cpuLanes, biased, 4}, 4 * cpuLanes, 64}
+	cpu := d.Info.Kind == vk.CPU && d.Tier >= vk.Subgroup
+	if tokens <= linearVecRows {
+		columns, group := 4, uint32(rowGroup)
+		if cpu {
+			columns, group = 8, cpuLanes // more to share a load of x
+			if tokens == 1 {
+				columns = 16 // more tokens would take seconds to compile
+			}
+		}
+		return linearKernel{"linear_vec", []uint32{group, biased, byFour, uint32(tokens), uint32(columns)}, linearVecRows, columns}
+	}
+	if cpu && d.Limits().SubgroupSize == cpuLanes && depth%4 == 0 {
+		bands := 4
+		if tokens <= 2*cpuLanes {
+			bands = 2
+		}
+		return linearKernel{"linear_subgroup", []uint32{cpuLanes, biased, uint32(bands)}, bands * cpuLanes, 64}
 	}
 	return linearKernel{"linear", []uint32{64, biased, byFour}, 64, 64}
 }
