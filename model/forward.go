@@ -272,7 +272,7 @@ func (f *Forward) produce(ctx context.Context, boundary int, make_ func(batch in
 func (f *Forward) Embed(ctx context.Context, m *Model) error {
 	err := f.produce(ctx, 0, func(batch int, out op.Tensor) error {
 		b := f.batches[batch]
-		return embed(ctx, f.r, m.Embed, slices.Concat(f.windows[b.Begin:b.End]...), out)
+		return embed(ctx, f.r, m.Embed, slices.Concat(f.windows[b.Begin:b.End]...), out, true)
 	})
 	if err != nil {
 		return fmt.Errorf("model: %s: embedding: %w", m.Name, err)
@@ -280,8 +280,9 @@ func (f *Forward) Embed(ctx context.Context, m *Model) error {
 	return nil
 }
 
-// embed fills out with the embeddings of tokens, through a table of the rows in use only, and waits for it.
-func embed(ctx context.Context, r *vk.Recorder, table Weight, tokens []uint32, out op.Tensor) (err error) {
+// embed fills out with the embeddings of tokens, through a table of the rows in use only, and waits for it. check refuses rows that
+// hold NaN.
+func embed(ctx context.Context, r *vk.Recorder, table Weight, tokens []uint32, out op.Tensor, check bool) (err error) {
 	used := slices.Clone(tokens)
 	slices.Sort(used)
 	used = slices.Compact(used)
@@ -306,7 +307,13 @@ func embed(ctx context.Context, r *vk.Recorder, table Weight, tokens []uint32, o
 			return err
 		}
 	}
-	op.Embedding(r, out, op.Of(bufs[0].All(), table.DType, len(used), table.Cols), op.Of(bufs[1].All(), dtype.F32, 1, len(tokens)), 0)
+	inUse := op.Of(bufs[0].All(), table.DType, len(used), table.Cols)
+	if check {
+		if err := checkFinite(ctx, r, []op.Tensor{inUse}, []Weight{table}); err != nil {
+			return err
+		}
+	}
+	op.Embedding(r, out, inUse, op.Of(bufs[1].All(), dtype.F32, 1, len(tokens)), 0)
 	return r.Wait(ctx)
 }
 

@@ -188,39 +188,50 @@ func TestForwardRefuses(t *testing.T) {
 // TestNonFiniteWeights names the tensor whose weights are not numbers.
 func TestNonFiniteWeights(t *testing.T) {
 	spec := specs["llama"]
-	dir := t.TempDir()
-	spec.Write(t, dir)
-	path := dir + "/model.safetensors"
-	m, err := model.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := model.Up.TensorName(1)
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := strings.Index(string(raw), string(m.Layers[1].Parts[model.Up].Data))
-	if err := m.Close(); err != nil {
-		t.Fatal(err)
-	}
-	raw[at], raw[at+1] = 0xc0, 0x7f // a bf16 NaN
-	if err := os.WriteFile(path, raw, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if m, err = model.Open(dir); err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
 	d := vktest.Open(t, vk.Options{})
-	f, err := model.NewForward(d, m, modeltest.Windows(97, 1, 8))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	err = f.Run(t.Context(), m, nil)
-	if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "1 of 5376") {
-		t.Errorf("%v, want the name of %s and 1 of 5376 values", err, name)
+	for _, c := range []struct {
+		name, want string
+		data       func(m *model.Model) []byte
+	}{
+		{model.Up.TensorName(1), "1 of 5376", func(m *model.Model) []byte { return m.Layers[1].Parts[model.Up].Data }},
+		{"model.norm.weight", "1 of 48", func(m *model.Model) []byte { return m.Norm.Data }},
+		{"model.embed_tokens.weight", "1 of ", func(m *model.Model) []byte { return m.Embed.Data[5*2*48:] }}, // token 5
+	} {
+		dir := t.TempDir()
+		spec.Write(t, dir)
+		path := dir + "/model.safetensors"
+		m, err := model.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := strings.Index(string(raw), string(c.data(m)[:96]))
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+		raw[at], raw[at+1] = 0xc0, 0x7f // a bf16 NaN
+		if err := os.WriteFile(path, raw, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if m, err = model.Open(dir); err != nil {
+			t.Fatal(err)
+		}
+		f, err := model.NewForward(d, m, [][]uint32{{1, 5, 3, 2, 5, 7}})
+		if err == nil {
+			err = f.Run(t.Context(), m, nil)
+			if closeErr := f.Close(); closeErr != nil {
+				t.Error(closeErr)
+			}
+		}
+		if err == nil || !strings.Contains(err.Error(), c.name) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v, want the name of %s and %q values", err, c.name, c.want)
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

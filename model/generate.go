@@ -137,7 +137,7 @@ func (g *Generator) Feed(ctx context.Context, tokens []uint32) ([]float32, error
 func (g *Generator) feed(ctx context.Context, tokens []uint32) (err error) {
 	c, n := g.m.Config, len(tokens)
 	x, y := rows(g.x, n, c.HiddenSize), rows(g.y, n, c.HiddenSize)
-	if err := embed(ctx, g.r, g.m.Embed, tokens, x); err != nil {
+	if err := embed(ctx, g.r, g.m.Embed, tokens, x, false); err != nil {
 		return err
 	}
 	var held []*Layer
@@ -184,7 +184,15 @@ func (g *Generator) head(ctx context.Context, row int) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	return out, download(ctx, g.d, out, rows(g.logits, 1, c.VocabSize))
+	if err := download(ctx, g.d, out, rows(g.logits, 1, c.VocabSize)); err != nil {
+		return nil, err
+	}
+	for i, v := range out {
+		if v-v != 0 {
+			return nil, fmt.Errorf("model: %s: the logit of token %d is %v after %d tokens", g.m.Name, i, v, g.used)
+		}
+	}
+	return out, nil
 }
 
 // Sampling says how the next token is chosen. The zero value is greedy.

@@ -228,7 +228,7 @@ func checkFinite(ctx context.Context, r *vk.Recorder, tensors []op.Tensor, weigh
 	}
 	for i, w := range weights {
 		if n := binary.LittleEndian.Uint32(raw[4*i:]); n > 0 {
-			return fmt.Errorf("tensor %s: %d of %d values are NaN or infinite", w.Name, n, w.Rows*w.Cols)
+			return fmt.Errorf("tensor %s: %d of %d values are NaN or infinite", w.Name, n, tensors[i].Elements())
 		}
 	}
 	return nil

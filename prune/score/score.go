@@ -193,7 +193,13 @@ func (s *Scorer) sensitivity(ctx context.Context, sums, w op.Tensor, width int) 
 	if err := r.Wait(ctx); err != nil {
 		return nil, err
 	}
-	return s.download(ctx, out)
+	values, err := s.download(ctx, out)
+	for i, v := range values {
+		if v-v != 0 {
+			return nil, fmt.Errorf("activations are not finite: the sensitivity of unit %d is %v", i, v)
+		}
+	}
+	return values, err
 }
 
 // keepLast fills last[boundary] from kept states.
