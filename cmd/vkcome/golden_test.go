@@ -190,15 +190,16 @@ func TestPruneGolden(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		flags []string
+		then  func(t *testing.T, out string, l prune.Lineage)
 	}{
-		{"come_10", []string{"--target-layers", "10"}},
-		{"come_9", []string{"--target-layers", "9"}},
-		{"come_8", []string{"--target-layers", "8"}},
-		{"come_reference_compat_10", []string{"--target-layers", "10", "--compat=reference"}},
-		{"come_reference_compat_9", []string{"--target-layers", "9", "--compat=reference"}},
-		{"come_reference_compat_8", []string{"--target-layers", "8", "--compat=reference"}},
-		{"come_8_repeat", []string{"--target-layers", "8", "--no-repeat=false"}},
-		{"come_8_psu2_min0.8", []string{"--target-layers", "8", "--psu", "2", "--min-max", "0.8"}},
+		{"come_10", []string{"--target-layers", "10"}, nil},
+		{"come_9", []string{"--target-layers", "9"}, inAnotherReader},
+		{"come_8", []string{"--target-layers", "8"}, inSmallMemory},
+		{"come_reference_compat_10", []string{"--target-layers", "10", "--compat=reference"}, nil},
+		{"come_reference_compat_9", []string{"--target-layers", "9", "--compat=reference"}, nil},
+		{"come_reference_compat_8", []string{"--target-layers", "8", "--compat=reference"}, nil},
+		{"come_8_repeat", []string{"--target-layers", "8", "--no-repeat=false"}, nil},
+		{"come_8_psu2_min0.8", []string{"--target-layers", "8", "--psu", "2", "--min-max", "0.8"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := want[c.name]
@@ -228,13 +229,15 @@ func TestPruneGolden(t *testing.T) {
 				}
 			}
 			within(t, "perplexity", perplexity(t, out), w.PPL, 0.003)
+			if c.then != nil {
+				c.then(t, out, l)
+			}
 		})
 	}
 }
 
-// TestOutputInAnotherReader reads a written folder with model/ref's own decoder and forward pass.
-func TestOutputInAnotherReader(t *testing.T) {
-	out, _ := pruned(t, "--target-layers", "9")
+// inAnotherReader reads a written folder with model/ref's own decoder and forward pass.
+func inAnotherReader(t *testing.T, out string, _ prune.Lineage) {
 	m, err := ref.LoadModel(out)
 	if err != nil {
 		t.Fatal(err)
@@ -276,9 +279,8 @@ func logitsOf(t *testing.T, dir, ids string, flags ...string) []float32 {
 	return values
 }
 
-// TestSmallMemory prunes within 8 MiB of device memory: states spill to the host, weights stream, and the bytes stay the same.
-func TestSmallMemory(t *testing.T) {
-	out, l := pruned(t, "--target-layers", "8")
+// inSmallMemory prunes again within 8 MiB of device memory: states spill to the host, weights stream, and the bytes stay the same.
+func inSmallMemory(t *testing.T, out string, l prune.Lineage) {
 	small, smallLineage := pruned(t, "--target-layers", "8", "--max-device-memory", "8MiB")
 	if !reflect.DeepEqual(l, smallLineage) {
 		t.Errorf("lineages differ:\n%+v\n%+v", l, smallLineage)
