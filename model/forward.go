@@ -62,7 +62,10 @@ func maxBatchTokens(d *vk.Device) int {
 	return 4096
 }
 
-// NewForward prepares to run windows of equal length through m, or models of the same shape and at most its depth. The device's
+// Trim drops the weights that nothing uses, to make room for other work on the device.
+func (f *Forward) Trim() { f.cache.trim() }
+
+// NewForward prepares to run windows of equal length through m, or models that With makes of it. The device's
 // memory limit is divided: activations of one batch, the weights of one layer or, if there is room, two, so that the next is uploaded
 // while the current one computes, and then hidden states.
 func NewForward(d *vk.Device, m *Model, windows [][]uint32) (*Forward, error) {
@@ -80,6 +83,9 @@ func NewForward(d *vk.Device, m *Model, windows [][]uint32) (*Forward, error) {
 			}
 		}
 	}
+	if m.Config.HeadDim > op.MaxHeadDim {
+		return nil, fmt.Errorf("model: %s: head_dim %d, supported are up to %d", m.Name, m.Config.HeadDim, op.MaxHeadDim)
+	}
 	if f.window > m.Config.MaxPositionEmbeddings {
 		return nil, fmt.Errorf("model: windows of %d tokens, %s has max_position_embeddings %d", f.window, m.Name, m.Config.MaxPositionEmbeddings)
 	}
@@ -96,8 +102,10 @@ func NewForward(d *vk.Device, m *Model, windows [][]uint32) (*Forward, error) {
 func (f *Forward) plan(m *Model) error {
 	limit, used := f.d.MemoryLimit(), f.d.Memory().Reserved
 	available := (limit - used) / 8 * 7 // an eighth for scores, norms and what the arena rounds up
-	perWindow := int64(f.window) * (m.Config.scratchBytes() + 2*4*int64(m.Config.HiddenSize))
-	fixed := int64(f.window)*int64(m.Config.HeadDim)*4 + int64(len(m.Norm.Data))
+	c, n := m.Config, int64(len(f.windows))
+	available -= n * (20*int64(f.window) + 4*int64(2*c.HiddenSize+c.Heads*c.HeadDim+c.IntermediateSize)) // losses, scores
+	perWindow := int64(f.window) * (c.scratchBytes() + 2*4*int64(c.HiddenSize))
+	fixed := int64(f.window)*int64(c.HeadDim)*4 + int64(len(m.Norm.Data))
 	var layer, tensor int64
 	for _, l := range m.Layers {
 		layer = max(layer, residentBytes(f.d, l.Parts[:]))
@@ -105,7 +113,7 @@ func (f *Forward) plan(m *Model) error {
 			tensor = max(tensor, int64(len(w.Data)))
 		}
 	}
-	available = min(available, limit-used-3*tensor) // a merge has two tensors on the device at a time
+	available = min(available, limit-used-4*tensor) // a merge has three tensors on the device at a time
 	if fixed+perWindow+layer > available {
 		return fmt.Errorf("model: %s of device memory cannot hold one window of %d tokens (%s) and one layer (%s): %w; use a shorter --window or a larger --max-device-memory",
 			vk.Bytes(limit), f.window, vk.Bytes(perWindow+fixed), vk.Bytes(layer), vk.ErrOutOfMemory)
@@ -182,8 +190,9 @@ func (f *Forward) Drop(boundary int) {
 	}
 	for _, c := range f.states[boundary] {
 		if c.device != nil {
-			f.room += c.device.Size()
+			before := f.d.Memory().Reserved
 			f.d.Free(c.device)
+			f.room += before - f.d.Memory().Reserved
 		}
 	}
 	f.states[boundary] = nil
@@ -240,11 +249,12 @@ func (f *Forward) produce(ctx context.Context, boundary int, make_ func(batch in
 		buf := f.out
 		if size <= f.room {
 			var err error
+			before := f.d.Memory().Reserved
 			buf, err = f.d.NewBuffer("hidden states", size, vk.OnDevice)
 			switch {
 			case err == nil:
 				chunks[i].device = buf
-				f.room -= size
+				f.room -= f.d.Memory().Reserved - before // what the arena took: a block with a hole at its end costs all of it
 			case errors.Is(err, vk.ErrOutOfMemory): // the heap is fuller than its size promised: spill from here on
 				f.room, buf = 0, f.out
 			default:

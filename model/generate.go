@@ -44,6 +44,9 @@ func NewGenerator(d *vk.Device, m *Model, capacity int) (*Generator, error) {
 	if capacity < 1 || capacity > m.Config.MaxPositionEmbeddings {
 		return nil, fmt.Errorf("model: %d tokens, %s has max_position_embeddings %d", capacity, m.Name, m.Config.MaxPositionEmbeddings)
 	}
+	if m.Config.HeadDim > op.MaxHeadDim {
+		return nil, fmt.Errorf("model: %s: head_dim %d, supported are up to %d", m.Name, m.Config.HeadDim, op.MaxHeadDim)
+	}
 	g := &Generator{d: d, m: m, capacity: capacity}
 	if err := g.allocate(); err != nil {
 		return nil, errors.Join(err, g.Close())

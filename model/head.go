@@ -37,7 +37,13 @@ func headTiles(ctx context.Context, c *weightCache, r *vk.Recorder, m *Model, vi
 			next, nextWeights := tile(key.end)
 			c.prefetch(ctx, next, nextWeights)
 		}
-		err = errors.Join(visit(begin, w[0]), r.Wait(ctx))
+		if !c.checked[key] {
+			err = checkFinite(ctx, r, w, weights)
+			c.checked[key] = err == nil
+		}
+		if err == nil {
+			err = errors.Join(visit(begin, w[0]), r.Wait(ctx))
+		}
 		c.release(key)
 		if err != nil {
 			return fmt.Errorf("model: %s: LM head: %w", m.Name, err)

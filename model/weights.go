@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -29,12 +30,13 @@ type weightCache struct {
 	budget  int64
 	mu      sync.Mutex
 	entries map[any]*resident
+	checked map[any]bool // keys other than layers whose weights were found free of NaN
 	used    int64
 	clock   int
 }
 
 func newWeightCache(d *vk.Device, budget int64) *weightCache {
-	return &weightCache{d: d, budget: budget, entries: map[any]*resident{}}
+	return &weightCache{d: d, budget: budget, entries: map[any]*resident{}, checked: map[any]bool{}}
 }
 
 // residentBytes is what a set of weights takes: each tensor starts at an offset that can be bound.
@@ -71,7 +73,11 @@ func (c *weightCache) start(ctx context.Context, key any, weights []Weight, must
 	if c.used+e.size > c.budget && !must {
 		return nil
 	}
-	if e.buf, e.err = c.d.NewBuffer("weights", e.size, vk.OnDevice); e.err != nil {
+	e.buf, e.err = c.d.NewBuffer("weights", e.size, vk.OnDevice)
+	for errors.Is(e.err, vk.ErrOutOfMemory) && c.evict() { // the heap is fuller than its size promised
+		e.buf, e.err = c.d.NewBuffer("weights", e.size, vk.OnDevice)
+	}
+	if e.err != nil {
 		close(e.ready)
 		return e
 	}
@@ -155,6 +161,14 @@ func (c *weightCache) release(key any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.entries[key].users--
+}
+
+// trim drops all that nobody uses.
+func (c *weightCache) trim() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.evict() {
+	}
 }
 
 func (c *weightCache) close() {

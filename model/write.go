@@ -1,6 +1,7 @@
 package model
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +19,7 @@ const DefaultShard = 5_000_000_000
 
 // Write writes the model as a Hugging Face folder into dir, which exists and is empty: weights in their own dtypes, streamed tensor
 // by tensor; config.json; and every other file of the original folder that holds no weights, unchanged.
-func (m *Model) Write(dir string, maxShard int) error {
+func (m *Model) Write(ctx context.Context, dir string, maxShard int) error {
 	if err := os.WriteFile(filepath.Join(dir, configFile), m.Config.raw, 0o644); err != nil {
 		return err
 	}
@@ -53,8 +54,9 @@ func (m *Model) Write(dir string, maxShard int) error {
 		return err
 	}
 	for i, e := range entries {
-		if err := w.Write(e.Name, data[i]); err != nil {
-			return errors.Join(err, w.Close())
+		if err := errors.Join(ctx.Err(), w.Write(e.Name, data[i])); err != nil {
+			w.Close() // it removes what was written, and has no other error to tell
+			return err
 		}
 	}
 	return w.Close()

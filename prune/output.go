@@ -129,28 +129,55 @@ func (r *reader) Read(p []byte) (int, error) {
 // ErrExists says that an output folder is there already.
 var ErrExists = errors.New("exists already")
 
-// CheckOutput refuses an output path that Save would refuse, before hours are spent.
-func CheckOutput(out string, force bool) error {
-	if _, err := os.Lstat(out); err == nil {
-		if !force {
-			return fmt.Errorf("prune: %s %w; choose another name, or --force to replace it", out, ErrExists)
-		}
-		if _, err := os.Stat(filepath.Join(out, "config.json")); err != nil {
-			return fmt.Errorf("prune: %s %w and is no model folder (it has no config.json): it will not be replaced", out, ErrExists)
-		}
+// CheckOutput refuses an output path that Save would refuse, before hours are spent. With force a folder may be replaced that
+// vkcome wrote, known by its vkcome.json, unless source, the folder of the model to be pruned, is it or lies in it.
+func CheckOutput(out, source string, force bool) error {
+	if out == "" {
+		return errors.New("prune: the name of the output folder is empty")
 	}
 	parent := filepath.Dir(filepath.Clean(out))
 	if info, err := os.Stat(parent); err != nil || !info.IsDir() {
 		return fmt.Errorf("prune: %s: the folder %s does not exist", out, parent)
 	}
-	return nil
+	if _, err := os.Lstat(out); err == nil {
+		if !force {
+			return fmt.Errorf("prune: %s %w; choose another name, or --force to replace it", out, ErrExists)
+		}
+		if _, err := os.Stat(filepath.Join(out, model.Lineage)); err != nil {
+			return fmt.Errorf("prune: %s %w and is no folder that vkcome wrote (it has no %s): it will not be replaced", out, ErrExists, model.Lineage)
+		}
+		if inside(source, out) {
+			return fmt.Errorf("prune: %s %w and holds the model to be pruned: it will not be replaced", out, ErrExists)
+		}
+	}
+	probe, err := os.MkdirTemp(parent, ".vkcome-")
+	if err != nil {
+		return fmt.Errorf("prune: %s: %w", out, err)
+	}
+	return os.Remove(probe)
+}
+
+// inside says whether a path is dir or lies in it; one that cannot be resolved does not.
+func inside(path, dir string) bool {
+	for _, p := range []*string{&path, &dir} {
+		real, err := filepath.EvalSymlinks(*p)
+		if err == nil {
+			real, err = filepath.Abs(real)
+		}
+		if err != nil {
+			return false
+		}
+		*p = real
+	}
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
 // Save writes the pruned model into a temporary folder beside out, opens it again, runs it once on the device, and only then gives
 // it its name. An existing out is an error, or with force replaced; whatever fails, it stays as it was, and nothing half-written
 // is left.
 func (r *Result) Save(ctx context.Context, d *vk.Device, out string, force bool, progress func(Status)) (err error) {
-	if err := CheckOutput(out, force); err != nil {
+	if err := CheckOutput(out, r.Model.Name, force); err != nil {
 		return err
 	}
 	report := func(stage string, done int) {
@@ -170,7 +197,7 @@ func (r *Result) Save(ctx context.Context, d *vk.Device, out string, force bool,
 	}
 	r.Lineage.Source.Layers = r.Lineage.Steps[0].From
 	r.Lineage.Version = Version
-	if err := r.Model.Write(tmp, model.DefaultShard); err != nil {
+	if err := r.Model.Write(ctx, tmp, model.DefaultShard); err != nil {
 		return fmt.Errorf("prune: write %s: %w", out, err)
 	}
 	var text bytes.Buffer
@@ -203,7 +230,7 @@ func replace(tmp, out string) error {
 	if _, err := os.Lstat(out); err != nil {
 		return os.Rename(tmp, out)
 	}
-	old := strings.Replace(tmp, ".tmp-", ".old-", 1)
+	old := tmp + ".old"
 	if err := os.Rename(out, old); err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func NewPlan(m *model.Model, o Options) (*Plan, error) {
 	switch {
 	case o.TargetLayers != 0 && o.Sparsity != 0:
 		return nil, errors.New("prune: give either the number of layers to keep (--target-layers) or the share of parameters to remove (--sparsity)")
-	case o.Sparsity < 0 || o.Sparsity >= 1:
+	case !(o.Sparsity >= 0 && o.Sparsity < 1):
 		return nil, fmt.Errorf("prune: sparsity %v, expected more than 0 and less than 1", o.Sparsity)
 	case o.Sparsity > 0:
 		share := float64(m.Layers[0].Parameters()) / float64(m.Parameters())
@@ -61,10 +61,10 @@ func NewPlan(m *model.Model, o Options) (*Plan, error) {
 		return nil, fmt.Errorf("prune: %s has %d layers already", m.Name, layers)
 	case o.CoMe.MergeItem < 2 || o.CoMe.MergeItem > layers:
 		return nil, fmt.Errorf("prune: merge item %d, expected 2 to the model's %d layers", o.CoMe.MergeItem, layers)
-	case o.CoMe.MinMax < 0 || o.CoMe.MinMax > 1:
+	case !(o.CoMe.MinMax >= 0 && o.CoMe.MinMax <= 1):
 		return nil, fmt.Errorf("prune: min-max %v, expected 0 to 1", o.CoMe.MinMax)
-	case o.CoMe.PSU < 0:
-		return nil, fmt.Errorf("prune: psu %v, expected more than 0", o.CoMe.PSU)
+	case !(o.CoMe.PSU > 0 && o.CoMe.PSU <= 1000):
+		return nil, fmt.Errorf("prune: psu %v, expected more than 0 and at most 1000", o.CoMe.PSU)
 	case len(o.Windows) == 0:
 		return nil, errors.New("prune: the calibration corpus is empty")
 	}
@@ -76,6 +76,11 @@ func NewPlan(m *model.Model, o Options) (*Plan, error) {
 		return nil, fmt.Errorf("prune: %d target layers: with each layer merged at most once, %s reaches %d; allow repeated merges (--no-repeat=false)", p.TargetLayers, m.Name, reach)
 	}
 	return p, nil
+}
+
+// StateBytes is the size of the hidden states that a run keeps, in device memory as far as it goes and in the host's beyond.
+func (p *Plan) StateBytes() int64 {
+	return int64(len(p.Model.Layers)+1) * int64(len(p.Options.Windows)) * int64(len(p.Options.Windows[0])) * int64(p.Model.Config.HiddenSize) * 4
 }
 
 // ReadTree gives the origin of a model's layers: from its vkcome.json if it was pruned before.
@@ -94,8 +99,8 @@ func ReadTree(m *model.Model) (tree []method.Tree, root int, err error) {
 	if err == nil {
 		err = json.Unmarshal(raw, &l)
 	}
-	if err == nil && len(l.Tree) != len(m.Layers) {
-		err = fmt.Errorf("its tree has %d layers, the model %d", len(l.Tree), len(m.Layers))
+	if err == nil && (len(l.Tree) != len(m.Layers) || l.OriginalLayers < len(m.Layers)) {
+		err = fmt.Errorf("its tree has %d layers of %d, the model %d", len(l.Tree), l.OriginalLayers, len(m.Layers))
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("prune: %s/%s: %w", m.Name, model.Lineage, err)

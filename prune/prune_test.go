@@ -154,6 +154,9 @@ func TestNewPlanRefuses(t *testing.T) {
 		{prune.Options{TargetLayers: 2, CoMe: method.CoMe{MergeItem: 1}}, "merge item 1"},
 		{prune.Options{TargetLayers: 2, CoMe: method.CoMe{MinMax: 2}}, "min-max 2"},
 		{prune.Options{TargetLayers: 2, CoMe: method.CoMe{PSU: -1}}, "psu -1"},
+		{prune.Options{TargetLayers: 2, CoMe: method.CoMe{PSU: math.NaN()}}, "psu NaN"},
+		{prune.Options{TargetLayers: 2, CoMe: method.CoMe{MinMax: math.NaN()}}, "min-max NaN"},
+		{prune.Options{Sparsity: math.NaN()}, "sparsity NaN"},
 	} {
 		c.o.Windows = windows
 		if _, err := prune.NewPlan(m, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -264,14 +267,29 @@ func TestSaveNeverLosesAnything(t *testing.T) {
 	if err := r.Save(t.Context(), d, out, false, nil); !errors.Is(err, prune.ErrExists) || !strings.Contains(err.Error(), "--force") {
 		t.Errorf("an existing folder: %v", err)
 	}
-	if err := r.Save(t.Context(), d, out, true, nil); !errors.Is(err, prune.ErrExists) || !strings.Contains(err.Error(), "no model folder") {
-		t.Errorf("force on a folder that is no model: %v", err)
+	if err := r.Save(t.Context(), d, out, true, nil); !errors.Is(err, prune.ErrExists) || !strings.Contains(err.Error(), "no folder that vkcome wrote") {
+		t.Errorf("force on a folder that vkcome did not write: %v", err)
 	}
 	if _, err := os.Stat(precious); err != nil {
 		t.Error(err)
 	}
 	if err := r.Save(t.Context(), d, filepath.Join(dir, "none", "out"), false, nil); err == nil || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("no parent: %v", err)
+	}
+	if err := prune.CheckOutput("", m.Name, false); err == nil {
+		t.Error("an empty name was accepted")
+	}
+	own := filepath.Join(m.Name, model.Lineage)
+	if err := os.WriteFile(own, []byte("{}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, over := range []string{m.Name, filepath.Join(m.Name, "..", filepath.Base(m.Name))} {
+		if err := r.Save(t.Context(), d, over, true, nil); !errors.Is(err, prune.ErrExists) || !strings.Contains(err.Error(), "holds the model") {
+			t.Errorf("force on the source: %v", err)
+		}
+	}
+	if err := os.Remove(own); err != nil {
+		t.Fatal(err)
 	}
 	model1 := filepath.Join(dir, "model")
 	for _, force := range []bool{false, true} {

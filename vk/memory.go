@@ -161,7 +161,7 @@ func (a *arena) init(d *Device, p *native.PhysicalDevice) error {
 		a.limit = a.heap / 10 * 8
 	}
 	// Blocks of a sixteenth of the budget waste little of it; 64 MiB is few enough allocations for any card.
-	a.blockSize = min(64<<20, max(64<<10, int64(1)<<(bits.Len64(uint64(a.limit/16))-1)))
+	a.blockSize = min(64<<20, max(64<<10, int64(1)<<(bits.Len64(uint64(max(1, a.limit/16)))-1)))
 	if d.Info.Limits.Allocation > 0 {
 		a.blockSize = min(a.blockSize, d.Info.Limits.Allocation)
 	}

@@ -42,6 +42,7 @@ func TestUsage(t *testing.T) {
 		{"--text FILE or --tokens FILE", []string{"prune", model.Embedded, out, "--target-layers", "8"}},
 		{"--compat", []string{"prune", model.Embedded, out, "--target-layers", "8", "--compat=x"}},
 		{"--psu -1", []string{"prune", model.Embedded, out, "--target-layers", "8", "--psu", "-1"}},
+		{"--psu NaN", []string{"prune", model.Embedded, out, "--target-layers", "8", "--psu", "NaN"}},
 		{"--merge-item 1", []string{"prune", model.Embedded, out, "--target-layers", "8", "--merge-item", "1"}},
 		{"--max-device-memory", []string{"eval", "ppl", model.Embedded, "--tokens", calib, "--max-device-memory", "lots"}},
 		{"--tier", []string{"eval", "ppl", model.Embedded, "--tokens", calib, "--tier", "best"}},
@@ -145,6 +146,7 @@ func TestBadInput(t *testing.T) {
 	}
 	refuse(t, 1, `"radeon"`, prune("--tokens", ids, "--window", "16", "--target-layers", "3", "--device", "radeon")...)
 	refuse(t, 1, "device memory", prune("--tokens", ids, "--window", "16", "--target-layers", "3", "--max-device-memory", "16KiB")...)
+	refuse(t, 1, "device memory", prune("--tokens", ids, "--window", "16", "--target-layers", "3", "--max-device-memory", "8")...)
 	refuse(t, 1, "exists already", "prune", good, good, "-q", "--tokens", ids, "--window", "16", "--target-layers", "3")
 	refuse(t, 1, "no such file", "eval", "ppl", good, "--tokens", filepath.Join(dir, "none.json"))
 	refuse(t, 1, "exist", "logits", good, "--tokens", ids, "--window", "16", "--out", ids, "-q")

@@ -134,15 +134,24 @@ type corpusFlags struct {
 	tokens  string
 	window  int
 	samples int
+	limit   int // tokens, when samples is 0
 	seed    uint64
 }
 
-func newCorpusFlags(f *pflag.FlagSet, samples int) *corpusFlags {
-	c := &corpusFlags{}
+// calibrationTokens is how much prune calibrates on unless told otherwise: about twice what the authors use.
+const calibrationTokens = 32_768
+
+// newCorpusFlags declares the flags; by default at most so many tokens' worth of windows are used, 0 for all.
+func newCorpusFlags(f *pflag.FlagSet, tokens int) *corpusFlags {
+	c := &corpusFlags{limit: tokens}
+	usual := "all"
+	if tokens > 0 {
+		usual = fmt.Sprintf("as many as hold %d tokens", tokens)
+	}
 	f.StringArrayVar(&c.text, "text", nil, "plain text file; may be given several times")
 	f.StringVar(&c.tokens, "tokens", "", "JSON array of token ids, instead of text")
 	f.IntVar(&c.window, "window", 0, "tokens of a window (default 2048, or the model's max_position_embeddings if that is less)")
-	f.IntVar(&c.samples, "samples", samples, "windows to use, chosen at random by the seed; 0 uses all")
+	f.IntVar(&c.samples, "samples", 0, "windows to use, chosen at random by the seed (default "+usual+")")
 	f.Uint64Var(&c.seed, "seed", 0, "seed of the choice of windows")
 	return c
 }
@@ -177,7 +186,11 @@ func (c *corpusFlags) load(m *model.Model) ([][]uint32, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s%s: %w", c.tokens, c.firstText(), err)
 	}
-	return corpus.Sample(windows, c.samples, c.seed), nil
+	samples := c.samples
+	if samples == 0 && c.limit > 0 {
+		samples = max(1, c.limit/window)
+	}
+	return corpus.Sample(windows, samples, c.seed), nil
 }
 
 func (c *corpusFlags) firstText() string {

@@ -34,7 +34,7 @@ var generateVerb = verb{
 			switch {
 			case o.tokens < 1:
 				return usagef("-n %d: expected 1 or more", o.tokens)
-			case o.sampling.Temperature < 0 || o.sampling.TopK < 0 || o.sampling.TopP < 0 || o.sampling.TopP > 1:
+			case !(o.sampling.Temperature >= 0 && o.sampling.TopK >= 0 && o.sampling.TopP >= 0 && o.sampling.TopP <= 1):
 				return usagef("--temperature and --top-k are 0 or more, --top-p is 0 to 1")
 			}
 			return withModel(args[0], func(m *model.Model) error {
@@ -103,6 +103,7 @@ func generate(ctx context.Context, d *vk.Device, m *model.Model, t tokenizer.Tok
 	defer func() { err = errors.Join(err, g.Close()) }()
 	stream := tokenizer.NewStream(t, true, ints(prompt))
 	rng := rand.New(rand.NewPCG(o.seed, 0))
+	tokens = []uint32{}
 	next := prompt
 	for len(tokens) < n {
 		logits, err := g.Feed(ctx, next)

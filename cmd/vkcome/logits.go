@@ -35,37 +35,18 @@ var logitsVerb = verb{
 	},
 }
 
-func logits(ctx context.Context, c *common, d *vk.Device, m *model.Model, windows [][]uint32, out string) (err error) {
-	f, err := model.NewForward(d, m, windows)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	b := c.bar()
-	defer b.finish()
-	if err := f.Run(ctx, m, func(done, total int) { b.set("layers", done, total) }); err != nil {
-		return err
-	}
+func logits(ctx context.Context, c *common, d *vk.Device, m *model.Model, windows [][]uint32, out string) error {
 	shape := []int{len(windows), len(windows[0]), m.Config.VocabSize}
 	w, err := safetensors.Create(out, []safetensors.Entry{{Name: "logits", DType: "F32", Shape: shape}}, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, w.Close()) }()
-	tensor, err := w.Tensor("logits")
-	if err != nil {
-		return err
+	b := c.bar()
+	err = writeLogits(ctx, b, d, m, windows, w)
+	b.finish()
+	if closeErr := w.Close(); err == nil { // after an error it removes the file and has no more to say
+		err = closeErr
 	}
-	var raw []byte
-	err = f.Logits(ctx, m, func(window int, logits []float32) error {
-		if raw == nil {
-			raw = make([]byte, 4*len(logits))
-		}
-		dtype.F32.Encode(raw, logits)
-		b.set("windows", window+1, len(windows))
-		_, err := tensor.Write(raw)
-		return err
-	})
 	if err != nil {
 		return err
 	}
@@ -74,4 +55,29 @@ func logits(ctx context.Context, c *common, d *vk.Device, m *model.Model, window
 	}
 	fmt.Printf("%s: logits %v\n", out, shape)
 	return nil
+}
+
+func writeLogits(ctx context.Context, b *bar, d *vk.Device, m *model.Model, windows [][]uint32, w *safetensors.Writer) (err error) {
+	f, err := model.NewForward(d, m, windows)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := f.Run(ctx, m, func(done, total int) { b.set("layers", done, total) }); err != nil {
+		return err
+	}
+	tensor, err := w.Tensor("logits")
+	if err != nil {
+		return err
+	}
+	var raw []byte
+	return f.Logits(ctx, m, func(window int, logits []float32) error {
+		if raw == nil {
+			raw = make([]byte, 4*len(logits))
+		}
+		dtype.F32.Encode(raw, logits)
+		b.set("windows", window+1, len(windows))
+		_, err := tensor.Write(raw)
+		return err
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -34,7 +35,7 @@ type usageError struct{ error }
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	err := run(ctx, os.Args[1:])
 	interrupted := ctx.Err() != nil
 	stop()
@@ -42,10 +43,17 @@ func main() {
 	case err == nil:
 		return
 	case interrupted && errors.Is(err, context.Canceled):
-		fmt.Fprintln(os.Stderr, "vkcome: interrupted; nothing was written")
+		fmt.Fprintln(os.Stderr, "vkcome: interrupted")
 		os.Exit(130)
 	}
-	fmt.Fprintln(os.Stderr, "vkcome:", strings.Join(strings.Split(err.Error(), "\n"), "; "))
+	// One line, each cause once: what failed and what was cleaned up after it may tell the same error.
+	var causes []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); !slices.Contains(causes, line) {
+			causes = append(causes, line)
+		}
+	}
+	fmt.Fprintln(os.Stderr, "vkcome:", strings.Join(causes, "; "))
 	if errors.As(err, new(usageError)) {
 		os.Exit(2)
 	}

@@ -26,7 +26,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	var compat string
 	f.IntVar(&o.TargetLayers, "target-layers", 0, "layers that are left")
 	f.Float64Var(&o.Sparsity, "sparsity", 0, "instead: the share of all parameters to remove at least, as in 0.3")
-	in := newCorpusFlags(f, 128)
+	in := newCorpusFlags(f, calibrationTokens)
 	f.IntVar(&o.CoMe.MergeItem, "merge-item", 2, "layers that are merged into one in a step")
 	f.BoolVar(&noRepeat, "no-repeat", true, "merge no layer twice")
 	f.Float64Var(&o.CoMe.PSU, "psu", 1, "power of the block influences in the fusion ratio")
@@ -40,16 +40,16 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			return usagef("--compat %q: expected reference", compat)
 		case f.Changed("target-layers") == f.Changed("sparsity"):
 			return usagef("give either --target-layers or --sparsity")
-		case f.Changed("sparsity") && (o.Sparsity <= 0 || o.Sparsity >= 1):
+		case f.Changed("sparsity") && !(o.Sparsity > 0 && o.Sparsity < 1):
 			return usagef("--sparsity %v: expected more than 0 and less than 1", o.Sparsity)
-		case f.Changed("psu") && o.CoMe.PSU <= 0:
-			return usagef("--psu %v: expected more than 0", o.CoMe.PSU)
+		case f.Changed("psu") && !(o.CoMe.PSU > 0 && o.CoMe.PSU <= 1000):
+			return usagef("--psu %v: expected more than 0 and at most 1000", o.CoMe.PSU)
 		case o.CoMe.MergeItem < 2:
 			return usagef("--merge-item %d: expected 2 or more", o.CoMe.MergeItem)
 		}
 		o.CoMe.Repeat, o.CoMe.Tiled = !noRepeat, compat == "reference"
 		out := args[1]
-		if err := prune.CheckOutput(out, force); err != nil {
+		if err := prune.CheckOutput(out, args[0], force); err != nil {
 			return err
 		}
 		return withModel(args[0], func(m *model.Model) (err error) {
@@ -72,7 +72,8 @@ func runPrune(ctx context.Context, c *common, d *vk.Device, m *model.Model, o pr
 	if err != nil {
 		return err
 	}
-	c.note("%s: %d → %d layers on %s (%s), %d windows of %d tokens", m.Name, len(m.Layers), plan.TargetLayers, d.Info.Name, d.Tier, len(o.Windows), len(o.Windows[0]))
+	c.note("%s: %d → %d layers on %s (%s), %d windows of %d tokens, %s of hidden states", m.Name, len(m.Layers), plan.TargetLayers, d.Info.Name, d.Tier,
+		len(o.Windows), len(o.Windows[0]), vk.Bytes(plan.StateBytes()))
 	b := c.bar()
 	progress := func(s prune.Status) { b.set(s.Stage, s.Done, s.Total) }
 	result, err := plan.Run(ctx, d, progress)

@@ -32,7 +32,7 @@ func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape) {
 		s.KeyStride = s.KeyLen
 	}
 	ok := s.Windows > 0 && s.QueryLen > 0 && s.QueryLen <= s.KeyLen && s.KeyLen <= s.KeyStride && s.SlidingWindow >= 0 &&
-		s.KVHeads > 0 && s.Heads > 0 && s.Heads%s.KVHeads == 0 && s.HeadDim > 0 && s.HeadDim <= 256 && s.HeadDim%2 == 0
+		s.KVHeads > 0 && s.Heads > 0 && s.Heads%s.KVHeads == 0 && s.HeadDim > 0 && s.HeadDim <= MaxHeadDim && s.HeadDim%2 == 0
 	ok = ok && q.Is(s.Windows*s.QueryLen, s.Heads*s.HeadDim) && o.Is(q.Rows, q.Cols) &&
 		k.Is(s.Windows*s.KeyStride, s.KVHeads*s.HeadDim) && v.Is(k.Rows, k.Cols) && words(o, q, k, v)
 	if !check(r, "attention", ok, o, q, k, v) {
@@ -75,6 +75,9 @@ func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape) {
 		}
 	}
 }
+
+// MaxHeadDim is the largest head that the shaders hold.
+const MaxHeadDim = 256
 
 const (
 	laneGroups          = 2      // keys that an invocation of attention_subgroup.comp reads for a tile

@@ -167,7 +167,12 @@ func (j *joiner) gather(p model.Part, index [][]uint32, gather func(r *vk.Record
 		}
 		gather(j.r, dst, at, src, list)
 		at += n
-		return j.r.Wait(j.ctx)
+		if err := j.r.Wait(j.ctx); err != nil {
+			return err
+		}
+		j.d.Free(j.bufs[1:]...) // all but dst
+		j.bufs = j.bufs[:1]
+		return nil
 	})
 }
 

@@ -58,24 +58,25 @@ func (c CoMe) Defaults() CoMe {
 	return c
 }
 
-// Reach is the smallest depth that CoMe can reach from a tree, given that it may choose any windows: a lower bound.
+// Reach is the smallest depth that CoMe can reach from a tree, given that it may choose any windows: a lower bound. The last step
+// may merge fewer layers than the others.
 func (c CoMe) Reach(tree []Tree) int {
 	c = c.Defaults()
 	if c.Repeat {
 		return 1
 	}
-	depth, run := len(tree), 0
+	depth, run, left := len(tree), 0, 0 // left is the longest rest of a run of unmerged layers
 	for _, t := range tree {
-		run++
 		if t.Merged != nil {
-			run = 0
+			left, run = max(left, run), 0
+			continue
 		}
-		if run == c.MergeItem {
+		if run++; run == c.MergeItem {
 			depth -= c.MergeItem - 1
 			run = 0
 		}
 	}
-	return depth
+	return depth - max(0, max(left, run)-1)
 }
 
 // Step merges once, going no deeper than target layers.
@@ -112,6 +113,7 @@ func (c CoMe) Step(ctx context.Context, s *State, target int, progress func(done
 	}
 	step.Ratio = merge.Ratio(scores.BI[first:end], c.PSU, c.MinMax, originals)
 	step.Kept = merge.Keep(step.Ratio, scores.Heads[first:end], scores.Neurons[first:end])
+	s.Scorer.Trim()
 	joined, err := merge.Concat(ctx, s.Device, s.Model.Config, s.Model.Layers[first:end], step.Kept, step.Ratio, c.Tiled)
 	if err != nil {
 		return nil, err

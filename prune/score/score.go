@@ -92,6 +92,9 @@ func (s *Scorer) Close() error {
 	return err
 }
 
+// Trim drops weights from the device that are not in use, to make room for a merge.
+func (s *Scorer) Trim() { s.f.Trim() }
+
 // LayersRun counts the layers that were run through all windows so far.
 func (s *Scorer) LayersRun() int { return s.f.LayersRun }
 
