@@ -150,7 +150,7 @@ func newCorpusFlags(f *pflag.FlagSet, tokens int) *corpusFlags {
 	}
 	f.StringArrayVar(&c.text, "text", nil, "plain text file; may be given several times")
 	f.StringVar(&c.tokens, "tokens", "", "JSON array of token ids, instead of text")
-	f.IntVar(&c.window, "window", 0, "tokens of a window (default 2048, or the model's max_position_embeddings if that is less)")
+	f.IntVar(&c.window, "window", 0, "tokens of a window (default 2048, or the model's max_position_embeddings or the corpus if that is less)")
 	f.IntVar(&c.samples, "samples", 0, "windows to use, chosen at random by the seed (default "+usual+")")
 	f.Uint64Var(&c.seed, "seed", 0, "seed of the choice of windows")
 	return c
@@ -180,7 +180,7 @@ func (c *corpusFlags) load(m *model.Model) ([][]uint32, error) {
 	}
 	window := c.window
 	if window == 0 {
-		window = min(2048, m.Config.MaxPositionEmbeddings)
+		window = min(2048, m.Config.MaxPositionEmbeddings, max(2, len(tokens)))
 	}
 	windows, err := corpus.Cut(tokens, window)
 	if err != nil {

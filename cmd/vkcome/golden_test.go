@@ -260,7 +260,7 @@ func inAnotherReader(t *testing.T, out string, _ prune.Lineage) {
 func logitsOf(t *testing.T, dir, ids string, flags ...string) []float32 {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "logits.safetensors")
-	vkcome(t, append([]string{"logits", dir, "--tokens", ids, "--window", "128", "--out", file, "-q"}, flags...)...)
+	vkcome(t, append([]string{"logits", dir, "--tokens", ids, "--out", file, "-q"}, flags...)...) // one window: the file's tokens
 	c, err := safetensors.OpenFile(file)
 	if err != nil {
 		t.Fatal(err)
