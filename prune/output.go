@@ -35,6 +35,9 @@ type Lineage struct {
 	Tree           []method.Tree  `json:"tree"`
 	Steps          []*method.Step `json:"steps"`
 	LayerPasses    Passes         `json:"layer_passes"`
+
+	// Previous is the lineage of the opened model, if that was pruned before: its steps led to the layers that these steps merged.
+	Previous json.RawMessage `json:"previous,omitempty"`
 }
 
 // Record is the options as they took effect.

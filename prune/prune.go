@@ -34,6 +34,7 @@ type Plan struct {
 	TargetLayers int
 	tree         []method.Tree // of the model as it is opened
 	root         int           // layers of the original model
+	previous     []byte        // the lineage of the model, nil if it was not pruned before
 }
 
 // NewPlan checks options against a model: the depth must lie between 1 and the model's, and be reachable.
@@ -69,7 +70,7 @@ func NewPlan(m *model.Model, o Options) (*Plan, error) {
 		return nil, errors.New("prune: the calibration corpus is empty")
 	}
 	var err error
-	if p.tree, p.root, err = ReadTree(m); err != nil {
+	if p.tree, p.root, p.previous, err = readLineage(m); err != nil {
 		return nil, err
 	}
 	if reach := o.CoMe.Reach(p.tree); p.TargetLayers < reach {
@@ -83,14 +84,19 @@ func (p *Plan) StateBytes() int64 {
 	return int64(len(p.Model.Layers)+1) * int64(len(p.Options.Windows)) * int64(len(p.Options.Windows[0])) * int64(p.Model.Config.HiddenSize) * 4
 }
 
-// ReadTree gives the origin of a model's layers: from its vkcome.json if it was pruned before.
-func ReadTree(m *model.Model) (tree []method.Tree, root int, err error) {
-	raw, err := fs.ReadFile(m.Files, model.Lineage)
+// ReadTree gives the origin of a model's layers, from its vkcome.json if it was pruned before, and how many the original model had.
+func ReadTree(m *model.Model) (tree []method.Tree, originalLayers int, err error) {
+	tree, originalLayers, _, err = readLineage(m)
+	return tree, originalLayers, err
+}
+
+func readLineage(m *model.Model) (tree []method.Tree, root int, raw []byte, err error) {
+	raw, err = fs.ReadFile(m.Files, model.Lineage)
 	if errors.Is(err, fs.ErrNotExist) {
 		for l := range m.Layers {
 			tree = append(tree, method.Tree{Layer: l})
 		}
-		return tree, len(tree), nil
+		return tree, len(tree), nil, nil
 	}
 	var l struct {
 		Tree           []method.Tree `json:"tree"`
@@ -103,9 +109,9 @@ func ReadTree(m *model.Model) (tree []method.Tree, root int, err error) {
 		err = fmt.Errorf("its tree has %d layers of %d, the model %d", len(l.Tree), l.OriginalLayers, len(m.Layers))
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("prune: %s/%s: %w", m.Name, model.Lineage, err)
+		return nil, 0, nil, fmt.Errorf("prune: %s/%s: %w", m.Name, model.Lineage, err)
 	}
-	return l.Tree, l.OriginalLayers, nil
+	return l.Tree, l.OriginalLayers, raw, nil
 }
 
 // Status is how far a run is.
@@ -144,7 +150,7 @@ func (p *Plan) Run(ctx context.Context, d *vk.Device, progress func(Status)) (re
 		steps = append(steps, step)
 	}
 	return &Result{Model: s.Model, Lineage: Lineage{
-		Method: "come", Options: p.record(), Device: deviceRecord(d), OriginalLayers: p.root, Tree: s.Tree, Steps: steps,
+		Method: "come", Options: p.record(), Device: deviceRecord(d), OriginalLayers: p.root, Tree: s.Tree, Steps: steps, Previous: p.previous,
 		LayerPasses: Passes{Done: scorer.LayersRun(), Saved: passes - scorer.LayersRun()},
 		Calibration: Calibration{SHA256: corpus.Hash(p.Options.Windows), Windows: len(p.Options.Windows), Window: len(p.Options.Windows[0]), Seed: p.Options.Seed, Source: p.Options.Source},
 	}}, nil

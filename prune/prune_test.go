@@ -242,6 +242,10 @@ func TestPrunedAgain(t *testing.T) {
 	if fmt.Sprint(r.Lineage.Tree) != fmt.Sprint(once.Lineage.Tree) || r.Lineage.OriginalLayers != 6 {
 		t.Errorf("tree %v of %d layers, want %v of 6", r.Lineage.Tree, r.Lineage.OriginalLayers, once.Lineage.Tree)
 	}
+	var previous prune.Lineage
+	if err := json.Unmarshal(r.Lineage.Previous, &previous); err != nil || len(previous.Steps) != 1 || previous.Steps[0].From != 6 {
+		t.Errorf("the first run's lineage: %+v, %v", previous, err)
+	}
 	out := filepath.Join(t.TempDir(), "four")
 	if err := r.Save(t.Context(), d, out, false, nil); err != nil {
 		t.Fatal(err)

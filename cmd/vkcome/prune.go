@@ -32,7 +32,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.Float64Var(&o.CoMe.PSU, "psu", 1, "power of the block influences in the fusion ratio")
 	f.Float64Var(&o.CoMe.MinMax, "min-max", 0, "floor of the largest fusion ratio, 0 to 1")
 	f.StringVar(&compat, "compat", "", "reference: choose query heads as the authors' code does, its grouped-query defect included")
-	f.BoolVar(&force, "force", false, "replace OUT if it is a model folder already")
+	f.BoolVar(&force, "force", false, "replace OUT if vkcome wrote it")
 	c := commonFlags(f)
 	return func(ctx context.Context, args []string) error {
 		switch {
