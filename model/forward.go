@@ -235,8 +235,8 @@ func (f *Forward) States(ctx context.Context, boundary int, visit func(b Batch, 
 	return nil
 }
 
-// produce makes a boundary: for each batch, make records what fills out. What does not fit on the device goes to host memory.
-func (f *Forward) produce(ctx context.Context, boundary int, make_ func(batch int, out op.Tensor) error) error {
+// produce makes a boundary: for each batch, fill records what fills out. What does not fit on the device goes to host memory.
+func (f *Forward) produce(ctx context.Context, boundary int, fill func(batch int, out op.Tensor) error) error {
 	for len(f.states) <= boundary {
 		f.states = append(f.states, nil)
 	}
@@ -262,7 +262,7 @@ func (f *Forward) produce(ctx context.Context, boundary int, make_ func(batch in
 			}
 		}
 		out := rows(buf, n, f.config.HiddenSize)
-		if err := make_(i, out); err != nil {
+		if err := fill(i, out); err != nil {
 			return err
 		}
 		if chunks[i].device == nil {

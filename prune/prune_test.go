@@ -18,6 +18,7 @@ import (
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/prune"
 	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
@@ -182,27 +183,27 @@ func TestSparsity(t *testing.T) {
 	}
 }
 
-// TestStuck says how deep one can go when the windows that were chosen leave no other.
+// TestStuck says how deep one can go when every window touches a merged layer.
 func TestStuck(t *testing.T) {
-	spec := tiny
-	spec.Layers = 8
-	m, _ := spec.Open(t)
+	m, _ := tiny.Open(t)
 	d := vktest.Open(t, vk.Options{})
-	// Eight layers in fours reach 2 layers if the windows fit, and 5 if the first one lies across the middle.
-	plan, err := prune.NewPlan(m, prune.Options{TargetLayers: 2, CoMe: method.CoMe{MergeItem: 4}, Windows: modeltest.Windows(50, 2, 16)})
+	scorer, err := score.New(t.Context(), d, m, modeltest.Windows(50, 2, 16))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := plan.Run(t.Context(), d, nil)
-	if err == nil {
-		first := r.Lineage.Steps[0].MergeList[0]
-		if first != 0 && first != 4 {
-			t.Errorf("merged at %d and went on", first)
+	defer func() {
+		if err := scorer.Close(); err != nil {
+			t.Error(err)
 		}
-		return
-	}
-	if !errors.Is(err, method.ErrNoWindow) || !strings.Contains(err.Error(), "5 layers is as deep") {
+	}()
+	merged := method.Tree{Merged: []method.Tree{{Layer: 1}, {Layer: 2}}}
+	s := &method.State{Device: d, Model: m, Scorer: scorer, Tree: []method.Tree{{}, merged, {Layer: 3}, merged}}
+	_, err = method.CoMe{}.Step(t.Context(), s, 3, nil)
+	if !errors.Is(err, method.ErrNoWindow) || !strings.Contains(err.Error(), "4 layers is as deep") || !strings.Contains(err.Error(), "--no-repeat=false") {
 		t.Error(err)
+	}
+	if step, err := (method.CoMe{Repeat: true}).Step(t.Context(), s, 3, nil); err != nil || step.To != 3 {
+		t.Errorf("with repeats: %+v, %v", step, err)
 	}
 }
 

@@ -47,7 +47,7 @@ func (t Tree) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON reads what MarshalJSON writes.
 func (t *Tree) UnmarshalJSON(raw []byte) error {
 	*t = Tree{}
-	if json.Unmarshal(raw, &t.Layer) == nil {
+	if string(raw) != "null" && json.Unmarshal(raw, &t.Layer) == nil {
 		return nil
 	}
 	if err := json.Unmarshal(raw, &t.Merged); err != nil || len(t.Merged) == 0 {
