@@ -64,9 +64,13 @@ type Limits struct {
 	StorageBuffers     int    `json:"storage_buffers"`     // bindings of a kernel
 	SubgroupSize       int    `json:"subgroup_size"`       // invocations of a subgroup
 	PushConstants      int    `json:"push_constants"`      // bytes
+	TexelBuffer        int64  `json:"texel_buffer"`        // bytes of a binding of 16-byte texels
 	DeviceMemory       int64  `json:"device_memory"`       // bytes of the largest device-local heap
 	HostVisibleDevices bool   `json:"host_visible_memory"` // device-local memory can be mapped
 }
+
+// texelBytes is the size of a texel of a texel buffer, R32G32B32A32_UINT.
+const texelBytes = 16
 
 // Info describes a device.
 type Info struct {
@@ -215,9 +219,10 @@ func tierOf(p *native.PhysicalDevice) Tier {
 
 func describe(p *native.PhysicalDevice, index int) Info {
 	l := Limits{
-		StorageRange: int64(p.MaxStorageRange), Allocation: int64(p.MaxAllocationBytes), OffsetAlignment: max(4, int64(p.OffsetAlignment)),
+		StorageRange: int64(p.MaxStorageRange), Allocation: int64(p.MaxAllocationBytes), OffsetAlignment: max(4, int64(p.OffsetAlignment), int64(p.TexelAlignment)),
 		WorkgroupSize: int(min(p.MaxInvocations, p.MaxWorkgroupSize[0])), SharedMemory: int64(p.MaxSharedBytes),
 		StorageBuffers: int(p.MaxStorageBuffers), SubgroupSize: int(p.SubgroupSize), PushConstants: int(p.MaxPushBytes), DeviceMemory: localHeap(p),
+		TexelBuffer: texelBytes * int64(p.MaxTexels),
 	}
 	for k, c := range p.MaxWorkgroupCount {
 		l.WorkgroupCount[k] = int(c)
