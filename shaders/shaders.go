@@ -40,7 +40,11 @@ var byDType = []string{
 	"rmsnorm",
 	"embedding", "finite", "linear", "linear_cpu", "linear_cpu_shuffle", "linear_cpu_vec", "linear_subgroup", "linear_vec",
 	"abssum", "gather", "weightedsum",
+	"splitqkv",
 }
+
+// texels are the shaders of byDType compiled once more to read f32 through texel buffers: NAME_texels_f32 and so on.
+var texels = []string{"splitqkv"}
 
 // plain are the shaders that touch f32 only.
 var plain = []string{
@@ -54,9 +58,12 @@ func Variants() []Variant {
 	for _, name := range plain {
 		all = append(all, Variant{Name: name, Source: name + ".comp"})
 	}
-	for _, name := range byDType {
-		for _, d := range []string{"F32", "F16", "BF16"} {
+	for _, d := range []string{"F32", "F16", "BF16"} {
+		for _, name := range byDType {
 			all = append(all, Variant{Name: name + "_" + strings.ToLower(d), Source: name + ".comp", Defines: []string{d}})
+		}
+		for _, name := range texels {
+			all = append(all, Variant{Name: name + "_texels_" + strings.ToLower(d), Source: name + ".comp", Defines: []string{d, "TEXELS"}})
 		}
 	}
 	return all

@@ -88,10 +88,15 @@ func check(r *vk.Recorder, op string, ok bool, tensors ...Tensor) bool {
 
 // dispatch records one dispatch of a compiled variant. spec[0] is the workgroup's size.
 func dispatch(r *vk.Recorder, variant string, spec []uint32, groups [3]int, push []uint32, work float64, args ...vk.Arg) {
+	dispatchTexels(r, variant, 0, spec, groups, push, work, args...)
+}
+
+// dispatchTexels is dispatch of a variant that reads some bindings as texel buffers, bit i of texels for binding i.
+func dispatchTexels(r *vk.Recorder, variant string, texels uint32, spec []uint32, groups [3]int, push []uint32, work float64, args ...vk.Arg) {
 	if r.Err() != nil {
 		return
 	}
-	k, err := r.Device().Kernel(vk.Source{Name: variant, SPIRV: shaders.SPIRV(variant), Bindings: len(args), Spec: spec})
+	k, err := r.Device().Kernel(vk.Source{Name: variant, SPIRV: shaders.SPIRV(variant), Bindings: len(args), Texels: texels, Spec: spec})
 	if err != nil {
 		r.Fail(err)
 		return
