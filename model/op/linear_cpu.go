@@ -3,8 +3,6 @@ package op
 import (
 	"strings"
 
-	"github.com/vkcome/vkcome/model/dtype"
-	"github.com/vkcome/vkcome/shaders"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -65,7 +63,6 @@ func linearCPU(r *vk.Recorder, y, x, w Tensor, f Fused) bool {
 				args = append(args, vk.In(residual.RowRange(begin, end).View))
 			}
 			args = append(args, vk.Out(out.View))
-			source := vk.Source{Name: k.shader + suffix(w.DType), Bindings: len(args), Texels: texels, Spec: spec}
 			if k.address {
 				constants = append(constants, 0, 0)
 				args = append(args, vk.InAt(in.View, 6))
@@ -74,7 +71,8 @@ func linearCPU(r *vk.Recorder, y, x, w Tensor, f Fused) bool {
 			if swiglu {
 				flops *= 2
 			}
-			record(r, source, [3]int{ceilDiv(part.Rows, k.columns), ceilDiv(end-begin, k.rows), 1}, constants, max(flops, float64(part.Size())), args...)
+			dispatchTexels(r, k.shader+suffix(w.DType), texels, spec, [3]int{ceilDiv(part.Rows, k.columns), ceilDiv(end-begin, k.rows), 1}, constants,
+				max(flops, float64(part.Size())), args...)
 		}, x.RowBytes(), y.RowBytes())
 	}, w.RowBytes())
 	return true
@@ -140,15 +138,3 @@ func or(t, other Tensor) Tensor {
 	}
 	return t
 }
-
-func record(r *vk.Recorder, s vk.Source, groups [3]int, push []uint32, work float64, args ...vk.Arg) {
-	s.SPIRV = shaders.SPIRV(s.Name)
-	k, err := r.Device().Kernel(s)
-	if err != nil {
-		r.Fail(err)
-		return
-	}
-	r.Dispatch(k, groups, push, work, args...)
-}
-
-var _ = dtype.F32

@@ -96,7 +96,7 @@ func dispatchTexels(r *vk.Recorder, variant string, texels uint32, spec []uint32
 	if r.Err() != nil {
 		return
 	}
-	k, err := r.Device().Kernel(vk.Source{Name: variant, SPIRV: shaders.SPIRV(variant), Bindings: len(args), Texels: texels, Spec: spec})
+	k, err := r.Device().Kernel(vk.Source{Name: variant, SPIRV: shaders.SPIRV(variant), Bindings: vk.Bound(args), Texels: texels, Spec: spec})
 	if err != nil {
 		r.Fail(err)
 		return
