@@ -185,7 +185,7 @@ func (f *Forward) Logits(ctx context.Context, m *Model, visit func(window int, l
 					end := min(begin+columns, head.Rows)
 					n := end - begin
 					y := rows(buf, f.window, n)
-					op.Linear(f.r, y, one, head.RowRange(begin, end), op.Tensor{})
+					op.LinearFused(f.r, y, one, head.RowRange(begin, end), op.Fused{Batch: true})
 					if err := f.r.Wait(ctx); err != nil {
 						return err
 					}

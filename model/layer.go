@@ -69,6 +69,7 @@ func forwardLayer(r *vk.Recorder, c *Config, layer int, w []op.Tensor, s *scratc
 		split.Start, split.Row = cache.used, cache.used
 		shape.KeyLen, shape.KeyStride = cache.used+window, cache.capacity
 	}
+	batch := cache == nil // the same bits, however a corpus is cut
 	bias := w[QBias]
 	if !bias.IsZero() {
 		column := func(t op.Tensor) op.Tensor { return t.Reshape(t.Cols, 1) }
@@ -76,11 +77,11 @@ func forwardLayer(r *vk.Recorder, c *Config, layer int, w []op.Tensor, s *scratc
 		bias = bias.Reshape(1, bias.Rows)
 	}
 
-	op.LinearFused(r, qkv, x, op.Joined(w[Q], w[K], w[V]), op.Fused{Bias: bias, Norm: w[InputNorm], Eps: eps, Scratch: norm})
+	op.LinearFused(r, qkv, x, op.Joined(w[Q], w[K], w[V]), op.Fused{Bias: bias, Norm: w[InputNorm], Eps: eps, Scratch: norm, Batch: batch})
 	op.SplitQKV(r, q, k, v, qkv, rope, w[QNorm], w[KNorm], split)
 	op.Attention(r, q, q, k, v, shape)
-	op.LinearFused(r, out, q, w[O], op.Fused{Bias: w[OBias], Residual: x})
-	op.LinearFused(r, mlp, out, w[Gate], op.Fused{Bias: w[GateBias], Up: w[Up], UpBias: w[UpBias], Norm: w[PostNorm], Eps: eps, Scratch: norm})
-	op.LinearFused(r, out, mlp, w[Down], op.Fused{Bias: w[DownBias], Residual: out})
+	op.LinearFused(r, out, q, w[O], op.Fused{Bias: w[OBias], Residual: x, Batch: batch})
+	op.LinearFused(r, mlp, out, w[Gate], op.Fused{Bias: w[GateBias], Up: w[Up], UpBias: w[UpBias], Norm: w[PostNorm], Eps: eps, Scratch: norm, Batch: batch})
+	op.LinearFused(r, out, mlp, w[Down], op.Fused{Bias: w[DownBias], Residual: out, Batch: batch})
 	return activations{Attention: q, MLP: mlp}
 }

@@ -15,6 +15,9 @@ type Fused struct {
 	Norm     Tensor // [1, in], any dtype: x is first divided by its root mean square and multiplied by this, as RMSNorm does
 	Eps      float32
 	Scratch  Tensor // with Norm, [tokens, in] F32: where kernels that cannot norm as they go put the normed x
+
+	// Batch takes a kernel for many tokens whatever their number: an element of y then has the same bits whatever that is.
+	Batch bool
 }
 
 // Linear records y = x·wᵀ + bias.
@@ -24,7 +27,8 @@ type Fused struct {
 //	w     [out, in]      any dtype
 //	bias  [1, out]       w's dtype; the zero Tensor is none
 //
-// An element of y has the same bits whatever the number of tokens, as long as that is at most linearVecRows or above it.
+// An element of y has the same bits whatever the number of tokens, as long as that is at most linearVecRows or above it; see
+// Fused.Batch.
 func Linear(r *vk.Recorder, y, x, w, bias Tensor) { LinearFused(r, y, x, w, Fused{Bias: bias}) }
 
 // LinearFused records Linear with what comes before and after it in a decoder layer, in one dispatch where the device's kernel can.
@@ -52,6 +56,9 @@ const (
 	linearDepth   = 56_000 // inputs that the shaders can loop over, see linear.comp
 	linearVecRows = 4      // most tokens of the matrix-vector kernels
 )
+
+// few says whether the kernels for one token or some are meant.
+func (f Fused) few(x Tensor) bool { return x.Rows <= linearVecRows && !f.Batch }
 
 // linearKernel is a shader of the linear family, how it is specialized, and the tile of y that one of its workgroups computes. All
 // have specialization constants 0 WORKGROUP, 1 BIASED, 2 EPILOGUE and then those of spec, and push constants rows, columns, depth,
@@ -83,7 +90,7 @@ func linearWay(d *vk.Device, x, w Tensor, f Fused) linearKernel {
 	}
 	byFour, swiglu := flag(x.Cols%4 == 0), !f.Up.IsZero()
 	k := linearKernel{shader: "linear", group: 64, spec: []uint32{byFour}, rows: 64, columns: 64}
-	if x.Rows <= linearVecRows {
+	if f.few(x) {
 		k = linearKernel{shader: "linear_vec", group: rowGroup, spec: []uint32{byFour, uint32(x.Rows), 4}, rows: linearVecRows, columns: 4, norms: true}
 	}
 	if swiglu {

@@ -26,7 +26,7 @@ func linearCPU(d *vk.Device, x, w Tensor, f Fused) (k linearKernel, ok bool) {
 	}
 	k = linearKernel{group: cpuLanes, columns: 4 * cpuLanes, texels: true}
 	switch {
-	case x.Rows <= linearVecRows:
+	case f.few(x):
 		const columns, blocks = 8, 2
 		k.shader, k.rows, k.columns, k.norms = "linear_cpu_vec", linearVecRows, columns*blocks, true
 		k.spec = []uint32{uint32(x.Rows), columns, blocks}

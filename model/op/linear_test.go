@@ -129,15 +129,23 @@ func TestLinearFused(t *testing.T) {
 // A token's outputs do not depend on the tokens beside it, nor on how w and x are cut to be bound.
 func TestLinearFusedBatchAndSplit(t *testing.T) {
 	whole, parts := vktest.Open(t, vk.Options{}), vktest.Open(t, vk.Options{StorageRange: 1 << 20})
-	for _, s := range []struct{ tokens, few, out, in int }{{4, 1, 8193, 64}, {300, 5, 1030, 1024}} {
+	for _, s := range []struct {
+		tokens, few, out, in int
+		batch                bool
+	}{{4, 1, 8193, 64, false}, {300, 5, 1030, 1024, false}, {21, 1, 66, 64, true}} {
 		for _, f := range fusions {
-			all := newFusedCase(newBench(t, whole), s.tokens, s.out, s.in, dtype.F32).run(f.of)
-			if split := newFusedCase(newBench(t, parts), s.tokens, s.out, s.in, dtype.F32).run(f.of); !slices.Equal(all, split) {
+			of := func(c *fusedCase) Fused {
+				fused := f.of(c)
+				fused.Batch = s.batch
+				return fused
+			}
+			all := newFusedCase(newBench(t, whole), s.tokens, s.out, s.in, dtype.F32).run(of)
+			if split := newFusedCase(newBench(t, parts), s.tokens, s.out, s.in, dtype.F32).run(of); !slices.Equal(all, split) {
 				t.Errorf("%v, %s: split, the numbers differ", s, f.name)
 			}
 			c := newFusedCase(newBench(t, whole), s.tokens, s.out, s.in, dtype.F32)
 			c.x, c.residual = block(c.x, 0, s.few, 0, s.in), block(c.residual, 0, s.few, 0, s.out)
-			if got := c.run(f.of); !slices.Equal(got, all[:len(got)]) {
+			if got := c.run(of); !slices.Equal(got, all[:len(got)]) {
 				t.Errorf("%v, %s: %d tokens differ from the same of %d", s, f.name, s.few, s.tokens)
 			}
 		}
