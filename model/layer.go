@@ -51,20 +51,39 @@ type activations struct {
 	MLP       op.Tensor // [tokens, intermediate], what down_proj reads
 }
 
-// forwardLayer records one decoder layer: out = layer(x) for x [windows·window, hidden], of windows independent sequences at
-// positions from 0 on; with a cache, of one sequence that follows what the cache holds.
+// layerRun is a layer's forward pass besides its tensors. The zero value is all of it, of sequences from their first token on.
+type layerRun struct {
+	cache *kvCache                           // continue one sequence
+	last  op.Tensor                          // [1, windows·n]: rows of x, the last n of each window, that alone are wanted; zero: all
+	probe func(name string, value op.Tensor) // sees what each operation made; nil: nobody
+}
+
+// forwardLayer is layerRun.record of one layer, all rows.
+func forwardLayer(r *vk.Recorder, c *Config, layer int, w []op.Tensor, s *scratch, out, x, rope op.Tensor, window int, cache *kvCache) activations {
+	return layerRun{cache: cache}.record(r, c, layer, w, s, out, x, rope, window)
+}
+
+// record records one decoder layer: out = layer(x) for x [windows·window, hidden], of windows independent sequences at
+// positions from 0 on; with a cache, of one sequence that follows what the cache holds. With last, out has a row for each of its.
 //
 // rope holds the cosines and sines of op.RoPE for every position in use. x is not changed; out must be another tensor.
-func forwardLayer(r *vk.Recorder, c *Config, layer int, w []op.Tensor, s *scratch, out, x, rope op.Tensor, window int, cache *kvCache) activations {
-	n, eps := x.Rows, float32(c.RMSNormEps)
+func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, s *scratch, out, x, rope op.Tensor, window int) activations {
+	n, eps, cache := x.Rows, float32(c.RMSNormEps), run.cache
 	norm, tmp := rows(s.norm, n, c.HiddenSize), rows(s.tmp, n, c.HiddenSize)
 	q, k, v := rows(s.q, n, c.Heads*c.HeadDim), rows(s.k, n, c.KVHeads*c.HeadDim), rows(s.v, n, c.KVHeads*c.HeadDim)
-	gate, up := rows(s.gate, n, c.IntermediateSize), rows(s.up, n, c.IntermediateSize)
+	probe := run.probe
+	if probe == nil {
+		probe = func(string, op.Tensor) {}
+	}
 
 	op.RMSNorm(r, norm, x, w[InputNorm], eps)
+	probe("input_layernorm", norm)
 	op.Linear(r, q, norm, w[Q], w[QBias])
 	op.Linear(r, k, norm, w[K], w[KBias])
 	op.Linear(r, v, norm, w[V], w[VBias])
+	probe("self_attn.q_proj", q)
+	probe("self_attn.k_proj", k)
+	probe("self_attn.v_proj", v)
 	if c.QKNorm {
 		qHeads, kHeads := q.Reshape(n*c.Heads, c.HeadDim), k.Reshape(n*c.KVHeads, c.HeadDim)
 		op.RMSNorm(r, qHeads, qHeads, w[QNorm], eps)
@@ -77,6 +96,8 @@ func forwardLayer(r *vk.Recorder, c *Config, layer int, w []op.Tensor, s *scratc
 	}
 	op.RoPE(r, q, rope, c.HeadDim, window, start)
 	op.RoPE(r, k, rope, c.HeadDim, window, start)
+	probe("queries after the rotary embedding", q)
+	probe("keys after the rotary embedding", k)
 	if cache != nil {
 		at, size := int64(start)*k.RowBytes(), int64(n)*k.RowBytes()
 		r.Copy(cache.k.View.Slice(at, size), k.View)
@@ -84,15 +105,33 @@ func forwardLayer(r *vk.Recorder, c *Config, layer int, w []op.Tensor, s *scratc
 		k, v = cache.k, cache.v
 		shape.KeyLen, shape.KeyStride = start+window, cache.capacity
 	}
+	if !run.last.IsZero() { // the keys and values of all rows, the queries and what follows of the last
+		all, kept := q, run.last.Cols
+		shape.QueryLen = kept / shape.Windows
+		q, norm, tmp = rows(s.gate, kept, q.Cols), rows(s.norm, kept, c.HiddenSize), rows(s.tmp, kept, c.HiddenSize)
+		op.GatherRows(r, q, 0, all, run.last)
+		op.GatherRows(r, out, 0, x, run.last)
+		x, n = out, kept
+	}
 	op.Attention(r, q, q, k, v, shape)
+	probe("self_attn", q)
 	op.Linear(r, tmp, q, w[O], w[OBias])
+	probe("self_attn.o_proj", tmp)
 	op.Add(r, out, x, tmp)
+	probe("residual after attention", out)
 
+	gate, up := rows(s.gate, n, c.IntermediateSize), rows(s.up, n, c.IntermediateSize)
 	op.RMSNorm(r, norm, out, w[PostNorm], eps)
+	probe("post_attention_layernorm", norm)
 	op.Linear(r, gate, norm, w[Gate], w[GateBias])
 	op.Linear(r, up, norm, w[Up], w[UpBias])
+	probe("mlp.gate_proj", gate)
+	probe("mlp.up_proj", up)
 	op.SwiGLU(r, gate, gate, up)
+	probe("mlp activation", gate)
 	op.Linear(r, tmp, gate, w[Down], w[DownBias])
+	probe("mlp.down_proj", tmp)
 	op.Add(r, out, out, tmp)
+	probe("residual after mlp", out)
 	return activations{Attention: q, MLP: gate}
 }
