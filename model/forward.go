@@ -42,7 +42,7 @@ type Forward struct {
 	room    int64     // bytes of device memory left for boundaries
 	states  [][]chunk // by boundary, then by batch
 	finite  finiteCheck
-	passes  float64
+	work    float64 // layers run, each for one window
 
 	kept   int       // rows of a window that LastTokens computes
 	last   op.Tensor // [1, windows·kept]: those rows of a batch
@@ -71,7 +71,7 @@ type ForwardStats struct {
 
 // Stats is what was done so far.
 func (f *Forward) Stats() ForwardStats {
-	return ForwardStats{f.passes, f.cache.uploaded.Load(), time.Duration(f.cache.uploading.Load()), f.cache.waited}
+	return ForwardStats{f.work / float64(len(f.windows)), f.cache.uploaded.Load(), time.Duration(f.cache.uploading.Load()), f.cache.waited}
 }
 
 // Keeps says whether the weights of all layers stay on the device: a layer may then be run in as many parts as one likes, and Layers
@@ -559,7 +559,7 @@ func (f *Forward) record(ctx context.Context, c layerCall, visit func(Step) erro
 		}
 		a := run.record(f.r, c.m.Config, l, weights, &f.scratch, out, x, f.fixed.rope, f.window)
 		f.finite.count(f.r, slot, out)
-		f.passes += f.share(c.m.Config, windows, c.last)
+		f.work += float64(windows) * f.share(c.m.Config, c.last)
 		if visit == nil {
 			return f.r.Err()
 		}
@@ -580,17 +580,16 @@ func (f *Forward) record(ctx context.Context, c layerCall, visit func(Step) erro
 	return f.r.Flush(ctx)
 }
 
-// share is which part of a layer's multiplications for the whole corpus a run for some windows takes, of all tokens or the last.
-func (f *Forward) share(c *Config, windows int, last bool) float64 {
-	whole := float64(windows) / float64(len(f.windows))
+// share is which part of a layer's multiplications a run takes, of all tokens or the last.
+func (f *Forward) share(c *Config, last bool) float64 {
 	if !last {
-		return whole
+		return 1
 	}
 	q, kv, s, n := float64(c.Heads*c.HeadDim), float64(c.KVHeads*c.HeadDim), float64(f.window), float64(f.kept)
 	hidden := float64(c.HiddenSize)
 	projections, rest := hidden*(q+2*kv), hidden*(q+3*float64(c.IntermediateSize))
 	all := s*(projections+rest) + q*s*(s+1)
-	return whole * (s*projections + n*rest + q*n*(2*s-n+1)) / all
+	return (s*projections + n*rest + q*n*(2*s-n+1)) / all
 }
 
 // Wait waits for what was recorded and gives weights back. It refuses states that are not finite.

@@ -126,33 +126,40 @@ func (s *search) below(boundary int) []int {
 	return list
 }
 
-// forecast is a candidate's terms, and for those that are missing the ones of the model before or else of the nearest candidate below
-// that has them, scaled to what is known. Where nothing is, they stay NaN.
+// forecast is a candidate's terms, and for those that are missing what the model before or else the nearest candidate below that has
+// them tells of the corpus window, scaled to the terms that are there, or else the mean of these. Where there are none, and nothing is
+// known of the model before, they stay NaN.
 func (s *search) forecast(c int) []float64 {
-	out := slices.Clone(s.terms[c])
-	var like, here float64
-	guess := make([]float64, len(out))
-	for w := range out {
-		guess[w] = math.NaN()
+	out, like := slices.Clone(s.terms[c]), make([]float64, len(s.terms[c]))
+	var here, there, total, count float64
+	for w, v := range out {
+		like[w] = math.NaN()
 		if c < len(s.before) {
-			guess[w] = s.before[c][w]
+			like[w] = s.before[c][w]
 		}
-		for k := c - 1; k >= 0 && math.IsNaN(guess[w]); k-- {
-			guess[w] = s.terms[k][w]
+		for k := c - 1; k >= 0 && math.IsNaN(like[w]); k-- {
+			like[w] = s.terms[k][w]
 		}
-		if !math.IsNaN(out[w]) && !math.IsNaN(guess[w]) {
-			like, here = like+guess[w], here+out[w]
+		if math.IsNaN(v) {
+			continue
+		}
+		total, count = total+v, count+1
+		if !math.IsNaN(like[w]) {
+			here, there = here+v, there+like[w]
 		}
 	}
-	scale := 1.0
-	if like > 0 {
-		scale = here / like
-	} else if c >= len(s.before) {
-		scale = math.NaN() // the terms of others say nothing of the size of these
+	scale := math.NaN()
+	if there > 0 {
+		scale = here / there
+	} else if c < len(s.before) {
+		scale = 1
 	}
-	for w := range out {
-		if math.IsNaN(out[w]) {
-			out[w] = scale * guess[w]
+	for w, v := range out {
+		if !math.IsNaN(v) {
+			continue
+		}
+		if out[w] = scale * like[w]; math.IsNaN(out[w]) {
+			out[w] = total / count
 		}
 	}
 	return out
