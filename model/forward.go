@@ -553,7 +553,7 @@ func (f *Forward) record(ctx context.Context, c layerCall, visit func(Step) erro
 			return err
 		}
 		windows := f.batches[batch].Windows()
-		run, ends := layerRun{}, f.ends
+		run, ends := layerRun{guard: func(t op.Tensor) { f.finite.count(f.r, slot, t) }}, f.ends
 		if c.last {
 			run.last, ends = slice(f.last, 0, windows*f.kept), f.ended
 		}

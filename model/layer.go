@@ -56,6 +56,7 @@ type layerRun struct {
 	cache *kvCache                           // continue one sequence
 	last  op.Tensor                          // [1, windows·n]: rows of x, the last n of each window, that alone are wanted; zero: all
 	probe func(name string, value op.Tensor) // sees what each operation made; nil: nobody
+	guard func(value op.Tensor)              // sees queries and keys, whose NaNs attention may hide; nil: nobody
 }
 
 // forwardLayer is layerRun.record of one layer, all rows.
@@ -96,8 +97,10 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 	}
 	op.RoPE(r, q, rope, c.HeadDim, window, start)
 	op.RoPE(r, k, rope, c.HeadDim, window, start)
-	probe("queries after the rotary embedding", q)
-	probe("keys after the rotary embedding", k)
+	if run.guard != nil {
+		run.guard(q)
+		run.guard(k)
+	}
 	if cache != nil {
 		at, size := int64(start)*k.RowBytes(), int64(n)*k.RowBytes()
 		r.Copy(cache.k.View.Slice(at, size), k.View)
