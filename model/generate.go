@@ -192,7 +192,7 @@ func (g *Generator) feed(ctx context.Context, tokens []uint32) error {
 			g.cache.prefetch(ctx, g.m.Layers[i+1], g.m.Layers[i+1].Parts[:])
 		}
 		g.kv[i].used = g.used
-		forwardLayer(g.r, c, i, weights, &g.scratch, y, x, g.fixed.rope, n, &g.kv[i])
+		layerRun{cache: &g.kv[i]}.record(g.r, c, i, weights, &g.scratch, y, x, g.fixed.rope, n)
 		g.x, g.y, x, y = g.y, g.x, y, x
 		if g.streams {
 			if err := g.settle(ctx); err != nil {

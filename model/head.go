@@ -215,7 +215,7 @@ func (f *Forward) Run(ctx context.Context, m *Model, progress func(done, total i
 		return err
 	}
 	for l := range m.Layers {
-		if err := f.Layer(ctx, m, l, nil, nil); err != nil {
+		if err := f.Layer(ctx, m, l, nil); err != nil {
 			return err
 		}
 		f.Drop(l)
