@@ -58,7 +58,7 @@ type layerRun struct {
 	cache *kvCache                           // continue one sequence
 	last  op.Tensor                          // [1, windows·n]: rows of x, the last n of each window, that alone are wanted; zero: all
 	probe func(name string, value op.Tensor) // sees what each operation made; nil: nobody
-	guard func(value op.Tensor)              // sees queries and keys, whose NaNs attention may hide; nil: nobody
+	guard func(value op.Tensor)              // sees queries, keys and values, whose NaNs attention may hide; nil: nobody
 }
 
 // record records one decoder layer: out = layer(x) for x [windows·window, hidden], of windows independent sequences at
@@ -103,14 +103,13 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 
 	normed("input_layernorm", x, w[InputNorm])
 	op.LinearFused(r, qkv, x, op.Joined(w[Q], w[K], w[V]), op.Fused{Bias: bias, Norm: w[InputNorm], Eps: eps, Scratch: norm, Batch: batch})
+	if run.guard != nil {
+		run.guard(qkv)
+	}
 	op.SplitQKV(r, q, k, v, qkv, rope, w[QNorm], w[KNorm], split)
 	probe("self_attn.q_proj", q)
 	probe("self_attn.k_proj", k)
 	probe("self_attn.v_proj", v)
-	if run.guard != nil {
-		run.guard(q)
-		run.guard(k)
-	}
 	if !run.last.IsZero() { // the keys and values of all rows, the queries and what follows of the last
 		all, kept := q, run.last.Cols
 		shape.QueryLen = kept / shape.Windows
