@@ -144,3 +144,23 @@ func TestAttentionShapes(t *testing.T) {
 
 // window is the n rows of m from first on.
 func window(m ref.Mat, first, n int) ref.Mat { return block(m, first, first+n, 0, m.Cols) }
+
+// BenchmarkAttention is of a prompt, of a corpus' windows, and of one query after a short and a long context.
+func BenchmarkAttention(b *testing.B) {
+	d := vktest.Open(b, vk.Options{})
+	for _, s := range []AttentionShape{
+		{1, 256, 256, 0, 8, 4, 64, 0},
+		{64, 128, 128, 0, 8, 4, 16, 0},
+		{1, 512, 512, 0, 8, 2, 128, 0},
+		{1, 1, 256, 0, 8, 4, 64, 0},
+		{1, 1, 4096, 0, 8, 4, 64, 0},
+	} {
+		b.Run(fmt.Sprintf("%dx%dof%dx%d:%dx%d", s.Windows, s.QueryLen, s.KeyLen, s.Heads, s.KVHeads, s.HeadDim), func(b *testing.B) {
+			w := newBench(b, d)
+			x := func(rows, heads int) Tensor { return w.upload(random(rows, heads*s.HeadDim), dtype.F32) }
+			q, k, v := x(s.Windows*s.QueryLen, s.Heads), x(s.Windows*s.KeyLen, s.KVHeads), x(s.Windows*s.KeyLen, s.KVHeads)
+			o := w.empty(dtype.F32, q.Rows, q.Cols)
+			w.measure(10, func() { Attention(w.r, o, q, k, v, s) })
+		})
+	}
+}
