@@ -3,6 +3,7 @@ package model
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -25,7 +26,8 @@ type Generator struct {
 	m        *Model
 	capacity int
 	used     int
-	streams  bool // not all weights fit
+	streams  bool     // not all weights fit
+	held     []*Layer // in use by what was recorded
 	scratch  scratch
 	fixed    fixed
 	cache    *weightCache
@@ -33,6 +35,7 @@ type Generator struct {
 	x, y     *vk.Buffer // hidden states before and after a layer
 	last     *vk.Buffer // of the last token, and normed
 	logits   *vk.Buffer
+	tokens   *vk.Buffer   // ids of a piece, and the embedding's rows of them
 	bufs     []*vk.Buffer // of kv
 }
 
@@ -70,7 +73,10 @@ func (g *Generator) allocate() (err error) {
 	for _, b := range []struct {
 		buf  **vk.Buffer
 		size int64
-	}{{&g.x, int64(batch) * hidden}, {&g.y, int64(batch) * hidden}, {&g.last, hidden}, {&g.logits, 4 * int64(c.VocabSize)}} {
+	}{
+		{&g.x, int64(batch) * hidden}, {&g.y, int64(batch) * hidden}, {&g.last, hidden}, {&g.logits, 4 * int64(c.VocabSize)},
+		{&g.tokens, aligned(g.d, 4*int64(batch)) + int64(batch)*int64(len(g.m.Embed.Data)/g.m.Embed.Rows)},
+	} {
 		if *b.buf, err = g.d.NewBuffer("generator", b.size, vk.OnDevice); err != nil {
 			return err
 		}
@@ -108,7 +114,7 @@ func (g *Generator) Close() error {
 	}
 	g.scratch.free(g.d)
 	g.fixed.free(g.d)
-	g.d.Free(append(g.bufs, g.x, g.y, g.last, g.logits)...)
+	g.d.Free(append(g.bufs, g.x, g.y, g.last, g.logits, g.tokens)...)
 	return err
 }
 
@@ -130,32 +136,58 @@ func (g *Generator) Feed(ctx context.Context, tokens []uint32) ([]float32, error
 	}
 	for piece := range slices.Chunk(tokens, prefillTokens) {
 		if err := g.feed(ctx, piece); err != nil {
-			return nil, fmt.Errorf("model: %s: %w", g.m.Name, err)
+			return nil, errors.Join(fmt.Errorf("model: %s: %w", g.m.Name, err), g.settle(ctx))
 		}
 		g.used += len(piece)
 	}
-	return g.head(ctx, (len(tokens)-1)%prefillTokens)
+	logits, err := g.head(ctx, (len(tokens)-1)%prefillTokens)
+	return logits, errors.Join(err, g.settle(ctx))
 }
 
-func (g *Generator) feed(ctx context.Context, tokens []uint32) (err error) {
-	c, n := g.m.Config, len(tokens)
-	x, y := rows(g.x, n, c.HiddenSize), rows(g.y, n, c.HiddenSize)
-	if err := embed(ctx, g.r, g.m.Embed, tokens, x, false); err != nil {
+// settle waits for what was recorded and gives the layers back that it used.
+func (g *Generator) settle(ctx context.Context) error {
+	err := g.r.Wait(ctx)
+	for _, l := range g.held {
+		g.cache.release(l)
+	}
+	g.held = g.held[:0]
+	return err
+}
+
+// embed records the embeddings of tokens. Only their rows travel, once what was recorded before has read the last ones.
+func (g *Generator) embed(ctx context.Context, tokens []uint32, x op.Tensor) error {
+	if err := g.settle(ctx); err != nil {
 		return err
 	}
-	var held []*Layer
-	defer func() {
-		err = errors.Join(err, g.r.Wait(ctx))
-		for _, l := range held {
-			g.cache.release(l)
-		}
-	}()
+	table := g.m.Embed
+	rowBytes := len(table.Data) / table.Rows
+	ids, at := make([]byte, 0, 4*len(tokens)), aligned(g.d, 4*int64(len(tokens)))
+	data := make([]byte, 0, len(tokens)*rowBytes)
+	for i, t := range tokens {
+		ids = binary.LittleEndian.AppendUint32(ids, uint32(i))
+		data = append(data, table.Data[int(t)*rowBytes:(int(t)+1)*rowBytes]...)
+	}
+	idView, dataView := g.tokens.View(0, int64(len(ids))), g.tokens.View(at, int64(len(data)))
+	if err := errors.Join(g.d.Upload(ctx, idView, ids), g.d.Upload(ctx, dataView, data)); err != nil {
+		return err
+	}
+	op.Embedding(g.r, x, op.Of(dataView, table.DType, len(tokens), table.Cols), op.Of(idView, dtype.F32, 1, len(tokens)), 0)
+	return g.r.Err()
+}
+
+// feed records a piece of the sequence through all layers.
+func (g *Generator) feed(ctx context.Context, tokens []uint32) error {
+	c, n := g.m.Config, len(tokens)
+	x, y := rows(g.x, n, c.HiddenSize), rows(g.y, n, c.HiddenSize)
+	if err := g.embed(ctx, tokens, x); err != nil {
+		return err
+	}
 	for i, l := range g.m.Layers {
 		weights, err := g.cache.layer(ctx, g.r, l)
 		if err != nil {
 			return fmt.Errorf("layer %d: %w", i, err)
 		}
-		held = append(held, l)
+		g.held = append(g.held, l)
 		if i+1 < len(g.m.Layers) {
 			g.cache.prefetch(ctx, g.m.Layers[i+1], g.m.Layers[i+1].Parts[:])
 		}
@@ -163,25 +195,23 @@ func (g *Generator) feed(ctx context.Context, tokens []uint32) (err error) {
 		forwardLayer(g.r, c, i, weights, &g.scratch, y, x, g.fixed.rope, n, &g.kv[i])
 		g.x, g.y, x, y = g.y, g.x, y, x
 		if g.streams {
-			if err := g.r.Wait(ctx); err != nil {
+			if err := g.settle(ctx); err != nil {
 				return fmt.Errorf("layer %d: %w", i, err)
 			}
-			g.cache.release(l)
-			held = held[:len(held)-1]
 		}
 	}
-	return nil
+	return g.r.Err()
 }
 
 // head computes the logits of one row of the last states.
 func (g *Generator) head(ctx context.Context, row int) ([]float32, error) {
 	c := g.m.Config
-	last, norm := rows(g.last, 1, c.HiddenSize), rows(g.scratch.norm, 1, c.HiddenSize)
+	last := rows(g.last, 1, c.HiddenSize)
+	head := op.Fused{Norm: g.fixed.norm, Eps: float32(c.RMSNormEps), Scratch: rows(g.scratch.norm, 1, c.HiddenSize)}
 	g.r.Copy(last.View, g.x.View(int64(row)*last.RowBytes(), last.RowBytes()))
-	op.RMSNorm(g.r, norm, last, g.fixed.norm, float32(c.RMSNormEps))
 	out := make([]float32, c.VocabSize)
 	err := headTiles(ctx, g.cache, g.r, g.m, func(first int, w op.Tensor) error {
-		op.Linear(g.r, op.Of(g.logits.View(4*int64(first), 4*int64(w.Rows)), dtype.F32, 1, w.Rows), norm, w, op.Tensor{})
+		op.LinearFused(g.r, op.Of(g.logits.View(4*int64(first), 4*int64(w.Rows)), dtype.F32, 1, w.Rows), last, w, head)
 		return g.r.Err()
 	})
 	if err != nil {

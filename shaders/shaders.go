@@ -38,7 +38,7 @@ type Variant struct {
 // byDType are the shaders compiled once for each dtype of a weight: NAME_f32, NAME_f16, NAME_bf16.
 var byDType = []string{
 	"rmsnorm",
-	"embedding", "finite", "linear", "linear_subgroup", "linear_vec",
+	"embedding", "finite", "linear", "linear_cpu", "linear_cpu_shuffle", "linear_cpu_vec", "linear_subgroup", "linear_vec",
 	"abssum", "gather", "weightedsum",
 	"splitqkv",
 }

@@ -43,6 +43,15 @@ func InOut(v View) Arg { return Arg{View: v, Access: Read | Write} }
 // not bind: for devices with Addresses. InAt args come last.
 func InAt(v View, at int) Arg { return Arg{View: v, Access: Read, push: at + 1} }
 
+// Bound is the number of args that a kernel binds.
+func Bound(args []Arg) int {
+	n := 0
+	for _, a := range args {
+		n += b2i(a.push == 0)
+	}
+	return n
+}
+
 // Recorder collects dispatches and copies and submits them in order. Each sees what those before it wrote. The first error stays:
 // later calls do nothing, and Flush and Wait return it. A Recorder belongs to one goroutine.
 type Recorder struct {

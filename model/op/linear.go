@@ -81,9 +81,6 @@ func linearWay(d *vk.Device, tokens, depth int, bias bool) linearKernel {
 	return linearKernel{"linear", []uint32{64, biased, byFour}, 64, 64}
 }
 
-// cpuLanes is how many floats CPUs compute at once, a subgroup of lavapipe: larger workgroups only cost barriers there.
-const cpuLanes = 8
-
 // flag is a specialization constant that shaders compare with 0.
 func flag(b bool) uint32 {
 	if b {

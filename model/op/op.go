@@ -40,6 +40,18 @@ func (t Tensor) RowRange(begin, end int) Tensor {
 	return Tensor{t.View.Slice(int64(begin)*t.RowBytes(), int64(end-begin)*t.RowBytes()), t.DType, end - begin, t.Cols}
 }
 
+// Joined is the rows of tensors that lie one behind the other in a buffer, as one tensor.
+func Joined(first Tensor, rest ...Tensor) Tensor {
+	for _, t := range rest {
+		if t.DType != first.DType || t.Cols != first.Cols || first.View.Through(t.View).Size() != first.Size()+t.Size() {
+			panic(fmt.Sprintf("op: %v and %v cannot be joined: %v, %v", first, t, first.View, t.View))
+		}
+		first.View = first.View.Through(t.View)
+		first.Rows += t.Rows
+	}
+	return first
+}
+
 // Reshape is the same elements as another matrix.
 func (t Tensor) Reshape(rows, cols int) Tensor {
 	if rows*cols != t.Elements() {
@@ -84,7 +96,7 @@ func dispatchTexels(r *vk.Recorder, variant string, texels uint32, spec []uint32
 	if r.Err() != nil {
 		return
 	}
-	k, err := r.Device().Kernel(vk.Source{Name: variant, SPIRV: shaders.SPIRV(variant), Bindings: len(args), Texels: texels, Spec: spec})
+	k, err := r.Device().Kernel(vk.Source{Name: variant, SPIRV: shaders.SPIRV(variant), Bindings: vk.Bound(args), Texels: texels, Spec: spec})
 	if err != nil {
 		r.Fail(err)
 		return
