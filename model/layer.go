@@ -78,7 +78,7 @@ func forwardLayer(r *vk.Recorder, c *Config, layer int, w []op.Tensor, s *scratc
 
 	op.LinearFused(r, qkv, x, op.Joined(w[Q], w[K], w[V]), op.Fused{Bias: bias, Norm: w[InputNorm], Eps: eps, Scratch: norm})
 	op.SplitQKV(r, q, k, v, qkv, rope, w[QNorm], w[KNorm], split)
-	op.Attention(r, q, q, k, v, shape)
+	op.Attention(r, q, q, k, v, shape, op.AttentionExtra{})
 	op.LinearFused(r, out, q, w[O], op.Fused{Bias: w[OBias], Residual: x})
 	op.LinearFused(r, mlp, out, w[Gate], op.Fused{Bias: w[GateBias], Up: w[Up], UpBias: w[UpBias], Norm: w[PostNorm], Eps: eps, Scratch: norm})
 	op.LinearFused(r, out, mlp, w[Down], op.Fused{Bias: w[DownBias], Residual: out})

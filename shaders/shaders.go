@@ -48,7 +48,7 @@ var texels = []string{"splitqkv"}
 
 // plain are the shaders that touch f32 only.
 var plain = []string{
-	"add", "attention", "attention_subgroup", "rope", "swiglu",
+	"add", "attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "rope", "swiglu",
 	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "sensitivity",
 }
 
@@ -58,6 +58,7 @@ func Variants() []Variant {
 	for _, name := range plain {
 		all = append(all, Variant{Name: name, Source: name + ".comp"})
 	}
+	all = append(all, Variant{Name: "attention_cpu_shuffle", Source: "attention_cpu.comp", Defines: []string{"SHUFFLE"}})
 	for _, d := range []string{"F32", "F16", "BF16"} {
 		for _, name := range byDType {
 			all = append(all, Variant{Name: name + "_" + strings.ToLower(d), Source: name + ".comp", Defines: []string{d}})
