@@ -9,6 +9,7 @@ import (
 // scratch is the device memory that one decoder layer's activations for up to some number of tokens need.
 type scratch struct {
 	norm, qkv, q, k, v, mlp *vk.Buffer
+	partial                 op.Tensor // what attention over many keys needs; absent in passes over a corpus
 }
 
 // scratchBytes is the size of the scratch for each token.
@@ -118,7 +119,7 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 		op.GatherRows(r, out, 0, x, run.last)
 		x, n = out, kept
 	}
-	op.Attention(r, q, q, k, v, shape)
+	op.Attention(r, q, q, k, v, shape, op.AttentionExtra{Scratch: s.partial})
 	probe("self_attn", q)
 	alone("self_attn.o_proj", norm, q, w[O], w[OBias])
 	op.LinearFused(r, out, q, w[O], op.Fused{Bias: w[OBias], Residual: x, Batch: batch})

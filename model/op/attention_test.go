@@ -27,6 +27,18 @@ func attentionCase(s AttentionShape) (q, k, v, want ref.Mat) {
 	return q, k, v, want
 }
 
+// attend records Attention with the scratch that it needs.
+func attend(b *bench, o, q, k, v Tensor, s AttentionShape) {
+	Attention(b.r, o, q, k, v, s, withScratch(b, s))
+}
+
+func withScratch(b *bench, s AttentionShape) (extra AttentionExtra) {
+	if n := AttentionScratch(b.d, s); n > 0 {
+		extra.Scratch = b.empty(dtype.F32, 1, n)
+	}
+	return extra
+}
+
 func TestAttention(t *testing.T) {
 	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
 		for _, s := range []AttentionShape{
@@ -42,14 +54,18 @@ func TestAttention(t *testing.T) {
 			{1, 3, 80, 81, 7, 1, 80, 0},
 			{1, 2, 4096, 0, 1, 1, 256, 0},
 			{1, 2, 4096, 0, 1, 1, 6, 4000},
+			{2, 1, 129, 130, 4, 2, 6, 0},
+			{1, 4, 128, 0, 9, 1, 24, 0},
+			{1, 4, 500, 0, 24, 2, 64, 130},
+			{3, 2, 700, 0, 10, 1, 256, 0},
 			{1, 1, 32768, 0, 1, 1, 128, 0},
 		} {
 			t.Run(fmt.Sprint(s), func(t *testing.T) {
 				b := newBench(t, d)
 				q, k, v, want := attentionCase(s)
 				dq, dk, dv, o := b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32), b.empty(dtype.F32, q.Rows, q.Cols)
-				Attention(b.r, o, dq, dk, dv, s)
-				Attention(b.r, dq, dq, dk, dv, s)
+				attend(b, o, dq, dk, dv, s)
+				attend(b, dq, dq, dk, dv, s)
 				got := b.download(o)
 				vktest.Near(t, got, want.Data, "attention", "F32")
 				if !slices.Equal(b.download(dq), got) {
@@ -60,26 +76,82 @@ func TestAttention(t *testing.T) {
 	})
 }
 
-// A query gives the same bits alone, as in generation, and among others, as in a prompt, also where bindings are small.
+// A query gives the same bits among others, be they as few as in generation or as many as in a prompt, and in a window of several.
 func TestAttentionPieces(t *testing.T) {
 	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
-		for _, s := range []AttentionShape{{2, 80, 90, 100, 6, 3, 20, 0}, {1, 150, 150, 0, 4, 1, 16, 37}, {1, 10, 70, 0, 2, 1, 16, 0}} {
+		for _, c := range []struct {
+			AttentionShape
+			alone []int // queries
+		}{
+			{AttentionShape{2, 80, 90, 100, 6, 3, 20, 0}, []int{5, 6, 9, 33}},
+			{AttentionShape{1, 150, 150, 0, 4, 1, 16, 37}, []int{5, 16, 17}},
+			{AttentionShape{1, 10, 70, 0, 2, 1, 16, 0}, []int{7}},
+			{AttentionShape{1, 4, 400, 0, 6, 2, 64, 0}, []int{1, 2, 3}},
+			{AttentionShape{1, 4, 258, 0, 14, 2, 64, 129}, []int{1, 2, 3}}, // the first sees a run of keys more
+		} {
+			s := c.AttentionShape
 			b := newBench(t, d)
 			q, k, v, _ := attentionCase(s)
 			dq, dk, dv, o := b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32), b.empty(dtype.F32, q.Rows, q.Cols)
-			Attention(b.r, o, dq, dk, dv, s)
+			attend(b, o, dq, dk, dv, s)
 			got := b.download(o)
-			for _, n := range []int{1, 2, 9} {
+			for _, n := range c.alone {
 				last := s
 				last.Windows, last.QueryLen = 1, n
 				alone := b.empty(dtype.F32, n, q.Cols)
 				first := s.QueryLen - n
-				Attention(b.r, alone, b.upload(window(q, first, n), dtype.F32), Of(dk.View, dtype.F32, max(s.KeyStride, s.KeyLen), k.Cols),
+				attend(b, alone, b.upload(window(q, first, n), dtype.F32), Of(dk.View, dtype.F32, max(s.KeyStride, s.KeyLen), k.Cols),
 					Of(dv.View, dtype.F32, max(s.KeyStride, s.KeyLen), k.Cols), last)
 				if !slices.Equal(b.download(alone), got[first*q.Cols:s.QueryLen*q.Cols]) {
 					t.Errorf("%v: the last %d queries differ from those among others", s, n)
 				}
 			}
+		}
+	})
+}
+
+// The activity of blocks is that of their rows, whatever the number of windows.
+func TestAttentionActivity(t *testing.T) {
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+		for _, s := range []AttentionShape{
+			{1, 1, 1, 0, 1, 1, 2, 0},
+			{3, 5, 5, 0, 4, 2, 16, 0},
+			{2, 67, 67, 0, 6, 2, 20, 0},
+			{1, 33, 100, 0, 3, 3, 20, 40},
+			{3, 70, 70, 0, 5, 1, 22, 0},
+			{2, 40, 40, 0, 14, 2, 80, 0},
+			{1, 40, 40, 0, 2, 1, 256, 0},
+		} {
+			t.Run(fmt.Sprint(s), func(t *testing.T) {
+				b := newBench(t, d)
+				q, k, v, o := attentionCase(s)
+				dq, dk, dv := b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32)
+				blocks := AttentionBlocks(d, s)
+				sums, y := b.empty(dtype.F32, s.Windows*blocks, q.Cols), b.empty(dtype.F32, q.Rows, q.Cols)
+				Attention(b.r, y, dq, dk, dv, s, AttentionExtra{Activity: sums})
+				got := b.download(sums)
+				vktest.Near(t, b.download(y), o.Data, "attention", "F32")
+				total := make([]float32, s.Windows*q.Cols)
+				for i, x := range got {
+					total[i/q.Cols/blocks*q.Cols+i%q.Cols] += x
+				}
+				var want []float64
+				for w := range s.Windows {
+					want = append(want, ref.AbsSum(window(o, w*s.QueryLen, s.QueryLen))...)
+				}
+				vktest.Near(t, total, want, "attention", "F32")
+
+				one := s
+				one.Windows = 1
+				last := (s.Windows - 1) * s.QueryLen
+				keys := (s.Windows - 1) * s.KeyLen
+				alone := b.empty(dtype.F32, blocks, q.Cols)
+				Attention(b.r, b.empty(dtype.F32, s.QueryLen, q.Cols), b.upload(window(q, last, s.QueryLen), dtype.F32),
+					b.upload(window(k, keys, s.KeyLen), dtype.F32), b.upload(window(v, keys, s.KeyLen), dtype.F32), one, AttentionExtra{Activity: alone})
+				if !slices.Equal(b.download(alone), got[len(got)-blocks*q.Cols:]) {
+					t.Error("the last window alone has another activity")
+				}
+			})
 		}
 	})
 }
@@ -95,7 +167,7 @@ func TestAttentionSplit(t *testing.T) {
 			run := func(d *vk.Device) []float32 {
 				b := newBench(t, d)
 				o := b.empty(dtype.F32, q.Rows, q.Cols)
-				Attention(b.r, o, b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32), s)
+				attend(b, o, b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32), s)
 				return b.download(o)
 			}
 			if !slices.Equal(run(whole), run(split)) {
@@ -104,7 +176,7 @@ func TestAttentionSplit(t *testing.T) {
 		}
 		b := newBench(t, split)
 		x := b.empty(dtype.F32, 1100, 256)
-		Attention(b.r, x, x, x, x, AttentionShape{1, 1100, 1100, 0, 1, 1, 256, 0})
+		attend(b, x, x, x, x, AttentionShape{1, 1100, 1100, 0, 1, 1, 256, 0})
 		if !errors.Is(b.r.Err(), vk.ErrLimit) {
 			t.Errorf("keys beyond a binding: %v, want ErrLimit", b.r.Err())
 		}
@@ -129,14 +201,14 @@ func TestAttentionShapes(t *testing.T) {
 	} {
 		s := good
 		change(&s)
-		refused(t, d, what, func(r *vk.Recorder) { Attention(r, q, q, k, k, s) })
+		refused(t, d, what, func(r *vk.Recorder) { Attention(r, q, q, k, k, s, AttentionExtra{}) })
 	}
-	refused(t, d, "16-bit keys", func(r *vk.Recorder) { Attention(r, q, q, Of(k.View, dtype.F16, 10, 16), k, good) })
+	refused(t, d, "16-bit keys", func(r *vk.Recorder) { Attention(r, q, q, Of(k.View, dtype.F16, 10, 16), k, good, AttentionExtra{}) })
 	refused(t, d, "a head of 258", func(r *vk.Recorder) {
 		x := b.empty(dtype.F32, 1, 258)
-		Attention(r, x, x, x, x, AttentionShape{1, 1, 1, 0, 1, 1, 258, 0})
+		Attention(r, x, x, x, x, AttentionShape{1, 1, 1, 0, 1, 1, 258, 0}, AttentionExtra{})
 	})
-	Attention(b.r, q, q, k, k, good)
+	Attention(b.r, q, q, k, k, good, AttentionExtra{})
 	if b.r.Err() != nil {
 		t.Error(b.r.Err())
 	}
@@ -144,3 +216,24 @@ func TestAttentionShapes(t *testing.T) {
 
 // window is the n rows of m from first on.
 func window(m ref.Mat, first, n int) ref.Mat { return block(m, first, first+n, 0, m.Cols) }
+
+// BenchmarkAttention is of a prompt, of a corpus' windows, and of one query after a short and a long context.
+func BenchmarkAttention(b *testing.B) {
+	d := vktest.Open(b, vk.Options{})
+	for _, s := range []AttentionShape{
+		{1, 256, 256, 0, 8, 4, 64, 0},
+		{64, 128, 128, 0, 8, 4, 16, 0},
+		{1, 512, 512, 0, 8, 2, 128, 0},
+		{1, 1, 256, 0, 8, 4, 64, 0},
+		{1, 1, 4096, 0, 8, 4, 64, 0},
+	} {
+		b.Run(fmt.Sprintf("%dx%dof%dx%d:%dx%d", s.Windows, s.QueryLen, s.KeyLen, s.Heads, s.KVHeads, s.HeadDim), func(b *testing.B) {
+			w := newBench(b, d)
+			x := func(rows, heads int) Tensor { return w.upload(random(rows, heads*s.HeadDim), dtype.F32) }
+			q, k, v := x(s.Windows*s.QueryLen, s.Heads), x(s.Windows*s.KeyLen, s.KVHeads), x(s.Windows*s.KeyLen, s.KVHeads)
+			o := w.empty(dtype.F32, q.Rows, q.Cols)
+			extra := withScratch(w, s)
+			w.measure(10, func() { Attention(w.r, o, q, k, v, s, extra) })
+		})
+	}
+}
