@@ -44,8 +44,6 @@ type Forward struct {
 	finite  finiteCheck
 	work    float64 // layers run, each for one window
 
-	kept   int       // rows of a window that LastTokens computes
-	last   op.Tensor // [1, windows·kept]: those rows of a batch
 	ends   op.Tensor // [1, windows]: each window's last row of a batch
 	ended  op.Tensor // the same of what LastTokens computes
 	lookup *vk.Buffer
@@ -89,9 +87,6 @@ type chunk struct {
 	device *vk.Buffer
 	host   []byte
 }
-
-// leastRows is how many rows a matrix product must have to give each the bits that it has among any more: see op.Linear.
-const leastRows = 5
 
 // maxBatchTokens bounds a batch: beyond it larger matrices gain no speed, and a CPU's caches are left.
 func maxBatchTokens(d *vk.Device) int {
@@ -182,11 +177,6 @@ func (f *Forward) plan(m *Model, o ForwardOptions) error {
 	for i := range count {
 		f.batches = append(f.batches, Batch{len(f.windows) * i / count, len(f.windows) * (i + 1) / count})
 	}
-	smallest := len(f.windows) / count
-	f.kept = (leastRows + smallest - 1) / smallest
-	if 2*f.kept > f.window {
-		f.kept = f.window
-	}
 	// Two layers' weights, unless they are to stay: then the memory that a run takes grows with the depth of a model by the kept
 	// states only, and the uploads hide behind the computation.
 	weights := 2 * layer
@@ -229,20 +219,16 @@ func (f *Forward) allocate(m *Model) (err error) {
 
 // allocateLookup makes the lists of rows of a full batch; a smaller one's are their beginnings.
 func (f *Forward) allocateLookup() (err error) {
-	row := func(w, stride, back int) uint32 { return uint32((w+1)*stride - back) }
-	var last, ends, ended []uint32
+	var ends, ended []uint32
 	for w := range f.batch {
-		ends, ended = append(ends, row(w, f.window, 1)), append(ended, row(w, f.kept, 1))
-		for i := range f.kept {
-			last = append(last, row(w, f.window, f.kept-i))
-		}
+		ends, ended = append(ends, uint32((w+1)*f.window-1)), append(ended, uint32(w))
 	}
-	lists := []*op.Tensor{&f.last, &f.ends, &f.ended}
-	part := aligned(f.d, 4*int64(len(last)))
+	lists := []*op.Tensor{&f.ends, &f.ended}
+	part := aligned(f.d, 4*int64(len(ends)))
 	if f.lookup, err = f.d.NewBuffer("rows of tokens", part*int64(len(lists)), vk.OnDevice); err != nil {
 		return err
 	}
-	for i, list := range [][]uint32{last, ends, ended} {
+	for i, list := range [][]uint32{ends, ended} {
 		v := f.lookup.View(int64(i)*part, 4*int64(len(list)))
 		if err := f.d.Upload(context.Background(), v, words(list)); err != nil {
 			return err
@@ -503,7 +489,7 @@ func (f *Forward) LayerOn(ctx context.Context, m *Model, l int, batches []int, v
 // LastTokens is LayerOn for what visit makes of the last token of each window: it computes the keys and values of all tokens, and
 // little of the rest. It makes no boundary, and there are no activations. The bits are those that LayerOn gives these tokens.
 func (f *Forward) LastTokens(ctx context.Context, m *Model, l int, batches []int, visit func(Step) error) error {
-	return f.run(ctx, layerCall{m: m, layer: l, batches: batches, last: f.kept < f.window, lost: true}, visit)
+	return f.run(ctx, layerCall{m: m, layer: l, batches: batches, last: f.window > 1, lost: true}, visit)
 }
 
 // layerCall is a layer that was recorded for some batches.
@@ -554,7 +540,7 @@ func (f *Forward) record(ctx context.Context, c layerCall, visit func(Step) erro
 		windows := f.batches[batch].Windows()
 		run, ends := layerRun{guard: func(t op.Tensor) { f.finite.count(f.r, slot, t) }}, f.ends
 		if c.last {
-			run.last, ends = slice(f.last, 0, windows*f.kept), f.ended
+			run.last, ends = slice(f.ends, 0, windows), f.ended
 		}
 		a := run.record(f.r, c.m.Config, l, weights, &f.scratch, out, x, f.fixed.rope, f.window)
 		f.finite.count(f.r, slot, out)
@@ -570,7 +556,7 @@ func (f *Forward) record(ctx context.Context, c layerCall, visit func(Step) erro
 	for _, i := range c.batches {
 		n := f.batches[i].Windows() * f.window
 		if c.last {
-			n = f.batches[i].Windows() * f.kept
+			n = f.batches[i].Windows()
 		}
 		if err := fill(i, rows(f.out, n, f.config.HiddenSize)); err != nil {
 			return err
@@ -584,11 +570,11 @@ func (f *Forward) share(c *Config, last bool) float64 {
 	if !last {
 		return 1
 	}
-	q, kv, s, n := float64(c.Heads*c.HeadDim), float64(c.KVHeads*c.HeadDim), float64(f.window), float64(f.kept)
+	q, kv, s := float64(c.Heads*c.HeadDim), float64(c.KVHeads*c.HeadDim), float64(f.window)
 	hidden := float64(c.HiddenSize)
 	projections, rest := hidden*(q+2*kv), hidden*(q+3*float64(c.IntermediateSize))
 	all := s*(projections+rest) + q*s*(s+1)
-	return (s*projections + n*rest + q*n*(2*s-n+1)) / all
+	return (s*projections + rest + 2*q*s) / all
 }
 
 // Wait waits for what was recorded and gives weights back. It refuses states that are not finite.

@@ -16,6 +16,9 @@ type AttentionShape struct {
 	Heads, KVHeads int // query head h reads key/value head h/(Heads/KVHeads)
 	HeadDim        int // even, at most 256
 	SlidingWindow  int // positions that a query sees, its own included; 0 is all
+
+	// Batch takes a kernel for many queries whatever their number: a query's numbers then never depend on it.
+	Batch bool
 }
 
 // AttentionExtra is what Attention needs or gives besides its operands.
@@ -31,7 +34,7 @@ type AttentionExtra struct {
 //	k, v  [Windows·KeyStride, KVHeads·HeadDim]  F32
 //
 // The logits are never in memory. A query's numbers do not depend on how many windows are in the call, nor on how many other queries,
-// but for whether those are at most 4 after earlier keys, as in generation, or others. Where k or v of one window outgrow a binding,
+// but for whether those are at most 4 after earlier keys, as in generation, or others; see AttentionShape.Batch. Where k or v of one window outgrow a binding,
 // or the loops that a CPU driver allows, the error is a vk.ErrLimit. Sources: Ainslie et al. 2023, arXiv 2305.13245 (grouped queries);
 // Milakov & Gimelshein 2018, arXiv 1805.02867 (online softmax); Dao et al. 2023 (Flash-Decoding).
 func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape, extra AttentionExtra) {
@@ -157,7 +160,7 @@ func (s AttentionShape) valid() bool {
 }
 
 // decode reports whether the shape is that of generation.
-func (s AttentionShape) decode() bool { return s.QueryLen <= AttentionDecode && s.QueryLen < s.KeyLen }
+func (s AttentionShape) decode() bool { return !s.Batch && s.QueryLen <= AttentionDecode && s.QueryLen < s.KeyLen }
 
 // blocks is the workgroups of a window along its rows.
 func (s AttentionShape) blocks(w attentionWay) int {
