@@ -184,8 +184,7 @@ func (f *Forward) plan(m *Model, o ForwardOptions) error {
 	}
 	smallest := len(f.windows) / count
 	f.kept = (leastRows + smallest - 1) / smallest
-	// The last rows' queries take the place of the gate's activations.
-	if 2*f.kept > f.window || f.kept*c.Heads*c.HeadDim > f.window*c.IntermediateSize {
+	if 2*f.kept > f.window {
 		f.kept = f.window
 	}
 	// Two layers' weights, unless they are to stay: then the memory that a run takes grows with the depth of a model by the kept

@@ -25,7 +25,8 @@ type Generator struct {
 	m        *Model
 	capacity int
 	used     int
-	streams  bool // not all weights fit
+	streams  bool     // not all weights fit
+	held     []*Layer // in use by what was recorded
 	scratch  scratch
 	fixed    fixed
 	cache    *weightCache
@@ -70,7 +71,9 @@ func (g *Generator) allocate() (err error) {
 	for _, b := range []struct {
 		buf  **vk.Buffer
 		size int64
-	}{{&g.x, int64(batch) * hidden}, {&g.y, int64(batch) * hidden}, {&g.last, hidden}, {&g.logits, 4 * int64(c.VocabSize)}} {
+	}{
+		{&g.x, int64(batch) * hidden}, {&g.y, int64(batch) * hidden}, {&g.last, hidden}, {&g.logits, 4 * int64(c.VocabSize)},
+	} {
 		if *b.buf, err = g.d.NewBuffer("generator", b.size, vk.OnDevice); err != nil {
 			return err
 		}
@@ -130,58 +133,80 @@ func (g *Generator) Feed(ctx context.Context, tokens []uint32) ([]float32, error
 	}
 	for piece := range slices.Chunk(tokens, prefillTokens) {
 		if err := g.feed(ctx, piece); err != nil {
-			return nil, fmt.Errorf("model: %s: %w", g.m.Name, err)
+			return nil, errors.Join(fmt.Errorf("model: %s: %w", g.m.Name, err), g.settle(ctx))
 		}
 		g.used += len(piece)
 	}
-	return g.head(ctx, (len(tokens)-1)%prefillTokens)
+	logits, err := g.head(ctx, (len(tokens)-1)%prefillTokens)
+	return logits, errors.Join(err, g.settle(ctx))
 }
 
-func (g *Generator) feed(ctx context.Context, tokens []uint32) (err error) {
-	c, n := g.m.Config, len(tokens)
-	x, y := rows(g.x, n, c.HiddenSize), rows(g.y, n, c.HiddenSize)
-	if err := embed(ctx, g.r, g.m.Embed, tokens, x, false); err != nil {
+// settle waits for what was recorded and gives the layers back that it used.
+func (g *Generator) settle(ctx context.Context) error {
+	err := g.r.Wait(ctx)
+	for _, l := range g.held {
+		g.cache.release(l)
+	}
+	g.held = g.held[:0]
+	return err
+}
+
+// embed puts the embeddings of tokens into x, once what was recorded before is done with it. The host decodes them: a dispatch for one
+// row costs more.
+func (g *Generator) embed(ctx context.Context, tokens []uint32, x op.Tensor) error {
+	if err := g.settle(ctx); err != nil {
 		return err
 	}
-	var held []*Layer
-	defer func() {
-		err = errors.Join(err, g.r.Wait(ctx))
-		for _, l := range held {
-			g.cache.release(l)
-		}
-	}()
+	table := g.m.Embed
+	rowBytes := len(table.Data) / table.Rows
+	row, raw := make([]float32, table.Cols), make([]byte, x.Size())
+	for i, t := range tokens {
+		table.DType.Decode(row, table.Data[int(t)*rowBytes:(int(t)+1)*rowBytes])
+		dtype.F32.Encode(raw[i*4*len(row):(i+1)*4*len(row)], row)
+	}
+	return g.d.Upload(ctx, x.View, raw)
+}
+
+// feed records a piece of the sequence through all layers.
+func (g *Generator) feed(ctx context.Context, tokens []uint32) error {
+	c, n := g.m.Config, len(tokens)
+	x, y := rows(g.x, n, c.HiddenSize), rows(g.y, n, c.HiddenSize)
+	if err := g.embed(ctx, tokens, x); err != nil {
+		return err
+	}
 	for i, l := range g.m.Layers {
 		weights, err := g.cache.layer(ctx, g.r, l)
 		if err != nil {
 			return fmt.Errorf("layer %d: %w", i, err)
 		}
-		held = append(held, l)
+		g.held = append(g.held, l)
 		if i+1 < len(g.m.Layers) {
 			g.cache.prefetch(ctx, g.m.Layers[i+1], g.m.Layers[i+1].Parts[:])
 		}
 		g.kv[i].used = g.used
-		forwardLayer(g.r, c, i, weights, &g.scratch, y, x, g.fixed.rope, n, &g.kv[i])
+		layerRun{cache: &g.kv[i]}.record(g.r, c, i, weights, &g.scratch, y, x, g.fixed.rope, n)
 		g.x, g.y, x, y = g.y, g.x, y, x
 		if g.streams {
-			if err := g.r.Wait(ctx); err != nil {
+			if err := g.settle(ctx); err != nil {
 				return fmt.Errorf("layer %d: %w", i, err)
 			}
-			g.cache.release(l)
-			held = held[:len(held)-1]
 		}
 	}
-	return nil
+	return g.r.Err()
 }
 
 // head computes the logits of one row of the last states.
 func (g *Generator) head(ctx context.Context, row int) ([]float32, error) {
 	c := g.m.Config
-	last, norm := rows(g.last, 1, c.HiddenSize), rows(g.scratch.norm, 1, c.HiddenSize)
-	g.r.Copy(last.View, g.x.View(int64(row)*last.RowBytes(), last.RowBytes()))
-	op.RMSNorm(g.r, norm, last, g.fixed.norm, float32(c.RMSNormEps))
+	last := rows(g.x, row+1, c.HiddenSize).RowRange(row, row+1)
+	head := op.Fused{Norm: g.fixed.norm, Eps: float32(c.RMSNormEps), Scratch: rows(g.scratch.norm, 1, c.HiddenSize)}
+	if int64(row)*last.RowBytes()%g.d.Limits().OffsetAlignment != 0 { // it cannot be bound where it is
+		g.r.Copy(g.last.All(), last.View)
+		last = rows(g.last, 1, c.HiddenSize)
+	}
 	out := make([]float32, c.VocabSize)
 	err := headTiles(ctx, g.cache, g.r, g.m, func(first int, w op.Tensor) error {
-		op.Linear(g.r, op.Of(g.logits.View(4*int64(first), 4*int64(w.Rows)), dtype.F32, 1, w.Rows), norm, w, op.Tensor{})
+		op.LinearFused(g.r, op.Of(g.logits.View(4*int64(first), 4*int64(w.Rows)), dtype.F32, 1, w.Rows), last, w, head)
 		return g.r.Err()
 	})
 	if err != nil {

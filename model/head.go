@@ -171,7 +171,7 @@ func (f *Forward) Logits(ctx context.Context, m *Model, visit func(window int, l
 		if err := f.r.Wait(ctx); err != nil {
 			return err
 		}
-		one := rows(f.scratch.tmp, f.window, x.Cols)
+		one := rows(f.out, f.window, x.Cols)
 		for w := range b.Windows() {
 			// A window's rows need not start where a binding may: they take the way over the host, beside which logits are large.
 			if err := f.d.Download(ctx, norms, norm.View.Slice(int64(w)*f.stateBytes(), f.stateBytes())); err != nil {
@@ -185,7 +185,7 @@ func (f *Forward) Logits(ctx context.Context, m *Model, visit func(window int, l
 					end := min(begin+columns, head.Rows)
 					n := end - begin
 					y := rows(buf, f.window, n)
-					op.Linear(f.r, y, one, head.RowRange(begin, end), op.Tensor{})
+					op.LinearFused(f.r, y, one, head.RowRange(begin, end), op.Fused{Batch: true})
 					if err := f.r.Wait(ctx); err != nil {
 						return err
 					}

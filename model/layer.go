@@ -8,13 +8,16 @@ import (
 
 // scratch is the device memory that one decoder layer's activations for up to some number of tokens need.
 type scratch struct {
-	norm, q, k, v, gate, up, tmp *vk.Buffer
+	norm, qkv, q, k, v, mlp *vk.Buffer
 }
 
 // scratchBytes is the size of the scratch for each token.
 func (c *Config) scratchBytes() int64 {
-	return 4 * int64(2*c.HiddenSize+c.Heads*c.HeadDim+2*c.KVHeads*c.HeadDim+2*c.IntermediateSize)
+	return 4 * int64(c.HiddenSize+2*c.qkvCols()+c.IntermediateSize)
 }
+
+// qkvCols is the columns of queries, keys and values together.
+func (c *Config) qkvCols() int { return (c.Heads + 2*c.KVHeads) * c.HeadDim }
 
 // newScratch allocates the activations of tokens tokens.
 func newScratch(d *vk.Device, c *Config, tokens int) (s scratch, err error) {
@@ -23,9 +26,8 @@ func newScratch(d *vk.Device, c *Config, tokens int) (s scratch, err error) {
 		name string
 		cols int
 	}{
-		{&s.norm, "normed hidden states", c.HiddenSize}, {&s.tmp, "sublayer output", c.HiddenSize},
-		{&s.q, "queries", c.Heads * c.HeadDim}, {&s.k, "keys", c.KVHeads * c.HeadDim}, {&s.v, "values", c.KVHeads * c.HeadDim},
-		{&s.gate, "gate", c.IntermediateSize}, {&s.up, "up", c.IntermediateSize},
+		{&s.norm, "normed hidden states", c.HiddenSize}, {&s.qkv, "queries, keys and values", c.qkvCols()}, {&s.q, "queries", c.Heads * c.HeadDim},
+		{&s.k, "keys", c.KVHeads * c.HeadDim}, {&s.v, "values", c.KVHeads * c.HeadDim}, {&s.mlp, "MLP activations", c.IntermediateSize},
 	} {
 		if *b.buf, err = d.NewBuffer(b.name, 4*int64(tokens)*int64(b.cols), vk.OnDevice); err != nil {
 			s.free(d)
@@ -35,7 +37,7 @@ func newScratch(d *vk.Device, c *Config, tokens int) (s scratch, err error) {
 	return s, nil
 }
 
-func (s *scratch) free(d *vk.Device) { d.Free(s.norm, s.q, s.k, s.v, s.gate, s.up, s.tmp) }
+func (s *scratch) free(d *vk.Device) { d.Free(s.norm, s.qkv, s.q, s.k, s.v, s.mlp) }
 
 func rows(b *vk.Buffer, n, cols int) op.Tensor { return op.Of(b.All(), dtype.F32, n, cols) }
 
@@ -56,12 +58,7 @@ type layerRun struct {
 	cache *kvCache                           // continue one sequence
 	last  op.Tensor                          // [1, windows·n]: rows of x, the last n of each window, that alone are wanted; zero: all
 	probe func(name string, value op.Tensor) // sees what each operation made; nil: nobody
-	guard func(value op.Tensor)              // sees queries and keys, whose NaNs attention may hide; nil: nobody
-}
-
-// forwardLayer is layerRun.record of one layer, all rows.
-func forwardLayer(r *vk.Recorder, c *Config, layer int, w []op.Tensor, s *scratch, out, x, rope op.Tensor, window int, cache *kvCache) activations {
-	return layerRun{cache: cache}.record(r, c, layer, w, s, out, x, rope, window)
+	guard func(value op.Tensor)              // sees queries, keys and values, whose NaNs attention may hide; nil: nobody
 }
 
 // record records one decoder layer: out = layer(x) for x [windows·window, hidden], of windows independent sequences at
@@ -70,71 +67,71 @@ func forwardLayer(r *vk.Recorder, c *Config, layer int, w []op.Tensor, s *scratc
 // rope holds the cosines and sines of op.RoPE for every position in use. x is not changed; out must be another tensor.
 func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, s *scratch, out, x, rope op.Tensor, window int) activations {
 	n, eps, cache := x.Rows, float32(c.RMSNormEps), run.cache
-	norm, tmp := rows(s.norm, n, c.HiddenSize), rows(s.tmp, n, c.HiddenSize)
+	norm, qkv := rows(s.norm, n, c.HiddenSize), rows(s.qkv, n, c.qkvCols())
 	q, k, v := rows(s.q, n, c.Heads*c.HeadDim), rows(s.k, n, c.KVHeads*c.HeadDim), rows(s.v, n, c.KVHeads*c.HeadDim)
+	split := op.QKVShape{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Window: window, Eps: eps}
+	shape := op.AttentionShape{Windows: n / window, QueryLen: window, KeyLen: window, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, SlidingWindow: c.Window(layer)}
+	if cache != nil {
+		k, v = cache.k, cache.v
+		split.Start, split.Row = cache.used, cache.used
+		shape.KeyLen, shape.KeyStride = cache.used+window, cache.capacity
+	}
+	bias := w[QBias]
+	if !bias.IsZero() {
+		column := func(t op.Tensor) op.Tensor { return t.Reshape(t.Cols, 1) }
+		bias = op.Joined(column(bias), column(w[KBias]), column(w[VBias]))
+		bias = bias.Reshape(1, bias.Rows)
+	}
+	batch := cache == nil // the same bits, however a corpus is cut
 	probe := run.probe
+	// alone probes a product without what is fused with it.
+	alone := func(name string, y, x, w, bias op.Tensor) {
+		if run.probe != nil {
+			op.LinearFused(r, y, x, w, op.Fused{Bias: bias, Batch: batch})
+			probe(name, y)
+		}
+	}
+	normed := func(name string, x, weight op.Tensor) {
+		if run.probe != nil {
+			op.RMSNorm(r, norm, x, weight, eps)
+			probe(name, norm)
+		}
+	}
 	if probe == nil {
 		probe = func(string, op.Tensor) {}
 	}
 
-	op.RMSNorm(r, norm, x, w[InputNorm], eps)
-	probe("input_layernorm", norm)
-	op.Linear(r, q, norm, w[Q], w[QBias])
-	op.Linear(r, k, norm, w[K], w[KBias])
-	op.Linear(r, v, norm, w[V], w[VBias])
+	normed("input_layernorm", x, w[InputNorm])
+	op.LinearFused(r, qkv, x, op.Joined(w[Q], w[K], w[V]), op.Fused{Bias: bias, Norm: w[InputNorm], Eps: eps, Scratch: norm, Batch: batch})
+	if run.guard != nil {
+		run.guard(qkv)
+	}
+	op.SplitQKV(r, q, k, v, qkv, rope, w[QNorm], w[KNorm], split)
 	probe("self_attn.q_proj", q)
 	probe("self_attn.k_proj", k)
 	probe("self_attn.v_proj", v)
-	if c.QKNorm {
-		qHeads, kHeads := q.Reshape(n*c.Heads, c.HeadDim), k.Reshape(n*c.KVHeads, c.HeadDim)
-		op.RMSNorm(r, qHeads, qHeads, w[QNorm], eps)
-		op.RMSNorm(r, kHeads, kHeads, w[KNorm], eps)
-	}
-	shape := op.AttentionShape{Windows: n / window, QueryLen: window, KeyLen: window, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, SlidingWindow: c.Window(layer)}
-	start := 0
-	if cache != nil {
-		start = cache.used
-	}
-	op.RoPE(r, q, rope, c.HeadDim, window, start)
-	op.RoPE(r, k, rope, c.HeadDim, window, start)
-	if run.guard != nil {
-		run.guard(q)
-		run.guard(k)
-	}
-	if cache != nil {
-		at, size := int64(start)*k.RowBytes(), int64(n)*k.RowBytes()
-		r.Copy(cache.k.View.Slice(at, size), k.View)
-		r.Copy(cache.v.View.Slice(at, size), v.View)
-		k, v = cache.k, cache.v
-		shape.KeyLen, shape.KeyStride = start+window, cache.capacity
-	}
 	if !run.last.IsZero() { // the keys and values of all rows, the queries and what follows of the last
 		all, kept := q, run.last.Cols
 		shape.QueryLen = kept / shape.Windows
-		q, norm, tmp = rows(s.gate, kept, q.Cols), rows(s.norm, kept, c.HiddenSize), rows(s.tmp, kept, c.HiddenSize)
+		q, norm = rows(s.qkv, kept, q.Cols), rows(s.norm, kept, c.HiddenSize)
 		op.GatherRows(r, q, 0, all, run.last)
 		op.GatherRows(r, out, 0, x, run.last)
 		x, n = out, kept
 	}
 	op.Attention(r, q, q, k, v, shape)
 	probe("self_attn", q)
-	op.Linear(r, tmp, q, w[O], w[OBias])
-	probe("self_attn.o_proj", tmp)
-	op.Add(r, out, x, tmp)
+	alone("self_attn.o_proj", norm, q, w[O], w[OBias])
+	op.LinearFused(r, out, q, w[O], op.Fused{Bias: w[OBias], Residual: x, Batch: batch})
 	probe("residual after attention", out)
 
-	gate, up := rows(s.gate, n, c.IntermediateSize), rows(s.up, n, c.IntermediateSize)
-	op.RMSNorm(r, norm, out, w[PostNorm], eps)
-	probe("post_attention_layernorm", norm)
-	op.Linear(r, gate, norm, w[Gate], w[GateBias])
-	op.Linear(r, up, norm, w[Up], w[UpBias])
-	probe("mlp.gate_proj", gate)
-	probe("mlp.up_proj", up)
-	op.SwiGLU(r, gate, gate, up)
-	probe("mlp activation", gate)
-	op.Linear(r, tmp, gate, w[Down], w[DownBias])
-	probe("mlp.down_proj", tmp)
-	op.Add(r, out, out, tmp)
+	mlp := rows(s.mlp, n, c.IntermediateSize)
+	normed("post_attention_layernorm", out, w[PostNorm])
+	alone("mlp.gate_proj", mlp, norm, w[Gate], w[GateBias])
+	alone("mlp.up_proj", mlp, norm, w[Up], w[UpBias])
+	op.LinearFused(r, mlp, out, w[Gate], op.Fused{Bias: w[GateBias], Up: w[Up], UpBias: w[UpBias], Norm: w[PostNorm], Eps: eps, Scratch: norm, Batch: batch})
+	probe("mlp activation", mlp)
+	alone("mlp.down_proj", norm, mlp, w[Down], w[DownBias])
+	op.LinearFused(r, out, mlp, w[Down], op.Fused{Bias: w[DownBias], Residual: out, Batch: batch})
 	probe("residual after mlp", out)
-	return activations{Attention: q, MLP: gate}
+	return activations{Attention: q, MLP: mlp}
 }

@@ -30,10 +30,10 @@ type Part int
 const (
 	InputNorm Part = iota
 	Q
-	QBias
 	K
-	KBias
 	V
+	QBias
+	KBias
 	VBias
 	QNorm
 	KNorm
@@ -50,11 +50,14 @@ const (
 )
 
 var partNames = [NumParts]string{
-	"input_layernorm.weight", "self_attn.q_proj.weight", "self_attn.q_proj.bias", "self_attn.k_proj.weight", "self_attn.k_proj.bias",
-	"self_attn.v_proj.weight", "self_attn.v_proj.bias", "self_attn.q_norm.weight", "self_attn.k_norm.weight", "self_attn.o_proj.weight",
+	"input_layernorm.weight", "self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight", "self_attn.q_proj.bias",
+	"self_attn.k_proj.bias", "self_attn.v_proj.bias", "self_attn.q_norm.weight", "self_attn.k_norm.weight", "self_attn.o_proj.weight",
 	"self_attn.o_proj.bias", "post_attention_layernorm.weight", "mlp.gate_proj.weight", "mlp.gate_proj.bias", "mlp.up_proj.weight",
 	"mlp.up_proj.bias", "mlp.down_proj.weight", "mlp.down_proj.bias",
 }
+
+// joins says whether a part lies right behind the one before it on the device, so that one matrix product takes both.
+func (p Part) joins() bool { return p == K || p == V || p == KBias || p == VBias }
 
 // TensorName is the name that Hugging Face gives the part in a layer.
 func (p Part) TensorName(layer int) string {
@@ -143,6 +146,11 @@ func New(name string, config *Config, weights *safetensors.Checkpoint, files fs.
 				return nil, err
 			}
 			l.Parts[byName[shape.Name]] = w
+		}
+		for p := range NumParts {
+			if w, before := l.Parts[p], l.Parts[max(p, 1)-1]; p.joins() && (w.DType != before.DType || w.IsZero() != before.IsZero()) {
+				return nil, fmt.Errorf("model: %s: tensor %s is %v, %s is %v: they must have one dtype", name, w.Name, w.DType, before.Name, before.DType)
+			}
 		}
 		m.Layers = append(m.Layers, l)
 	}

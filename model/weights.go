@@ -44,7 +44,8 @@ func newWeightCache(d *vk.Device, budget int64) *weightCache {
 	return &weightCache{d: d, budget: budget, entries: map[any]*resident{}, checked: map[any]bool{}}
 }
 
-// residentBytes is what a set of weights takes: each tensor starts at an offset that can be bound.
+// residentBytes is what a set of weights takes at most: each tensor starts at an offset that can be bound, unless it is joined with
+// the one before.
 func residentBytes(d *vk.Device, weights []Weight) int64 {
 	var n int64
 	for _, w := range weights {
@@ -96,17 +97,20 @@ func (c *weightCache) start(ctx context.Context, key any, weights []Weight, must
 			c.uploaded.Add(at)
 			c.uploading.Add(int64(time.Since(begin)))
 		}()
-		for _, w := range weights {
+		for i, w := range weights { // by Part, or one tile of the LM head
 			if w.IsZero() {
 				e.tensors = append(e.tensors, op.Tensor{})
 				continue
+			}
+			if !Part(i).joins() {
+				at = aligned(c.d, at)
 			}
 			v := e.buf.View(at, int64(len(w.Data)))
 			e.tensors = append(e.tensors, op.Of(v, w.DType, w.Rows, w.Cols))
 			if e.err = c.d.Upload(ctx, v, w.Data); e.err != nil {
 				return
 			}
-			at += aligned(c.d, int64(len(w.Data)))
+			at += int64(len(w.Data))
 		}
 	}()
 	return e
@@ -236,7 +240,8 @@ func (f *fixed) free(d *vk.Device) {
 	f.bufs = [2]*vk.Buffer{}
 }
 
-// checkFinite refuses weights that hold NaN or infinity, counted on the device.
+// checkFinite refuses weights that hold NaN or infinity, counted on the device. Parts that are joined are counted with the first of
+// them, at whose offset they can be bound.
 func checkFinite(ctx context.Context, r *vk.Recorder, tensors []op.Tensor, weights []Weight) error {
 	d := r.Device()
 	buf, err := d.NewBuffer("non-finite counts", int64(4*len(weights)), vk.OnDevice)
@@ -249,9 +254,16 @@ func checkFinite(ctx context.Context, r *vk.Recorder, tensors []op.Tensor, weigh
 		return err
 	}
 	counts := op.Of(buf.All(), dtype.F32, 1, len(weights))
-	for i, t := range tensors {
+	for i := 0; i < len(tensors); i++ {
+		slot, t := i, tensors[i]
+		for ; i+1 < len(tensors) && Part(i+1).joins(); i++ {
+			if !t.IsZero() {
+				t.View = t.View.Through(tensors[i+1].View)
+				t.Rows, t.Cols = 1, t.Elements()+tensors[i+1].Elements()
+			}
+		}
 		if !t.IsZero() {
-			op.NonFinite(r, counts, i, t)
+			op.NonFinite(r, counts, slot, t)
 		}
 	}
 	if err := r.Wait(ctx); err != nil {
@@ -260,10 +272,28 @@ func checkFinite(ctx context.Context, r *vk.Recorder, tensors []op.Tensor, weigh
 	if err := d.Download(ctx, raw, buf.All()); err != nil {
 		return err
 	}
-	for i, w := range weights {
-		if n := binary.LittleEndian.Uint32(raw[4*i:]); n > 0 {
-			return fmt.Errorf("tensor %s: %d of %d values are NaN or infinite", w.Name, n, tensors[i].Elements())
+	for i := range weights {
+		if binary.LittleEndian.Uint32(raw[4*i:]) == 0 {
+			continue
+		}
+		for _, w := range weights[i:] { // which of the joined ones
+			if n := nonFinite(w); n > 0 {
+				return fmt.Errorf("tensor %s: %d of %d values are NaN or infinite", w.Name, n, w.Rows*w.Cols)
+			}
 		}
 	}
 	return nil
+}
+
+// nonFinite counts the values of a tensor that are NaN or infinite, on the host.
+func nonFinite(w Weight) int {
+	values := make([]float32, w.Rows*w.Cols)
+	w.DType.Decode(values, w.Data)
+	n := 0
+	for _, v := range values {
+		if v-v != 0 {
+			n++
+		}
+	}
+	return n
 }

@@ -30,6 +30,8 @@ type Device struct {
 	Info Info
 	Tier Tier
 
+	Addresses bool // kernels can take the addresses of buffers, see Address
+
 	native *native.Device
 	opts   Options
 
@@ -88,7 +90,9 @@ func open(instance *native.Instance, o Options) (*Device, error) {
 	}
 	d.cachePath = cachePath(o.CacheDir, physical)
 	data := loadCache(d.cachePath, physical)
-	if d.native, err = native.NewDevice(physical, families, data); err != nil {
+	// Kernels take addresses on CPU drivers only, where they pay.
+	d.Addresses = info.Kind == CPU && physical.BufferAddress
+	if d.native, err = native.NewDevice(physical, families, d.Addresses, data); err != nil {
 		return nil, fmt.Errorf("vk: open %s: %w", info.Name, wrap(err))
 	}
 	d.cacheSum = sha256.Sum256(data)

@@ -63,10 +63,17 @@ type Limits struct {
 	SharedMemory       int64  `json:"shared_memory"`       // bytes of a workgroup
 	StorageBuffers     int    `json:"storage_buffers"`     // bindings of a kernel
 	SubgroupSize       int    `json:"subgroup_size"`       // invocations of a subgroup
+	SubgroupShuffle    bool   `json:"subgroup_shuffle"`    // any lane's value may be read
 	PushConstants      int    `json:"push_constants"`      // bytes
+	TexelBuffer        int64  `json:"texel_buffer"`        // bytes of a binding of 16-byte texels
 	DeviceMemory       int64  `json:"device_memory"`       // bytes of the largest device-local heap
 	HostVisibleDevices bool   `json:"host_visible_memory"` // device-local memory can be mapped
 }
+
+const shuffle = 0x10 // VK_SUBGROUP_FEATURE_SHUFFLE_BIT
+
+// texelBytes is the size of a texel of a texel buffer, R32G32B32A32_UINT.
+const texelBytes = 16
 
 // Info describes a device.
 type Info struct {
@@ -215,9 +222,10 @@ func tierOf(p *native.PhysicalDevice) Tier {
 
 func describe(p *native.PhysicalDevice, index int) Info {
 	l := Limits{
-		StorageRange: int64(p.MaxStorageRange), Allocation: int64(p.MaxAllocationBytes), OffsetAlignment: max(4, int64(p.OffsetAlignment)),
+		StorageRange: int64(p.MaxStorageRange), Allocation: int64(p.MaxAllocationBytes), OffsetAlignment: max(4, int64(p.OffsetAlignment), int64(p.TexelAlignment)),
 		WorkgroupSize: int(min(p.MaxInvocations, p.MaxWorkgroupSize[0])), SharedMemory: int64(p.MaxSharedBytes),
-		StorageBuffers: int(p.MaxStorageBuffers), SubgroupSize: int(p.SubgroupSize), PushConstants: int(p.MaxPushBytes), DeviceMemory: localHeap(p),
+		StorageBuffers: int(p.MaxStorageBuffers), SubgroupSize: int(p.SubgroupSize), SubgroupShuffle: p.SubgroupOperations&shuffle != 0, PushConstants: int(p.MaxPushBytes), DeviceMemory: localHeap(p),
+		TexelBuffer: texelBytes * int64(p.MaxTexels),
 	}
 	for k, c := range p.MaxWorkgroupCount {
 		l.WorkgroupCount[k] = int(c)

@@ -3,6 +3,7 @@ package vk
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 
 	"github.com/vkcome/vkcome/vk/internal/native"
 )
@@ -12,6 +13,7 @@ type Source struct {
 	Name     string   // in errors
 	SPIRV    string   // little-endian words; entry point "main"
 	Bindings int      // storage buffers at set 0, bindings 0…n−1
+	Texels   uint32   // bit i: binding i is a texel buffer of rgba32ui
 	Spec     []uint32 // specialization constant i; by custom constant 0 is the workgroup's size
 	Shared   int64    // bytes of shared memory a workgroup uses, to be checked against the limit
 }
@@ -21,20 +23,21 @@ type Kernel struct {
 	name        string
 	pipeline    native.Pipeline
 	layout, set uint64
-	bindings    int
+	bindings    native.Bindings
 }
 
 const maxSpec = 16
 
 type kernelKey struct {
-	spirv           string
-	bindings, specs int
-	spec            [maxSpec]uint32
+	spirv    string
+	bindings native.Bindings
+	specs    int
+	spec     [maxSpec]uint32
 }
 
 // Kernel compiles a source once; the same words and constants give the same kernel.
 func (d *Device) Kernel(s Source) (*Kernel, error) {
-	key := kernelKey{spirv: s.SPIRV, bindings: s.Bindings, specs: len(s.Spec)}
+	key := kernelKey{spirv: s.SPIRV, bindings: native.Bindings{N: s.Bindings, Texels: s.Texels}, specs: len(s.Spec)}
 	if copy(key.spec[:], s.Spec) < len(s.Spec) {
 		return nil, fmt.Errorf("vk: kernel %s: %d specialization constants, at most %d: %w", s.Name, len(s.Spec), maxSpec, ErrLimit)
 	}
@@ -52,6 +55,8 @@ func (d *Device) Kernel(s Source) (*Kernel, error) {
 		return nil, fmt.Errorf("vk: kernel %s: %d bindings, %s has %d: %w", s.Name, s.Bindings, d.Info.Name, min(native.MaxBindings, l.StorageBuffers), ErrLimit)
 	case len(s.Spec) > 0 && int(s.Spec[0]) > l.WorkgroupSize:
 		return nil, fmt.Errorf("vk: kernel %s: workgroup of %d, %s allows %d: %w", s.Name, s.Spec[0], d.Info.Name, l.WorkgroupSize, ErrLimit)
+	case bits.OnesCount32(s.Texels) > native.MaxTexels || s.Texels>>s.Bindings != 0:
+		return nil, fmt.Errorf("vk: kernel %s: texel buffers %#b of %d bindings, at most %d: %w", s.Name, s.Texels, s.Bindings, native.MaxTexels, ErrLimit)
 	case s.Shared > l.SharedMemory:
 		return nil, fmt.Errorf("vk: kernel %s: %s of shared memory, %s has %s: %w", s.Name, Bytes(s.Shared), d.Info.Name, Bytes(l.SharedMemory), ErrLimit)
 	case len(s.SPIRV)%4 != 0 || len(s.SPIRV) < 20 || binary.LittleEndian.Uint32([]byte(s.SPIRV[:4])) != 0x07230203:
@@ -61,15 +66,15 @@ func (d *Device) Kernel(s Source) (*Kernel, error) {
 	for i := range words {
 		words[i] = binary.LittleEndian.Uint32([]byte(s.SPIRV[4*i : 4*i+4]))
 	}
-	layout, set, err := d.native.Layout(s.Bindings)
+	layout, set, err := d.native.Layout(key.bindings)
 	if err != nil {
 		return nil, fmt.Errorf("vk: kernel %s: %w", s.Name, wrap(err))
 	}
-	pipeline, err := d.native.NewPipeline(words, s.Bindings, s.Spec)
+	pipeline, err := d.native.NewPipeline(words, key.bindings, s.Spec)
 	if err != nil {
 		return nil, fmt.Errorf("vk: kernel %s on %s: %w", s.Name, d.Info.Name, wrap(err))
 	}
-	k := &Kernel{name: s.Name, pipeline: pipeline, layout: layout, set: set, bindings: s.Bindings}
+	k := &Kernel{name: s.Name, pipeline: pipeline, layout: layout, set: set, bindings: key.bindings}
 	d.kernels[key] = k
 	return k, nil
 }

@@ -69,6 +69,15 @@ func (v View) String() string {
 	return fmt.Sprintf("bytes [%d, %d) of %q", v.offset, v.offset+v.size, v.buf.name)
 }
 
+// Through is the view from the start of v to the end of last. It panics if they are not of one buffer, or last ends before v begins.
+func (v View) Through(last View) View {
+	n := last.offset + last.size - v.offset
+	if v.buf != last.buf || n < 0 {
+		panic(fmt.Sprintf("vk: %v through %v", v, last))
+	}
+	return View{v.buf, v.offset, n}
+}
+
 // Slice is the n bytes of the view from offset on. It panics if they are not inside the view.
 func (v View) Slice(offset, n int64) View {
 	if offset < 0 || n < 0 || offset > v.size-n {

@@ -31,12 +31,26 @@ const (
 type Arg struct {
 	View
 	Access Access
+	push   int // where in the push constants the address goes that takes the place of a binding, plus 1
 }
 
 // In, Out and InOut make the Args of a dispatch.
-func In(v View) Arg    { return Arg{v, Read} }
-func Out(v View) Arg   { return Arg{v, Write} }
-func InOut(v View) Arg { return Arg{v, Read | Write} }
+func In(v View) Arg    { return Arg{View: v, Access: Read} }
+func Out(v View) Arg   { return Arg{View: v, Access: Write} }
+func InOut(v View) Arg { return Arg{View: v, Access: Read | Write} }
+
+// InAt is a view that a kernel reads at its address, which goes to the push constants at and at+1 (GL_EXT_buffer_reference), and does
+// not bind: for devices with Addresses. InAt args come last.
+func InAt(v View, at int) Arg { return Arg{View: v, Access: Read, push: at + 1} }
+
+// Bound is the number of args that a kernel binds.
+func Bound(args []Arg) int {
+	n := 0
+	for _, a := range args {
+		n += b2i(a.push == 0)
+	}
+	return n
+}
 
 // Recorder collects dispatches and copies and submits them in order. Each sees what those before it wrote. The first error stays:
 // later calls do nothing, and Flush and Wait return it. A Recorder belongs to one goroutine.
@@ -171,13 +185,22 @@ func (r *Recorder) Dispatch(k *Kernel, groups [3]int, push []uint32, work float6
 }
 
 func (r *Recorder) append(k *Kernel, base, count [3]int, push []uint32, args []Arg) {
-	r.words = append(r.words, opDispatch, uint64(k.pipeline), k.layout, k.set, uint64(len(args)))
-	for _, a := range args {
-		r.words = append(r.words, uint64(a.buf.block.mem.Buffer), uint64(a.buf.offset+a.offset), uint64(a.size+3)&^3)
+	r.words = append(r.words, opDispatch, uint64(k.pipeline), k.layout, k.set, uint64(k.bindings.N), uint64(k.bindings.Texels))
+	for i, a := range args[:k.bindings.N] {
+		unit := int64(4)
+		if k.bindings.Texels>>i&1 != 0 {
+			unit = texelBytes
+		}
+		r.words = append(r.words, uint64(a.buf.block.mem.Buffer), uint64(a.buf.offset+a.offset), uint64((a.size+unit-1)/unit*unit))
 	}
 	r.words = append(r.words, uint64(len(push)))
+	first := len(r.words)
 	for _, p := range push {
 		r.words = append(r.words, uint64(p))
+	}
+	for _, a := range args[k.bindings.N:] {
+		address := a.buf.block.mem.Address + uint64(a.buf.offset+a.offset)
+		r.words[first+a.push-1], r.words[first+a.push] = address&0xffffffff, address>>32
 	}
 	for _, v := range [2][3]int{base, count} {
 		r.words = append(r.words, uint64(v[0]), uint64(v[1]), uint64(v[2]))
@@ -187,8 +210,8 @@ func (r *Recorder) append(k *Kernel, base, count [3]int, push []uint32, args []A
 
 func (r *Recorder) check(k *Kernel, groups [3]int, push []uint32, args []Arg) error {
 	l := r.d.Info.Limits
-	if len(args) != k.bindings || len(push) > native.MaxPushWords {
-		return fmt.Errorf("vk: %s: %d buffers and %d push constants, the kernel has %d bindings and room for %d", k.name, len(args), len(push), k.bindings, native.MaxPushWords)
+	if len(args) < k.bindings.N || len(push) > native.MaxPushWords {
+		return fmt.Errorf("vk: %s: %d buffers and %d push constants, the kernel has %d bindings and room for %d", k.name, len(args), len(push), k.bindings.N, native.MaxPushWords)
 	}
 	for i, g := range groups {
 		if g < 1 || g > l.WorkgroupCount[i] {
@@ -196,13 +219,21 @@ func (r *Recorder) check(k *Kernel, groups [3]int, push []uint32, args []Arg) er
 		}
 	}
 	for i, a := range args {
+		bound := l.StorageRange
+		if i < k.bindings.N && k.bindings.Texels>>i&1 != 0 {
+			bound = l.TexelBuffer
+		}
 		switch {
+		case (i >= k.bindings.N) != (a.push > 0):
+			return fmt.Errorf("vk: %s: %d buffers to bind, the kernel has %d bindings", k.name, i+1, k.bindings.N)
+		case a.push > 0 && (!r.d.Addresses || a.push >= len(push)):
+			return fmt.Errorf("vk: %s: address of %q in push constant %d of %d: %s has no addresses, or no room: %w", k.name, a.buf.name, a.push-1, len(push), r.d.Info.Name, ErrLimit)
 		case a.gone():
 			return fmt.Errorf("vk: %s: binding %d: buffer %w", k.name, i, ErrClosed)
 		case a.size == 0:
 			return fmt.Errorf("vk: %s: binding %d (%q) is empty: %w", k.name, i, a.buf.name, ErrLimit)
-		case a.size > l.StorageRange:
-			return fmt.Errorf("vk: %s: binding %d (%q) of %s, %s binds at most %s: %w", k.name, i, a.buf.name, Bytes(a.size), r.d.Info.Name, Bytes(l.StorageRange), ErrLimit)
+		case a.push == 0 && a.size > bound:
+			return fmt.Errorf("vk: %s: binding %d (%q) of %s, %s binds at most %s: %w", k.name, i, a.buf.name, Bytes(a.size), r.d.Info.Name, Bytes(bound), ErrLimit)
 		case (a.buf.offset+a.offset)%l.OffsetAlignment != 0:
 			return fmt.Errorf("vk: %s: binding %d (%q) at offset %d, %s wants multiples of %d: %w", k.name, i, a.buf.name, a.offset, r.d.Info.Name, l.OffsetAlignment, ErrLimit)
 		}

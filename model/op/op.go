@@ -40,6 +40,18 @@ func (t Tensor) RowRange(begin, end int) Tensor {
 	return Tensor{t.View.Slice(int64(begin)*t.RowBytes(), int64(end-begin)*t.RowBytes()), t.DType, end - begin, t.Cols}
 }
 
+// Joined is the rows of tensors that lie one behind the other in a buffer, as one tensor.
+func Joined(first Tensor, rest ...Tensor) Tensor {
+	for _, t := range rest {
+		if t.DType != first.DType || t.Cols != first.Cols || first.View.Through(t.View).Size() != first.Size()+t.Size() {
+			panic(fmt.Sprintf("op: %v and %v cannot be joined: %v, %v", first, t, first.View, t.View))
+		}
+		first.View = first.View.Through(t.View)
+		first.Rows += t.Rows
+	}
+	return first
+}
+
 // Reshape is the same elements as another matrix.
 func (t Tensor) Reshape(rows, cols int) Tensor {
 	if rows*cols != t.Elements() {
@@ -76,10 +88,15 @@ func check(r *vk.Recorder, op string, ok bool, tensors ...Tensor) bool {
 
 // dispatch records one dispatch of a compiled variant. spec[0] is the workgroup's size.
 func dispatch(r *vk.Recorder, variant string, spec []uint32, groups [3]int, push []uint32, work float64, args ...vk.Arg) {
+	dispatchTexels(r, variant, 0, spec, groups, push, work, args...)
+}
+
+// dispatchTexels is dispatch of a variant that reads some bindings as texel buffers, bit i of texels for binding i.
+func dispatchTexels(r *vk.Recorder, variant string, texels uint32, spec []uint32, groups [3]int, push []uint32, work float64, args ...vk.Arg) {
 	if r.Err() != nil {
 		return
 	}
-	k, err := r.Device().Kernel(vk.Source{Name: variant, SPIRV: shaders.SPIRV(variant), Bindings: len(args), Spec: spec})
+	k, err := r.Device().Kernel(vk.Source{Name: variant, SPIRV: shaders.SPIRV(variant), Bindings: vk.Bound(args), Texels: texels, Spec: spec})
 	if err != nil {
 		r.Fail(err)
 		return
@@ -151,6 +168,22 @@ const (
 	rowGroup  = 64     // invocations of a workgroup where nothing is shared
 	maxGroups = 65_535 // workgroups along an axis that every device allows
 )
+
+// texelLoads says whether kernels read from texel buffers, which on a CPU driver's vectors is one load for a lane's 16 bytes. They
+// need no subgroup operation, but the baseline tier is to be what a GPU runs.
+func texelLoads(d *vk.Device) bool {
+	return d.Info.Kind == vk.CPU && d.Tier >= vk.Subgroup && d.Limits().StorageRange <= d.Limits().TexelBuffer
+}
+
+// rowwise records a kernel that reduces rows: a workgroup a row, or on a CPU's driver an invocation a row by the variant that reads
+// its first two arguments as texels, if these rows are made of them.
+func rowwise(r *vk.Recorder, shader, suffix string, texels bool, rows int, push []uint32, work float64, args ...vk.Arg) {
+	if texels && texelLoads(r.Device()) {
+		dispatchTexels(r, shader+"_texels"+suffix, 0b11, []uint32{cpuLanes}, [3]int{ceilDiv(rows, cpuLanes), 1, 1}, push, work, args...)
+		return
+	}
+	dispatch(r, shader+suffix, []uint32{reduceGroup(r.Device())}, [3]int{rows, 1, 1}, push, work, args...)
+}
 
 // reduceGroup is how many invocations share a row in the kernels that reduce one. A CPU's take one subgroup: barriers between
 // subgroups cost it more than they bring (lavapipe 22.3.6, 1024 rows of 128: 9 ms with 64 invocations, 5 ms with 8).

@@ -103,3 +103,21 @@ func random(rows, cols int) ref.Mat {
 	}
 	return m
 }
+
+// measure runs a benchmark of record, n times in one submission, and reports the µs of one.
+func (w *bench) measure(n int, record func()) {
+	b := w.t.(*testing.B)
+	run := func() {
+		for range n {
+			record()
+		}
+		if err := w.r.Wait(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	run() // the driver compiles
+	for b.Loop() {
+		run()
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "µs/op")
+}

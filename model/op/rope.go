@@ -18,27 +18,39 @@ func RoPE(r *vk.Recorder, x, cosSin Tensor, headDim, window, start int) {
 	if !check(r, "rope", ok && x.Cols%headDim == 0 && cosSin.Cols == headDim && start+min(window, x.Rows) <= cosSin.Rows, x, cosSin) {
 		return
 	}
+	turns(r, "rope", cosSin, x.Rows, maxGroups, window, start, func(begin, end int, table Tensor, turn, row int) {
+		part, skip := bindable(r, x, begin, end)
+		dispatch(r, "rope", []uint32{rowGroup}, [3]int{ceilDiv(x.Cols/2, rowGroup), end - begin, 1},
+			push(x.Cols, headDim/2, window, turn, skip, row), float64(12*x.Cols*(end-begin)), vk.InOut(part.View), vk.In(table.View))
+	}, x)
+}
+
+// turns calls f for consecutive ranges of rows, each of at most maxRows and what bindings of these tensors hold, with the part of
+// cosSin that has the positions of the range: row i of it is at position start + i % window, in row `row + (turn + i−begin) % window`
+// of the part.
+func turns(r *vk.Recorder, op string, cosSin Tensor, rows, maxRows, window, start int, f func(begin, end int, table Tensor, turn, row int), tensors ...Tensor) {
 	d := r.Device()
 	fit := func(t Tensor) int { return int(d.Limits().StorageRange/t.RowBytes()) - rowUnit(r, t) + 1 }
-	span, step := x.Rows, min(x.Rows, fit(x), maxGroups)
-	if fit(cosSin) < min(window, x.Rows) { // a binding does not hold the positions of a window: a dispatch takes some of one window
+	span, step := rows, min(rows, maxRows)
+	for _, t := range tensors {
+		step = min(step, fit(t))
+	}
+	if fit(cosSin) < min(window, rows) { // a binding does not hold the positions of a window: a dispatch takes some of one window
 		span, step = window, min(step, fit(cosSin))
 	}
 	if step <= 0 {
-		r.Fail(fmt.Errorf("op rope: rows of %v and of %v, %s binds at most %s: %w", x, cosSin, d.Info.Name, vk.Bytes(d.Limits().StorageRange), vk.ErrLimit))
+		r.Fail(fmt.Errorf("op %s: rows of %v and of %v, %s binds at most %s: %w", op, tensors, cosSin, d.Info.Name, vk.Bytes(d.Limits().StorageRange), vk.ErrLimit))
 		return
 	}
-	for first := 0; first < x.Rows; first += span {
-		for begin := 0; begin < min(span, x.Rows-first); begin += step {
-			end := min(begin+step, span, x.Rows-first)
-			part, skip := bindable(r, x, first+begin, first+end)
-			low, high, turn := start, start+min(window, x.Rows), begin%window
+	for first := 0; first < rows; first += span {
+		for begin := 0; begin < min(span, rows-first); begin += step {
+			end := min(begin+step, span, rows-first)
+			low, high, turn := start, start+min(window, rows), begin%window
 			if span == window {
 				low, high, turn = start+begin, start+end, 0
 			}
 			table, row := bindable(r, cosSin, low, high)
-			dispatch(r, "rope", []uint32{rowGroup}, [3]int{ceilDiv(x.Cols/2, rowGroup), end - begin, 1},
-				push(x.Cols, headDim/2, window, turn, skip, row), float64(12*x.Cols*(end-begin)), vk.InOut(part.View), vk.In(table.View))
+			f(first+begin, first+end, table, turn, row)
 		}
 	}
 }

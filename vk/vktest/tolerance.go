@@ -13,6 +13,7 @@ var tolerances = map[string]float64{
 	"add":             1e-7, // one f32 rounding
 	"swiglu":          5e-6, // exp of f32 (3 + 2|z| ulp in Vulkan) and a division (2.5 ulp)
 	"rope":            3e-7, // three f32 roundings, and that of the cosines and sines
+	"splitqkv":        2e-6, // rmsnorm, then rope
 	"attention":       2e-5, // f32 dot products, exp2 (3 + 2|x| ulp in Vulkan), and sums over up to 32,768 keys that nearly cancel
 	"abssum":          1e-6, // some hundred f32 additions in a row, their roundings random
 	"sensitivity":     3e-6, // two abssums and a sum of their products

@@ -8,14 +8,16 @@ import "C"
 
 import (
 	"errors"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/vulkan-go/vulkan"
 )
 
-// MaxBindings is the most storage buffers a kernel may have; MaxPushWords the most 32-bit push constants (128 bytes is what every device has).
+// MaxBindings is the most buffers a kernel may have, MaxTexels how many of them may be texel buffers; MaxPushWords the most 32-bit push constants (128 bytes is what every device has).
 const (
 	MaxBindings  = 16
+	MaxTexels    = 4 // of the bindings
 	MaxPushWords = 32
 )
 
@@ -26,20 +28,34 @@ type Device struct {
 	queues  []vulkan.Queue
 	family  []uint32
 	cache   vulkan.PipelineCache
-	layouts [MaxBindings + 1]struct {
-		set      vulkan.DescriptorSetLayout
-		pipeline vulkan.PipelineLayout
-	}
+	layouts map[Bindings]*layout
+	address bool          // buffers have device addresses
+	freed   atomic.Uint64 // allocations so far
+}
+
+// Bindings are those of a kernel: 0 to N−1, storage buffers but for those whose bit is set in Texels, which are storage texel buffers.
+type Bindings struct {
+	N      int
+	Texels uint32
+}
+
+type layout struct {
+	set      vulkan.DescriptorSetLayout
+	pipeline vulkan.PipelineLayout
 }
 
 // NewDevice creates a device with one queue in each of the families, and a pipeline cache that starts from cacheData (empty: new).
-func NewDevice(p *PhysicalDevice, families []uint32, cacheData []byte) (*Device, error) {
-	d := &Device{family: families}
+// With addresses, which the physical device must have, its buffers have device addresses.
+func NewDevice(p *PhysicalDevice, families []uint32, addresses bool, cacheData []byte) (*Device, error) {
+	d := &Device{family: families, layouts: map[Bindings]*layout{}, address: addresses}
 	queues := make([]vulkan.DeviceQueueCreateInfo, len(families))
 	for k, f := range families {
 		queues[k] = vulkan.DeviceQueueCreateInfo{SType: vulkan.StructureTypeDeviceQueueCreateInfo, QueueFamilyIndex: f, QueueCount: 1, PQueuePriorities: []float32{1}}
 	}
 	info := vulkan.DeviceCreateInfo{SType: vulkan.StructureTypeDeviceCreateInfo, QueueCreateInfoCount: uint32(len(queues)), PQueueCreateInfos: queues}
+	if addresses {
+		info.PNext = unsafe.Pointer(C.vkc_address_features())
+	}
 	var handle vulkan.Device
 	result := vulkan.CreateDevice(p.handle, &info, nil, &handle)
 	info.Free()
@@ -113,17 +129,25 @@ func (d *Device) Close() {
 	vulkan.DestroyDevice(d.handle, nil)
 }
 
-// Layout returns the pipeline and set layouts of a kernel with n storage buffers and 128 bytes of push constants, making them once.
-func (d *Device) Layout(n int) (pipeline, set uint64, err error) {
-	l := &d.layouts[n]
+// Layout returns the pipeline and set layouts of a kernel with 128 bytes of push constants, making them once.
+func (d *Device) Layout(b Bindings) (pipeline, set uint64, err error) {
+	l := d.layouts[b]
+	if l == nil {
+		l = &layout{}
+		d.layouts[b] = l
+	}
 	if l.pipeline != nil {
 		return handle(unsafe.Pointer(l.pipeline)), handle(unsafe.Pointer(l.set)), nil
 	}
-	bindings := make([]vulkan.DescriptorSetLayoutBinding, n)
+	bindings := make([]vulkan.DescriptorSetLayoutBinding, b.N)
 	for k := range bindings {
-		bindings[k] = vulkan.DescriptorSetLayoutBinding{Binding: uint32(k), DescriptorType: vulkan.DescriptorTypeStorageBuffer, DescriptorCount: 1, StageFlags: vulkan.ShaderStageFlags(vulkan.ShaderStageComputeBit)}
+		kind := vulkan.DescriptorTypeStorageBuffer
+		if b.Texels>>k&1 != 0 {
+			kind = vulkan.DescriptorTypeStorageTexelBuffer
+		}
+		bindings[k] = vulkan.DescriptorSetLayoutBinding{Binding: uint32(k), DescriptorType: kind, DescriptorCount: 1, StageFlags: vulkan.ShaderStageFlags(vulkan.ShaderStageComputeBit)}
 	}
-	setInfo := vulkan.DescriptorSetLayoutCreateInfo{SType: vulkan.StructureTypeDescriptorSetLayoutCreateInfo, BindingCount: uint32(n), PBindings: bindings}
+	setInfo := vulkan.DescriptorSetLayoutCreateInfo{SType: vulkan.StructureTypeDescriptorSetLayoutCreateInfo, BindingCount: uint32(b.N), PBindings: bindings}
 	var setLayout vulkan.DescriptorSetLayout
 	result := vulkan.CreateDescriptorSetLayout(d.handle, &setInfo, nil, &setLayout)
 	setInfo.Free()
@@ -147,8 +171,8 @@ func (d *Device) Layout(n int) (pipeline, set uint64, err error) {
 
 func handle(h unsafe.Pointer) uint64 { return uint64(uintptr(h)) }
 
-// NewPipeline compiles SPIR-V words into a compute pipeline for kernels with the given number of bindings; spec[i] is specialization constant i.
-func (d *Device) NewPipeline(spirv []uint32, bindings int, spec []uint32) (Pipeline, error) {
+// NewPipeline compiles SPIR-V words into a compute pipeline for kernels with the given bindings; spec[i] is specialization constant i.
+func (d *Device) NewPipeline(spirv []uint32, bindings Bindings, spec []uint32) (Pipeline, error) {
 	layout, _, err := d.Layout(bindings)
 	if err != nil {
 		return 0, err
@@ -178,11 +202,16 @@ func (d *Device) DestroyPipeline(p Pipeline) {
 
 // Allocation is memory with one buffer that spans it.
 type Allocation struct {
-	Buffer Buffer
-	Mapped []byte // nil when the memory type is not host-visible
-	buffer vulkan.Buffer
-	memory vulkan.DeviceMemory
+	Buffer  Buffer
+	Mapped  []byte // nil when the memory type is not host-visible
+	Address uint64 // on the device; 0 where the device was opened without addresses
+	buffer  vulkan.Buffer
+	memory  vulkan.DeviceMemory
 }
+
+const maxViews = 1024 // kept by a command buffer: lists are searched
+
+const bufferUsageAddress = 0x20000 // VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT, of Vulkan 1.2
 
 // BufferMemoryTypes returns which memory types (a bit each) storage and transfer buffers may live in.
 func (d *Device) BufferMemoryTypes() (uint32, error) {
@@ -206,7 +235,10 @@ func (d *Device) requirements(b vulkan.Buffer) vulkan.MemoryRequirements {
 func (d *Device) newBuffer(size uint64) (vulkan.Buffer, error) {
 	info := vulkan.BufferCreateInfo{
 		SType: vulkan.StructureTypeBufferCreateInfo, Size: vulkan.DeviceSize(size),
-		Usage: vulkan.BufferUsageFlags(vulkan.BufferUsageStorageBufferBit | vulkan.BufferUsageTransferSrcBit | vulkan.BufferUsageTransferDstBit),
+		Usage: vulkan.BufferUsageFlags(vulkan.BufferUsageStorageBufferBit | vulkan.BufferUsageStorageTexelBufferBit | vulkan.BufferUsageTransferSrcBit | vulkan.BufferUsageTransferDstBit),
+	}
+	if d.address {
+		info.Usage |= bufferUsageAddress
 	}
 	if len(d.family) > 1 { // the transfer queue fills what the compute queue reads
 		info.SharingMode, info.QueueFamilyIndexCount, info.PQueueFamilyIndices = vulkan.SharingModeConcurrent, uint32(len(d.family)), d.family
@@ -226,6 +258,9 @@ func (d *Device) Allocate(size uint64, memoryType uint32, mapped bool) (*Allocat
 	a := &Allocation{buffer: b, Buffer: Buffer(handle(unsafe.Pointer(b)))}
 	need := d.requirements(b)
 	info := vulkan.MemoryAllocateInfo{SType: vulkan.StructureTypeMemoryAllocateInfo, AllocationSize: need.Size, MemoryTypeIndex: memoryType}
+	if d.address {
+		info.PNext = unsafe.Pointer(C.vkc_address_allocation())
+	}
 	var memory vulkan.DeviceMemory
 	result := vulkan.AllocateMemory(d.handle, &info, nil, &memory)
 	info.Free()
@@ -246,11 +281,15 @@ func (d *Device) Allocate(size uint64, memoryType uint32, mapped bool) (*Allocat
 		}
 		a.Mapped = unsafe.Slice((*byte)(p), size)
 	}
+	if d.address {
+		a.Address = uint64(C.vkc_buffer_address(&d.table, d.raw(), C.uint64_t(a.Buffer)))
+	}
 	return a, nil
 }
 
 // Free releases an allocation that no submission uses.
 func (d *Device) Free(a *Allocation) {
+	d.freed.Add(1)
 	vulkan.DestroyBuffer(d.handle, a.buffer, nil)
 	if a.memory != nil {
 		vulkan.FreeMemory(d.handle, a.memory, nil)
@@ -265,7 +304,9 @@ type Commands struct {
 	sets    vulkan.DescriptorPool
 	buffer  vulkan.CommandBuffer
 	fence   vulkan.Fence
-	Pending bool // submitted and not yet waited for
+	views   C.vkc_views
+	freed   uint64 // Device.freed when the views were made
+	Pending bool   // submitted and not yet waited for
 }
 
 // NewCommands makes a slot on the n-th queue for at most maxSets dispatches a submission; with 0 it takes copies only, which is all
@@ -312,8 +353,11 @@ func (c *Commands) init(maxSets int) error {
 
 func (c *Commands) newSets(maxSets int) error {
 	setsInfo := vulkan.DescriptorPoolCreateInfo{
-		SType: vulkan.StructureTypeDescriptorPoolCreateInfo, MaxSets: uint32(maxSets), PoolSizeCount: 1,
-		PPoolSizes: []vulkan.DescriptorPoolSize{{Type: vulkan.DescriptorTypeStorageBuffer, DescriptorCount: uint32(maxSets * MaxBindings)}},
+		SType: vulkan.StructureTypeDescriptorPoolCreateInfo, MaxSets: uint32(maxSets), PoolSizeCount: 2,
+		PPoolSizes: []vulkan.DescriptorPoolSize{
+			{Type: vulkan.DescriptorTypeStorageBuffer, DescriptorCount: uint32(maxSets * MaxBindings)},
+			{Type: vulkan.DescriptorTypeStorageTexelBuffer, DescriptorCount: uint32(maxSets * MaxTexels)},
+		},
 	}
 	var sets vulkan.DescriptorPool
 	result := vulkan.CreateDescriptorPool(c.d.handle, &setsInfo, nil, &sets)
@@ -329,6 +373,11 @@ func (c *Commands) Submit(words []uint64) error {
 	if err := check(vulkan.ResetCommandPool(d.handle, c.pool, 0)); err != nil {
 		return err
 	}
+	// A view must not outlive its buffer, whose handle another may get.
+	if freed := d.freed.Load(); c.freed != freed || c.views.n > maxViews {
+		C.vkc_drop_views(&d.table, d.raw(), &c.views)
+		c.freed = freed
+	}
 	copies := C.int(1)
 	if c.sets != nil {
 		copies = 0
@@ -343,7 +392,7 @@ func (c *Commands) Submit(words []uint64) error {
 		return err
 	}
 	if len(words) > 0 {
-		if err := check(C.vkc_play(&d.table, d.raw(), unsafe.Pointer(c.buffer), copies, C.uint64_t(handle(unsafe.Pointer(c.sets))), (*C.uint64_t)(unsafe.Pointer(&words[0])), C.uint64_t(len(words)))); err != nil {
+		if err := check(C.vkc_play(&d.table, d.raw(), unsafe.Pointer(c.buffer), copies, C.uint64_t(handle(unsafe.Pointer(c.sets))), &c.views, (*C.uint64_t)(unsafe.Pointer(&words[0])), C.uint64_t(len(words)))); err != nil {
 			return err
 		}
 	}
@@ -375,6 +424,7 @@ func (c *Commands) Close() {
 	if c.Pending {
 		vulkan.DeviceWaitIdle(c.d.handle)
 	}
+	C.vkc_drop_views(&c.d.table, c.d.raw(), &c.views)
 	if c.fence != nil {
 		vulkan.DestroyFence(c.d.handle, c.fence, nil)
 	}

@@ -194,10 +194,12 @@ type PhysicalDevice struct {
 	SubgroupSize                       uint32
 	SubgroupStages, SubgroupOperations uint32
 	Float16, Storage16, CoopMatrix     bool
+	BufferAddress                      bool
 
 	MaxStorageRange, MaxPushBytes, MaxInvocations, MaxSharedBytes, MaxAllocations uint32
 	MaxWorkgroupSize, MaxWorkgroupCount                                           [3]uint32
-	MaxAllocationBytes, OffsetAlignment                                           uint64
+	MaxAllocationBytes, OffsetAlignment, TexelAlignment                           uint64
+	MaxTexels                                                                     uint32
 	MaxStorageBuffers                                                             uint32
 
 	Queues []QueueFamily
@@ -237,7 +239,7 @@ func (i *Instance) describe(h vulkan.PhysicalDevice) *PhysicalDevice {
 		MaxStorageRange: l.MaxStorageBufferRange, MaxPushBytes: l.MaxPushConstantsSize, MaxInvocations: l.MaxComputeWorkGroupInvocations,
 		MaxSharedBytes: l.MaxComputeSharedMemorySize, MaxAllocations: l.MaxMemoryAllocationCount, MaxWorkgroupSize: l.MaxComputeWorkGroupSize,
 		MaxWorkgroupCount: l.MaxComputeWorkGroupCount, OffsetAlignment: uint64(l.MinStorageBufferOffsetAlignment),
-		MaxStorageBuffers: l.MaxPerStageDescriptorStorageBuffers,
+		MaxStorageBuffers: l.MaxPerStageDescriptorStorageBuffers, MaxTexels: l.MaxTexelBufferElements, TexelAlignment: uint64(l.MinTexelBufferOffsetAlignment),
 	}
 	var facts C.vkc_facts
 	C.vkc_query(&facts, i.raw(), unsafe.Pointer(h))
@@ -248,6 +250,7 @@ func (i *Instance) describe(h vulkan.PhysicalDevice) *PhysicalDevice {
 	p.MaxAllocationBytes = uint64(facts.max_allocation)
 	p.DriverName, p.DriverInfo = C.GoString(&facts.driver_name[0]), C.GoString(&facts.driver_info[0])
 	p.Float16, p.Storage16, p.CoopMatrix = facts.float16 != 0, facts.storage16 != 0, facts.cooperative_matrix != 0
+	p.BufferAddress = facts.buffer_address != 0
 
 	for _, q := range facts.queues[:facts.nqueues] {
 		f := vulkan.QueueFlagBits(q.flags)

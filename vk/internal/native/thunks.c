@@ -37,14 +37,17 @@ int vkc_load_table(vkc_table* t, void* instance, void* device) {
 	LOAD(copy, "vkCmdCopyBuffer");
 	LOAD(createPipelines, "vkCreateComputePipelines");
 	LOAD(submit, "vkQueueSubmit");
+	LOAD(createView, "vkCreateBufferView");
+	LOAD(destroyView, "vkDestroyBufferView");
+	*(pfn*)&t->bufferAddress = device_proc(device, "vkGetBufferDeviceAddress");
 	return 1;
 }
 
 enum {
-	ST_SUBMIT = 4, ST_SHADER_STAGE = 18, ST_COMPUTE_PIPELINE = 29, ST_ALLOCATE_SETS = 34, ST_WRITE_SET = 35, ST_MEMORY_BARRIER = 46,
+	ST_SUBMIT = 4, ST_BUFFER_VIEW = 13, ST_SHADER_STAGE = 18, ST_COMPUTE_PIPELINE = 29, ST_ALLOCATE_SETS = 34, ST_WRITE_SET = 35, ST_MEMORY_BARRIER = 46,
 	ST_VULKAN11_FEATURES = 49, ST_VULKAN12_FEATURES = 51, ST_FEATURES2 = 1000059000, ST_PROPERTIES2 = 1000059001,
 	ST_ID = 1000071004, ST_SUBGROUP = 1000094000, ST_MAINTENANCE3 = 1000168000, ST_DRIVER = 1000196000, ST_COOPMAT = 1000506000,
-	ST_VALIDATION_FEATURES = 1000247000, ST_DEBUG_REPORT = 1000011000,
+	ST_ALLOCATE_FLAGS = 1000060000, ST_ADDRESS_INFO = 1000244001, ST_ADDRESS_FEATURES = 1000257000, ST_VALIDATION_FEATURES = 1000247000, ST_DEBUG_REPORT = 1000011000,
 };
 
 typedef struct { char name[256]; uint32_t version; } extension; // VkExtensionProperties
@@ -96,6 +99,7 @@ void vkc_query(vkc_facts* out, void* instance, void* physical) {
 	out->float16 = v12.f[7];
 	out->storage16 = v11.f[0];
 	out->cooperative_matrix = coopmat.f[0];
+	out->buffer_address = v12.f[38];
 }
 
 int32_t vkc_create_pipeline(const vkc_table* t, void* device, uint64_t cache, uint64_t module, uint64_t layout,
@@ -121,7 +125,51 @@ int32_t vkc_submit(const vkc_table* t, void* queue, void* commands, uint64_t fen
 enum { COMPUTE = 0x800, TRANSFER = 0x1000, HOST = 0x4000 };                                      // VkPipelineStageFlagBits
 enum { SHADER_READ = 0x20, SHADER_WRITE = 0x40, TRANSFER_READ = 0x800, TRANSFER_WRITE = 0x1000, HOST_READ = 0x2000 }; // VkAccessFlagBits
 
-int32_t vkc_play(const vkc_table* t, void* device, void* commands, int copies_only, uint64_t pool, const uint64_t* w, uint64_t n) {
+void vkc_drop_views(const vkc_table* t, void* device, vkc_views* v) {
+	for (uint32_t i = 0; i < v->n; i++) t->destroyView(device, v->list[i].handle, NULL);
+	free(v->list);
+	memset(v, 0, sizeof *v);
+}
+
+static int32_t view_of(const vkc_table* t, void* device, vkc_views* v, const uint64_t* range, uint64_t* out) {
+	for (uint32_t k = 0; k < v->n; k++) { // the one after the last that was found, most likely
+		vkc_view* e = &v->list[(v->next + k) % v->n];
+		if (memcmp(e, range, 3 * sizeof *range)) continue;
+		v->next = (uint32_t)(e - v->list) + 1;
+		*out = e->handle;
+		return 0;
+	}
+	if (v->n == v->room) {
+		uint32_t room = v->room ? 2 * v->room : 64;
+		vkc_view* list = realloc(v->list, room * sizeof *list);
+		if (!list) return -1;
+		v->list = list;
+		v->room = room;
+	}
+	struct { uint32_t type; const void* next; uint32_t flags; uint64_t buffer; uint32_t format; uint64_t offset, range; }
+		create = { ST_BUFFER_VIEW, NULL, 0, range[0], 107 /* R32G32B32A32_UINT */, range[1], range[2] };
+	int32_t result = t->createView(device, &create, NULL, out);
+	if (!result) v->list[v->n++] = (vkc_view){ range[0], range[1], range[2], *out };
+	v->next = v->n;
+	return result;
+}
+
+const void* vkc_address_features(void) {
+	static const struct { uint32_t type; const void* next; uint32_t addresses, replay, multi; } features = { ST_ADDRESS_FEATURES, NULL, 1, 0, 0 };
+	return &features;
+}
+
+const void* vkc_address_allocation(void) {
+	static const struct { uint32_t type; const void* next; uint32_t flags, mask; } flags = { ST_ALLOCATE_FLAGS, NULL, 2 /* DEVICE_ADDRESS */, 0 };
+	return &flags;
+}
+
+uint64_t vkc_buffer_address(const vkc_table* t, void* device, uint64_t buffer) {
+	struct { uint32_t type; const void* next; uint64_t buffer; } info = { ST_ADDRESS_INFO, NULL, buffer };
+	return t->bufferAddress(device, &info);
+}
+
+int32_t vkc_play(const vkc_table* t, void* device, void* commands, int copies_only, uint64_t pool, vkc_views* views, const uint64_t* w, uint64_t n) {
 	const uint64_t* end = w + n;
 	const uint32_t stages = copies_only ? TRANSFER : COMPUTE | TRANSFER;
 	const uint32_t reads = copies_only ? TRANSFER_READ : SHADER_READ | TRANSFER_READ, writes = copies_only ? TRANSFER_WRITE : SHADER_WRITE | TRANSFER_WRITE;
@@ -133,19 +181,25 @@ int32_t vkc_play(const vkc_table* t, void* device, void* commands, int copies_on
 		break;
 	}
 	case 1: {
-		uint64_t pipeline = w[0], layout = w[1], set_layout = w[2], nbuf = w[3];
-		w += 4;
+		uint64_t pipeline = w[0], layout = w[1], set_layout = w[2], nbuf = w[3], texels = w[4];
+		w += 5;
 		struct { uint32_t type; const void* next; uint64_t pool; uint32_t count; const uint64_t* layouts; } allocate = { ST_ALLOCATE_SETS, NULL, pool, 1, &set_layout };
 		uint64_t set = 0;
 		int32_t result = t->allocateSets(device, &allocate, &set);
 		if (result) return result;
 		struct { uint32_t type; const void* next; uint64_t set; uint32_t binding, element, count, kind; const void *image, *buffer, *texel; } write[16];
+		uint64_t view[16];
 		if (nbuf > 16) return -3;
 		for (uint32_t i = 0; i < nbuf; i++) {
 			memset(&write[i], 0, sizeof write[i]);
 			write[i].type = ST_WRITE_SET; write[i].set = set; write[i].binding = i; write[i].count = 1;
 			write[i].kind = 7; // STORAGE_BUFFER
 			write[i].buffer = w + 3 * i; // buffer, offset, range: the layout of VkDescriptorBufferInfo
+			if (texels >> i & 1) {
+				if ((result = view_of(t, device, views, w + 3 * i, &view[i]))) return result;
+				write[i].kind = 5; // STORAGE_TEXEL_BUFFER
+				write[i].texel = &view[i];
+			}
 		}
 		t->updateSets(device, (uint32_t)nbuf, write, 0, NULL);
 		w += 3 * nbuf;

@@ -22,6 +22,9 @@ typedef struct {
 	void (*copy)(void*, uint64_t, uint64_t, uint32_t, const void*);
 	int32_t (*createPipelines)(void*, uint64_t, uint32_t, const void*, const void*, uint64_t*);
 	int32_t (*submit)(void*, uint32_t, const void*, uint64_t);
+	int32_t (*createView)(void*, const void*, const void*, uint64_t*);
+	void (*destroyView)(void*, uint64_t, const void*);
+	uint64_t (*bufferAddress)(void*, const void*); // NULL before Vulkan 1.2
 } vkc_table;
 int vkc_load_table(vkc_table* t, void* instance, void* device); // 0 when an entry point is missing
 
@@ -31,7 +34,7 @@ typedef struct {
 	uint32_t subgroup_size, subgroup_stages, subgroup_operations;
 	uint64_t max_allocation;
 	char driver_name[256], driver_info[256];
-	uint32_t float16, storage16, cooperative_matrix;
+	uint32_t float16, storage16, cooperative_matrix, buffer_address;
 	uint32_t nqueues;
 	struct { uint32_t flags, count, timestamp_bits, granularity[3]; } queues[16]; // VkQueueFamilyProperties
 } vkc_facts;
@@ -41,12 +44,23 @@ int32_t vkc_create_pipeline(const vkc_table* t, void* device, uint64_t cache, ui
 	const uint32_t* spec, uint32_t nspec, uint64_t* out);
 int32_t vkc_submit(const vkc_table* t, void* queue, void* commands, uint64_t fence);
 
+// Buffer views of the dispatches in a command buffer, kept for the next recording: much of it will be the same.
+typedef struct { uint64_t buffer, offset, range, handle; } vkc_view;
+typedef struct { vkc_view* list; uint32_t n, room, next; } vkc_views;
+void vkc_drop_views(const vkc_table* t, void* device, vkc_views* views);
+
+// Buffer device addresses: what VkDeviceCreateInfo.pNext and VkMemoryAllocateInfo.pNext need for them.
+const void* vkc_address_features(void);
+const void* vkc_address_allocation(void);
+uint64_t vkc_buffer_address(const vkc_table* t, void* device, uint64_t buffer);
+
 // Plays an op stream of uint64 words into a command buffer; 0 or a VkResult. copies_only is for queues without compute, whose
 // barriers may not name its stage.
 //   0 barrier
-//   1 dispatch: pipeline layout set_layout nbuf (buffer offset range)*nbuf npush(words) push*npush base[3] groups[3]
+//   1 dispatch: pipeline layout set_layout nbuf texels (buffer offset range)*nbuf npush(words) push*npush base[3] groups[3]
+//     bit i of texels: binding i is a storage texel buffer of R32G32B32A32_UINT
 //   2 copy: src dst src_offset dst_offset size
-int32_t vkc_play(const vkc_table* t, void* device, void* commands, int copies_only, uint64_t pool, const uint64_t* words, uint64_t n);
+int32_t vkc_play(const vkc_table* t, void* device, void* commands, int copies_only, uint64_t pool, vkc_views* views, const uint64_t* words, uint64_t n);
 
 // Validation messages, kept in C memory until taken; the string is the caller's to free. NULL when there is none.
 int32_t vkc_create_messenger(void* instance, uint64_t* out);

@@ -1,0 +1,66 @@
+package op
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/vkcome/vkcome/vk"
+)
+
+// The kernels for drivers that run on the CPU. What makes such a driver fast is not what makes a GPU fast: vectors of 8 lanes in
+// registers, loads of 16 bytes, and neither shared memory nor barriers.
+//
+// GFLOP/s of linear_cpu_shuffle.comp on lavapipe 22.3.6 · linear_cpu.comp on 26.1.6, two Zen 4 cores, 512×2048×2048: F32 58 · 80,
+// F16 75 · 92; linear.comp is at 8 · 18. linear_cpu_vec.comp, 1×2048×2048: F32 15 · 14, F16 14 · 19, BF16 21 · 23.
+
+const (
+	cpuLanes   = 8  // of a vector; larger workgroups only cost barriers
+	texelBytes = 16 // of a texel buffer's element
+)
+
+// linearCPU is the best kernel for a driver that runs on the CPU; ok is false where driver or shapes are not made for it.
+func linearCPU(d *vk.Device, x, w Tensor, f Fused) (k linearKernel, ok bool) {
+	l, texel, swiglu := d.Limits(), texelBytes/w.DType.Size(), !f.Up.IsZero()
+	if l.SubgroupSize != cpuLanes || !l.SubgroupShuffle || w.Cols%texel != 0 || l.StorageRange > l.TexelBuffer {
+		return k, false
+	}
+	k = linearKernel{group: cpuLanes, columns: 4 * cpuLanes, texels: true}
+	switch {
+	case f.few(x):
+		const columns, blocks = 8, 2
+		k.shader, k.rows, k.columns, k.norms = "linear_cpu_vec", linearVecRows, columns*blocks, true
+		k.spec = []uint32{uint32(x.Rows), columns, blocks}
+	case uniformLoads(d):
+		k.shader, k.rows, k.address = "linear_cpu", 16, true
+		if x.Rows <= 8 {
+			k.rows = 8
+		}
+		steps := 32 / texelBytes // of a row of w at a time: 64 bytes of F32, 32 of the others are registers enough
+		if texel == 4 {
+			steps = 64 / texelBytes
+		}
+		for w.Cols%(steps*texel) != 0 {
+			steps /= 2
+		}
+		k.spec = []uint32{uint32(k.rows), uint32(steps)}
+	default:
+		bands := 4
+		if x.Rows <= 2*cpuLanes {
+			bands = 2
+		}
+		k.shader, k.rows, k.spec = "linear_cpu_shuffle", bands*cpuLanes, []uint32{uint32(bands)}
+	}
+	if swiglu {
+		k.columns /= 2
+	}
+	return k, true
+}
+
+// uniformLoads says whether a driver reads an address that all lanes share once, also in loops: lavapipe 26.1.6 does, 22.3.6 reads
+// it lane by lane (linear_cpu.comp 8 GFLOP/s, linear_cpu_shuffle.comp 75); of the releases between, 25.0.7 was not tried.
+func uniformLoads(d *vk.Device) bool {
+	_, version, ok := strings.Cut(d.Info.DriverVersion, "Mesa ")
+	major, _, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(major)
+	return ok && err == nil && n >= 26 && d.Addresses
+}

@@ -1,0 +1,17 @@
+package ref
+
+// SplitQKV takes apart the queries, keys and values that one product gave, norms each head of q and k where there are weights for
+// that, and turns them.
+//
+//	qkv [tokens, (heads+2·kvHeads)·headDim] · positions [tokens] · freqs [headDim/2] · qNorm, kNorm [headDim] or nil
+//	results [tokens, heads·headDim], twice [tokens, kvHeads·headDim]
+func SplitQKV(qkv Mat, heads, kvHeads, headDim int, positions []int, freqs, qNorm, kNorm []float64, eps float64) (q, k, v Mat) {
+	check(qkv.Cols == (heads+2*kvHeads)*headDim, "splitqkv", qkv.shape(), heads, kvHeads, headDim)
+	q = GatherCols(qkv, sequence(0, heads*headDim))
+	k = GatherCols(qkv, sequence(heads*headDim, kvHeads*headDim))
+	v = GatherCols(qkv, sequence((heads+kvHeads)*headDim, kvHeads*headDim))
+	if qNorm != nil {
+		q, k = HeadNorm(q, qNorm, headDim, eps), HeadNorm(k, kNorm, headDim, eps)
+	}
+	return RoPE(q, headDim, positions, freqs), RoPE(k, headDim, positions, freqs), v
+}
