@@ -3,8 +3,6 @@ package prune_test
 import (
 	"testing"
 
-	"github.com/vkcome/vkcome/model"
-	"github.com/vkcome/vkcome/model/corpus"
 	"github.com/vkcome/vkcome/prune"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
@@ -13,19 +11,7 @@ import (
 // BenchmarkPrune merges the embedded model from 12 to 8 layers on 8192 tokens, without writing it: what the authors' PyTorch code
 // takes 3 s for. all: with the scores that are not needed.
 func BenchmarkPrune(b *testing.B) {
-	m, err := model.OpenEmbedded()
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer m.Close()
-	tokens, err := corpus.ReadTokens("../testdata/golden/calib_tokens.json")
-	if err != nil {
-		b.Fatal(err)
-	}
-	windows, err := corpus.Cut(tokens, 128)
-	if err != nil {
-		b.Fatal(err)
-	}
+	m, windows := embedded(b, 64, 128)
 	for name, all := range map[string]bool{"needed": false, "all": true} {
 		b.Run(name, func(b *testing.B) {
 			plan, err := prune.NewPlan(m, prune.Options{TargetLayers: 8, AllScores: all, Windows: windows})
