@@ -34,7 +34,7 @@ type Generator struct {
 	x, y     *vk.Buffer // hidden states before and after a layer
 	last     *vk.Buffer // of the last token, and normed
 	logits   *vk.Buffer
-	bufs     []*vk.Buffer // of kv
+	bufs     []*vk.Buffer // of kv and scratch.partial
 }
 
 // NewGenerator prepares to run sequences of at most capacity tokens, prompt included; 0 means all that the model was trained for.
@@ -67,6 +67,14 @@ func (g *Generator) allocate() (err error) {
 	if g.fixed, err = newFixed(g.r, g.m, g.capacity); err != nil {
 		return err
 	}
+	if n := attentionScratch(g.d, c, g.capacity); n > 0 {
+		b, err := g.d.NewBuffer("partial attention", 4*int64(n), vk.OnDevice)
+		if err != nil {
+			return err
+		}
+		g.bufs = append(g.bufs, b)
+		g.scratch.partial = rows(b, 1, n)
+	}
 	hidden := 4 * int64(c.HiddenSize)
 	for _, b := range []struct {
 		buf  **vk.Buffer
@@ -98,6 +106,18 @@ func (g *Generator) allocate() (err error) {
 	g.streams = all > left
 	g.cache = newWeightCache(g.d, left)
 	return nil
+}
+
+// attentionScratch is how many floats attention over so many keys needs.
+func attentionScratch(d *vk.Device, c *Config, keys int) int {
+	most := 0
+	for l := range c.Layers {
+		for queries := 1; queries <= min(op.AttentionDecode, keys); queries++ {
+			most = max(most, op.AttentionScratch(d, op.AttentionShape{Windows: 1, QueryLen: queries, KeyLen: keys, Heads: c.Heads, KVHeads: c.KVHeads,
+				HeadDim: c.HeadDim, SlidingWindow: c.Window(l)}))
+		}
+	}
+	return most
 }
 
 // Close frees all that the Generator holds on the device.

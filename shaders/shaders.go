@@ -49,7 +49,7 @@ var texels = []string{"abssum", "angulardistance", "blockinfluence", "rmsnorm", 
 
 // plain are the shaders that touch f32 only.
 var plain = []string{
-	"add", "attention", "attention_subgroup", "rope", "swiglu",
+	"add", "attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "rope", "swiglu",
 	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "sensitivity",
 }
 
@@ -65,6 +65,7 @@ func Variants() []Variant {
 	for _, name := range plain {
 		add(name, "")
 	}
+	all = append(all, Variant{Name: "attention_cpu_shuffle", Source: "attention_cpu.comp", Defines: []string{"SHUFFLE"}})
 	for _, d := range []string{"F32", "F16", "BF16"} {
 		for _, name := range byDType {
 			add(name, "_"+strings.ToLower(d), d)
