@@ -3,7 +3,6 @@ package model
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -35,8 +34,7 @@ type Generator struct {
 	x, y     *vk.Buffer // hidden states before and after a layer
 	last     *vk.Buffer // of the last token, and normed
 	logits   *vk.Buffer
-	tokens   *vk.Buffer   // ids of a piece, and the embedding's rows of them
-	bufs     []*vk.Buffer // of kv
+	bufs     []*vk.Buffer // of kv and scratch.partial
 }
 
 // NewGenerator prepares to run sequences of at most capacity tokens, prompt included; 0 means all that the model was trained for.
@@ -69,13 +67,20 @@ func (g *Generator) allocate() (err error) {
 	if g.fixed, err = newFixed(g.r, g.m, g.capacity); err != nil {
 		return err
 	}
+	if n := attentionScratch(g.d, c, g.capacity); n > 0 {
+		b, err := g.d.NewBuffer("partial attention", 4*int64(n), vk.OnDevice)
+		if err != nil {
+			return err
+		}
+		g.bufs = append(g.bufs, b)
+		g.scratch.partial = rows(b, 1, n)
+	}
 	hidden := 4 * int64(c.HiddenSize)
 	for _, b := range []struct {
 		buf  **vk.Buffer
 		size int64
 	}{
 		{&g.x, int64(batch) * hidden}, {&g.y, int64(batch) * hidden}, {&g.last, hidden}, {&g.logits, 4 * int64(c.VocabSize)},
-		{&g.tokens, aligned(g.d, 4*int64(batch)) + int64(batch)*int64(len(g.m.Embed.Data)/g.m.Embed.Rows)},
 	} {
 		if *b.buf, err = g.d.NewBuffer("generator", b.size, vk.OnDevice); err != nil {
 			return err
@@ -103,6 +108,18 @@ func (g *Generator) allocate() (err error) {
 	return nil
 }
 
+// attentionScratch is how many floats attention over so many keys needs.
+func attentionScratch(d *vk.Device, c *Config, keys int) int {
+	most := 0
+	for l := range c.Layers {
+		for queries := 1; queries <= min(op.AttentionDecode, keys); queries++ {
+			most = max(most, op.AttentionScratch(d, op.AttentionShape{Windows: 1, QueryLen: queries, KeyLen: keys, Heads: c.Heads, KVHeads: c.KVHeads,
+				HeadDim: c.HeadDim, SlidingWindow: c.Window(l)}))
+		}
+	}
+	return most
+}
+
 // Close frees all that the Generator holds on the device.
 func (g *Generator) Close() error {
 	var err error
@@ -114,7 +131,7 @@ func (g *Generator) Close() error {
 	}
 	g.scratch.free(g.d)
 	g.fixed.free(g.d)
-	g.d.Free(append(g.bufs, g.x, g.y, g.last, g.logits, g.tokens)...)
+	g.d.Free(append(g.bufs, g.x, g.y, g.last, g.logits)...)
 	return err
 }
 
@@ -154,25 +171,20 @@ func (g *Generator) settle(ctx context.Context) error {
 	return err
 }
 
-// embed records the embeddings of tokens. Only their rows travel, once what was recorded before has read the last ones.
+// embed puts the embeddings of tokens into x, once what was recorded before is done with it. The host decodes them: a dispatch for one
+// row costs more.
 func (g *Generator) embed(ctx context.Context, tokens []uint32, x op.Tensor) error {
 	if err := g.settle(ctx); err != nil {
 		return err
 	}
 	table := g.m.Embed
 	rowBytes := len(table.Data) / table.Rows
-	ids, at := make([]byte, 0, 4*len(tokens)), aligned(g.d, 4*int64(len(tokens)))
-	data := make([]byte, 0, len(tokens)*rowBytes)
+	row, raw := make([]float32, table.Cols), make([]byte, x.Size())
 	for i, t := range tokens {
-		ids = binary.LittleEndian.AppendUint32(ids, uint32(i))
-		data = append(data, table.Data[int(t)*rowBytes:(int(t)+1)*rowBytes]...)
+		table.DType.Decode(row, table.Data[int(t)*rowBytes:(int(t)+1)*rowBytes])
+		dtype.F32.Encode(raw[i*4*len(row):(i+1)*4*len(row)], row)
 	}
-	idView, dataView := g.tokens.View(0, int64(len(ids))), g.tokens.View(at, int64(len(data)))
-	if err := errors.Join(g.d.Upload(ctx, idView, ids), g.d.Upload(ctx, dataView, data)); err != nil {
-		return err
-	}
-	op.Embedding(g.r, x, op.Of(dataView, table.DType, len(tokens), table.Cols), op.Of(idView, dtype.F32, 1, len(tokens)), 0)
-	return g.r.Err()
+	return g.d.Upload(ctx, x.View, raw)
 }
 
 // feed records a piece of the sequence through all layers.
@@ -206,9 +218,12 @@ func (g *Generator) feed(ctx context.Context, tokens []uint32) error {
 // head computes the logits of one row of the last states.
 func (g *Generator) head(ctx context.Context, row int) ([]float32, error) {
 	c := g.m.Config
-	last := rows(g.last, 1, c.HiddenSize)
+	last := rows(g.x, row+1, c.HiddenSize).RowRange(row, row+1)
 	head := op.Fused{Norm: g.fixed.norm, Eps: float32(c.RMSNormEps), Scratch: rows(g.scratch.norm, 1, c.HiddenSize)}
-	g.r.Copy(last.View, g.x.View(int64(row)*last.RowBytes(), last.RowBytes()))
+	if int64(row)*last.RowBytes()%g.d.Limits().OffsetAlignment != 0 { // it cannot be bound where it is
+		g.r.Copy(g.last.All(), last.View)
+		last = rows(g.last, 1, c.HiddenSize)
+	}
 	out := make([]float32, c.VocabSize)
 	err := headTiles(ctx, g.cache, g.r, g.m, func(first int, w op.Tensor) error {
 		op.LinearFused(g.r, op.Of(g.logits.View(4*int64(first), 4*int64(w.Rows)), dtype.F32, 1, w.Rows), last, w, head)

@@ -9,6 +9,7 @@ import (
 // scratch is the device memory that one decoder layer's activations for up to some number of tokens need.
 type scratch struct {
 	norm, qkv, q, k, v, mlp *vk.Buffer
+	partial                 op.Tensor // what attention over many keys needs; absent in passes over a corpus
 }
 
 // scratchBytes is the size of the scratch for each token.
@@ -58,7 +59,7 @@ type layerRun struct {
 	cache *kvCache                           // continue one sequence
 	last  op.Tensor                          // [1, windows·n]: rows of x, the last n of each window, that alone are wanted; zero: all
 	probe func(name string, value op.Tensor) // sees what each operation made; nil: nobody
-	guard func(value op.Tensor)              // sees queries and keys, whose NaNs attention may hide; nil: nobody
+	guard func(value op.Tensor)              // sees queries, keys and values, whose NaNs attention may hide; nil: nobody
 }
 
 // record records one decoder layer: out = layer(x) for x [windows·window, hidden], of windows independent sequences at
@@ -69,8 +70,9 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 	n, eps, cache := x.Rows, float32(c.RMSNormEps), run.cache
 	norm, qkv := rows(s.norm, n, c.HiddenSize), rows(s.qkv, n, c.qkvCols())
 	q, k, v := rows(s.q, n, c.Heads*c.HeadDim), rows(s.k, n, c.KVHeads*c.HeadDim), rows(s.v, n, c.KVHeads*c.HeadDim)
+	batch := cache == nil // the same bits, however a corpus is cut
 	split := op.QKVShape{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Window: window, Eps: eps}
-	shape := op.AttentionShape{Windows: n / window, QueryLen: window, KeyLen: window, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, SlidingWindow: c.Window(layer)}
+	shape := op.AttentionShape{Windows: n / window, QueryLen: window, KeyLen: window, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, SlidingWindow: c.Window(layer), Batch: batch}
 	if cache != nil {
 		k, v = cache.k, cache.v
 		split.Start, split.Row = cache.used, cache.used
@@ -82,7 +84,6 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 		bias = op.Joined(column(bias), column(w[KBias]), column(w[VBias]))
 		bias = bias.Reshape(1, bias.Rows)
 	}
-	batch := cache == nil // the same bits, however a corpus is cut
 	probe := run.probe
 	// alone probes a product without what is fused with it.
 	alone := func(name string, y, x, w, bias op.Tensor) {
@@ -103,14 +104,13 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 
 	normed("input_layernorm", x, w[InputNorm])
 	op.LinearFused(r, qkv, x, op.Joined(w[Q], w[K], w[V]), op.Fused{Bias: bias, Norm: w[InputNorm], Eps: eps, Scratch: norm, Batch: batch})
+	if run.guard != nil {
+		run.guard(qkv)
+	}
 	op.SplitQKV(r, q, k, v, qkv, rope, w[QNorm], w[KNorm], split)
 	probe("self_attn.q_proj", q)
 	probe("self_attn.k_proj", k)
 	probe("self_attn.v_proj", v)
-	if run.guard != nil {
-		run.guard(q)
-		run.guard(k)
-	}
 	if !run.last.IsZero() { // the keys and values of all rows, the queries and what follows of the last
 		all, kept := q, run.last.Cols
 		shape.QueryLen = kept / shape.Windows
@@ -119,7 +119,7 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 		op.GatherRows(r, out, 0, x, run.last)
 		x, n = out, kept
 	}
-	op.Attention(r, q, q, k, v, shape)
+	op.Attention(r, q, q, k, v, shape, op.AttentionExtra{Scratch: s.partial})
 	probe("self_attn", q)
 	alone("self_attn.o_proj", norm, q, w[O], w[OBias])
 	op.LinearFused(r, out, q, w[O], op.Fused{Bias: w[OBias], Residual: x, Batch: batch})

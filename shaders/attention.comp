@@ -2,6 +2,7 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #include "common/workgroup.glsl"
+#include "common/attention.glsl"
 
 // o[i,h] = Σ_j softmax_j(q[i,h]·k[j,h/group]/√d) v[j,h/group] over the keys j ≤ position of i, and > position − sliding where that
 // is not 0: causal grouped-query attention. The softmax is rescaled as larger logits come (Milakov & Gimelshein 2018,
@@ -14,48 +15,38 @@
 // A workgroup takes 4·THREAD_ROWS rows (x) of a KV head (y) of a window (z), and passes over the keys in tiles of 4·THREAD_COLS: an
 // invocation has 4 rows by 4 keys of the logits, and 4 rows by every THREAD_COLS-th vec4 of o. Any d that is a multiple of 2, by
 // vec4 if of 4. f32; the order of additions to an element depends on nothing but d and the positions of the keys.
+// activity [windows·blocks, kv_heads·group·d] f32, where it is wanted: Σ|o| over the rows of each workgroup, in their order.
 //
 // lavapipe 22.3 stops an invocation's loops at 65,535 iterations. Those that are left when [[unroll]] is obeyed, for each tile of 64
 // keys: d/32 chunks of the dot products and d/64 blocks of 1 + 16 for the values: 39 for d = 128, 77 for d = 256: 2,500 and 5,000 for
 // 4096 keys, 20,000 and 40,000 for 32,768.
 
-layout(constant_id = 1) const uint HEAD_DIM = 64;
 layout(constant_id = 2) const uint THREAD_ROWS = 8;
-layout(constant_id = 3) const uint CHUNK = 8; // vec4 of the dot products that are in shared memory at a time, at most 8
+layout(constant_id = 3) const uint CHUNK = 8;    // vec4 of the dot products that are in shared memory at a time, at most 8
+layout(constant_id = 4) const uint ACTIVITY = 0; // 1: write that too
 
 const uint THREAD_COLS = 16;                    // WORKGROUP / THREAD_ROWS
 const uint KEYS = 4 * THREAD_COLS;
 const uint ROWS = 4 * THREAD_ROWS;
-const uint DIMS = (HEAD_DIM + 3) / 4;           // vec4 of a head
 const uint CHUNKS = (DIMS + CHUNK - 1) / CHUNK;
 const uint BLOCKS = (DIMS + THREAD_COLS - 1) / THREAD_COLS;
 const uint WIDTH = DIMS < THREAD_COLS ? DIMS : THREAD_COLS;
-const float MASKED = -3.0e38;
 
-layout(push_constant) uniform Push {
-    uint queries; uint keys; uint key_stride; uint kv_heads; uint group;
-    uint first;                // position of query 0
-    uint sliding;              // 0: every key so far is seen
-    uint skip_q; uint skip_k;  // rows of the bound q and o, k and v before the first
-    float scale;               // log2(e)/√d
-};
 layout(binding = 0) readonly  buffer Q4 { vec4  q4[]; };
 layout(binding = 0) readonly  buffer Q  { float q[]; };
-layout(binding = 1) readonly  buffer K4 { vec4  k4[]; };
-layout(binding = 1) readonly  buffer K  { float k[]; };
-layout(binding = 2) readonly  buffer V4 { vec4  v4[]; };
-layout(binding = 2) readonly  buffer V  { float v[]; };
-layout(binding = 3) writeonly buffer O4 { vec4  o4[]; };
-layout(binding = 3) writeonly buffer O  { float o[]; };
+layout(binding = 1) writeonly buffer O4 { vec4  o4[]; };
+layout(binding = 1) writeonly buffer O  { float o[]; };
+layout(binding = 2) writeonly buffer A4 { vec4  activity4[]; };
+layout(binding = 2) writeonly buffer A  { float activity[]; };
+layout(binding = 3) readonly  buffer K4 { vec4  k4[]; };
+layout(binding = 3) readonly  buffer K  { float k[]; };
+layout(binding = 4) readonly  buffer V4 { vec4  v4[]; };
+layout(binding = 4) readonly  buffer V  { float v[]; };
 
 // 26 KiB at most.
 shared vec4 tile[KEYS * THREAD_COLS]; // CHUNK × (ROWS + KEYS) of q and k, or KEYS × WIDTH of v
 shared vec4 weights[ROWS * THREAD_COLS];
 shared vec4 partial[THREAD_ROWS * THREAD_COLS];
-
-// vec4 c of the head that begins at element `at`; of the last one of a d that is no multiple of 4, only two are there.
-#define LOAD(name, at, c) (HEAD_DIM % 4 == 0 ? name##4[(at) / 4 + (c)] : \
-    vec4(name[(at) + 4 * (c)], name[(at) + 4 * (c) + 1], (c) + 1 < DIMS ? vec2(name[(at) + 4 * (c) + 2], name[(at) + 4 * (c) + 3]) : vec2(0.0)))
 
 void main() {
     uint thread = gl_LocalInvocationID.x, tr = thread / THREAD_COLS, tc = thread % THREAD_COLS;
@@ -69,7 +60,8 @@ void main() {
     uint end = min(keys, first + min(row0 + ROWS - 1, rows - 1) / group + 1);
     uint after = first + row0 / group + 1; // the first row's position is before
     uint begin = sliding > 0 && after > sliding ? (after - sliding) / KEYS * KEYS : 0;
-    uvec4 low = mix(uvec4(0), position - sliding + 1, sliding > 0 ? greaterThanEqual(position, uvec4(sliding)) : bvec4(false));
+    uvec4 low;
+    [[unroll]] for (uint i = 0; i < 4; i++) low[i] = lowest_key(position[i]);
 
     vec4 top = vec4(MASKED), sum = vec4(0.0); // sum: of this invocation's keys
     vec4 acc[4][BLOCKS];
@@ -157,22 +149,24 @@ void main() {
     sum = vec4(0.0);
     [[unroll]] for (uint n = 0; n < THREAD_COLS; n++) sum += partial[tr * THREAD_COLS + n];
     [[unroll]] for (uint i = 0; i < 4; i++) {
-        if (row[i] >= rows) continue;
         uint at = (q_window + row[i] / group) * q_cols + (kv_head * group + row[i] % group) * HEAD_DIM;
         [[unroll]] for (uint n = 0; n < BLOCKS; n++) {
             uint c = n * WIDTH + tc;
-            if (tc >= WIDTH || c >= DIMS) continue;
-            vec4 value = acc[i][n] / sum[i];
-            if (HEAD_DIM % 4 == 0) {
-                o4[at / 4 + c] = value;
-                continue;
-            }
-            o[at + 4 * c] = value.x;
-            o[at + 4 * c + 1] = value.y;
-            if (c + 1 < DIMS) {
-                o[at + 4 * c + 2] = value.z;
-                o[at + 4 * c + 3] = value.w;
-            }
+            acc[i][n] /= sum[i];
+            if (row[i] < rows && tc < WIDTH && c < DIMS) STORE(o, at, c, acc[i][n])
+        }
+    }
+    if (ACTIVITY == 0) return;
+    uint block = skip_activity + gl_WorkGroupID.z * blocks + gl_WorkGroupID.x, count = min(ROWS, rows - row0);
+    [[unroll]] for (uint n = 0; n < BLOCKS; n++) {
+        barrier(); // the weights were read
+        [[unroll]] for (uint i = 0; i < 4; i++) weights[(tr + THREAD_ROWS * i) * THREAD_COLS + tc] = abs(acc[i][n]);
+        barrier();
+        for (uint e = thread; e < group * WIDTH; e += WORKGROUP) {
+            uint h = e / WIDTH, c = n * WIDTH + e % WIDTH;
+            vec4 total = vec4(0.0);
+            for (uint r = (h + group - row0 % group) % group; r < count; r += group) total += weights[r * THREAD_COLS + e % WIDTH];
+            if (c < DIMS) STORE(activity, block * q_cols + (kv_head * group + h) * HEAD_DIM, c, total)
         }
     }
 }

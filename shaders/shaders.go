@@ -5,6 +5,7 @@ package shaders
 import (
 	"embed"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -43,27 +44,31 @@ var byDType = []string{
 	"splitqkv",
 }
 
-// texels are the shaders of byDType compiled once more to read f32 through texel buffers: NAME_texels_f32 and so on.
-var texels = []string{"splitqkv"}
+// texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.
+var texels = []string{"abssum", "angulardistance", "blockinfluence", "rmsnorm", "splitqkv"}
 
 // plain are the shaders that touch f32 only.
 var plain = []string{
-	"add", "attention", "attention_subgroup", "rope", "swiglu",
+	"add", "attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "rope", "swiglu",
 	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "sensitivity",
 }
 
 // Variants is the one table of what is compiled.
 func Variants() []Variant {
 	var all []Variant
-	for _, name := range plain {
-		all = append(all, Variant{Name: name, Source: name + ".comp"})
+	add := func(source, suffix string, defines ...string) {
+		all = append(all, Variant{Name: source + suffix, Source: source + ".comp", Defines: defines})
+		if slices.Contains(texels, source) {
+			all = append(all, Variant{Name: source + "_texels" + suffix, Source: source + ".comp", Defines: append(defines, "TEXELS")})
+		}
 	}
+	for _, name := range plain {
+		add(name, "")
+	}
+	all = append(all, Variant{Name: "attention_cpu_shuffle", Source: "attention_cpu.comp", Defines: []string{"SHUFFLE"}})
 	for _, d := range []string{"F32", "F16", "BF16"} {
 		for _, name := range byDType {
-			all = append(all, Variant{Name: name + "_" + strings.ToLower(d), Source: name + ".comp", Defines: []string{d}})
-		}
-		for _, name := range texels {
-			all = append(all, Variant{Name: name + "_texels_" + strings.ToLower(d), Source: name + ".comp", Defines: []string{d, "TEXELS"}})
+			add(name, "_"+strings.ToLower(d), d)
 		}
 	}
 	return all

@@ -16,6 +16,15 @@ type AttentionShape struct {
 	Heads, KVHeads int // query head h reads key/value head h/(Heads/KVHeads)
 	HeadDim        int // even, at most 256
 	SlidingWindow  int // positions that a query sees, its own included; 0 is all
+
+	// Batch takes a kernel for many queries whatever their number: a query's numbers then never depend on it.
+	Batch bool
+}
+
+// AttentionExtra is what Attention needs or gives besides its operands.
+type AttentionExtra struct {
+	Scratch  Tensor // [1, ≥ AttentionScratch]  F32; may be absent where that is 0
+	Activity Tensor // [Windows·AttentionBlocks, Heads·HeadDim]  F32: Σ|o| over each block of queries of a window; absent if not wanted
 }
 
 // Attention records o = softmax(q·kᵀ/√HeadDim)·v for every window and head, causal: query i of a window is at position
@@ -24,21 +33,32 @@ type AttentionShape struct {
 //	q, o  [Windows·QueryLen, Heads·HeadDim]     F32; o may be q
 //	k, v  [Windows·KeyStride, KVHeads·HeadDim]  F32
 //
-// The logits are never in memory. A query's numbers do not depend on how many others, or windows, are in the call. Where k or v of one
-// window outgrow a binding, or the loops that a CPU driver allows, the error is a vk.ErrLimit. Sources: Ainslie et al.
-// 2023, arXiv 2305.13245 (grouped queries); Milakov & Gimelshein 2018, arXiv 1805.02867 (online softmax).
-func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape) {
+// The logits are never in memory. A query's numbers do not depend on how many windows are in the call, nor on how many other queries,
+// but for whether those are at most 4 after earlier keys, as in generation, or others; see AttentionShape.Batch. Where k or v of one window outgrow a binding,
+// or the loops that a CPU driver allows, the error is a vk.ErrLimit. Sources: Ainslie et al. 2023, arXiv 2305.13245 (grouped queries);
+// Milakov & Gimelshein 2018, arXiv 1805.02867 (online softmax); Dao et al. 2023 (Flash-Decoding).
+func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape, extra AttentionExtra) {
 	if s.KeyStride == 0 {
 		s.KeyStride = s.KeyLen
 	}
-	ok := s.Windows > 0 && s.QueryLen > 0 && s.QueryLen <= s.KeyLen && s.KeyLen <= s.KeyStride && s.SlidingWindow >= 0 &&
-		s.KVHeads > 0 && s.Heads > 0 && s.Heads%s.KVHeads == 0 && s.HeadDim > 0 && s.HeadDim <= MaxHeadDim && s.HeadDim%2 == 0
-	ok = ok && q.Is(s.Windows*s.QueryLen, s.Heads*s.HeadDim) && o.Is(q.Rows, q.Cols) &&
+	d := r.Device()
+	ok := s.valid() && s.KeyLen <= s.KeyStride && q.Is(s.Windows*s.QueryLen, s.Heads*s.HeadDim) && o.Is(q.Rows, q.Cols) &&
 		k.Is(s.Windows*s.KeyStride, s.KVHeads*s.HeadDim) && v.Is(k.Rows, k.Cols) && words(o, q, k, v)
-	if !check(r, "attention", ok, o, q, k, v) {
+	activity, scratch := extra.Activity, extra.Scratch
+	if ok && !activity.IsZero() {
+		blocks := AttentionBlocks(d, s)
+		ok = blocks > 0 && words(activity) && activity.Is(s.Windows*blocks, q.Cols)
+	}
+	need := AttentionScratch(d, s)
+	ok = ok && (need == 0 || words(scratch) && scratch.Elements() >= need)
+	if !check(r, "attention", ok, o, q, k, v, scratch, activity) {
 		return
 	}
-	d := r.Device()
+	way, err := s.way(d, !activity.IsZero())
+	if err != nil {
+		r.Fail(err)
+		return
+	}
 	fit := func(t Tensor) int { return int(d.Limits().StorageRange/t.RowBytes()) - rowUnit(r, t) + 1 }
 	if fit(k) < s.KeyLen || fit(q) < 1 {
 		r.Fail(fmt.Errorf("op attention: a window's %d keys or values of %s, or a query of %s: %s binds at most %s: %w", s.KeyLen,
@@ -49,7 +69,15 @@ func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape) {
 	windows, queries := min(1+(fit(k)-s.KeyLen)/s.KeyStride, fit(q)/s.QueryLen, s.Windows, maxGroups), s.QueryLen
 	if windows == 0 {
 		windows, queries = 1, fit(q)
+		if queries >= way.rows {
+			queries -= queries % way.rows // whole workgroups, as in one dispatch
+		} else if !activity.IsZero() {
+			r.Fail(fmt.Errorf("op attention: activity of %d queries of %s: %s binds at most %s: %w", way.rows, vk.Bytes(q.RowBytes()),
+				d.Info.Name, vk.Bytes(d.Limits().StorageRange), vk.ErrLimit))
+			return
+		}
 	}
+	group, blocks := s.Heads/s.KVHeads, s.blocks(way)
 	for window := 0; window < s.Windows; window += windows {
 		n := min(windows, s.Windows-window)
 		keys := window * s.KeyStride
@@ -59,51 +87,150 @@ func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape) {
 			end := min(begin+queries, s.QueryLen)
 			partQ, skipQ := bindable(r, q, window*s.QueryLen+begin, (window+n-1)*s.QueryLen+end)
 			partO, _ := bindable(r, o, window*s.QueryLen+begin, (window+n-1)*s.QueryLen+end)
-			group, first := s.Heads/s.KVHeads, s.KeyLen-s.QueryLen+begin
-			variant, spec, rows, err := s.kernel(d, (end-begin)*group)
-			if err != nil {
-				r.Fail(err)
-				return
-			}
+			first := s.KeyLen - s.QueryLen + begin
 			seen := float64(2*first+end-begin+1) / 2
 			if s.SlidingWindow > 0 {
 				seen = min(seen, float64(s.SlidingWindow))
 			}
-			dispatch(r, variant, spec, [3]int{ceilDiv((end-begin)*group, rows), s.KVHeads, n},
-				push(end-begin, s.KeyLen, s.KeyStride, s.KVHeads, group, first, s.SlidingWindow, skipQ, skipK, float32(math.Log2E/math.Sqrt(float64(s.HeadDim)))),
-				4*seen*float64(n*(end-begin)*q.Cols), vk.In(partQ.View), vk.In(partK.View), vk.In(partV.View), vk.Out(partO.View))
+			work := 4 * seen * float64(n*(end-begin)*q.Cols)
+			constants := func(blocks, skip int, more ...any) []uint32 {
+				return push(append([]any{end - begin, s.KeyLen, s.KeyStride, s.KVHeads, group, first, s.SlidingWindow, skipQ, skipK,
+					float32(math.Log2E / math.Sqrt(float64(s.HeadDim))), blocks, skip}, more...)...)
+			}
+			rows := (end - begin) * group
+			groups := [3]int{ceilDiv(rows, way.rows), s.KVHeads, n}
+			query, out, key, value := vk.In(partQ.View), vk.Out(partO.View), vk.In(partK.View), vk.In(partV.View)
+			switch {
+			case way.runs > 1:
+				part := Of(scratch.View, scratch.DType, 1, need).View
+				groups[0] *= way.runs
+				dispatchTexels(r, way.shader, way.texels, way.spec, groups, constants(way.runs, 0), work, query, vk.Out(part), key, value)
+				dispatch(r, "attention_combine", []uint32{rowGroup, uint32(s.HeadDim)}, [3]int{rows, s.KVHeads, n}, constants(way.runs, 0), work/128, vk.In(part), out)
+			case way.decode:
+				dispatchTexels(r, way.shader, way.texels, way.spec, groups, constants(1, 0), work, query, out, key, value)
+			default:
+				sums, skip := partO, 0 // something has to be bound
+				if !activity.IsZero() {
+					at := window*blocks + begin*group/way.rows
+					sums, skip = bindable(r, activity, at, at+(n-1)*blocks+groups[0])
+				}
+				args, more := []vk.Arg{query, out, vk.Out(sums.View)}, []any(nil)
+				if way.address {
+					more = []any{0, 0, 0, 0}
+					args = append(args, vk.InAt(partK.View, 12), vk.InAt(partV.View, 14))
+				} else {
+					args = append(args, key, value)
+				}
+				dispatchTexels(r, way.shader, way.texels, way.spec, groups, constants(blocks, skip, more...), work, args...)
+			}
 		}
 	}
+}
+
+// AttentionBlocks is into how many blocks of queries the device cuts a window for AttentionExtra.Activity; 0 where it has none for the
+// shape: at most 4 queries after earlier keys.
+func AttentionBlocks(d *vk.Device, s AttentionShape) int {
+	if !s.valid() || s.decode() {
+		return 0
+	}
+	way, err := s.way(d, true)
+	if err != nil {
+		return 0
+	}
+	return s.blocks(way)
+}
+
+// AttentionScratch is how many floats of scratch Attention needs on the device: none but for at most 4 queries after more than 128
+// earlier keys, on GPUs.
+func AttentionScratch(d *vk.Device, s AttentionShape) int {
+	if !s.valid() {
+		return 0
+	}
+	way, err := s.way(d, false)
+	if err != nil || way.runs <= 1 {
+		return 0
+	}
+	return s.Windows * s.QueryLen * s.Heads * way.runs * 4 * (ceilDiv(s.HeadDim, 4) + 1)
+}
+
+// valid reports whether the shape is one that there is.
+func (s AttentionShape) valid() bool {
+	return s.Windows > 0 && s.QueryLen > 0 && s.QueryLen <= s.KeyLen && s.SlidingWindow >= 0 &&
+		s.KVHeads > 0 && s.Heads > 0 && s.Heads%s.KVHeads == 0 && s.HeadDim > 0 && s.HeadDim <= MaxHeadDim && s.HeadDim%2 == 0
+}
+
+// decode reports whether the shape is that of generation.
+func (s AttentionShape) decode() bool { return !s.Batch && s.QueryLen <= AttentionDecode && s.QueryLen < s.KeyLen }
+
+// blocks is the workgroups of a window along its rows.
+func (s AttentionShape) blocks(w attentionWay) int {
+	return ceilDiv(s.QueryLen*s.Heads/s.KVHeads, w.rows)
 }
 
 // MaxHeadDim is the largest head that the shaders hold.
 const MaxHeadDim = 256
 
+// AttentionDecode is the most queries, after earlier keys, that the kernels for generation take.
+const AttentionDecode = 4
+
 const (
-	laneGroups          = 2      // keys that an invocation of attention_subgroup.comp reads for a tile
+	attentionChunk      = 128    // keys of a run of attention_decode.comp
 	attentionIterations = 60_000 // lavapipe 22.3 stops the loops of an invocation at 65,535
 )
 
-// kernel chooses the variant for a number of rows, queries times heads of a group, and says how many of them a workgroup takes.
-func (s AttentionShape) kernel(d *vk.Device, rows int) (variant string, spec []uint32, perGroup int, err error) {
-	dims := ceilDiv(s.HeadDim, 4)
-	lanes := d.Limits().SubgroupSize
-	if d.Info.Kind == vk.CPU && d.Tier >= vk.Subgroup && s.HeadDim%4 == 0 && (lanes == 4 || lanes == 8 || lanes == 16) &&
-		ceilDiv(s.KeyLen, laneGroups*lanes)*(1+2*dims)+5*dims <= attentionIterations {
-		perLane := 4
-		if rows <= lanes {
-			perLane = 1
+// attentionWay is a kernel and how it is to be recorded.
+type attentionWay struct {
+	shader  string
+	texels  uint32
+	spec    []uint32
+	rows    int  // queries times heads of a group that a workgroup takes
+	decode  bool // no activity
+	runs    int  // of keys that are combined; 0 where the kernel has none
+	address bool // k and v are read at their addresses
+}
+
+// way is the one place that chooses. What a CPU runs best begins at the subgroup tier; what a GPU runs is what the baseline tier of any
+// device runs. The choice, runs included, is the same for a shape whatever the number of windows, and for queries alone or among others
+// but for decode.
+func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
+	l, dims, rows := d.Limits(), ceilDiv(s.HeadDim, 4), s.QueryLen*s.Heads/s.KVHeads
+	lanes := l.SubgroupSize
+	cpu := d.Info.Kind == vk.CPU && d.Tier >= vk.Subgroup && s.HeadDim%4 == 0 && (lanes == 4 || lanes == 8 || lanes == 16) &&
+		l.SubgroupShuffle && l.TexelBuffer >= l.StorageRange
+	if s.decode() {
+		if cpu && ceilDiv(s.KeyLen, lanes) <= attentionIterations {
+			// What is held of q must be near registers: 64 vectors of 4.
+			n := max(1, min(rows, 64/dims))
+			return attentionWay{shader: "attention_cpu_decode", texels: 0b1101, spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n), 1}, rows: n, decode: true}, nil
 		}
-		return "attention_subgroup", []uint32{uint32(lanes), uint32(s.HeadDim), uint32(perLane), laneGroups}, lanes * perLane, nil
+		n := max(1, min(rows, 8, 16/ceilDiv(dims, 8)))
+		low := 0
+		if first := s.KeyLen - s.QueryLen; s.SlidingWindow > 0 && first >= s.SlidingWindow {
+			low = first - s.SlidingWindow + 1
+		}
+		return attentionWay{shader: "attention_decode", spec: []uint32{attentionChunk, uint32(s.HeadDim), uint32(n)}, rows: n, decode: true,
+			runs: ceilDiv(s.KeyLen, attentionChunk) - low/attentionChunk}, nil
+	}
+	step := int(gcd(int64(dims), 4))
+	if cpu && ceilDiv(s.KeyLen, lanes)*(1+dims/step)+s.Heads/s.KVHeads <= attentionIterations {
+		// The accumulators must be near registers: 64 vectors of 4.
+		n := max(1, min(ceilDiv(rows, lanes), 64/dims, 4))
+		way := attentionWay{shader: "attention_cpu_shuffle", texels: 0b11001, rows: lanes * n,
+			spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n), 1, uint32(step), flag(activity)}}
+		if uniformLoads(d) {
+			way.shader, way.texels, way.address = "attention_cpu", 0b1, true
+		}
+		return way, nil
 	}
 	chunks := ceilDiv(dims, 8)
 	if n := ceilDiv(s.KeyLen, 64) * (1 + chunks + 17*ceilDiv(dims, 16)); d.Info.Kind == vk.CPU && n > attentionIterations {
-		return "", nil, 0, fmt.Errorf("op attention: %d keys of %d take %d iterations on %s, its driver may stop at %d: %w", s.KeyLen, s.HeadDim, n,
+		return attentionWay{}, fmt.Errorf("op attention: %d keys of %d take %d iterations on %s, its driver may stop at %d: %w", s.KeyLen, s.HeadDim, n,
 			d.Info.Name, attentionIterations, vk.ErrLimit)
 	}
 	threads := 8 // along the rows, 4 of them each
 	if rows <= 8 {
 		threads = 2
 	}
-	return "attention", []uint32{uint32(16 * threads), uint32(s.HeadDim), uint32(threads), uint32(ceilDiv(dims, chunks))}, 4 * threads, nil
+	return attentionWay{shader: "attention", rows: 4 * threads,
+		spec: []uint32{uint32(16 * threads), uint32(s.HeadDim), uint32(threads), uint32(ceilDiv(dims, chunks)), flag(activity)}}, nil
 }

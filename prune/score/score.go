@@ -54,11 +54,11 @@ type pending struct {
 }
 
 // batchTokens is how many tokens of a calibration corpus go through a layer together. Scoring stops at any batch, so that smaller
-// ones save more; these still fill the device: a CPU's matrix products are as fast from 128 rows on as with more, a GPU's nearly so
+// ones save more; these still fill the device: a CPU's matrix products are as fast from 256 rows on as with more, a GPU's nearly so
 // from 1024.
 func batchTokens(d *vk.Device) int {
 	if d.Info.Kind == vk.CPU {
-		return 128
+		return 256
 	}
 	return 1024
 }

@@ -1,0 +1,33 @@
+// What the kernels of attention share: the constants of a head and the push constants. Define MORE_PUSH first where there are more.
+layout(constant_id = 1) const uint HEAD_DIM = 64;
+
+const uint DIMS = (HEAD_DIM + 3) / 4; // vec4 of a head
+const float MASKED = -3.0e38;
+
+#if !defined(MORE_PUSH)
+#define MORE_PUSH
+#endif
+layout(push_constant) uniform Push {
+    uint queries; uint keys; uint key_stride; uint kv_heads; uint group;
+    uint first;                      // position of query 0
+    uint sliding;                    // 0: every key so far is seen
+    uint skip_q; uint skip_k;        // rows of the bound q and o, k and v before the first
+    float scale;                     // log2(e)/√d
+    uint blocks; uint skip_activity; // rows of activity for each window, and before the first in the bound one
+    MORE_PUSH
+};
+
+// The first key that a query at this position sees.
+uint lowest_key(uint position) { return sliding > 0 && position >= sliding ? position - sliding + 1 : 0; }
+
+// vec4 c of the head that begins at element `at` of a binding declared as name and name4; of the last one of a d that is no multiple
+// of 4, only two are there.
+#define LOAD(name, at, c) (HEAD_DIM % 4 == 0 ? name##4[(at) / 4 + (c)] : \
+    vec4(name[(at) + 4 * (c)], name[(at) + 4 * (c) + 1], (c) + 1 < DIMS ? vec2(name[(at) + 4 * (c) + 2], name[(at) + 4 * (c) + 3]) : vec2(0.0)))
+#define STORE(name, at, c, value) { \
+    if (HEAD_DIM % 4 == 0) name##4[(at) / 4 + (c)] = value; \
+    else { \
+        name[(at) + 4 * (c)] = value.x; \
+        name[(at) + 4 * (c) + 1] = value.y; \
+        if ((c) + 1 < DIMS) { name[(at) + 4 * (c) + 2] = value.z; name[(at) + 4 * (c) + 3] = value.w; } \
+    } }
