@@ -25,6 +25,7 @@ type Generator struct {
 	m        *Model
 	capacity int
 	used     int
+	tokens   []uint32 // the sequence
 	streams  bool     // not all weights fit
 	held     []*Layer // in use by what was recorded
 	scratch  scratch
@@ -139,7 +140,7 @@ func (g *Generator) Close() error {
 func (g *Generator) Len() int { return g.used }
 
 // Reset forgets the sequence.
-func (g *Generator) Reset() { g.used = 0 }
+func (g *Generator) Reset() { g.used, g.tokens = 0, nil }
 
 // Feed appends tokens to the sequence and returns the logits [vocab_size] that follow the last of them.
 func (g *Generator) Feed(ctx context.Context, tokens []uint32) ([]float32, error) {
@@ -156,9 +157,35 @@ func (g *Generator) Feed(ctx context.Context, tokens []uint32) ([]float32, error
 			return nil, errors.Join(fmt.Errorf("model: %s: %w", g.m.Name, err), g.settle(ctx))
 		}
 		g.used += len(piece)
+		g.tokens = append(g.tokens, piece...)
 	}
 	logits, err := g.head(ctx, (len(tokens)-1)%prefillTokens)
-	return logits, errors.Join(err, g.settle(ctx))
+	if err := errors.Join(err, g.settle(ctx)); err != nil {
+		return nil, err
+	}
+	for i, v := range logits {
+		if v-v != 0 {
+			return nil, g.explain(ctx, fmt.Errorf("model: %s: the logit of token %d is %v after %d tokens", g.m.Name, i, v, g.used))
+		}
+	}
+	return logits, nil
+}
+
+// explain finds out which layer and operation made the first value that is not finite, by running the sequence as a corpus does, and
+// adds it to err. Where that finds nothing, or has no room beside the generator, err says all that is known.
+func (g *Generator) explain(ctx context.Context, err error) error {
+	g.cache.trim(anything)
+	f, failed := NewForward(g.d, g.m, [][]uint32{g.tokens})
+	if failed != nil {
+		return err
+	}
+	failed = f.Run(ctx, g.m, nil)
+	f.Close()
+	var found *NonFiniteError
+	if errors.As(failed, &found) {
+		return fmt.Errorf("%w: %w", err, found)
+	}
+	return err
 }
 
 // settle waits for what was recorded and gives the layers back that it used.
@@ -234,11 +261,6 @@ func (g *Generator) head(ctx context.Context, row int) ([]float32, error) {
 	}
 	if err := download(ctx, g.d, out, rows(g.logits, 1, c.VocabSize)); err != nil {
 		return nil, err
-	}
-	for i, v := range out {
-		if v-v != 0 {
-			return nil, fmt.Errorf("model: %s: the logit of token %d is %v after %d tokens", g.m.Name, i, v, g.used)
-		}
 	}
 	return out, nil
 }

@@ -129,7 +129,7 @@ type Result struct {
 
 // Run prunes on the device. progress may be nil.
 func (p *Plan) Run(ctx context.Context, d *vk.Device, progress func(Status)) (result *Result, err error) {
-	scorer, err := score.New(ctx, d, p.Model, p.Options.Windows)
+	scorer, err := score.New(d, p.Model, p.Options.Windows)
 	if err != nil {
 		return nil, err
 	}

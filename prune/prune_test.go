@@ -296,7 +296,7 @@ func TestSparsity(t *testing.T) {
 func TestStuck(t *testing.T) {
 	m, _ := tiny.Open(t)
 	d := vktest.Open(t, vk.Options{})
-	scorer, err := score.New(t.Context(), d, m, modeltest.Windows(50, 2, 16))
+	scorer, err := score.New(d, m, modeltest.Windows(50, 2, 16))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,12 +64,12 @@ func batchTokens(d *vk.Device) int {
 }
 
 // New prepares to score m, or models with the same layers in smaller number, on windows of equal length.
-func New(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32) (*Scorer, error) {
-	return NewWith(ctx, d, m, windows, model.ForwardOptions{BatchTokens: batchTokens(d), KeepWeights: true})
+func New(d *vk.Device, m *model.Model, windows [][]uint32) (*Scorer, error) {
+	return NewWith(d, m, windows, model.ForwardOptions{BatchTokens: batchTokens(d), KeepWeights: true})
 }
 
 // NewWith is New with other options than are best.
-func NewWith(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, o model.ForwardOptions) (*Scorer, error) {
+func NewWith(d *vk.Device, m *model.Model, windows [][]uint32, o model.ForwardOptions) (*Scorer, error) {
 	f, err := model.NewForwardWith(d, m, windows, o)
 	if err != nil {
 		return nil, err

@@ -79,7 +79,7 @@ func TestScoresGolden(t *testing.T) {
 	}
 	defer m.Close()
 	vktest.Each(t, func(t *testing.T, d *vk.Device) {
-		s, err := score.New(t.Context(), d, m, calibration(t, 64))
+		s, err := score.New(d, m, calibration(t, 64))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +150,7 @@ func TestSelectStops(t *testing.T) {
 	eligible := slices.Repeat([]bool{true}, 11)
 	eligible[2] = false
 	scored := func(t *testing.T, o vk.Options, f model.ForwardOptions, everything bool) (first int, bi, sbi []float64, heads, neurons [][]float64, stats model.ForwardStats) {
-		s, err := score.NewWith(t.Context(), vktest.Open(t, o), m, windows, f)
+		s, err := score.NewWith(vktest.Open(t, o), m, windows, f)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -205,6 +205,18 @@ func TestSelectStops(t *testing.T) {
 			}
 		}
 		t.Logf("%+v: %+v", c, stats)
+		// Weights that stay travel once. Others do for each of two rounds, and then the column sums' of two layers.
+		var size int64
+		for _, l := range m.Layers {
+			size += l.Bytes()
+		}
+		most := size
+		if !c.f.KeepWeights || c.o.MaxMemory > 0 {
+			most = 2*size + 2*m.Layers[0].Bytes()
+		}
+		if stats.Uploaded > most {
+			t.Errorf("%+v: %d bytes of weights went to the device, want at most %d", c, stats.Uploaded, most)
+		}
 		if stats.Passes > c.most {
 			t.Errorf("%+v: %v passes, want at most %v", c, stats.Passes, c.most)
 		}
@@ -223,7 +235,7 @@ func Example() {
 	}
 	defer d.Close()
 	ctx := context.Background()
-	s, err := score.New(ctx, d, m, [][]uint32{{0, 504, 463, 311, 259, 996, 1309, 46}})
+	s, err := score.New(d, m, [][]uint32{{0, 504, 463, 311, 259, 996, 1309, 46}})
 	if err != nil {
 		log.Fatal(err)
 	}
