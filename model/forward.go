@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/op"
@@ -22,6 +23,8 @@ const Unscored = math.MaxUint32
 //
 // Boundary l is what enters layer l; boundary Layers is what leaves the last one, before the final norm. Boundaries lie in device
 // memory while there is room and in host memory beyond. A Forward belongs to one goroutine.
+//
+// States that are not finite stop the run: the error names the layer and the operation that made the first of them.
 type Forward struct {
 	d       *vk.Device
 	r       *vk.Recorder
@@ -35,12 +38,45 @@ type Forward struct {
 	in, out *vk.Buffer // states on their way from and to host memory
 	fixed   fixed
 	cache   *weightCache
+	keep    bool      // the weights of all layers stay on the device
 	room    int64     // bytes of device memory left for boundaries
 	states  [][]chunk // by boundary, then by batch
+	finite  finiteCheck
+	work    float64 // layers run, each for one window
 
-	// LayersRun counts the layers that were run, LayersRun·windows the work done.
-	LayersRun int
+	kept   int       // rows of a window that LastTokens computes
+	last   op.Tensor // [1, windows·kept]: those rows of a batch
+	ends   op.Tensor // [1, windows]: each window's last row of a batch
+	ended  op.Tensor // the same of what LastTokens computes
+	lookup *vk.Buffer
 }
+
+// ForwardOptions tune a Forward. The zero value is for models that are run once.
+type ForwardOptions struct {
+	// BatchTokens is how many tokens go through a layer together, at least one window: 0 is as many as are fast. No result depends
+	// on it.
+	BatchTokens int
+	// KeepWeights keeps the weights of all layers on the device where half of the memory beside activations holds them: for models
+	// that run again, or in parts.
+	KeepWeights bool
+}
+
+// ForwardStats is what a Forward did.
+type ForwardStats struct {
+	Passes    float64       // layers run: parts of the corpus by their size, the last tokens by their share of the multiplications
+	Uploaded  int64         // bytes of weights that went to the device
+	Uploading time.Duration // that their uploads took, in the background
+	Waited    time.Duration // that the Forward stood still for them
+}
+
+// Stats is what was done so far.
+func (f *Forward) Stats() ForwardStats {
+	return ForwardStats{f.work / float64(len(f.windows)), f.cache.uploaded.Load(), time.Duration(f.cache.uploading.Load()), f.cache.waited}
+}
+
+// Keeps says whether the weights of all layers stay on the device: a layer may then be run in as many parts as one likes, and Layers
+// need not wait.
+func (f *Forward) Keeps() bool { return f.keep }
 
 // Batch is a range of windows that go through a layer together.
 type Batch struct{ Begin, End int }
@@ -54,6 +90,9 @@ type chunk struct {
 	host   []byte
 }
 
+// leastRows is how many rows a matrix product must have to give each the bits that it has among any more: see op.Linear.
+const leastRows = 5
+
 // maxBatchTokens bounds a batch: beyond it larger matrices gain no speed, and a CPU's caches are left.
 func maxBatchTokens(d *vk.Device) int {
 	if d.Info.Kind == vk.CPU {
@@ -62,13 +101,24 @@ func maxBatchTokens(d *vk.Device) int {
 	return 4096
 }
 
-// Trim drops the weights that nothing uses, to make room for other work on the device.
-func (f *Forward) Trim() { f.cache.trim() }
+// Trim drops weights that nothing uses, to make room for other work on the device: those of layers that go, or, where not all stay
+// anyway, everything.
+func (f *Forward) Trim(going []*Layer) {
+	f.cache.trim(func(key any) bool {
+		l, ok := key.(*Layer)
+		return !f.keep || ok && slices.Contains(going, l)
+	})
+}
 
 // NewForward prepares to run windows of equal length through m, or models that With makes of it. The device's
 // memory limit is divided: activations of one batch, the weights of one layer or, if there is room, two, so that the next is uploaded
-// while the current one computes, and then hidden states.
+// while the current one computes, and then hidden states. Where one layer alone has room, nothing computes during its upload.
 func NewForward(d *vk.Device, m *Model, windows [][]uint32) (*Forward, error) {
+	return NewForwardWith(d, m, windows, ForwardOptions{})
+}
+
+// NewForwardWith is NewForward with options.
+func NewForwardWith(d *vk.Device, m *Model, windows [][]uint32, o ForwardOptions) (*Forward, error) {
 	if len(windows) == 0 || len(windows[0]) == 0 {
 		return nil, errors.New("model: no tokens to run")
 	}
@@ -89,7 +139,7 @@ func NewForward(d *vk.Device, m *Model, windows [][]uint32) (*Forward, error) {
 	if f.window > m.Config.MaxPositionEmbeddings {
 		return nil, fmt.Errorf("model: windows of %d tokens, %s has max_position_embeddings %d", f.window, m.Name, m.Config.MaxPositionEmbeddings)
 	}
-	if err := f.plan(m); err != nil {
+	if err := f.plan(m, o); err != nil {
 		return nil, err
 	}
 	if err := f.allocate(m); err != nil {
@@ -99,16 +149,17 @@ func NewForward(d *vk.Device, m *Model, windows [][]uint32) (*Forward, error) {
 }
 
 // plan chooses the batch and divides the memory.
-func (f *Forward) plan(m *Model) error {
+func (f *Forward) plan(m *Model, o ForwardOptions) error {
 	limit, used := f.d.MemoryLimit(), f.d.Memory().Reserved
 	available := (limit - used) / 8 * 7 // an eighth for scores, norms and what the arena rounds up
 	c, n := m.Config, int64(len(f.windows))
-	available -= n * (20*int64(f.window) + 4*int64(2*c.HiddenSize+c.Heads*c.HeadDim+c.IntermediateSize)) // losses, scores
+	available -= n * (20*int64(f.window) + 4*int64(4*c.HiddenSize+3*c.Heads*c.HeadDim+3*c.IntermediateSize)) // losses, scores
 	perWindow := int64(f.window) * (c.scratchBytes() + 2*4*int64(c.HiddenSize))
 	fixed := int64(f.window)*int64(c.HeadDim)*4 + int64(len(m.Norm.Data))
-	var layer, tensor int64
+	var layer, tensor, all int64
 	for _, l := range m.Layers {
-		layer = max(layer, residentBytes(f.d, l.Parts[:]))
+		size := residentBytes(f.d, l.Parts[:])
+		layer, all = max(layer, size), all+size
 		for _, w := range l.Parts {
 			tensor = max(tensor, int64(len(w.Data)))
 		}
@@ -118,21 +169,34 @@ func (f *Forward) plan(m *Model) error {
 		return fmt.Errorf("model: %s of device memory cannot hold one window of %d tokens (%s) and one layer (%s): %w; use a shorter --window or a larger --max-device-memory",
 			vk.Bytes(limit), f.window, vk.Bytes(perWindow+fixed), vk.Bytes(layer), vk.ErrOutOfMemory)
 	}
-	f.batch = min(len(f.windows), max(1, maxBatchTokens(f.d)/f.window))
-	for f.batch > 1 && int64(f.batch)*perWindow > available/4 {
+	if o.BatchTokens == 0 {
+		o.BatchTokens = maxBatchTokens(f.d)
+	}
+	f.batch = min(len(f.windows), max(1, o.BatchTokens/f.window))
+	left := func() int64 { return available - fixed - int64(f.batch)*perWindow }
+	for f.batch > 1 && (int64(f.batch)*perWindow > available/4 || left() < 2*layer) {
 		f.batch--
 	}
-	for begin := 0; begin < len(f.windows); begin += f.batch {
-		f.batches = append(f.batches, Batch{begin, min(begin+f.batch, len(f.windows))})
+	count := (len(f.windows) + f.batch - 1) / f.batch
+	f.batch = (len(f.windows) + count - 1) / count // the largest of batches that are nearly equal
+	for i := range count {
+		f.batches = append(f.batches, Batch{len(f.windows) * i / count, len(f.windows) * (i + 1) / count})
 	}
-	// Two layers' weights at most, however many would fit: then the memory that a run takes grows with the depth of a model by the
-	// kept states only, and the uploads hide behind the computation.
-	left := available - fixed - int64(f.batch)*perWindow
+	smallest := len(f.windows) / count
+	f.kept = (leastRows + smallest - 1) / smallest
+	if 2*f.kept > f.window {
+		f.kept = f.window
+	}
+	// Two layers' weights, unless they are to stay: then the memory that a run takes grows with the depth of a model by the kept
+	// states only, and the uploads hide behind the computation.
 	weights := 2 * layer
-	if weights > left {
+	if weights > left() {
 		weights = layer
 	}
-	f.room = left - weights
+	if o.KeepWeights && all <= left()/2 {
+		f.keep, weights = true, all
+	}
+	f.room = left() - weights
 	f.cache = newWeightCache(f.d, weights)
 	return nil
 }
@@ -153,8 +217,48 @@ func (f *Forward) allocate(m *Model) (err error) {
 			return err
 		}
 	}
+	if err = f.finite.allocate(f.d); err != nil {
+		return err
+	}
+	if err = f.allocateLookup(); err != nil {
+		return err
+	}
 	f.fixed, err = newFixed(f.r, m, f.window)
 	return err
+}
+
+// allocateLookup makes the lists of rows of a full batch; a smaller one's are their beginnings.
+func (f *Forward) allocateLookup() (err error) {
+	row := func(w, stride, back int) uint32 { return uint32((w+1)*stride - back) }
+	var last, ends, ended []uint32
+	for w := range f.batch {
+		ends, ended = append(ends, row(w, f.window, 1)), append(ended, row(w, f.kept, 1))
+		for i := range f.kept {
+			last = append(last, row(w, f.window, f.kept-i))
+		}
+	}
+	lists := []*op.Tensor{&f.last, &f.ends, &f.ended}
+	part := aligned(f.d, 4*int64(len(last)))
+	if f.lookup, err = f.d.NewBuffer("rows of tokens", part*int64(len(lists)), vk.OnDevice); err != nil {
+		return err
+	}
+	for i, list := range [][]uint32{last, ends, ended} {
+		v := f.lookup.View(int64(i)*part, 4*int64(len(list)))
+		if err := f.d.Upload(context.Background(), v, words(list)); err != nil {
+			return err
+		}
+		*lists[i] = op.Of(v, dtype.F32, 1, len(list))
+	}
+	return nil
+}
+
+// words is the bytes of 32-bit words as the device reads them.
+func words(list []uint32) []byte {
+	raw := make([]byte, 0, 4*len(list))
+	for _, v := range list {
+		raw = binary.LittleEndian.AppendUint32(raw, v)
+	}
+	return raw
 }
 
 // Close frees all that the Forward holds on the device.
@@ -170,7 +274,8 @@ func (f *Forward) Close() error {
 		f.Drop(l)
 	}
 	f.scratch.free(f.d)
-	f.d.Free(f.in, f.out)
+	f.d.Free(f.in, f.out, f.lookup)
+	f.finite.free(f.d)
 	f.fixed.free(f.d)
 	return err
 }
@@ -179,6 +284,9 @@ func (f *Forward) Close() error {
 func (f *Forward) Recorder() *vk.Recorder { return f.r }
 func (f *Forward) Windows() [][]uint32    { return f.windows }
 func (f *Forward) Window() int            { return f.window }
+
+// Ends is [1, windows]: the row of each window's last token in a batch's states.
+func (f *Forward) Ends(b Batch) op.Tensor { return slice(f.ends, 0, b.Windows()) }
 
 // Batches lists the batches, in order.
 func (f *Forward) Batches() []Batch { return slices.Clone(f.batches) }
@@ -189,18 +297,41 @@ func (f *Forward) Drop(boundary int) {
 		return
 	}
 	for _, c := range f.states[boundary] {
-		if c.device != nil {
-			before := f.d.Memory().Reserved
-			f.d.Free(c.device)
-			f.room += before - f.d.Memory().Reserved
-		}
+		f.drop(c)
 	}
 	f.states[boundary] = nil
 }
 
-// Has says whether the states of a boundary are there.
-func (f *Forward) Has(boundary int) bool {
-	return boundary < len(f.states) && f.states[boundary] != nil
+func (f *Forward) drop(c chunk) {
+	if c.device != nil {
+		before := f.d.Memory().Reserved
+		f.d.Free(c.device)
+		f.room += before - f.d.Memory().Reserved
+	}
+}
+
+// Has says whether the states of a boundary are there, of every batch.
+func (f *Forward) Has(boundary int) bool { return f.has(boundary, f.all()) }
+
+func (f *Forward) has(boundary int, batches []int) bool {
+	if boundary >= len(f.states) || f.states[boundary] == nil {
+		return false
+	}
+	for _, b := range batches {
+		if c := f.states[boundary][b]; c.device == nil && c.host == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// all is the numbers of all batches.
+func (f *Forward) all() []int {
+	list := make([]int, len(f.batches))
+	for i := range list {
+		list[i] = i
+	}
+	return list
 }
 
 // tensor is a batch's states on the device. Those in host memory are uploaded into the buffer in, once what was recorded is done
@@ -235,44 +366,53 @@ func (f *Forward) States(ctx context.Context, boundary int, visit func(b Batch, 
 	return nil
 }
 
-// produce makes a boundary: for each batch, fill records what fills out. What does not fit on the device goes to host memory.
-func (f *Forward) produce(ctx context.Context, boundary int, fill func(batch int, out op.Tensor) error) error {
+// produce makes a boundary of some batches: for each, fill records what fills out. What does not fit on the device goes to host
+// memory.
+func (f *Forward) produce(ctx context.Context, boundary int, batches []int, fill func(batch int, out op.Tensor) error) error {
 	for len(f.states) <= boundary {
 		f.states = append(f.states, nil)
 	}
-	f.Drop(boundary)
-	chunks := make([]chunk, len(f.batches))
-	f.states[boundary] = chunks
-	for i, b := range f.batches {
-		n := b.Windows() * f.window
-		size := int64(b.Windows()) * f.stateBytes()
-		buf := f.out
+	if f.states[boundary] == nil {
+		f.states[boundary] = make([]chunk, len(f.batches))
+	}
+	chunks := f.states[boundary]
+	for _, i := range batches {
+		f.drop(chunks[i])
+		chunks[i] = chunk{}
+	}
+	for _, i := range batches {
+		n := f.batches[i].Windows() * f.window
+		size := int64(f.batches[i].Windows()) * f.stateBytes()
+		buf, resident := f.out, false
 		if size <= f.room {
-			var err error
 			before := f.d.Memory().Reserved
-			buf, err = f.d.NewBuffer("hidden states", size, vk.OnDevice)
+			b, err := f.d.NewBuffer("hidden states", size, vk.OnDevice)
 			switch {
 			case err == nil:
-				chunks[i].device = buf
+				buf, resident = b, true
 				f.room -= f.d.Memory().Reserved - before // what the arena took: a block with a hole at its end costs all of it
 			case errors.Is(err, vk.ErrOutOfMemory): // the heap is fuller than its size promised: spill from here on
-				f.room, buf = 0, f.out
+				f.room = 0
 			default:
 				return err
 			}
 		}
 		out := rows(buf, n, f.config.HiddenSize)
+		if resident {
+			chunks[i].device = buf
+		}
 		if err := fill(i, out); err != nil {
 			return err
 		}
-		if chunks[i].device == nil {
+		if !resident {
 			if err := f.r.Wait(ctx); err != nil {
 				return err
 			}
-			chunks[i].host = make([]byte, size)
-			if err := f.d.Download(ctx, chunks[i].host, out.View); err != nil {
+			host := make([]byte, size)
+			if err := f.d.Download(ctx, host, out.View); err != nil {
 				return err
 			}
+			chunks[i].host = host
 		}
 	}
 	return f.r.Flush(ctx)
@@ -280,7 +420,7 @@ func (f *Forward) produce(ctx context.Context, boundary int, fill func(batch int
 
 // Embed makes boundary 0. Only the rows of the embedding that a batch uses travel to the device.
 func (f *Forward) Embed(ctx context.Context, m *Model) error {
-	err := f.produce(ctx, 0, func(batch int, out op.Tensor) error {
+	err := f.produce(ctx, 0, f.all(), func(batch int, out op.Tensor) error {
 		b := f.batches[batch]
 		return embed(ctx, f.r, m.Embed, slices.Concat(f.windows[b.Begin:b.End]...), out, true)
 	})
@@ -337,51 +477,165 @@ func (f *Forward) FinalNorm(m *Model, x op.Tensor) op.Tensor {
 // Step is what a layer's visitor sees of one batch: everything is on the device and good for recording until the visitor returns.
 type Step struct {
 	Layer   int
+	Index   int // of the batch
 	Batch   Batch
 	Weights []op.Tensor // by Part
-	In, Out op.Tensor   // [tokens, hidden] before and after the layer
+	In, Out op.Tensor   // [tokens, hidden] before and after the layer; Out of LastTokens has some tokens of each window
+	Ends    op.Tensor   // [1, windows]: the row of Out of each window's last token
 	activations
 }
 
 // Layer runs layer l of m on boundary l and makes boundary l+1. visit, if not nil, may record more work on each batch. When Layer
-// returns, all of it is done; done, if not nil, is called before that with the layer's weights still on the device.
-func (f *Forward) Layer(ctx context.Context, m *Model, l int, visit func(Step) error, done func(weights []op.Tensor) error) error {
-	err := f.layer(ctx, m, l, visit, done)
-	if err != nil {
-		return fmt.Errorf("model: %s: layer %d: %w", m.Name, l, err)
+// returns, all of it is done.
+func (f *Forward) Layer(ctx context.Context, m *Model, l int, visit func(Step) error) error {
+	if err := f.LayerOn(ctx, m, l, f.all(), visit); err != nil {
+		return err
 	}
-	return nil
+	return f.Wait(ctx)
 }
 
-func (f *Forward) layer(ctx context.Context, m *Model, l int, visit func(Step) error, done func(weights []op.Tensor) error) error {
-	if !f.Has(l) {
+// LayerOn is Layer for some batches, by their numbers. Where Keeps says so, it does not wait for what it recorded: Wait does, and
+// must be called before states or weights are dropped.
+func (f *Forward) LayerOn(ctx context.Context, m *Model, l int, batches []int, visit func(Step) error) error {
+	return f.run(ctx, layerCall{m: m, layer: l, batches: batches}, visit)
+}
+
+// LastTokens is LayerOn for what visit makes of the last token of each window: it computes the keys and values of all tokens, and
+// little of the rest. It makes no boundary, and there are no activations. The bits are those that LayerOn gives these tokens.
+func (f *Forward) LastTokens(ctx context.Context, m *Model, l int, batches []int, visit func(Step) error) error {
+	return f.run(ctx, layerCall{m: m, layer: l, batches: batches, last: f.kept < f.window, lost: true}, visit)
+}
+
+// layerCall is a layer that was recorded for some batches.
+type layerCall struct {
+	m       *Model
+	layer   int
+	batches []int
+	last    bool // for the last tokens
+	lost    bool // making no boundary
+}
+
+func (f *Forward) run(ctx context.Context, c layerCall, visit func(Step) error) error {
+	if err := f.record(ctx, c, visit); err != nil {
+		f.Wait(ctx) // the device may still use what a caller would free; what it says comes from the same error, or later
+		return fmt.Errorf("model: %s: layer %d: %w", c.m.Name, c.layer, err)
+	}
+	if f.keep && !f.finite.full() {
+		return nil
+	}
+	return f.Wait(ctx) // the weights may go
+}
+
+func (f *Forward) record(ctx context.Context, c layerCall, visit func(Step) error) error {
+	l := c.layer
+	if !f.has(l, c.batches) {
 		return fmt.Errorf("the states at boundary %d are not kept", l)
 	}
-	layer := m.Layers[l]
-	weights, err := f.cache.layer(ctx, f.r, layer)
+	weights, err := f.cache.layer(ctx, f.r, c.m.Layers[l])
+	if f.keep && errors.Is(err, vk.ErrOutOfMemory) { // the heap is fuller than its size promised: from here on weights come and go
+		f.keep = false
+		if err = f.Wait(ctx); err == nil {
+			weights, err = f.cache.layer(ctx, f.r, c.m.Layers[l])
+		}
+	}
 	if err != nil {
 		return err
 	}
-	defer f.cache.release(layer)
-	if l+1 < len(m.Layers) {
-		next := m.Layers[l+1]
+	slot := f.finite.add(c)
+	if l+1 < len(c.m.Layers) {
+		next := c.m.Layers[l+1]
 		f.cache.prefetch(ctx, next, next.Parts[:])
 	}
-	err = f.produce(ctx, l+1, func(batch int, out op.Tensor) error {
+	fill := func(batch int, out op.Tensor) error {
 		x, err := f.tensor(ctx, l, batch)
 		if err != nil {
 			return err
 		}
-		a := forwardLayer(f.r, m.Config, l, weights, &f.scratch, out, x, f.fixed.rope, f.window, nil)
+		windows := f.batches[batch].Windows()
+		run, ends := layerRun{guard: func(t op.Tensor) { f.finite.count(f.r, slot, t) }}, f.ends
+		if c.last {
+			run.last, ends = slice(f.last, 0, windows*f.kept), f.ended
+		}
+		a := run.record(f.r, c.m.Config, l, weights, &f.scratch, out, x, f.fixed.rope, f.window)
+		f.finite.count(f.r, slot, out)
+		f.work += float64(windows) * f.share(c.m.Config, c.last)
 		if visit == nil {
 			return f.r.Err()
 		}
-		return errors.Join(f.r.Err(), visit(Step{l, f.batches[batch], weights, x, out, a}))
-	})
-	if err == nil && done != nil {
-		err = done(weights)
+		return errors.Join(f.r.Err(), visit(Step{l, batch, f.batches[batch], weights, x, out, slice(ends, 0, windows), a}))
 	}
-	f.LayersRun++
-	// The weights may go, and a cancelled run must not free what the device still uses.
+	if !c.lost {
+		return f.produce(ctx, l+1, c.batches, fill)
+	}
+	for _, i := range c.batches {
+		n := f.batches[i].Windows() * f.window
+		if c.last {
+			n = f.batches[i].Windows() * f.kept
+		}
+		if err := fill(i, rows(f.out, n, f.config.HiddenSize)); err != nil {
+			return err
+		}
+	}
+	return f.r.Flush(ctx)
+}
+
+// share is which part of a layer's multiplications a run takes, of all tokens or the last.
+func (f *Forward) share(c *Config, last bool) float64 {
+	if !last {
+		return 1
+	}
+	q, kv, s, n := float64(c.Heads*c.HeadDim), float64(c.KVHeads*c.HeadDim), float64(f.window), float64(f.kept)
+	hidden := float64(c.HiddenSize)
+	projections, rest := hidden*(q+2*kv), hidden*(q+3*float64(c.IntermediateSize))
+	all := s*(projections+rest) + q*s*(s+1)
+	return (s*projections + n*rest + q*n*(2*s-n+1)) / all
+}
+
+// Wait waits for what was recorded and gives weights back. It refuses states that are not finite.
+func (f *Forward) Wait(ctx context.Context) error {
+	calls, counts, err := f.finite.wait(ctx, f.r)
+	defer func() {
+		for _, c := range calls {
+			f.cache.release(c.m.Layers[c.layer])
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	for i, c := range calls {
+		if counts[i] > 0 {
+			return fmt.Errorf("model: %s: %w", c.m.Name, f.explain(ctx, c, counts[i]))
+		}
+	}
+	return nil
+}
+
+// Weights gives visit some parts of a layer on the device, good for recording until it returns. Where the layer is not there, only
+// these parts travel.
+func (f *Forward) Weights(ctx context.Context, l *Layer, parts []Part, visit func(w []op.Tensor) error) error {
+	var key any = l
+	weights, pick := l.Parts[:], parts
+	if !f.cache.holds(l) {
+		key, weights, pick = partsKey{l, fmt.Sprint(parts)}, nil, nil
+		for i, p := range parts {
+			weights, pick = append(weights, l.Parts[p]), append(pick, Part(i))
+		}
+	}
+	tensors, err := f.cache.acquire(ctx, key, weights)
+	if err != nil {
+		return err
+	}
+	defer f.cache.release(key)
+	var picked []op.Tensor
+	for _, p := range pick {
+		picked = append(picked, tensors[p])
+	}
+	err = visit(picked)
 	return errors.Join(err, f.r.Wait(ctx))
+}
+
+// partsKey is the key of some parts of a layer on the device.
+type partsKey struct {
+	l     *Layer
+	parts string
 }

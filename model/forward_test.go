@@ -1,7 +1,9 @@
 package model_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -12,6 +14,7 @@ import (
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/modeltest"
+	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
@@ -183,6 +186,188 @@ func TestForwardRefuses(t *testing.T) {
 	if _, err := model.NewGenerator(d, m, 65); err == nil {
 		t.Error("a generator beyond the context")
 	}
+}
+
+// boundary reads the states at a boundary, batch by batch.
+func boundary(t *testing.T, d *vk.Device, f *model.Forward, l int) []byte {
+	t.Helper()
+	var all []byte
+	err := f.States(t.Context(), l, func(_ model.Batch, x op.Tensor) error {
+		if err := f.Recorder().Wait(t.Context()); err != nil {
+			return err
+		}
+		raw := make([]byte, x.Size())
+		all = append(all, raw...)
+		return d.Download(t.Context(), all[len(all)-len(raw):], x.View)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// TestLastTokens gets the bits of the whole layer, of every architecture and from batches of one window on, as do layers that run for
+// some batches at a time.
+func TestLastTokens(t *testing.T) {
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+		for name, spec := range specs {
+			m, _ := spec.Open(t)
+			windows := modeltest.Windows(spec.Vocab, 7, 33)
+			for _, o := range []model.ForwardOptions{{}, {BatchTokens: 1, KeepWeights: true}, {BatchTokens: 66}, {BatchTokens: 132, KeepWeights: true}} {
+				f, err := model.NewForwardWith(d, m, windows, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				last := len(m.Layers) - 1
+				if err := f.Embed(t.Context(), m); err != nil {
+					t.Fatal(err)
+				}
+				for l := range last {
+					if err := f.Layer(t.Context(), m, l, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+				buf, err := d.NewBuffer("last tokens", int64(4*len(windows)*spec.Hidden), vk.OnDevice)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out := op.Of(buf.All(), dtype.F32, len(windows), spec.Hidden)
+				gather := func(s model.Step) error {
+					op.GatherRows(f.Recorder(), out, s.Batch.Begin, s.Out, s.Ends)
+					return nil
+				}
+				read := func(err error) []byte {
+					if err := errors.Join(err, f.Wait(t.Context())); err != nil {
+						t.Fatalf("%s: %v", name, err)
+					}
+					raw := make([]byte, out.Size())
+					if err := d.Download(t.Context(), raw, out.View); err != nil {
+						t.Fatal(err)
+					}
+					return raw
+				}
+				var batches []int
+				for i := range f.Batches() {
+					batches = append(batches, i)
+				}
+				before := f.Stats().Passes
+				got := read(f.LastTokens(t.Context(), m, last, batches, gather))
+				if share := f.Stats().Passes - before; !(share > 0 && share < 0.7) {
+					t.Errorf("%s: the last tokens took %v of a layer", name, share)
+				}
+				if f.Has(last + 1) {
+					t.Errorf("%s: the last tokens made a boundary", name)
+				}
+				for begin := 0; begin < len(batches); begin += 2 {
+					if err := f.LayerOn(t.Context(), m, last, batches[begin:min(begin+2, len(batches))], nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := f.Wait(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				parts := boundary(t, d, f, last+1)
+				if err := f.Layer(t.Context(), m, last, gather); err != nil {
+					t.Fatal(err)
+				}
+				if want := read(nil); !bytes.Equal(got, want) {
+					t.Errorf("%s, %+v: the last tokens have other bits", name, o)
+				}
+				if !bytes.Equal(parts, boundary(t, d, f, last+1)) {
+					t.Errorf("%s, %+v: some batches at a time have other bits", name, o)
+				}
+				var size int64
+				for _, l := range m.Layers {
+					size += l.Bytes()
+				}
+				if s := f.Stats(); o.KeepWeights && (s.Uploaded < size || s.Uploaded > size+256*int64(model.NumParts)*int64(len(m.Layers))) {
+					t.Errorf("%s: %d bytes of weights went to the device, the model has %d", name, s.Uploaded, size)
+				}
+				d.Free(buf)
+				if err := f.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if used := d.Memory().Used; used != 0 {
+			t.Errorf("%d bytes left on the device", used)
+		}
+	})
+}
+
+// TestWeightsStream counts the bytes that go to the device: all of a model's once where they stay, and once for each run where not.
+func TestWeightsStream(t *testing.T) {
+	spec := modeltest.Spec{Hidden: 128, Intermediate: 320, Layers: 6, Heads: 4, KVHeads: 2, HeadDim: 32, Vocab: 50, Context: 64, DType: dtype.F32}
+	m, _ := spec.Open(t)
+	size := m.Layers[0].Bytes() * int64(len(m.Layers)) // a multiple of any alignment
+	for _, c := range []struct {
+		limit int64
+		keeps bool
+		want  int64
+	}{{0, true, size}, {3 << 20, false, 3*size - 2*2*m.Layers[0].Bytes()}} {
+		d := vktest.Open(t, vk.Options{MaxMemory: c.limit})
+		f, err := model.NewForwardWith(d, m, modeltest.Windows(50, 4, 32), model.ForwardOptions{KeepWeights: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if err := f.Run(t.Context(), m, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s := f.Stats(); f.Keeps() != c.keeps || s.Uploaded < c.want || s.Uploaded > 3*size || c.keeps && s.Uploaded != size {
+			t.Errorf("%s of memory: weights stay: %v, %d bytes went to the device, want %v and %d", vk.Bytes(c.limit), f.Keeps(), s.Uploaded, c.keeps, c.want)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestNonFiniteStates names the layer and the operation that makes the first NaN or infinity, though all weights are finite.
+func TestNonFiniteStates(t *testing.T) {
+	spec := modeltest.Spec{Hidden: 32, Intermediate: 48, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 50, Context: 32, DType: dtype.BF16}
+	big := func(w model.Weight) model.Weight { // 2^127 everywhere, which overflows at once
+		w.Data = bytes.Clone(w.Data)
+		for i := 0; i < len(w.Data); i += 2 {
+			w.Data[i], w.Data[i+1] = 0x00, 0x7f
+		}
+		return w
+	}
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+		for _, c := range []struct {
+			part  model.Part
+			layer int
+			want  string
+		}{
+			{model.Q, 0, "self_attn.q_proj"}, {model.V, 3, "self_attn.v_proj"}, {model.O, 1, "self_attn.o_proj"}, {model.Up, 2, "mlp.up_proj"},
+			{model.Down, 1, "mlp.down_proj"}, {model.PostNorm, 2, "post_attention_layernorm"},
+		} {
+			m, _ := spec.Open(t)
+			broken := &model.Layer{Parts: m.Layers[c.layer].Parts}
+			broken.Parts[c.part] = big(broken.Parts[c.part])
+			m.Layers[c.layer] = broken
+			for _, o := range []model.ForwardOptions{{}, {BatchTokens: 32, KeepWeights: true}} {
+				f, err := model.NewForwardWith(d, m, modeltest.Windows(50, 5, 16), o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				err = f.Run(t.Context(), m, nil)
+				var found *model.NonFiniteError
+				if !errors.As(err, &found) || found.Layer != c.layer || found.Op != c.want || found.Count == 0 || found.Count > found.Of {
+					t.Errorf("%s of layer %d overflows: %v", c.want, c.layer, err)
+				} else if text := fmt.Sprintf("layer %d: %s output: %d of %d values are NaN or infinite", c.layer, c.want, found.Count, found.Of); !strings.Contains(err.Error(), text) {
+					t.Errorf("%v, want %q", err, text)
+				}
+				if err := f.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if used := d.Memory().Used; used != 0 {
+			t.Errorf("%d bytes left on the device", used)
+		}
+	})
 }
 
 // TestNonFiniteWeights names the tensor whose weights are not numbers.

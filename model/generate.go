@@ -3,7 +3,6 @@ package model
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -35,8 +34,7 @@ type Generator struct {
 	x, y     *vk.Buffer // hidden states before and after a layer
 	last     *vk.Buffer // of the last token, and normed
 	logits   *vk.Buffer
-	tokens   *vk.Buffer   // ids of a piece, and the embedding's rows of them
-	bufs     []*vk.Buffer // of kv
+	bufs     []*vk.Buffer // of kv, and scratch of attention
 }
 
 // NewGenerator prepares to run sequences of at most capacity tokens, prompt included; 0 means all that the model was trained for.
@@ -75,11 +73,19 @@ func (g *Generator) allocate() (err error) {
 		size int64
 	}{
 		{&g.x, int64(batch) * hidden}, {&g.y, int64(batch) * hidden}, {&g.last, hidden}, {&g.logits, 4 * int64(c.VocabSize)},
-		{&g.tokens, aligned(g.d, 4*int64(batch)) + int64(batch)*int64(len(g.m.Embed.Data)/g.m.Embed.Rows)},
 	} {
 		if *b.buf, err = g.d.NewBuffer("generator", b.size, vk.OnDevice); err != nil {
 			return err
 		}
+	}
+	var attention op.Tensor // scratch of a token after all others
+	if n := op.AttentionScratch(g.d, op.AttentionShape{Windows: 1, QueryLen: min(4, g.capacity), KeyLen: g.capacity, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim}); n > 0 {
+		b, err := g.d.NewBuffer("runs of attention", 4*int64(n), vk.OnDevice)
+		if err != nil {
+			return err
+		}
+		g.bufs = append(g.bufs, b)
+		attention = rows(b, 1, n)
 	}
 	for range g.m.Layers {
 		var pair [2]op.Tensor
@@ -91,7 +97,7 @@ func (g *Generator) allocate() (err error) {
 			g.bufs = append(g.bufs, b)
 			pair[i] = rows(b, g.capacity, c.KVHeads*c.HeadDim)
 		}
-		g.kv = append(g.kv, kvCache{k: pair[0], v: pair[1], capacity: g.capacity})
+		g.kv = append(g.kv, kvCache{k: pair[0], v: pair[1], scratch: attention, capacity: g.capacity})
 	}
 	left := (g.d.MemoryLimit() - g.d.Memory().Reserved) / 8 * 7
 	all := aligned(g.d, int64(len(g.m.Head.Data)))
@@ -114,7 +120,7 @@ func (g *Generator) Close() error {
 	}
 	g.scratch.free(g.d)
 	g.fixed.free(g.d)
-	g.d.Free(append(g.bufs, g.x, g.y, g.last, g.logits, g.tokens)...)
+	g.d.Free(append(g.bufs, g.x, g.y, g.last, g.logits)...)
 	return err
 }
 
@@ -154,25 +160,20 @@ func (g *Generator) settle(ctx context.Context) error {
 	return err
 }
 
-// embed records the embeddings of tokens. Only their rows travel, once what was recorded before has read the last ones.
+// embed puts the embeddings of tokens into x, once what was recorded before is done with it. The host decodes them: a dispatch for one
+// row costs more.
 func (g *Generator) embed(ctx context.Context, tokens []uint32, x op.Tensor) error {
 	if err := g.settle(ctx); err != nil {
 		return err
 	}
 	table := g.m.Embed
 	rowBytes := len(table.Data) / table.Rows
-	ids, at := make([]byte, 0, 4*len(tokens)), aligned(g.d, 4*int64(len(tokens)))
-	data := make([]byte, 0, len(tokens)*rowBytes)
+	row, raw := make([]float32, table.Cols), make([]byte, x.Size())
 	for i, t := range tokens {
-		ids = binary.LittleEndian.AppendUint32(ids, uint32(i))
-		data = append(data, table.Data[int(t)*rowBytes:(int(t)+1)*rowBytes]...)
+		table.DType.Decode(row, table.Data[int(t)*rowBytes:(int(t)+1)*rowBytes])
+		dtype.F32.Encode(raw[i*4*len(row):(i+1)*4*len(row)], row)
 	}
-	idView, dataView := g.tokens.View(0, int64(len(ids))), g.tokens.View(at, int64(len(data)))
-	if err := errors.Join(g.d.Upload(ctx, idView, ids), g.d.Upload(ctx, dataView, data)); err != nil {
-		return err
-	}
-	op.Embedding(g.r, x, op.Of(dataView, table.DType, len(tokens), table.Cols), op.Of(idView, dtype.F32, 1, len(tokens)), 0)
-	return g.r.Err()
+	return g.d.Upload(ctx, x.View, raw)
 }
 
 // feed records a piece of the sequence through all layers.
@@ -192,7 +193,7 @@ func (g *Generator) feed(ctx context.Context, tokens []uint32) error {
 			g.cache.prefetch(ctx, g.m.Layers[i+1], g.m.Layers[i+1].Parts[:])
 		}
 		g.kv[i].used = g.used
-		forwardLayer(g.r, c, i, weights, &g.scratch, y, x, g.fixed.rope, n, &g.kv[i])
+		layerRun{cache: &g.kv[i]}.record(g.r, c, i, weights, &g.scratch, y, x, g.fixed.rope, n)
 		g.x, g.y, x, y = g.y, g.x, y, x
 		if g.streams {
 			if err := g.settle(ctx); err != nil {
@@ -206,9 +207,12 @@ func (g *Generator) feed(ctx context.Context, tokens []uint32) error {
 // head computes the logits of one row of the last states.
 func (g *Generator) head(ctx context.Context, row int) ([]float32, error) {
 	c := g.m.Config
-	last := rows(g.last, 1, c.HiddenSize)
+	last := rows(g.x, row+1, c.HiddenSize).RowRange(row, row+1)
 	head := op.Fused{Norm: g.fixed.norm, Eps: float32(c.RMSNormEps), Scratch: rows(g.scratch.norm, 1, c.HiddenSize)}
-	g.r.Copy(last.View, g.x.View(int64(row)*last.RowBytes(), last.RowBytes()))
+	if int64(row)*last.RowBytes()%g.d.Limits().OffsetAlignment != 0 { // it cannot be bound where it is
+		g.r.Copy(g.last.All(), last.View)
+		last = rows(g.last, 1, c.HiddenSize)
+	}
 	out := make([]float32, c.VocabSize)
 	err := headTiles(ctx, g.cache, g.r, g.m, func(first int, w op.Tensor) error {
 		op.LinearFused(g.r, op.Of(g.logits.View(4*int64(first), 4*int64(w.Rows)), dtype.F32, 1, w.Rows), last, w, head)

@@ -185,7 +185,7 @@ func (f *Forward) Logits(ctx context.Context, m *Model, visit func(window int, l
 					end := min(begin+columns, head.Rows)
 					n := end - begin
 					y := rows(buf, f.window, n)
-					op.Linear(f.r, y, one, head.RowRange(begin, end), op.Tensor{})
+					op.LinearFused(f.r, y, one, head.RowRange(begin, end), op.Fused{Batch: true})
 					if err := f.r.Wait(ctx); err != nil {
 						return err
 					}
@@ -215,7 +215,7 @@ func (f *Forward) Run(ctx context.Context, m *Model, progress func(done, total i
 		return err
 	}
 	for l := range m.Layers {
-		if err := f.Layer(ctx, m, l, nil, nil); err != nil {
+		if err := f.Layer(ctx, m, l, nil); err != nil {
 			return err
 		}
 		f.Drop(l)

@@ -44,6 +44,7 @@ func rows(b *vk.Buffer, n, cols int) op.Tensor { return op.Of(b.All(), dtype.F32
 // kvCache is where one layer's keys and values of earlier positions are kept: capacity rows, of which used are filled.
 type kvCache struct {
 	k, v           op.Tensor
+	scratch        op.Tensor // of attention
 	capacity, used int
 }
 
@@ -53,15 +54,22 @@ type activations struct {
 	MLP       op.Tensor // [tokens, intermediate], what down_proj reads
 }
 
-// forwardLayer records one decoder layer: out = layer(x) for x [windows·window, hidden], of windows independent sequences at
-// positions from 0 on; with a cache, of one sequence that follows what the cache holds.
+// layerRun is a layer's forward pass besides its tensors. The zero value is all of it, of sequences from their first token on.
+type layerRun struct {
+	cache *kvCache                           // continue one sequence
+	last  op.Tensor                          // [1, windows·n]: rows of x, the last n of each window, that alone are wanted; zero: all
+	probe func(name string, value op.Tensor) // sees what each operation made; nil: nobody
+	guard func(value op.Tensor)              // sees queries, keys and values, whose NaNs attention may hide; nil: nobody
+}
+
+// record records one decoder layer: out = layer(x) for x [windows·window, hidden], of windows independent sequences at
+// positions from 0 on; with a cache, of one sequence that follows what the cache holds. With last, out has a row for each of its.
 //
 // rope holds the cosines and sines of op.RoPE for every position in use. x is not changed; out must be another tensor.
-func forwardLayer(r *vk.Recorder, c *Config, layer int, w []op.Tensor, s *scratch, out, x, rope op.Tensor, window int, cache *kvCache) activations {
-	n, eps := x.Rows, float32(c.RMSNormEps)
+func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, s *scratch, out, x, rope op.Tensor, window int) activations {
+	n, eps, cache := x.Rows, float32(c.RMSNormEps), run.cache
 	norm, qkv := rows(s.norm, n, c.HiddenSize), rows(s.qkv, n, c.qkvCols())
 	q, k, v := rows(s.q, n, c.Heads*c.HeadDim), rows(s.k, n, c.KVHeads*c.HeadDim), rows(s.v, n, c.KVHeads*c.HeadDim)
-	mlp := rows(s.mlp, n, c.IntermediateSize)
 	split := op.QKVShape{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Window: window, Eps: eps}
 	shape := op.AttentionShape{Windows: n / window, QueryLen: window, KeyLen: window, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, SlidingWindow: c.Window(layer)}
 	if cache != nil {
@@ -75,12 +83,60 @@ func forwardLayer(r *vk.Recorder, c *Config, layer int, w []op.Tensor, s *scratc
 		bias = op.Joined(column(bias), column(w[KBias]), column(w[VBias]))
 		bias = bias.Reshape(1, bias.Rows)
 	}
+	batch := cache == nil // the same bits, however a corpus is cut
+	attending := op.AttentionExtra{Batch: batch}
+	if cache != nil {
+		attending.Scratch = cache.scratch
+	}
+	probe := run.probe
+	// alone probes a product without what is fused with it.
+	alone := func(name string, y, x, w, bias op.Tensor) {
+		if run.probe != nil {
+			op.LinearFused(r, y, x, w, op.Fused{Bias: bias, Batch: batch})
+			probe(name, y)
+		}
+	}
+	normed := func(name string, x, weight op.Tensor) {
+		if run.probe != nil {
+			op.RMSNorm(r, norm, x, weight, eps)
+			probe(name, norm)
+		}
+	}
+	if probe == nil {
+		probe = func(string, op.Tensor) {}
+	}
 
-	op.LinearFused(r, qkv, x, op.Joined(w[Q], w[K], w[V]), op.Fused{Bias: bias, Norm: w[InputNorm], Eps: eps, Scratch: norm})
+	normed("input_layernorm", x, w[InputNorm])
+	op.LinearFused(r, qkv, x, op.Joined(w[Q], w[K], w[V]), op.Fused{Bias: bias, Norm: w[InputNorm], Eps: eps, Scratch: norm, Batch: batch})
+	if run.guard != nil {
+		run.guard(qkv)
+	}
 	op.SplitQKV(r, q, k, v, qkv, rope, w[QNorm], w[KNorm], split)
-	op.Attention(r, q, q, k, v, shape, op.AttentionExtra{})
-	op.LinearFused(r, out, q, w[O], op.Fused{Bias: w[OBias], Residual: x})
-	op.LinearFused(r, mlp, out, w[Gate], op.Fused{Bias: w[GateBias], Up: w[Up], UpBias: w[UpBias], Norm: w[PostNorm], Eps: eps, Scratch: norm})
-	op.LinearFused(r, out, mlp, w[Down], op.Fused{Bias: w[DownBias], Residual: out})
+	probe("self_attn.q_proj", q)
+	probe("self_attn.k_proj", k)
+	probe("self_attn.v_proj", v)
+	if !run.last.IsZero() { // the keys and values of all rows, the queries and what follows of the last
+		all, kept := q, run.last.Cols
+		shape.QueryLen = kept / shape.Windows
+		q, norm = rows(s.qkv, kept, q.Cols), rows(s.norm, kept, c.HiddenSize)
+		op.GatherRows(r, q, 0, all, run.last)
+		op.GatherRows(r, out, 0, x, run.last)
+		x, n = out, kept
+	}
+	op.Attention(r, q, q, k, v, shape, attending)
+	probe("self_attn", q)
+	alone("self_attn.o_proj", norm, q, w[O], w[OBias])
+	op.LinearFused(r, out, q, w[O], op.Fused{Bias: w[OBias], Residual: x, Batch: batch})
+	probe("residual after attention", out)
+
+	mlp := rows(s.mlp, n, c.IntermediateSize)
+	normed("post_attention_layernorm", out, w[PostNorm])
+	alone("mlp.gate_proj", mlp, norm, w[Gate], w[GateBias])
+	alone("mlp.up_proj", mlp, norm, w[Up], w[UpBias])
+	op.LinearFused(r, mlp, out, w[Gate], op.Fused{Bias: w[GateBias], Up: w[Up], UpBias: w[UpBias], Norm: w[PostNorm], Eps: eps, Scratch: norm, Batch: batch})
+	probe("mlp activation", mlp)
+	alone("mlp.down_proj", norm, mlp, w[Down], w[DownBias])
+	op.LinearFused(r, out, mlp, w[Down], op.Fused{Bias: w[DownBias], Residual: out, Batch: batch})
+	probe("residual after mlp", out)
 	return activations{Attention: q, MLP: mlp}
 }

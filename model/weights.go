@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/op"
@@ -33,6 +35,9 @@ type weightCache struct {
 	checked map[any]bool // keys other than layers whose weights were found free of NaN
 	used    int64
 	clock   int
+
+	uploaded, uploading atomic.Int64 // bytes, and nanoseconds that they took
+	waited              time.Duration
 }
 
 func newWeightCache(d *vk.Device, budget int64) *weightCache {
@@ -69,13 +74,13 @@ func (c *weightCache) start(ctx context.Context, key any, weights []Weight, must
 		return e
 	}
 	e := &resident{size: residentBytes(c.d, weights), used: c.clock, ready: make(chan struct{})}
-	for c.used+e.size > c.budget && c.evict() {
+	for c.used+e.size > c.budget && c.evict(anything) {
 	}
 	if c.used+e.size > c.budget && !must {
 		return nil
 	}
 	e.buf, e.err = c.d.NewBuffer("weights", e.size, vk.OnDevice)
-	for errors.Is(e.err, vk.ErrOutOfMemory) && c.evict() { // the heap is fuller than its size promised
+	for errors.Is(e.err, vk.ErrOutOfMemory) && c.evict(anything) { // the heap is fuller than its size promised
 		e.buf, e.err = c.d.NewBuffer("weights", e.size, vk.OnDevice)
 	}
 	if e.err != nil {
@@ -86,7 +91,12 @@ func (c *weightCache) start(ctx context.Context, key any, weights []Weight, must
 	c.used += e.size
 	go func() {
 		defer close(e.ready)
+		begin := time.Now()
 		var at int64
+		defer func() {
+			c.uploaded.Add(at)
+			c.uploading.Add(int64(time.Since(begin)))
+		}()
 		for i, w := range weights { // by Part, or one tile of the LM head
 			if w.IsZero() {
 				e.tensors = append(e.tensors, op.Tensor{})
@@ -106,11 +116,11 @@ func (c *weightCache) start(ctx context.Context, key any, weights []Weight, must
 	return e
 }
 
-// evict drops the least recently used entry that nobody uses and whose upload has ended.
-func (c *weightCache) evict() bool {
+// evict drops the least recently used entry that may go, that nobody uses and whose upload has ended.
+func (c *weightCache) evict(may func(key any) bool) bool {
 	var oldest any
 	for key, e := range c.entries {
-		if e.users == 0 && (oldest == nil || e.used < c.entries[oldest].used) {
+		if e.users == 0 && may(key) && (oldest == nil || e.used < c.entries[oldest].used) {
 			oldest = key
 		}
 	}
@@ -125,6 +135,8 @@ func (c *weightCache) evict() bool {
 	return true
 }
 
+func anything(any) bool { return true }
+
 // acquire returns the tensors of weights known by key when they are on the device; release gives them back once nothing recorded
 // uses them any more.
 func (c *weightCache) acquire(ctx context.Context, key any, weights []Weight) ([]op.Tensor, error) {
@@ -132,7 +144,9 @@ func (c *weightCache) acquire(ctx context.Context, key any, weights []Weight) ([
 	e := c.start(ctx, key, weights, true)
 	e.users++
 	c.mu.Unlock()
+	begin := time.Now()
 	<-e.ready
+	c.waited += time.Since(begin)
 	if e.err != nil {
 		c.mu.Lock()
 		e.users--
@@ -167,11 +181,18 @@ func (c *weightCache) release(key any) {
 	c.entries[key].users--
 }
 
-// trim drops all that nobody uses.
-func (c *weightCache) trim() {
+// holds says whether a key's weights are on the device, or on their way.
+func (c *weightCache) holds(key any) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.evict() {
+	return c.entries[key] != nil
+}
+
+// trim drops what may go and nobody uses.
+func (c *weightCache) trim(may func(key any) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.evict(may) {
 	}
 }
 
@@ -179,8 +200,7 @@ func (c *weightCache) close() {
 	for _, e := range c.entries {
 		e.users = 0
 	}
-	for c.evict() {
-	}
+	c.trim(anything)
 }
 
 // fixed is what every run of a model keeps on the device: the rotary positions and the final norm.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -73,10 +74,18 @@ type Device struct {
 	Tier          string `json:"tier"`
 }
 
-// Passes counts runs of one layer over the whole corpus.
+// Passes counts runs of one layer over the whole corpus. A run over part of the corpus counts by its size, one for the last tokens by
+// its share of the multiplications.
 type Passes struct {
-	Done  int `json:"done"`
-	Saved int `json:"saved"` // that scoring every new model from its first layer would have cost more
+	Done  float64 `json:"done"`
+	Saved float64 `json:"saved"`
+	Full  int     `json:"full"` // Done and Saved: what scoring every new model from its first layer would have cost
+}
+
+// passes rounds to what means something.
+func passes(done float64, full int) Passes {
+	done = math.Round(done*1e4) / 1e4
+	return Passes{done, math.Round((float64(full)-done)*1e4) / 1e4, full}
 }
 
 func (p *Plan) record() Record {

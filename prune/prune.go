@@ -22,6 +22,7 @@ type Options struct {
 	TargetLayers int     // layers left
 	Sparsity     float64 // instead: share of all parameters to remove at least, 0 to 1
 	CoMe         method.CoMe
+	AllScores    bool       // compute the scores of every layer at every step, for the lineage; the model is the same
 	Windows      [][]uint32 // calibration corpus: windows of equal length
 	Seed         uint64     // that the windows were sampled with, for the record
 	Source       string     // names of the files that the windows were made of, for the record
@@ -133,12 +134,12 @@ func (p *Plan) Run(ctx context.Context, d *vk.Device, progress func(Status)) (re
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, scorer.Close()) }()
-	s := &method.State{Device: d, Model: p.Model, Scorer: scorer, Tree: p.tree}
+	s := &method.State{Device: d, Model: p.Model, Scorer: scorer, Tree: p.tree, AllScores: p.Options.AllScores}
 	var steps []*method.Step
-	passes := 0
+	full := 0
 	for len(s.Model.Layers) > p.TargetLayers {
 		from := len(s.Model.Layers)
-		passes += from
+		full += from
 		step, err := p.Options.CoMe.Step(ctx, s, p.TargetLayers, func(done, total int) {
 			if progress != nil {
 				progress(Status{fmt.Sprintf("score %d layers", from), done, total})
@@ -151,7 +152,7 @@ func (p *Plan) Run(ctx context.Context, d *vk.Device, progress func(Status)) (re
 	}
 	return &Result{Model: s.Model, Lineage: Lineage{
 		Method: "come", Options: p.record(), Device: deviceRecord(d), OriginalLayers: p.root, Tree: s.Tree, Steps: steps, Previous: p.previous,
-		LayerPasses: Passes{Done: scorer.LayersRun(), Saved: passes - scorer.LayersRun()},
+		LayerPasses: passes(scorer.Stats().Passes, full),
 		Calibration: Calibration{SHA256: corpus.Hash(p.Options.Windows), Windows: len(p.Options.Windows), Window: len(p.Options.Windows[0]), Seed: p.Options.Seed, Source: p.Options.Source},
 	}}, nil
 }

@@ -1,20 +1,48 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #include "common/dtype.glsl"
+#include "common/texel.glsl"
 #include "common/workgroup.glsl"
 
 // sums[g,c] (+)= Σ_{i < rows} |x[g·window + i, c]|
 //
 // x [.., cols] weight dtype, from row `row` of the binding on · sums [.., cols] f32, from row `sum` on
-// One invocation a column and window. f32 accumulation in blocks of 64 rows: the rounding errors of 32,768 rows add up like those of
+// One invocation a column and window; with TEXELS, for drivers that run on the CPU, a texel's columns, cols being a multiple of those. f32 accumulation in blocks of 64 rows: the rounding errors of 32,768 rows add up like those of
 // some hundred, and a dispatch may end at any block and the next continue with the same additions.
 // 65/64·rows iterations: at most 32,768 rows a dispatch, as lavapipe 22.3 stops at 65,535.
 
 layout(push_constant) uniform Push { uint cols; uint rows; uint window; uint row; uint sum; uint more; };
-layout(binding = 0) readonly buffer X { uint x[]; };
 layout(binding = 1) buffer Sums { float sums[]; };
 
 const uint BLOCK = 64; // absBlock in model/op/sensitivity.go
+
+#if defined(TEXELS)
+layout(binding = 0, rgba32ui) uniform readonly uimageBuffer x;
+
+void main() {
+    uint texels = cols / TEXEL_WEIGHTS, t = gl_WorkGroupID.x * WORKGROUP + gl_LocalInvocationID.x;
+    if (t >= texels) return;
+    uint at = (row + gl_WorkGroupID.y * window) * texels + t;
+    uint to = (sum + gl_WorkGroupID.y) * cols + t * TEXEL_WEIGHTS;
+    precise vec4 total[TEXEL_QUADS];
+    [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++)
+        total[q] = more != 0 ? vec4(sums[to + 4 * q], sums[to + 4 * q + 1], sums[to + 4 * q + 2], sums[to + 4 * q + 3]) : vec4(0.0);
+    for (uint begin = 0; begin < rows; begin += BLOCK) {
+        precise vec4 block[TEXEL_QUADS];
+        [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) block[q] = vec4(0.0);
+        for (uint i = begin; i < min(begin + BLOCK, rows); i++) {
+            uvec4 texel = imageLoad(x, int(at));
+            [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) block[q] += abs(texel_quad(texel, q));
+            at += texels;
+        }
+        [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) total[q] += block[q];
+    }
+    [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++)
+        [[unroll]] for (uint c = 0; c < 4; c++) sums[to + 4 * q + c] = total[q][c];
+}
+#else
+layout(binding = 0) readonly buffer X { uint x[]; };
 
 void main() {
     uint c = gl_WorkGroupID.x * WORKGROUP + gl_LocalInvocationID.x;
@@ -32,3 +60,4 @@ void main() {
     }
     sums[to] = total;
 }
+#endif

@@ -6,11 +6,16 @@
 // angle[t] = arccos(clamp(cos(x[t], y[t]), 0, 1))/π          a cosine that is not a number counts as 0.5
 //
 // x, y [rows, hidden] f32 · angle [all rows] f32, from element `first` on
-// One workgroup a row; f32 accumulation; no subgroup operations. Precision: common/cosine.glsl, half of its relative error.
+// One workgroup a row, with TEXELS one invocation; f32 accumulation; no subgroup operations. Precision: common/cosine.glsl, half of its relative error.
 
-layout(push_constant) uniform Push { uint hidden; uint first; };
+layout(push_constant) uniform Push { uint hidden; uint first; uint rows; };
+#if defined(TEXELS)
+layout(binding = 0, rgba32ui) uniform readonly uimageBuffer x;
+layout(binding = 1, rgba32ui) uniform readonly uimageBuffer y;
+#else
 layout(binding = 0) readonly  buffer X { float x[]; };
 layout(binding = 1) readonly  buffer Y { float y[]; };
+#endif
 layout(binding = 2) writeonly buffer Angle { float angle[]; };
 
 #include "common/cosine.glsl"
@@ -30,6 +35,7 @@ float angle_of(float z) {
 }
 
 void main() {
-    float d = one_minus_cosine(gl_WorkGroupID.x * hidden, hidden);
-    if (gl_LocalInvocationID.x == 0) angle[first + gl_WorkGroupID.x] = angle_of(0.5 * d);
+    if (ROW >= rows) return; // all invocations of a workgroup, or with TEXELS this one
+    float d = one_minus_cosine(ROW, hidden);
+    if (WRITES) angle[first + ROW] = angle_of(0.5 * d);
 }

@@ -23,10 +23,10 @@ layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Qu
 layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; float eps; Quads x; };
 layout(binding = 0, rgba32ui) uniform readonly uimageBuffer w;
 layout(binding = 1, rgba32ui) uniform readonly uimageBuffer up;
-layout(binding = 2) readonly  buffer Bias { uint bias[]; };
-layout(binding = 3) readonly  buffer UpBias { uint up_bias[]; };
-layout(binding = 4) readonly  buffer Residual { float residual[]; };
-layout(binding = 5) writeonly buffer Y { float y[]; };
+layout(binding = 3) readonly  buffer Bias { uint bias[]; };
+layout(binding = 4) readonly  buffer UpBias { uint up_bias[]; };
+layout(binding = 5) readonly  buffer Residual { float residual[]; };
+layout(binding = 6) writeonly buffer Y { float y[]; };
 
 const uint COLUMNS = 4, LANES = 8;
 const uint OUT = EPILOGUE == 2 ? 2 : COLUMNS;

@@ -20,11 +20,11 @@ layout(constant_id = 3) const uint BANDS = 4;    // of 8 rows of x
 layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; float eps; };
 layout(binding = 0, rgba32ui) uniform readonly uimageBuffer w;
 layout(binding = 1, rgba32ui) uniform readonly uimageBuffer up;
-layout(binding = 2, rgba32ui) uniform readonly uimageBuffer x;
 layout(binding = 3) readonly  buffer Bias { uint bias[]; };
 layout(binding = 4) readonly  buffer UpBias { uint up_bias[]; };
 layout(binding = 5) readonly  buffer Residual { float residual[]; };
 layout(binding = 6) writeonly buffer Y { float y[]; };
+layout(binding = 7, rgba32ui) uniform readonly uimageBuffer x;
 
 const uint COLUMNS = 4, LANES = 8;
 const uint OUT = EPILOGUE == 2 ? 2 : COLUMNS;

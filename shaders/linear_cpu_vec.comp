@@ -9,24 +9,26 @@
 #include "common/workgroup.glsl"
 
 // What linear_vec.comp computes, for drivers that run on the CPU: depth a multiple of a texel of w, rows at most ROWS. The workgroup
-// is one subgroup of 8, whose lanes lie side by side along k, so that each row of w is read once and in order. It has COLUMNS columns
-// of w, or as many of w and up together. w, up, x and norm are texel buffers, for a lane's 16 bytes are then one load.
-// f32 accumulation. depth/32 iterations and fewer: below lavapipe's 65,535 for depth ≤ 2,000,000.
+// is one subgroup of 8, whose lanes lie side by side along k, so that each row of w is read once and in order. It takes COLUMNS columns
+// of w at a time, or as many of w and up together, and BLOCKS times that: half a µs that a workgroup costs is the time of 6 KiB of w.
+// w, up, x and norm are texel buffers, for a lane's 16 bytes are then one load. f32 accumulation.
+// BLOCKS · depth/32 iterations and fewer: below lavapipe's 65,535 for depth ≤ 500,000 and 4 BLOCKS.
 
 layout(constant_id = 1) const uint BIASED = 0;
 layout(constant_id = 2) const uint EPILOGUE = 0; // as in linear.comp
 layout(constant_id = 3) const uint ROWS = 1;
 layout(constant_id = 4) const uint COLUMNS = 8;  // at most 8
-layout(constant_id = 5) const uint NORM = 0;     // x is normed by its root mean square first
+layout(constant_id = 5) const uint BLOCKS = 4;
+layout(constant_id = 6) const uint NORM = 0;     // x is normed by its root mean square first
 layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; float eps; };
 layout(binding = 0, rgba32ui) uniform readonly uimageBuffer w;
 layout(binding = 1, rgba32ui) uniform readonly uimageBuffer up;
-layout(binding = 2, rgba32ui) uniform readonly uimageBuffer x;
-layout(binding = 3, rgba32ui) uniform readonly uimageBuffer norm;
-layout(binding = 4) readonly  buffer Bias { uint bias[]; };
-layout(binding = 5) readonly  buffer UpBias { uint up_bias[]; };
-layout(binding = 6) readonly  buffer Residual { float residual[]; };
-layout(binding = 7) writeonly buffer Y { float y[]; };
+layout(binding = 2, rgba32ui) uniform readonly uimageBuffer norm;
+layout(binding = 3) readonly  buffer Bias { uint bias[]; };
+layout(binding = 4) readonly  buffer UpBias { uint up_bias[]; };
+layout(binding = 5) readonly  buffer Residual { float residual[]; };
+layout(binding = 6) writeonly buffer Y { float y[]; };
+layout(binding = 7, rgba32ui) uniform readonly uimageBuffer x;
 
 const uint LANES = 8;
 const uint OUT = EPILOGUE == 2 ? COLUMNS / 2 : COLUMNS;
@@ -37,8 +39,8 @@ float lanes_sum(float v) {
     return v + subgroupShuffleXor(v, 1u);
 }
 
-void main() {
-    uint lane = gl_SubgroupInvocationID, n0 = gl_WorkGroupID.x * OUT, texels = depth / TEXEL_WEIGHTS;
+void columns_from(uint n0) {
+    uint lane = gl_SubgroupInvocationID, texels = depth / TEXEL_WEIGHTS;
     uint from_w[COLUMNS];
     [[unroll]] for (uint j = 0; j < COLUMNS; j++) from_w[j] = min(n0 + j % OUT, columns - 1) * texels;
     float sum[ROWS][COLUMNS], squares[ROWS];
@@ -60,10 +62,12 @@ void main() {
                     a[m][q] *= texel_quad(texel, q);
                 }
         }
-        [[unroll]] for (uint j = 0; j < COLUMNS; j++) {
-            uvec4 texel = j < OUT ? imageLoad(w, int(from_w[j] + t)) : imageLoad(up, int(from_w[j] + t));
+        uvec4 texel[COLUMNS]; // all loads first: more of them are on their way from memory at a time
+        [[unroll]] for (uint j = 0; j < COLUMNS; j++)
+            texel[j] = j < OUT ? imageLoad(w, int(from_w[j] + t)) : imageLoad(up, int(from_w[j] + t));
+        [[unroll]] for (uint j = 0; j < COLUMNS; j++)
             [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) {
-                vec4 b = texel_quad(texel, q);
+                vec4 b = texel_quad(texel[j], q);
                 [[unroll]] for (uint m = 0; m < ROWS; m++) {
                     float v = fma(a[m][q].x, b.x, sum[m][j]);
                     v = fma(a[m][q].y, b.y, v);
@@ -71,7 +75,6 @@ void main() {
                     sum[m][j] = fma(a[m][q].w, b.w, v);
                 }
             }
-        }
     }
 
     uint n = n0 + lane;
@@ -98,4 +101,9 @@ void main() {
         if (EPILOGUE == 2) v = silu(vec4(v)).x * u;
         y[at] = v;
     }
+}
+
+void main() {
+    uint end = min((gl_WorkGroupID.x + 1) * BLOCKS * OUT, columns);
+    for (uint n0 = gl_WorkGroupID.x * BLOCKS * OUT; n0 < end; n0 += OUT) columns_from(n0);
 }

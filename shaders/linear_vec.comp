@@ -3,67 +3,105 @@
 #extension GL_EXT_control_flow_attributes : require
 #include "common/dtype.glsl"
 #include "common/workgroup.glsl"
+#include "common/silu.glsl"
 
-// y[m, column+n] = Σ_k x[m,k] · w[n,k]  (+ bias[column+n] where BIASED), for the few rows of x of one token or some
+// What linear.comp computes for the few rows of x of one token or some, rows ≤ ROWS; where NORM, of the RMS-normed x:
+//   Σ_k x[m,k] · norm[k] · w[n,k] · rsqrt(mean_k x[m,k]² + eps)
 //
-// x [rows, depth] f32 · w [columns, depth] weight dtype · bias [stride] weight dtype · y [rows, stride] f32; rows ≤ ROWS
-// One workgroup COLUMNS columns of y, its invocations side by side along k, which reads weights once and in order; their sums meet in
-// shared memory. WORKGROUP is a power of two; ROWS · COLUMNS · WORKGROUP is at most 8192; f32 accumulation; any depth; no subgroup operations.
+// norm [depth] weight dtype. One workgroup COLUMNS columns of w, or half as many of w and up; its invocations lie side by side along
+// k, which reads weights once and in order; their sums meet in shared memory. WORKGROUP is a power of two; ROWS · (COLUMNS + 1) ·
+// WORKGROUP is at most 4096; f32 accumulation; any depth; no subgroup operations.
 // depth/WORKGROUP iterations and a few: below lavapipe 22.3's 65,535 for depth ≤ 500,000 where WORKGROUP is 8.
 
 layout(constant_id = 1) const uint BIASED = 0;
-layout(constant_id = 2) const uint BY_FOUR = 0; // depth is a multiple of 4: four elements a load
-layout(constant_id = 3) const uint ROWS = 1;    // at most 4
-layout(constant_id = 4) const uint COLUMNS = 4; // at most 16
-layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; };
-layout(binding = 0) readonly  buffer X { float x[]; };
-layout(binding = 0) readonly  buffer X4 { vec4 x4[]; }; // the same elements
-layout(binding = 1) readonly  buffer W { uint w[]; };
-layout(binding = 1) readonly  buffer W4 { words4 w4[]; }; // the same elements
-layout(binding = 2) readonly  buffer Bias { uint bias[]; };
-layout(binding = 3) writeonly buffer Y { float y[]; };
+layout(constant_id = 2) const uint EPILOGUE = 0; // as in linear.comp
+layout(constant_id = 3) const uint BY_FOUR = 0;  // depth is a multiple of 4: four elements a load
+layout(constant_id = 4) const uint ROWS = 1;     // at most 4
+layout(constant_id = 5) const uint COLUMNS = 4;  // even
+layout(constant_id = 6) const uint NORM = 0;
+layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; float eps; };
+layout(binding = 0) readonly  buffer W { uint w[]; };
+layout(binding = 0) readonly  buffer W4 { words4 w4[]; }; // the same elements
+layout(binding = 1) readonly  buffer Up { uint up[]; };
+layout(binding = 1) readonly  buffer Up4 { words4 up4[]; }; // the same elements
+layout(binding = 2) readonly  buffer Norm { uint norm[]; };
+layout(binding = 3) readonly  buffer Bias { uint bias[]; };
+layout(binding = 4) readonly  buffer UpBias { uint up_bias[]; };
+layout(binding = 5) readonly  buffer Residual { float residual[]; };
+layout(binding = 6) writeonly buffer Y { float y[]; };
+layout(binding = 7) readonly  buffer X { float x[]; };
+layout(binding = 7) readonly  buffer X4 { vec4 x4[]; }; // the same elements
 
-shared float part[ROWS * COLUMNS][WORKGROUP];
+const uint OUT = EPILOGUE == 2 ? COLUMNS / 2 : COLUMNS;
+const uint PARTS = ROWS * COLUMNS + ROWS; // the sums of products, then those of squares
+shared float part[PARTS][WORKGROUP];
 
 void main() {
-    uint lane = gl_LocalInvocationID.x, n0 = gl_WorkGroupID.x * COLUMNS;
-    float sum[ROWS][COLUMNS];
-    [[unroll]] for (uint m = 0; m < ROWS; m++)
+    uint lane = gl_LocalInvocationID.x, n0 = gl_WorkGroupID.x * OUT;
+    float sum[ROWS][COLUMNS], squares[ROWS];
+    [[unroll]] for (uint m = 0; m < ROWS; m++) {
+        squares[m] = 0.0;
         [[unroll]] for (uint j = 0; j < COLUMNS; j++) sum[m][j] = 0.0;
+    }
 
     if (BY_FOUR != 0) {
         uint quads = depth / 4;
         for (uint k = lane; k < quads; k += WORKGROUP) {
             vec4 a[ROWS];
-            [[unroll]] for (uint m = 0; m < ROWS; m++) a[m] = x4[min(m, rows - 1) * quads + k];
+            [[unroll]] for (uint m = 0; m < ROWS; m++) {
+                a[m] = x4[min(m, rows - 1) * quads + k];
+                if (NORM != 0) {
+                    squares[m] += dot(a[m], a[m]);
+                    a[m] *= vec4(load_weight(norm, 4 * k), load_weight(norm, 4 * k + 1), load_weight(norm, 4 * k + 2), load_weight(norm, 4 * k + 3));
+                }
+            }
             [[unroll]] for (uint j = 0; j < COLUMNS; j++) {
-                vec4 b = unpack4(w4[min(n0 + j, columns - 1) * quads + k]);
+                uint at = min(n0 + j % OUT, columns - 1) * quads + k;
+                vec4 b = j < OUT ? unpack4(w4[at]) : unpack4(up4[at]);
                 [[unroll]] for (uint m = 0; m < ROWS; m++)
                     sum[m][j] = fma(a[m].x, b.x, fma(a[m].y, b.y, fma(a[m].z, b.z, fma(a[m].w, b.w, sum[m][j]))));
             }
         }
     } else {
-        for (uint k = lane; k < depth; k += WORKGROUP)
-            [[unroll]] for (uint j = 0; j < COLUMNS; j++) {
-                float b = load_weight(w, min(n0 + j, columns - 1) * depth + k);
-                [[unroll]] for (uint m = 0; m < ROWS; m++) sum[m][j] = fma(x[min(m, rows - 1) * depth + k], b, sum[m][j]);
+        for (uint k = lane; k < depth; k += WORKGROUP) {
+            float a[ROWS];
+            [[unroll]] for (uint m = 0; m < ROWS; m++) {
+                a[m] = x[min(m, rows - 1) * depth + k];
+                if (NORM != 0) {
+                    squares[m] += a[m] * a[m];
+                    a[m] *= load_weight(norm, k);
+                }
             }
+            [[unroll]] for (uint j = 0; j < COLUMNS; j++) {
+                uint at = min(n0 + j % OUT, columns - 1) * depth + k;
+                float b = j < OUT ? load_weight(w, at) : load_weight(up, at);
+                [[unroll]] for (uint m = 0; m < ROWS; m++) sum[m][j] = fma(a[m], b, sum[m][j]);
+            }
+        }
     }
 
-    [[unroll]] for (uint m = 0; m < ROWS; m++)
+    [[unroll]] for (uint m = 0; m < ROWS; m++) {
         [[unroll]] for (uint j = 0; j < COLUMNS; j++) part[m * COLUMNS + j][lane] = sum[m][j];
+        part[ROWS * COLUMNS + m][lane] = squares[m];
+    }
     barrier();
     for (uint half_size = WORKGROUP >> 1; half_size > 0; half_size >>= 1) {
         if (lane < half_size)
-            [[unroll]] for (uint i = 0; i < ROWS * COLUMNS; i++) part[i][lane] += part[i][lane + half_size];
+            [[unroll]] for (uint i = 0; i < (NORM != 0 ? PARTS : ROWS * COLUMNS); i++) part[i][lane] += part[i][lane + half_size];
         barrier();
     }
-    for (uint i = lane; i < ROWS * COLUMNS; i += WORKGROUP) {
-        uint m = i / COLUMNS, n = n0 + i % COLUMNS;
-        if (m < rows && n < columns) {
-            float add = 0.0;
-            if (BIASED != 0) add = load_weight(bias, column + n);
-            y[m * stride + column + n] = part[i][0] + add;
+    for (uint i = lane; i < ROWS * OUT; i += WORKGROUP) {
+        uint m = i / OUT, j = i % OUT, n = n0 + j;
+        if (m >= rows || n >= columns) continue;
+        float scale = NORM != 0 ? inversesqrt(part[ROWS * COLUMNS + m][0] / float(depth) + eps) : 1.0;
+        float v = part[m * COLUMNS + j][0] * scale, u = part[m * COLUMNS + (j + OUT) % COLUMNS][0] * scale;
+        if (BIASED != 0) {
+            v += load_weight(bias, column + n);
+            if (EPILOGUE == 2) u += load_weight(up_bias, column + n);
         }
+        uint at = m * stride + column + n;
+        if (EPILOGUE == 1) v += residual[at];
+        if (EPILOGUE == 2) v = silu(vec4(v)).x * u;
+        y[at] = v;
     }
 }

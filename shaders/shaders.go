@@ -5,6 +5,7 @@ package shaders
 import (
 	"embed"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -38,13 +39,13 @@ type Variant struct {
 // byDType are the shaders compiled once for each dtype of a weight: NAME_f32, NAME_f16, NAME_bf16.
 var byDType = []string{
 	"rmsnorm",
-	"embedding", "finite", "linear", "linear_cpu", "linear_cpu_shuffle", "linear_cpu_vec", "linear_subgroup", "linear_vec",
+	"embedding", "finite", "linear", "linear_cpu", "linear_cpu_shuffle", "linear_cpu_vec", "linear_vec",
 	"abssum", "gather", "weightedsum",
 	"splitqkv",
 }
 
-// texels are the shaders of byDType compiled once more to read f32 through texel buffers: NAME_texels_f32 and so on.
-var texels = []string{"splitqkv"}
+// texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.
+var texels = []string{"abssum", "angulardistance", "blockinfluence", "rmsnorm", "splitqkv"}
 
 // plain are the shaders that touch f32 only.
 var plain = []string{
@@ -55,16 +56,19 @@ var plain = []string{
 // Variants is the one table of what is compiled.
 func Variants() []Variant {
 	var all []Variant
+	add := func(source, suffix string, defines ...string) {
+		all = append(all, Variant{Name: source + suffix, Source: source + ".comp", Defines: defines})
+		if slices.Contains(texels, source) {
+			all = append(all, Variant{Name: source + "_texels" + suffix, Source: source + ".comp", Defines: append(defines, "TEXELS")})
+		}
+	}
 	for _, name := range plain {
-		all = append(all, Variant{Name: name, Source: name + ".comp"})
+		add(name, "")
 	}
 	all = append(all, Variant{Name: "attention_cpu_shuffle", Source: "attention_cpu.comp", Defines: []string{"SHUFFLE"}})
 	for _, d := range []string{"F32", "F16", "BF16"} {
 		for _, name := range byDType {
-			all = append(all, Variant{Name: name + "_" + strings.ToLower(d), Source: name + ".comp", Defines: []string{d}})
-		}
-		for _, name := range texels {
-			all = append(all, Variant{Name: name + "_texels_" + strings.ToLower(d), Source: name + ".comp", Defines: []string{d, "TEXELS"}})
+			add(name, "_"+strings.ToLower(d), d)
 		}
 	}
 	return all

@@ -32,6 +32,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.Float64Var(&o.CoMe.PSU, "psu", 1, "power of the block influences in the fusion ratio")
 	f.Float64Var(&o.CoMe.MinMax, "min-max", 0, "floor of the largest fusion ratio, 0 to 1")
 	f.StringVar(&compat, "compat", "", "reference: choose query heads as the authors' code does, its grouped-query defect included")
+	f.BoolVar(&o.AllScores, "all-scores", false, "compute the scores of every layer at every step, not only those that choose the merge")
 	f.BoolVar(&force, "force", false, "replace OUT if vkcome wrote it")
 	c := commonFlags(f)
 	return func(ctx context.Context, args []string) error {
@@ -94,6 +95,8 @@ func runPrune(ctx context.Context, c *common, d *vk.Device, m *model.Model, o pr
 		}
 		fmt.Printf("%d → %d layers: merged %s in the ratio %.3f\n", s.From, s.To, from, s.Ratio)
 	}
+	passes := result.Lineage.LayerPasses
+	fmt.Printf("scored in %.1f layer passes; scoring every model from its first layer on takes %d\n", passes.Done, passes.Full)
 	fmt.Printf("%s: %d layers, %d parameters (%.1f %% fewer)\n", out, len(result.Model.Layers), result.Model.Parameters(), 100*(1-float64(result.Model.Parameters())/float64(m.Parameters())))
 	return nil
 }

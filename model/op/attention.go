@@ -20,8 +20,9 @@ type AttentionShape struct {
 
 // AttentionExtra is what Attention needs or gives besides its operands.
 type AttentionExtra struct {
-	Scratch  Tensor // [1, ≥ AttentionScratch]  F32; may be absent where that is 0
-	Activity Tensor // [Windows·AttentionBlocks, Heads·HeadDim]  F32: Σ|o| over each block of queries of a window; absent if not wanted
+	Batch    bool   // of a pass over a corpus: the same bits whatever the number of queries
+	Scratch  Tensor // [1, ≥ AttentionScratch]  F32; not with Batch, nor where that is 0
+	Activity Tensor // [Windows·AttentionBlocks, Heads·HeadDim]  F32: Σ|o| over each block of queries; with Batch only
 }
 
 // Attention records o = softmax(q·kᵀ/√HeadDim)·v for every window and head, causal: query i of a window is at position
@@ -31,7 +32,7 @@ type AttentionExtra struct {
 //	k, v  [Windows·KeyStride, KVHeads·HeadDim]  F32
 //
 // The logits are never in memory. A query's numbers do not depend on how many windows are in the call, nor on how many other queries,
-// but for whether those are at most 4 after earlier keys, as in generation, or others. Where k or v of one window outgrow a binding,
+// but for whether those are at most 4, as in generation, where Batch is not set. Where k or v of one window outgrow a binding,
 // or the loops that a CPU driver allows, the error is a vk.ErrLimit. Sources: Ainslie et al. 2023, arXiv 2305.13245 (grouped queries);
 // Milakov & Gimelshein 2018, arXiv 1805.02867 (online softmax); Dao et al. 2023 (Flash-Decoding).
 func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape, extra AttentionExtra) {
@@ -43,15 +44,17 @@ func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape, extra Attent
 		k.Is(s.Windows*s.KeyStride, s.KVHeads*s.HeadDim) && v.Is(k.Rows, k.Cols) && words(o, q, k, v)
 	activity, scratch := extra.Activity, extra.Scratch
 	if ok && !activity.IsZero() {
-		blocks := AttentionBlocks(d, s)
-		ok = blocks > 0 && words(activity) && activity.Is(s.Windows*blocks, q.Cols)
+		ok = extra.Batch && words(activity) && activity.Is(s.Windows*AttentionBlocks(d, s), q.Cols)
 	}
-	need := AttentionScratch(d, s)
+	need := 0
+	if !extra.Batch {
+		need = AttentionScratch(d, s)
+	}
 	ok = ok && (need == 0 || words(scratch) && scratch.Elements() >= need)
 	if !check(r, "attention", ok, o, q, k, v, scratch, activity) {
 		return
 	}
-	way, err := s.way(d, !activity.IsZero())
+	way, err := s.way(d, extra.Batch, !activity.IsZero())
 	if err != nil {
 		r.Fail(err)
 		return
@@ -124,26 +127,25 @@ func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape, extra Attent
 	}
 }
 
-// AttentionBlocks is into how many blocks of queries the device cuts a window for AttentionExtra.Activity; 0 where it has none for the
-// shape: at most 4 queries after earlier keys.
+// AttentionBlocks is into how many blocks of queries the device cuts a window for AttentionExtra.Activity.
 func AttentionBlocks(d *vk.Device, s AttentionShape) int {
-	if !s.valid() || s.decode() {
+	if !s.valid() {
 		return 0
 	}
-	way, err := s.way(d, true)
+	way, err := s.way(d, true, true)
 	if err != nil {
 		return 0
 	}
 	return s.blocks(way)
 }
 
-// AttentionScratch is how many floats of scratch Attention needs on the device: none but for at most 4 queries after more than 128
-// earlier keys, on GPUs.
+// AttentionScratch is how many floats of scratch Attention needs on the device without Batch: none but for at most 4 queries after more
+// than 128 keys, on GPUs. More queries up to 4, and more keys, never need less.
 func AttentionScratch(d *vk.Device, s AttentionShape) int {
 	if !s.valid() {
 		return 0
 	}
-	way, err := s.way(d, false)
+	way, err := s.way(d, false, false)
 	if err != nil || way.runs <= 1 {
 		return 0
 	}
@@ -155,9 +157,6 @@ func (s AttentionShape) valid() bool {
 	return s.Windows > 0 && s.QueryLen > 0 && s.QueryLen <= s.KeyLen && s.SlidingWindow >= 0 &&
 		s.KVHeads > 0 && s.Heads > 0 && s.Heads%s.KVHeads == 0 && s.HeadDim > 0 && s.HeadDim <= MaxHeadDim && s.HeadDim%2 == 0
 }
-
-// decode reports whether the shape is that of generation.
-func (s AttentionShape) decode() bool { return s.QueryLen <= attentionDecode && s.QueryLen < s.KeyLen }
 
 // blocks is the workgroups of a window along its rows.
 func (s AttentionShape) blocks(w attentionWay) int {
@@ -186,13 +185,12 @@ type attentionWay struct {
 
 // way is the one place that chooses. What a CPU runs best begins at the subgroup tier; what a GPU runs is what the baseline tier of any
 // device runs. The choice, runs included, is the same for a shape whatever the number of windows, and for queries alone or among others
-// but for decode.
-func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
+// but for those of generation.
+func (s AttentionShape) way(d *vk.Device, batch, activity bool) (attentionWay, error) {
 	l, dims, rows := d.Limits(), ceilDiv(s.HeadDim, 4), s.QueryLen*s.Heads/s.KVHeads
 	lanes := l.SubgroupSize
-	cpu := d.Info.Kind == vk.CPU && d.Tier >= vk.Subgroup && s.HeadDim%4 == 0 && (lanes == 4 || lanes == 8 || lanes == 16) &&
-		l.SubgroupShuffle && l.TexelBuffer >= l.StorageRange
-	if s.decode() {
+	cpu := texelLoads(d) && s.HeadDim%4 == 0 && l.SubgroupShuffle && (lanes == 4 || lanes == 8 || lanes == 16)
+	if !batch && s.QueryLen <= attentionDecode {
 		if cpu && ceilDiv(s.KeyLen, lanes) <= attentionIterations {
 			// What is held of q must be near registers: 64 vectors of 4.
 			n := max(1, min(rows, 64/dims))

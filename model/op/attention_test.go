@@ -76,16 +76,16 @@ func TestAttention(t *testing.T) {
 	})
 }
 
-// A query gives the same bits among others, be they as few as in generation or as many as in a prompt, and in a window of several.
+// A query gives the same bits alone and among others, in a pass over a corpus as in generation, and in one window as in several.
 func TestAttentionPieces(t *testing.T) {
 	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
 		for _, c := range []struct {
 			AttentionShape
 			alone []int // queries
 		}{
-			{AttentionShape{2, 80, 90, 100, 6, 3, 20, 0}, []int{5, 6, 9, 33}},
-			{AttentionShape{1, 150, 150, 0, 4, 1, 16, 37}, []int{5, 16, 17}},
-			{AttentionShape{1, 10, 70, 0, 2, 1, 16, 0}, []int{7}},
+			{AttentionShape{2, 80, 90, 100, 6, 3, 20, 0}, []int{1, 2, 9, 33}},
+			{AttentionShape{1, 150, 150, 0, 4, 1, 16, 37}, []int{1, 5, 16, 17}},
+			{AttentionShape{1, 10, 70, 0, 2, 1, 16, 0}, []int{2, 7}},
 			{AttentionShape{1, 4, 400, 0, 6, 2, 64, 0}, []int{1, 2, 3}},
 			{AttentionShape{1, 4, 258, 0, 14, 2, 64, 129}, []int{1, 2, 3}}, // the first sees a run of keys more
 		} {
@@ -100,8 +100,10 @@ func TestAttentionPieces(t *testing.T) {
 				last.Windows, last.QueryLen = 1, n
 				alone := b.empty(dtype.F32, n, q.Cols)
 				first := s.QueryLen - n
-				attend(b, alone, b.upload(window(q, first, n), dtype.F32), Of(dk.View, dtype.F32, max(s.KeyStride, s.KeyLen), k.Cols),
-					Of(dv.View, dtype.F32, max(s.KeyStride, s.KeyLen), k.Cols), last)
+				extra := withScratch(b, last)
+				extra.Batch = s.QueryLen > attentionDecode
+				Attention(b.r, alone, b.upload(window(q, first, n), dtype.F32), Of(dk.View, dtype.F32, max(s.KeyStride, s.KeyLen), k.Cols),
+					Of(dv.View, dtype.F32, max(s.KeyStride, s.KeyLen), k.Cols), last, extra)
 				if !slices.Equal(b.download(alone), got[first*q.Cols:s.QueryLen*q.Cols]) {
 					t.Errorf("%v: the last %d queries differ from those among others", s, n)
 				}
@@ -118,6 +120,7 @@ func TestAttentionActivity(t *testing.T) {
 			{3, 5, 5, 0, 4, 2, 16, 0},
 			{2, 67, 67, 0, 6, 2, 20, 0},
 			{1, 33, 100, 0, 3, 3, 20, 40},
+			{2, 3, 60, 0, 3, 1, 16, 0},
 			{3, 70, 70, 0, 5, 1, 22, 0},
 			{2, 40, 40, 0, 14, 2, 80, 0},
 			{1, 40, 40, 0, 2, 1, 256, 0},
@@ -128,7 +131,7 @@ func TestAttentionActivity(t *testing.T) {
 				dq, dk, dv := b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32)
 				blocks := AttentionBlocks(d, s)
 				sums, y := b.empty(dtype.F32, s.Windows*blocks, q.Cols), b.empty(dtype.F32, q.Rows, q.Cols)
-				Attention(b.r, y, dq, dk, dv, s, AttentionExtra{Activity: sums})
+				Attention(b.r, y, dq, dk, dv, s, AttentionExtra{Batch: true, Activity: sums})
 				got := b.download(sums)
 				vktest.Near(t, b.download(y), o.Data, "attention", "F32")
 				total := make([]float32, s.Windows*q.Cols)
@@ -147,7 +150,7 @@ func TestAttentionActivity(t *testing.T) {
 				keys := (s.Windows - 1) * s.KeyLen
 				alone := b.empty(dtype.F32, blocks, q.Cols)
 				Attention(b.r, b.empty(dtype.F32, s.QueryLen, q.Cols), b.upload(window(q, last, s.QueryLen), dtype.F32),
-					b.upload(window(k, keys, s.KeyLen), dtype.F32), b.upload(window(v, keys, s.KeyLen), dtype.F32), one, AttentionExtra{Activity: alone})
+					b.upload(window(k, keys, s.KeyLen), dtype.F32), b.upload(window(v, keys, s.KeyLen), dtype.F32), one, AttentionExtra{Batch: true, Activity: alone})
 				if !slices.Equal(b.download(alone), got[len(got)-blocks*q.Cols:]) {
 					t.Error("the last window alone has another activity")
 				}

@@ -53,7 +53,7 @@ func LMHeadLoss(r *vk.Recorder, state, logits, x, w, targets Tensor, first int) 
 	}
 	pieces(r, "lmheadloss", w.Rows, logits.Cols, func(begin, end int) {
 		tile := Of(logits.View, dtype.F32, x.Rows, end-begin)
-		Linear(r, tile, x, w.RowRange(begin, end), Tensor{})
+		LinearFused(r, tile, x, w.RowRange(begin, end), Fused{Batch: true})
 		CrossEntropyTile(r, state, tile, targets, first+begin)
 	}, w.RowBytes())
 }

@@ -6,6 +6,20 @@ import (
 	"github.com/vkcome/vkcome/vk"
 )
 
+// Fused is what a linear layer does besides y = x·wᵀ. The zero value is nothing.
+type Fused struct {
+	Bias     Tensor // [1, out], w's dtype: added
+	Up       Tensor // [out, in], w's dtype: SwiGLU, y = silu(x·wᵀ + Bias) · (x·Upᵀ + UpBias), with w as the gate
+	UpBias   Tensor // [1, out], w's dtype: there if and only if Up and Bias are
+	Residual Tensor // [tokens, out] F32, added; may be y; not with Up
+	Norm     Tensor // [1, in], any dtype: x is first divided by its root mean square and multiplied by this, as RMSNorm does
+	Eps      float32
+	Scratch  Tensor // with Norm, [tokens, in] F32: where kernels that cannot norm as they go put the normed x
+
+	// Batch takes a kernel for many tokens whatever their number: an element of y then has the same bits whatever that is.
+	Batch bool
+}
+
 // Linear records y = x·wᵀ + bias.
 //
 //	y     [tokens, out]  F32
@@ -13,72 +27,131 @@ import (
 //	w     [out, in]      any dtype
 //	bias  [1, out]       w's dtype; the zero Tensor is none
 //
-// An element of y has the same bits whatever the number of tokens, as long as that is at most linearVecRows or above it.
-func Linear(r *vk.Recorder, y, x, w, bias Tensor) {
-	ok := words(y, x) && x.Elements() > 0 && w.Elements() > 0 && w.Cols == x.Cols && y.Is(x.Rows, w.Rows) &&
-		(bias.IsZero() || bias.Is(1, w.Rows) && bias.DType == w.DType)
-	if !check(r, "linear", ok, y, x, w, bias) {
+// An element of y has the same bits whatever the number of tokens, as long as that is at most linearVecRows or above it; see
+// Fused.Batch.
+func Linear(r *vk.Recorder, y, x, w, bias Tensor) { LinearFused(r, y, x, w, Fused{Bias: bias}) }
+
+// LinearFused records Linear with what comes before and after it in a decoder layer, in one dispatch where the device's kernel can.
+// Sources: Zhang & Sennrich 2019, arXiv 1910.07467 (norm); Shazeer 2020, arXiv 2002.05202 (SwiGLU).
+func LinearFused(r *vk.Recorder, y, x, w Tensor, f Fused) {
+	ok := words(y, x) && x.Elements() > 0 && w.Elements() > 0 && w.Cols == x.Cols && y.Is(x.Rows, w.Rows)
+	ok = ok && (f.Bias.IsZero() || f.Bias.Is(1, w.Rows) && f.Bias.DType == w.DType)
+	if !f.Up.IsZero() {
+		ok = ok && f.Up.Is(w.Rows, w.Cols) && f.Up.DType == w.DType && f.Residual.IsZero() && f.UpBias.IsZero() == f.Bias.IsZero()
+	}
+	ok = ok && (f.UpBias.IsZero() || !f.Up.IsZero() && f.UpBias.Is(1, w.Rows) && f.UpBias.DType == w.DType)
+	ok = ok && (f.Residual.IsZero() || f.Residual.Is(y.Rows, y.Cols) && words(f.Residual))
+	ok = ok && (f.Norm.IsZero() || f.Norm.Is(1, w.Cols) && f.Scratch.Is(x.Rows, x.Cols) && words(f.Scratch))
+	if !check(r, "linear", ok, y, x, w, f.Bias, f.Up, f.UpBias, f.Residual, f.Norm, f.Scratch) {
 		return
 	}
 	if x.Cols > linearDepth {
 		r.Fail(fmt.Errorf("op linear: %d inputs, at most %d: %w", x.Cols, linearDepth, vk.ErrLimit))
 		return
 	}
-	way := linearWay(r.Device(), x.Rows, x.Cols, !bias.IsZero())
-	pieces(r, "linear", w.Rows, maxGroups*way.columns, func(column, columnEnd int) {
-		part := w.RowRange(column, columnEnd)
-		bound := bias
-		if bias.IsZero() {
-			bound = part // something has to be
-		}
-		pieces(r, "linear", x.Rows, maxGroups*way.rows, func(begin, end int) {
-			groups := [3]int{ceilDiv(part.Rows, way.columns), ceilDiv(end-begin, way.rows), 1}
-			flops := 2 * float64(end-begin) * float64(part.Elements())
-			dispatch(r, way.shader+suffix(w.DType), way.spec, groups, push(end-begin, part.Rows, x.Cols, column, w.Rows),
-				max(flops, float64(part.Size())), vk.In(x.RowRange(begin, end).View), vk.In(part.View), vk.In(bound.View), vk.Out(y.RowRange(begin, end).View))
-		}, x.RowBytes(), y.RowBytes())
-	}, w.RowBytes())
+	linearWay(r.Device(), x, w, f).record(r, y, x, w, f)
 }
 
 const (
 	linearDepth   = 56_000 // inputs that the shaders can loop over, see linear.comp
-	linearVecRows = 4      // most tokens of linear_vec.comp
+	linearVecRows = 4      // most tokens of the matrix-vector kernels
 )
 
-// linearKernel is a shader and the tile of y that one of its workgroups computes.
+// few says whether the kernels for one token or some are meant.
+func (f Fused) few(x Tensor) bool { return x.Rows <= linearVecRows && !f.Batch }
+
+// linearKernel is a shader of the linear family, how it is specialized, and the tile of y that one of its workgroups computes. All
+// have specialization constants 0 WORKGROUP, 1 BIASED, 2 EPILOGUE and then those of spec, and push constants rows, columns, depth,
+// column, stride and eps.
 type linearKernel struct {
 	shader        string
+	group         int
 	spec          []uint32
 	rows, columns int
+	norms         bool // by itself; its last specialization constant says whether to
+	texels        bool // x, w, up and norm are texel buffers
+	address       bool // x is read at its address
 }
+
+// What a kernel does with the sums at its end: specialization constant 2.
+const (
+	epilogueNone uint32 = iota
+	epilogueAdd
+	epilogueSwiGLU
+)
 
 // linearWay is the one place that chooses: what a CPU runs best from the subgroup tier on, what a GPU runs elsewhere, so that the
 // baseline tier tests the latter on any device.
-//
-// GFLOP/s at 256×1408×512 in F32 on lavapipe 22.3.6 · 26.1.6, two Zen 4 cores whose AVX-512 is hidden: linear.comp 1.1 · 11,
-// linear_subgroup.comp 8.3 · 37. There 22.3.6 stalls some 21 cycles on every word that a lane loads: it puts the word into its
-// vector through the stack.
-func linearWay(d *vk.Device, tokens, depth int, bias bool) linearKernel {
-	biased, byFour := flag(bias), flag(depth%4 == 0)
-	cpu := d.Info.Kind == vk.CPU && d.Tier >= vk.Subgroup
-	if tokens <= linearVecRows {
-		columns, group := 4, uint32(rowGroup)
-		if cpu {
-			columns, group = 8, cpuLanes // more to share a load of x
-			if tokens == 1 {
-				columns = 16 // more tokens would take seconds to compile
+func linearWay(d *vk.Device, x, w Tensor, f Fused) linearKernel {
+	if d.Info.Kind == vk.CPU && d.Tier >= vk.Subgroup {
+		if k, ok := linearCPU(d, x, w, f); ok {
+			return k
+		}
+	}
+	byFour, swiglu := flag(x.Cols%4 == 0), !f.Up.IsZero()
+	k := linearKernel{shader: "linear", group: 64, spec: []uint32{byFour}, rows: 64, columns: 64}
+	if f.few(x) {
+		k = linearKernel{shader: "linear_vec", group: rowGroup, spec: []uint32{byFour, uint32(x.Rows), 4}, rows: linearVecRows, columns: 4, norms: true}
+	}
+	if swiglu {
+		k.columns /= 2
+	}
+	return k
+}
+
+// record records the kernel on x and w, in pieces where they outgrow a binding.
+func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
+	norm := f.Norm
+	if !norm.IsZero() && !(k.norms && norm.DType == w.DType) {
+		RMSNorm(r, f.Scratch, x, norm, f.Eps)
+		x, norm = f.Scratch, Tensor{}
+	}
+	epilogue, flops := epilogueNone, 2.0
+	switch {
+	case !f.Up.IsZero():
+		epilogue, flops = epilogueSwiGLU, 4
+	case !f.Residual.IsZero():
+		epilogue = epilogueAdd
+	}
+	spec := append([]uint32{uint32(k.group), flag(!f.Bias.IsZero()), epilogue}, k.spec...)
+	if k.norms {
+		spec = append(spec, flag(!norm.IsZero()))
+	}
+	pieces(r, "linear", w.Rows, maxGroups*k.columns, func(column, columnEnd int) {
+		part := w.RowRange(column, columnEnd)
+		or := func(t Tensor) vk.Arg { // what is absent is bound to something that is there
+			if t.IsZero() {
+				t = part
 			}
+			return vk.In(t.View)
 		}
-		return linearKernel{"linear_vec", []uint32{group, biased, byFour, uint32(tokens), uint32(columns)}, linearVecRows, columns}
-	}
-	if cpu && d.Limits().SubgroupSize == cpuLanes && depth%4 == 0 {
-		bands := 4
-		if tokens <= 2*cpuLanes {
-			bands = 2
+		up := Tensor{}
+		if epilogue == epilogueSwiGLU {
+			up = f.Up.RowRange(column, columnEnd)
 		}
-		return linearKernel{"linear_subgroup", []uint32{cpuLanes, biased, uint32(bands)}, bands * cpuLanes, 64}
-	}
-	return linearKernel{"linear", []uint32{64, biased, byFour}, 64, 64}
+		pieces(r, "linear", x.Rows, maxGroups*k.rows, func(begin, end int) {
+			residual := Tensor{}
+			if epilogue == epilogueAdd {
+				residual = f.Residual.RowRange(begin, end)
+			}
+			in := x.RowRange(begin, end).View
+			args := []vk.Arg{vk.In(part.View), or(up), or(norm), or(f.Bias), or(f.UpBias), or(residual), vk.Out(y.RowRange(begin, end).View)}
+			constants := push(end-begin, part.Rows, x.Cols, column, w.Rows, f.Eps)
+			texels := uint32(0)
+			if k.texels {
+				texels = 0b111
+			}
+			if k.address {
+				constants = append(constants, 0, 0)
+				args = append(args, vk.InAt(in, len(constants)-2))
+			} else {
+				args = append(args, vk.In(in))
+				texels |= flag(k.texels) << 7
+			}
+			dispatchTexels(r, k.shader+suffix(w.DType), texels, spec, [3]int{ceilDiv(part.Rows, k.columns), ceilDiv(end-begin, k.rows), 1}, constants,
+				max(flops*float64(end-begin)*float64(part.Elements()), float64(part.Size())), args...)
+		}, x.RowBytes(), y.RowBytes())
+	}, w.RowBytes())
 }
 
 // flag is a specialization constant that shaders compare with 0.

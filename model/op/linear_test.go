@@ -50,6 +50,109 @@ func TestLinear(t *testing.T) {
 	})
 }
 
+// fusions are what LinearFused can do besides, each with its reference; the tensors are those of fusedCase.
+var fusions = []struct {
+	name string
+	of   func(c *fusedCase) Fused
+	want func(c *fusedCase) ref.Mat
+}{
+	{"residual", func(c *fusedCase) Fused { return Fused{Bias: c.on(&c.bias), Residual: c.residual32()} },
+		func(c *fusedCase) ref.Mat { return ref.Add(ref.Linear(c.x, c.w, c.bias.Data), c.residual) }},
+	{"swiglu", func(c *fusedCase) Fused { return Fused{Up: c.on(&c.up)} },
+		func(c *fusedCase) ref.Mat { return ref.SwiGLU(ref.Linear(c.x, c.w, nil), ref.Linear(c.x, c.up, nil)) }},
+	{"swiglu, biases", func(c *fusedCase) Fused { return Fused{Up: c.on(&c.up), Bias: c.on(&c.bias), UpBias: c.on(&c.upBias)} },
+		func(c *fusedCase) ref.Mat {
+			return ref.SwiGLU(ref.Linear(c.x, c.w, c.bias.Data), ref.Linear(c.x, c.up, c.upBias.Data))
+		}},
+	{"norm", func(c *fusedCase) Fused { return Fused{Norm: c.on(&c.norm), Eps: 1e-5, Scratch: c.scratch()} },
+		func(c *fusedCase) ref.Mat { return ref.Linear(ref.RMSNorm(c.x, c.norm.Data, 1e-5), c.w, nil) }},
+	{"norm of another dtype, residual", func(c *fusedCase) Fused {
+		return Fused{Norm: c.upload(c.norm, dtype.F32), Eps: 0.5, Scratch: c.scratch(), Residual: c.residual32()}
+	}, func(c *fusedCase) ref.Mat {
+		return ref.Add(ref.Linear(ref.RMSNorm(c.x, c.norm.Data, 0.5), c.w, nil), c.residual)
+	}},
+	{"norm, swiglu, biases", func(c *fusedCase) Fused {
+		return Fused{Norm: c.on(&c.norm), Eps: 1e-5, Scratch: c.scratch(), Up: c.on(&c.up), Bias: c.on(&c.bias), UpBias: c.on(&c.upBias)}
+	}, func(c *fusedCase) ref.Mat {
+		x := ref.RMSNorm(c.x, c.norm.Data, 1e-5)
+		return ref.SwiGLU(ref.Linear(x, c.w, c.bias.Data), ref.Linear(x, c.up, c.upBias.Data))
+	}},
+}
+
+// fusedCase is the operands of one shape.
+type fusedCase struct {
+	*bench
+	x, w, up, bias, upBias, norm, residual ref.Mat
+	dt                                     dtype.DType
+}
+
+func newFusedCase(b *bench, tokens, out, in int, dt dtype.DType) *fusedCase {
+	c := &fusedCase{b, random(tokens, in), random(out, in), random(out+1, in), random(1, out), random(2, out), random(1, in), random(tokens, out), dt}
+	c.up, c.upBias = block(c.up, 0, out, 0, in), block(c.upBias, 1, 2, 0, out)
+	return c
+}
+
+func (c *fusedCase) on(m *ref.Mat) Tensor { return c.upload(*m, c.dt) }
+func (c *fusedCase) scratch() Tensor      { return c.empty(dtype.F32, c.x.Rows, c.x.Cols) }
+func (c *fusedCase) residual32() Tensor   { return c.upload(c.residual, dtype.F32) }
+
+// run computes y with the fusion. The residual is y itself where there is one.
+func (c *fusedCase) run(of func(c *fusedCase) Fused) []float32 {
+	x, w, f := c.upload(c.x, dtype.F32), c.on(&c.w), of(c)
+	y := f.Residual
+	if y.IsZero() {
+		y = c.empty(dtype.F32, c.x.Rows, c.w.Rows)
+	}
+	LinearFused(c.r, y, x, w, f)
+	return c.download(y)
+}
+
+func TestLinearFused(t *testing.T) {
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+		for _, s := range []struct{ tokens, out, in int }{
+			{1, 1, 1}, {1, 67, 127}, {2, 5, 120}, {3, 37, 64}, {4, 33, 300}, // matrix-vector
+			{5, 70, 120}, {9, 33, 16}, {33, 35, 31}, {70, 131, 48}, {17, 64, 24},
+		} {
+			for _, dt := range dtype.All {
+				for _, f := range fusions {
+					t.Run(fmt.Sprint(s, dt, f.name), func(t *testing.T) {
+						c := newFusedCase(newBench(t, d), s.tokens, s.out, s.in, dt)
+						got := c.run(f.of)
+						vktest.Near(t, got, f.want(c).Data, "linear", dt.String())
+					})
+				}
+			}
+		}
+	})
+}
+
+// A token's outputs do not depend on the tokens beside it, nor on how w and x are cut to be bound.
+func TestLinearFusedBatchAndSplit(t *testing.T) {
+	whole, parts := vktest.Open(t, vk.Options{}), vktest.Open(t, vk.Options{StorageRange: 1 << 20})
+	for _, s := range []struct {
+		tokens, few, out, in int
+		batch                bool
+	}{{4, 1, 8193, 64, false}, {300, 5, 1030, 1024, false}, {21, 1, 66, 64, true}} {
+		for _, f := range fusions {
+			of := func(c *fusedCase) Fused {
+				fused := f.of(c)
+				fused.Batch = s.batch
+				return fused
+			}
+			all := newFusedCase(newBench(t, whole), s.tokens, s.out, s.in, dtype.F32).run(of)
+			if split := newFusedCase(newBench(t, parts), s.tokens, s.out, s.in, dtype.F32).run(of); !slices.Equal(all, split) {
+				t.Errorf("%v, %s: split, the numbers differ", s, f.name)
+			}
+			c := newFusedCase(newBench(t, whole), s.tokens, s.out, s.in, dtype.F32)
+			c.x, c.residual = block(c.x, 0, s.few, 0, s.in), block(c.residual, 0, s.few, 0, s.out)
+			if got := c.run(of); !slices.Equal(got, all[:len(got)]) {
+				t.Errorf("%v, %s: %d tokens differ from the same of %d", s, f.name, s.few, s.tokens)
+			}
+		}
+	}
+	vktest.Clean(t)
+}
+
 // Every loop goes all the way: lavapipe 22.3 would stop it without a word.
 func TestLinearDeep(t *testing.T) {
 	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
@@ -103,6 +206,17 @@ func TestLinearShapes(t *testing.T) {
 	refused(t, d, "a bias of another dtype", func(r *vk.Recorder) { Linear(r, y, x, w, y.RowRange(0, 1)) })
 	refused(t, d, "a bias of another size", func(r *vk.Recorder) { Linear(r, y, x, w, w.RowRange(0, 1)) })
 	refused(t, d, "an x of another dtype", func(r *vk.Recorder) { Linear(r, y, Of(x.View, dtype.F16, 2, 4), w, bias) })
+	fused := func(what string, f Fused) {
+		refused(t, d, what, func(r *vk.Recorder) { LinearFused(r, y, x, w, f) })
+	}
+	fused("an up of another shape", Fused{Up: w.RowRange(0, 2)})
+	fused("an up of another dtype", Fused{Up: b.empty(dtype.BF16, 3, 4)})
+	fused("one bias of two", Fused{Up: w, Bias: bias})
+	fused("an up's bias without up", Fused{Bias: bias, UpBias: bias})
+	fused("up and residual", Fused{Up: w, Residual: y})
+	fused("a residual of another shape", Fused{Residual: x})
+	fused("a norm of another size", Fused{Norm: bias, Scratch: x})
+	fused("a norm without scratch", Fused{Norm: w.RowRange(0, 1)})
 	refused(t, d, "nothing", func(r *vk.Recorder) { Linear(r, Tensor{}, Tensor{}, Tensor{}, Tensor{}) })
 
 	deep := newBench(t, d)
@@ -114,8 +228,8 @@ func TestLinearShapes(t *testing.T) {
 
 func BenchmarkLinear(b *testing.B) {
 	d := vktest.Open(b, vk.Options{})
-	for _, c := range []struct{ tokens, out, in int }{{512, 2048, 2048}, {256, 1408, 512}, {1, 2048, 2048}} {
-		for _, dt := range []dtype.DType{dtype.F32, dtype.BF16} {
+	for _, c := range []struct{ tokens, out, in int }{{512, 2048, 2048}, {256, 1408, 512}, {1, 2048, 2048}, {1, 1408, 512}} {
+		for _, dt := range dtype.All {
 			b.Run(fmt.Sprintf("%dx%dx%d/%v", c.tokens, c.out, c.in, dt), func(b *testing.B) {
 				f := newBench(b, d)
 				x, w, y := f.upload(random(c.tokens, c.in), dtype.F32), f.upload(random(c.out, c.in), dt), f.empty(dtype.F32, c.tokens, c.out)

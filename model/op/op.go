@@ -165,9 +165,26 @@ func pieces(r *vk.Recorder, op string, n, maxRows int, f func(begin, end int), r
 }
 
 const (
-	rowGroup  = 64     // invocations of a workgroup where nothing is shared
-	maxGroups = 65_535 // workgroups along an axis that every device allows
+	leastRange = 1 << 27 // bytes of a binding that every device allows
+	rowGroup   = 64      // invocations of a workgroup where nothing is shared
+	maxGroups  = 65_535  // workgroups along an axis that every device allows
 )
+
+// texelLoads says whether kernels read from texel buffers, which on a CPU driver's vectors is one load for a lane's 16 bytes. They
+// need no subgroup operation, but the baseline tier is to be what a GPU runs.
+func texelLoads(d *vk.Device) bool {
+	return d.Info.Kind == vk.CPU && d.Tier >= vk.Subgroup && d.Limits().TexelBuffer >= leastRange
+}
+
+// rowwise records a kernel that reduces rows: a workgroup a row, or on a CPU's driver an invocation a row by the variant that reads
+// its first two arguments as texels, if these rows are made of them.
+func rowwise(r *vk.Recorder, shader, suffix string, texels bool, rows int, push []uint32, work float64, args ...vk.Arg) {
+	if texels && texelLoads(r.Device()) {
+		dispatchTexels(r, shader+"_texels"+suffix, 0b11, []uint32{cpuLanes}, [3]int{ceilDiv(rows, cpuLanes), 1, 1}, push, work, args...)
+		return
+	}
+	dispatch(r, shader+suffix, []uint32{reduceGroup(r.Device())}, [3]int{rows, 1, 1}, push, work, args...)
+}
 
 // reduceGroup is how many invocations share a row in the kernels that reduce one. A CPU's take one subgroup: barriers between
 // subgroups cost it more than they bring (lavapipe 22.3.6, 1024 rows of 128: 9 ms with 64 invocations, 5 ms with 8).

@@ -13,7 +13,7 @@ func RMSNorm(r *vk.Recorder, y, x, w Tensor, eps float32) {
 		return
 	}
 	pieces(r, "rmsnorm", x.Rows, maxGroups, func(begin, end int) {
-		dispatch(r, "rmsnorm"+suffix(w.DType), []uint32{reduceGroup(r.Device())}, [3]int{end - begin, 1, 1}, push(x.Cols, eps), float64(4*x.Cols*(end-begin)),
+		rowwise(r, "rmsnorm", suffix(w.DType), x.Cols%(texelBytes/w.DType.Size()) == 0, end-begin, push(x.Cols, eps, end-begin), float64(4*x.Cols*(end-begin)),
 			vk.In(x.RowRange(begin, end).View), vk.In(w.View), vk.Out(y.RowRange(begin, end).View))
 	}, x.RowBytes())
 }

@@ -51,7 +51,11 @@ func absSum(r *vk.Recorder, op string, sums, x Tensor, window int) {
 		for begin := 0; begin < window; begin += step {
 			end := min(begin+step, window)
 			part, row := bindable(r, x, first*window+begin, (first+n-1)*window+end)
-			dispatch(r, "abssum"+suffix(x.DType), []uint32{rowGroup}, [3]int{ceilDiv(x.Cols, rowGroup), n, 1},
+			shader, texels, group, columns := "abssum", uint32(0), uint32(rowGroup), rowGroup
+			if t := texelBytes / x.DType.Size(); x.Cols%t == 0 && texelLoads(d) {
+				shader, texels, group, columns = "abssum_texels", 1, cpuLanes, cpuLanes*t
+			}
+			dispatchTexels(r, shader+suffix(x.DType), texels, []uint32{group}, [3]int{ceilDiv(x.Cols, columns), n, 1},
 				push(x.Cols, end-begin, window, row, sum, min(begin, 1)), float64(part.Size()), vk.In(part.View), vk.InOut(to.View))
 		}
 	}

@@ -2,8 +2,10 @@ package method
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/vkcome/vkcome/model"
@@ -30,9 +32,40 @@ type Step struct {
 	MergeList []int        `json:"merge_list"`
 	Layers    []Tree       `json:"layers"` // where the merged layers come from
 	Ratio     []float64    `json:"ratio"`
-	BI        []float64    `json:"bi"`  // of every layer: means over tokens
-	SBI       []float64    `json:"sbi"` // of every window of layers: means over the calibration windows' last tokens
+	BI        Scores       `json:"bi"`  // of every layer: means over tokens
+	SBI       Scores       `json:"sbi"` // of every window of layers: means over the calibration windows' last tokens
 	Kept      []merge.Kept `json:"kept"`
+}
+
+// Scores are figures of which those are NaN, and null in JSON, that were not needed: of layers that the choice of a merge could do
+// without. Which these are depends on the rounds in which a corpus runs, and so on the device's memory; the others do not.
+type Scores []float64
+
+// MarshalJSON writes null for NaN.
+func (s Scores) MarshalJSON() ([]byte, error) {
+	list := make([]*float64, len(s))
+	for i := range s {
+		if !math.IsNaN(s[i]) {
+			list[i] = &s[i]
+		}
+	}
+	return json.Marshal(list)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (s *Scores) UnmarshalJSON(raw []byte) error {
+	var list []*float64
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return err
+	}
+	*s = make(Scores, len(list))
+	for i, v := range list {
+		(*s)[i] = math.NaN()
+		if v != nil {
+			(*s)[i] = *v
+		}
+	}
+	return nil
 }
 
 // ErrNoWindow says that every window of layers touches one that was merged already.
@@ -45,6 +78,9 @@ type State struct {
 	Scorer *score.Scorer
 	Tree   []Tree // of every layer of Model
 	Valid  int    // the first layer that the scorer has not seen as it is now
+	Merged int    // layers of the model before that this one was made of
+
+	AllScores bool // compute the scores of every layer, not only those that tell which are merged
 }
 
 // Defaults fills in what the zero value stands for.
@@ -84,36 +120,36 @@ func (c CoMe) Step(ctx context.Context, s *State, target int, progress func(done
 	c = c.Defaults()
 	layers := len(s.Model.Layers)
 	span := min(c.MergeItem, layers-target+1)
-	if err := s.Scorer.Update(ctx, s.Model, s.Valid, progress); err != nil {
+	eligible := make([]bool, layers-span+1)
+	for l := range eligible {
+		eligible[l] = c.Repeat || !slices.ContainsFunc(s.Tree[l:l+span], func(t Tree) bool { return t.Merged != nil })
+	}
+	if !slices.Contains(eligible, true) {
+		return nil, fmt.Errorf("come: %w of %d layers, so %d layers is as deep as this goes; allow repeated merges (--no-repeat=false) to go to %d", ErrNoWindow, span, layers, target)
+	}
+	if err := s.Scorer.Update(ctx, s.Model, s.Valid, s.Merged); err != nil {
 		return nil, err
 	}
-	sbi, err := s.Scorer.SBI(ctx, span)
+	first, err := s.Scorer.Select(ctx, span, eligible, s.AllScores, progress)
 	if err != nil {
 		return nil, err
-	}
-	first := -1
-	for l, v := range sbi {
-		merged := slices.ContainsFunc(s.Tree[l:l+span], func(t Tree) bool { return t.Merged != nil })
-		if (c.Repeat || !merged) && (first < 0 || v < sbi[first]) {
-			first = l
-		}
-	}
-	if first < 0 {
-		return nil, fmt.Errorf("come: %w of %d layers, so %d layers is as deep as this goes; allow repeated merges (--no-repeat=false) to go to %d", ErrNoWindow, span, layers, target)
 	}
 	end := first + span
 	originals := 0
 	for _, t := range s.Tree[first:end] {
 		originals += t.Originals()
 	}
-	scores := s.Scorer.Scores
-	step := &Step{From: layers, To: layers - span + 1, BI: slices.Clone(scores.BI), SBI: sbi, Layers: slices.Clone(s.Tree[first:end])}
-	for l := first; l < end; l++ {
-		step.MergeList = append(step.MergeList, l)
+	step := &Step{From: layers, To: layers - span + 1, BI: s.Scorer.BI(), SBI: s.Scorer.SBI(), Layers: slices.Clone(s.Tree[first:end])}
+	heads, neurons := make([][]float64, span), make([][]float64, span)
+	for i := range span {
+		step.MergeList = append(step.MergeList, first+i)
+		if heads[i], neurons[i], err = s.Scorer.Sensitivity(ctx, first+i); err != nil {
+			return nil, err
+		}
 	}
-	step.Ratio = merge.Ratio(scores.BI[first:end], c.PSU, c.MinMax, originals)
-	step.Kept = merge.Keep(step.Ratio, scores.Heads[first:end], scores.Neurons[first:end])
-	s.Scorer.Trim()
+	step.Ratio = merge.Ratio(step.BI[first:end], c.PSU, c.MinMax, originals)
+	step.Kept = merge.Keep(step.Ratio, heads, neurons)
+	s.Scorer.Trim(s.Model.Layers[first:end])
 	joined, err := merge.Concat(ctx, s.Device, s.Model.Config, s.Model.Layers[first:end], step.Kept, step.Ratio, c.Tiled)
 	if err != nil {
 		return nil, err
@@ -129,6 +165,6 @@ func (c CoMe) Step(ctx context.Context, s *State, target int, progress func(done
 		return nil, err
 	}
 	s.Tree = slices.Concat(s.Tree[:first], []Tree{{Merged: step.Layers}}, s.Tree[end:])
-	s.Valid = first
+	s.Valid, s.Merged = first, span
 	return step, nil
 }

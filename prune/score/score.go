@@ -4,9 +4,10 @@ package score
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/dtype"
@@ -14,75 +15,123 @@ import (
 	"github.com/vkcome/vkcome/vk"
 )
 
-// Scores are the figures of one model, means over the calibration tokens.
-type Scores struct {
-	BI      []float64   // [layers] block influence: mean over tokens of 1 − cos of the states around the layer
-	Heads   [][]float64 // [layers][kv_heads] sensitivity of each group of query heads
-	Neurons [][]float64 // [layers][intermediate_size]
-}
-
 // Scorer scores a model and, after a merge, only what the merge changed. The states between layers stay with it.
 type Scorer struct {
-	Scores  Scores
+	ColumnSums int // layers whose column sums were computed
+
 	f       *model.Forward
 	d       *vk.Device
 	m       *model.Model
-	last    [][]byte // by boundary: the last token's state of each window, [windows, hidden] f32; the final one normed
-	terms   []op.Tensor
-	lastRow []op.Tensor // by batch: the index of each window's last token
+	span    int // of the search's terms, 0 if it has none
+	search  search
+	seen    []layerScores // by layer
+	last    [][]byte      // by boundary: the last token's state of each window, [windows, hidden] f32; the final one normed
+	there   [][]bool      // by boundary and batch: whether it is
+	columns map[*model.Layer]columnSums
 
-	rows, other, heads, neurons, part, columns, sens op.Tensor
-	bufs                                             []*vk.Buffer
+	pending          []pending
+	capacity         int        // slots
+	slots            *vk.Buffer // results of some runs of a layer for a batch
+	slotBytes        int64
+	rows, other, out op.Tensor // pairs of states, and their angles
+	bufs             []*vk.Buffer
+}
+
+// layerScores is what the runs of a layer for all tokens gave, window by window.
+type layerScores struct {
+	ran            []bool // by batch
+	influence      []byte // [windows·window] f32, of every token
+	heads, neurons []byte // [windows, channels] f32: sums of |x|
+}
+
+// columnSums is Σ|w| over the rows of o_proj and down_proj.
+type columnSums [2][]byte // f32
+
+// pending is a run of a layer for a batch whose results are in a slot and not yet read.
+type pending struct {
+	layer, batch int
+	full         bool // not of the last tokens alone
+}
+
+// batchTokens is how many tokens of a calibration corpus go through a layer together. Scoring stops at any batch, so that smaller
+// ones save more; these still fill the device: a CPU's matrix products are as fast from 256 rows on as with more, a GPU's nearly so
+// from 1024.
+func batchTokens(d *vk.Device) int {
+	if d.Info.Kind == vk.CPU {
+		return 256
+	}
+	return 1024
 }
 
 // New prepares to score m, or models with the same layers in smaller number, on windows of equal length.
 func New(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32) (*Scorer, error) {
-	f, err := model.NewForward(d, m, windows)
+	return NewWith(ctx, d, m, windows, model.ForwardOptions{BatchTokens: batchTokens(d), KeepWeights: true})
+}
+
+// NewWith is New with other options than are best.
+func NewWith(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, o model.ForwardOptions) (*Scorer, error) {
+	f, err := model.NewForwardWith(d, m, windows, o)
 	if err != nil {
 		return nil, err
 	}
-	s := &Scorer{f: f, d: d}
-	if err := s.allocate(ctx, m.Config); err != nil {
+	s := &Scorer{f: f, d: d, columns: map[*model.Layer]columnSums{}}
+	if err := s.allocate(m); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *Scorer) allocate(ctx context.Context, c *model.Config) (err error) {
-	tensor := func(name string, rows, cols int) op.Tensor {
-		if err != nil {
-			return op.Tensor{}
-		}
-		var b *vk.Buffer
-		if b, err = s.d.NewBuffer(name, 4*int64(rows)*int64(cols), vk.OnDevice); err != nil {
-			return op.Tensor{}
-		}
-		s.bufs = append(s.bufs, b)
-		return op.Of(b.All(), dtype.F32, rows, cols)
-	}
-	n, q, window, most := len(s.f.Windows()), c.Heads*c.HeadDim, s.f.Window(), 0
-	for _, b := range s.f.Batches() {
+func (s *Scorer) allocate(m *model.Model) (err error) {
+	c, n, batches := m.Config, len(s.f.Windows()), s.f.Batches()
+	most := 0
+	for _, b := range batches {
 		most = max(most, b.Windows())
-		s.terms = append(s.terms, tensor("block influence", 1, b.Windows()*window))
-		s.lastRow = append(s.lastRow, tensor("last tokens", 1, b.Windows()))
 	}
-	s.rows, s.other = tensor("last tokens' states", n, c.HiddenSize), tensor("last tokens' states", n, c.HiddenSize)
-	s.heads, s.neurons = tensor("attention activity", n, q), tensor("FFN activity", n, c.IntermediateSize)
-	s.part = tensor("activity of a batch", most, max(q, c.IntermediateSize))
-	s.columns, s.sens = tensor("column sums", 1, max(q, c.IntermediateSize)), tensor("sensitivities", 1, max(c.KVHeads, c.IntermediateSize))
-	if err != nil {
+	s.slotBytes = s.slot(0, most, c).size
+	// A slot for each layer, but no more rows than the corpus has windows: that is what the Forward leaves free for scores.
+	s.capacity = min(len(batches), len(m.Layers))
+	if s.slots, err = s.d.NewBuffer("scores of batches", int64(s.capacity)*s.slotBytes, vk.OnDevice); err != nil {
 		return err
 	}
-	for i, b := range s.f.Batches() {
-		var raw []byte
-		for w := range b.Windows() {
-			raw = binary.LittleEndian.AppendUint32(raw, uint32((w+1)*window-1))
-		}
-		if err := s.d.Upload(ctx, s.lastRow[i].View, raw); err != nil {
+	s.bufs = append(s.bufs, s.slots)
+	for _, t := range []struct {
+		to   *op.Tensor
+		rows int
+		cols int
+	}{{&s.rows, n, c.HiddenSize}, {&s.other, n, c.HiddenSize}, {&s.out, 1, n}} {
+		b, err := s.d.NewBuffer("last tokens' states", 4*int64(t.rows)*int64(t.cols), vk.OnDevice)
+		if err != nil {
 			return err
 		}
+		s.bufs = append(s.bufs, b)
+		*t.to = op.Of(b.All(), dtype.F32, t.rows, t.cols)
 	}
 	return nil
+}
+
+// slotLayout is where a slot's results are, in bytes of the buffer.
+type slotLayout struct {
+	influence, heads, neurons, last int64
+	size                            int64
+}
+
+func (s *Scorer) slot(index, windows int, c *model.Config) slotLayout {
+	align := max(s.d.Limits().OffsetAlignment, 4)
+	at := int64(index) * s.slotBytes
+	begin := at
+	place := func(words int) int64 {
+		here := at
+		at += (4*int64(words) + align - 1) / align * align
+		return here
+	}
+	l := slotLayout{influence: place(windows * s.f.Window()), heads: place(windows * c.Heads * c.HeadDim), neurons: place(windows * c.IntermediateSize), last: place(windows * c.HiddenSize)}
+	l.size = at - begin
+	return l
+}
+
+// in is a matrix in the slots.
+func (s *Scorer) in(at int64, rows, cols int) op.Tensor {
+	return op.Of(s.slots.View(at, 4*int64(rows)*int64(cols)), dtype.F32, rows, cols)
 }
 
 // Close frees what the Scorer holds on the device.
@@ -92,180 +141,401 @@ func (s *Scorer) Close() error {
 	return err
 }
 
-// Trim drops weights from the device that are not in use, to make room for a merge.
-func (s *Scorer) Trim() { s.f.Trim() }
+// Trim drops weights from the device that are not in use, to make room for a merge of layers.
+func (s *Scorer) Trim(layers []*model.Layer) { s.f.Trim(layers) }
 
-// LayersRun counts the layers that were run through all windows so far.
-func (s *Scorer) LayersRun() int { return s.f.LayersRun }
+// Stats is what the passes over the corpus cost so far.
+func (s *Scorer) Stats() model.ForwardStats { return s.f.Stats() }
 
-// Update scores m. from is the first layer that differs from the model of the last Update: the states entering it are still valid,
-// and the layers below are not run again. progress, if not nil, is called after each layer.
-func (s *Scorer) Update(ctx context.Context, m *model.Model, from int, progress func(done, total int)) error {
-	layers := len(m.Layers)
-	if s.m == nil || from == 0 {
+// Update makes m the model to score. from is the first layer that differs from the model before: the states entering it are still
+// valid, and the layers below do not run again. merged is how many layers of that model the one at from stands for; with 0 nothing
+// above is expected to be as it was. Nothing runs yet.
+func (s *Scorer) Update(ctx context.Context, m *model.Model, from, merged int) error {
+	layers, batches := len(m.Layers), s.f.Batches()
+	if s.m == nil {
 		from = 0
-		if err := s.f.Embed(ctx, m); err != nil {
+		if err := s.embed(ctx, m); err != nil {
 			return err
 		}
-		s.last = [][]byte{nil}
-		if err := s.keepLast(ctx, 0); err != nil {
-			return err
-		}
-	}
-	if s.m != nil {
+	} else {
 		for b := from + 1; b <= len(s.m.Layers); b++ {
 			s.f.Drop(b) // at once, so that their memory serves the new ones
 		}
 	}
 	s.m = m
-	s.last = s.last[:from+1]
-	s.Scores.BI, s.Scores.Heads, s.Scores.Neurons = s.Scores.BI[:from], s.Scores.Heads[:from], s.Scores.Neurons[:from]
-	for l := from; l < layers; l++ {
-		if err := s.layer(ctx, m, l); err != nil {
-			return err
-		}
-		if progress != nil {
-			progress(l+1-from, layers-from)
+	for l := range s.columns {
+		if !slices.Contains(m.Layers, l) {
+			delete(s.columns, l)
 		}
 	}
+	s.last, s.there, s.seen = s.last[:from+1], s.there[:from+1], s.seen[:from]
+	for range layers - from {
+		s.last, s.there = append(s.last, make([]byte, s.rows.Size())), append(s.there, make([]bool, len(batches)))
+		s.seen = append(s.seen, s.unseen())
+	}
+	old := s.search
+	s.search = search{layers: layers, batches: batches, heights: old.heights, advance: s.advance}
+	for i, h := range s.search.heights {
+		s.search.heights[i] = min(h, from)
+	}
+	for c := range layers {
+		before := c
+		if c > from {
+			before += merged - 1
+		}
+		if merged > 0 && before < len(old.terms) {
+			s.search.before = append(s.search.before, old.forecast(before))
+		}
+	}
+	s.span = 0
 	return nil
 }
 
-// layer runs a layer and takes its figures from what passes by.
-func (s *Scorer) layer(ctx context.Context, m *model.Model, l int) error {
-	c, r, window, final := m.Config, s.f.Recorder(), s.f.Window(), l+1 == len(m.Layers)
-	batch := 0
-	visit := func(step model.Step) error {
-		out, begin, n := step.Out, step.Batch.Begin, step.Batch.Windows()
-		s.activity(r, s.heads, begin, n, step.Attention, window)
-		s.activity(r, s.neurons, begin, n, step.MLP, window)
-		if final {
-			out = s.f.FinalNorm(m, out) // as Hugging Face's hidden_states[-1] is
-		}
-		op.BlockInfluence(r, s.terms[batch], step.In, out)
-		op.GatherRows(r, s.rows, begin, out, s.lastRow[batch])
-		batch++
-		return r.Err()
-	}
-	var heads, neurons []float64
-	done := func(w []op.Tensor) (err error) {
-		if heads, err = s.sensitivity(ctx, s.heads, w[model.O], c.Heads/c.KVHeads*c.HeadDim); err != nil {
-			return err
-		}
-		neurons, err = s.sensitivity(ctx, s.neurons, w[model.Down], 1)
-		return err
-	}
-	if err := s.f.Layer(ctx, m, l, visit, done); err != nil {
-		return err
-	}
-	bi, tokens := 0.0, 0
-	for _, t := range s.terms {
-		terms, err := s.download(ctx, t)
-		if err != nil {
-			return err
-		}
-		for _, v := range terms {
-			bi += v
-		}
-		tokens += len(terms)
-	}
-	raw := make([]byte, s.rows.Size())
-	if err := s.d.Download(ctx, raw, s.rows.View); err != nil {
-		return err
-	}
-	s.last = append(s.last, raw)
-	s.Scores.BI = append(s.Scores.BI, bi/float64(tokens))
-	s.Scores.Heads, s.Scores.Neurons = append(s.Scores.Heads, heads), append(s.Scores.Neurons, neurons)
-	return nil
+func (s *Scorer) unseen() layerScores {
+	c, n := s.m.Config, len(s.f.Windows())
+	return layerScores{make([]bool, len(s.f.Batches())), make([]byte, 4*n*s.f.Window()), make([]byte, 4*n*c.Heads*c.HeadDim), make([]byte, 4*n*c.IntermediateSize)}
 }
 
-// activity adds a batch's rows to sums [windows, channels], each the sum of |x| over a window. The detour over part is for rows
-// that do not start where a binding may.
-func (s *Scorer) activity(r *vk.Recorder, sums op.Tensor, begin, n int, x op.Tensor, window int) {
-	part := op.Of(s.part.View, dtype.F32, n, x.Cols)
-	op.AbsSum(r, part, x, window)
-	r.Copy(sums.View.Slice(int64(begin)*sums.RowBytes(), part.Size()), part.View)
-}
-
-// sensitivity multiplies mean activities with the column sums of |w|, and averages over groups of width channels.
-func (s *Scorer) sensitivity(ctx context.Context, sums, w op.Tensor, width int) ([]float64, error) {
-	r := s.f.Recorder()
-	columns, out := op.Of(s.columns.View, dtype.F32, 1, w.Cols), op.Of(s.sens.View, dtype.F32, 1, w.Cols/width)
-	op.ColumnAbsSum(r, columns, w)
-	op.Sensitivity(r, out, sums, columns, width, len(s.f.Windows())*s.f.Window())
-	if err := r.Wait(ctx); err != nil {
-		return nil, err
+// embed makes boundary 0.
+func (s *Scorer) embed(ctx context.Context, m *model.Model) error {
+	if err := s.f.Embed(ctx, m); err != nil {
+		return err
 	}
-	values, err := s.download(ctx, out)
-	for i, v := range values {
-		if v-v != 0 {
-			return nil, fmt.Errorf("activations are not finite: the sensitivity of unit %d is %v", i, v)
-		}
-	}
-	return values, err
-}
-
-// keepLast fills last[boundary] from kept states.
-func (s *Scorer) keepLast(ctx context.Context, boundary int) error {
-	r, batch := s.f.Recorder(), 0
-	err := s.f.States(ctx, boundary, func(b model.Batch, x op.Tensor) error {
-		op.GatherRows(r, s.rows, b.Begin, x, s.lastRow[batch])
-		batch++
+	r, batches := s.f.Recorder(), s.f.Batches()
+	there := make([]bool, len(batches))
+	err := s.f.States(ctx, 0, func(b model.Batch, x op.Tensor) error {
+		op.GatherRows(r, s.rows, b.Begin, x, s.f.Ends(b))
 		return r.Err()
 	})
 	if err := errors.Join(err, r.Wait(ctx)); err != nil {
 		return err
 	}
-	s.last[boundary] = make([]byte, s.rows.Size())
-	return s.d.Download(ctx, s.last[boundary], s.rows.View)
+	for i := range there {
+		there[i] = true
+	}
+	s.last, s.there, s.search.heights = [][]byte{make([]byte, s.rows.Size())}, [][]bool{there}, make([]int, len(batches))
+	return s.d.Download(ctx, s.last[0], s.rows.View)
 }
 
-// SBI gives the skip block influence of every window of span layers: element l is the mean over the calibration windows' last
-// tokens of arccos(cos(h_l, h_{l+span}))/π.
-func (s *Scorer) SBI(ctx context.Context, span int) ([]float64, error) {
+// Select finds, of the windows of span layers whose first layer is eligible, the one of the smallest skip block influence, the lowest
+// of equals, or −1 where none is eligible. Layers run as far as that takes, and for the layers selected as far as BI and Sensitivity
+// take; with all set, every layer runs for the whole corpus. progress, if not nil, is told how many passes of a layer are done and how
+// many there are at most.
+func (s *Scorer) Select(ctx context.Context, span int, eligible []bool, all bool, progress func(done, total int)) (first int, err error) {
+	if err := s.score(ctx, span); err != nil {
+		return 0, err
+	}
+	if len(eligible) != len(s.search.terms) {
+		return 0, fmt.Errorf("score: %d windows may be eligible, there are %d of %d layers", len(eligible), len(s.search.terms), span)
+	}
+	layers, begin, total := len(s.m.Layers), s.f.Stats().Passes, len(s.m.Layers)-slices.Min(s.search.heights)
+	s.search.eligible = eligible
+	s.search.advance = func(ctx context.Context, batches []int, boundary int, last bool) error {
+		err := s.advance(ctx, batches, boundary, last)
+		if err == nil && progress != nil {
+			progress(min(int(s.f.Stats().Passes-begin), total-1), total)
+		}
+		return err
+	}
+	// Where weights stay on the device, a batch may run by itself. Elsewhere each round uploads layers again.
+	s.search.round = 1
+	if !s.f.Keeps() {
+		s.search.round = (len(s.search.batches) + streamedRounds - 1) / streamedRounds
+	}
+	if all {
+		for first := range layers {
+			if below := s.search.below(first + 1); len(below) > 0 {
+				if err := s.search.advance(ctx, below, first+1, false); err != nil {
+					return 0, err
+				}
+			}
+		}
+	}
+	first, err = s.search.run(ctx)
+	if err == nil && progress != nil {
+		progress(total, total)
+	}
+	return first, err
+}
+
+// streamedRounds is how many rounds a corpus takes where weights are uploaded for each.
+const streamedRounds = 2
+
+// score sets the span of the terms and makes those whose states are known.
+func (s *Scorer) score(ctx context.Context, span int) error {
 	if span < 1 || span > len(s.m.Layers) {
-		return nil, fmt.Errorf("score: a window of %d layers, the model has %d", span, len(s.m.Layers))
+		return fmt.Errorf("score: a window of %d layers, the model has %d", span, len(s.m.Layers))
 	}
-	r := s.f.Recorder()
-	out := op.Of(s.sens.View, dtype.F32, 1, s.rows.Rows)
-	if s.sens.Elements() < s.rows.Rows {
-		b, err := s.d.NewBuffer("angles", 4*int64(s.rows.Rows), vk.OnDevice)
-		if err != nil {
-			return nil, err
-		}
-		defer s.d.Free(b)
-		out = op.Of(b.All(), dtype.F32, 1, s.rows.Rows)
+	if s.span == span {
+		return nil
 	}
-	var sbi []float64
-	for l := 0; l+span < len(s.last); l++ {
-		if err := errors.Join(s.d.Upload(ctx, s.rows.View, s.last[l]), s.d.Upload(ctx, s.other.View, s.last[l+span])); err != nil {
-			return nil, err
+	s.span, s.search.span, s.search.terms = span, span, nil
+	for range len(s.m.Layers) - span + 1 {
+		terms := make([]float64, len(s.f.Windows()))
+		for w := range terms {
+			terms[w] = math.NaN()
 		}
-		op.AngularDistance(r, out, s.rows, s.other)
-		if err := r.Wait(ctx); err != nil {
-			return nil, err
-		}
-		angles, err := s.download(ctx, out)
-		if err != nil {
-			return nil, err
-		}
-		sum := 0.0
-		for _, a := range angles {
-			sum += a
-		}
-		sbi = append(sbi, sum/float64(len(angles)))
+		s.search.terms = append(s.search.terms, terms)
 	}
-	return sbi, nil
+	return s.angles(ctx)
 }
 
-func (s *Scorer) download(ctx context.Context, t op.Tensor) ([]float64, error) {
-	raw, narrow, wide := make([]byte, t.Size()), make([]float32, t.Elements()), make([]float64, t.Elements())
-	if err := s.d.Download(ctx, raw, t.View); err != nil {
+// advance takes batches to a boundary, layer by layer.
+func (s *Scorer) advance(ctx context.Context, batches []int, boundary int, last bool) error {
+	for l := slices.Min(s.search.heights); l < boundary; l++ {
+		var on []int
+		for _, b := range batches {
+			if h := s.search.heights[b]; h <= l {
+				on = append(on, b)
+			}
+		}
+		if len(on) == 0 {
+			continue
+		}
+		lastTokens := last && l+1 == boundary
+		run := s.f.LayerOn
+		if lastTokens {
+			run = s.f.LastTokens
+		}
+		for part := range slices.Chunk(on, s.capacity) {
+			if len(s.pending)+len(part) > s.capacity {
+				if err := s.collect(ctx); err != nil {
+					return err
+				}
+			}
+			if err := run(ctx, s.m, l, part, func(step model.Step) error { return s.visit(step, lastTokens) }); err != nil {
+				return err
+			}
+		}
+		for _, b := range on {
+			if !lastTokens {
+				s.search.heights[b] = l + 1
+			}
+		}
+	}
+	if err := s.collect(ctx); err != nil {
+		return err
+	}
+	return s.angles(ctx)
+}
+
+// visit takes a layer's figures from what passes by.
+func (s *Scorer) visit(step model.Step, lastTokens bool) error {
+	c, r, n, out := s.m.Config, s.f.Recorder(), step.Batch.Windows(), step.Out
+	at := s.slot(len(s.pending), n, c)
+	s.pending = append(s.pending, pending{step.Layer, step.Index, !lastTokens})
+	if !lastTokens {
+		op.AbsSum(r, s.in(at.heads, n, c.Heads*c.HeadDim), step.Attention, s.f.Window())
+		op.AbsSum(r, s.in(at.neurons, n, c.IntermediateSize), step.MLP, s.f.Window())
+	}
+	if step.Layer+1 == len(s.m.Layers) {
+		out = s.f.FinalNorm(s.m, out) // as Hugging Face's hidden_states[-1] is
+	}
+	if !lastTokens {
+		op.BlockInfluence(r, s.in(at.influence, 1, n*s.f.Window()), step.In, out)
+	}
+	op.GatherRows(r, s.in(at.last, n, c.HiddenSize), 0, out, step.Ends)
+	return r.Err()
+}
+
+// collect waits and reads the slots.
+func (s *Scorer) collect(ctx context.Context) error {
+	list := s.pending
+	s.pending = nil
+	if err := s.f.Wait(ctx); err != nil || len(list) == 0 {
+		return err
+	}
+	raw := make([]byte, int64(len(list))*s.slotBytes)
+	if err := s.d.Download(ctx, raw, s.slots.View(0, int64(len(raw)))); err != nil {
+		return err
+	}
+	for i, p := range list {
+		b := s.search.batches[p.batch]
+		at := s.slot(i, b.Windows(), s.m.Config)
+		take := func(to []byte, from int64) { // a window's share of to is the same for each
+			share := len(to) / len(s.f.Windows())
+			copy(to[b.Begin*share:b.End*share], raw[from:])
+		}
+		take(s.last[p.layer+1], at.last)
+		s.there[p.layer+1][p.batch] = true
+		if p.full {
+			seen := s.seen[p.layer]
+			seen.ran[p.batch] = true
+			take(seen.influence, at.influence)
+			take(seen.heads, at.heads)
+			take(seen.neurons, at.neurons)
+		}
+	}
+	return nil
+}
+
+// angles makes the terms whose states are known.
+func (s *Scorer) angles(ctx context.Context) error {
+	type pair struct{ c, window int }
+	var pairs []pair
+	var from, to []byte
+	row := int(s.rows.RowBytes())
+	flush := func() error {
+		if len(pairs) == 0 {
+			return nil
+		}
+		n := len(pairs)
+		x, y, out := s.rows.RowRange(0, n), s.other.RowRange(0, n), op.Of(s.out.View, dtype.F32, 1, n)
+		if err := errors.Join(s.d.Upload(ctx, x.View, from), s.d.Upload(ctx, y.View, to)); err != nil {
+			return err
+		}
+		op.AngularDistance(s.f.Recorder(), out, x, y)
+		raw, err := s.read(ctx, out)
+		if err != nil {
+			return err
+		}
+		values := decode(raw)
+		for i, p := range pairs {
+			s.search.terms[p.c][p.window] = values[i]
+		}
+		pairs, from, to = pairs[:0], from[:0], to[:0]
+		return nil
+	}
+	for c, terms := range s.search.terms {
+		for i, b := range s.search.batches {
+			if !s.there[c][i] || !s.there[c+s.span][i] || !math.IsNaN(terms[b.Begin]) {
+				continue
+			}
+			for w := b.Begin; w < b.End; w++ {
+				pairs = append(pairs, pair{c, w})
+				from, to = append(from, s.last[c][w*row:(w+1)*row]...), append(to, s.last[c+s.span][w*row:(w+1)*row]...)
+				if len(pairs) == s.rows.Rows {
+					if err := flush(); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	return flush()
+}
+
+// SBI is the skip block influence of every window of layers, of the span that Select took: element l is the mean over the corpus
+// windows' last tokens of arccos(cos(h_l, h_{l+span}))/π, NaN where Select could do without.
+func (s *Scorer) SBI() []float64 {
+	var sbi []float64
+	for _, terms := range s.search.terms {
+		sbi = append(sbi, sum(terms)/float64(len(terms)))
+	}
+	return sbi
+}
+
+// BI is the block influence of every layer: the mean over tokens of 1 − cos of the states around the layer, NaN where the layer did
+// not run for all tokens.
+func (s *Scorer) BI() []float64 {
+	var bi []float64
+	for _, seen := range s.seen {
+		if slices.Contains(seen.ran, false) {
+			bi = append(bi, math.NaN())
+			continue
+		}
+		influence := decode(seen.influence)
+		bi = append(bi, sum(influence)/float64(len(influence)))
+	}
+	return bi
+}
+
+// Sensitivity is how much layer l's units matter: for each KV head the mean of |o|·Σ|W_o| over its query heads' channels, for each
+// FFN neuron that of |a|·Σ|W_down|. The layer must have run for all tokens.
+func (s *Scorer) Sensitivity(ctx context.Context, l int) (heads, neurons []float64, err error) {
+	c, layer, seen := s.m.Config, s.m.Layers[l], s.seen[l]
+	if slices.Contains(seen.ran, false) {
+		return nil, nil, fmt.Errorf("score: layer %d did not run for all tokens", l)
+	}
+	columns, ok := s.columns[layer]
+	if !ok {
+		if columns, err = s.columnSums(ctx, layer); err != nil {
+			return nil, nil, err
+		}
+		s.columns[layer] = columns
+	}
+	if heads, err = s.rank(ctx, seen.heads, columns[0], c.Heads/c.KVHeads*c.HeadDim); err == nil {
+		neurons, err = s.rank(ctx, seen.neurons, columns[1], 1)
+	}
+	return heads, neurons, err
+}
+
+// columnSums computes a layer's column sums, of which all models that have the layer make use.
+func (s *Scorer) columnSums(ctx context.Context, l *model.Layer) (sums columnSums, err error) {
+	s.ColumnSums++
+	err = s.f.Weights(ctx, l, []model.Part{model.O, model.Down}, func(w []op.Tensor) error {
+		for i := range w {
+			err := s.with(ctx, [][]byte{nil}, []int{w[i].Cols}, func(t []op.Tensor) error {
+				op.ColumnAbsSum(s.f.Recorder(), t[0], w[i])
+				sums[i], err = s.read(ctx, t[0])
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return sums, err
+}
+
+// rank multiplies mean activities with column sums, and averages over groups of width channels.
+func (s *Scorer) rank(ctx context.Context, activity, columns []byte, width int) (units []float64, err error) {
+	channels, windows := len(columns)/4, len(s.f.Windows())
+	err = s.with(ctx, [][]byte{nil, activity, columns}, []int{channels / width, channels, channels}, func(t []op.Tensor) error {
+		op.Sensitivity(s.f.Recorder(), t[0], t[1], t[2], width, windows*s.f.Window())
+		raw, err := s.read(ctx, t[0])
+		units = decode(raw)
+		return err
+	})
+	for i, v := range units {
+		if v-v != 0 {
+			return nil, fmt.Errorf("score: activations are not finite: the sensitivity of unit %d is %v", i, v)
+		}
+	}
+	return units, err
+}
+
+// with lends f tensors of some columns each that hold data, or a row of nothing for nil.
+func (s *Scorer) with(ctx context.Context, data [][]byte, cols []int, f func(t []op.Tensor) error) (err error) {
+	var bufs []*vk.Buffer
+	defer func() {
+		err = errors.Join(err, s.f.Recorder().Wait(context.WithoutCancel(ctx)))
+		s.d.Free(bufs...)
+	}()
+	var tensors []op.Tensor
+	for i, raw := range data {
+		size := max(len(raw), 4*cols[i])
+		b, err := s.d.NewBuffer("sensitivities", int64(size), vk.OnDevice)
+		if err != nil {
+			return err
+		}
+		bufs = append(bufs, b)
+		if raw != nil {
+			if err := s.d.Upload(ctx, b.All(), raw); err != nil {
+				return err
+			}
+		}
+		tensors = append(tensors, op.Of(b.All(), dtype.F32, size/4/cols[i], cols[i]))
+	}
+	return f(tensors)
+}
+
+// read waits for what was recorded and reads a tensor.
+func (s *Scorer) read(ctx context.Context, t op.Tensor) ([]byte, error) {
+	if err := s.f.Recorder().Wait(ctx); err != nil {
 		return nil, err
 	}
-	t.DType.Decode(narrow, raw)
+	raw := make([]byte, t.Size())
+	return raw, s.d.Download(ctx, raw, t.View)
+}
+
+// decode reads f32s.
+func decode(raw []byte) []float64 {
+	narrow, wide := make([]float32, len(raw)/4), make([]float64, len(raw)/4)
+	dtype.F32.Decode(narrow, raw)
 	for i, v := range narrow {
 		wide[i] = float64(v)
 	}
-	return wide, nil
+	return wide
 }

@@ -8,6 +8,7 @@ import (
 	"log"
 	"math"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/vkcome/vkcome/model"
@@ -87,20 +88,14 @@ func TestScoresGolden(t *testing.T) {
 				t.Error(err)
 			}
 		}()
-		if err := s.Update(t.Context(), m, 0, nil); err != nil {
-			t.Fatal(err)
-		}
-		sbi, err := s.SBI(t.Context(), 2)
-		if err != nil {
-			t.Fatal(err)
-		}
-		near(t, "BI", s.Scores.BI, w.BI)
+		bi, sbi, heads, neurons := all(t, s, m, 0)
+		near(t, "BI", bi, w.BI)
 		near(t, "SBI", sbi, w.SBI)
-		near(t, "neurons of layer 0", s.Scores.Neurons[0][:16], w.Neurons0)
-		near(t, "neurons of layer 7", s.Scores.Neurons[7][:16], w.Neurons7)
+		near(t, "neurons of layer 0", neurons[0][:16], w.Neurons0)
+		near(t, "neurons of layer 7", neurons[7][:16], w.Neurons7)
 		var sums []float64
-		for l, neurons := range s.Scores.Neurons {
-			near(t, fmt.Sprint("head groups of layer ", l), s.Scores.Heads[l], w.Heads[l])
+		for l, neurons := range neurons {
+			near(t, fmt.Sprint("head groups of layer ", l), heads[l], w.Heads[l])
 			sum := 0.0
 			for _, v := range neurons {
 				sum += v
@@ -110,17 +105,110 @@ func TestScoresGolden(t *testing.T) {
 		near(t, "sums over neurons", sums, w.Sums)
 
 		// From layer 5 on again, and once more all: nothing changes but the work.
-		before, bi := s.LayersRun(), fmt.Sprint(s.Scores, sbi)
-		if err := s.Update(t.Context(), m, 5, nil); err != nil {
-			t.Fatal(err)
+		before, was := s.Stats().Passes, fmt.Sprint(bi, sbi, heads, neurons)
+		bi, sbi, heads, neurons = all(t, s, m, 5)
+		if fmt.Sprint(bi, sbi, heads, neurons) != was {
+			t.Error("scores changed when layers 5 to 11 ran again")
 		}
-		if again, err := s.SBI(t.Context(), 2); err != nil || fmt.Sprint(s.Scores, again) != bi {
-			t.Errorf("scores changed when layers 5 to 11 ran again (%v)", err)
+		if ran := s.Stats().Passes - before; math.Abs(ran-7) > 1e-9 {
+			t.Errorf("%v layers ran, want 7", ran)
 		}
-		if ran := s.LayersRun() - before; ran != 7 {
-			t.Errorf("%d layers ran, want 7", ran)
+		if s.ColumnSums != 12 {
+			t.Errorf("column sums of %d layers were computed, want 12: those of a layer that stays are reused", s.ColumnSums)
 		}
 	})
+}
+
+// all scores every layer of m, which is new from layer from on.
+func all(t *testing.T, s *score.Scorer, m *model.Model, from int) (bi, sbi []float64, heads, neurons [][]float64) {
+	t.Helper()
+	if err := s.Update(t.Context(), m, from, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Select(t.Context(), 2, make([]bool, len(m.Layers)-1), true, nil); err != nil {
+		t.Fatal(err)
+	}
+	for l := range m.Layers {
+		h, n, err := s.Sensitivity(t.Context(), l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		heads, neurons = append(heads, h), append(neurons, n)
+	}
+	return s.BI(), s.SBI(), heads, neurons
+}
+
+// TestSelectStops runs layers only as far as the choice takes, whatever the batches and the memory: the choice, and the scores that
+// are there, are those of all.
+func TestSelectStops(t *testing.T) {
+	m, err := model.OpenEmbedded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	windows := calibration(t, 24)
+	eligible := slices.Repeat([]bool{true}, 11)
+	eligible[2] = false
+	scored := func(t *testing.T, o vk.Options, f model.ForwardOptions, everything bool) (first int, bi, sbi []float64, heads, neurons [][]float64, stats model.ForwardStats) {
+		s, err := score.NewWith(t.Context(), vktest.Open(t, o), m, windows, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		if err := s.Update(t.Context(), m, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		first, err = s.Select(t.Context(), 2, eligible, everything, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for l := first; l < first+2; l++ {
+			h, n, err := s.Sensitivity(t.Context(), l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			heads, neurons = append(heads, h), append(neurons, n)
+		}
+		if _, _, err := s.Sensitivity(t.Context(), 11); !everything && err == nil && s.Stats().Passes < 12 {
+			t.Error("sensitivities of a layer that did not run for all tokens")
+		}
+		return first, s.BI(), s.SBI(), heads, neurons, s.Stats()
+	}
+	first, bi, sbi, heads, neurons, stats := scored(t, vk.Options{}, model.ForwardOptions{}, true)
+	if stats.Passes != 12 || slices.ContainsFunc(append(bi, sbi...), math.IsNaN) {
+		t.Fatalf("%v passes, BI %v, SBI %v", stats.Passes, bi, sbi)
+	}
+	for _, c := range []struct {
+		o    vk.Options
+		f    model.ForwardOptions
+		most float64 // passes
+	}{
+		{vk.Options{}, model.ForwardOptions{BatchTokens: 128, KeepWeights: true}, 11},
+		{vk.Options{}, model.ForwardOptions{BatchTokens: 300, KeepWeights: true}, 11.5},
+		{vk.Options{}, model.ForwardOptions{BatchTokens: 640, KeepWeights: true}, 12.5},
+		{vk.Options{}, model.ForwardOptions{BatchTokens: 128}, 12.5},
+		{vk.Options{MaxMemory: 5 << 20}, model.ForwardOptions{BatchTokens: 128, KeepWeights: true}, 12.5},
+	} {
+		gotFirst, gotBI, gotSBI, gotHeads, gotNeurons, stats := scored(t, c.o, c.f, false)
+		if gotFirst != first || fmt.Sprint(gotHeads, gotNeurons) != fmt.Sprint(heads, neurons) {
+			t.Errorf("%+v: layer %d on, or other sensitivities, want %d", c, gotFirst, first)
+		}
+		for _, pair := range [][2][]float64{{gotBI, bi}, {gotSBI, sbi}} {
+			for i, v := range pair[0] {
+				if !math.IsNaN(v) && v != pair[1][i] {
+					t.Errorf("%+v: score %d is %v, want %v", c, i, v, pair[1][i])
+				}
+			}
+		}
+		t.Logf("%+v: %+v", c, stats)
+		if stats.Passes > c.most {
+			t.Errorf("%+v: %v passes, want at most %v", c, stats.Passes, c.most)
+		}
+	}
 }
 
 func Example() {
@@ -140,13 +228,14 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer s.Close()
-	if err := s.Update(ctx, m, 0, nil); err != nil {
+	if err := s.Update(ctx, m, 0, 0); err != nil {
 		log.Fatal(err)
 	}
-	sbi, err := s.SBI(ctx, 2)
+	eligible := slices.Repeat([]bool{true}, 11)
+	first, err := s.Select(ctx, 2, eligible, false, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(len(s.Scores.BI), "layers,", len(sbi), "pairs")
-	// Output: 12 layers, 11 pairs
+	fmt.Printf("of %d pairs of layers, %d and %d change the hidden state least\n", len(eligible), first, first+1)
+	// Output: of 11 pairs of layers, 2 and 3 change the hidden state least
 }

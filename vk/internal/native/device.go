@@ -8,6 +8,7 @@ import "C"
 
 import (
 	"errors"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/vulkan-go/vulkan"
@@ -28,7 +29,8 @@ type Device struct {
 	family  []uint32
 	cache   vulkan.PipelineCache
 	layouts map[Bindings]*layout
-	address bool // buffers have device addresses
+	address bool          // buffers have device addresses
+	freed   atomic.Uint64 // allocations so far
 }
 
 // Bindings are those of a kernel: 0 to N−1, storage buffers but for those whose bit is set in Texels, which are storage texel buffers.
@@ -207,6 +209,8 @@ type Allocation struct {
 	memory  vulkan.DeviceMemory
 }
 
+const maxViews = 1024 // kept by a command buffer: lists are searched
+
 const bufferUsageAddress = 0x20000 // VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT, of Vulkan 1.2
 
 // BufferMemoryTypes returns which memory types (a bit each) storage and transfer buffers may live in.
@@ -285,6 +289,7 @@ func (d *Device) Allocate(size uint64, memoryType uint32, mapped bool) (*Allocat
 
 // Free releases an allocation that no submission uses.
 func (d *Device) Free(a *Allocation) {
+	d.freed.Add(1)
 	vulkan.DestroyBuffer(d.handle, a.buffer, nil)
 	if a.memory != nil {
 		vulkan.FreeMemory(d.handle, a.memory, nil)
@@ -300,7 +305,8 @@ type Commands struct {
 	buffer  vulkan.CommandBuffer
 	fence   vulkan.Fence
 	views   C.vkc_views
-	Pending bool // submitted and not yet waited for
+	freed   uint64 // Device.freed when the views were made
+	Pending bool   // submitted and not yet waited for
 }
 
 // NewCommands makes a slot on the n-th queue for at most maxSets dispatches a submission; with 0 it takes copies only, which is all
@@ -367,7 +373,11 @@ func (c *Commands) Submit(words []uint64) error {
 	if err := check(vulkan.ResetCommandPool(d.handle, c.pool, 0)); err != nil {
 		return err
 	}
-	C.vkc_drop_views(&d.table, d.raw(), &c.views)
+	// A view must not outlive its buffer, whose handle another may get.
+	if freed := d.freed.Load(); c.freed != freed || c.views.n > maxViews {
+		C.vkc_drop_views(&d.table, d.raw(), &c.views)
+		c.freed = freed
+	}
 	copies := C.int(1)
 	if c.sets != nil {
 		copies = 0

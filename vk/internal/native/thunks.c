@@ -126,15 +126,22 @@ enum { COMPUTE = 0x800, TRANSFER = 0x1000, HOST = 0x4000 };                     
 enum { SHADER_READ = 0x20, SHADER_WRITE = 0x40, TRANSFER_READ = 0x800, TRANSFER_WRITE = 0x1000, HOST_READ = 0x2000 }; // VkAccessFlagBits
 
 void vkc_drop_views(const vkc_table* t, void* device, vkc_views* v) {
-	for (uint32_t i = 0; i < v->n; i++) t->destroyView(device, v->list[i], NULL);
+	for (uint32_t i = 0; i < v->n; i++) t->destroyView(device, v->list[i].handle, NULL);
 	free(v->list);
 	memset(v, 0, sizeof *v);
 }
 
 static int32_t view_of(const vkc_table* t, void* device, vkc_views* v, const uint64_t* range, uint64_t* out) {
+	for (uint32_t k = 0; k < v->n; k++) { // the one after the last that was found, most likely
+		vkc_view* e = &v->list[(v->next + k) % v->n];
+		if (memcmp(e, range, 3 * sizeof *range)) continue;
+		v->next = (uint32_t)(e - v->list) + 1;
+		*out = e->handle;
+		return 0;
+	}
 	if (v->n == v->room) {
 		uint32_t room = v->room ? 2 * v->room : 64;
-		uint64_t* list = realloc(v->list, room * sizeof *list);
+		vkc_view* list = realloc(v->list, room * sizeof *list);
 		if (!list) return -1;
 		v->list = list;
 		v->room = room;
@@ -142,7 +149,8 @@ static int32_t view_of(const vkc_table* t, void* device, vkc_views* v, const uin
 	struct { uint32_t type; const void* next; uint32_t flags; uint64_t buffer; uint32_t format; uint64_t offset, range; }
 		create = { ST_BUFFER_VIEW, NULL, 0, range[0], 107 /* R32G32B32A32_UINT */, range[1], range[2] };
 	int32_t result = t->createView(device, &create, NULL, out);
-	if (!result) v->list[v->n++] = *out;
+	if (!result) v->list[v->n++] = (vkc_view){ range[0], range[1], range[2], *out };
+	v->next = v->n;
 	return result;
 }
 

@@ -44,8 +44,9 @@ int32_t vkc_create_pipeline(const vkc_table* t, void* device, uint64_t cache, ui
 	const uint32_t* spec, uint32_t nspec, uint64_t* out);
 int32_t vkc_submit(const vkc_table* t, void* queue, void* commands, uint64_t fence);
 
-// Buffer views of the dispatches in a command buffer, destroyed when it is recorded anew.
-typedef struct { uint64_t* list; uint32_t n, room; } vkc_views;
+// Buffer views of the dispatches in a command buffer, kept for the next recording: much of it will be the same.
+typedef struct { uint64_t buffer, offset, range, handle; } vkc_view;
+typedef struct { vkc_view* list; uint32_t n, room, next; } vkc_views;
 void vkc_drop_views(const vkc_table* t, void* device, vkc_views* views);
 
 // Buffer device addresses: what VkDeviceCreateInfo.pNext and VkMemoryAllocateInfo.pNext need for them.
