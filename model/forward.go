@@ -44,11 +44,9 @@ type Forward struct {
 	finite  finiteCheck
 	work    float64 // layers run, each for one window
 
-	kept   int       // rows of a window that LastTokens computes
-	last   op.Tensor // [1, windows·kept]: those rows of a batch
+	lookup [2]*vk.Buffer
 	ends   op.Tensor // [1, windows]: each window's last row of a batch
-	ended  op.Tensor // the same of what LastTokens computes
-	lookup *vk.Buffer
+	each   op.Tensor // [1, windows]: 0, 1, …: the same of what LastTokens computes
 }
 
 // ForwardOptions tune a Forward. The zero value is for models that are run once.
@@ -89,9 +87,6 @@ type chunk struct {
 	device *vk.Buffer
 	host   []byte
 }
-
-// leastRows is how many rows a matrix product must have to give each the bits that it has among any more: see op.Linear.
-const leastRows = 5
 
 // maxBatchTokens bounds a batch: beyond it larger matrices gain no speed, and a CPU's caches are left.
 func maxBatchTokens(d *vk.Device) int {
@@ -182,11 +177,6 @@ func (f *Forward) plan(m *Model, o ForwardOptions) error {
 	for i := range count {
 		f.batches = append(f.batches, Batch{len(f.windows) * i / count, len(f.windows) * (i + 1) / count})
 	}
-	smallest := len(f.windows) / count
-	f.kept = (leastRows + smallest - 1) / smallest
-	if 2*f.kept > f.window {
-		f.kept = f.window
-	}
 	// Two layers' weights, unless they are to stay: then the memory that a run takes grows with the depth of a model by the kept
 	// states only, and the uploads hide behind the computation.
 	weights := 2 * layer
@@ -229,26 +219,19 @@ func (f *Forward) allocate(m *Model) (err error) {
 
 // allocateLookup makes the lists of rows of a full batch; a smaller one's are their beginnings.
 func (f *Forward) allocateLookup() (err error) {
-	row := func(w, stride, back int) uint32 { return uint32((w+1)*stride - back) }
-	var last, ends, ended []uint32
+	var ends, each []uint32
 	for w := range f.batch {
-		ends, ended = append(ends, row(w, f.window, 1)), append(ended, row(w, f.kept, 1))
-		for i := range f.kept {
-			last = append(last, row(w, f.window, f.kept-i))
-		}
+		ends, each = append(ends, uint32((w+1)*f.window-1)), append(each, uint32(w))
 	}
-	lists := []*op.Tensor{&f.last, &f.ends, &f.ended}
-	part := aligned(f.d, 4*int64(len(last)))
-	if f.lookup, err = f.d.NewBuffer("rows of tokens", part*int64(len(lists)), vk.OnDevice); err != nil {
-		return err
-	}
-	for i, list := range [][]uint32{last, ends, ended} {
-		v := f.lookup.View(int64(i)*part, 4*int64(len(list)))
-		if err := f.d.Upload(context.Background(), v, words(list)); err != nil {
+	for i, list := range [][]uint32{ends, each} {
+		if f.lookup[i], err = f.d.NewBuffer("rows of tokens", 4*int64(f.batch), vk.OnDevice); err != nil {
 			return err
 		}
-		*lists[i] = op.Of(v, dtype.F32, 1, len(list))
+		if err := f.d.Upload(context.Background(), f.lookup[i].All(), words(list)); err != nil {
+			return err
+		}
 	}
+	f.ends, f.each = rows(f.lookup[0], 1, f.batch), rows(f.lookup[1], 1, f.batch)
 	return nil
 }
 
@@ -274,7 +257,7 @@ func (f *Forward) Close() error {
 		f.Drop(l)
 	}
 	f.scratch.free(f.d)
-	f.d.Free(f.in, f.out, f.lookup)
+	f.d.Free(f.in, f.out, f.lookup[0], f.lookup[1])
 	f.finite.free(f.d)
 	f.fixed.free(f.d)
 	return err
@@ -480,7 +463,7 @@ type Step struct {
 	Index   int // of the batch
 	Batch   Batch
 	Weights []op.Tensor // by Part
-	In, Out op.Tensor   // [tokens, hidden] before and after the layer; Out of LastTokens has some tokens of each window
+	In, Out op.Tensor   // [tokens, hidden] before and after the layer; Out of LastTokens has the last of each window
 	Ends    op.Tensor   // [1, windows]: the row of Out of each window's last token
 	activations
 }
@@ -503,7 +486,7 @@ func (f *Forward) LayerOn(ctx context.Context, m *Model, l int, batches []int, v
 // LastTokens is LayerOn for what visit makes of the last token of each window: it computes the keys and values of all tokens, and
 // little of the rest. It makes no boundary, and there are no activations. The bits are those that LayerOn gives these tokens.
 func (f *Forward) LastTokens(ctx context.Context, m *Model, l int, batches []int, visit func(Step) error) error {
-	return f.run(ctx, layerCall{m: m, layer: l, batches: batches, last: f.kept < f.window, lost: true}, visit)
+	return f.run(ctx, layerCall{m: m, layer: l, batches: batches, last: true}, visit)
 }
 
 // layerCall is a layer that was recorded for some batches.
@@ -511,8 +494,7 @@ type layerCall struct {
 	m       *Model
 	layer   int
 	batches []int
-	last    bool // for the last tokens
-	lost    bool // making no boundary
+	last    bool // for the last tokens, making no boundary
 }
 
 func (f *Forward) run(ctx context.Context, c layerCall, visit func(Step) error) error {
@@ -554,7 +536,7 @@ func (f *Forward) record(ctx context.Context, c layerCall, visit func(Step) erro
 		windows := f.batches[batch].Windows()
 		run, ends := layerRun{guard: func(t op.Tensor) { f.finite.count(f.r, slot, t) }}, f.ends
 		if c.last {
-			run.last, ends = slice(f.last, 0, windows*f.kept), f.ended
+			run.last, ends = slice(f.ends, 0, windows), f.each
 		}
 		a := run.record(f.r, c.m.Config, l, weights, &f.scratch, out, x, f.fixed.rope, f.window)
 		f.finite.count(f.r, slot, out)
@@ -564,15 +546,11 @@ func (f *Forward) record(ctx context.Context, c layerCall, visit func(Step) erro
 		}
 		return errors.Join(f.r.Err(), visit(Step{l, batch, f.batches[batch], weights, x, out, slice(ends, 0, windows), a}))
 	}
-	if !c.lost {
+	if !c.last {
 		return f.produce(ctx, l+1, c.batches, fill)
 	}
 	for _, i := range c.batches {
-		n := f.batches[i].Windows() * f.window
-		if c.last {
-			n = f.batches[i].Windows() * f.kept
-		}
-		if err := fill(i, rows(f.out, n, f.config.HiddenSize)); err != nil {
+		if err := fill(i, rows(f.out, f.batches[i].Windows(), f.config.HiddenSize)); err != nil {
 			return err
 		}
 	}
@@ -584,11 +562,10 @@ func (f *Forward) share(c *Config, last bool) float64 {
 	if !last {
 		return 1
 	}
-	q, kv, s, n := float64(c.Heads*c.HeadDim), float64(c.KVHeads*c.HeadDim), float64(f.window), float64(f.kept)
-	hidden := float64(c.HiddenSize)
+	q, kv, s, hidden := float64(c.Heads*c.HeadDim), float64(c.KVHeads*c.HeadDim), float64(f.window), float64(c.HiddenSize)
 	projections, rest := hidden*(q+2*kv), hidden*(q+3*float64(c.IntermediateSize))
 	all := s*(projections+rest) + q*s*(s+1)
-	return (s*projections + n*rest + q*n*(2*s-n+1)) / all
+	return (s*projections + rest + 2*q*s) / all
 }
 
 // Wait waits for what was recorded and gives weights back. It refuses states that are not finite.
@@ -614,11 +591,11 @@ func (f *Forward) Wait(ctx context.Context) error {
 // these parts travel.
 func (f *Forward) Weights(ctx context.Context, l *Layer, parts []Part, visit func(w []op.Tensor) error) error {
 	var key any = l
-	weights, pick := l.Parts[:], parts
+	weights := l.Parts[:]
 	if !f.cache.holds(l) {
-		key, weights, pick = partsKey{l, fmt.Sprint(parts)}, nil, nil
-		for i, p := range parts {
-			weights, pick = append(weights, l.Parts[p]), append(pick, Part(i))
+		key, weights = partsKey{l, fmt.Sprint(parts)}, make([]Weight, NumParts)
+		for _, p := range parts {
+			weights[p] = l.Parts[p]
 		}
 	}
 	tensors, err := f.cache.acquire(ctx, key, weights)
@@ -627,7 +604,7 @@ func (f *Forward) Weights(ctx context.Context, l *Layer, parts []Part, visit fun
 	}
 	defer f.cache.release(key)
 	var picked []op.Tensor
-	for _, p := range pick {
+	for _, p := range parts {
 		picked = append(picked, tensors[p])
 	}
 	err = visit(picked)

@@ -34,7 +34,7 @@ type Generator struct {
 	x, y     *vk.Buffer // hidden states before and after a layer
 	last     *vk.Buffer // of the last token, and normed
 	logits   *vk.Buffer
-	bufs     []*vk.Buffer // of kv, and scratch of attention
+	bufs     []*vk.Buffer // of kv and scratch.partial
 }
 
 // NewGenerator prepares to run sequences of at most capacity tokens, prompt included; 0 means all that the model was trained for.
@@ -67,6 +67,14 @@ func (g *Generator) allocate() (err error) {
 	if g.fixed, err = newFixed(g.r, g.m, g.capacity); err != nil {
 		return err
 	}
+	if n := attentionScratch(g.d, c, g.capacity); n > 0 {
+		b, err := g.d.NewBuffer("partial attention", 4*int64(n), vk.OnDevice)
+		if err != nil {
+			return err
+		}
+		g.bufs = append(g.bufs, b)
+		g.scratch.partial = rows(b, 1, n)
+	}
 	hidden := 4 * int64(c.HiddenSize)
 	for _, b := range []struct {
 		buf  **vk.Buffer
@@ -78,15 +86,6 @@ func (g *Generator) allocate() (err error) {
 			return err
 		}
 	}
-	var attention op.Tensor // scratch of a token after all others
-	if n := op.AttentionScratch(g.d, op.AttentionShape{Windows: 1, QueryLen: min(4, g.capacity), KeyLen: g.capacity, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim}); n > 0 {
-		b, err := g.d.NewBuffer("runs of attention", 4*int64(n), vk.OnDevice)
-		if err != nil {
-			return err
-		}
-		g.bufs = append(g.bufs, b)
-		attention = rows(b, 1, n)
-	}
 	for range g.m.Layers {
 		var pair [2]op.Tensor
 		for i := range pair {
@@ -97,7 +96,7 @@ func (g *Generator) allocate() (err error) {
 			g.bufs = append(g.bufs, b)
 			pair[i] = rows(b, g.capacity, c.KVHeads*c.HeadDim)
 		}
-		g.kv = append(g.kv, kvCache{k: pair[0], v: pair[1], scratch: attention, capacity: g.capacity})
+		g.kv = append(g.kv, kvCache{k: pair[0], v: pair[1], capacity: g.capacity})
 	}
 	left := (g.d.MemoryLimit() - g.d.Memory().Reserved) / 8 * 7
 	all := aligned(g.d, int64(len(g.m.Head.Data)))
@@ -107,6 +106,18 @@ func (g *Generator) allocate() (err error) {
 	g.streams = all > left
 	g.cache = newWeightCache(g.d, left)
 	return nil
+}
+
+// attentionScratch is how many floats attention over so many keys needs.
+func attentionScratch(d *vk.Device, c *Config, keys int) int {
+	most := 0
+	for l := range c.Layers {
+		for queries := 1; queries <= min(op.AttentionDecode, keys); queries++ {
+			most = max(most, op.AttentionScratch(d, op.AttentionShape{Windows: 1, QueryLen: queries, KeyLen: keys, Heads: c.Heads, KVHeads: c.KVHeads,
+				HeadDim: c.HeadDim, SlidingWindow: c.Window(l)}))
+		}
+	}
+	return most
 }
 
 // Close frees all that the Generator holds on the device.

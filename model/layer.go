@@ -9,6 +9,7 @@ import (
 // scratch is the device memory that one decoder layer's activations for up to some number of tokens need.
 type scratch struct {
 	norm, qkv, q, k, v, mlp *vk.Buffer
+	partial                 op.Tensor // what attention over many keys needs; absent in passes over a corpus
 }
 
 // scratchBytes is the size of the scratch for each token.
@@ -44,7 +45,6 @@ func rows(b *vk.Buffer, n, cols int) op.Tensor { return op.Of(b.All(), dtype.F32
 // kvCache is where one layer's keys and values of earlier positions are kept: capacity rows, of which used are filled.
 type kvCache struct {
 	k, v           op.Tensor
-	scratch        op.Tensor // of attention
 	capacity, used int
 }
 
@@ -70,8 +70,9 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 	n, eps, cache := x.Rows, float32(c.RMSNormEps), run.cache
 	norm, qkv := rows(s.norm, n, c.HiddenSize), rows(s.qkv, n, c.qkvCols())
 	q, k, v := rows(s.q, n, c.Heads*c.HeadDim), rows(s.k, n, c.KVHeads*c.HeadDim), rows(s.v, n, c.KVHeads*c.HeadDim)
+	batch := cache == nil // the same bits, however a corpus is cut
 	split := op.QKVShape{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Window: window, Eps: eps}
-	shape := op.AttentionShape{Windows: n / window, QueryLen: window, KeyLen: window, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, SlidingWindow: c.Window(layer)}
+	shape := op.AttentionShape{Windows: n / window, QueryLen: window, KeyLen: window, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, SlidingWindow: c.Window(layer), Batch: batch}
 	if cache != nil {
 		k, v = cache.k, cache.v
 		split.Start, split.Row = cache.used, cache.used
@@ -82,11 +83,6 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 		column := func(t op.Tensor) op.Tensor { return t.Reshape(t.Cols, 1) }
 		bias = op.Joined(column(bias), column(w[KBias]), column(w[VBias]))
 		bias = bias.Reshape(1, bias.Rows)
-	}
-	batch := cache == nil // the same bits, however a corpus is cut
-	attending := op.AttentionExtra{Batch: batch}
-	if cache != nil {
-		attending.Scratch = cache.scratch
 	}
 	probe := run.probe
 	// alone probes a product without what is fused with it.
@@ -123,7 +119,7 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 		op.GatherRows(r, out, 0, x, run.last)
 		x, n = out, kept
 	}
-	op.Attention(r, q, q, k, v, shape, attending)
+	op.Attention(r, q, q, k, v, shape, op.AttentionExtra{Scratch: s.partial})
 	probe("self_attn", q)
 	alone("self_attn.o_proj", norm, q, w[O], w[OBias])
 	op.LinearFused(r, out, q, w[O], op.Fused{Bias: w[OBias], Residual: x, Batch: batch})

@@ -1,6 +1,7 @@
 package prune_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,10 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/corpus"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/model/ref"
@@ -68,7 +71,7 @@ func TestRunAgainstReference(t *testing.T) {
 				t.Fatal(err)
 			}
 			vktest.Each(t, func(t *testing.T, d *vk.Device) {
-				plan, err := prune.NewPlan(m, prune.Options{TargetLayers: c.target, CoMe: c.come, Windows: windows})
+				plan, err := prune.NewPlan(m, prune.Options{TargetLayers: c.target, CoMe: c.come, AllScores: true, Windows: windows})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -95,6 +98,16 @@ func TestRunAgainstReference(t *testing.T) {
 						if !reflect.DeepEqual(kept.KVHeads, w.KVHeads[k]) || !reflect.DeepEqual(kept.Neurons, w.Neurons[k]) {
 							t.Errorf("step %d keeps %v of layer %d, want heads %v and neurons %v", i, kept, k, w.KVHeads[k], w.Neurons[k])
 						}
+					}
+				}
+				plan.Options.AllScores = false
+				few, err := plan.Run(t.Context(), d, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, s := range few.Lineage.Steps {
+					if w := got.Lineage.Steps[i]; fmt.Sprint(s.Layers, s.Ratio, s.Kept) != fmt.Sprint(w.Layers, w.Ratio, w.Kept) {
+						t.Errorf("step %d without the scores that are not needed: %+v, want %+v", i, s, w)
 					}
 				}
 				out := filepath.Join(t.TempDir(), "out")
@@ -127,13 +140,95 @@ func same(t *testing.T, what string, got, want []float64) {
 		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
 	}
 	for i := range got {
-		if math.IsNaN(got[i]) {
-			continue // not needed
-		}
 		if !(math.Abs(got[i]-want[i]) <= 1e-4*math.Abs(want[i])) {
 			t.Errorf("%s: %v, want %v", what, got, want)
 			return
 		}
+	}
+}
+
+// TestAllScores gets the same choices and the same weights whether all scores are computed or only those that tell, in all
+// configurations that PyTorch's figures are of and some more, and whatever the memory.
+func TestAllScores(t *testing.T) {
+	m, err := model.OpenEmbedded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	tokens, err := corpus.ReadTokens("../testdata/golden/calib_tokens.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	windows, err := corpus.Cut(tokens[:8*72], 72)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		target int
+		come   method.CoMe
+	}{
+		"8": {8, method.CoMe{}}, "compat": {8, method.CoMe{Tiled: true}}, "repeat": {8, method.CoMe{Repeat: true}},
+		"psu, floor": {8, method.CoMe{PSU: 2, MinMax: 0.8}}, "three": {6, method.CoMe{MergeItem: 3}},
+		"three, repeat, odd": {5, method.CoMe{MergeItem: 3, Repeat: true, PSU: 2}}, "seven": {7, method.CoMe{PSU: 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			do := func(d vk.Options, all bool) *prune.Result {
+				plan, err := prune.NewPlan(m, prune.Options{TargetLayers: c.target, CoMe: c.come, AllScores: all, Windows: windows})
+				if err != nil {
+					t.Fatal(err)
+				}
+				r, err := plan.Run(t.Context(), vktest.Open(t, d), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return r
+			}
+			want := do(vk.Options{}, true)
+			for _, s := range want.Lineage.Steps {
+				if slices.ContainsFunc(append(s.BI, s.SBI...), math.IsNaN) {
+					t.Errorf("a score is missing: BI %v, SBI %v", s.BI, s.SBI)
+				}
+			}
+			for _, o := range []vk.Options{{}, {MaxMemory: 4 << 20}} {
+				got := do(o, false)
+				p := got.Lineage.LayerPasses
+				if t.Logf("%d bytes of memory: %+v, all: %+v", o.MaxMemory, p, want.Lineage.LayerPasses); p.Done > want.Lineage.LayerPasses.Done && o.MaxMemory == 0 {
+					t.Errorf("%+v layer passes, all scores take %+v", p, want.Lineage.LayerPasses)
+				}
+				for i, s := range got.Lineage.Steps {
+					w := want.Lineage.Steps[i]
+					if fmt.Sprint(s.MergeList, s.Ratio, s.Kept, s.Layers) != fmt.Sprint(w.MergeList, w.Ratio, w.Kept, w.Layers) {
+						t.Errorf("step %d: %+v, want %+v", i, s, w)
+					}
+					for _, pair := range [][2]method.Scores{{s.BI, w.BI}, {s.SBI, w.SBI}} {
+						for k, v := range pair[0] {
+							if !math.IsNaN(v) && v != pair[1][k] {
+								t.Errorf("step %d: score %d is %v, want %v", i, k, v, pair[1][k])
+							}
+						}
+					}
+				}
+				for l, layer := range got.Model.Layers {
+					for part, weight := range layer.Parts {
+						if !bytes.Equal(weight.Data, want.Model.Layers[l].Parts[part].Data) {
+							t.Errorf("layer %d: %s differs", l, weight.Name)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestScoresJSON keeps what is known and what is not.
+func TestScoresJSON(t *testing.T) {
+	raw, err := json.Marshal(method.Scores{0.5, math.NaN(), 0})
+	if err != nil || string(raw) != "[0.5,null,0]" {
+		t.Errorf("%s, %v", raw, err)
+	}
+	var back method.Scores
+	if err := json.Unmarshal(raw, &back); err != nil || len(back) != 3 || back[0] != 0.5 || !math.IsNaN(back[1]) || back[2] != 0 {
+		t.Errorf("%v, %v", back, err)
 	}
 }
 

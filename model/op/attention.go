@@ -16,13 +16,15 @@ type AttentionShape struct {
 	Heads, KVHeads int // query head h reads key/value head h/(Heads/KVHeads)
 	HeadDim        int // even, at most 256
 	SlidingWindow  int // positions that a query sees, its own included; 0 is all
+
+	// Batch takes a kernel for many queries whatever their number: a query's numbers then never depend on it.
+	Batch bool
 }
 
 // AttentionExtra is what Attention needs or gives besides its operands.
 type AttentionExtra struct {
-	Batch    bool   // of a pass over a corpus: the same bits whatever the number of queries
-	Scratch  Tensor // [1, ≥ AttentionScratch]  F32; not with Batch, nor where that is 0
-	Activity Tensor // [Windows·AttentionBlocks, Heads·HeadDim]  F32: Σ|o| over each block of queries; with Batch only
+	Scratch  Tensor // [1, ≥ AttentionScratch]  F32; may be absent where that is 0
+	Activity Tensor // [Windows·AttentionBlocks, Heads·HeadDim]  F32: Σ|o| over each block of queries of a window; absent if not wanted
 }
 
 // Attention records o = softmax(q·kᵀ/√HeadDim)·v for every window and head, causal: query i of a window is at position
@@ -32,9 +34,9 @@ type AttentionExtra struct {
 //	k, v  [Windows·KeyStride, KVHeads·HeadDim]  F32
 //
 // The logits are never in memory. A query's numbers do not depend on how many windows are in the call, nor on how many other queries,
-// but for whether those are at most 4, as in generation, where Batch is not set. Where k or v of one window outgrow a binding,
-// or the loops that a CPU driver allows, the error is a vk.ErrLimit. Sources: Ainslie et al. 2023, arXiv 2305.13245 (grouped queries);
-// Milakov & Gimelshein 2018, arXiv 1805.02867 (online softmax); Dao et al. 2023 (Flash-Decoding).
+// but for whether those are at most 4 after earlier keys, as in generation, or others; see AttentionShape.Batch. Where k or v of one
+// window outgrow a binding, or the loops that a CPU driver allows, the error is a vk.ErrLimit. Sources: Ainslie et al. 2023, arXiv
+// 2305.13245 (grouped queries); Milakov & Gimelshein 2018, arXiv 1805.02867 (online softmax); Dao et al. 2023 (Flash-Decoding).
 func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape, extra AttentionExtra) {
 	if s.KeyStride == 0 {
 		s.KeyStride = s.KeyLen
@@ -44,17 +46,15 @@ func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape, extra Attent
 		k.Is(s.Windows*s.KeyStride, s.KVHeads*s.HeadDim) && v.Is(k.Rows, k.Cols) && words(o, q, k, v)
 	activity, scratch := extra.Activity, extra.Scratch
 	if ok && !activity.IsZero() {
-		ok = extra.Batch && words(activity) && activity.Is(s.Windows*AttentionBlocks(d, s), q.Cols)
+		blocks := AttentionBlocks(d, s)
+		ok = blocks > 0 && words(activity) && activity.Is(s.Windows*blocks, q.Cols)
 	}
-	need := 0
-	if !extra.Batch {
-		need = AttentionScratch(d, s)
-	}
+	need := AttentionScratch(d, s)
 	ok = ok && (need == 0 || words(scratch) && scratch.Elements() >= need)
 	if !check(r, "attention", ok, o, q, k, v, scratch, activity) {
 		return
 	}
-	way, err := s.way(d, extra.Batch, !activity.IsZero())
+	way, err := s.way(d, !activity.IsZero())
 	if err != nil {
 		r.Fail(err)
 		return
@@ -127,25 +127,26 @@ func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape, extra Attent
 	}
 }
 
-// AttentionBlocks is into how many blocks of queries the device cuts a window for AttentionExtra.Activity.
+// AttentionBlocks is into how many blocks of queries the device cuts a window for AttentionExtra.Activity; 0 where it has none for the
+// shape: at most 4 queries after earlier keys.
 func AttentionBlocks(d *vk.Device, s AttentionShape) int {
-	if !s.valid() {
+	if !s.valid() || s.decode() {
 		return 0
 	}
-	way, err := s.way(d, true, true)
+	way, err := s.way(d, true)
 	if err != nil {
 		return 0
 	}
 	return s.blocks(way)
 }
 
-// AttentionScratch is how many floats of scratch Attention needs on the device without Batch: none but for at most 4 queries after more
-// than 128 keys, on GPUs. More queries up to 4, and more keys, never need less.
+// AttentionScratch is how many floats of scratch Attention needs on the device: none but for at most 4 queries after more than 128
+// earlier keys, on GPUs.
 func AttentionScratch(d *vk.Device, s AttentionShape) int {
 	if !s.valid() {
 		return 0
 	}
-	way, err := s.way(d, false, false)
+	way, err := s.way(d, false)
 	if err != nil || way.runs <= 1 {
 		return 0
 	}
@@ -158,6 +159,9 @@ func (s AttentionShape) valid() bool {
 		s.KVHeads > 0 && s.Heads > 0 && s.Heads%s.KVHeads == 0 && s.HeadDim > 0 && s.HeadDim <= MaxHeadDim && s.HeadDim%2 == 0
 }
 
+// decode reports whether the shape is that of generation.
+func (s AttentionShape) decode() bool { return !s.Batch && s.QueryLen <= AttentionDecode && s.QueryLen < s.KeyLen }
+
 // blocks is the workgroups of a window along its rows.
 func (s AttentionShape) blocks(w attentionWay) int {
 	return ceilDiv(s.QueryLen*s.Heads/s.KVHeads, w.rows)
@@ -166,8 +170,10 @@ func (s AttentionShape) blocks(w attentionWay) int {
 // MaxHeadDim is the largest head that the shaders hold.
 const MaxHeadDim = 256
 
+// AttentionDecode is the most queries, after earlier keys, that the kernels for generation take.
+const AttentionDecode = 4
+
 const (
-	attentionDecode     = 4      // most queries that a kernel for generation takes
 	attentionChunk      = 128    // keys of a run of attention_decode.comp
 	attentionIterations = 60_000 // lavapipe 22.3 stops the loops of an invocation at 65,535
 )
@@ -185,12 +191,12 @@ type attentionWay struct {
 
 // way is the one place that chooses. What a CPU runs best begins at the subgroup tier; what a GPU runs is what the baseline tier of any
 // device runs. The choice, runs included, is the same for a shape whatever the number of windows, and for queries alone or among others
-// but for those of generation.
-func (s AttentionShape) way(d *vk.Device, batch, activity bool) (attentionWay, error) {
+// but for decode.
+func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 	l, dims, rows := d.Limits(), ceilDiv(s.HeadDim, 4), s.QueryLen*s.Heads/s.KVHeads
 	lanes := l.SubgroupSize
 	cpu := texelLoads(d) && s.HeadDim%4 == 0 && l.SubgroupShuffle && (lanes == 4 || lanes == 8 || lanes == 16)
-	if !batch && s.QueryLen <= attentionDecode {
+	if s.decode() {
 		if cpu && ceilDiv(s.KeyLen, lanes) <= attentionIterations {
 			// What is held of q must be near registers: 64 vectors of 4.
 			n := max(1, min(rows, 64/dims))

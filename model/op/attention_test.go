@@ -42,23 +42,25 @@ func withScratch(b *bench, s AttentionShape) (extra AttentionExtra) {
 func TestAttention(t *testing.T) {
 	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
 		for _, s := range []AttentionShape{
-			{1, 1, 1, 0, 1, 1, 2, 0},
-			{3, 5, 5, 0, 4, 2, 16, 0},
-			{2, 130, 130, 0, 2, 1, 16, 0},
-			{2, 67, 67, 70, 6, 2, 20, 0},
-			{1, 33, 100, 0, 3, 3, 20, 40},
-			{2, 7, 150, 151, 5, 1, 22, 1},
-			{1, 150, 150, 0, 2, 2, 22, 65},
-			{1, 40, 65, 0, 2, 1, 64, 0},
-			{1, 1, 300, 512, 8, 2, 64, 100},
-			{1, 3, 80, 81, 7, 1, 80, 0},
-			{1, 2, 4096, 0, 1, 1, 256, 0},
-			{1, 2, 4096, 0, 1, 1, 6, 4000},
-			{2, 1, 129, 130, 4, 2, 6, 0},
-			{1, 4, 128, 0, 9, 1, 24, 0},
-			{1, 4, 500, 0, 24, 2, 64, 130},
-			{3, 2, 700, 0, 10, 1, 256, 0},
-			{1, 1, 32768, 0, 1, 1, 128, 0},
+			{1, 1, 1, 0, 1, 1, 2, 0, false},
+			{3, 5, 5, 0, 4, 2, 16, 0, false},
+			{2, 130, 130, 0, 2, 1, 16, 0, false},
+			{2, 67, 67, 70, 6, 2, 20, 0, false},
+			{1, 33, 100, 0, 3, 3, 20, 40, false},
+			{2, 7, 150, 151, 5, 1, 22, 1, false},
+			{1, 150, 150, 0, 2, 2, 22, 65, false},
+			{1, 40, 65, 0, 2, 1, 64, 0, false},
+			{1, 1, 300, 512, 8, 2, 64, 100, false},
+			{1, 3, 80, 81, 7, 1, 80, 0, false},
+			{1, 2, 4096, 0, 1, 1, 256, 0, false},
+			{1, 2, 4096, 0, 1, 1, 6, 4000, false},
+			{2, 1, 129, 130, 4, 2, 6, 0, false},
+			{1, 4, 128, 0, 9, 1, 24, 0, false},
+			{2, 1, 90, 0, 4, 2, 24, 0, true},
+			{1, 4, 128, 0, 9, 1, 22, 30, true},
+			{1, 4, 500, 0, 24, 2, 64, 130, false},
+			{3, 2, 700, 0, 10, 1, 256, 0, false},
+			{1, 1, 32768, 0, 1, 1, 128, 0, false},
 		} {
 			t.Run(fmt.Sprint(s), func(t *testing.T) {
 				b := newBench(t, d)
@@ -76,18 +78,19 @@ func TestAttention(t *testing.T) {
 	})
 }
 
-// A query gives the same bits alone and among others, in a pass over a corpus as in generation, and in one window as in several.
+// A query gives the same bits among others, be they as few as in generation or as many as in a prompt, and in a window of several.
 func TestAttentionPieces(t *testing.T) {
 	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
 		for _, c := range []struct {
 			AttentionShape
 			alone []int // queries
 		}{
-			{AttentionShape{2, 80, 90, 100, 6, 3, 20, 0}, []int{1, 2, 9, 33}},
-			{AttentionShape{1, 150, 150, 0, 4, 1, 16, 37}, []int{1, 5, 16, 17}},
-			{AttentionShape{1, 10, 70, 0, 2, 1, 16, 0}, []int{2, 7}},
-			{AttentionShape{1, 4, 400, 0, 6, 2, 64, 0}, []int{1, 2, 3}},
-			{AttentionShape{1, 4, 258, 0, 14, 2, 64, 129}, []int{1, 2, 3}}, // the first sees a run of keys more
+			{AttentionShape{2, 80, 90, 100, 6, 3, 20, 0, false}, []int{5, 6, 9, 33}},
+			{AttentionShape{1, 150, 150, 0, 4, 1, 16, 37, false}, []int{5, 16, 17}},
+			{AttentionShape{1, 10, 70, 0, 2, 1, 16, 0, false}, []int{7}},
+			{AttentionShape{1, 40, 70, 0, 4, 2, 20, 0, true}, []int{1, 2, 4, 7}},
+			{AttentionShape{1, 4, 400, 0, 6, 2, 64, 0, false}, []int{1, 2, 3}},
+			{AttentionShape{1, 4, 258, 0, 14, 2, 64, 129, false}, []int{1, 2, 3}}, // the first sees a run of keys more
 		} {
 			s := c.AttentionShape
 			b := newBench(t, d)
@@ -100,10 +103,8 @@ func TestAttentionPieces(t *testing.T) {
 				last.Windows, last.QueryLen = 1, n
 				alone := b.empty(dtype.F32, n, q.Cols)
 				first := s.QueryLen - n
-				extra := withScratch(b, last)
-				extra.Batch = s.QueryLen > attentionDecode
-				Attention(b.r, alone, b.upload(window(q, first, n), dtype.F32), Of(dk.View, dtype.F32, max(s.KeyStride, s.KeyLen), k.Cols),
-					Of(dv.View, dtype.F32, max(s.KeyStride, s.KeyLen), k.Cols), last, extra)
+				attend(b, alone, b.upload(window(q, first, n), dtype.F32), Of(dk.View, dtype.F32, max(s.KeyStride, s.KeyLen), k.Cols),
+					Of(dv.View, dtype.F32, max(s.KeyStride, s.KeyLen), k.Cols), last)
 				if !slices.Equal(b.download(alone), got[first*q.Cols:s.QueryLen*q.Cols]) {
 					t.Errorf("%v: the last %d queries differ from those among others", s, n)
 				}
@@ -116,14 +117,13 @@ func TestAttentionPieces(t *testing.T) {
 func TestAttentionActivity(t *testing.T) {
 	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
 		for _, s := range []AttentionShape{
-			{1, 1, 1, 0, 1, 1, 2, 0},
-			{3, 5, 5, 0, 4, 2, 16, 0},
-			{2, 67, 67, 0, 6, 2, 20, 0},
-			{1, 33, 100, 0, 3, 3, 20, 40},
-			{2, 3, 60, 0, 3, 1, 16, 0},
-			{3, 70, 70, 0, 5, 1, 22, 0},
-			{2, 40, 40, 0, 14, 2, 80, 0},
-			{1, 40, 40, 0, 2, 1, 256, 0},
+			{1, 1, 1, 0, 1, 1, 2, 0, false},
+			{3, 5, 5, 0, 4, 2, 16, 0, false},
+			{2, 67, 67, 0, 6, 2, 20, 0, false},
+			{1, 33, 100, 0, 3, 3, 20, 40, false},
+			{3, 70, 70, 0, 5, 1, 22, 0, false},
+			{2, 40, 40, 0, 14, 2, 80, 0, false},
+			{1, 40, 40, 0, 2, 1, 256, 0, false},
 		} {
 			t.Run(fmt.Sprint(s), func(t *testing.T) {
 				b := newBench(t, d)
@@ -131,7 +131,7 @@ func TestAttentionActivity(t *testing.T) {
 				dq, dk, dv := b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32)
 				blocks := AttentionBlocks(d, s)
 				sums, y := b.empty(dtype.F32, s.Windows*blocks, q.Cols), b.empty(dtype.F32, q.Rows, q.Cols)
-				Attention(b.r, y, dq, dk, dv, s, AttentionExtra{Batch: true, Activity: sums})
+				Attention(b.r, y, dq, dk, dv, s, AttentionExtra{Activity: sums})
 				got := b.download(sums)
 				vktest.Near(t, b.download(y), o.Data, "attention", "F32")
 				total := make([]float32, s.Windows*q.Cols)
@@ -150,7 +150,7 @@ func TestAttentionActivity(t *testing.T) {
 				keys := (s.Windows - 1) * s.KeyLen
 				alone := b.empty(dtype.F32, blocks, q.Cols)
 				Attention(b.r, b.empty(dtype.F32, s.QueryLen, q.Cols), b.upload(window(q, last, s.QueryLen), dtype.F32),
-					b.upload(window(k, keys, s.KeyLen), dtype.F32), b.upload(window(v, keys, s.KeyLen), dtype.F32), one, AttentionExtra{Batch: true, Activity: alone})
+					b.upload(window(k, keys, s.KeyLen), dtype.F32), b.upload(window(v, keys, s.KeyLen), dtype.F32), one, AttentionExtra{Activity: alone})
 				if !slices.Equal(b.download(alone), got[len(got)-blocks*q.Cols:]) {
 					t.Error("the last window alone has another activity")
 				}
@@ -163,8 +163,8 @@ func TestAttentionSplit(t *testing.T) {
 	for _, tier := range []vk.Tier{vk.Baseline, vk.CoopMatrix} {
 		whole, split := vktest.Open(t, vk.Options{MaxTier: &tier}), vktest.Open(t, vk.Options{MaxTier: &tier, StorageRange: 1 << 20})
 		for _, s := range []AttentionShape{
-			{7, 50, 50, 51, 61, 61, 20, 0}, // windows
-			{2, 45, 45, 0, 366, 3, 20, 0},  // queries of a window
+			{7, 50, 50, 51, 61, 61, 20, 0, false}, // windows
+			{2, 45, 45, 0, 366, 3, 20, 0, false},  // queries of a window
 		} {
 			q, k, v, _ := attentionCase(s)
 			run := func(d *vk.Device) []float32 {
@@ -179,7 +179,7 @@ func TestAttentionSplit(t *testing.T) {
 		}
 		b := newBench(t, split)
 		x := b.empty(dtype.F32, 1100, 256)
-		attend(b, x, x, x, x, AttentionShape{1, 1100, 1100, 0, 1, 1, 256, 0})
+		attend(b, x, x, x, x, AttentionShape{1, 1100, 1100, 0, 1, 1, 256, 0, false})
 		if !errors.Is(b.r.Err(), vk.ErrLimit) {
 			t.Errorf("keys beyond a binding: %v, want ErrLimit", b.r.Err())
 		}
@@ -191,7 +191,7 @@ func TestAttentionShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})
 	b := newBench(t, d)
 	q, k := b.empty(dtype.F32, 6, 32), b.empty(dtype.F32, 10, 16)
-	good := AttentionShape{2, 3, 4, 5, 4, 2, 8, 0}
+	good := AttentionShape{2, 3, 4, 5, 4, 2, 8, 0, false}
 	for what, change := range map[string]func(*AttentionShape){
 		"no windows":              func(s *AttentionShape) { s.Windows = 0 },
 		"more queries than keys":  func(s *AttentionShape) { s.Windows, s.QueryLen, s.KeyStride = 1, 6, 10 },
@@ -209,7 +209,7 @@ func TestAttentionShapes(t *testing.T) {
 	refused(t, d, "16-bit keys", func(r *vk.Recorder) { Attention(r, q, q, Of(k.View, dtype.F16, 10, 16), k, good, AttentionExtra{}) })
 	refused(t, d, "a head of 258", func(r *vk.Recorder) {
 		x := b.empty(dtype.F32, 1, 258)
-		Attention(r, x, x, x, x, AttentionShape{1, 1, 1, 0, 1, 1, 258, 0}, AttentionExtra{})
+		Attention(r, x, x, x, x, AttentionShape{1, 1, 1, 0, 1, 1, 258, 0, false}, AttentionExtra{})
 	})
 	Attention(b.r, q, q, k, k, good, AttentionExtra{})
 	if b.r.Err() != nil {
@@ -224,11 +224,11 @@ func window(m ref.Mat, first, n int) ref.Mat { return block(m, first, first+n, 0
 func BenchmarkAttention(b *testing.B) {
 	d := vktest.Open(b, vk.Options{})
 	for _, s := range []AttentionShape{
-		{1, 256, 256, 0, 8, 4, 64, 0},
-		{64, 128, 128, 0, 8, 4, 16, 0},
-		{1, 512, 512, 0, 8, 2, 128, 0},
-		{1, 1, 256, 0, 8, 4, 64, 0},
-		{1, 1, 4096, 0, 8, 4, 64, 0},
+		{1, 256, 256, 0, 8, 4, 64, 0, false},
+		{64, 128, 128, 0, 8, 4, 16, 0, false},
+		{1, 512, 512, 0, 8, 2, 128, 0, false},
+		{1, 1, 256, 0, 8, 4, 64, 0, false},
+		{1, 1, 4096, 0, 8, 4, 64, 0, false},
 	} {
 		b.Run(fmt.Sprintf("%dx%dof%dx%d:%dx%d", s.Windows, s.QueryLen, s.KeyLen, s.Heads, s.KVHeads, s.HeadDim), func(b *testing.B) {
 			w := newBench(b, d)
