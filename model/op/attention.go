@@ -200,7 +200,7 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 		if cpu && ceilDiv(s.KeyLen, lanes) <= attentionIterations {
 			// What is held of q must be near registers: 64 vectors of 4.
 			n := max(1, min(rows, 64/dims))
-			return attentionWay{shader: "attention_cpu_decode", texels: 0b1101, spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n), 1}, rows: n, decode: true}, nil
+			return attentionWay{shader: "attention_cpu_decode", texels: 0b1101, spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n)}, rows: n, decode: true}, nil
 		}
 		n := max(1, min(rows, 8, 16/ceilDiv(dims, 8)))
 		low := 0
@@ -215,7 +215,7 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 		// The accumulators must be near registers: 64 vectors of 4.
 		n := max(1, min(ceilDiv(rows, lanes), 64/dims, 4))
 		way := attentionWay{shader: "attention_cpu_shuffle", texels: 0b11001, rows: lanes * n,
-			spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n), 1, uint32(step), flag(activity)}}
+			spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n), uint32(step), flag(activity)}}
 		if uniformLoads(d) {
 			way.shader, way.texels, way.address = "attention_cpu", 0b1, true
 		}
