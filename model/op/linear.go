@@ -53,7 +53,7 @@ func LinearFused(r *vk.Recorder, y, x, w Tensor, f Fused) {
 }
 
 const (
-	linearDepth   = 56_000 // inputs that the shaders can loop over, see linear.comp
+	linearDepth   = 56_000 // inputs that the shaders can loop over, as is tested; most could do more
 	linearVecRows = 4      // most tokens of the matrix-vector kernels
 )
 
@@ -88,15 +88,7 @@ func linearWay(d *vk.Device, x, w Tensor, f Fused) linearKernel {
 			return k
 		}
 	}
-	byFour, swiglu := flag(x.Cols%4 == 0), !f.Up.IsZero()
-	k := linearKernel{shader: "linear", group: 64, spec: []uint32{byFour}, rows: 64, columns: 64}
-	if f.few(x) {
-		k = linearKernel{shader: "linear_vec", group: rowGroup, spec: []uint32{byFour, uint32(x.Rows), 4}, rows: linearVecRows, columns: 4, norms: true}
-	}
-	if swiglu {
-		k.columns /= 2
-	}
-	return k
+	return fitting(linearGPU(d, x, w, f), x.Rows, w.Rows)
 }
 
 // record records the kernel on x and w, in pieces where they outgrow a binding.

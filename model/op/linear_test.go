@@ -97,13 +97,15 @@ func (c *fusedCase) scratch() Tensor      { return c.empty(dtype.F32, c.x.Rows, 
 func (c *fusedCase) residual32() Tensor   { return c.upload(c.residual, dtype.F32) }
 
 // run computes y with the fusion. The residual is y itself where there is one.
-func (c *fusedCase) run(of func(c *fusedCase) Fused) []float32 {
+func (c *fusedCase) run(of func(c *fusedCase) Fused) []float32 { return c.runBy(of, LinearFused) }
+
+func (c *fusedCase) runBy(of func(c *fusedCase) Fused, linear func(r *vk.Recorder, y, x, w Tensor, f Fused)) []float32 {
 	x, w, f := c.upload(c.x, dtype.F32), c.on(&c.w), of(c)
 	y := f.Residual
 	if y.IsZero() {
 		y = c.empty(dtype.F32, c.x.Rows, c.w.Rows)
 	}
-	LinearFused(c.r, y, x, w, f)
+	linear(c.r, y, x, w, f)
 	return c.download(y)
 }
 
