@@ -127,9 +127,8 @@ void vkc_query(vkc_facts* out, void* instance, void* physical) {
 	if (features2) features2(physical, &f2);
 	out->float16 = v12.f[7];
 	out->storage16 = v11.f[0];
-	out->cooperative_matrix = coopmat.f[0];
+	out->cooperative_matrix = coopmat.f[0] && v12.f[41]; // SPIR-V has its matrices in the Vulkan memory model
 	out->buffer_address = v12.f[38];
-	out->memory_model = v12.f[41];
 	out->int64 = f2.f[40];
 	out->control_extension = has_control && minor < 3;
 	if (control.control && control.full && sizes.stages & 0x20 /* COMPUTE */) out->subgroup_min = sizes.min;
@@ -155,7 +154,7 @@ void* vkc_device_features(const vkc_facts* facts, int addresses) {
 		CHAIN(v12, ST_VULKAN12_FEATURES);
 		f->v12.f[7] = facts->float16;
 		f->v12.f[38] = addresses;
-		f->v12.f[41] = facts->memory_model;
+		f->v12.f[41] = facts->cooperative_matrix; // vulkanMemoryModel
 	}
 	if (facts->subgroup_min) {
 		CHAIN(control, ST_SUBGROUP_CONTROL);

@@ -34,7 +34,7 @@ typedef struct {
 	uint32_t subgroup_size, subgroup_stages, subgroup_operations;
 	uint64_t max_allocation;
 	char driver_name[256], driver_info[256];
-	uint32_t vulkan12, float16, storage16, cooperative_matrix, buffer_address, memory_model, int64;
+	uint32_t vulkan12, float16, storage16, cooperative_matrix, buffer_address, int64;
 	uint32_t subgroup_min;      // the smallest that a compute pipeline can ask for; 0: it cannot
 	uint32_t control_extension; // it takes VK_EXT_subgroup_size_control to ask
 	uint32_t nshapes;
