@@ -147,22 +147,33 @@ func same(t *testing.T, what string, got, want []float64) {
 	}
 }
 
-// TestAllScores gets the same choices and the same weights whether all scores are computed or only those that tell, in all
-// configurations that PyTorch's figures are of and some more, and whatever the memory.
-func TestAllScores(t *testing.T) {
+// embedded opens the embedded model and cuts the first tokens of its calibration corpus into windows.
+func embedded(t testing.TB, count, window int) (*model.Model, [][]uint32) {
+	t.Helper()
 	m, err := model.OpenEmbedded()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	tokens, err := corpus.ReadTokens("../testdata/golden/calib_tokens.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	windows, err := corpus.Cut(tokens[:8*72], 72)
+	windows, err := corpus.Cut(tokens[:count*window], window)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return m, windows
+}
+
+// TestAllScores gets the same choices and the same weights whether all scores are computed or only those that tell, in all
+// configurations that PyTorch's figures are of and some more, and whatever the memory.
+func TestAllScores(t *testing.T) {
+	m, windows := embedded(t, 8, 72)
 	for name, c := range map[string]struct {
 		target int
 		come   method.CoMe

@@ -65,6 +65,7 @@ type Recorder struct {
 	err        error
 	closed     bool
 
+	Dispatched int  // dispatches recorded so far, pieces of one not counted
 	NoBarriers bool // leave barriers out: for the test that validation sees a hazard
 }
 
@@ -158,6 +159,7 @@ func (r *Recorder) Dispatch(k *Kernel, groups [3]int, push []uint32, work float6
 	if r.err = r.check(k, groups, push, args); r.err != nil {
 		return
 	}
+	r.Dispatched++
 	axis := 0
 	for i, g := range groups {
 		if g > groups[axis] {

@@ -160,7 +160,9 @@ func (s AttentionShape) valid() bool {
 }
 
 // decode reports whether the shape is that of generation.
-func (s AttentionShape) decode() bool { return !s.Batch && s.QueryLen <= AttentionDecode && s.QueryLen < s.KeyLen }
+func (s AttentionShape) decode() bool {
+	return !s.Batch && s.QueryLen <= AttentionDecode && s.QueryLen < s.KeyLen
+}
 
 // blocks is the workgroups of a window along its rows.
 func (s AttentionShape) blocks(w attentionWay) int {

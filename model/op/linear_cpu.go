@@ -27,9 +27,18 @@ func linearCPU(d *vk.Device, x, w Tensor, f Fused) (k linearKernel, ok bool) {
 	k = linearKernel{group: cpuLanes, columns: 4 * cpuLanes, texels: true}
 	switch {
 	case f.few(x):
-		const columns, blocks = 8, 2
-		k.shader, k.rows, k.columns, k.norms = "linear_cpu_vec", linearVecRows, columns*blocks, true
-		k.spec = []uint32{uint32(x.Rows), columns, blocks}
+		// Steps that fill the last round as well: a KiB of w at a time, 2 of F32.
+		groups := 4 // a workgroup costs a µs; more tokens would take seconds to compile
+		if x.Rows > 1 {
+			groups = 1
+		}
+		steps, most := (w.Cols/texel+cpuLanes-1)/cpuLanes, 8
+		if texel == 4 {
+			most = 16
+		}
+		steps = ceilDiv(steps, ceilDiv(steps, most))
+		return linearKernel{shader: "linear_cpu_vec", group: cpuLanes, spec: []uint32{uint32(x.Rows), uint32(steps), uint32(groups)},
+			rows: linearVecRows, columns: groups * cpuLanes, norms: true, texels: true}, true
 	case uniformLoads(d):
 		k.shader, k.rows, k.address = "linear_cpu", 16, true
 		if x.Rows <= 8 {
