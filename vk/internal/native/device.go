@@ -452,3 +452,22 @@ func (c *Commands) Close() {
 		vulkan.DestroyCommandPool(c.d.handle, c.pool, nil)
 	}
 }
+
+// Queries are timestamps that submissions write.
+type Queries uint64
+
+// NewQueries makes n timestamps.
+func (d *Device) NewQueries(n int) (Queries, error) {
+	var out C.uint64_t
+	err := check(C.vkc_create_queries(&d.table, d.raw(), C.uint32_t(n), &out))
+	return Queries(out), err
+}
+
+// Timestamps reads all n timestamps of q, in ticks, once they are there; each must have been submitted.
+func (d *Device) Timestamps(q Queries, n int) ([]uint64, error) {
+	out := make([]uint64, n)
+	return out, check(C.vkc_query_results(&d.table, d.raw(), C.uint64_t(q), C.uint32_t(n), (*C.uint64_t)(unsafe.Pointer(&out[0]))))
+}
+
+// DestroyQueries destroys timestamps that no submission writes.
+func (d *Device) DestroyQueries(q Queries) { C.vkc_destroy_queries(&d.table, d.raw(), C.uint64_t(q)) }

@@ -174,6 +174,7 @@ const (
 type QueueFamily struct {
 	Compute, Graphics, Transfer bool
 	Count                       uint32
+	TimestampBits               uint32 // 0: no timestamps
 }
 
 // MemoryType is one way to allocate memory.
@@ -206,6 +207,7 @@ type PhysicalDevice struct {
 	MaxWorkgroupSize, MaxWorkgroupCount                                           [3]uint32
 	MaxAllocationBytes, OffsetAlignment, TexelAlignment                           uint64
 	MaxTexels                                                                     uint32
+	TimestampPeriod                                                               float32 // ns of a tick
 	MaxStorageBuffers                                                             uint32
 
 	Queues []QueueFamily
@@ -245,7 +247,7 @@ func (i *Instance) describe(h vulkan.PhysicalDevice) *PhysicalDevice {
 		MaxStorageRange: l.MaxStorageBufferRange, MaxPushBytes: l.MaxPushConstantsSize, MaxInvocations: l.MaxComputeWorkGroupInvocations,
 		MaxSharedBytes: l.MaxComputeSharedMemorySize, MaxAllocations: l.MaxMemoryAllocationCount, MaxWorkgroupSize: l.MaxComputeWorkGroupSize,
 		MaxWorkgroupCount: l.MaxComputeWorkGroupCount, OffsetAlignment: uint64(l.MinStorageBufferOffsetAlignment),
-		MaxStorageBuffers: l.MaxPerStageDescriptorStorageBuffers, MaxTexels: l.MaxTexelBufferElements, TexelAlignment: uint64(l.MinTexelBufferOffsetAlignment),
+		MaxStorageBuffers: l.MaxPerStageDescriptorStorageBuffers, TimestampPeriod: l.TimestampPeriod, MaxTexels: l.MaxTexelBufferElements, TexelAlignment: uint64(l.MinTexelBufferOffsetAlignment),
 	}
 	var facts C.vkc_facts
 	C.vkc_query(&facts, i.raw(), unsafe.Pointer(h))
@@ -264,7 +266,7 @@ func (i *Instance) describe(h vulkan.PhysicalDevice) *PhysicalDevice {
 
 	for _, q := range facts.queues[:facts.nqueues] {
 		f := vulkan.QueueFlagBits(q.flags)
-		p.Queues = append(p.Queues, QueueFamily{Compute: f&vulkan.QueueComputeBit != 0, Graphics: f&vulkan.QueueGraphicsBit != 0, Transfer: f&vulkan.QueueTransferBit != 0, Count: uint32(q.count)})
+		p.Queues = append(p.Queues, QueueFamily{Compute: f&vulkan.QueueComputeBit != 0, Graphics: f&vulkan.QueueGraphicsBit != 0, Transfer: f&vulkan.QueueTransferBit != 0, Count: uint32(q.count), TimestampBits: uint32(q.timestamp_bits)})
 	}
 	var memory vulkan.PhysicalDeviceMemoryProperties
 	vulkan.GetPhysicalDeviceMemoryProperties(h, &memory)

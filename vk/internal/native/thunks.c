@@ -39,12 +39,17 @@ int vkc_load_table(vkc_table* t, void* instance, void* device) {
 	LOAD(submit, "vkQueueSubmit");
 	LOAD(createView, "vkCreateBufferView");
 	LOAD(destroyView, "vkDestroyBufferView");
+	LOAD(createQueries, "vkCreateQueryPool");
+	LOAD(destroyQueries, "vkDestroyQueryPool");
+	LOAD(queryResults, "vkGetQueryPoolResults");
+	LOAD(resetQueries, "vkCmdResetQueryPool");
+	LOAD(writeTimestamp, "vkCmdWriteTimestamp");
 	*(pfn*)&t->bufferAddress = device_proc(device, "vkGetBufferDeviceAddress");
 	return 1;
 }
 
 enum {
-	ST_SUBMIT = 4, ST_BUFFER_VIEW = 13, ST_SHADER_STAGE = 18, ST_COMPUTE_PIPELINE = 29, ST_ALLOCATE_SETS = 34, ST_WRITE_SET = 35, ST_MEMORY_BARRIER = 46,
+	ST_SUBMIT = 4, ST_QUERY_POOL = 11, ST_BUFFER_VIEW = 13, ST_SHADER_STAGE = 18, ST_COMPUTE_PIPELINE = 29, ST_ALLOCATE_SETS = 34, ST_WRITE_SET = 35, ST_MEMORY_BARRIER = 46,
 	ST_VULKAN11_FEATURES = 49, ST_VULKAN12_FEATURES = 51, ST_FEATURES2 = 1000059000, ST_PROPERTIES2 = 1000059001,
 	ST_ID = 1000071004, ST_SUBGROUP = 1000094000, ST_MAINTENANCE3 = 1000168000, ST_DRIVER = 1000196000, ST_COOPMAT = 1000506000, ST_COOPMAT_SHAPE = 1000506001,
 	ST_SUBGROUP_SIZES = 1000225000, ST_SUBGROUP_REQUIRED = 1000225001, ST_SUBGROUP_CONTROL = 1000225002,
@@ -283,10 +288,24 @@ int32_t vkc_play(const vkc_table* t, void* device, void* commands, int copies_on
 		t->copy(commands, w[0], w[1], 1, w + 2);
 		w += 5;
 		break;
+	case 3:
+		t->resetQueries(commands, w[0], (uint32_t)w[1], 1);
+		t->writeTimestamp(commands, 0x2000 /* BOTTOM_OF_PIPE */, w[0], (uint32_t)w[1]);
+		w += 2;
+		break;
 	default:
 		return -3;
 	}
 	return 0;
+}
+
+int32_t vkc_create_queries(const vkc_table* t, void* device, uint32_t n, uint64_t* out) {
+	struct { uint32_t type; const void* next; uint32_t flags, kind, count, statistics; } create = { ST_QUERY_POOL, NULL, 0, 2 /* TIMESTAMP */, n, 0 };
+	return t->createQueries(device, &create, NULL, out);
+}
+void vkc_destroy_queries(const vkc_table* t, void* device, uint64_t queries) { t->destroyQueries(device, queries, NULL); }
+int32_t vkc_query_results(const vkc_table* t, void* device, uint64_t queries, uint32_t n, uint64_t* out) {
+	return t->queryResults(device, queries, 0, n, n * sizeof *out, out, sizeof *out, 3 /* 64_BIT | WAIT */);
 }
 
 struct message { struct message* next; char text[]; };

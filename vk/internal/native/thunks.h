@@ -24,6 +24,11 @@ typedef struct {
 	int32_t (*submit)(void*, uint32_t, const void*, uint64_t);
 	int32_t (*createView)(void*, const void*, const void*, uint64_t*);
 	void (*destroyView)(void*, uint64_t, const void*);
+	int32_t (*createQueries)(void*, const void*, const void*, uint64_t*);
+	void (*destroyQueries)(void*, uint64_t, const void*);
+	int32_t (*queryResults)(void*, uint64_t, uint32_t, uint32_t, size_t, void*, uint64_t, uint32_t);
+	void (*resetQueries)(void*, uint64_t, uint32_t, uint32_t);
+	void (*writeTimestamp)(void*, uint32_t, uint64_t, uint32_t);
 	uint64_t (*bufferAddress)(void*, const void*); // NULL before Vulkan 1.2
 } vkc_table;
 int vkc_load_table(vkc_table* t, void* instance, void* device); // 0 when an entry point is missing
@@ -66,7 +71,13 @@ uint64_t vkc_buffer_address(const vkc_table* t, void* device, uint64_t buffer);
 //   1 dispatch: pipeline layout set_layout nbuf texels (buffer offset range)*nbuf npush(words) push*npush base[3] groups[3]
 //     bit i of texels: binding i is a storage texel buffer of R32G32B32A32_UINT
 //   2 copy: src dst src_offset dst_offset size
+//   3 timestamp, once all before is done: queries index
 int32_t vkc_play(const vkc_table* t, void* device, void* commands, int copies_only, uint64_t pool, vkc_views* views, const uint64_t* words, uint64_t n);
+
+// Timestamp queries.
+int32_t vkc_create_queries(const vkc_table* t, void* device, uint32_t n, uint64_t* out);
+void vkc_destroy_queries(const vkc_table* t, void* device, uint64_t queries);
+int32_t vkc_query_results(const vkc_table* t, void* device, uint64_t queries, uint32_t n, uint64_t* out); // waits for them
 
 // Validation messages, kept in C memory until taken; the string is the caller's to free. NULL when there is none.
 int32_t vkc_create_messenger(void* instance, uint64_t* out);
