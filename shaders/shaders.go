@@ -41,7 +41,7 @@ type Variant struct {
 var byDType = []string{
 	"rmsnorm",
 	"embedding", "finite", "linear", "linear_cpu", "linear_cpu_shuffle", "linear_cpu_vec", "linear_vec",
-	"abssum", "gather", "weightedsum",
+	"abssum", "gather", "random", "weightedsum",
 	"splitqkv", "tohalf",
 }
 
