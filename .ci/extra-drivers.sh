@@ -4,12 +4,13 @@
 #   .ci/extra-drivers.sh swiftshader DIR   SwiftShader (subgroup 4, no 16-bit storage): correctness on a second vendor. 113 MB download, 5.4 MB kept.
 #   .ci/extra-drivers.sh mesa26 DIR        lavapipe 26 with VK_KHR_cooperative_matrix, glslang 15, newer spirv-tools and validation layers.
 #                                          73 MB download, 380 MB unpacked.
+#   .ci/extra-drivers.sh glslang15 DIR     of these only glslang 15 and spirv-tools, which shaders with cooperative matrices need.
 #
 # Then:  . DIR/env; go test ./...     programs that Go builds in that shell, and those that these start, run on the driver
-#        DIR/run CMD                  (mesa26) any other program: the driver needs its own, newer C library
+#        DIR/run CMD                  (mesa26, glslang15) any other program: these need their own, newer C library
 # Debian 12 and its derivatives on x86-64; packages come from the mirror that apt is already set up with.
 set -euo pipefail
-kind=${1:?swiftshader or mesa26}
+kind=${1:?swiftshader, mesa26 or glslang15}
 dir=$(realpath -m "${2:?target folder}")
 say() { echo "extra-drivers: $*" >&2; exit 1; }
 case $dir in *[[:space:]]*) say "$dir: the path must not hold spaces" ;; esac
@@ -26,10 +27,16 @@ swiftshader)
 		echo "export VK_ICD_FILENAMES=$dir/vk_swiftshader_icd.json" >"$dir/env"
 	fi
 	;;
-mesa26)
+mesa26 | glslang15)
+	packages="glslang-tools spirv-tools libc6 libstdc++6"
+	made=$dir/run
+	if [ "$kind" = mesa26 ]; then
+		packages="mesa-vulkan-drivers/trixie-backports libvulkan1 vulkan-tools vulkan-validationlayers $packages"
+		made=$dir/env
+	fi
 	root="$dir/root"
 	lib="$root/usr/lib/x86_64-linux-gnu"
-	if [ ! -e "$dir/env" ]; then
+	if [ ! -e "$made" ]; then
 		mirror=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' | awk '$2 == "main" && $1 !~ /security/ { print $1; exit }')
 		[ -n "$mirror" ] || say "apt has no lists: run apt-get update"
 		rm -rf "$root"
@@ -41,27 +48,32 @@ mesa26)
 		opt=(-o Dir::Etc::sourcelist="$dir/etc/sources.list" -o Dir::Etc::sourceparts=/nonexistent -o Dir::State="$dir/state"
 			-o Dir::Cache="$dir/cache" -o Dir::State::status="$dir/state/status" -o APT::Sandbox::User=root)
 		apt-get "${opt[@]}" -qq update
-		apt-get "${opt[@]}" -qq install -y --no-install-recommends --download-only mesa-vulkan-drivers/trixie-backports \
-			libvulkan1 vulkan-tools vulkan-validationlayers glslang-tools spirv-tools libc6 libstdc++6 >/dev/null
+		apt-get "${opt[@]}" -qq install -y --no-install-recommends --download-only $packages >/dev/null
 		for d in "$dir"/cache/archives/*.deb; do dpkg -x "$d" "$root"; done
 		rm -rf "$dir"/cache "$dir"/state
-		echo "{\"file_format_version\":\"1.0.1\",\"ICD\":{\"api_version\":\"1.4.0\",\"library_path\":\"$lib/libvulkan_lvp.so\"}}" >"$dir/lvp.json"
-		sed "s#\"library_path\": *\"[^\"]*libVk#\"library_path\": \"$lib/libVk#" \
-			"$root/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json" >"$dir/layers/VkLayer_khronos_validation.json"
-		# Old-style RPATH, unlike LD_LIBRARY_PATH, reaches the driver's own libraries and does not reach other programs.
-		cat >"$dir/env" <<-EOF
-			export VK_ICD_FILENAMES=$dir/lvp.json VK_LAYER_PATH=$dir/layers
-			export GOFLAGS="\${GOFLAGS:-\$(go env GOFLAGS)} -ldflags=-extldflags=-Wl,--dynamic-linker=$lib/ld-linux-x86-64.so.2,--disable-new-dtags,-rpath,$lib"
-		EOF
 		cat >"$dir/run" <<-EOF
 			#!/bin/sh
 			export VK_ICD_FILENAMES=\${VK_ICD_FILENAMES:-$dir/lvp.json} VK_LAYER_PATH=$dir/layers
 			exec $lib/ld-linux-x86-64.so.2 --library-path $lib "\$@"
 		EOF
 		chmod +x "$dir/run"
+		if [ "$kind" = mesa26 ]; then
+			echo "{\"file_format_version\":\"1.0.1\",\"ICD\":{\"api_version\":\"1.4.0\",\"library_path\":\"$lib/libvulkan_lvp.so\"}}" >"$dir/lvp.json"
+			sed "s#\"library_path\": *\"[^\"]*libVk#\"library_path\": \"$lib/libVk#" \
+				"$root/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json" >"$dir/layers/VkLayer_khronos_validation.json"
+			# Old-style RPATH, unlike LD_LIBRARY_PATH, reaches the driver's own libraries and does not reach other programs.
+			cat >"$dir/env" <<-EOF
+				export VK_ICD_FILENAMES=$dir/lvp.json VK_LAYER_PATH=$dir/layers
+				export GOFLAGS="\${GOFLAGS:-\$(go env GOFLAGS)} -ldflags=-extldflags=-Wl,--dynamic-linker=$lib/ld-linux-x86-64.so.2,--disable-new-dtags,-rpath,$lib"
+			EOF
+		fi
+	fi
+	if [ "$kind" = glslang15 ]; then
+		"$dir/run" "$root/usr/bin/glslangValidator" --version | head -n 1
+		exit
 	fi
 	"$dir/run" "$root/usr/bin/vulkaninfo" --summary 2>/dev/null | grep -E 'deviceName|driverInfo'
 	;;
-*) echo "unknown driver $kind: swiftshader or mesa26" >&2; exit 2 ;;
+*) echo "unknown driver $kind: swiftshader, mesa26 or glslang15" >&2; exit 2 ;;
 esac
 echo "$kind: . $dir/env"

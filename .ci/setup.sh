@@ -78,6 +78,17 @@ glslang() {
 	[ -z "$missing" ] || install "${missing# }" "glslang spirv-tools" "glslang spirv-tools" "glslang-devel spirv-tools" "glslang spirv-tools"
 }
 
+# newer sees to the newer glslang that some shaders need, where apt-get can give it; elsewhere ./shaders/gen says what it does without.
+newer() {
+	case $(glslangValidator --version 2>/dev/null) in
+	*:1[0-3].*) ;;
+	*) return 0 ;;
+	esac
+	[ -e .drivers/glslang15/run ] || [ -e .drivers/mesa26/run ] && return
+	command -v apt-get >/dev/null 2>&1 || return 0
+	.ci/extra-drivers.sh glslang15 .drivers/glslang15 >&2 || echo "setup: no glslang 15 here: shaders with cooperative matrices cannot be compiled" >&2
+}
+
 tests() {
 	need glslangValidator glslang-tools
 	need spirv-val spirv-tools
@@ -89,7 +100,7 @@ tests() {
 case ${1:-} in
 tools) tools ;;
 device) device ;;
-test) device; tests ;;
-glslang) glslang ;;
+test) device; tests; newer ;;
+glslang) glslang; newer ;;
 *) echo "usage: .ci/setup.sh tools | device | test | glslang" >&2; exit 2 ;;
 esac

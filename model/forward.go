@@ -150,13 +150,13 @@ func (f *Forward) plan(m *Model, o ForwardOptions) error {
 	c, n := m.Config, int64(len(f.windows))
 	available -= n * (20*int64(f.window) + 4*int64(4*c.HiddenSize+3*c.Heads*c.HeadDim+3*c.IntermediateSize)) // losses, scores
 	perWindow := int64(f.window) * (c.scratchBytes() + 2*4*int64(c.HiddenSize))
-	fixed := int64(f.window)*int64(c.HeadDim)*4 + int64(len(m.Norm.Data))
+	fixed := int64(f.window)*int64(c.HeadDim)*4 + m.Norm.Size()
 	var layer, tensor, all int64
 	for _, l := range m.Layers {
 		size := residentBytes(f.d, l.Parts[:])
 		layer, all = max(layer, size), all+size
 		for _, w := range l.Parts {
-			tensor = max(tensor, int64(len(w.Data)))
+			tensor = max(tensor, w.Size())
 		}
 	}
 	available = min(available, limit-used-4*tensor) // a merge has three tensors on the device at a time

@@ -100,7 +100,7 @@ func (g *Generator) allocate() (err error) {
 		g.kv = append(g.kv, kvCache{k: pair[0], v: pair[1], capacity: g.capacity})
 	}
 	left := (g.d.MemoryLimit() - g.d.Memory().Reserved) / 8 * 7
-	all := aligned(g.d, int64(len(g.m.Head.Data)))
+	all := aligned(g.d, g.m.Head.Size())
 	for _, l := range g.m.Layers {
 		all += residentBytes(g.d, l.Parts[:])
 	}

@@ -21,11 +21,11 @@ type headTile struct{ begin, end int }
 // headTiles calls visit with the LM head tile by tile, each as large as half the cache's budget allows, the next on its way while
 // the current one is used. The recorder is waited for after each.
 func headTiles(ctx context.Context, c *weightCache, r *vk.Recorder, m *Model, visit func(first int, w op.Tensor) error) error {
-	rowBytes := len(m.Head.Data) / m.Head.Rows
+	rowBytes := m.Head.Cols * m.Head.DType.Size()
 	step := max(headUnit, int(c.budget/2/int64(rowBytes))/headUnit*headUnit)
 	tile := func(begin int) (headTile, []Weight) {
 		end := min(begin+step, m.Head.Rows)
-		return headTile{begin, end}, []Weight{{Name: m.Head.Name, DType: m.Head.DType, Rows: end - begin, Cols: m.Head.Cols, Data: m.Head.Data[begin*rowBytes : end*rowBytes]}}
+		return headTile{begin, end}, []Weight{m.Head.rows(begin, end)}
 	}
 	for begin := 0; begin < m.Head.Rows; begin += step {
 		key, weights := tile(begin)

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,8 +9,10 @@ import (
 	"sync/atomic"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/model/safetensors"
 	"github.com/vkcome/vkcome/model/tokenizer"
+	"github.com/vkcome/vkcome/vk"
 )
 
 // Weight is one tensor of a model in host memory, row-major; a vector has one row. The zero Weight is an absent one.
@@ -18,10 +21,42 @@ type Weight struct {
 	DType      dtype.DType
 	Rows, Cols int
 	Data       []byte // little-endian; a view into the mapped file or memory of its own; never written
+
+	// Where Data is nil, the values are those of op.Random, made on the device: see Synthetic.
+	Seed  uint32
+	Scale float32
+}
+
+// Size is the number of bytes of the values.
+func (w Weight) Size() int64 { return int64(w.Rows) * int64(w.Cols) * int64(w.DType.Size()) }
+
+// Rows [begin, end) of the weight.
+func (w Weight) rows(begin, end int) Weight {
+	part, rowBytes := w, w.Cols*w.DType.Size()
+	part.Rows = end - begin
+	if w.Data != nil {
+		part.Data = w.Data[begin*rowBytes : end*rowBytes]
+	}
+	part.Seed += uint32(begin) * uint32(w.Cols)
+	return part
+}
+
+// Put puts the values into a view on the device, which has their size, and returns when they are there.
+func (w Weight) Put(ctx context.Context, d *vk.Device, v vk.View) (err error) {
+	if w.Data != nil {
+		return d.Upload(ctx, v, w.Data)
+	}
+	r, err := d.NewRecorder()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	op.Random(r, op.Of(v, w.DType, w.Rows, w.Cols), w.Seed, w.Scale)
+	return r.Wait(ctx)
 }
 
 // IsZero says whether the model lacks the tensor.
-func (w Weight) IsZero() bool { return w.Data == nil }
+func (w Weight) IsZero() bool { return w.Rows == 0 }
 
 // Part names a tensor of a decoder layer.
 type Part int
@@ -74,7 +109,7 @@ type Layer struct {
 func (l *Layer) Bytes() int64 {
 	var n int64
 	for _, w := range l.Parts {
-		n += int64(len(w.Data))
+		n += w.Size()
 	}
 	return n
 }
@@ -177,7 +212,12 @@ func weight(name string, weights *safetensors.Checkpoint, want TensorShape) (Wei
 }
 
 // Close unmaps the weights. No Layer of the model may be used afterwards.
-func (m *Model) Close() error { return m.weights.Close() }
+func (m *Model) Close() error {
+	if m.weights == nil {
+		return nil // a synthetic model
+	}
+	return m.weights.Close()
+}
 
 // Parameters is the number of weights, a tied LM head not counted twice.
 func (m *Model) Parameters() int64 {
@@ -193,9 +233,9 @@ func (m *Model) Parameters() int64 {
 
 // Bytes is the size of the weights.
 func (m *Model) Bytes() int64 {
-	n := int64(len(m.Embed.Data) + len(m.Norm.Data))
+	n := m.Embed.Size() + m.Norm.Size()
 	if !m.Config.TieWordEmbeddings {
-		n += int64(len(m.Head.Data))
+		n += m.Head.Size()
 	}
 	for _, l := range m.Layers {
 		n += l.Bytes()

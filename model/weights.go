@@ -49,7 +49,7 @@ func newWeightCache(d *vk.Device, budget int64) *weightCache {
 func residentBytes(d *vk.Device, weights []Weight) int64 {
 	var n int64
 	for _, w := range weights {
-		n += aligned(d, int64(len(w.Data)))
+		n += aligned(d, w.Size())
 	}
 	return n
 }
@@ -105,12 +105,12 @@ func (c *weightCache) start(ctx context.Context, key any, weights []Weight, must
 			if !Part(i).joins() {
 				at = aligned(c.d, at)
 			}
-			v := e.buf.View(at, int64(len(w.Data)))
+			v := e.buf.View(at, w.Size())
 			e.tensors = append(e.tensors, op.Of(v, w.DType, w.Rows, w.Cols))
-			if e.err = c.d.Upload(ctx, v, w.Data); e.err != nil {
+			if e.err = w.Put(ctx, c.d, v); e.err != nil {
 				return
 			}
-			at += int64(len(w.Data))
+			at += w.Size()
 		}
 	}()
 	return e

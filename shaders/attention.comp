@@ -50,7 +50,8 @@ shared vec4 partial[THREAD_ROWS * THREAD_COLS];
 
 void main() {
     uint thread = gl_LocalInvocationID.x, tr = thread / THREAD_COLS, tc = thread % THREAD_COLS;
-    uint rows = queries * group, row0 = gl_WorkGroupID.x * ROWS, kv_head = gl_WorkGroupID.y;
+    uint rows = queries * group, tile_row = (rows - 1) / ROWS - gl_WorkGroupID.x; // those with most keys start first
+    uint row0 = tile_row * ROWS, kv_head = gl_WorkGroupID.y;
     uint q_window = skip_q + gl_WorkGroupID.z * queries, k_window = skip_k + gl_WorkGroupID.z * key_stride;
     uint q_cols = kv_heads * group * HEAD_DIM, k_cols = kv_heads * HEAD_DIM;
 
@@ -157,7 +158,7 @@ void main() {
         }
     }
     if (ACTIVITY == 0) return;
-    uint block = skip_activity + gl_WorkGroupID.z * blocks + gl_WorkGroupID.x, count = min(ROWS, rows - row0);
+    uint block = skip_activity + gl_WorkGroupID.z * blocks + tile_row, count = min(ROWS, rows - row0);
     [[unroll]] for (uint n = 0; n < BLOCKS; n++) {
         barrier(); // the weights were read
         [[unroll]] for (uint i = 0; i < 4; i++) weights[(tr + THREAD_ROWS * i) * THREAD_COLS + tc] = abs(acc[i][n]);

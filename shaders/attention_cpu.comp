@@ -14,21 +14,20 @@ layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Qu
 #include "common/attention.glsl"
 
 // What attention.comp computes, for drivers that run on the CPU: the workgroup is one subgroup, the lanes of a vector, of 4, 8 or 16,
-// and needs no barrier nor shared memory. A lane has ROWS rows; all lanes share the tile of GROUPS·WORKGROUP keys. d is a multiple of 4.
+// and needs no barrier nor shared memory. A lane has ROWS rows; all lanes share a tile of WORKGROUP keys. d is a multiple of 4.
 //
-// With SHUFFLE, for drivers that read every lane's address by itself, a lane reads a key of each group from a texel buffer, 16 bytes in
+// With SHUFFLE, for drivers that read every lane's address by itself, a lane reads a key of the tile from a texel buffer, 16 bytes in
 // a load, and shuffles give it to the others, which are one instruction where a broadcast is a search for active lanes (lavapipe
 // 22.3). Else keys and values are read at their addresses: a driver that reads an address once for all lanes needs nothing more.
 //
 // The accumulators are in registers, so loops over d are unrolled where those are used. lavapipe 22.3 stops an invocation's loops at
-// 65,535 iterations: there are 1 + d/4/STEP for each tile of WORKGROUP·GROUPS keys, 37,000 for 32,768 keys of 128, and `group` besides.
+// 65,535 iterations: there are 1 + d/4/STEP for each tile, 37,000 for 32,768 keys of 128, and `group` besides.
 
 layout(constant_id = 2) const uint ROWS = 4;
-layout(constant_id = 3) const uint GROUPS = 1;
-layout(constant_id = 4) const uint STEP = 4;     // vec4 of the dot products in an iteration, a divisor of d/4
-layout(constant_id = 5) const uint ACTIVITY = 0; // 1: write that too
+layout(constant_id = 3) const uint STEP = 4;     // vec4 of the dot products in an iteration, a divisor of d/4
+layout(constant_id = 4) const uint ACTIVITY = 0; // 1: write that too
 
-const uint KEYS = GROUPS * WORKGROUP;
+const uint KEYS = WORKGROUP; // of a tile
 const uint PARTS = (DIMS + WORKGROUP - 1) / WORKGROUP;
 
 layout(binding = 0, rgba32ui) uniform readonly uimageBuffer q;
@@ -40,14 +39,14 @@ layout(binding = 4, rgba32ui) uniform readonly uimageBuffer v;
 #endif
 #define TEXEL(x, at) uintBitsToFloat(imageLoad(x, int(at)))
 
-// vec4 c of key or value n of group g of the tile, in every lane; of the last key in place of those past the end.
+// vec4 c of key or value n of the tile, in every lane; of the last key in place of those past the end.
 #define ROW(n) (((k_window + min(key0 + (n), end - 1)) * kv_heads + kv_head) * DIMS)
 #if defined(SHUFFLE)
-#define OWN(x, g, c) TEXEL(x, from[g] + (c))
-#define SHARED(x, own, g, n, c) subgroupShuffle(own, n)
+#define OWN(x, c) TEXEL(x, from + (c))
+#define SHARED(x, own, n, c) subgroupShuffle(own, n)
 #else
-#define OWN(x, g, c) vec4(0.0)
-#define SHARED(x, own, g, n, c) x.v[from[(g) * WORKGROUP + (n)] + (c)]
+#define OWN(x, c) vec4(0.0)
+#define SHARED(x, own, n, c) x.v[from[n] + (c)]
 #endif
 
 void main() {
@@ -74,8 +73,7 @@ void main() {
 
     for (uint key0 = begin; key0 < end; key0 += KEYS) {
 #if defined(SHUFFLE)
-        uint from[GROUPS];
-        [[unroll]] for (uint g = 0; g < GROUPS; g++) from[g] = ROW(g * WORKGROUP + lane);
+        uint from = ROW(lane);
 #else
         uint from[KEYS];
         [[unroll]] for (uint n = 0; n < KEYS; n++) from[n] = ROW(n);
@@ -87,17 +85,15 @@ void main() {
             [[unroll]] for (uint c = c0; c < c0 + STEP; c++) {
                 vec4 mine[ROWS];
                 [[unroll]] for (uint t = 0; t < ROWS; t++) mine[t] = TEXEL(q, at[t] + c);
-                [[unroll]] for (uint g = 0; g < GROUPS; g++) {
-                    vec4 own = OWN(k, g, c);
-                    [[unroll]] for (uint n = 0; n < WORKGROUP; n++) {
-                        vec4 x = SHARED(k, own, g, n, c);
-                        [[unroll]] for (uint t = 0; t < ROWS; t++) {
-                            float s = p[t][g * WORKGROUP + n];
-                            s = fma(x.x, mine[t].x, s);
-                            s = fma(x.y, mine[t].y, s);
-                            s = fma(x.z, mine[t].z, s);
-                            p[t][g * WORKGROUP + n] = fma(x.w, mine[t].w, s);
-                        }
+                vec4 own = OWN(k, c);
+                [[unroll]] for (uint n = 0; n < KEYS; n++) {
+                    vec4 x = SHARED(k, own, n, c);
+                    [[unroll]] for (uint t = 0; t < ROWS; t++) {
+                        float s = p[t][n];
+                        s = fma(x.x, mine[t].x, s);
+                        s = fma(x.y, mine[t].y, s);
+                        s = fma(x.z, mine[t].z, s);
+                        p[t][n] = fma(x.w, mine[t].w, s);
                     }
                 }
             }
@@ -118,12 +114,10 @@ void main() {
         }
         [[unroll]] for (uint c = 0; c < DIMS; c++) {
             [[unroll]] for (uint t = 0; t < ROWS; t++) acc[t][c] *= rescale[t];
-            [[unroll]] for (uint g = 0; g < GROUPS; g++) {
-                vec4 own = OWN(v, g, c);
-                [[unroll]] for (uint n = 0; n < WORKGROUP; n++) {
-                    vec4 x = SHARED(v, own, g, n, c);
-                    [[unroll]] for (uint t = 0; t < ROWS; t++) acc[t][c] = fma(vec4(p[t][g * WORKGROUP + n]), x, acc[t][c]);
-                }
+            vec4 own = OWN(v, c);
+            [[unroll]] for (uint n = 0; n < KEYS; n++) {
+                vec4 x = SHARED(v, own, n, c);
+                [[unroll]] for (uint t = 0; t < ROWS; t++) acc[t][c] = fma(vec4(p[t][n]), x, acc[t][c]);
             }
         }
     }

@@ -7,17 +7,16 @@
 #include "common/attention.glsl"
 
 // What attention.comp computes, for few rows after many keys on drivers that run on the CPU: the workgroup is one subgroup, the lanes
-// of a vector, of 4, 8 or 16, and has ROWS rows. For the logits a lane has a key of each of GROUPS, for the values vec4 of d: the
+// of a vector, of 4, 8 or 16, and has ROWS rows. For the logits a lane has a key of the tile, for the values vec4 of d: the
 // lanes read a row of v together. d is a multiple of 4; q, k and v are texel buffers, for a lane's 16 bytes are then one load.
 //
-// Neither memory between the invocations nor a second pass: a workgroup sees all keys of its rows. keys/(GROUPS·WORKGROUP) iterations
-// and at most WORKGROUP·GROUPS·d/4 besides where [[unroll]] is not obeyed: below lavapipe's 65,535 for 262,144 keys.
+// Neither memory between the invocations nor a second pass: a workgroup sees all keys of its rows. keys/WORKGROUP iterations: below
+// lavapipe's 65,535 for 480,000 keys.
 
 layout(constant_id = 2) const uint ROWS = 2;
-layout(constant_id = 3) const uint GROUPS = 1;
 
 const uint PARTS = (DIMS + WORKGROUP - 1) / WORKGROUP; // vec4 of d that a lane has
-const uint KEYS = GROUPS * WORKGROUP;
+const uint KEYS = WORKGROUP; // of a tile
 
 layout(binding = 0, rgba32ui) uniform readonly uimageBuffer q;
 layout(binding = 1) writeonly buffer O { vec4 o[]; };
@@ -49,46 +48,35 @@ void main() {
     uint begin = sliding > 0 && after > sliding ? (after - sliding) / KEYS * KEYS : 0;
 
     for (uint key0 = begin; key0 < end; key0 += KEYS) {
-        float p[ROWS][GROUPS];
-        [[unroll]] for (uint g = 0; g < GROUPS; g++) {
-            uint key = key0 + g * WORKGROUP + lane;
-            uint from = ((k_window + min(key, end - 1)) * kv_heads + kv_head) * DIMS; // the last key in place of those past the end
-            vec4 products[ROWS];
-            [[unroll]] for (uint t = 0; t < ROWS; t++) products[t] = vec4(0.0);
-            [[unroll]] for (uint c = 0; c < DIMS; c++) {
-                vec4 own = TEXEL(k, from + c);
-                [[unroll]] for (uint t = 0; t < ROWS; t++) products[t] = fma(own, query[t][c], products[t]);
-            }
-            [[unroll]] for (uint t = 0; t < ROWS; t++) {
-                float logit = (products[t].x + products[t].y) + (products[t].z + products[t].w);
-                p[t][g] = key - low[t] <= span[t] ? logit : MASKED;
-            }
+        uint key = key0 + lane;
+        uint mine = ((k_window + min(key, end - 1)) * kv_heads + kv_head) * DIMS; // the last key in place of those past the end
+        vec4 products[ROWS];
+        [[unroll]] for (uint t = 0; t < ROWS; t++) products[t] = vec4(0.0);
+        [[unroll]] for (uint c = 0; c < DIMS; c++) {
+            vec4 own = TEXEL(k, mine + c);
+            [[unroll]] for (uint t = 0; t < ROWS; t++) products[t] = fma(own, query[t][c], products[t]);
         }
+        float p[ROWS];
         [[unroll]] for (uint t = 0; t < ROWS; t++) {
-            float best = p[t][0];
-            [[unroll]] for (uint g = 1; g < GROUPS; g++) best = max(best, p[t][g]);
-            float own = best;
-            best = top[t];
-            [[unroll]] for (uint n = 0; n < WORKGROUP; n++) best = max(best, subgroupShuffle(own, n));
+            float logit = (products[t].x + products[t].y) + (products[t].z + products[t].w);
+            logit = key - low[t] <= span[t] ? logit : MASKED;
+            float best = top[t];
+            [[unroll]] for (uint n = 0; n < KEYS; n++) best = max(best, subgroupShuffle(logit, n));
             float rescale = top[t] == best ? 1.0 : exp2(top[t] - best); // 1 exactly where the tile changes nothing
             top[t] = best;
-            sum[t] *= rescale;
-            [[unroll]] for (uint g = 0; g < GROUPS; g++) {
-                p[t][g] = p[t][g] == MASKED ? 0.0 : exp2(p[t][g] - best);
-                sum[t] += p[t][g];
-            }
+            p[t] = logit == MASKED ? 0.0 : exp2(logit - best);
+            sum[t] = sum[t] * rescale + p[t];
             [[unroll]] for (uint m = 0; m < PARTS; m++) acc[t][m] *= rescale;
         }
-        [[unroll]] for (uint g = 0; g < GROUPS; g++)
-            [[unroll]] for (uint n = 0; n < WORKGROUP; n++) {
-                uint from = ((k_window + min(key0 + g * WORKGROUP + n, end - 1)) * kv_heads + kv_head) * DIMS;
-                float weight[ROWS];
-                [[unroll]] for (uint t = 0; t < ROWS; t++) weight[t] = subgroupShuffle(p[t][g], n);
-                [[unroll]] for (uint m = 0; m < PARTS; m++) {
-                    vec4 value = TEXEL(v, from + min(m * WORKGROUP + lane, DIMS - 1));
-                    [[unroll]] for (uint t = 0; t < ROWS; t++) acc[t][m] = fma(vec4(weight[t]), value, acc[t][m]);
-                }
+        [[unroll]] for (uint n = 0; n < KEYS; n++) {
+            uint from = ((k_window + min(key0 + n, end - 1)) * kv_heads + kv_head) * DIMS;
+            float weight[ROWS];
+            [[unroll]] for (uint t = 0; t < ROWS; t++) weight[t] = subgroupShuffle(p[t], n);
+            [[unroll]] for (uint m = 0; m < PARTS; m++) {
+                vec4 value = TEXEL(v, from + min(m * WORKGROUP + lane, DIMS - 1));
+                [[unroll]] for (uint t = 0; t < ROWS; t++) acc[t][m] = fma(vec4(weight[t]), value, acc[t][m]);
             }
+        }
     }
 
     [[unroll]] for (uint t = 0; t < ROWS; t++) {

@@ -34,14 +34,15 @@ type Variant struct {
 	Name    string   // of the .spv file
 	Source  string   // the .comp file
 	Defines []string // macros, NAME or NAME=VALUE
+	Newer   bool     // glslang 14 or newer has to compile it
 }
 
 // byDType are the shaders compiled once for each dtype of a weight: NAME_f32, NAME_f16, NAME_bf16.
 var byDType = []string{
 	"rmsnorm",
 	"embedding", "finite", "linear", "linear_cpu", "linear_cpu_shuffle", "linear_cpu_vec", "linear_vec",
-	"abssum", "gather", "weightedsum",
-	"splitqkv",
+	"abssum", "gather", "random", "weightedsum",
+	"splitqkv", "tohalf",
 }
 
 // texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.
@@ -71,5 +72,5 @@ func Variants() []Variant {
 			add(name, "_"+strings.ToLower(d), d)
 		}
 	}
-	return all
+	return append(all, Variant{Name: "linear_coopmat_f16", Source: "linear_coopmat.comp", Defines: []string{"F16"}, Newer: true})
 }

@@ -41,6 +41,9 @@ type Device struct {
 	recorders map[*Recorder]struct{}
 	closed    bool
 
+	stampBits   int     // of the compute queue's timestamps; 0: it has none
+	stampPeriod float64 // ns
+
 	queue     sync.Mutex // submissions
 	transfer  int        // index of the queue for uploads; 0 is the compute queue
 	cachePath string
@@ -85,6 +88,7 @@ func open(instance *native.Instance, o Options) (*Device, error) {
 		d.Info.Limits.StorageRange = min(d.Info.Limits.StorageRange, o.StorageRange)
 	}
 	families := []uint32{uint32(computeFamily(physical))}
+	d.stampBits, d.stampPeriod = int(physical.Queues[families[0]].TimestampBits), float64(physical.TimestampPeriod)
 	if t := transferFamily(physical); t >= 0 {
 		families, d.transfer = append(families, uint32(t)), 1
 	}

@@ -63,6 +63,7 @@ type Limits struct {
 	SharedMemory       int64  `json:"shared_memory"`       // bytes of a workgroup
 	StorageBuffers     int    `json:"storage_buffers"`     // bindings of a kernel
 	SubgroupSize       int    `json:"subgroup_size"`       // invocations of a subgroup
+	SubgroupMin        int    `json:"subgroup_min"`        // the smallest subgroup that Source.Subgroup can ask for; 0: it cannot
 	SubgroupShuffle    bool   `json:"subgroup_shuffle"`    // any lane's value may be read
 	PushConstants      int    `json:"push_constants"`      // bytes
 	TexelBuffer        int64  `json:"texel_buffer"`        // bytes of a binding of 16-byte texels
@@ -87,7 +88,35 @@ type Info struct {
 	Driver        string `json:"driver"`
 	DriverVersion string `json:"driver_version"`
 	API           string `json:"api"`
+	Int64         bool   `json:"int64"` // 64-bit integers in shaders
 	Limits        Limits `json:"limits"`
+
+	CoopShapes []CoopShape `json:"coop_shapes"` // the products of matrices that a subgroup can do
+}
+
+// CoopShape is a product of cooperative matrices of a subgroup: [M, K] · [K, N] + [M, N].
+type CoopShape struct {
+	M     int    `json:"m"`
+	N     int    `json:"n"`
+	K     int    `json:"k"`
+	Input string `json:"input"` // of both factors: f16, bf16, f32, u8…
+	Sum   string `json:"sum"`
+}
+
+// components are VkComponentTypeKHR.
+var components = map[uint32]string{
+	0: "f16", 1: "f32", 2: "f64", 3: "s8", 4: "s16", 5: "s32", 6: "s64", 7: "u8", 8: "u16", 9: "u32", 10: "u64",
+	1000141000: "bf16", 1000491002: "f8e4m3", 1000491003: "f8e5m2",
+}
+
+func coopShapes(p *native.PhysicalDevice) []CoopShape {
+	shapes := []CoopShape{}
+	for _, s := range p.Shapes {
+		if in, sum := components[s.Input], components[s.Sum]; in != "" && sum != "" {
+			shapes = append(shapes, CoopShape{int(s.M), int(s.N), int(s.K), in, sum})
+		}
+	}
+	return shapes
 }
 
 // shared is the process's one VkInstance, alive while anything uses it: the binding keeps its entry points in C globals.
@@ -224,7 +253,7 @@ func describe(p *native.PhysicalDevice, index int) Info {
 	l := Limits{
 		StorageRange: int64(p.MaxStorageRange), Allocation: int64(p.MaxAllocationBytes), OffsetAlignment: max(4, int64(p.OffsetAlignment), int64(p.TexelAlignment)),
 		WorkgroupSize: int(min(p.MaxInvocations, p.MaxWorkgroupSize[0])), SharedMemory: int64(p.MaxSharedBytes),
-		StorageBuffers: int(p.MaxStorageBuffers), SubgroupSize: int(p.SubgroupSize), SubgroupShuffle: p.SubgroupOperations&shuffle != 0, PushConstants: int(p.MaxPushBytes), DeviceMemory: localHeap(p),
+		StorageBuffers: int(p.MaxStorageBuffers), SubgroupSize: int(p.SubgroupSize), SubgroupMin: int(p.SubgroupMin), SubgroupShuffle: p.SubgroupOperations&shuffle != 0, PushConstants: int(p.MaxPushBytes), DeviceMemory: localHeap(p),
 		TexelBuffer: texelBytes * int64(p.MaxTexels),
 	}
 	for k, c := range p.MaxWorkgroupCount {
@@ -245,7 +274,7 @@ func describe(p *native.PhysicalDevice, index int) Info {
 	return Info{
 		Index: index, Name: p.Name, UUID: u[:8] + "-" + u[8:12] + "-" + u[12:16] + "-" + u[16:20] + "-" + u[20:],
 		Kind: kindOf(p), KindName: kindOf(p).String(), Tier: tierOf(p), TierName: tierOf(p).String(), Driver: driver, DriverVersion: version,
-		API: fmt.Sprintf("%d.%d.%d", p.APIVersion>>22, p.APIVersion>>12&0x3ff, p.APIVersion&0xfff), Limits: l,
+		API: fmt.Sprintf("%d.%d.%d", p.APIVersion>>22, p.APIVersion>>12&0x3ff, p.APIVersion&0xfff), Int64: p.Int64, Limits: l, CoopShapes: coopShapes(p),
 	}
 }
 

@@ -15,6 +15,7 @@ type Source struct {
 	Bindings int      // storage buffers at set 0, bindings 0…n−1
 	Texels   uint32   // bit i: binding i is a texel buffer of rgba32ui
 	Spec     []uint32 // specialization constant i; by custom constant 0 is the workgroup's size
+	Subgroup int      // size of the subgroups, which are full then; 0: any, what every device can
 	Shared   int64    // bytes of shared memory a workgroup uses, to be checked against the limit
 }
 
@@ -32,12 +33,13 @@ type kernelKey struct {
 	spirv    string
 	bindings native.Bindings
 	specs    int
+	subgroup int
 	spec     [maxSpec]uint32
 }
 
 // Kernel compiles a source once; the same words and constants give the same kernel.
 func (d *Device) Kernel(s Source) (*Kernel, error) {
-	key := kernelKey{spirv: s.SPIRV, bindings: native.Bindings{N: s.Bindings, Texels: s.Texels}, specs: len(s.Spec)}
+	key := kernelKey{spirv: s.SPIRV, bindings: native.Bindings{N: s.Bindings, Texels: s.Texels}, specs: len(s.Spec), subgroup: s.Subgroup}
 	if copy(key.spec[:], s.Spec) < len(s.Spec) {
 		return nil, fmt.Errorf("vk: kernel %s: %d specialization constants, at most %d: %w", s.Name, len(s.Spec), maxSpec, ErrLimit)
 	}
@@ -57,6 +59,8 @@ func (d *Device) Kernel(s Source) (*Kernel, error) {
 		return nil, fmt.Errorf("vk: kernel %s: workgroup of %d, %s allows %d: %w", s.Name, s.Spec[0], d.Info.Name, l.WorkgroupSize, ErrLimit)
 	case bits.OnesCount32(s.Texels) > native.MaxTexels || s.Texels>>s.Bindings != 0:
 		return nil, fmt.Errorf("vk: kernel %s: texel buffers %#b of %d bindings, at most %d: %w", s.Name, s.Texels, s.Bindings, native.MaxTexels, ErrLimit)
+	case s.Subgroup > 0 && (l.SubgroupMin == 0 || s.Subgroup < l.SubgroupMin || s.Subgroup > max(l.SubgroupMin, l.SubgroupSize)):
+		return nil, fmt.Errorf("vk: kernel %s: subgroups of %d, %s allows %d to %d: %w", s.Name, s.Subgroup, d.Info.Name, l.SubgroupMin, l.SubgroupSize, ErrLimit)
 	case s.Shared > l.SharedMemory:
 		return nil, fmt.Errorf("vk: kernel %s: %s of shared memory, %s has %s: %w", s.Name, Bytes(s.Shared), d.Info.Name, Bytes(l.SharedMemory), ErrLimit)
 	case len(s.SPIRV)%4 != 0 || len(s.SPIRV) < 20 || binary.LittleEndian.Uint32([]byte(s.SPIRV[:4])) != 0x07230203:
@@ -70,7 +74,7 @@ func (d *Device) Kernel(s Source) (*Kernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vk: kernel %s: %w", s.Name, wrap(err))
 	}
-	pipeline, err := d.native.NewPipeline(words, key.bindings, s.Spec)
+	pipeline, err := d.native.NewPipeline(words, key.bindings, s.Spec, s.Subgroup)
 	if err != nil {
 		return nil, fmt.Errorf("vk: kernel %s on %s: %w", s.Name, d.Info.Name, wrap(err))
 	}

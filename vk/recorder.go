@@ -12,6 +12,7 @@ const (
 	opBarrier = iota
 	opDispatch
 	opCopy
+	opStamp
 )
 
 const (

@@ -34,9 +34,9 @@ type AttentionExtra struct {
 //	k, v  [Windows·KeyStride, KVHeads·HeadDim]  F32
 //
 // The logits are never in memory. A query's numbers do not depend on how many windows are in the call, nor on how many other queries,
-// but for whether those are at most 4 after earlier keys, as in generation, or others; see AttentionShape.Batch. Where k or v of one window outgrow a binding,
-// or the loops that a CPU driver allows, the error is a vk.ErrLimit. Sources: Ainslie et al. 2023, arXiv 2305.13245 (grouped queries);
-// Milakov & Gimelshein 2018, arXiv 1805.02867 (online softmax); Dao et al. 2023 (Flash-Decoding).
+// but for whether those are at most 4 after earlier keys, as in generation, or others; see AttentionShape.Batch. Where k or v of one
+// window outgrow a binding, or the loops that a CPU driver allows, the error is a vk.ErrLimit. Sources: Ainslie et al. 2023, arXiv
+// 2305.13245 (grouped queries); Milakov & Gimelshein 2018, arXiv 1805.02867 (online softmax); Dao et al. 2023 (Flash-Decoding).
 func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape, extra AttentionExtra) {
 	if s.KeyStride == 0 {
 		s.KeyStride = s.KeyLen
@@ -197,13 +197,12 @@ type attentionWay struct {
 func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 	l, dims, rows := d.Limits(), ceilDiv(s.HeadDim, 4), s.QueryLen*s.Heads/s.KVHeads
 	lanes := l.SubgroupSize
-	cpu := d.Info.Kind == vk.CPU && d.Tier >= vk.Subgroup && s.HeadDim%4 == 0 && (lanes == 4 || lanes == 8 || lanes == 16) &&
-		l.SubgroupShuffle && l.TexelBuffer >= l.StorageRange
+	cpu := texelLoads(d) && s.HeadDim%4 == 0 && l.SubgroupShuffle && (lanes == 4 || lanes == 8 || lanes == 16)
 	if s.decode() {
 		if cpu && ceilDiv(s.KeyLen, lanes) <= attentionIterations {
 			// What is held of q must be near registers: 64 vectors of 4.
 			n := max(1, min(rows, 64/dims))
-			return attentionWay{shader: "attention_cpu_decode", texels: 0b1101, spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n), 1}, rows: n, decode: true}, nil
+			return attentionWay{shader: "attention_cpu_decode", texels: 0b1101, spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n)}, rows: n, decode: true}, nil
 		}
 		n := max(1, min(rows, 8, 16/ceilDiv(dims, 8)))
 		low := 0
@@ -218,7 +217,7 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 		// The accumulators must be near registers: 64 vectors of 4.
 		n := max(1, min(ceilDiv(rows, lanes), 64/dims, 4))
 		way := attentionWay{shader: "attention_cpu_shuffle", texels: 0b11001, rows: lanes * n,
-			spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n), 1, uint32(step), flag(activity)}}
+			spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n), uint32(step), flag(activity)}}
 		if uniformLoads(d) {
 			way.shader, way.texels, way.address = "attention_cpu", 0b1, true
 		}

@@ -165,14 +165,15 @@ func pieces(r *vk.Recorder, op string, n, maxRows int, f func(begin, end int), r
 }
 
 const (
-	rowGroup  = 64     // invocations of a workgroup where nothing is shared
-	maxGroups = 65_535 // workgroups along an axis that every device allows
+	leastRange = 1 << 27 // bytes of a binding that every device allows
+	rowGroup   = 64      // invocations of a workgroup where nothing is shared
+	maxGroups  = 65_535  // workgroups along an axis that every device allows
 )
 
 // texelLoads says whether kernels read from texel buffers, which on a CPU driver's vectors is one load for a lane's 16 bytes. They
 // need no subgroup operation, but the baseline tier is to be what a GPU runs.
 func texelLoads(d *vk.Device) bool {
-	return d.Info.Kind == vk.CPU && d.Tier >= vk.Subgroup && d.Limits().StorageRange <= d.Limits().TexelBuffer
+	return d.Info.Kind == vk.CPU && d.Tier >= vk.Subgroup && d.Limits().TexelBuffer >= leastRange
 }
 
 // rowwise records a kernel that reduces rows: a workgroup a row, or on a CPU's driver an invocation a row by the variant that reads

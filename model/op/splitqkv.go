@@ -40,7 +40,7 @@ func SplitQKV(r *vk.Recorder, q, k, v, qkv, cosSin, qNorm, kNorm Tensor, s QKVSh
 	shader, texels, lanes := "splitqkv", uint32(0), min(rowGroup, ceilDiv(s.HeadDim, 8))
 	if s.HeadDim%8 != 0 {
 		lanes = min(rowGroup, s.HeadDim/2)
-	} else if d.Info.Kind == vk.CPU && d.Tier >= vk.Subgroup {
+	} else if texelLoads(d) {
 		shader, texels, lanes = "splitqkv_texels", 0b11, 1 // a head for each lane needs no barrier
 	}
 	heads := s.Heads + 2*s.KVHeads

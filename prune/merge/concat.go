@@ -105,13 +105,13 @@ type joiner struct {
 	bufs   []*vk.Buffer
 }
 
-func (j *joiner) upload(data []byte, d dtype.DType, rows, cols int) (op.Tensor, error) {
-	b, err := j.d.NewBuffer("weights to merge", int64(len(data)), vk.OnDevice)
+func (j *joiner) put(w model.Weight) (op.Tensor, error) {
+	b, err := j.d.NewBuffer("weights to merge", w.Size(), vk.OnDevice)
 	if err != nil {
 		return op.Tensor{}, err
 	}
 	j.bufs = append(j.bufs, b)
-	return op.Of(b.All(), d, rows, cols), j.d.Upload(j.ctx, b.All(), data)
+	return op.Of(b.All(), w.DType, w.Rows, w.Cols), w.Put(j.ctx, j.d, b.All())
 }
 
 // join makes part p: record records the share of each source, which is on the device for that long.
@@ -125,8 +125,8 @@ func (j *joiner) join(p model.Part, record func(dst, src op.Tensor, i int) error
 		j.d.Free(j.bufs...)
 		j.bufs = nil
 	}()
-	w = model.Weight{Name: first.Name, DType: first.DType, Rows: first.Rows, Cols: first.Cols, Data: make([]byte, len(first.Data))}
-	dst, err := j.upload(w.Data, w.DType, w.Rows, w.Cols)
+	w = model.Weight{Name: first.Name, DType: first.DType, Rows: first.Rows, Cols: first.Cols, Data: make([]byte, first.Size())}
+	dst, err := j.put(w)
 	if err != nil {
 		return w, err
 	}
@@ -135,7 +135,7 @@ func (j *joiner) join(p model.Part, record func(dst, src op.Tensor, i int) error
 		if s.DType != w.DType || s.Rows != w.Rows || s.Cols != w.Cols {
 			return w, fmt.Errorf("%s is %v [%d %d], %s is %v [%d %d]", first.Name, w.DType, w.Rows, w.Cols, s.Name, s.DType, s.Rows, s.Cols)
 		}
-		src, err := j.upload(s.Data, s.DType, s.Rows, s.Cols)
+		src, err := j.put(s)
 		if err != nil {
 			return w, err
 		}
@@ -161,7 +161,7 @@ func (j *joiner) gather(p model.Part, index [][]uint32, gather func(r *vk.Record
 		for _, v := range index[i] {
 			raw = binary.LittleEndian.AppendUint32(raw, v)
 		}
-		list, err := j.upload(raw, dtype.F32, 1, n)
+		list, err := j.put(model.Weight{DType: dtype.F32, Rows: 1, Cols: n, Data: raw})
 		if err != nil {
 			return err
 		}
@@ -184,7 +184,7 @@ func (j *joiner) sum(p model.Part, weights []float32) (model.Weight, error) {
 		if i+1 < len(xs) {
 			return nil
 		}
-		scratch, err := j.upload(make([]byte, 4*dst.Elements()), dtype.F32, dst.Rows, dst.Cols)
+		scratch, err := j.put(model.Weight{DType: dtype.F32, Rows: dst.Rows, Cols: dst.Cols, Data: make([]byte, 4*dst.Elements())})
 		if err != nil {
 			return err
 		}

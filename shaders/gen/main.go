@@ -4,6 +4,10 @@
 // Two releases of glslang compile the same source to different words, so shaders/spv/glslang.txt names the release behind the
 // committed files. With another one -check only makes sure that every shader compiles, and says so; where CI=true it fails.
 //
+// Shaders with cooperative matrices need a newer release than others are committed with; glslang-newer.txt names theirs. It is the
+// one of -newer, else of .drivers/glslang15 or .drivers/mesa26, which .ci/extra-drivers.sh makes, else that of the system if it is
+// new enough. Without one these shaders are left as they are, which is said; where CI=true it is an error.
+//
 // Run it from the repository's root: go run ./shaders/gen
 package main
 
@@ -16,6 +20,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -24,16 +29,69 @@ import (
 )
 
 var (
-	spv         = filepath.Join("shaders", "spv")
-	tests       = filepath.Join("vk", "testdata")
-	versionFile = filepath.Join(spv, "glslang.txt")
+	spv   = filepath.Join("shaders", "spv")
+	tests = filepath.Join("vk", "testdata")
 )
+
+// compiler is glslang with spirv-val: command lines, to which arguments are added.
+type compiler struct {
+	glslang, val []string
+	version      string // as in "11:12.0.0"
+	committed    string // the version behind the committed files
+	versionFile  string
+}
+
+// oldestNewer is the first release of glslang that knows GL_KHR_cooperative_matrix.
+const oldestNewer = 14
+
+func newCompiler(versionFile string, glslang, val []string) (*compiler, error) {
+	c := &compiler{glslang: glslang, val: val, versionFile: filepath.Join(spv, versionFile)}
+	out, err := exec.Command(glslang[0], slices.Concat(glslang[1:], []string{"--version"})...).Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w (package glslang-tools)", strings.Join(glslang, " "), err)
+	}
+	first, _, _ := strings.Cut(string(out), "\n")
+	_, v, ok := strings.Cut(first, "Version: ")
+	if !ok {
+		return nil, fmt.Errorf("%s --version says %q", strings.Join(glslang, " "), first)
+	}
+	c.version = strings.TrimSpace(v)
+	raw, err := os.ReadFile(c.versionFile)
+	if err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	c.committed = strings.TrimSpace(string(raw))
+	return c, nil
+}
+
+// newer is the compiler for variants marked so, from a folder that extra-drivers.sh made; nil where there is none.
+func newer(folder string, system *compiler) (*compiler, error) {
+	const versionFile = "glslang-newer.txt"
+	folders := []string{folder}
+	if folder == "" {
+		folders = []string{filepath.Join(".drivers", "glslang15"), filepath.Join(".drivers", "mesa26")}
+	}
+	for _, f := range folders {
+		run := filepath.Join(f, "run")
+		if _, err := os.Stat(run); err == nil || folder != "" {
+			bin := func(name string) []string { return []string{run, filepath.Join(f, "root", "usr", "bin", name)} }
+			return newCompiler(versionFile, bin("glslangValidator"), bin("spirv-val"))
+		}
+	}
+	_, release, _ := strings.Cut(system.version, ":")
+	major, _, _ := strings.Cut(release, ".")
+	if n, err := strconv.Atoi(major); err != nil || n < oldestNewer {
+		return nil, nil
+	}
+	return newCompiler(versionFile, system.glslang, system.val)
+}
 
 func main() {
 	check := flag.Bool("check", false, "compare with the committed files and write nothing")
 	only := flag.String("only", "", "compile only this .comp file's variants (name without .comp)")
+	folder := flag.String("newer", "", "folder made by .ci/extra-drivers.sh glslang15, for shaders with cooperative matrices")
 	flag.Parse()
-	if err := run(*check, *only); err != nil {
+	if err := run(*check, *only, *folder); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -43,13 +101,15 @@ func main() {
 type job struct {
 	source, target string
 	defines        []string
+	newer          bool
+	by             *compiler
 	words          []byte
 }
 
 func jobs() ([]*job, error) {
 	var all []*job
 	for _, v := range shaders.Variants() {
-		all = append(all, &job{source: filepath.Join("shaders", v.Source), target: filepath.Join(spv, v.Name+".spv"), defines: v.Defines})
+		all = append(all, &job{source: filepath.Join("shaders", v.Source), target: filepath.Join(spv, v.Name+".spv"), defines: v.Defines, newer: v.Newer})
 	}
 	sources, err := filepath.Glob(filepath.Join(tests, "*.comp"))
 	for _, s := range sources {
@@ -58,38 +118,70 @@ func jobs() ([]*job, error) {
 	return all, err
 }
 
-func run(check bool, only string) error {
-	here, err := version()
+func run(check bool, only, folder string) error {
+	system, err := newCompiler("glslang.txt", []string{"glslangValidator"}, []string{"spirv-val"})
 	if err != nil {
 		return err
 	}
-	raw, err := os.ReadFile(versionFile)
-	if err != nil && !os.IsNotExist(err) {
+	later, err := newer(folder, system)
+	if err != nil {
 		return err
 	}
-	committed := strings.TrimSpace(string(raw))
 	all, err := jobs()
 	if err != nil {
 		return err
 	}
-	selected := all
+	selected, skipped := map[*compiler][]*job{}, 0
+	for _, j := range all {
+		j.by = system
+		if j.newer {
+			j.by = later
+		}
+		switch {
+		case only != "" && filepath.Base(j.source) != only+".comp":
+		case j.by == nil:
+			skipped++
+		default:
+			selected[j.by] = append(selected[j.by], j)
+		}
+	}
+	if skipped > 0 {
+		const need = "%d shaders need glslang %d or newer, here is %s: run .ci/extra-drivers.sh glslang15 .drivers/glslang15"
+		if os.Getenv("CI") == "true" || only != "" {
+			return fmt.Errorf(need, skipped, oldestNewer, system.version)
+		}
+		fmt.Printf("left as they are: "+need+"\n", skipped, oldestNewer, system.version)
+	}
+	for _, c := range []*compiler{system, later} {
+		if len(selected[c]) == 0 {
+			continue
+		}
+		if err := c.run(selected[c], check, only != ""); err != nil {
+			return err
+		}
+	}
 	if only != "" {
-		if here != committed {
-			return fmt.Errorf("%s: committed with glslang %s, here is %s: run make shaders, which compiles all of them", spv, committed, here)
-		}
-		selected = slices.DeleteFunc(slices.Clone(all), func(j *job) bool { return filepath.Base(j.source) != only+".comp" })
-	}
-	if err := compile(selected); err != nil {
-		return err
-	}
-	if check && here != committed {
-		if os.Getenv("CI") == "true" {
-			return fmt.Errorf("%s: committed with glslang %s, here is %s: CI compares words, so it needs the former", spv, committed, here)
-		}
-		fmt.Printf("%d shaders compile; comparison skipped: committed with glslang %s, here is %s\n", len(selected), committed, here)
 		return nil
 	}
-	for _, j := range selected {
+	return strays(all, check)
+}
+
+// run compiles what a compiler is for and compares it with the committed files, or writes it.
+func (c *compiler) run(jobs []*job, check, some bool) error {
+	if some && c.version != c.committed {
+		return fmt.Errorf("%s: committed with glslang %s, here is %s: run make shaders, which compiles all of them", spv, c.committed, c.version)
+	}
+	if err := compile(jobs); err != nil {
+		return err
+	}
+	if check && c.version != c.committed {
+		if os.Getenv("CI") == "true" {
+			return fmt.Errorf("%s: committed with glslang %s, here is %s: CI compares words, so it needs the former", spv, c.committed, c.version)
+		}
+		fmt.Printf("%d shaders compile; comparison skipped: committed with glslang %s, here is %s\n", len(jobs), c.committed, c.version)
+		return nil
+	}
+	for _, j := range jobs {
 		old, err := os.ReadFile(j.target)
 		switch {
 		case err == nil && bytes.Equal(old, j.words):
@@ -101,17 +193,12 @@ func run(check bool, only string) error {
 			return err
 		}
 	}
-	if only == "" {
-		if err := strays(all, check); err != nil {
+	if !check && c.version != c.committed {
+		if err := os.WriteFile(c.versionFile, []byte(c.version+"\n"), 0o644); err != nil {
 			return err
 		}
-		if !check && here != committed {
-			if err := os.WriteFile(versionFile, []byte(here+"\n"), 0o644); err != nil {
-				return err
-			}
-		}
 	}
-	fmt.Printf("%d shaders, glslang %s\n", len(selected), here)
+	fmt.Printf("%d shaders, glslang %s\n", len(jobs), c.version)
 	return nil
 }
 
@@ -141,20 +228,6 @@ func strays(all []*job, check bool) error {
 	return nil
 }
 
-// version is the release of the glslang here, as in "11:12.0.0".
-func version() (string, error) {
-	out, err := exec.Command("glslangValidator", "--version").Output()
-	if err != nil {
-		return "", fmt.Errorf("glslangValidator: %w (package glslang-tools)", err)
-	}
-	first, _, _ := strings.Cut(string(out), "\n")
-	_, v, ok := strings.Cut(first, "Version: ")
-	if !ok {
-		return "", fmt.Errorf("glslangValidator --version says %q", first)
-	}
-	return strings.TrimSpace(v), nil
-}
-
 func compile(all []*job) error {
 	tmp, err := os.MkdirTemp("", "vkcome-shaders-")
 	if err != nil {
@@ -174,12 +247,14 @@ func (j *job) compile(out string) error {
 	for _, d := range j.defines {
 		args = append(args, "-D"+d)
 	}
+	command := func(tool []string, args ...string) *exec.Cmd {
+		return exec.Command(tool[0], slices.Concat(tool[1:], args)...)
+	}
 	for _, c := range []*exec.Cmd{
-		exec.Command("glslangValidator", append(args, j.source, "-o", out)...),
-		exec.Command("spirv-val", "--target-env", "vulkan1.1", out),
+		command(j.by.glslang, append(args, j.source, "-o", out)...), command(j.by.val, "--target-env", "vulkan1.1", out),
 	} {
 		if msg, err := c.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w\n%s", strings.Join(append([]string{c.Args[0], j.source}, j.defines...), " "), err, bytes.TrimSpace(msg))
+			return fmt.Errorf("%s: %w\n%s", strings.Join(append([]string{filepath.Base(j.by.glslang[len(j.by.glslang)-1]), j.source}, j.defines...), " "), err, bytes.TrimSpace(msg))
 		}
 	}
 	words, err := os.ReadFile(out)

@@ -20,11 +20,13 @@ var tolerances = map[string]float64{
 	"blockinfluence":  3e-6, // twice the relative error of the difference of two f32 directions, for angles from 0.003 on
 	"angulardistance": 2e-6, // half of blockinfluence's, a polynomial of 2e-7 and sqrt
 	"weightedsum":     5e-7, // a rounding for each product and each sum
+	"random":          2e-7, // two f32 roundings
 }
 
 // rounded holds the operations whose results are stored in the weights' dtype.
 var rounded = map[string]bool{
 	"weightedsum": true,
+	"random":      true,
 }
 
 func tolerance(t testing.TB, op, dtype string) float64 {

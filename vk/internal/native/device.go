@@ -52,9 +52,25 @@ func NewDevice(p *PhysicalDevice, families []uint32, addresses bool, cacheData [
 	for k, f := range families {
 		queues[k] = vulkan.DeviceQueueCreateInfo{SType: vulkan.StructureTypeDeviceQueueCreateInfo, QueueFamilyIndex: f, QueueCount: 1, PQueuePriorities: []float32{1}}
 	}
-	info := vulkan.DeviceCreateInfo{SType: vulkan.StructureTypeDeviceCreateInfo, QueueCreateInfoCount: uint32(len(queues)), PQueueCreateInfos: queues}
+	withAddresses := C.int(0)
 	if addresses {
-		info.PNext = unsafe.Pointer(C.vkc_address_features())
+		withAddresses = 1
+	}
+	features := C.vkc_device_features(&p.facts, withAddresses)
+	if features == nil {
+		return nil, OutOfHostMemory
+	}
+	defer C.free(features)
+	var extensions []string
+	if p.CoopMatrix {
+		extensions = append(extensions, "VK_KHR_cooperative_matrix\x00")
+	}
+	if p.facts.control_extension != 0 && p.SubgroupMin > 0 {
+		extensions = append(extensions, "VK_EXT_subgroup_size_control\x00")
+	}
+	info := vulkan.DeviceCreateInfo{
+		SType: vulkan.StructureTypeDeviceCreateInfo, PNext: features, QueueCreateInfoCount: uint32(len(queues)), PQueueCreateInfos: queues,
+		EnabledExtensionCount: uint32(len(extensions)), PpEnabledExtensionNames: extensions,
 	}
 	var handle vulkan.Device
 	result := vulkan.CreateDevice(p.handle, &info, nil, &handle)
@@ -172,7 +188,8 @@ func (d *Device) Layout(b Bindings) (pipeline, set uint64, err error) {
 func handle(h unsafe.Pointer) uint64 { return uint64(uintptr(h)) }
 
 // NewPipeline compiles SPIR-V words into a compute pipeline for kernels with the given bindings; spec[i] is specialization constant i.
-func (d *Device) NewPipeline(spirv []uint32, bindings Bindings, spec []uint32) (Pipeline, error) {
+// Its subgroups have the given size and are full, unless that is 0.
+func (d *Device) NewPipeline(spirv []uint32, bindings Bindings, spec []uint32, subgroup int) (Pipeline, error) {
 	layout, _, err := d.Layout(bindings)
 	if err != nil {
 		return 0, err
@@ -190,7 +207,7 @@ func (d *Device) NewPipeline(spirv []uint32, bindings Bindings, spec []uint32) (
 		constants = (*C.uint32_t)(unsafe.Pointer(&spec[0]))
 	}
 	var out C.uint64_t
-	err = check(C.vkc_create_pipeline(&d.table, d.raw(), C.uint64_t(handle(unsafe.Pointer(d.cache))), C.uint64_t(handle(unsafe.Pointer(module))), C.uint64_t(layout), constants, C.uint32_t(len(spec)), &out))
+	err = check(C.vkc_create_pipeline(&d.table, d.raw(), C.uint64_t(handle(unsafe.Pointer(d.cache))), C.uint64_t(handle(unsafe.Pointer(module))), C.uint64_t(layout), constants, C.uint32_t(len(spec)), C.uint32_t(subgroup), &out))
 	return Pipeline(out), err
 }
 
@@ -435,3 +452,22 @@ func (c *Commands) Close() {
 		vulkan.DestroyCommandPool(c.d.handle, c.pool, nil)
 	}
 }
+
+// Queries are timestamps that submissions write.
+type Queries uint64
+
+// NewQueries makes n timestamps.
+func (d *Device) NewQueries(n int) (Queries, error) {
+	var out C.uint64_t
+	err := check(C.vkc_create_queries(&d.table, d.raw(), C.uint32_t(n), &out))
+	return Queries(out), err
+}
+
+// Timestamps reads all n timestamps of q, in ticks, once they are there; each must have been submitted.
+func (d *Device) Timestamps(q Queries, n int) ([]uint64, error) {
+	out := make([]uint64, n)
+	return out, check(C.vkc_query_results(&d.table, d.raw(), C.uint64_t(q), C.uint32_t(n), (*C.uint64_t)(unsafe.Pointer(&out[0]))))
+}
+
+// DestroyQueries destroys timestamps that no submission writes.
+func (d *Device) DestroyQueries(q Queries) { C.vkc_destroy_queries(&d.table, d.raw(), C.uint64_t(q)) }

@@ -174,6 +174,7 @@ const (
 type QueueFamily struct {
 	Compute, Graphics, Transfer bool
 	Count                       uint32
+	TimestampBits               uint32 // 0: no timestamps
 }
 
 // MemoryType is one way to allocate memory.
@@ -181,6 +182,9 @@ type MemoryType struct {
 	DeviceLocal, HostVisible, HostCoherent, HostCached bool
 	Heap                                               uint32
 }
+
+// CoopShape is a product of subgroup matrices, [M, K] · [K, N] + [M, N]. Input and Sum are VkComponentTypeKHR.
+type CoopShape struct{ M, N, K, Input, Sum uint32 }
 
 // PhysicalDevice is what a device says of itself.
 type PhysicalDevice struct {
@@ -194,12 +198,16 @@ type PhysicalDevice struct {
 	SubgroupSize                       uint32
 	SubgroupStages, SubgroupOperations uint32
 	Float16, Storage16, CoopMatrix     bool
-	BufferAddress                      bool
+	BufferAddress, Int64               bool
+	SubgroupMin                        uint32 // smallest subgroup that a pipeline can ask for, 0 where none can
+	Shapes                             []CoopShape
+	facts                              C.vkc_facts
 
 	MaxStorageRange, MaxPushBytes, MaxInvocations, MaxSharedBytes, MaxAllocations uint32
 	MaxWorkgroupSize, MaxWorkgroupCount                                           [3]uint32
 	MaxAllocationBytes, OffsetAlignment, TexelAlignment                           uint64
 	MaxTexels                                                                     uint32
+	TimestampPeriod                                                               float32 // ns of a tick
 	MaxStorageBuffers                                                             uint32
 
 	Queues []QueueFamily
@@ -239,7 +247,7 @@ func (i *Instance) describe(h vulkan.PhysicalDevice) *PhysicalDevice {
 		MaxStorageRange: l.MaxStorageBufferRange, MaxPushBytes: l.MaxPushConstantsSize, MaxInvocations: l.MaxComputeWorkGroupInvocations,
 		MaxSharedBytes: l.MaxComputeSharedMemorySize, MaxAllocations: l.MaxMemoryAllocationCount, MaxWorkgroupSize: l.MaxComputeWorkGroupSize,
 		MaxWorkgroupCount: l.MaxComputeWorkGroupCount, OffsetAlignment: uint64(l.MinStorageBufferOffsetAlignment),
-		MaxStorageBuffers: l.MaxPerStageDescriptorStorageBuffers, MaxTexels: l.MaxTexelBufferElements, TexelAlignment: uint64(l.MinTexelBufferOffsetAlignment),
+		MaxStorageBuffers: l.MaxPerStageDescriptorStorageBuffers, TimestampPeriod: l.TimestampPeriod, MaxTexels: l.MaxTexelBufferElements, TexelAlignment: uint64(l.MinTexelBufferOffsetAlignment),
 	}
 	var facts C.vkc_facts
 	C.vkc_query(&facts, i.raw(), unsafe.Pointer(h))
@@ -250,11 +258,15 @@ func (i *Instance) describe(h vulkan.PhysicalDevice) *PhysicalDevice {
 	p.MaxAllocationBytes = uint64(facts.max_allocation)
 	p.DriverName, p.DriverInfo = C.GoString(&facts.driver_name[0]), C.GoString(&facts.driver_info[0])
 	p.Float16, p.Storage16, p.CoopMatrix = facts.float16 != 0, facts.storage16 != 0, facts.cooperative_matrix != 0
-	p.BufferAddress = facts.buffer_address != 0
+	p.BufferAddress, p.Int64, p.SubgroupMin = facts.buffer_address != 0, facts.int64 != 0, uint32(facts.subgroup_min)
+	for _, s := range facts.shapes[:facts.nshapes] {
+		p.Shapes = append(p.Shapes, CoopShape{uint32(s.m), uint32(s.n), uint32(s.k), uint32(s.input), uint32(s.sum)})
+	}
+	p.facts = facts
 
 	for _, q := range facts.queues[:facts.nqueues] {
 		f := vulkan.QueueFlagBits(q.flags)
-		p.Queues = append(p.Queues, QueueFamily{Compute: f&vulkan.QueueComputeBit != 0, Graphics: f&vulkan.QueueGraphicsBit != 0, Transfer: f&vulkan.QueueTransferBit != 0, Count: uint32(q.count)})
+		p.Queues = append(p.Queues, QueueFamily{Compute: f&vulkan.QueueComputeBit != 0, Graphics: f&vulkan.QueueGraphicsBit != 0, Transfer: f&vulkan.QueueTransferBit != 0, Count: uint32(q.count), TimestampBits: uint32(q.timestamp_bits)})
 	}
 	var memory vulkan.PhysicalDeviceMemoryProperties
 	vulkan.GetPhysicalDeviceMemoryProperties(h, &memory)

@@ -39,21 +39,50 @@ int vkc_load_table(vkc_table* t, void* instance, void* device) {
 	LOAD(submit, "vkQueueSubmit");
 	LOAD(createView, "vkCreateBufferView");
 	LOAD(destroyView, "vkDestroyBufferView");
+	LOAD(createQueries, "vkCreateQueryPool");
+	LOAD(destroyQueries, "vkDestroyQueryPool");
+	LOAD(queryResults, "vkGetQueryPoolResults");
+	LOAD(resetQueries, "vkCmdResetQueryPool");
+	LOAD(writeTimestamp, "vkCmdWriteTimestamp");
 	*(pfn*)&t->bufferAddress = device_proc(device, "vkGetBufferDeviceAddress");
 	return 1;
 }
 
 enum {
-	ST_SUBMIT = 4, ST_BUFFER_VIEW = 13, ST_SHADER_STAGE = 18, ST_COMPUTE_PIPELINE = 29, ST_ALLOCATE_SETS = 34, ST_WRITE_SET = 35, ST_MEMORY_BARRIER = 46,
+	ST_SUBMIT = 4, ST_QUERY_POOL = 11, ST_BUFFER_VIEW = 13, ST_SHADER_STAGE = 18, ST_COMPUTE_PIPELINE = 29, ST_ALLOCATE_SETS = 34, ST_WRITE_SET = 35, ST_MEMORY_BARRIER = 46,
 	ST_VULKAN11_FEATURES = 49, ST_VULKAN12_FEATURES = 51, ST_FEATURES2 = 1000059000, ST_PROPERTIES2 = 1000059001,
-	ST_ID = 1000071004, ST_SUBGROUP = 1000094000, ST_MAINTENANCE3 = 1000168000, ST_DRIVER = 1000196000, ST_COOPMAT = 1000506000,
-	ST_ALLOCATE_FLAGS = 1000060000, ST_ADDRESS_INFO = 1000244001, ST_ADDRESS_FEATURES = 1000257000, ST_VALIDATION_FEATURES = 1000247000, ST_DEBUG_REPORT = 1000011000,
+	ST_ID = 1000071004, ST_SUBGROUP = 1000094000, ST_MAINTENANCE3 = 1000168000, ST_DRIVER = 1000196000, ST_COOPMAT = 1000506000, ST_COOPMAT_SHAPE = 1000506001,
+	ST_SUBGROUP_SIZES = 1000225000, ST_SUBGROUP_REQUIRED = 1000225001, ST_SUBGROUP_CONTROL = 1000225002,
+	ST_ALLOCATE_FLAGS = 1000060000, ST_ADDRESS_INFO = 1000244001, ST_VALIDATION_FEATURES = 1000247000, ST_DEBUG_REPORT = 1000011000,
 };
 
 typedef struct { char name[256]; uint32_t version; } extension; // VkExtensionProperties
 static int has(const extension* list, uint32_t n, const char* name) {
 	for (uint32_t i = 0; i < n; i++) if (!strncmp(list[i].name, name, sizeof list[i].name)) return 1;
 	return 0;
+}
+
+static void query_shapes(vkc_facts* out, void* instance, void* physical) {
+	typedef struct { uint32_t type, pad; void* next; uint32_t m, n, k, a, b, c, result, saturates, scope; } shape;
+	int32_t (*shapes)(void*, uint32_t*, shape*) =
+		(int32_t (*)(void*, uint32_t*, shape*))instance_proc(instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
+	uint32_t n = 0;
+	if (!shapes || shapes(physical, &n, NULL) || !n) return;
+	shape* list = calloc(n, sizeof *list);
+	if (!list) return;
+	for (uint32_t i = 0; i < n; i++) list[i].type = ST_COOPMAT_SHAPE;
+	if (shapes(physical, &n, list)) n = 0;
+	const uint32_t room = sizeof out->shapes / sizeof out->shapes[0];
+	for (uint32_t i = 0; i < n && out->nshapes < room; i++) {
+		const shape* s = &list[i];
+		if (s->scope != 3 /* SUBGROUP */ || s->a != s->b || s->c != s->result || s->saturates) continue;
+		out->shapes[out->nshapes].m = s->m;
+		out->shapes[out->nshapes].n = s->n;
+		out->shapes[out->nshapes].k = s->k;
+		out->shapes[out->nshapes].input = s->a;
+		out->shapes[out->nshapes++].sum = s->c;
+	}
+	free(list);
 }
 
 void vkc_query(vkc_facts* out, void* instance, void* physical) {
@@ -68,7 +97,9 @@ void vkc_query(vkc_facts* out, void* instance, void* physical) {
 	void (*properties)(void*, void*) = (void (*)(void*, void*))instance_proc(instance, "vkGetPhysicalDeviceProperties");
 	properties(physical, &p1);
 	uint32_t minor = (p1.api >> 12) & 0x3ff;
+	out->vulkan12 = minor >= 2;
 	int has_driver_properties = minor >= 2 || has(list, n, "VK_KHR_driver_properties"), has_coopmat = has(list, n, "VK_KHR_cooperative_matrix");
+	int has_control = minor >= 3 || has(list, n, "VK_EXT_subgroup_size_control");
 	free(list);
 	void (*families)(void*, uint32_t*, void*) = (void (*)(void*, uint32_t*, void*))instance_proc(instance, "vkGetPhysicalDeviceQueueFamilyProperties");
 	out->nqueues = sizeof out->queues / sizeof out->queues[0];
@@ -77,7 +108,8 @@ void vkc_query(vkc_facts* out, void* instance, void* physical) {
 	struct { uint32_t type, pad; void* next; uint32_t size, stages, operations, quad; } subgroup = { ST_SUBGROUP, 0, &id };
 	struct { uint32_t type, pad; void* next; uint32_t per_set; uint64_t allocation; } m3 = { ST_MAINTENANCE3, 0, &subgroup };
 	struct { uint32_t type, pad; void* next; uint32_t id; char name[256], info[256]; uint8_t conformance[4]; } driver = { ST_DRIVER, 0, &m3 };
-	struct { uint32_t type, pad; void* next; uint64_t blob[256]; } p2 = { ST_PROPERTIES2, 0, has_driver_properties ? (void*)&driver : (void*)&m3 };
+	struct { uint32_t type, pad; void* next; uint32_t min, max, per_workgroup, stages; } sizes = { ST_SUBGROUP_SIZES, 0, has_driver_properties ? (void*)&driver : (void*)&m3 };
+	struct { uint32_t type, pad; void* next; uint64_t blob[256]; } p2 = { ST_PROPERTIES2, 0, has_control ? (void*)&sizes : sizes.next };
 	void (*properties2)(void*, void*) = (void (*)(void*, void*))instance_proc(instance, "vkGetPhysicalDeviceProperties2");
 	if (properties2) properties2(physical, &p2);
 	memcpy(out->uuid, id.device, 16);
@@ -91,28 +123,68 @@ void vkc_query(vkc_facts* out, void* instance, void* physical) {
 	struct { uint32_t type, pad; void* next; uint32_t f[12]; } v11 = { ST_VULKAN11_FEATURES };
 	struct { uint32_t type, pad; void* next; uint32_t f[48]; } v12 = { ST_VULKAN12_FEATURES, 0, &v11 };
 	struct { uint32_t type, pad; void* next; uint32_t f[2]; } coopmat = { ST_COOPMAT };
+	struct { uint32_t type, pad; void* next; uint32_t control, full; } control = { ST_SUBGROUP_CONTROL };
 	struct { uint32_t type, pad; void* next; uint32_t f[64]; } f2 = { ST_FEATURES2 };
 	if (minor >= 2) f2.next = &v12;
+	if (has_control) { control.next = f2.next; f2.next = &control; }
 	if (has_coopmat) { coopmat.next = f2.next; f2.next = &coopmat; }
 	void (*features2)(void*, void*) = (void (*)(void*, void*))instance_proc(instance, "vkGetPhysicalDeviceFeatures2");
 	if (features2) features2(physical, &f2);
 	out->float16 = v12.f[7];
 	out->storage16 = v11.f[0];
-	out->cooperative_matrix = coopmat.f[0];
+	out->cooperative_matrix = coopmat.f[0] && v12.f[41]; // SPIR-V has its matrices in the Vulkan memory model
 	out->buffer_address = v12.f[38];
+	out->int64 = f2.f[40];
+	out->control_extension = has_control && minor < 3;
+	if (control.control && control.full && sizes.stages & 0x20 /* COMPUTE */) out->subgroup_min = sizes.min;
+	if (out->cooperative_matrix) query_shapes(out, instance, physical);
+}
+
+void* vkc_device_features(const vkc_facts* facts, int addresses) {
+	struct features {
+		struct { uint32_t type, pad; void* next; uint32_t f[55], end; } f2; // VkPhysicalDeviceFeatures2
+		struct { uint32_t type, pad; void* next; uint32_t f[12]; } v11;
+		struct { uint32_t type, pad; void* next; uint32_t f[48]; } v12;
+		struct { uint32_t type, pad; void* next; uint32_t control, full; } control;
+		struct { uint32_t type, pad; void* next; uint32_t f[2]; } coopmat;
+	}* f = calloc(1, sizeof *f);
+	if (!f) return NULL;
+	f->f2.type = ST_FEATURES2;
+	f->f2.f[40] = facts->int64;
+	void** next = &f->f2.next;
+#define CHAIN(field, structure) (f->field.type = structure, *next = &f->field, next = &f->field.next)
+	if (facts->vulkan12) {
+		CHAIN(v11, ST_VULKAN11_FEATURES);
+		f->v11.f[0] = facts->storage16;
+		CHAIN(v12, ST_VULKAN12_FEATURES);
+		f->v12.f[7] = facts->float16;
+		f->v12.f[38] = addresses;
+		f->v12.f[41] = facts->cooperative_matrix; // vulkanMemoryModel
+	}
+	if (facts->subgroup_min) {
+		CHAIN(control, ST_SUBGROUP_CONTROL);
+		f->control.control = f->control.full = 1;
+	}
+	if (facts->cooperative_matrix) {
+		CHAIN(coopmat, ST_COOPMAT);
+		f->coopmat.f[0] = 1;
+	}
+#undef CHAIN
+	return f;
 }
 
 int32_t vkc_create_pipeline(const vkc_table* t, void* device, uint64_t cache, uint64_t module, uint64_t layout,
-	const uint32_t* spec, uint32_t nspec, uint64_t* out) {
+	const uint32_t* spec, uint32_t nspec, uint32_t subgroup, uint64_t* out) {
 	struct { uint32_t id, offset; size_t size; } entry[32];
 	if (nspec > 32) return -3;
 	for (uint32_t i = 0; i < nspec; i++) { entry[i].id = i; entry[i].offset = 4 * i; entry[i].size = 4; }
+	const struct { uint32_t type; const void* next; uint32_t size; } required = { ST_SUBGROUP_REQUIRED, NULL, subgroup };
 	struct { uint32_t n; const void* entries; size_t size; const void* data; } info = { nspec, entry, 4 * (size_t)nspec, spec };
 	struct {
 		uint32_t type; const void* next; uint32_t flags;
 		struct { uint32_t type; const void* next; uint32_t flags, stage; uint64_t module; const char* name; const void* spec; } stage;
 		uint64_t layout, base; int32_t base_index;
-	} create = { ST_COMPUTE_PIPELINE, NULL, 0x10 /* DISPATCH_BASE */, { ST_SHADER_STAGE, NULL, 0, 0x20 /* COMPUTE */, module, "main", nspec ? &info : NULL }, layout, 0, -1 };
+	} create = { ST_COMPUTE_PIPELINE, NULL, 0x10 /* DISPATCH_BASE */, { ST_SHADER_STAGE, subgroup ? &required : NULL, subgroup ? 2 /* REQUIRE_FULL_SUBGROUPS */ : 0, 0x20 /* COMPUTE */, module, "main", nspec ? &info : NULL }, layout, 0, -1 };
 	return t->createPipelines(device, cache, 1, &create, NULL, out);
 }
 
@@ -152,11 +224,6 @@ static int32_t view_of(const vkc_table* t, void* device, vkc_views* v, const uin
 	if (!result) v->list[v->n++] = (vkc_view){ range[0], range[1], range[2], *out };
 	v->next = v->n;
 	return result;
-}
-
-const void* vkc_address_features(void) {
-	static const struct { uint32_t type; const void* next; uint32_t addresses, replay, multi; } features = { ST_ADDRESS_FEATURES, NULL, 1, 0, 0 };
-	return &features;
 }
 
 const void* vkc_address_allocation(void) {
@@ -221,10 +288,24 @@ int32_t vkc_play(const vkc_table* t, void* device, void* commands, int copies_on
 		t->copy(commands, w[0], w[1], 1, w + 2);
 		w += 5;
 		break;
+	case 3:
+		t->resetQueries(commands, w[0], (uint32_t)w[1], 1);
+		t->writeTimestamp(commands, 0x2000 /* BOTTOM_OF_PIPE */, w[0], (uint32_t)w[1]);
+		w += 2;
+		break;
 	default:
 		return -3;
 	}
 	return 0;
+}
+
+int32_t vkc_create_queries(const vkc_table* t, void* device, uint32_t n, uint64_t* out) {
+	struct { uint32_t type; const void* next; uint32_t flags, kind, count, statistics; } create = { ST_QUERY_POOL, NULL, 0, 2 /* TIMESTAMP */, n, 0 };
+	return t->createQueries(device, &create, NULL, out);
+}
+void vkc_destroy_queries(const vkc_table* t, void* device, uint64_t queries) { t->destroyQueries(device, queries, NULL); }
+int32_t vkc_query_results(const vkc_table* t, void* device, uint64_t queries, uint32_t n, uint64_t* out) {
+	return t->queryResults(device, queries, 0, n, n * sizeof *out, out, sizeof *out, 3 /* 64_BIT | WAIT */);
 }
 
 struct message { struct message* next; char text[]; };

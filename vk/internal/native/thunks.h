@@ -24,6 +24,11 @@ typedef struct {
 	int32_t (*submit)(void*, uint32_t, const void*, uint64_t);
 	int32_t (*createView)(void*, const void*, const void*, uint64_t*);
 	void (*destroyView)(void*, uint64_t, const void*);
+	int32_t (*createQueries)(void*, const void*, const void*, uint64_t*);
+	void (*destroyQueries)(void*, uint64_t, const void*);
+	int32_t (*queryResults)(void*, uint64_t, uint32_t, uint32_t, size_t, void*, uint64_t, uint32_t);
+	void (*resetQueries)(void*, uint64_t, uint32_t, uint32_t);
+	void (*writeTimestamp)(void*, uint32_t, uint64_t, uint32_t);
 	uint64_t (*bufferAddress)(void*, const void*); // NULL before Vulkan 1.2
 } vkc_table;
 int vkc_load_table(vkc_table* t, void* instance, void* device); // 0 when an entry point is missing
@@ -34,14 +39,18 @@ typedef struct {
 	uint32_t subgroup_size, subgroup_stages, subgroup_operations;
 	uint64_t max_allocation;
 	char driver_name[256], driver_info[256];
-	uint32_t float16, storage16, cooperative_matrix, buffer_address;
+	uint32_t vulkan12, float16, storage16, cooperative_matrix, buffer_address, int64;
+	uint32_t subgroup_min;      // the smallest that a compute pipeline can ask for; 0: it cannot
+	uint32_t control_extension; // it takes VK_EXT_subgroup_size_control to ask
+	uint32_t nshapes;
+	struct { uint32_t m, n, k, input, sum; } shapes[64]; // of a subgroup's matrices; VkComponentTypeKHR
 	uint32_t nqueues;
 	struct { uint32_t flags, count, timestamp_bits, granularity[3]; } queues[16]; // VkQueueFamilyProperties
 } vkc_facts;
 void vkc_query(vkc_facts* out, void* instance, void* physical);
 
 int32_t vkc_create_pipeline(const vkc_table* t, void* device, uint64_t cache, uint64_t module, uint64_t layout,
-	const uint32_t* spec, uint32_t nspec, uint64_t* out);
+	const uint32_t* spec, uint32_t nspec, uint32_t subgroup, uint64_t* out); // subgroup: its size, 0 for any
 int32_t vkc_submit(const vkc_table* t, void* queue, void* commands, uint64_t fence);
 
 // Buffer views of the dispatches in a command buffer, kept for the next recording: much of it will be the same.
@@ -49,8 +58,10 @@ typedef struct { uint64_t buffer, offset, range, handle; } vkc_view;
 typedef struct { vkc_view* list; uint32_t n, room, next; } vkc_views;
 void vkc_drop_views(const vkc_table* t, void* device, vkc_views* views);
 
-// Buffer device addresses: what VkDeviceCreateInfo.pNext and VkMemoryAllocateInfo.pNext need for them.
-const void* vkc_address_features(void);
+// VkDeviceCreateInfo.pNext that enables what shaders use of a device, addresses if asked for; the caller's to free. NULL: no memory.
+void* vkc_device_features(const vkc_facts* facts, int addresses);
+
+// VkMemoryAllocateInfo.pNext for buffer device addresses.
 const void* vkc_address_allocation(void);
 uint64_t vkc_buffer_address(const vkc_table* t, void* device, uint64_t buffer);
 
@@ -60,7 +71,13 @@ uint64_t vkc_buffer_address(const vkc_table* t, void* device, uint64_t buffer);
 //   1 dispatch: pipeline layout set_layout nbuf texels (buffer offset range)*nbuf npush(words) push*npush base[3] groups[3]
 //     bit i of texels: binding i is a storage texel buffer of R32G32B32A32_UINT
 //   2 copy: src dst src_offset dst_offset size
+//   3 timestamp, once all before is done: queries index
 int32_t vkc_play(const vkc_table* t, void* device, void* commands, int copies_only, uint64_t pool, vkc_views* views, const uint64_t* words, uint64_t n);
+
+// Timestamp queries.
+int32_t vkc_create_queries(const vkc_table* t, void* device, uint32_t n, uint64_t* out);
+void vkc_destroy_queries(const vkc_table* t, void* device, uint64_t queries);
+int32_t vkc_query_results(const vkc_table* t, void* device, uint64_t queries, uint32_t n, uint64_t* out); // waits for them
 
 // Validation messages, kept in C memory until taken; the string is the caller's to free. NULL when there is none.
 int32_t vkc_create_messenger(void* instance, uint64_t* out);
