@@ -46,12 +46,13 @@ var byDType = []string{
 }
 
 // texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.
-var texels = []string{"abssum", "angulardistance", "blockinfluence", "rmsnorm", "splitqkv"}
+var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence", "rmsnorm", "splitqkv"}
 
 // plain are the shaders that touch f32 only.
 var plain = []string{
 	"add", "attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "rope", "swiglu",
 	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "sensitivity",
+	"bench_fma", "bench_read",
 }
 
 // Variants is the one table of what is compiled.
@@ -66,7 +67,9 @@ func Variants() []Variant {
 	for _, name := range plain {
 		add(name, "")
 	}
-	all = append(all, Variant{Name: "attention_cpu_shuffle", Source: "attention_cpu.comp", Defines: []string{"SHUFFLE"}})
+	all = append(all, Variant{Name: "attention_cpu_shuffle", Source: "attention_cpu.comp", Defines: []string{"SHUFFLE"}},
+		Variant{Name: "bench_fma_f16", Source: "bench_fma.comp", Defines: []string{"HALF"}},
+		Variant{Name: "bench_coopmat", Source: "bench_coopmat.comp", Newer: true})
 	for _, d := range []string{"F32", "F16", "BF16"} {
 		for _, name := range byDType {
 			add(name, "_"+strings.ToLower(d), d)

@@ -211,6 +211,23 @@ func TestAttentionShapes(t *testing.T) {
 		x := b.empty(dtype.F32, 1, 258)
 		Attention(r, x, x, x, x, AttentionShape{1, 1, 1, 0, 1, 1, 258, 0, false}, AttentionExtra{})
 	})
+	refused(t, d, "activity of other blocks", func(r *vk.Recorder) {
+		s := good
+		s.Batch = true
+		Attention(r, q, q, k, k, s, AttentionExtra{Activity: b.empty(dtype.F32, s.Windows*AttentionBlocks(d, s)+1, q.Cols)})
+	})
+	refused(t, d, "activity of generation", func(r *vk.Recorder) {
+		Attention(r, q, q, k, k, good, AttentionExtra{Activity: b.empty(dtype.F32, good.Windows, q.Cols)})
+	})
+	baseline := vk.Baseline
+	gpu := vktest.Open(t, vk.Options{MaxTier: &baseline})
+	long := AttentionShape{1, 1, 2*attentionChunk + 1, 0, 4, 2, 8, 0, false}
+	few := newBench(t, gpu)
+	one, keys := few.empty(dtype.F32, 1, 32), few.empty(dtype.F32, long.KeyLen, 16)
+	refused(t, gpu, "no scratch", func(r *vk.Recorder) { Attention(r, one, one, keys, keys, long, AttentionExtra{}) })
+	refused(t, gpu, "too little scratch", func(r *vk.Recorder) {
+		Attention(r, one, one, keys, keys, long, AttentionExtra{Scratch: few.empty(dtype.F32, 1, AttentionScratch(gpu, long)-1)})
+	})
 	Attention(b.r, q, q, k, k, good, AttentionExtra{})
 	if b.r.Err() != nil {
 		t.Error(b.r.Err())
