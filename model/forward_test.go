@@ -40,22 +40,29 @@ func toInts(w []uint32) []int {
 	return out
 }
 
+// run takes three windows through a model of the spec and loads its reference.
+func run(t *testing.T, d *vk.Device, spec modeltest.Spec) (*model.Model, *ref.Model, *model.Forward, [][]uint32) {
+	t.Helper()
+	m, dir := spec.Open(t)
+	oracle, err := ref.LoadModel(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	windows := modeltest.Windows(spec.Vocab, 3, 33)
+	f, err := model.NewForward(d, m, windows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Run(t.Context(), m, nil); err != nil {
+		t.Fatal(err)
+	}
+	return m, oracle, f, windows
+}
+
 func TestForward(t *testing.T) {
 	vktest.Each(t, func(t *testing.T, d *vk.Device) {
 		for name, spec := range specs {
-			m, dir := spec.Open(t)
-			oracle, err := ref.LoadModel(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			windows := modeltest.Windows(spec.Vocab, 3, 33)
-			f, err := model.NewForward(d, m, windows)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			if err := f.Run(t.Context(), m, nil); err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
+			m, oracle, f, windows := run(t, d, spec)
 			loss, err := f.Loss(t.Context(), m)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
@@ -500,25 +507,13 @@ func asGPU(t *testing.T) *vk.Device {
 func TestForwardAsGPU(t *testing.T) {
 	d := asGPU(t)
 	spec := modeltest.Spec{Hidden: 64, Intermediate: 120, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 24, Vocab: 97, Context: 64, DType: dtype.F16}
-	m, dir := spec.Open(t)
-	oracle, err := ref.LoadModel(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	windows := modeltest.Windows(spec.Vocab, 3, 33)
-	f, err := model.NewForward(d, m, windows)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, oracle, f, windows := run(t, d, spec)
 	defer f.Close()
-	if err := f.Run(t.Context(), m, nil); err != nil {
-		t.Fatal(err)
-	}
 	tolerance := "model logits"
 	if op.LinearScratch(d, spec.DType) {
 		tolerance = "model logits of f16"
 	}
-	err = f.Logits(t.Context(), m, func(i int, logits []float32) error {
+	err := f.Logits(t.Context(), m, func(i int, logits []float32) error {
 		vktest.Near(t, logits, oracle.Logits(toInts(windows[i])).Data, tolerance, spec.DType.String())
 		return nil
 	})

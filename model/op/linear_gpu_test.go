@@ -100,8 +100,8 @@ func TestLinearNotFinite(t *testing.T) {
 
 // With every kernel, a token's outputs depend neither on the tokens beside it nor on how w and x are cut to be bound.
 func TestLinearGPUBatchAndSplit(t *testing.T) {
-	whole, parts := vktest.Open(t, vk.Options{}), vktest.Open(t, vk.Options{StorageRange: 1 << 20})
-	const tokens, few, out, in = 300, 37, 530, 1024
+	whole, parts := vktest.Open(t, vk.Options{}), vktest.Open(t, vk.Options{StorageRange: 1 << 18})
+	const tokens, few, out, in = 140, 37, 270, 512
 	of := fusions[slices.IndexFunc(fusions, func(f fusion) bool { return f.name == "norm of another dtype, residual" })].of
 	operands := func(d *vk.Device) *fusedCase { return newFusedCase(newBench(t, d), tokens, out, in, dtype.F16) }
 	operands(whole).eachKernel(of, func(_ int, k linearKernel) {
