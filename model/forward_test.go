@@ -480,3 +480,50 @@ func TestSampling(t *testing.T) {
 		t.Errorf("top-p 0.7: %v", p)
 	}
 }
+
+// asGPU is the best device, taken for a GPU: it then runs the kernels that GPUs run.
+func asGPU(t *testing.T) *vk.Device {
+	d, err := vk.Open(vk.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Info.Kind = vk.Discrete
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+// What a GPU runs is right on devices that are none, with cooperative matrices where they have them.
+func TestForwardAsGPU(t *testing.T) {
+	d := asGPU(t)
+	spec := modeltest.Spec{Hidden: 64, Intermediate: 120, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 24, Vocab: 97, Context: 64, DType: dtype.F16}
+	m, dir := spec.Open(t)
+	oracle, err := ref.LoadModel(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	windows := modeltest.Windows(spec.Vocab, 3, 33)
+	f, err := model.NewForward(d, m, windows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Run(t.Context(), m, nil); err != nil {
+		t.Fatal(err)
+	}
+	tolerance := "model logits"
+	if op.LinearScratch(d, spec.DType) {
+		tolerance = "model logits of f16"
+	}
+	err = f.Logits(t.Context(), m, func(i int, logits []float32) error {
+		vktest.Near(t, logits, oracle.Logits(toInts(windows[i])).Data, tolerance, spec.DType.String())
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vktest.Clean(t)
+}

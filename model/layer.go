@@ -18,9 +18,9 @@ func (c *Config) scratchBytes(d *vk.Device) int64 {
 	return 4 * int64(c.HiddenSize+2*c.qkvCols()+c.IntermediateSize+c.spareCols(d))
 }
 
-// spareCols is the widest input of a product that has no norm before it, where a device's products need scratch for it.
+// spareCols is the widest input of a product that has no norm before it, where a device's products are faster with scratch for it.
 func (c *Config) spareCols(d *vk.Device) int {
-	if d.Tier < vk.CoopMatrix {
+	if !op.LinearScratch(d, c.DType) {
 		return 0
 	}
 	return max(c.Heads*c.HeadDim, c.IntermediateSize)

@@ -82,3 +82,29 @@ func TestBindingsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestSubgroupSize(t *testing.T) {
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		b, l := newBench(t, d), d.Limits()
+		kernel := func(size int) (*vk.Kernel, error) {
+			return d.Kernel(vk.Source{Name: "texels", SPIRV: texelsSPIRV, Bindings: 2, Texels: 1, Spec: []uint32{workgroup}, Subgroup: size})
+		}
+		for _, size := range []int{1, 2 * max(l.SubgroupSize, l.SubgroupMin)} {
+			if _, err := kernel(size); !errors.Is(err, vk.ErrLimit) {
+				t.Errorf("subgroups of %d, where %d to %d are allowed: error %v, want vk.ErrLimit", size, l.SubgroupMin, l.SubgroupSize, err)
+			}
+		}
+		if l.SubgroupMin == 0 {
+			return
+		}
+		k := must(kernel(l.SubgroupMin))(t)
+		x, y := b.buffer(count(64)), b.buffer(make([]uint32, 64))
+		b.r.Dispatch(k, line(16), []uint32{16, 5}, 1, vk.In(x.All()), vk.Out(y.All()))
+		b.wait()
+		want := count(64)
+		for i := range want {
+			want[i] += 5
+		}
+		same(t, "in subgroups of a fixed size", b.download(y.All()), want)
+	})
+}

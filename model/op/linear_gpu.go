@@ -70,20 +70,29 @@ func (t coopTile) takes(s vk.CoopShape) bool {
 	return s.M%8 == 0 && s.N%8 == 0 && s.K%8 == 0 && t.high%s.M == 0 && t.wide/2%s.N == 0 && t.slice%s.K == 0
 }
 
+// LinearScratch says whether a device multiplies weights of a dtype faster where Fused.Scratch is there.
+func LinearScratch(d *vk.Device, weights dtype.DType) bool {
+	return d.Info.Kind != vk.CPU && weights == dtype.F16 && coopShape(d).K > 0
+}
+
+// coopShape is the largest product of f16 matrices that a device offers and the kernels can be made of; none has a K of 0.
+func coopShape(d *vk.Device) (best vk.CoopShape) {
+	if d.Tier < vk.CoopMatrix || d.Limits().SubgroupMin == 0 {
+		return best
+	}
+	for _, s := range d.Info.CoopShapes {
+		if s.Input == "f16" && s.Sum == "f32" && coopTiles[0].takes(s) && s.M*s.N*s.K > best.M*best.N*best.K {
+			best = s
+		}
+	}
+	return best
+}
+
 // linearCoop are the kernels with cooperative matrices. They take f16 weights alone: f32 would lose bits, and bf16 is beyond f16's range;
 // matrices of bf16 want VK_KHR_shader_bfloat16, which glslang 15 cannot compile.
 func linearCoop(d *vk.Device, x, w Tensor, f Fused) (able []linearKernel) {
-	l := d.Limits()
-	if d.Tier < vk.CoopMatrix || l.SubgroupMin == 0 || w.DType != dtype.F16 || x.Cols%8 != 0 || f.few(x) || !halvesFit(d, x, f.Scratch) {
-		return nil
-	}
-	best, found := vk.CoopShape{}, false
-	for _, s := range d.Info.CoopShapes {
-		if s.Input == "f16" && s.Sum == "f32" && coopTiles[0].takes(s) && s.M*s.N*s.K > best.M*best.N*best.K {
-			best, found = s, true
-		}
-	}
-	if !found {
+	l, best := d.Limits(), coopShape(d)
+	if best.K == 0 || w.DType != dtype.F16 || x.Cols%8 != 0 || f.few(x) || f.Scratch.IsZero() || !halvesFit(d, x.Cols) {
 		return nil
 	}
 	for _, t := range coopTiles {
@@ -115,10 +124,9 @@ func unscaleAt(d *vk.Device, x Tensor) int64 {
 	return (2*int64(x.Elements()) + align - 1) / align * align
 }
 
-// halvesFit says whether scratch holds them: nearly always, as it has 4 bytes for each element of x.
-func halvesFit(d *vk.Device, x, scratch Tensor) bool {
-	return unscaleAt(d, x)+4*int64(x.Rows) <= 4*int64(scratch.Elements())
-}
+// halvesFit says whether a scratch of 4 bytes for each element of x holds them, whatever its rows: the choice of a kernel must not
+// depend on these.
+func halvesFit(d *vk.Device, cols int) bool { return 2*int64(cols) >= 4+d.Limits().OffsetAlignment }
 
 // fillGroups is how many workgroups are enough to fill a large GPU: it has up to some 150 cores.
 const fillGroups = 120

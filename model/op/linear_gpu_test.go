@@ -97,3 +97,54 @@ func TestLinearNotFinite(t *testing.T) {
 		})
 	})
 }
+
+// With every kernel, a token's outputs depend neither on the tokens beside it nor on how w and x are cut to be bound.
+func TestLinearGPUBatchAndSplit(t *testing.T) {
+	whole, parts := vktest.Open(t, vk.Options{}), vktest.Open(t, vk.Options{StorageRange: 1 << 20})
+	const tokens, few, out, in = 300, 37, 530, 1024
+	of := fusions[slices.IndexFunc(fusions, func(f fusion) bool { return f.name == "norm of another dtype, residual" })].of
+	operands := func(d *vk.Device) *fusedCase { return newFusedCase(newBench(t, d), tokens, out, in, dtype.F16) }
+	operands(whole).eachKernel(of, func(_ int, k linearKernel) {
+		all := operands(whole).runBy(of, k.record)
+		if split := operands(parts).runBy(of, k.record); !slices.Equal(all, split) {
+			t.Errorf("%s %v: split, the numbers differ", k.shader, k.spec)
+		}
+		c := operands(whole)
+		c.x, c.residual = block(c.x, 0, few, 0, in), block(c.residual, 0, few, 0, out)
+		if got := c.runBy(of, k.record); !slices.Equal(got, all[:len(got)]) {
+			t.Errorf("%s %v: %d tokens differ from the same of %d", k.shader, k.spec, few, tokens)
+		}
+	})
+	vktest.Clean(t)
+}
+
+// The choice of a kernel's family does not depend on the number of tokens. A device with the least that Vulkan asks for has a kernel,
+// and large tiles are for large products.
+func TestLinearChoice(t *testing.T) {
+	choose := func(d *vk.Device, tokens, in, out int) linearKernel {
+		f := Fused{Scratch: Tensor{Rows: tokens, Cols: in}, Batch: true}
+		return linearWay(d, Tensor{Rows: tokens, Cols: in}, Tensor{DType: dtype.F16, Rows: out, Cols: in}, f)
+	}
+	gpu := &vk.Device{Tier: vk.CoopMatrix, Info: vk.Info{Limits: vk.Limits{WorkgroupSize: 1024, SharedMemory: 48 << 10, SubgroupSize: 32, SubgroupMin: 32, OffsetAlignment: 256}}}
+	gpu.Info.CoopShapes = []vk.CoopShape{{M: 16, N: 8, K: 8, Input: "f16", Sum: "f32"}, {M: 16, N: 16, K: 16, Input: "f16", Sum: "f16"}, {M: 16, N: 16, K: 16, Input: "f16", Sum: "f32"}}
+	least := &vk.Device{Info: vk.Info{Limits: vk.Limits{WorkgroupSize: 128, SharedMemory: 16 << 10, OffsetAlignment: 256}}}
+	for _, c := range []struct {
+		d               *vk.Device
+		tokens, in, out int
+		shader          string
+		rows, columns   int
+	}{
+		{gpu, 4096, 4096, 4096, "linear_coopmat", 128, 256}, {gpu, 2048, 4096, 11008, "linear_coopmat", 128, 256},
+		{gpu, 512, 4096, 4096, "linear_coopmat", 128, 128}, {gpu, 20, 4096, 4096, "linear_coopmat", 32, 64}, {gpu, 1, 4096, 4096, "linear_coopmat", 32, 64},
+		{gpu, 1, 64, 4096, "linear", 32, 64}, {gpu, 5000, 64, 4096, "linear", 128, 128}, {gpu, 64, 4100, 4096, "linear", 32, 64}, {gpu, 128, 4100, 4096, "linear", 64, 64},
+		{least, 4096, 4096, 4096, "linear", 64, 64}, {least, 1, 3, 1, "linear", 32, 64},
+	} {
+		k := choose(c.d, c.tokens, c.in, c.out)
+		if k.shader != c.shader || k.rows != c.rows || k.columns != c.columns {
+			t.Errorf("%d×%d×%d: %s %d×%d, want %s %d×%d", c.tokens, c.out, c.in, k.shader, k.rows, k.columns, c.shader, c.rows, c.columns)
+		}
+		if l := c.d.Limits(); k.group > l.WorkgroupSize || k.shared > l.SharedMemory {
+			t.Errorf("%s %v: %d invocations, %d bytes", k.shader, k.spec, k.group, k.shared)
+		}
+	}
+}

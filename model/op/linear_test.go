@@ -50,12 +50,15 @@ func TestLinear(t *testing.T) {
 	})
 }
 
-// fusions are what LinearFused can do besides, each with its reference; the tensors are those of fusedCase.
-var fusions = []struct {
+// fusion is what LinearFused can do besides, with its reference.
+type fusion struct {
 	name string
 	of   func(c *fusedCase) Fused
 	want func(c *fusedCase) ref.Mat
-}{
+}
+
+// fusions have the tensors of a fusedCase.
+var fusions = []fusion{
 	{"residual", func(c *fusedCase) Fused {
 		return Fused{Bias: c.on(&c.bias), Residual: c.residual32(), Scratch: c.scratch()}
 	},
