@@ -13,10 +13,11 @@
 //
 // ROUNDS · CHAINS · 4 · 2 operations an invocation; y is written if a sum is `never`. ROUNDS iterations: below lavapipe 22.3's 65,535.
 
+layout(constant_id = 1) const uint CHAINS = 8;
 layout(push_constant) uniform Push { float factor; float term; float never; };
 layout(binding = 0) writeonly buffer Y { float y[]; };
 
-const uint ROUNDS = 4096, CHAINS = 8; // fmaOfInvocation in model/bench
+const uint ROUNDS = 4096; // fmaRounds in model/bench
 
 void main() {
     REAL sum[CHAINS], a = REAL(factor), b = REAL(term);

@@ -17,7 +17,7 @@
 // it as matrices of MATRIX_M × MATRIX_N in registers. Slices of SLICE k pass through two buffers in shared memory: the fetch of slice
 // s+1 is hidden by the products of slice s. In the end the sums pass through it to memory, so that no edge needs a path of its own.
 // WORKGROUP is ROWS/HIGH · COLUMNS/WIDE · SUBGROUP, all subgroups full. MATRIX_K divides SLICE, MATRIX_M HIGH, MATRIX_N WIDE/2; each is
-// a multiple of 8.
+// a multiple of 8. The loops with an attribute must be unrolled, as their indices are of registers.
 
 layout(constant_id = 1) const uint BIASED = 0;
 layout(constant_id = 2) const uint EPILOGUE = 0; // as in linear.comp
@@ -81,7 +81,7 @@ void main() {
             }
         if (s > 0) {
             uint line = ((s - 1) & 1) * LINES;
-            [[unroll]] for (uint k = 0; k < SLICE / MATRIX_K; k++) {
+            for (uint k = 0; k < SLICE / MATRIX_K; k++) {
                 coopmat<float16_t, gl_ScopeSubgroup, MATRIX_M, MATRIX_K, gl_MatrixUseA> a[DOWN_M];
                 coopmat<float16_t, gl_ScopeSubgroup, MATRIX_K, MATRIX_N, gl_MatrixUseB> b;
                 [[unroll]] for (uint i = 0; i < DOWN_M; i++)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"slices"
@@ -20,14 +21,14 @@ import (
 // verb is one thing that vkcome does: one file of this folder.
 type verb struct {
 	name    string // as typed: "prune", "eval ppl"
-	args    string // as the help shows them: "MODEL OUT"
+	args    string // as the help shows them: "MODEL OUT"; "[MODEL]" may be left out, "REPORT..." repeated
 	short   string
 	example string
 	// flags declares the verb's flags and returns what carries it out.
 	flags func(f *pflag.FlagSet) func(ctx context.Context, args []string) error
 }
 
-var verbs = []verb{devicesVerb, inspectVerb, pruneVerb, pplVerb, logitsVerb, generateVerb, demoVerb}
+var verbs = []verb{devicesVerb, inspectVerb, pruneVerb, pplVerb, logitsVerb, generateVerb, benchCompareVerb, benchVerb, demoVerb}
 
 // usageError is a command line that makes no sense: exit code 2.
 type usageError struct{ error }
@@ -86,13 +87,25 @@ func run(ctx context.Context, args []string) error {
 			fmt.Printf("%s\n\nUsage:\n  vkcome %s %s [flags]\n\nExample:\n  %s\n\nFlags:\n%s", v.short, v.name, v.args, v.example, f.FlagUsages())
 			return nil
 		}
-		want := len(strings.Fields(v.args))
-		if f.NArg() != want {
-			return usagef("%s: expected %d arguments (vkcome %s %s), got %d", v.name, want, v.name, v.args, f.NArg())
+		if least, most := v.arity(); f.NArg() < least || f.NArg() > most {
+			return usagef("%s: expected %d arguments (vkcome %s %s), got %d", v.name, least, v.name, v.args, f.NArg())
 		}
 		return action(ctx, f.Args())
 	}
 	return usagef("unknown command %q; vkcome --help lists them", strings.Join(args[:min(2, len(args))], " "))
+}
+
+// arity is how many arguments the verb takes.
+func (v verb) arity() (least, most int) {
+	for _, word := range strings.Fields(v.args) {
+		switch most++; {
+		case strings.HasSuffix(word, "..."):
+			least, most = least+1, math.MaxInt
+		case !strings.HasPrefix(word, "["):
+			least++
+		}
+	}
+	return least, most
 }
 
 func overview(w io.Writer) {

@@ -20,12 +20,11 @@ const Schema = 1
 
 // Options say what to measure. The zero value is the device and the operations that it does in reasonable time.
 type Options struct {
-	Model  *model.Model // also measure this model; nil is none
-	Reps   int          // repetitions after the warm-up; 0 is 5
-	Only   []string     // measure only what has one of these in its name
-	All    bool         // measure also what takes more than two seconds a repetition
-	Extra  []Case       // also measure these, last
-	Warmed func()       // called after the warm-up of each case, for tests; may be nil
+	Model *model.Model // also measure this model; nil is none
+	Reps  int          // repetitions after the warm-up; 0 is 5
+	Only  []string     // measure only what has one of these in its name
+	All   bool         // measure also what takes more than four seconds a repetition
+	Extra []Case       // also measure these, last
 }
 
 // Case is something else to measure: Run does it once.
@@ -37,13 +36,12 @@ type Case struct {
 
 // Result is one measurement: the median over the repetitions, and their range.
 type Result struct {
-	Name   string  `json:"name"`
-	Unit   string  `json:"unit"` // GFLOP/s, GB/s, tokens/s, or s
-	Value  float64 `json:"value"`
-	Low    float64 `json:"low"` // the slowest repetition, or for s the fastest
-	High   float64 `json:"high"`
-	Reps   int     `json:"reps"`
-	Second float64 `json:"seconds"` // of one call, median
+	Name    string    `json:"name"`
+	Unit    string    `json:"unit"` // GFLOP/s, GB/s, tokens/s, or s
+	Value   float64   `json:"value"`
+	Low     float64   `json:"low"` // the slowest repetition, or for s the fastest
+	High    float64   `json:"high"`
+	Seconds []float64 `json:"seconds"` // of a call, one for each repetition, the fastest first
 
 	GFlops   float64 `json:"gflops,omitempty"`      // GFLOP/s
 	GBytes   float64 `json:"gbytes,omitempty"`      // GB/s of what has to be read and written at least once
@@ -149,9 +147,9 @@ func (b *bencher) close() error {
 }
 
 // patience is the longest repetition that is taken on without Options.All.
-const patience = 2 * time.Second
+const patience = 4 * time.Second
 
-// expected is what a case takes at the measured peaks, and at a fifth of them, which is what to reckon with.
+// expected is what a case takes at the measured peaks, and at half of them, which is what to reckon with.
 func (b *bencher) expected(c benchmark) (floor, likely time.Duration, bound string) {
 	memory, arithmetic := 0.0, 0.0
 	if r := b.report.Get(readName); r != nil && r.Value > 0 {
@@ -165,7 +163,7 @@ func (b *bencher) expected(c benchmark) (floor, likely time.Duration, bound stri
 		seconds, bound = arithmetic, c.arithmetic
 	}
 	floor = time.Duration(seconds * float64(time.Second))
-	return floor, 5 * floor, bound
+	return floor, 2 * floor, bound
 }
 
 func (b *bencher) run(c benchmark) (err error) {
@@ -195,9 +193,6 @@ func (b *bencher) run(c benchmark) (err error) {
 		}
 		calls = max(1, min(100, int(20*time.Millisecond/max(once, time.Microsecond))))
 	}
-	if b.o.Warmed != nil {
-		b.o.Warmed()
-	}
 	seconds := make([]float64, b.o.Reps)
 	for i := range seconds {
 		t, err := b.time(c, call, calls)
@@ -215,7 +210,7 @@ func (c benchmark) result(seconds []float64, floor time.Duration, bound string) 
 	slices.Sort(seconds)
 	n := len(seconds)
 	median := (seconds[(n-1)/2] + seconds[n/2]) / 2
-	r := Result{Name: c.name, Unit: c.unit, Reps: n, Second: median, GFlops: c.flops / median / 1e9, GBytes: c.bytes / median / 1e9}
+	r := Result{Name: c.name, Unit: c.unit, Seconds: seconds, GFlops: c.flops / median / 1e9, GBytes: c.bytes / median / 1e9}
 	in := func(s float64) float64 {
 		switch c.unit {
 		case "s":

@@ -14,7 +14,10 @@ type Fused struct {
 	Residual Tensor // [tokens, out] F32, added; may be y; not with Up
 	Norm     Tensor // [1, in], any dtype: x is first divided by its root mean square and multiplied by this, as RMSNorm does
 	Eps      float32
-	Scratch  Tensor // with Norm, [tokens, in] F32: where kernels that cannot norm as they go put the normed x
+
+	// Scratch [tokens, in] F32 is where kernels put what they make of x: the normed x, which Norm needs it for, or x in f16, without
+	// which F16 weights are multiplied in f32 even where the device has cooperative matrices.
+	Scratch Tensor
 
 	// Batch takes a kernel for many tokens whatever their number: an element of y then has the same bits whatever that is.
 	Batch bool
@@ -41,7 +44,8 @@ func LinearFused(r *vk.Recorder, y, x, w Tensor, f Fused) {
 	}
 	ok = ok && (f.UpBias.IsZero() || !f.Up.IsZero() && f.UpBias.Is(1, w.Rows) && f.UpBias.DType == w.DType)
 	ok = ok && (f.Residual.IsZero() || f.Residual.Is(y.Rows, y.Cols) && words(f.Residual))
-	ok = ok && (f.Norm.IsZero() || f.Norm.Is(1, w.Cols) && f.Scratch.Is(x.Rows, x.Cols) && words(f.Scratch))
+	ok = ok && (f.Norm.IsZero() || f.Norm.Is(1, w.Cols) && !f.Scratch.IsZero())
+	ok = ok && (f.Scratch.IsZero() || f.Scratch.Is(x.Rows, x.Cols) && words(f.Scratch))
 	if !check(r, "linear", ok, y, x, w, f.Bias, f.Up, f.UpBias, f.Residual, f.Norm, f.Scratch) {
 		return
 	}
@@ -71,6 +75,9 @@ type linearKernel struct {
 	norms         bool // by itself; its last specialization constant says whether to
 	texels        bool // x, w, up and norm are texel buffers
 	address       bool // x is read at its address
+	half          bool // x is what toHalf makes of it, and norm what undoes its scale
+	subgroup      int  // its size; 0 is any
+	shared        int64
 }
 
 // What a kernel does with the sums at its end: specialization constant 2.
@@ -93,8 +100,16 @@ func linearWay(d *vk.Device, x, w Tensor, f Fused) linearKernel {
 
 // record records the kernel on x and w, in pieces where they outgrow a binding.
 func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
-	norm := f.Norm
-	if !norm.IsZero() && !(k.norms && norm.DType == w.DType) {
+	norm, unscale := f.Norm, Tensor{}
+	rowBytes := []int64{x.RowBytes(), y.RowBytes()}
+	switch {
+	case k.half:
+		var half Tensor
+		half, unscale = halves(r.Device(), x, f.Scratch)
+		toHalf(r, half, unscale, x, norm, f.Eps)
+		x, norm = half, Tensor{}
+		rowBytes = append(rowBytes, x.RowBytes(), unscale.RowBytes())
+	case !norm.IsZero() && !(k.norms && norm.DType == w.DType):
 		RMSNorm(r, f.Scratch, x, norm, f.Eps)
 		x, norm = f.Scratch, Tensor{}
 	}
@@ -126,6 +141,9 @@ func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
 			if epilogue == epilogueAdd {
 				residual = f.Residual.RowRange(begin, end)
 			}
+			if k.half {
+				norm = unscale.RowRange(begin, end)
+			}
 			in := x.RowRange(begin, end).View
 			args := []vk.Arg{vk.In(part.View), or(up), or(norm), or(f.Bias), or(f.UpBias), or(residual), vk.Out(y.RowRange(begin, end).View)}
 			constants := push(end-begin, part.Rows, x.Cols, column, w.Rows, f.Eps)
@@ -140,9 +158,10 @@ func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
 				args = append(args, vk.In(in))
 				texels |= flag(k.texels) << 7
 			}
-			dispatchTexels(r, k.shader+suffix(w.DType), texels, spec, [3]int{ceilDiv(part.Rows, k.columns), ceilDiv(end-begin, k.rows), 1}, constants,
+			source := vk.Source{Name: k.shader + suffix(w.DType), Texels: texels, Spec: spec, Subgroup: k.subgroup, Shared: k.shared}
+			dispatchSource(r, source, [3]int{ceilDiv(part.Rows, k.columns), ceilDiv(end-begin, k.rows), 1}, constants,
 				max(flops*float64(end-begin)*float64(part.Elements()), float64(part.Size())), args...)
-		}, x.RowBytes(), y.RowBytes())
+		}, rowBytes...)
 	}, w.RowBytes())
 }
 

@@ -1,6 +1,7 @@
 package op
 
 import (
+	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -24,7 +25,7 @@ func (t linearTile) group() int    { return t.rows / t.edgeM * (t.columns / t.ed
 func (t linearTile) shared() int64 { return 128 * int64(t.rows+t.columns) }
 
 func (t linearTile) kernel(x, w Tensor, f Fused) linearKernel {
-	k := linearKernel{shader: "linear", group: t.group(), rows: t.rows, columns: t.columns}
+	k := linearKernel{shader: "linear", group: t.group(), rows: t.rows, columns: t.columns, shared: t.shared()}
 	k.spec = []uint32{flag(x.Cols%4 == 0), uint32(t.rows), uint32(t.columns), uint32(t.edgeM), uint32(t.edgeN)}
 	return k.gated(f)
 }
@@ -35,6 +36,88 @@ func (k linearKernel) gated(f Fused) linearKernel {
 		k.columns /= 2
 	}
 	return k
+}
+
+// coopTile is a tile of linear_coopmat.comp: its rows and columns, those of a subgroup, and the depth of a slice.
+type coopTile struct{ rows, columns, high, wide, slice int }
+
+// coopTiles are in the order in which they are tried. The bits of y are the same with each.
+var coopTiles = []coopTile{
+	{128, 256, 64, 64, 16},
+	{128, 128, 64, 64, 32},
+	{128, 128, 64, 64, 16},
+	{128, 128, 32, 32, 32},
+	{128, 128, 32, 32, 16},
+	{64, 128, 32, 64, 32},
+	{64, 64, 32, 32, 32},
+	{32, 128, 32, 32, 32},
+	{32, 64, 16, 32, 32},
+}
+
+// maxSums is how many sums an invocation can hold: most GPUs give it 256 registers.
+const maxSums = 128
+
+func (t coopTile) subgroups() int { return t.rows / t.high * (t.columns / t.wide) }
+
+// shared is the two slices, or in the end a row of matrices of every subgroup; the lines of both end in 16 bytes that keep others out
+// of their banks.
+func (t coopTile) shared(s vk.CoopShape) int64 {
+	return 16 * int64(max(2*(t.rows+t.columns)*(t.slice/8+1), t.subgroups()*s.M*(t.wide/4+1)))
+}
+
+// takes says whether matrices of a shape make up a subgroup's part of the tile, and one half of its columns with SwiGLU.
+func (t coopTile) takes(s vk.CoopShape) bool {
+	return s.M%8 == 0 && s.N%8 == 0 && s.K%8 == 0 && t.high%s.M == 0 && t.wide/2%s.N == 0 && t.slice%s.K == 0
+}
+
+// linearCoop are the kernels with cooperative matrices. They take f16 weights alone: f32 would lose bits, and bf16 is beyond f16's range;
+// matrices of bf16 want VK_KHR_shader_bfloat16, which glslang 15 cannot compile.
+func linearCoop(d *vk.Device, x, w Tensor, f Fused) (able []linearKernel) {
+	l := d.Limits()
+	if d.Tier < vk.CoopMatrix || l.SubgroupMin == 0 || w.DType != dtype.F16 || x.Cols%8 != 0 || f.few(x) || !halvesFit(d, x, f.Scratch) {
+		return nil
+	}
+	best, found := vk.CoopShape{}, false
+	for _, s := range d.Info.CoopShapes {
+		if s.Input == "f16" && s.Sum == "f32" && coopTiles[0].takes(s) && s.M*s.N*s.K > best.M*best.N*best.K {
+			best, found = s, true
+		}
+	}
+	if !found {
+		return nil
+	}
+	for _, t := range coopTiles {
+		group := t.subgroups() * l.SubgroupMin
+		if t.high*t.wide/l.SubgroupMin > maxSums || group > l.WorkgroupSize || t.shared(best) > l.SharedMemory || !t.takes(best) {
+			continue
+		}
+		k := linearKernel{
+			shader: "linear_coopmat", group: group, rows: t.rows, columns: t.columns, half: true, subgroup: l.SubgroupMin, shared: t.shared(best),
+		}
+		for _, c := range []int{l.SubgroupMin, best.M, best.N, best.K, t.rows, t.columns, t.high, t.wide, t.slice} {
+			k.spec = append(k.spec, uint32(c))
+		}
+		able = append(able, k.gated(f))
+	}
+	return able
+}
+
+// halves are x in f16 and what undoes the scale of its rows, one after the other in scratch.
+func halves(d *vk.Device, x, scratch Tensor) (half, unscale Tensor) {
+	half = Of(scratch.View, dtype.F16, x.Rows, x.Cols)
+	at := unscaleAt(d, x)
+	return half, Of(scratch.View.Slice(at, 4*int64(x.Rows)), dtype.F32, x.Rows, 1)
+}
+
+// unscaleAt is where in scratch the scales start, at an offset that can be bound.
+func unscaleAt(d *vk.Device, x Tensor) int64 {
+	align := d.Limits().OffsetAlignment
+	return (2*int64(x.Elements()) + align - 1) / align * align
+}
+
+// halvesFit says whether scratch holds them: nearly always, as it has 4 bytes for each element of x.
+func halvesFit(d *vk.Device, x, scratch Tensor) bool {
+	return unscaleAt(d, x)+4*int64(x.Rows) <= 4*int64(scratch.Elements())
 }
 
 // fillGroups is how many workgroups are enough to fill a large GPU: it has up to some 150 cores.
@@ -56,7 +139,11 @@ func linearGPU(d *vk.Device, x, w Tensor, f Fused) [][]linearKernel {
 			tiles = append(tiles, t.kernel(x, w, f))
 		}
 	}
-	return [][]linearKernel{vec, tiles}
+	coop := linearCoop(d, x, w, f)
+	if d.Info.Kind == vk.CPU {
+		return [][]linearKernel{vec, tiles, coop} // lavapipe 26 does 8 GFLOP/s with its matrices, 18 without, two cores
+	}
+	return [][]linearKernel{vec, coop, tiles}
 }
 
 // fitting is the first kernel of the best family whose tiles are enough to fill the device and not half empty, else its last.

@@ -56,7 +56,9 @@ var fusions = []struct {
 	of   func(c *fusedCase) Fused
 	want func(c *fusedCase) ref.Mat
 }{
-	{"residual", func(c *fusedCase) Fused { return Fused{Bias: c.on(&c.bias), Residual: c.residual32()} },
+	{"residual", func(c *fusedCase) Fused {
+		return Fused{Bias: c.on(&c.bias), Residual: c.residual32(), Scratch: c.scratch()}
+	},
 		func(c *fusedCase) ref.Mat { return ref.Add(ref.Linear(c.x, c.w, c.bias.Data), c.residual) }},
 	{"swiglu", func(c *fusedCase) Fused { return Fused{Up: c.on(&c.up)} },
 		func(c *fusedCase) ref.Mat { return ref.SwiGLU(ref.Linear(c.x, c.w, nil), ref.Linear(c.x, c.up, nil)) }},

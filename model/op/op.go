@@ -93,10 +93,16 @@ func dispatch(r *vk.Recorder, variant string, spec []uint32, groups [3]int, push
 
 // dispatchTexels is dispatch of a variant that reads some bindings as texel buffers, bit i of texels for binding i.
 func dispatchTexels(r *vk.Recorder, variant string, texels uint32, spec []uint32, groups [3]int, push []uint32, work float64, args ...vk.Arg) {
+	dispatchSource(r, vk.Source{Name: variant, Texels: texels, Spec: spec}, groups, push, work, args...)
+}
+
+// dispatchSource is dispatch of a variant, s.Name, that asks for more of a device.
+func dispatchSource(r *vk.Recorder, s vk.Source, groups [3]int, push []uint32, work float64, args ...vk.Arg) {
 	if r.Err() != nil {
 		return
 	}
-	k, err := r.Device().Kernel(vk.Source{Name: variant, SPIRV: shaders.SPIRV(variant), Bindings: vk.Bound(args), Texels: texels, Spec: spec})
+	s.SPIRV, s.Bindings = shaders.SPIRV(s.Name), vk.Bound(args)
+	k, err := r.Device().Kernel(s)
 	if err != nil {
 		r.Fail(err)
 		return

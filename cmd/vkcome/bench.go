@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/bench"
+	"github.com/vkcome/vkcome/prune"
+	"github.com/vkcome/vkcome/vk"
+)
+
+var benchVerb = verb{
+	name: "bench", args: "[MODEL]", short: "measure a device, and a model on it",
+	example: "vkcome bench --synthetic llama-2-7b -o json > a.json",
+	flags:   benchFlags,
+}
+
+var benchCompareVerb = verb{
+	name: "bench compare", args: "REPORT...", short: "reports of bench -o json side by side",
+	example: "vkcome bench compare radeon.json arc.json",
+	flags: func(f *pflag.FlagSet) func(context.Context, []string) error {
+		format := f.StringP("output", "o", "md", "md, csv or json")
+		asJSON := f.Bool("json", false, "the same as -o json")
+		return func(_ context.Context, files []string) error {
+			if len(files) < 2 {
+				return usagef("bench compare: expected two reports or more, got %d", len(files))
+			}
+			var reports []*bench.Report
+			for _, name := range files {
+				raw, err := os.ReadFile(name)
+				if err != nil {
+					return err
+				}
+				r, err := bench.Read(raw)
+				if err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+				reports = append(reports, r)
+			}
+			c, err := bench.Compare(reports...)
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				*format = "json"
+			}
+			return write(c.Format(*format))
+		}
+	},
+}
+
+func benchFlags(f *pflag.FlagSet) func(context.Context, []string) error {
+	var o bench.Options
+	format := f.StringP("output", "o", "md", strings.Join(bench.Formats, ", "))
+	synthetic := f.String("synthetic", "", "a model of random weights instead of MODEL: "+strings.Join(model.SyntheticNames(), ", "))
+	f.IntVarP(&o.Reps, "repetitions", "r", 5, "repetitions, after one that does not count")
+	f.StringSliceVar(&o.Only, "ops", nil, "measure only what has one of these in its name, as in gemm,pp512 (peaks are always measured)")
+	f.BoolVar(&o.All, "all", false, "measure also what takes long on this device")
+	c := commonFlags(f)
+	return func(ctx context.Context, args []string) error {
+		switch {
+		case !slices.Contains(bench.Formats, *format):
+			return usagef("-o %q: expected one of %s", *format, strings.Join(bench.Formats, ", "))
+		case o.Reps < 1:
+			return usagef("-r %d: expected 1 or more", o.Reps)
+		case len(args) == 1 && *synthetic != "":
+			return usagef("give either MODEL or --synthetic")
+		}
+		if c.json {
+			*format = "json"
+		}
+		run := func(m *model.Model) error {
+			return c.compute(func(d *vk.Device) error {
+				o := o
+				if m != nil {
+					o.Model = m
+					step, err := mergeStep(d, m)
+					if err != nil {
+						return err
+					}
+					o.Extra = append(o.Extra, step)
+				}
+				b := c.bar()
+				report, err := bench.Run(ctx, d, o, func(name string, done, total int) { b.set("measure", done, total) })
+				b.finish()
+				if err != nil {
+					return err
+				}
+				report.Version = prune.Version
+				return write(report.Format(*format))
+			})
+		}
+		switch {
+		case len(args) == 1:
+			return withModel(args[0], run)
+		case *synthetic != "":
+			m, err := model.Synthetic(*synthetic)
+			if err != nil {
+				return usageError{err}
+			}
+			defer m.Close()
+			return run(m)
+		}
+		return run(nil)
+	}
+}
+
+// mergeStep is a step of CoMe, the scores of a model and its first merge, on random tokens: few, so that a CPU does it in seconds.
+func mergeStep(d *vk.Device, m *model.Model) (bench.Case, error) {
+	windows, window := 8, min(512, m.Config.MaxPositionEmbeddings)
+	if d.Info.Kind == vk.CPU {
+		windows, window = 4, min(256, window)
+	}
+	corpus := make([][]uint32, windows)
+	for w := range corpus {
+		for t := range window {
+			corpus[w] = append(corpus[w], uint32(((w*window+t)*7919+1)%m.Config.VocabSize))
+		}
+	}
+	plan, err := prune.NewPlan(m, prune.Options{TargetLayers: len(m.Layers) - 1, Windows: corpus})
+	return bench.Case{Name: fmt.Sprintf("CoMe step, %d windows of %d tokens", windows, window), Unit: "s", Work: 1, Run: func(ctx context.Context) error {
+		_, err := plan.Run(ctx, d, nil)
+		return err
+	}}, err
+}
+
+// write writes what was formatted to stdout.
+func write(text []byte, err error) error {
+	if err == nil {
+		_, err = os.Stdout.Write(text)
+	}
+	return err
+}

@@ -1,0 +1,139 @@
+package bench_test
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/bench"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+func TestMain(m *testing.M) { vktest.Main(m) }
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// fixed is a report as a run could give it.
+func fixed(name string, speed float64) *bench.Report {
+	return &bench.Report{
+		Schema: bench.Schema, Version: "0.1.0", Tier: "coopmat", Clock: "device", Model: "synthetic:32m", LeftOut: []string{"pp2048: some 9 s a repetition"},
+		Device: vk.Info{Name: name, KindName: "discrete GPU", TierName: "coopmat", Driver: "driver", DriverVersion: "1.2.3", API: "1.3.290",
+			UUID: "00000000-0000-0000-0000-000000000001", CoopShapes: []vk.CoopShape{}, Limits: vk.Limits{DeviceMemory: 8 << 30, StorageRange: 4 << 30, SubgroupSize: 32, SharedMemory: 48 << 10}},
+		Results: []bench.Result{
+			{Name: "read device memory", Unit: "GB/s", Value: 432.1 * speed, Low: 430 * speed, High: 440 * speed, Seconds: []float64{0.001 / speed, 0.001 / speed * 1.01}, GBytes: 432.1 * speed},
+			{Name: "gemm llama-2-7b o 512×4096×4096 F16", Unit: "GFLOP/s", Value: 23456 * speed, Low: 23000 * speed, High: 23500 * speed, Seconds: []float64{0.00073 / speed, 0.00073 / speed * 1.01},
+				GFlops: 23456 * speed, GBytes: 60 * speed, Fraction: 0.41, Bound: "coopmat"},
+			{Name: "tg128", Unit: "tokens/s", Value: 98.76 * speed, Low: 97 * speed, High: 99 * speed, Seconds: []float64{1.29 / speed, 1.29 / speed * 1.01}, Fraction: 0.6, Bound: "memory"},
+			{Name: "CoMe step, 8 windows of 512 tokens", Unit: "s", Value: 1.5 / speed, Low: 1.4 / speed, High: 1.6 / speed, Seconds: []float64{1.5 / speed, 1.5 / speed * 1.01}},
+		},
+	}
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != string(want) {
+		t.Errorf("%s (go test -update writes it anew):\n%s\nwant\n%s", path, got, want)
+	}
+}
+
+func TestFormats(t *testing.T) {
+	r := fixed("A GPU", 1)
+	for _, format := range bench.Formats {
+		out, err := r.Format(format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, "report."+format, out)
+		if format == "json" {
+			back, err := bench.Read(out)
+			if err != nil || fmt.Sprint(back.Results) != fmt.Sprint(r.Results) {
+				t.Errorf("read back: %v, %+v", err, back)
+			}
+		}
+	}
+	if _, err := r.Format("xml"); err == nil {
+		t.Error("xml: no error")
+	}
+	for _, raw := range []string{"", "[]", `{"schema": 99}`} {
+		if _, err := bench.Read([]byte(raw)); err == nil {
+			t.Errorf("report %q: no error", raw)
+		}
+	}
+}
+
+func TestCompare(t *testing.T) {
+	a, b := fixed("A GPU", 1), fixed("Another", 2)
+	b.Results = b.Results[1:]
+	c, err := bench.Compare(a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []string{"md", "csv", "json"} {
+		out, err := c.Format(format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, "compare."+format, out)
+	}
+	if *c.Rows[3].Ratios[1] != 2 || *c.Rows[2].Ratios[1] != 2 || c.Rows[0].Values[1] != nil {
+		t.Errorf("rows %+v", c.Rows)
+	}
+	if _, err := bench.Compare(a); err == nil {
+		t.Error("one report: no error")
+	}
+}
+
+// A run on every device: peaks, an operation of each kind, and a model.
+func TestRun(t *testing.T) {
+	m, err := model.Synthetic("tiny")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		ran := 0
+		o := bench.Options{Model: m, Reps: 2, Only: []string{"256×1408×512", "gemv 1×2048×2048 F16", "tg128", "a case"},
+			Extra: []bench.Case{{Name: "a case", Unit: "s", Work: 1, Run: func(context.Context) error { ran++; return nil }}}}
+		progress := 0
+		r, err := bench.Run(t.Context(), d, o, func(string, int, int) { progress++ })
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := strings.Join(r.LeftOut, "\n")
+		for _, name := range append([]string{"read device memory", "copy device memory", "upload", "download", "peak f32", "a case"}, o.Only[1], "gemm 256×1408×512 F16", "tg128") {
+			x := r.Get(name)
+			switch {
+			case x == nil && !strings.Contains(left, name): // a slow device leaves out what would take long
+				t.Errorf("%s is missing; left out: %s", name, left)
+			case x != nil && (!(x.Seconds[0] > 0 && x.Low <= x.Value && x.Value <= x.High) || len(x.Seconds) != 2):
+				t.Errorf("%+v", *x)
+			}
+		}
+		if ran != 3 || progress < 8 {
+			t.Errorf("the extra case ran %d times, want 3; progress was reported %d times", ran, progress)
+		}
+		if raw, err := r.Format("json"); err != nil || !json.Valid(raw) {
+			t.Errorf("%v: %s", err, raw)
+		}
+		if used := d.Memory().Used; used != 0 {
+			t.Errorf("%d bytes left on the device", used)
+		}
+	})
+}
