@@ -72,7 +72,7 @@ func BenchmarkFiniteCheck(b *testing.B) {
 	}
 	defer m.Close()
 	d := vktest.Open(b, vk.Options{})
-	f, err := model.NewForwardWith(d, m, modeltest.Windows(2048, 16, 128), model.ForwardOptions{BatchTokens: 128, KeepWeights: true})
+	f, err := model.NewForwardWith(d, m, modeltest.Windows(2048, 16, 128), model.ForwardOptions{BatchTokens: 256, KeepWeights: true})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func BenchmarkFiniteCheck(b *testing.B) {
 	}()
 	c, slot := m.Config, op.Of(counts.All(), dtype.F32, 1, 1)
 	check := func(s model.Step) error {
-		for _, cols := range []int{c.Heads * c.HeadDim, c.KVHeads * c.HeadDim, c.HiddenSize} { // of as many values
+		for _, cols := range []int{(c.Heads + 2*c.KVHeads) * c.HeadDim, c.HiddenSize} { // of as many values
 			op.NonFinite(f.Recorder(), slot, 0, op.Of(s.MLP.View, dtype.F32, s.MLP.Rows, cols))
 		}
 		return nil

@@ -81,7 +81,8 @@ void main() {
         float p[ROWS][KEYS];
         [[unroll]] for (uint t = 0; t < ROWS; t++)
             [[unroll]] for (uint n = 0; n < KEYS; n++) p[t][n] = 0.0;
-        [[dont_unroll]] for (uint c0 = 0; c0 < DIMS; c0 += STEP)
+        uint c0 = 0; // tested at the end: see linear_cpu.comp
+        [[dont_unroll]] do {
             [[unroll]] for (uint c = c0; c < c0 + STEP; c++) {
                 vec4 mine[ROWS];
                 [[unroll]] for (uint t = 0; t < ROWS; t++) mine[t] = TEXEL(q, at[t] + c);
@@ -97,6 +98,8 @@ void main() {
                     }
                 }
             }
+            c0 += STEP;
+        } while (c0 < DIMS);
         float rescale[ROWS];
         [[unroll]] for (uint t = 0; t < ROWS; t++) {
             float best = top[t];

@@ -11,7 +11,9 @@
 // STEPS texels of w. WORKGROUP is 8, the lanes of a vector: a lane has four columns of w, or two of w and two of up, and ROWS rows
 // of x, whose elements all lanes share. f32 accumulation, k in order; no subgroup operations, shared memory or barrier.
 //
-// w and up are texel buffers, for a lane's 16 bytes are then one load; x is read at its address, without checks of bounds.
+// w and up are texel buffers, for a lane's 16 bytes are then one load; x is read at its address, without checks of bounds. The loop
+// tests at its end: where the test comes first, lavapipe runs the body once more with all lanes off, and a load that all lanes share
+// is not off with them, but reads beyond x.
 // STEPS texels of a row make it read whole cache lines: rows of 2^n bytes fall into the same few lines of a cache.
 // depth/8 iterations and fewer: below lavapipe's 65,535 for depth ≤ 500,000.
 
@@ -41,7 +43,8 @@ void main() {
     [[unroll]] for (uint i = 0; i < ROWS; i++)
         [[unroll]] for (uint j = 0; j < COLUMNS; j++) sum[i][j] = 0.0;
 
-    for (uint t = 0; t < texels; t += STEPS) {
+    uint t = 0;
+    do {
         vec4 b[COLUMNS][STEPS * TEXEL_QUADS];
         [[unroll]] for (uint j = 0; j < COLUMNS; j++)
             [[unroll]] for (uint s = 0; s < STEPS; s++) {
@@ -58,7 +61,8 @@ void main() {
                     sum[i][j] = fma(a.w, b[j][q].w, v);
                 }
             }
-    }
+        t += STEPS;
+    } while (t < texels);
 
     [[unroll]] for (uint j = 0; j < OUT; j++) {
         uint n = n0 + j * LANES;

@@ -132,7 +132,7 @@ void vkc_query(vkc_facts* out, void* instance, void* physical) {
 	if (features2) features2(physical, &f2);
 	out->float16 = v12.f[7];
 	out->storage16 = v11.f[0];
-	out->cooperative_matrix = coopmat.f[0] && v12.f[41]; // SPIR-V has its matrices in the Vulkan memory model
+	out->cooperative_matrix = coopmat.f[0] && v12.f[41] && v12.f[42]; // SPIR-V has its matrices in the Vulkan memory model, and atomics of all the device
 	out->buffer_address = v12.f[38];
 	out->int64 = f2.f[40];
 	out->control_extension = has_control && minor < 3;
@@ -159,7 +159,7 @@ void* vkc_device_features(const vkc_facts* facts, int addresses) {
 		CHAIN(v12, ST_VULKAN12_FEATURES);
 		f->v12.f[7] = facts->float16;
 		f->v12.f[38] = addresses;
-		f->v12.f[41] = facts->cooperative_matrix; // vulkanMemoryModel
+		f->v12.f[41] = f->v12.f[42] = facts->cooperative_matrix; // vulkanMemoryModel and its device scope, which atomicAdd has
 	}
 	if (facts->subgroup_min) {
 		CHAIN(control, ST_SUBGROUP_CONTROL);
