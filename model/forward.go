@@ -149,7 +149,7 @@ func (f *Forward) plan(m *Model, o ForwardOptions) error {
 	available := (limit - used) / 8 * 7 // an eighth for scores, norms and what the arena rounds up
 	c, n := m.Config, int64(len(f.windows))
 	available -= n * (20*int64(f.window) + 4*int64(4*c.HiddenSize+3*c.Heads*c.HeadDim+3*c.IntermediateSize)) // losses, scores
-	perWindow := int64(f.window) * (c.scratchBytes() + 2*4*int64(c.HiddenSize))
+	perWindow := int64(f.window) * (c.scratchBytes(f.d) + 2*4*int64(c.HiddenSize))
 	fixed := int64(f.window)*int64(c.HeadDim)*4 + m.Norm.Size()
 	var layer, tensor, all int64
 	for _, l := range m.Layers {

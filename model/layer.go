@@ -9,12 +9,21 @@ import (
 // scratch is the device memory that one decoder layer's activations for up to some number of tokens need.
 type scratch struct {
 	norm, qkv, q, k, v, mlp *vk.Buffer
-	partial                 op.Tensor // what attention over many keys needs; absent in passes over a corpus
+	spare                   *vk.Buffer // where products put their input in another form; nil where none does
+	partial                 op.Tensor  // what attention over many keys needs; absent in passes over a corpus
 }
 
-// scratchBytes is the size of the scratch for each token.
-func (c *Config) scratchBytes() int64 {
-	return 4 * int64(c.HiddenSize+2*c.qkvCols()+c.IntermediateSize)
+// scratchBytes is the size of the scratch on a device for each token.
+func (c *Config) scratchBytes(d *vk.Device) int64 {
+	return 4 * int64(c.HiddenSize+2*c.qkvCols()+c.IntermediateSize+c.spareCols(d))
+}
+
+// spareCols is the widest input of a product that has no norm before it, where a device's products need scratch for it.
+func (c *Config) spareCols(d *vk.Device) int {
+	if d.Tier < vk.CoopMatrix {
+		return 0
+	}
+	return max(c.Heads*c.HeadDim, c.IntermediateSize)
 }
 
 // qkvCols is the columns of queries, keys and values together.
@@ -29,7 +38,11 @@ func newScratch(d *vk.Device, c *Config, tokens int) (s scratch, err error) {
 	}{
 		{&s.norm, "normed hidden states", c.HiddenSize}, {&s.qkv, "queries, keys and values", c.qkvCols()}, {&s.q, "queries", c.Heads * c.HeadDim},
 		{&s.k, "keys", c.KVHeads * c.HeadDim}, {&s.v, "values", c.KVHeads * c.HeadDim}, {&s.mlp, "MLP activations", c.IntermediateSize},
+		{&s.spare, "input of a product", c.spareCols(d)},
 	} {
+		if b.cols == 0 {
+			continue
+		}
 		if *b.buf, err = d.NewBuffer(b.name, 4*int64(tokens)*int64(b.cols), vk.OnDevice); err != nil {
 			s.free(d)
 			return scratch{}, err
@@ -38,7 +51,7 @@ func newScratch(d *vk.Device, c *Config, tokens int) (s scratch, err error) {
 	return s, nil
 }
 
-func (s *scratch) free(d *vk.Device) { d.Free(s.norm, s.qkv, s.q, s.k, s.v, s.mlp) }
+func (s *scratch) free(d *vk.Device) { d.Free(s.norm, s.qkv, s.q, s.k, s.v, s.mlp, s.spare) }
 
 func rows(b *vk.Buffer, n, cols int) op.Tensor { return op.Of(b.All(), dtype.F32, n, cols) }
 
@@ -84,11 +97,17 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 		bias = op.Joined(column(bias), column(w[KBias]), column(w[VBias]))
 		bias = bias.Reshape(1, bias.Rows)
 	}
+	spare := func(x op.Tensor) op.Tensor {
+		if s.spare == nil {
+			return op.Tensor{}
+		}
+		return rows(s.spare, x.Rows, x.Cols)
+	}
 	probe := run.probe
 	// alone probes a product without what is fused with it.
 	alone := func(name string, y, x, w, bias op.Tensor) {
 		if run.probe != nil {
-			op.LinearFused(r, y, x, w, op.Fused{Bias: bias, Batch: batch})
+			op.LinearFused(r, y, x, w, op.Fused{Bias: bias, Scratch: spare(x), Batch: batch})
 			probe(name, y)
 		}
 	}
@@ -122,7 +141,7 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 	op.Attention(r, q, q, k, v, shape, op.AttentionExtra{Scratch: s.partial})
 	probe("self_attn", q)
 	alone("self_attn.o_proj", norm, q, w[O], w[OBias])
-	op.LinearFused(r, out, q, w[O], op.Fused{Bias: w[OBias], Residual: x, Batch: batch})
+	op.LinearFused(r, out, q, w[O], op.Fused{Bias: w[OBias], Residual: x, Scratch: spare(q), Batch: batch})
 	probe("residual after attention", out)
 
 	mlp := rows(s.mlp, n, c.IntermediateSize)
@@ -132,7 +151,7 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 	op.LinearFused(r, mlp, out, w[Gate], op.Fused{Bias: w[GateBias], Up: w[Up], UpBias: w[UpBias], Norm: w[PostNorm], Eps: eps, Scratch: norm, Batch: batch})
 	probe("mlp activation", mlp)
 	alone("mlp.down_proj", norm, mlp, w[Down], w[DownBias])
-	op.LinearFused(r, out, mlp, w[Down], op.Fused{Bias: w[DownBias], Residual: out, Batch: batch})
+	op.LinearFused(r, out, mlp, w[Down], op.Fused{Bias: w[DownBias], Residual: out, Scratch: spare(mlp), Batch: batch})
 	probe("residual after mlp", out)
 	return activations{Attention: q, MLP: mlp}
 }
