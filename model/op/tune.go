@@ -21,11 +21,36 @@ import (
 // subgroup's part, and the depth of a slice, 0 where the family has but one. The zero Tile is a kernel without a choice.
 type Tile [5]int
 
+func (t Tile) String() string {
+	text := fmt.Sprintf("%dx%d/%dx%d", t[0], t[1], t[2], t[3])
+	if t[4] > 0 {
+		text += fmt.Sprintf("/%d", t[4])
+	}
+	return text
+}
+
 // TunePoint is a product y[tokens, out] = x[tokens, in] · w[out, in]ᵀ to measure tiles with.
 type TunePoint struct {
 	Tokens int `json:"tokens"`
 	Out    int `json:"out"`
 	In     int `json:"in"`
+}
+
+// ParseTunePoint reads what String writes: TOKENSxOUTxIN.
+func ParseTunePoint(text string) (p TunePoint, err error) {
+	if _, err = fmt.Sscanf(text, "%dx%dx%d", &p.Tokens, &p.Out, &p.In); err != nil || p.String() != text {
+		return p, fmt.Errorf("op tune: product %q, expected TOKENSxOUTxIN as in 512x4096x4096", text)
+	}
+	return p, p.check()
+}
+
+func (p TunePoint) String() string { return fmt.Sprintf("%dx%dx%d", p.Tokens, p.Out, p.In) }
+
+func (p TunePoint) check() error {
+	if p.Tokens < 1 || p.Out < 1 || p.In < 1 || p.In > linearDepth {
+		return fmt.Errorf("op tune: product %v, expected numbers from 1 and at most %d inputs", p, linearDepth)
+	}
+	return nil
 }
 
 func (p TunePoint) flops() float64 { return 2 * float64(p.Tokens) * float64(p.Out) * float64(p.In) }
@@ -55,7 +80,7 @@ type Tuning struct {
 type TuneOptions struct {
 	Points  []TunePoint   // nil: 32 to 2048 tokens, 1024 to 16,384 outputs of 4096 inputs
 	Reps    int           // of each tile after the warm-up; 0 is 3
-	Longest time.Duration // leave out a product that would take longer; 0 is one second
+	Longest time.Duration // leave out a product that would take longer; 0 is TuneLongest
 }
 
 func (o TuneOptions) defaults() TuneOptions {
@@ -67,9 +92,12 @@ func (o TuneOptions) defaults() TuneOptions {
 		}
 	}
 	o.Reps = cmp.Or(o.Reps, 3)
-	o.Longest = cmp.Or(o.Longest, time.Second)
+	o.Longest = cmp.Or(o.Longest, TuneLongest)
 	return o
 }
+
+// TuneLongest is TuneOptions.Longest by default.
+const TuneLongest = time.Second
 
 // tuneMargin is how much faster than the default a tile must be to be chosen: measurements of one kernel differ by a few percent.
 const tuneMargin = 1.03
@@ -82,8 +110,8 @@ func Tune(ctx context.Context, d *vk.Device, o TuneOptions, progress func(what s
 		return nil, fmt.Errorf("op tune: %d repetitions, expected 1 or more", o.Reps)
 	}
 	for _, p := range o.Points {
-		if p.Tokens < 1 || p.Out < 1 || p.In < 1 || p.In > linearDepth {
-			return nil, fmt.Errorf("op tune: product %d×%d×%d, expected numbers from 1 and at most %d inputs", p.Tokens, p.Out, p.In, linearDepth)
+		if err := p.check(); err != nil {
+			return nil, err
 		}
 	}
 	r, err := d.NewRecorder()
@@ -104,7 +132,7 @@ func Tune(ctx context.Context, d *vk.Device, o TuneOptions, progress func(what s
 	slices.SortStableFunc(points, func(a, b TunePoint) int { return cmp.Compare(a.flops(), b.flops()) })
 	for i, dt := range dtype.All {
 		for j, p := range points {
-			name := fmt.Sprintf("%d×%d×%d %v", p.Tokens, p.Out, p.In, dt)
+			name := fmt.Sprintf("%v %v", p, dt)
 			if progress != nil {
 				progress(name, i*len(points)+j, total)
 			}
