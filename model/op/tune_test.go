@@ -234,3 +234,28 @@ func TestFastest(t *testing.T) {
 		})
 	}
 }
+
+// TestTilesDiffer: within a family a tile names one kernel, also with cooperative matrices, and tuning finds each of them.
+func TestTilesDiffer(t *testing.T) {
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		before := TuningOf(d)
+		defer before.Use(d)
+		const tokens, out, in = 70, 100, 64
+		x, w := Tensor{DType: dtype.F32, Rows: tokens, Cols: in}, Tensor{DType: dtype.F16, Rows: out, Cols: in}
+		for _, f := range []Fused{{Scratch: x}, {Scratch: x, Up: w}} {
+			for _, family := range linearGPU(d, x, w, f) {
+				for i, k := range family {
+					if j := slices.IndexFunc(family, func(o linearKernel) bool { return o.tile == k.tile }); j != i {
+						t.Errorf("%s: tile %v names kernels %d and %d", k.shader, k.tile, j, i)
+					}
+					c := newTuning(d)
+					c.Choices = []TuneChoice{{Shader: k.shader, DType: "F16", TunePoint: TunePoint{tokens, out, in}, Tile: k.tile}}
+					c.Use(d)
+					if got, ok := tuned(d, family, x, w, f); len(family) > 1 && (!ok || !reflect.DeepEqual(got, k)) {
+						t.Errorf("%s: tuned for %v, got %v, %v", k.shader, k.tile, got.tile, ok)
+					}
+				}
+			}
+		}
+	})
+}
