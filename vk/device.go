@@ -47,7 +47,9 @@ type Device struct {
 	queue     sync.Mutex // submissions
 	transfer  int        // index of the queue for uploads; 0 is the compute queue
 	cachePath string
+	cacheName string // the driver's, in names of cache files
 	cacheSum  [32]byte
+	attached  sync.Map
 }
 
 // Open opens a device.
@@ -93,6 +95,9 @@ func open(instance *native.Instance, o Options) (*Device, error) {
 		families, d.transfer = append(families, uint32(t)), 1
 	}
 	d.cachePath = cachePath(o.CacheDir, physical)
+	if d.cachePath != "" {
+		d.cacheName = cacheName(physical)
+	}
 	data := loadCache(d.cachePath, physical)
 	// Kernels take addresses on CPU drivers only, where they pay.
 	d.Addresses = info.Kind == CPU && physical.BufferAddress
@@ -151,7 +156,12 @@ func cachePath(dir string, p *native.PhysicalDevice) string {
 		}
 		dir = filepath.Join(base, "vkcome")
 	}
-	return filepath.Join(dir, fmt.Sprintf("pipelines-%04x-%04x-%08x-%s.bin", p.Vendor, p.Device, p.DriverVersion, hex.EncodeToString(p.CacheUUID[:])))
+	return filepath.Join(dir, "pipelines-"+cacheName(p)+".bin")
+}
+
+// cacheName identifies a driver and the device that it drives.
+func cacheName(p *native.PhysicalDevice) string {
+	return fmt.Sprintf("%04x-%04x-%08x-%s", p.Vendor, p.Device, p.DriverVersion, hex.EncodeToString(p.CacheUUID[:]))
 }
 
 // loadCache returns nothing where there is no file or a file that is damaged or another driver's: the cache then starts empty.
@@ -187,17 +197,7 @@ func (d *Device) saveCache() error {
 		return nil
 	}
 	// A cache that cannot be written (a read-only home, a full disk) costs time at the next start and nothing else.
-	if os.MkdirAll(filepath.Dir(d.cachePath), 0o755) != nil {
-		return nil
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(d.cachePath), ".pipelines-*")
-	if err != nil {
-		return nil
-	}
-	_, err = tmp.Write(bytes.Join([][]byte{cacheMagic, sum[:], data}, nil))
-	if closeErr := tmp.Close(); err != nil || closeErr != nil || os.Rename(tmp.Name(), d.cachePath) != nil {
-		os.Remove(tmp.Name())
-	}
+	_ = WriteFile(d.cachePath, bytes.Join([][]byte{cacheMagic, sum[:], data}, nil))
 	return nil
 }
 

@@ -78,6 +78,7 @@ type linearKernel struct {
 	half          bool // x is what toHalf makes of it, and norm what undoes its scale
 	subgroup      int  // its size; 0 is any
 	shared        int64
+	tile          Tile
 }
 
 // What a kernel does with the sums at its end: specialization constant 2.
@@ -87,15 +88,29 @@ const (
 	epilogueSwiGLU
 )
 
-// linearWay is the one place that chooses: what a CPU runs best from the subgroup tier on, what a GPU runs elsewhere, so that the
-// baseline tier tests the latter on any device.
+// linearWay is the one place that chooses: the device's tuning, else what is fast on most.
 func linearWay(d *vk.Device, x, w Tensor, f Fused) linearKernel {
+	family := linearFamily(d, x, w, f)
+	if k, ok := tuned(d, family, x, w, f); ok {
+		return k
+	}
+	return fitting(family, x.Rows, w.Rows)
+}
+
+// linearFamily are the kernels to choose from: what a CPU runs best from the subgroup tier on, what a GPU runs elsewhere, so that the baseline
+// tier tests the latter on any device. They give the same bits, so that the choice is one of speed alone.
+func linearFamily(d *vk.Device, x, w Tensor, f Fused) []linearKernel {
 	if d.Info.Kind == vk.CPU && d.Tier >= vk.Subgroup {
 		if k, ok := linearCPU(d, x, w, f); ok {
-			return k
+			return []linearKernel{k}
 		}
 	}
-	return fitting(linearGPU(d, x, w, f), x.Rows, w.Rows)
+	for _, family := range linearGPU(d, x, w, f) {
+		if len(family) > 0 {
+			return family
+		}
+	}
+	panic("op: no kernel for linear: the smallest tile is within what Vulkan asks of a device")
 }
 
 // record records the kernel on x and w, in pieces where they outgrow a binding.

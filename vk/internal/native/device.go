@@ -226,7 +226,8 @@ type Allocation struct {
 	memory  vulkan.DeviceMemory
 }
 
-const maxViews = 1024 // kept by a command buffer: lists are searched
+// keptSubmissions is how many submissions' descriptor sets a command buffer keeps at most: lists are searched.
+const keptSubmissions = 4
 
 const bufferUsageAddress = 0x20000 // VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT, of Vulkan 1.2
 
@@ -321,15 +322,16 @@ type Commands struct {
 	sets    vulkan.DescriptorPool
 	buffer  vulkan.CommandBuffer
 	fence   vulkan.Fence
-	views   C.vkc_views
-	freed   uint64 // Device.freed when the views were made
+	kept    C.vkc_kept
+	maxSets int    // of a submission
+	freed   uint64 // Device.freed when what is kept was made
 	Pending bool   // submitted and not yet waited for
 }
 
 // NewCommands makes a slot on the n-th queue for at most maxSets dispatches a submission; with 0 it takes copies only, which is all
 // that a queue without compute can do.
 func (d *Device) NewCommands(queue, maxSets int) (*Commands, error) {
-	c := &Commands{d: d, queue: queue}
+	c := &Commands{d: d, queue: queue, maxSets: maxSets}
 	if err := c.init(maxSets); err != nil {
 		c.Close()
 		return nil, err
@@ -348,7 +350,7 @@ func (c *Commands) init(maxSets int) error {
 	}
 	c.pool = pool
 	if maxSets > 0 {
-		if err := c.newSets(maxSets); err != nil {
+		if err := c.newSets(keptSubmissions * maxSets); err != nil {
 			return err
 		}
 	}
@@ -390,16 +392,15 @@ func (c *Commands) Submit(words []uint64) error {
 	if err := check(vulkan.ResetCommandPool(d.handle, c.pool, 0)); err != nil {
 		return err
 	}
-	// A view must not outlive its buffer, whose handle another may get.
-	if freed := d.freed.Load(); c.freed != freed || c.views.n > maxViews {
-		C.vkc_drop_views(&d.table, d.raw(), &c.views)
-		c.freed = freed
-	}
 	copies := C.int(1)
 	if c.sets != nil {
 		copies = 0
-		if err := check(vulkan.ResetDescriptorPool(d.handle, c.sets, 0)); err != nil {
-			return err
+		if freed := d.freed.Load(); c.freed != freed || int(c.kept.sets.n) > (keptSubmissions-1)*c.maxSets {
+			C.vkc_drop_kept(&d.table, d.raw(), &c.kept)
+			c.freed = freed
+			if err := check(vulkan.ResetDescriptorPool(d.handle, c.sets, 0)); err != nil {
+				return err
+			}
 		}
 	}
 	begin := vulkan.CommandBufferBeginInfo{SType: vulkan.StructureTypeCommandBufferBeginInfo, Flags: vulkan.CommandBufferUsageFlags(vulkan.CommandBufferUsageOneTimeSubmitBit)}
@@ -409,7 +410,7 @@ func (c *Commands) Submit(words []uint64) error {
 		return err
 	}
 	if len(words) > 0 {
-		if err := check(C.vkc_play(&d.table, d.raw(), unsafe.Pointer(c.buffer), copies, C.uint64_t(handle(unsafe.Pointer(c.sets))), &c.views, (*C.uint64_t)(unsafe.Pointer(&words[0])), C.uint64_t(len(words)))); err != nil {
+		if err := check(C.vkc_play(&d.table, d.raw(), unsafe.Pointer(c.buffer), copies, C.uint64_t(handle(unsafe.Pointer(c.sets))), &c.kept, (*C.uint64_t)(unsafe.Pointer(&words[0])), C.uint64_t(len(words)))); err != nil {
 			return err
 		}
 	}
@@ -441,7 +442,7 @@ func (c *Commands) Close() {
 	if c.Pending {
 		vulkan.DeviceWaitIdle(c.d.handle)
 	}
-	C.vkc_drop_views(&c.d.table, c.d.raw(), &c.views)
+	C.vkc_drop_kept(&c.d.table, c.d.raw(), &c.kept)
 	if c.fence != nil {
 		vulkan.DestroyFence(c.d.handle, c.fence, nil)
 	}

@@ -197,10 +197,22 @@ int32_t vkc_submit(const vkc_table* t, void* queue, void* commands, uint64_t fen
 enum { COMPUTE = 0x800, TRANSFER = 0x1000, HOST = 0x4000 };                                      // VkPipelineStageFlagBits
 enum { SHADER_READ = 0x20, SHADER_WRITE = 0x40, TRANSFER_READ = 0x800, TRANSFER_WRITE = 0x1000, HOST_READ = 0x2000 }; // VkAccessFlagBits
 
-void vkc_drop_views(const vkc_table* t, void* device, vkc_views* v) {
-	for (uint32_t i = 0; i < v->n; i++) t->destroyView(device, v->list[i].handle, NULL);
-	free(v->list);
-	memset(v, 0, sizeof *v);
+void vkc_drop_kept(const vkc_table* t, void* device, vkc_kept* k) {
+	for (uint32_t i = 0; i < k->views.n; i++) t->destroyView(device, k->views.list[i].handle, NULL);
+	free(k->views.list);
+	free(k->sets.list);
+	memset(k, 0, sizeof *k);
+}
+
+// grown makes room for one more of size bytes; 0 when there is no memory.
+static int grown(void** list, uint32_t n, uint32_t* room, size_t size) {
+	if (n < *room) return 1;
+	uint32_t more = *room ? 2 * *room : 64;
+	void* larger = realloc(*list, more * size);
+	if (!larger) return 0;
+	*list = larger;
+	*room = more;
+	return 1;
 }
 
 static int32_t view_of(const vkc_table* t, void* device, vkc_views* v, const uint64_t* range, uint64_t* out) {
@@ -211,19 +223,50 @@ static int32_t view_of(const vkc_table* t, void* device, vkc_views* v, const uin
 		*out = e->handle;
 		return 0;
 	}
-	if (v->n == v->room) {
-		uint32_t room = v->room ? 2 * v->room : 64;
-		vkc_view* list = realloc(v->list, room * sizeof *list);
-		if (!list) return -1;
-		v->list = list;
-		v->room = room;
-	}
+	if (!grown((void**)&v->list, v->n, &v->room, sizeof *v->list)) return -1;
 	struct { uint32_t type; const void* next; uint32_t flags; uint64_t buffer; uint32_t format; uint64_t offset, range; }
 		create = { ST_BUFFER_VIEW, NULL, 0, range[0], 107 /* R32G32B32A32_UINT */, range[1], range[2] };
 	int32_t result = t->createView(device, &create, NULL, out);
 	if (!result) v->list[v->n++] = (vkc_view){ range[0], range[1], range[2], *out };
 	v->next = v->n;
 	return result;
+}
+
+// set_of is a descriptor set with these buffers, texel buffers where texels has a bit.
+static int32_t set_of(const vkc_table* t, void* device, uint64_t pool, vkc_kept* kept, uint64_t layout, uint64_t texels, uint64_t count, const uint64_t* ranges, uint64_t* out) {
+	if (count > 16) return -3;
+	vkc_sets* s = &kept->sets;
+	const size_t size = 3 * count * sizeof *ranges;
+	for (uint32_t k = 0; k < s->n; k++) { // the one after the last that was found, most likely
+		vkc_set* e = &s->list[(s->next + k) % s->n];
+		if (e->layout != layout || e->texels != texels || e->count != count || memcmp(e->ranges, ranges, size)) continue;
+		s->next = (uint32_t)(e - s->list) + 1;
+		*out = e->handle;
+		return 0;
+	}
+	if (!grown((void**)&s->list, s->n, &s->room, sizeof *s->list)) return -1;
+	struct { uint32_t type; const void* next; uint64_t pool; uint32_t count; const uint64_t* layouts; } allocate = { ST_ALLOCATE_SETS, NULL, pool, 1, &layout };
+	int32_t result = t->allocateSets(device, &allocate, out);
+	if (result) return result;
+	struct { uint32_t type; const void* next; uint64_t set; uint32_t binding, element, count, kind; const void *image, *buffer, *texel; } write[16];
+	uint64_t view[16];
+	for (uint32_t i = 0; i < count; i++) {
+		memset(&write[i], 0, sizeof write[i]);
+		write[i].type = ST_WRITE_SET; write[i].set = *out; write[i].binding = i; write[i].count = 1;
+		write[i].kind = 7; // STORAGE_BUFFER
+		write[i].buffer = ranges + 3 * i; // buffer, offset, range: the layout of VkDescriptorBufferInfo
+		if (texels >> i & 1) {
+			if ((result = view_of(t, device, &kept->views, ranges + 3 * i, &view[i]))) return result;
+			write[i].kind = 5; // STORAGE_TEXEL_BUFFER
+			write[i].texel = &view[i];
+		}
+	}
+	t->updateSets(device, (uint32_t)count, write, 0, NULL);
+	vkc_set* e = &s->list[s->n++];
+	e->layout = layout; e->texels = texels; e->count = count; e->handle = *out;
+	memcpy(e->ranges, ranges, size);
+	s->next = s->n;
+	return 0;
 }
 
 const void* vkc_address_allocation(void) {
@@ -236,7 +279,7 @@ uint64_t vkc_buffer_address(const vkc_table* t, void* device, uint64_t buffer) {
 	return t->bufferAddress(device, &info);
 }
 
-int32_t vkc_play(const vkc_table* t, void* device, void* commands, int copies_only, uint64_t pool, vkc_views* views, const uint64_t* w, uint64_t n) {
+int32_t vkc_play(const vkc_table* t, void* device, void* commands, int copies_only, uint64_t pool, vkc_kept* kept, const uint64_t* w, uint64_t n) {
 	const uint64_t* end = w + n;
 	const uint32_t stages = copies_only ? TRANSFER : COMPUTE | TRANSFER;
 	const uint32_t reads = copies_only ? TRANSFER_READ : SHADER_READ | TRANSFER_READ, writes = copies_only ? TRANSFER_WRITE : SHADER_WRITE | TRANSFER_WRITE;
@@ -250,25 +293,9 @@ int32_t vkc_play(const vkc_table* t, void* device, void* commands, int copies_on
 	case 1: {
 		uint64_t pipeline = w[0], layout = w[1], set_layout = w[2], nbuf = w[3], texels = w[4];
 		w += 5;
-		struct { uint32_t type; const void* next; uint64_t pool; uint32_t count; const uint64_t* layouts; } allocate = { ST_ALLOCATE_SETS, NULL, pool, 1, &set_layout };
 		uint64_t set = 0;
-		int32_t result = t->allocateSets(device, &allocate, &set);
+		int32_t result = set_of(t, device, pool, kept, set_layout, texels, nbuf, w, &set);
 		if (result) return result;
-		struct { uint32_t type; const void* next; uint64_t set; uint32_t binding, element, count, kind; const void *image, *buffer, *texel; } write[16];
-		uint64_t view[16];
-		if (nbuf > 16) return -3;
-		for (uint32_t i = 0; i < nbuf; i++) {
-			memset(&write[i], 0, sizeof write[i]);
-			write[i].type = ST_WRITE_SET; write[i].set = set; write[i].binding = i; write[i].count = 1;
-			write[i].kind = 7; // STORAGE_BUFFER
-			write[i].buffer = w + 3 * i; // buffer, offset, range: the layout of VkDescriptorBufferInfo
-			if (texels >> i & 1) {
-				if ((result = view_of(t, device, views, w + 3 * i, &view[i]))) return result;
-				write[i].kind = 5; // STORAGE_TEXEL_BUFFER
-				write[i].texel = &view[i];
-			}
-		}
-		t->updateSets(device, (uint32_t)nbuf, write, 0, NULL);
 		w += 3 * nbuf;
 		if (pipeline != bound) { t->bindPipeline(commands, 1, pipeline); bound = pipeline; }
 		t->bindSets(commands, 1, layout, 0, 1, &set, 0, NULL);

@@ -53,10 +53,17 @@ int32_t vkc_create_pipeline(const vkc_table* t, void* device, uint64_t cache, ui
 	const uint32_t* spec, uint32_t nspec, uint32_t subgroup, uint64_t* out); // subgroup: its size, 0 for any
 int32_t vkc_submit(const vkc_table* t, void* queue, void* commands, uint64_t fence);
 
-// Buffer views of the dispatches in a command buffer, kept for the next recording: much of it will be the same.
+// Buffer views of the dispatches in a command buffer, kept for the next recording: much of it will be the same. What is kept must not
+// outlive its buffers, whose handles others may get.
 typedef struct { uint64_t buffer, offset, range, handle; } vkc_view;
 typedef struct { vkc_view* list; uint32_t n, room, next; } vkc_views;
-void vkc_drop_views(const vkc_table* t, void* device, vkc_views* views);
+
+// Descriptor sets likewise: layout, texels, count and ranges are what they were written with.
+typedef struct { uint64_t layout, texels, count, ranges[3 * 16], handle; } vkc_set;
+typedef struct { vkc_set* list; uint32_t n, room, next; } vkc_sets;
+
+typedef struct { vkc_views views; vkc_sets sets; } vkc_kept;
+void vkc_drop_kept(const vkc_table* t, void* device, vkc_kept* kept); // the sets' pool is the caller's to reset
 
 // VkDeviceCreateInfo.pNext that enables what shaders use of a device, addresses if asked for; the caller's to free. NULL: no memory.
 void* vkc_device_features(const vkc_facts* facts, int addresses);
@@ -72,7 +79,7 @@ uint64_t vkc_buffer_address(const vkc_table* t, void* device, uint64_t buffer);
 //     bit i of texels: binding i is a storage texel buffer of R32G32B32A32_UINT
 //   2 copy: src dst src_offset dst_offset size
 //   3 timestamp, once all before is done: queries index
-int32_t vkc_play(const vkc_table* t, void* device, void* commands, int copies_only, uint64_t pool, vkc_views* views, const uint64_t* words, uint64_t n);
+int32_t vkc_play(const vkc_table* t, void* device, void* commands, int copies_only, uint64_t pool, vkc_kept* kept, const uint64_t* words, uint64_t n);
 
 // Timestamp queries.
 int32_t vkc_create_queries(const vkc_table* t, void* device, uint32_t n, uint64_t* out);
