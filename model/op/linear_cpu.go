@@ -27,15 +27,13 @@ func linearCPU(d *vk.Device, x, w Tensor, f Fused) (k linearKernel, ok bool) {
 	k = linearKernel{group: cpuLanes, columns: 4 * cpuLanes, texels: true}
 	switch {
 	case f.few(x):
-		// Steps that fill the last round as well: a KiB of w at a time, 2 of F32.
 		groups := 4 // a workgroup costs a µs; more tokens would take seconds to compile
 		if x.Rows > 1 {
 			groups = 1
 		}
-		steps, most := (w.Cols/texel+cpuLanes-1)/cpuLanes, 8
-		if texel == 4 {
-			most = 16
-		}
+		// As much of x in registers as still is near them, in steps that fill the last round as well.
+		const most = 24
+		steps := ceilDiv(w.Cols/texel, cpuLanes)
 		steps = ceilDiv(steps, ceilDiv(steps, most))
 		return linearKernel{shader: "linear_cpu_vec", group: cpuLanes, spec: []uint32{uint32(x.Rows), uint32(steps), uint32(groups)},
 			rows: linearVecRows, columns: groups * cpuLanes, norms: true, texels: true}, true
