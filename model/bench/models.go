@@ -23,10 +23,8 @@ func (b *bencher) models() []benchmark {
 		for i := range prompt {
 			prompt[i] = uint32((i*7919 + 1) % m.Config.VocabSize)
 		}
-		c := benchmark{name: fmt.Sprintf("pp%d", n), unit: "tokens/s", work: float64(n), flops: flops * float64(n), bytes: weights, arithmetic: peakF32, host: true}
-		if halfShape(b.d).K > 0 && m.Layers[0].Parts[model.Q].DType.Size() == 2 {
-			c.arithmetic = peakCoop
-		}
+		c := benchmark{name: fmt.Sprintf("pp%d", n), unit: "tokens/s", work: float64(n), flops: flops * float64(n), bytes: weights, host: true}
+		c.arithmetic = b.arithmetic(m.Layers[0].Parts[model.Q].DType)
 		c.prepare = func(p *pool) (func() error, error) {
 			g, err := b.generator(p, n)
 			return func() error {

@@ -5,7 +5,6 @@ import (
 
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/op"
-	"github.com/vkcome/vkcome/vk"
 )
 
 // product is a matrix product of some tokens, named as C[tokens, out] = x[tokens, in] · w[out, in]ᵀ.
@@ -63,11 +62,9 @@ func (b *bencher) operations() []benchmark {
 
 func (b *bencher) linear(s product) benchmark {
 	kind := "gemm"
-	c := benchmark{unit: "GFLOP/s", arithmetic: peakF32}
+	c := benchmark{unit: "GFLOP/s", arithmetic: b.arithmetic(s.dt)}
 	if s.tokens == 1 {
-		kind, c.unit = "gemv", "GB/s"
-	} else if s.dt == dtype.F16 && halfShape(b.d).K > 0 && b.d.Info.Kind != vk.CPU {
-		c.arithmetic = peakCoop
+		kind, c.unit, c.arithmetic = "gemv", "GB/s", peakF32
 	}
 	c.name = fmt.Sprintf("%s %s%d×%d×%d %v", kind, s.of, s.tokens, s.out, s.in, s.dt)
 	c.flops = 2 * float64(s.tokens) * float64(s.out) * float64(s.in)
@@ -92,6 +89,14 @@ func (b *bencher) linear(s product) benchmark {
 		}, err
 	}
 	return c
+}
+
+// arithmetic is the peak that products of many tokens with weights of a dtype are set against.
+func (b *bencher) arithmetic(weights dtype.DType) string {
+	if op.LinearScratch(b.d, weights) { // cooperative matrices want it
+		return peakCoop
+	}
+	return peakF32
 }
 
 func (b *bencher) attention(p *pool, s op.AttentionShape) (func() error, error) {
