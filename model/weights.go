@@ -285,8 +285,11 @@ func checkFinite(ctx context.Context, r *vk.Recorder, tensors []op.Tensor, weigh
 	return nil
 }
 
-// nonFinite counts the values of a tensor that are NaN or infinite, on the host.
+// nonFinite counts the values of a tensor that are NaN or infinite, on the host; of one that is made on the device it says all.
 func nonFinite(w Weight) int {
+	if w.Data == nil {
+		return w.Rows * w.Cols // a driver's fault, if it ever comes to that
+	}
 	values := make([]float32, w.Rows*w.Cols)
 	w.DType.Decode(values, w.Data)
 	n := 0
