@@ -10,8 +10,8 @@ import (
 // The kernels for drivers that run on the CPU. What makes such a driver fast is not what makes a GPU fast: vectors of 8 lanes in
 // registers, loads of 16 bytes, and neither shared memory nor barriers.
 //
-// GFLOP/s of linear_cpu_shuffle.comp on lavapipe 22.3.6 · linear_cpu.comp on 26.1.6, two Zen 4 cores, 512×2048×2048: F32 58 · 80,
-// F16 75 · 92; linear.comp is at 8 · 18. linear_cpu_vec.comp, 1×2048×2048: F32 15 · 14, F16 14 · 19, BF16 21 · 23.
+// GFLOP/s of linear_cpu_shuffle.comp on lavapipe 22.3.6 · linear_cpu.comp on 26.1.6, two Zen 4 cores, 512×2048×2048: F32 57 · 85,
+// F16 73 · 90; plain tiles in shared memory 8 · 18. linear_cpu_vec.comp, 1×2048×2048: F32 13 · 11, F16 15 · 17, BF16 15 · 16.
 
 const (
 	cpuLanes   = 8  // of a vector; larger workgroups only cost barriers
@@ -24,9 +24,7 @@ func linearCPU(d *vk.Device, x, w Tensor, f Fused) (k linearKernel, ok bool) {
 	if l.SubgroupSize != cpuLanes || !l.SubgroupShuffle || w.Cols%texel != 0 || l.StorageRange > l.TexelBuffer {
 		return k, false
 	}
-	k = linearKernel{group: cpuLanes, columns: 4 * cpuLanes, texels: true}
-	switch {
-	case f.few(x):
+	if f.few(x) {
 		groups := 4 // a workgroup costs a µs; more tokens would take seconds to compile
 		if x.Rows > 1 {
 			groups = 1
@@ -37,7 +35,9 @@ func linearCPU(d *vk.Device, x, w Tensor, f Fused) (k linearKernel, ok bool) {
 		steps = ceilDiv(steps, ceilDiv(steps, most))
 		return linearKernel{shader: "linear_cpu_vec", group: cpuLanes, spec: []uint32{uint32(x.Rows), uint32(steps), uint32(groups)},
 			rows: linearVecRows, columns: groups * cpuLanes, norms: true, texels: true}, true
-	case uniformLoads(d):
+	}
+	k = linearKernel{group: cpuLanes, columns: 4 * cpuLanes, texels: true}
+	if uniformLoads(d) {
 		k.shader, k.rows, k.address = "linear_cpu", 16, true
 		if x.Rows <= 8 {
 			k.rows = 8
@@ -50,7 +50,7 @@ func linearCPU(d *vk.Device, x, w Tensor, f Fused) (k linearKernel, ok bool) {
 			steps /= 2
 		}
 		k.spec = []uint32{uint32(k.rows), uint32(steps)}
-	default:
+	} else {
 		bands := 4
 		if x.Rows <= 2*cpuLanes {
 			bands = 2
