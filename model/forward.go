@@ -405,7 +405,7 @@ func (f *Forward) produce(ctx context.Context, boundary int, batches []int, fill
 func (f *Forward) Embed(ctx context.Context, m *Model) error {
 	err := f.produce(ctx, 0, f.all(), func(batch int, out op.Tensor) error {
 		b := f.batches[batch]
-		return embed(ctx, f.r, m.Embed, slices.Concat(f.windows[b.Begin:b.End]...), out, true)
+		return embed(ctx, f.r, m.Embed, slices.Concat(f.windows[b.Begin:b.End]...), out)
 	})
 	if err != nil {
 		return fmt.Errorf("model: %s: embedding: %w", m.Name, err)
@@ -413,9 +413,8 @@ func (f *Forward) Embed(ctx context.Context, m *Model) error {
 	return nil
 }
 
-// embed fills out with the embeddings of tokens, through a table of the rows in use only, and waits for it. check refuses rows that
-// hold NaN.
-func embed(ctx context.Context, r *vk.Recorder, table Weight, tokens []uint32, out op.Tensor, check bool) (err error) {
+// embed fills out with the embeddings of tokens, through a table of the rows in use only, and waits for it. It refuses rows that hold NaN.
+func embed(ctx context.Context, r *vk.Recorder, table Weight, tokens []uint32, out op.Tensor) (err error) {
 	used := slices.Clone(tokens)
 	slices.Sort(used)
 	used = slices.Compact(used)
@@ -441,10 +440,8 @@ func embed(ctx context.Context, r *vk.Recorder, table Weight, tokens []uint32, o
 		}
 	}
 	inUse := op.Of(bufs[0].All(), table.DType, len(used), table.Cols)
-	if check {
-		if err := checkFinite(ctx, r, []op.Tensor{inUse}, []Weight{table}); err != nil {
-			return err
-		}
+	if err := checkFinite(ctx, r, []op.Tensor{inUse}, []Weight{table}); err != nil {
+		return err
 	}
 	op.Embedding(r, out, inUse, op.Of(bufs[1].All(), dtype.F32, 1, len(tokens)), 0)
 	return r.Wait(ctx)

@@ -30,7 +30,7 @@ type Weight struct {
 // Size is the number of bytes of the values.
 func (w Weight) Size() int64 { return int64(w.Rows) * int64(w.Cols) * int64(w.DType.Size()) }
 
-// Rows [begin, end) of the weight.
+// rows is rows [begin, end) of the weight, with the values that they have in it.
 func (w Weight) rows(begin, end int) Weight {
 	part, rowBytes := w, w.Cols*w.DType.Size()
 	part.Rows = end - begin
