@@ -13,6 +13,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/hub"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -70,13 +71,19 @@ func (c *common) compute(f func(d *vk.Device) error) error {
 	return err
 }
 
-// withModel opens a model and calls f with it.
+// withModel opens a model, a folder or a name in the Hugging Face cache, and calls f with it.
 func withModel(name string, f func(m *model.Model) error) error {
 	open := model.Open
+	dir := name
 	if name == model.Embedded {
 		open = func(string) (*model.Model, error) { return model.OpenEmbedded() }
+	} else {
+		var err error
+		if dir, err = hub.Resolve(name); err != nil {
+			return err
+		}
 	}
-	m, err := open(name)
+	m, err := open(dir)
 	if err != nil {
 		return err
 	}
