@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -54,15 +52,10 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			return err
 		}
 		return withModel(args[0], func(m *model.Model) (err error) {
-			if o.Windows, err = in.load(m); err != nil {
+			if o.Windows, err = in.load(ctx, m); err != nil {
 				return err
 			}
-			o.Seed = in.seed
-			for _, path := range append(in.text, in.tokens) {
-				if path != "" {
-					o.Source = strings.TrimPrefix(o.Source+", "+filepath.Base(path), ", ")
-				}
-			}
+			o.Seed, o.Source = in.seed, in.source
 			return c.compute(func(d *vk.Device) error { return runPrune(ctx, c, d, m, o, out, force) })
 		})
 	}
