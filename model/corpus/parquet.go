@@ -33,6 +33,9 @@ const (
 	maxColumns    = 10_000
 )
 
+// plainDictionary is what version 1 of the format calls the encoding of a dictionary, and of indices into it.
+const plainDictionary format.Encoding = 2
+
 // damaged is the error of a file that is not what it says.
 func damaged(format string, args ...any) error {
 	return fmt.Errorf("damaged Parquet file: "+format, args...)
@@ -159,7 +162,7 @@ type leaf struct {
 	index          int
 	kind           format.Type
 	maxDef, maxRep int
-	struct_        bool // below a group of several, which is no list of values
+	grouped        bool // below a group of several, which is no list of values
 }
 
 // leavesOf flattens the schema, a tree in preorder.
@@ -192,7 +195,7 @@ func leavesOf(schema []format.SchemaElement) ([]leaf, error) {
 			leaves = append(leaves, l)
 			return nil
 		}
-		l.struct_ = l.struct_ || children > 1
+		l.grouped = l.grouped || children > 1
 		for range children {
 			if err := walk(l, depth+1); err != nil {
 				return err
@@ -218,7 +221,7 @@ func find(leaves []leaf, name string) (leaf, error) {
 		if l.name != name {
 			continue
 		}
-		if l.struct_ || l.maxRep > 1 || l.kind != format.ByteArray && l.kind != format.Int32 && l.kind != format.Int64 {
+		if l.grouped || l.maxRep > 1 || l.kind != format.ByteArray && l.kind != format.Int32 && l.kind != format.Int64 {
 			return leaf{}, fmt.Errorf("column %q holds %s, expected text; choose another with --field", name, l.holds())
 		}
 		return l, nil
@@ -228,7 +231,7 @@ func find(leaves []leaf, name string) (leaf, error) {
 
 func (l leaf) holds() string {
 	switch {
-	case l.struct_:
+	case l.grouped:
 		return "a struct"
 	case l.maxRep > 1:
 		return "lists of lists"
@@ -380,7 +383,7 @@ func (c *column) nextPage() error {
 			if raw, err = c.decompress(raw, unpacked); err != nil {
 				return err
 			}
-			if h.Encoding != format.Plain && h.Encoding != format.PlainDictionary {
+			if h.Encoding != format.Plain && h.Encoding != plainDictionary {
 				return fmt.Errorf("a dictionary in encoding %s, expected PLAIN", h.Encoding)
 			}
 			if c.dict, err = c.plain(raw, int(h.NumValues)); err != nil {
@@ -536,7 +539,7 @@ func (c *column) values(encoding format.Encoding, raw []byte) (err error) {
 	switch encoding {
 	case format.Plain:
 		c.page.cells, err = c.plain(raw, n)
-	case format.PlainDictionary, format.RLEDictionary:
+	case plainDictionary, format.RLEDictionary:
 		if len(raw) == 0 || raw[0] > 32 {
 			return damaged("indices without a width")
 		}

@@ -42,13 +42,13 @@ func (h Hub) Files(ctx context.Context, r Repo, pattern string) (files []string,
 	if err != nil {
 		return nil, "", err
 	}
+	how := fmt.Sprintf("fetch it with: huggingface-cli download --repo-type %s %s --include '%s'", strings.TrimSuffix(string(r.Kind), "s"), r.ID, pattern)
 	if h.offline() {
-		return nil, "", fmt.Errorf("hub: %s of %s is not in %s, and this is offline; fetch it with: huggingface-cli download --repo-type %s %s --include '%s': %w",
-			pattern, r, cache, strings.TrimSuffix(string(r.Kind), "s"), r.ID, pattern, fs.ErrNotExist)
+		return nil, "", absent(fmt.Sprintf("hub: %s of %s is not in %s, and this is offline; %s", pattern, r, cache, how))
 	}
 	commit, names, err := h.list(ctx, r)
 	if err != nil {
-		return nil, "", fmt.Errorf("hub: %s: %w; with the files in %s none is needed", r, err, cache)
+		return nil, "", fmt.Errorf("hub: %s: %w; where there is a connection, %s; it belongs in %s", r, err, how, cache)
 	}
 	for _, name := range names {
 		if ok, err := path.Match(pattern, name); err != nil {

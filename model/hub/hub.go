@@ -131,10 +131,16 @@ func (h Hub) Snapshot(r Repo) (string, error) {
 	}
 	snapshot := filepath.Join(dir, "snapshots", filepath.FromSlash(commit))
 	if info, err := os.Stat(snapshot); err != nil || !info.IsDir() {
-		return "", fmt.Errorf("hub: %s is not in %s: %w", r, cache, fs.ErrNotExist)
+		return "", absent(fmt.Sprintf("hub: %s is not in %s", r, cache))
 	}
 	return snapshot, nil
 }
+
+// absent says what is not there and how to get it; it matches fs.ErrNotExist.
+type absent string
+
+func (a absent) Error() string        { return string(a) }
+func (a absent) Is(target error) bool { return target == fs.ErrNotExist }
 
 // readShort reads a file of one line.
 func readShort(name string) (string, error) {
@@ -193,7 +199,7 @@ func (h Hub) Resolve(name string) (string, error) {
 		if revision != "" {
 			flag = " --revision " + revision
 		}
-		return "", fmt.Errorf("%s is no folder and no model in the Hugging Face cache; fetch it with: huggingface-cli download %s%s: %w", name, id, flag, fs.ErrNotExist)
+		return "", absent(fmt.Sprintf("%s is no folder and no model in the Hugging Face cache; fetch it with: huggingface-cli download %s%s", name, id, flag))
 	}
 	return dir, err
 }
