@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/bits"
 	"os"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/gzip"
@@ -31,6 +32,7 @@ const (
 	maxPageRatio  = 100       // and how many times its size beyond them
 	maxPageHeader = 1 << 20   // bytes; the smallest and the largest value are in it
 	maxColumns    = 10_000
+	listEntry     = 16 // bytes that a text takes beside its own
 )
 
 // plainDictionary is what version 1 of the format calls the encoding of a dictionary, and of indices into it.
@@ -291,7 +293,7 @@ func (c *column) close() {
 
 // row gives the next row's value: nil, a string, an int64 or, of a list, []string; nil too if it is not to be kept.
 func (c *column) row(keep bool) (any, error) {
-	list := []string{}
+	list, size := []string{}, 0
 	for first := true; ; first = false {
 		for c.at >= c.page.count {
 			err := c.nextPage()
@@ -323,11 +325,17 @@ func (c *column) row(keep bool) (any, error) {
 		if c.maxRep == 0 {
 			return value, nil
 		}
-		if text, ok := value.(string); ok {
-			list = append(list, text)
-		} else if n, ok := value.(int64); ok {
-			list = append(list, fmt.Sprint(n))
+		text, ok := value.(string)
+		if n, number := value.(int64); number {
+			text, ok = strconv.FormatInt(n, 10), true
 		}
+		if !ok {
+			continue
+		}
+		if size += len(text) + listEntry; size > maxDocument { // few bytes of a dictionary's indices make many texts
+			return nil, errLongLine
+		}
+		list = append(list, text)
 	}
 }
 

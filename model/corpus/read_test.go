@@ -196,6 +196,10 @@ func TestReadErrors(t *testing.T) {
 	}
 	nested := parquetOf(t, []deep{{Text: "a"}})
 	brotli := parquetOf(t, []textRow{{"one", "a"}}, parquet.Compression(&parquet.Brotli))
+	type listRow struct {
+		Text []string `parquet:"text,list,dict"`
+	}
+	endless := parquetOf(t, []listRow{{slices.Repeat([]string{strings.Repeat("a", 1<<16)}, 1<<11)}})
 	for _, c := range []struct {
 		name, field, want string
 		raw               []byte
@@ -222,6 +226,7 @@ func TestReadErrors(t *testing.T) {
 		{"t.parquet", "size", `column "size" holds DOUBLE`, nested},
 		{"u.parquet", "body", `row 1: column "body": encoding DELTA`, nested},
 		{"v.parquet", "many", "lists of lists", nested},
+		{"x.parquet", "text", `row 1: column "text": longer than 64 MiB`, endless},
 		{"w.parquet", "text", "compression BROTLI is not read", brotli},
 	} {
 		err := read(put(t, dir, c.name, c.raw), oneField(c.field), &collected{})
