@@ -104,7 +104,7 @@ func TestParseConfig(t *testing.T) {
 			}},
 		{"Qwen3", keys{"architectures": []string{"Qwen3ForCausalLM"}, "head_dim": nil},
 			func(c *Config) {
-				c.Architecture, c.ModelType, c.QKNorm, c.HeadDim, c.MaxWindowLayers = "Qwen3ForCausalLM", "qwen3", true, 128, 12
+				c.Architecture, c.ModelType, c.QKNorm, c.HeadDim, c.MaxWindowLayers = "Qwen3ForCausalLM", "qwen3", true, 128, 28
 			}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestParseConfig(t *testing.T) {
 
 func TestConfigErrors(t *testing.T) {
 	type keys = map[string]any
-	const supported = "supported are LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM"
+	const supported = "supported are LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, OPTForCausalLM"
 	for _, c := range []struct {
 		keys keys
 		want string
@@ -140,7 +140,7 @@ func TestConfigErrors(t *testing.T) {
 		{keys{"num_hidden_layers": 0}, "num_hidden_layers 0, expected 1 to 16384"},
 		{keys{"num_key_value_heads": 3}, "num_attention_heads 8 is no multiple of num_key_value_heads 3"},
 		{keys{"head_dim": nil, "hidden_size": 100}, "hidden_size 100 is no multiple of num_attention_heads 8, and head_dim is not given"},
-		{keys{"head_dim": 15}, "head_dim 15 is odd, rotary positions need pairs"},
+		{keys{"head_dim": 15}, "head_dim 15 is odd, supported are even ones"},
 		{keys{"head_dim": nil, "hidden_size": 4}, "hidden_size 4 is no multiple of num_attention_heads 8, and head_dim is not given"},
 		{keys{"hidden_act": "gelu"}, `hidden_act "gelu", supported is silu`},
 		{keys{"torch_dtype": "int8"}, `torch_dtype "int8", supported are float32, float16, bfloat16`},
@@ -199,7 +199,7 @@ func TestWithLayers(t *testing.T) {
     "sliding_attention"
   ],
   "no_rope_layers":[1,0 ,1,{"a": [ ]}], "layer_list": [1,2,3], "mlp_only_layers": [0,1,2,3], "sliding_window_pattern": [ 1, 2, 3, 4 ],
-  "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "vocab_size": 5, "max_window_layers":3,"layers":4
+  "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "vocab_size": 5, "max_window_layers":3,"layers":4, "use_sliding_window":true, "sliding_window": 5
 }
 `
 	const want = `{
@@ -210,7 +210,7 @@ func TestWithLayers(t *testing.T) {
     "sliding_attention"
   ],
   "no_rope_layers":[1,{"a": [ ]}], "layer_list": [1,2,3], "mlp_only_layers": [0,1,2,3], "sliding_window_pattern": [ 1, 4 ],
-  "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "vocab_size": 5, "max_window_layers":1,"layers":4
+  "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "vocab_size": 5, "max_window_layers":1,"layers":4, "use_sliding_window":true, "sliding_window": 5
 }
 `
 	c, err := ParseConfig("config.json", []byte(in))
@@ -256,10 +256,10 @@ func TestTensorShapes(t *testing.T) {
 	c := tiny()
 	c.AttentionBias, c.OutputBias, c.MLPBias, c.QKNorm, c.HeadDim = true, true, true, true, 24
 	got := fmt.Sprint(c.LayerTensors(3))
-	want := "[{input_layernorm.weight [128]} {self_attn.q_proj.weight [192 128]} {self_attn.q_proj.bias [192]} {self_attn.k_proj.weight [96 128]} {self_attn.k_proj.bias [96]}" +
-		" {self_attn.v_proj.weight [96 128]} {self_attn.v_proj.bias [96]} {self_attn.o_proj.weight [128 192]} {self_attn.o_proj.bias [128]} {self_attn.q_norm.weight [24]}" +
-		" {self_attn.k_norm.weight [24]} {post_attention_layernorm.weight [128]} {mlp.gate_proj.weight [384 128]} {mlp.gate_proj.bias [384]} {mlp.up_proj.weight [384 128]}" +
-		" {mlp.up_proj.bias [384]} {mlp.down_proj.weight [128 384]} {mlp.down_proj.bias [128]}]"
+	want := "[{input_layernorm.weight [128]} {self_attn.q_proj.weight [192 128]} {self_attn.k_proj.weight [96 128]} {self_attn.v_proj.weight [96 128]}" +
+		" {self_attn.q_proj.bias [192]} {self_attn.k_proj.bias [96]} {self_attn.v_proj.bias [96]} {self_attn.q_norm.weight [24]} {self_attn.k_norm.weight [24]}" +
+		" {self_attn.o_proj.weight [128 192]} {self_attn.o_proj.bias [128]} {post_attention_layernorm.weight [128]} {mlp.gate_proj.weight [384 128]} {mlp.gate_proj.bias [384]}" +
+		" {mlp.up_proj.weight [384 128]} {mlp.up_proj.bias [384]} {mlp.down_proj.weight [128 384]} {mlp.down_proj.bias [128]}]"
 	if want = strings.ReplaceAll(want, "{", "{model.layers.3."); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -29,6 +29,7 @@ var specs = map[string]modeltest.Spec{
 	"llama biases":   {Hidden: 24, Intermediate: 50, Layers: 2, Heads: 3, KVHeads: 3, HeadDim: 8, Vocab: 65, Context: 64, AttentionBias: true, MLPBias: true, DType: dtype.F16},
 	"mistral":        {Architecture: "MistralForCausalLM", Hidden: 64, Intermediate: 96, Layers: 2, Heads: 4, KVHeads: 1, HeadDim: 24, Vocab: 300, Context: 64, DType: dtype.BF16, Extra: map[string]any{"sliding_window": 7}},
 	"qwen2 tied":     {Architecture: "Qwen2ForCausalLM", Hidden: 56, Intermediate: 100, Layers: 2, Heads: 7, KVHeads: 1, HeadDim: 8, Vocab: 211, Context: 64, Tied: true, DType: dtype.BF16},
+	"opt":            {Architecture: "OPTForCausalLM", Hidden: 60, Intermediate: 130, Layers: 3, Heads: 3, KVHeads: 3, HeadDim: 20, Vocab: 97, Context: 64, Tied: true, AttentionBias: true, DType: dtype.F16},
 	"qwen3 q/k norm": {Architecture: "Qwen3ForCausalLM", Hidden: 32, Intermediate: 64, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 129, Context: 64, DType: dtype.F32},
 }
 
@@ -92,7 +93,7 @@ func TestForward(t *testing.T) {
 
 func TestGenerate(t *testing.T) {
 	vktest.Each(t, func(t *testing.T, d *vk.Device) {
-		for _, name := range []string{"llama", "mistral", "qwen3 q/k norm"} {
+		for _, name := range []string{"llama", "mistral", "qwen3 q/k norm", "opt"} {
 			spec := specs[name]
 			m, dir := spec.Open(t)
 			oracle, err := ref.LoadModel(dir)
@@ -400,7 +401,7 @@ func TestNonFiniteWeights(t *testing.T) {
 		name, want string
 		data       func(m *model.Model) []byte
 	}{
-		{model.Up.TensorName(1), "1 of 5376", func(m *model.Model) []byte { return m.Layers[1].Parts[model.Up].Data }},
+		{"model.layers.1.mlp.up_proj.weight", "1 of 5376", func(m *model.Model) []byte { return m.Layers[1].Parts[model.Up].Data }},
 		{"model.norm.weight", "1 of 48", func(m *model.Model) []byte { return m.Norm.Data }},
 		{"model.embed_tokens.weight", "1 of ", func(m *model.Model) []byte { return m.Embed.Data[5*2*48:] }}, // token 5
 	} {
