@@ -155,3 +155,31 @@ func TestTied(t *testing.T) {
 		}
 	}
 }
+
+// Norms may be of another dtype than the matrices beside them; what one operation reads as one dtype may not.
+func TestMixedDTypes(t *testing.T) {
+	spec, err := modeltest.Named("opt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Vocab, spec.DType, spec.NormsF32 = 61, dtype.BF16, true
+	m, _, err := write(t, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := m.Layers[0].Parts
+	if l[model.InputNorm].DType != dtype.F32 || l[model.Q].DType != dtype.BF16 || m.Norm.DType != dtype.F32 {
+		t.Errorf("norms are %v and %v, matrices %v", l[model.InputNorm].DType, m.Norm.DType, l[model.Q].DType)
+	}
+	for _, c := range []struct{ name, want string }{
+		{"model.decoder.layers.2.self_attn.k_proj.weight", "model.decoder.layers.2.self_attn.q_proj.weight is BF16, model.decoder.layers.2.self_attn.k_proj.weight is F32: they must have one dtype"},
+		{"model.decoder.layers.1.fc1.bias", "model.decoder.layers.1.fc1.weight is BF16, model.decoder.layers.1.fc1.bias is F32"},
+		{"model.decoder.final_layer_norm.bias", "model.decoder.final_layer_norm.weight is BF16, model.decoder.final_layer_norm.bias is F32"},
+	} {
+		odd := spec
+		odd.NormsF32, odd.Wide = false, c.name
+		if _, _, err := write(t, odd); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s in F32: %v", c.name, err)
+		}
+	}
+}

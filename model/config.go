@@ -217,12 +217,12 @@ func (f *fields) opt(c *Config) {
 		fallback  bool
 		what      string
 	}{
-		{"do_layer_norm_before", true, true, "norms behind attention and MLP, as of opt-350m"},
-		{"layer_norm_elementwise_affine", true, true, "norms without weights"},
-		{"_remove_final_layer_norm", false, false, "no final norm"},
+		{"do_layer_norm_before", true, true, "norms behind attention and MLP, as of opt-350m, are not supported"},
+		{"layer_norm_elementwise_affine", true, true, "norms without weights are not supported"},
+		{"_remove_final_layer_norm", false, false, "models without a final norm are not supported"},
 	} {
 		if v := f.flag(k.key, k.fallback); v != k.supported {
-			f.fail("%s %v: %s are not supported", k.key, v, k.what)
+			f.fail("%s %v: %s", k.key, v, k.what)
 		}
 	}
 	if n := f.size("word_embed_proj_dim", 1<<20, c.HiddenSize); n != c.HiddenSize {

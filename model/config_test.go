@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -65,10 +66,23 @@ func tiny() *Config {
 	}
 }
 
+// optKeys are those of tinyConfig that an OPT has in its place, and others.
+func optKeys(more map[string]any) map[string]any {
+	keys := map[string]any{"architectures": []string{"OPTForCausalLM"}, "model_type": "opt", "intermediate_size": nil, "num_key_value_heads": nil, "head_dim": nil,
+		"rms_norm_eps": nil, "rope_theta": nil, "rope_scaling": nil, "hidden_act": nil, "attention_bias": nil, "mlp_bias": nil, "tie_word_embeddings": nil,
+		"ffn_dim": 500, "word_embed_proj_dim": 128, "do_layer_norm_before": true, "activation_function": "relu"}
+	maps.Copy(keys, more)
+	return keys
+}
+
 func TestParseConfig(t *testing.T) {
 	type keys = map[string]any
 	llama3 := keys{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 	scaled := RopeScaling{RopeLlama3, 8, 1, 4, 8192}
+	opt := func(c *Config) {
+		c.Architecture, c.ModelType, c.IntermediateSize, c.KVHeads, c.RopeTheta = "OPTForCausalLM", "opt", 500, 8, 0
+		c.LayerNorm, c.LearnedPositions, c.ReLU, c.AttentionBias, c.OutputBias, c.MLPBias, c.TieWordEmbeddings = true, true, true, true, true, true, true
+	}
 	for _, c := range []struct {
 		name string
 		keys keys
@@ -106,6 +120,23 @@ func TestParseConfig(t *testing.T) {
 			func(c *Config) {
 				c.Architecture, c.ModelType, c.QKNorm, c.HeadDim, c.MaxWindowLayers = "Qwen3ForCausalLM", "qwen3", true, 128, 28
 			}},
+		{"Mistral's default window", keys{"architectures": []string{"MistralForCausalLM"}, "max_position_embeddings": 8192},
+			func(c *Config) {
+				c.Architecture, c.ModelType, c.SlidingWindow, c.MaxPositionEmbeddings = "MistralForCausalLM", "mistral", 4096, 8192
+			}},
+		{"Mistral without window", keys{"architectures": []string{"MistralForCausalLM"}, "max_position_embeddings": 8192, "sliding_window": json.RawMessage("null")},
+			func(c *Config) {
+				c.Architecture, c.ModelType, c.MaxPositionEmbeddings = "MistralForCausalLM", "mistral", 8192
+			}},
+		{"Qwen3's default window", keys{"architectures": []string{"Qwen3ForCausalLM"}, "head_dim": nil, "use_sliding_window": true, "max_position_embeddings": 8192},
+			func(c *Config) {
+				c.Architecture, c.ModelType, c.QKNorm, c.HeadDim, c.MaxWindowLayers, c.SlidingWindow, c.MaxPositionEmbeddings = "Qwen3ForCausalLM", "qwen3", true, 128, 28, 4096, 8192
+			}},
+		{"OPT", optKeys(nil), opt},
+		{"OPT without biases", optKeys(keys{"enable_bias": false, "tie_word_embeddings": false, "word_embed_proj_dim": nil}), func(c *Config) {
+			opt(c)
+			c.AttentionBias, c.OutputBias, c.MLPBias, c.TieWordEmbeddings = false, false, false, false
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := ParseConfig("config.json", edited(c.keys))
@@ -155,6 +186,17 @@ func TestConfigErrors(t *testing.T) {
 		{keys{"quantization_config": keys{"quant_method": "gptq"}}, `quantization_config "gptq": quantized weights are not supported`},
 		{keys{"layer_types": []string{"full_attention"}}, "layer_types has 1 entries, num_hidden_layers is 12"},
 		{keys{"num_hidden_layers": 1, "layer_types": []string{"mamba"}}, `layer_types: layer 0 is "mamba", supported are full_attention, sliding_attention`},
+		{keys{"architectures": []string{"MistralForCausalLM"}, "num_hidden_layers": 1, "sliding_window": 9, "layer_types": []string{"full_attention"}},
+			"layer_types: layer 0 is full_attention, the sliding_window of MistralForCausalLM is that of every layer"},
+		{keys{"architectures": []string{"Qwen2ForCausalLM"}, "num_hidden_layers": 1, "sliding_window": 9, "layer_types": []string{"sliding_attention"}},
+			"layer_types: layer 0 is sliding_attention, without sliding_window and use_sliding_window"},
+		{optKeys(keys{"do_layer_norm_before": false, "word_embed_proj_dim": 64}), "do_layer_norm_before false: norms behind attention and MLP, as of opt-350m, are not supported"},
+		{optKeys(keys{"word_embed_proj_dim": 64}), "word_embed_proj_dim 64, hidden_size 128: embeddings of another size, as of opt-350m, are not supported"},
+		{optKeys(keys{"layer_norm_elementwise_affine": false}), "layer_norm_elementwise_affine false: norms without weights are not supported"},
+		{optKeys(keys{"_remove_final_layer_norm": true}), "_remove_final_layer_norm true: models without a final norm are not supported"},
+		{optKeys(keys{"activation_function": "gelu"}), `activation_function "gelu", supported is relu`},
+		{optKeys(keys{"ffn_dim": nil}), "ffn_dim is missing"},
+		{optKeys(keys{"num_attention_heads": 7}), "hidden_size 128 is no multiple of num_attention_heads 7"},
 		{keys{"eos_token_id": []int{1, -1}}, "eos_token_id -1 is negative"},
 	} {
 		_, err := ParseConfig("dir/config.json", edited(c.keys))
@@ -276,6 +318,31 @@ func TestTensorShapes(t *testing.T) {
 	}
 }
 
+// Layers keep their windows where the file says nothing of max_window_layers, and are refused where they cannot.
+func TestWithLayersWindows(t *testing.T) {
+	qwen := map[string]any{"architectures": []string{"Qwen2ForCausalLM"}, "num_hidden_layers": 31, "use_sliding_window": true, "sliding_window": 9}
+	c, err := ParseConfig("config.json", edited(qwen))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := c.WithLayers([]int{0, 1, 2, 28, 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseConfig("config.json", raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for l, want := range []int{0, 0, 0, 9, 9} {
+		if got.Window(l) != want {
+			t.Errorf("layer %d has window %d, want %d: %s", l, got.Window(l), want, raw)
+		}
+	}
+	if _, err := c.WithLayers([]int{0, 30, 1}); err == nil || !strings.Contains(err.Error(), "layer 30 as layer 1 would lose its sliding window") {
+		t.Errorf("layers of full attention behind one with a window: %v", err)
+	}
+}
+
 func ExampleConfig_WithLayers() {
 	c, err := ParseConfig("config.json", []byte(`{"model_type": "llama", "num_hidden_layers": 4, "hidden_size": 64,
  "intermediate_size": 128, "num_attention_heads": 4, "vocab_size": 100, "layer_notes": ["a", "b", "c", "d"]}`))
@@ -295,6 +362,8 @@ func ExampleConfig_WithLayers() {
 func FuzzConfig(f *testing.F) {
 	f.Add([]byte(tinyConfig))
 	f.Add(edited(map[string]any{"architectures": []string{"Qwen2ForCausalLM"}, "sliding_window": 4, "use_sliding_window": true, "num_hidden_layers": 2, "layer_types": []string{"full_attention", "sliding_attention"}}))
+	f.Add(edited(optKeys(nil)))
+	f.Add(edited(map[string]any{"architectures": []string{"Qwen3ForCausalLM"}, "use_sliding_window": true, "num_hidden_layers": 40, "max_window_layers": json.RawMessage("null")}))
 	f.Add(edited(map[string]any{"rope_scaling": map[string]any{"type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4}}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		c, err := ParseConfig("fuzz", raw)

@@ -28,9 +28,10 @@ type Spec struct {
 	ShardBytes                                   int            // 0 is one file
 	Seed                                         uint64
 
-	NormsF32   bool // norms are F32, whatever DType says
-	Bare       bool // tensors are named without "model." in front
-	StoredHead bool // a tied model's LM head is stored all the same
+	NormsF32   bool   // norms are F32, whatever DType says
+	Wide       string // a tensor that is
+	Bare       bool   // tensors are named without "model." in front
+	StoredHead bool   // a tied model's LM head is stored all the same
 }
 
 var modelTypes = map[string]string{"LlamaForCausalLM": "llama", "MistralForCausalLM": "mistral", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3", opt: "opt"}
@@ -116,7 +117,7 @@ func (s Spec) WriteTo(dir string) error {
 	rng := rand.New(rand.NewPCG(uint64(s.Hidden)+s.Seed<<32, uint64(s.Layers)))
 	for _, sh := range shapes {
 		d := s.DType
-		if s.NormsF32 && strings.Contains(sh.Name, "norm") {
+		if s.NormsF32 && strings.Contains(sh.Name, "norm") || sh.Name == s.Wide {
 			d = dtype.F32
 		}
 		data := encode(d, values(rng, sh))
