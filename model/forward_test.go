@@ -334,7 +334,9 @@ func TestWeightsStream(t *testing.T) {
 
 // TestNonFiniteStates names the layer and the operation that makes the first NaN or infinity, though all weights are finite.
 func TestNonFiniteStates(t *testing.T) {
-	spec := modeltest.Spec{Hidden: 32, Intermediate: 48, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 50, Context: 32, DType: dtype.BF16}
+	llama := modeltest.Spec{Hidden: 32, Intermediate: 48, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 50, Context: 32, DType: dtype.BF16}
+	opt := modeltest.Spec{Architecture: "OPTForCausalLM", Hidden: 32, Intermediate: 48, Layers: 4, Heads: 4, KVHeads: 4, HeadDim: 8, Vocab: 50, Context: 32, Tied: true, AttentionBias: true,
+		DType: dtype.BF16}
 	big := func(w model.Weight) model.Weight { // 2^127 everywhere, which overflows at once
 		w.Data = bytes.Clone(w.Data)
 		for i := 0; i < len(w.Data); i += 2 {
@@ -344,14 +346,17 @@ func TestNonFiniteStates(t *testing.T) {
 	}
 	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
 		for _, c := range []struct {
+			spec  modeltest.Spec
 			part  model.Part
 			layer int
 			want  string
 		}{
-			{model.Q, 0, "self_attn.q_proj"}, {model.V, 3, "self_attn.v_proj"}, {model.O, 1, "self_attn.o_proj"}, {model.Up, 2, "mlp.up_proj"},
-			{model.Down, 1, "mlp.down_proj"}, {model.PostNorm, 2, "post_attention_layernorm"},
+			{llama, model.Q, 0, "self_attn.q_proj"}, {llama, model.V, 3, "self_attn.v_proj"}, {llama, model.O, 1, "self_attn.o_proj"}, {llama, model.Up, 2, "mlp.up_proj"},
+			{llama, model.Down, 1, "mlp.down_proj"}, {llama, model.PostNorm, 2, "post_attention_layernorm"},
+			{opt, model.V, 0, "self_attn.v_proj"}, {opt, model.O, 1, "self_attn.out_proj"}, {opt, model.Up, 2, "fc1"}, {opt, model.Down, 1, "fc2"},
+			{opt, model.PostNorm, 2, "final_layer_norm"},
 		} {
-			m, _ := spec.Open(t)
+			m, _ := c.spec.Open(t)
 			broken := &model.Layer{Parts: m.Layers[c.layer].Parts}
 			broken.Parts[c.part] = big(broken.Parts[c.part])
 			m.Layers[c.layer] = broken
