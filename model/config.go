@@ -472,11 +472,14 @@ type TensorShape struct {
 	Shape []int
 }
 
+// isOPT says whether tensors have the names of OPT, rather than those of Llama.
+func (c *Config) isOPT() bool { return c.ModelType == "opt" }
+
 // topNames names the tensors outside the layers in the order of Model.top: embedding, positions, final norm and its bias, LM head.
 // Those that a model lacks are empty.
 func (c *Config) topNames() [numTop]string {
 	names := [numTop]string{topEmbed: "model.embed_tokens.weight", topNorm: "model.norm.weight", topHead: "lm_head.weight"}
-	if c.LayerNorm {
+	if c.isOPT() {
 		names = [numTop]string{topEmbed: "model.decoder.embed_tokens.weight", topPositions: "model.decoder.embed_positions.weight",
 			topNorm: "model.decoder.final_layer_norm.weight", topNormBias: "model.decoder.final_layer_norm.bias", topHead: "lm_head.weight"}
 	}

@@ -110,7 +110,7 @@ func (p Part) joins() bool { return p == K || p == V || p == KBias || p == VBias
 
 // TensorName is the name that Hugging Face gives a part of a layer.
 func (c *Config) TensorName(layer int, p Part) string {
-	if c.LayerNorm {
+	if c.isOPT() {
 		return fmt.Sprintf("model.decoder.layers.%d.%s", layer, optNames[p])
 	}
 	return fmt.Sprintf("model.layers.%d.%s", layer, llamaNames[p])
@@ -119,7 +119,7 @@ func (c *Config) TensorName(layer int, p Part) string {
 // operation names what computes with a part: its module in a layer.
 func (c *Config) operation(p Part) string {
 	names := llamaNames
-	if c.LayerNorm {
+	if c.isOPT() {
 		names = optNames
 	}
 	return strings.TrimSuffix(names[p], ".weight")

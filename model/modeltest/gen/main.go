@@ -24,13 +24,14 @@ func run(args []string) error {
 	f := flag.NewFlagSet("gen", flag.ExitOnError)
 	arch := f.String("arch", "llama", "architecture, which sets what other flags do not: "+strings.Join(modeltest.Names(), ", "))
 	kind := f.String("dtype", "f32", "dtype of the weights: f32, f16, bf16")
-	var change []func(s *modeltest.Spec)
+	var change []func(s *modeltest.Spec) error
 	number := func(name, usage string, field func(s *modeltest.Spec) *int) {
 		n := f.Int(name, 0, usage+" (0: as the architecture's)")
-		change = append(change, func(s *modeltest.Spec) {
+		change = append(change, func(s *modeltest.Spec) error {
 			if *n > 0 {
 				*field(s) = *n
 			}
+			return nil
 		})
 	}
 	number("hidden", "hidden size; of an OPT it follows from the heads", func(s *modeltest.Spec) *int { return &s.Hidden })
@@ -44,10 +45,15 @@ func run(args []string) error {
 	number("shard", "most bytes of a file of weights", func(s *modeltest.Spec) *int { return &s.ShardBytes })
 	flags := func(name, usage string, field func(s *modeltest.Spec) *bool) {
 		text := f.String(name, "", usage+": true or false (empty: as the architecture's)")
-		change = append(change, func(s *modeltest.Spec) {
-			if *text != "" {
+		change = append(change, func(s *modeltest.Spec) error {
+			switch *text {
+			case "":
+			case "true", "false":
 				*field(s) = *text == "true"
+			default:
+				return fmt.Errorf("-%s %q, expected true or false", name, *text)
 			}
+			return nil
 		})
 	}
 	flags("tied", "the LM head is the embedding", func(s *modeltest.Spec) *bool { return &s.Tied })
@@ -71,7 +77,9 @@ func run(args []string) error {
 		return err
 	}
 	for _, c := range change {
-		c(&s)
+		if err := c(&s); err != nil {
+			return err
+		}
 	}
 	if *arch == "opt" {
 		s.KVHeads, s.Hidden = s.Heads, s.Heads*s.HeadDim
