@@ -5,6 +5,7 @@
 package work
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -166,11 +167,7 @@ func (f *Folder) prepare(key []Field, o Options) error {
 	if resume {
 		return f.check(key, o.AnyDevice)
 	}
-	raw, err := json.MarshalIndent(manifest{format, key}, "", " ")
-	if err != nil {
-		return err
-	}
-	return f.write(manifestName, raw)
+	return f.writeManifest(key)
 }
 
 // check compares the key with that of the run that the steps are of.
@@ -196,23 +193,43 @@ func (f *Folder) check(key []Field, anyDevice bool) error {
 			}
 		}
 	}
+	other := false
 	for _, name := range names {
 		was, is := values[0][name], values[1][name]
-		if was.Value == is.Value || anyDevice && was.Device && is.Device {
+		if was.Value == is.Value {
+			continue
+		}
+		if anyDevice && was.Device && is.Device {
+			other = true
 			continue
 		}
 		hint := "start anew with --force"
 		if was.Device && is.Device {
-			hint = "other bits come from it; --any-device goes on all the same, --force starts anew"
+			hint = "the result would be neither's; --any-device goes on all the same, --force starts anew"
 		}
-		return fmt.Errorf("%w: %s was %s, is %s; %s", ErrDifferent, name, orNothing(was.Value), orNothing(is.Value), hint)
+		return fmt.Errorf("%w: %s was %s, is %s; %s", ErrDifferent, name, shown(was.Value), shown(is.Value), hint)
+	}
+	if other { // from now on this is the device
+		return f.writeManifest(key)
 	}
 	return nil
 }
 
-func orNothing(value string) string {
+func (f *Folder) writeManifest(key []Field) error {
+	raw, err := json.MarshalIndent(manifest{format, key}, "", " ")
+	if err != nil {
+		return err
+	}
+	return f.write(manifestName, raw)
+}
+
+// shown is a value for a message, a hash in short.
+func shown(value string) string {
 	if value == "" {
 		return "not given"
+	}
+	if len(value) == 2*sha256.Size {
+		return value[:12] + "…"
 	}
 	return value
 }
