@@ -81,7 +81,7 @@ func (f *Folder) save(c Checkpoint) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(f.dir, fmt.Sprintf(stepPattern, c.Step))
+	dir := f.stepDir(c.Step)
 	if err := errors.Join(os.RemoveAll(dir+temporary), os.Mkdir(dir+temporary, 0o755)); err != nil {
 		return err
 	}
@@ -113,13 +113,12 @@ func (f *Folder) tidy(c Checkpoint) error {
 			delete(f.made, l)
 		}
 	}
-	entries, err := os.ReadDir(f.dir)
-	for _, e := range entries {
-		if name := e.Name(); ours(name) && !keep[name] && !f.mapped[name] {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(f.dir, name)))
-		}
-	}
-	return err
+	return f.remove(func(name string) bool { return !keep[name] && !f.mapped[name] })
+}
+
+// stepDir is where the checkpoint of a step is.
+func (f *Folder) stepDir(step int) string {
+	return filepath.Join(f.dir, fmt.Sprintf(stepPattern, step))
 }
 
 // steps lists the checkpoints in the folder, the oldest first.
@@ -142,7 +141,7 @@ func (f *Folder) Load() (c *Checkpoint, damaged []string, err error) {
 		return nil, nil, fmt.Errorf("work: %w", err)
 	}
 	for _, step := range slices.Backward(steps) {
-		dir := filepath.Join(f.dir, fmt.Sprintf(stepPattern, step))
+		dir := f.stepDir(step)
 		c, err := f.load(dir)
 		if err == nil {
 			c.Step = step

@@ -173,11 +173,11 @@ func (f *Folder) prepare(key []Field, o Options) error {
 // check compares the key with that of the run that the steps are of.
 func (f *Folder) check(key []Field, anyDevice bool) error {
 	raw, err := os.ReadFile(filepath.Join(f.dir, manifestName))
-	if err != nil {
-		return err
-	}
 	var before manifest
-	if err := json.Unmarshal(raw, &before); err != nil {
+	if err == nil {
+		err = json.Unmarshal(raw, &before)
+	}
+	if err != nil {
 		return fmt.Errorf("has a damaged %s: %w; start anew with --force", manifestName, err)
 	}
 	if before.Format != format {
@@ -273,12 +273,29 @@ func (f *Folder) unmap() (err error) {
 	return err
 }
 
-// empty removes everything but the lock.
+// empty removes everything but the lock. Checkpoints stop being any at once, so that none is left without its manifest, or damaged.
 func (f *Folder) empty() error {
+	steps, err := f.steps()
+	if err != nil {
+		return err
+	}
+	for _, step := range steps {
+		dir := f.stepDir(step)
+		if err := errors.Join(removeAll(dir+temporary), os.Rename(dir, dir+temporary)); err != nil {
+			return err
+		}
+	}
+	return f.remove(func(name string) bool { return name != lockName })
+}
+
+var removeAll = os.RemoveAll // tests stand in for it
+
+// remove removes what this package put there and unwanted says.
+func (f *Folder) remove(unwanted func(name string) bool) error {
 	entries, err := os.ReadDir(f.dir)
 	for _, e := range entries {
-		if name := e.Name(); ours(name) && name != lockName {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(f.dir, name)))
+		if name := e.Name(); ours(name) && unwanted(name) {
+			err = errors.Join(err, removeAll(filepath.Join(f.dir, name)))
 		}
 	}
 	return err

@@ -252,14 +252,58 @@ func TestUnfinished(t *testing.T) {
 	}
 }
 
+// TestHalfRemoved finds what a kill at each point of a removal leaves: no step that cannot be resumed.
+func TestHalfRemoved(t *testing.T) {
+	m, _ := spec.Open(t)
+	dir := filepath.Join(t.TempDir(), "work")
+	f := open(t, dir, m, Options{})
+	save(t, f, 1, step(t, m, 1))
+	whole := filepath.Join(t.TempDir(), "whole")
+	if err := os.CopyFS(whole, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 12 {
+		if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
+			t.Fatal(err)
+		}
+		f := open(t, dir, m, Options{Resume: true})
+		calls := 0
+		defer func() { removeAll = os.RemoveAll }()
+		removeAll = func(path string) error {
+			if calls++; calls > n {
+				return errors.New("killed")
+			}
+			return os.RemoveAll(path)
+		}
+		err := f.Remove()
+		removeAll = os.RemoveAll
+		if (err == nil) != (calls <= n) {
+			t.Fatal(calls, err)
+		}
+		if err == nil && n < 4 {
+			t.Fatalf("removed by %d calls", calls)
+		}
+		f = open(t, dir, m, Options{Resume: true})
+		if c, damaged, err := f.Load(); err != nil || len(damaged) > 0 || c != nil && n > 0 {
+			t.Errorf("after %d calls: %v, %v, %v", n, c, damaged, err)
+		}
+		if err := f.Remove(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
 	m, _ := spec.Open(t)
 	dir := filepath.Join(t.TempDir(), "work")
 	refused := func(want error, word string, key []Field, o Options) {
 		t.Helper()
 		_, err := Open(dir, m, key, o)
-		if !errors.Is(err, want) || !strings.Contains(err.Error(), word) || !strings.Contains(err.Error(), dir) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%v, want %v and one line with %q", err, want, word)
+		if err == nil || want != nil && !errors.Is(err, want) || !strings.Contains(err.Error(), word) || !strings.Contains(err.Error(), dir) || strings.Contains(err.Error(), "\n") {
+			t.Fatalf("%v, want %v and one line with %q", err, want, word)
 		}
 	}
 	f := open(t, dir, m, Options{})
@@ -290,6 +334,15 @@ func TestRefused(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
+	manifest := filepath.Join(dir, manifestName)
+	if err := os.Truncate(manifest, 20); err != nil {
+		t.Fatal(err)
+	}
+	refused(nil, "damaged manifest.json", key, resume)
+	if err := os.Remove(manifest); err != nil {
+		t.Fatal(err)
+	}
+	refused(os.ErrNotExist, "damaged manifest.json", key, resume)
 	f = open(t, dir, m, Options{Discard: true})
 	load(t, f, 0, 0)
 	if err := f.Close(); err != nil {
