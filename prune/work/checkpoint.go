@@ -89,18 +89,21 @@ func (f *Folder) save(c Checkpoint) error {
 		name string
 		data []byte
 	}{{layersName, layers}, {configName, c.Model.Config.JSON()}, {runName, c.Run}, {scorerName, c.Scorer}} {
-		if err := writeSync(filepath.Join(dir+temporary, part.name), part.data); err != nil {
+		if err := os.WriteFile(filepath.Join(dir+temporary, part.name), part.data, 0o644); err != nil {
 			return err
 		}
 		fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256(part.data), part.name)
 	}
-	if err := errors.Join(writeSync(filepath.Join(dir+temporary, sumsName), sums.Bytes()), syncDir(dir+temporary)); err != nil {
+	if err := os.WriteFile(filepath.Join(dir+temporary, sumsName), sums.Bytes(), 0o644); err != nil {
+		return err
+	}
+	if err := Sync(dir + temporary); err != nil {
 		return err
 	}
 	if err := os.Rename(dir+temporary, dir); err != nil {
 		return err
 	}
-	return syncDir(f.dir)
+	return SyncDir(f.dir)
 }
 
 // tidy removes checkpoints older than c and the layers that only they have.

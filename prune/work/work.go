@@ -310,7 +310,7 @@ func (f *Folder) write(name string, data []byte) error {
 	if err := os.Rename(path+temporary, path); err != nil {
 		return err
 	}
-	return syncDir(f.dir)
+	return SyncDir(f.dir)
 }
 
 // writeSync writes a file and brings it to the disk.
@@ -326,8 +326,26 @@ func writeSync(path string, data []byte) error {
 	return errors.Join(err, out.Close())
 }
 
-// syncDir brings a folder's names to the disk; Windows does so by itself.
-func syncDir(dir string) error {
+// Sync brings the files of a folder, which has no folders in it, and their names to the disk.
+func Sync(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		file, err := os.OpenFile(filepath.Join(dir, e.Name()), os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(file.Sync(), file.Close()); err != nil {
+			return err
+		}
+	}
+	return SyncDir(dir)
+}
+
+// SyncDir brings the names in a folder to the disk; Windows does so by itself.
+func SyncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
