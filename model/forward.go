@@ -271,6 +271,9 @@ func (f *Forward) Window() int            { return f.window }
 // Ends is [1, windows]: the row of each window's last token in a batch's states.
 func (f *Forward) Ends(b Batch) op.Tensor { return slice(f.ends, 0, b.Windows()) }
 
+// Each is [1, windows]: 0, 1, …: Ends of what LastTokens and LastStates make of a batch.
+func (f *Forward) Each(b Batch) op.Tensor { return slice(f.each, 0, b.Windows()) }
+
 // Batches lists the batches, in order.
 func (f *Forward) Batches() []Batch { return slices.Clone(f.batches) }
 

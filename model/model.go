@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"github.com/vkcome/vkcome/model/dtype"
@@ -93,6 +94,9 @@ var partNames = [NumParts]string{
 
 // joins says whether a part lies right behind the one before it on the device, so that one matrix product takes both.
 func (p Part) joins() bool { return p == K || p == V || p == KBias || p == VBias }
+
+// Bias says whether a part is added, not multiplied.
+func (p Part) Bias() bool { return strings.HasSuffix(partNames[p], ".bias") }
 
 // TensorName is the name that Hugging Face gives the part in a layer.
 func (p Part) TensorName(layer int) string {

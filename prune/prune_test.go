@@ -71,7 +71,7 @@ func TestRunAgainstReference(t *testing.T) {
 				t.Fatal(err)
 			}
 			vktest.Each(t, func(t *testing.T, d *vk.Device) {
-				plan, err := prune.NewPlan(m, prune.Options{TargetLayers: c.target, CoMe: c.come, AllScores: true, Windows: windows})
+				plan, err := prune.NewPlan(m, prune.Options{TargetLayers: c.target, Method: c.come, AllScores: true, Windows: windows})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -184,7 +184,7 @@ func TestAllScores(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			do := func(d vk.Options, all bool) *prune.Result {
-				plan, err := prune.NewPlan(m, prune.Options{TargetLayers: c.target, CoMe: c.come, AllScores: all, Windows: windows})
+				plan, err := prune.NewPlan(m, prune.Options{TargetLayers: c.target, Method: c.come, AllScores: all, Windows: windows})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -252,20 +252,20 @@ func TestNewPlanRefuses(t *testing.T) {
 		o    prune.Options
 		want string
 	}{
-		{prune.Options{}, "expected 1 to 4"},
+		{prune.Options{}, "no target"},
 		{prune.Options{TargetLayers: 5}, "expected 1 to 4"},
 		{prune.Options{TargetLayers: -1}, "expected 1 to 4"},
 		{prune.Options{TargetLayers: 4}, "already"},
-		{prune.Options{TargetLayers: 2, Sparsity: 0.5}, "either"},
+		{prune.Options{TargetLayers: 2, Sparsity: 0.5}, "give one target"},
 		{prune.Options{Sparsity: 1.5}, "sparsity 1.5"},
-		{prune.Options{Sparsity: 0.999}, "removes"},
+		{prune.Options{Sparsity: 0.999}, "out of reach"},
 		{prune.Options{TargetLayers: 1}, "reaches 2"},
-		{prune.Options{TargetLayers: 2, CoMe: method.CoMe{MergeItem: 5}}, "merge item 5"},
-		{prune.Options{TargetLayers: 2, CoMe: method.CoMe{MergeItem: 1}}, "merge item 1"},
-		{prune.Options{TargetLayers: 2, CoMe: method.CoMe{MinMax: 2}}, "min-max 2"},
-		{prune.Options{TargetLayers: 2, CoMe: method.CoMe{PSU: -1}}, "psu -1"},
-		{prune.Options{TargetLayers: 2, CoMe: method.CoMe{PSU: math.NaN()}}, "psu NaN"},
-		{prune.Options{TargetLayers: 2, CoMe: method.CoMe{MinMax: math.NaN()}}, "min-max NaN"},
+		{prune.Options{TargetLayers: 2, Method: method.CoMe{MergeItem: 5}}, "merge item 5"},
+		{prune.Options{TargetLayers: 2, Method: method.CoMe{MergeItem: 1}}, "merge item 1"},
+		{prune.Options{TargetLayers: 2, Method: method.CoMe{MinMax: 2}}, "min-max 2"},
+		{prune.Options{TargetLayers: 2, Method: method.CoMe{PSU: -1}}, "psu -1"},
+		{prune.Options{TargetLayers: 2, Method: method.CoMe{PSU: math.NaN()}}, "psu NaN"},
+		{prune.Options{TargetLayers: 2, Method: method.CoMe{MinMax: math.NaN()}}, "min-max NaN"},
 		{prune.Options{Sparsity: math.NaN()}, "sparsity NaN"},
 	} {
 		c.o.Windows = windows
