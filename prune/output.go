@@ -238,15 +238,11 @@ func (r *Result) Save(ctx context.Context, d *vk.Device, out string, force bool,
 	return r.write(ctx, out, tmp, force, progress, func(dir string) error { return verify(ctx, d, dir) })
 }
 
-// write writes the model as the folder tmp, which does not exist, has it verified unless that is nil, and gives it the name out. An out
-// with the same lineage stays: the model that has it is this one.
+// write writes the model as the folder tmp, which does not exist, has it verified unless that is nil, and gives it the name out.
 func (r *Result) write(ctx context.Context, out, tmp string, force bool, progress func(Status), verify func(dir string) error) (err error) {
 	text, err := r.Lineage.text()
 	if err != nil {
 		return err
-	}
-	if there, err := os.ReadFile(filepath.Join(out, model.Lineage)); err == nil && bytes.Equal(there, text) {
-		return nil
 	}
 	if err := CheckOutput(out, r.Model.Name, force); err != nil {
 		return err

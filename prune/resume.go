@@ -316,6 +316,13 @@ func (k *keeper) saveStep(ctx context.Context, s *method.State, steps []*method.
 	if n := len(s.Model.Layers); k.output.SaveSteps && n > k.plan.TargetLayers {
 		out := StepDir(k.output.Dir, n)
 		r := Result{s.Model, k.lineage(s, steps)}
+		text, err := r.Lineage.text()
+		if err != nil {
+			return err
+		}
+		if there, err := os.ReadFile(filepath.Join(out, model.Lineage)); err == nil && bytes.Equal(there, text) {
+			return nil // written before the run stopped
+		}
 		return r.write(ctx, out, k.temporary(out), k.output.Force, k.progress, nil)
 	}
 	return nil
