@@ -214,3 +214,24 @@ func (f *Forward) Pairs(ctx context.Context, lower, upper int, visit func(b Batc
 	}
 	return f.r.Wait(ctx)
 }
+
+// Hold keeps the states of all boundaries until Close, whatever model runs next, for Rewind to come back to. It is called once.
+func (f *Forward) Hold() {
+	for _, chunks := range f.states {
+		for i := range chunks {
+			chunks[i].held = true
+		}
+		f.held = append(f.held, slices.Clone(chunks))
+	}
+}
+
+// Rewind makes the states what they were at Hold.
+func (f *Forward) Rewind() {
+	for l := range f.states {
+		f.Drop(l)
+	}
+	f.states = nil
+	for _, chunks := range f.held {
+		f.states = append(f.states, slices.Clone(chunks))
+	}
+}

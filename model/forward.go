@@ -41,6 +41,7 @@ type Forward struct {
 	keep    bool      // the weights of all layers stay on the device
 	room    int64     // bytes of device memory left for boundaries
 	states  [][]chunk // by boundary, then by batch
+	held    [][]chunk // the states at the time of Hold
 	finite  finiteCheck
 	runs    Runs
 
@@ -99,6 +100,7 @@ func (b Batch) Windows() int { return b.End - b.Begin }
 
 // chunk is the hidden states of one batch at one boundary, in one of the two memories.
 type chunk struct {
+	held   bool // see Hold
 	device *vk.Buffer
 	host   []byte
 }
@@ -165,7 +167,7 @@ func (f *Forward) plan(m *Model, o ForwardOptions) error {
 	c, n := m.Config, int64(len(f.windows))
 	available -= n * (20*int64(f.window) + 4*int64(4*c.HiddenSize+3*c.Heads*c.HeadDim+3*c.IntermediateSize)) // losses, scores
 	perWindow := int64(f.window) * (c.scratchBytes(f.d) + 2*4*int64(c.HiddenSize))
-	fixed := int64(f.window)*int64(c.HeadDim)*4 + m.Norm.Size()
+	fixed := fixedBytes(m, f.window)
 	var layer, tensor, all int64
 	for _, l := range m.Layers {
 		size := residentBytes(f.d, l.Parts[:])
@@ -271,6 +273,12 @@ func (f *Forward) Close() error {
 	for l := range f.states {
 		f.Drop(l)
 	}
+	for _, chunks := range f.held {
+		for _, c := range chunks {
+			c.held = false
+			f.drop(c)
+		}
+	}
 	f.scratch.free(f.d)
 	f.d.Free(f.in, f.out, f.lookup[0], f.lookup[1])
 	f.finite.free(f.d)
@@ -306,6 +314,9 @@ func (f *Forward) Drop(boundary int) {
 }
 
 func (f *Forward) drop(c chunk) {
+	if c.held {
+		return
+	}
 	if c.device != nil {
 		before := f.d.Memory().Reserved
 		f.d.Free(c.device)
@@ -429,7 +440,13 @@ func (f *Forward) produce(ctx context.Context, boundary int, batches []int, fill
 func (f *Forward) Embed(ctx context.Context, m *Model) error {
 	err := f.produce(ctx, 0, f.all(), func(batch int, out op.Tensor) error {
 		b := f.batches[batch]
-		return embed(ctx, f.r, m.Embed, slices.Concat(f.windows[b.Begin:b.End]...), out)
+		if err := embed(ctx, f.r, m.Embed, slices.Concat(f.windows[b.Begin:b.End]...), out); err != nil {
+			return err
+		}
+		if !f.fixed.positions.IsZero() {
+			op.AddPositions(f.r, out, f.fixed.positions, f.window, 0)
+		}
+		return f.r.Err()
 	})
 	if err != nil {
 		return fmt.Errorf("model: %s: embedding: %w", m.Name, err)
@@ -474,7 +491,7 @@ func embed(ctx context.Context, r *vk.Recorder, table Weight, tokens []uint32, o
 // FinalNorm records the final norm of a batch of states, good until the next layer or FinalNorm is recorded.
 func (f *Forward) FinalNorm(m *Model, x op.Tensor) op.Tensor {
 	y := rows(f.scratch.norm, x.Rows, x.Cols)
-	op.RMSNorm(f.r, y, x, f.fixed.norm, float32(m.Config.RMSNormEps))
+	m.Config.recordNorm(f.r, y, x, f.fixed.norm, f.fixed.normBias)
 	return y
 }
 
@@ -586,7 +603,11 @@ func (f *Forward) record(ctx context.Context, c layerCall, visit func(Step) erro
 func (f *Forward) lastShare() float64 {
 	c := f.config
 	q, kv, s, hidden := float64(c.Heads*c.HeadDim), float64(c.KVHeads*c.HeadDim), float64(f.window), float64(c.HiddenSize)
-	projections, rest := hidden*(q+2*kv), hidden*(q+3*float64(c.IntermediateSize))
+	mlp := 3.0
+	if c.ReLU {
+		mlp = 2
+	}
+	projections, rest := hidden*(q+2*kv), hidden*(q+mlp*float64(c.IntermediateSize))
 	all := s*(projections+rest) + q*s*(s+1)
 	return (s*projections + rest + 2*q*s) / all
 }

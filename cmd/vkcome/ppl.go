@@ -18,7 +18,7 @@ var pplVerb = verb{
 		in, c := newCorpusFlags(f, 0), commonFlags(f)
 		return func(ctx context.Context, args []string) error {
 			return withModel(args[0], func(m *model.Model) error {
-				windows, err := in.load(m)
+				windows, err := in.load(ctx, m)
 				if err != nil {
 					return err
 				}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,7 +30,6 @@ var pruneVerb = verb{
 // methodFlags are the flags of the methods.
 type methodFlags struct {
 	f        *pflag.FlagSet
-	name     string
 	noRepeat bool
 	compat   string
 	o        method.Options
@@ -161,10 +159,10 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		}
 		return withModel(args[0], func(m *model.Model) (err error) {
 			if o.Replay == nil && (o.Method.Corpus() || in.given()) {
-				if o.Windows, err = in.load(m); err != nil {
+				if o.Windows, err = in.load(ctx, m); err != nil {
 					return err
 				}
-				o.Seed, o.Source = in.seed, in.source()
+				o.Seed, o.Source = in.seed, in.source
 			}
 			p, err := prune.NewPlan(m, o)
 			if err != nil {
@@ -288,16 +286,5 @@ func describe(s *method.Step) (string, error) {
 	return "", errors.New("a step of no known operation")
 }
 
-// source is the names of the files that the corpus was made of.
-func (c *corpusFlags) source() string {
-	var names []string
-	for _, path := range append(slices.Clone(c.text), c.tokens) {
-		if path != "" {
-			names = append(names, filepath.Base(path))
-		}
-	}
-	return strings.Join(names, ", ")
-}
-
 // given says whether the command line names a corpus.
-func (c *corpusFlags) given() bool { return len(c.text) > 0 || c.tokens != "" }
+func (c *corpusFlags) given() bool { return len(c.text) > 0 || c.tokens != "" || c.protocol != "" }

@@ -22,7 +22,7 @@ type Options struct {
 }
 
 // Concat joins layers into one of the same shapes: from layers[i] the KV heads kept[i].KVHeads with their query heads and the FFN
-// neurons kept[i].Neurons, layer after layer. RMSNorm weights are averaged; q and k norms and the biases of the output and down
+// neurons kept[i].Neurons, layer after layer. The weights and biases of norms are averaged; q and k norms and the biases of the output and down
 // projections are summed by ratio. It is done on the device, one tensor at a time.
 //
 // The query heads of KV head k are k·g … k·g+g−1, g being heads / kv_heads.
@@ -49,7 +49,7 @@ func Concat(ctx context.Context, d *vk.Device, c *model.Config, layers []*model.
 	for p := range model.NumParts {
 		var w model.Weight
 		switch p {
-		case model.InputNorm, model.PostNorm:
+		case model.InputNorm, model.InputNormBias, model.PostNorm, model.PostNormBias:
 			w, err = j.sum(p, mean)
 		case model.QNorm, model.KNorm, model.OBias, model.DownBias:
 			w, err = j.sum(p, shares)

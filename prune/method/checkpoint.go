@@ -14,7 +14,7 @@ type snapshot struct {
 	Memo      json.RawMessage `json:"memo,omitempty"`
 	Valid     int             `json:"valid"`
 	Merged    int             `json:"merged"`
-	Seen      bool            `json:"seen"`
+	Known     bool            `json:"known"`
 }
 
 // Changed is the first layer that the scorer has not seen as it is now, and how many layers of the model that it knows this one was made
@@ -29,7 +29,7 @@ func (s *State) Checkpoint() (state json.RawMessage, scores []byte, err error) {
 			return nil, nil, err
 		}
 	}
-	state, err = json.Marshal(snapshot{s.Tree, s.Protected, s.Memo, s.valid, s.merged, s.seen})
+	state, err = json.Marshal(snapshot{s.Tree, s.Protected, s.Memo, s.valid, s.merged, s.Known})
 	return state, scores, err
 }
 
@@ -41,12 +41,12 @@ func (s *State) Restore(ctx context.Context, m *model.Model, state json.RawMessa
 		return err
 	}
 	s.Model, s.Tree, s.Protected, s.Memo = m, before.Tree, before.Protected, before.Memo
-	s.valid, s.merged, s.seen = before.Valid, before.Merged, before.Seen
+	s.valid, s.merged, s.Known = before.Valid, before.Merged, before.Known
 	if s.Scorer == nil {
 		return nil
 	}
 	from := s.valid
-	if s.seen {
+	if s.Known {
 		from = len(m.Layers)
 	}
 	return s.Scorer.Restore(ctx, m, from, scores)

@@ -107,10 +107,10 @@ type State struct {
 	Memo json.RawMessage
 
 	AllScores bool // compute the scores of every layer, not only those that tell which are merged
+	Known     bool // the scorer knows Model as it is
 
 	valid  int // the first layer that the scorer has not seen as it is now
 	merged int // layers of the model that the scorer knows which the one at valid was made of, 0 if that is not so simple
-	seen   bool
 }
 
 // protects says whether any of layers [begin, end) is protected.
@@ -120,20 +120,20 @@ func (s *State) protects(begin, end int) bool {
 
 // score makes the scorer know the model.
 func (s *State) score(ctx context.Context) error {
-	if s.seen {
+	if s.Known {
 		return nil
 	}
 	if err := s.Scorer.Update(ctx, s.Model, s.valid, s.merged); err != nil {
 		return err
 	}
-	s.seen = true
+	s.Known = true
 	return nil
 }
 
 // changed notes that layers from first on are not what they were: one takes the place of merged.
 func (s *State) changed(first, merged int) {
-	if s.seen {
-		s.seen, s.valid, s.merged = false, first, merged
+	if s.Known {
+		s.Known, s.valid, s.merged = false, first, merged
 		return
 	}
 	s.valid, s.merged = min(s.valid, first), 0

@@ -30,6 +30,7 @@ type Scorer struct {
 	last    [][]byte      // by boundary: the last token's state of each window, [windows, hidden] f32; the final one normed
 	there   [][]bool      // by boundary and batch: whether it is
 	columns map[*model.Layer]columnSums
+	held    held
 
 	pending          []pending
 	capacity         int        // slots
