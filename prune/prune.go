@@ -202,7 +202,12 @@ type Result struct {
 func (p *Plan) scores() bool { return p.Options.Replay == nil && p.Method.Corpus() }
 
 // Run prunes on the device. progress may be nil.
-func (p *Plan) Run(ctx context.Context, d *vk.Device, progress func(Status)) (result *Result, err error) {
+func (p *Plan) Run(ctx context.Context, d *vk.Device, progress func(Status)) (*Result, error) {
+	return p.run(ctx, d, nil, progress)
+}
+
+// run is Run, with each step kept unless k is nil.
+func (p *Plan) run(ctx context.Context, d *vk.Device, k *keeper, progress func(Status)) (result *Result, err error) {
 	s := p.state()
 	s.Device = d
 	if p.scores() {
@@ -212,14 +217,27 @@ func (p *Plan) Run(ctx context.Context, d *vk.Device, progress func(Status)) (re
 		defer func() { err = errors.Join(err, s.Scorer.Close()) }()
 	}
 	var steps []*method.Step
+	lineage := p.lineage
+	if k != nil {
+		if steps, err = k.restore(ctx, s); err != nil {
+			return nil, fmt.Errorf("prune: %s: %w", p.Model.Name, err)
+		}
+		lineage = k.lineage
+	}
 	for len(s.Model.Layers) > p.TargetLayers {
+		if err := ctx.Err(); err != nil { // there are steps that take no waiting
+			return nil, err
+		}
 		step, err := p.step(ctx, s, len(steps), progress)
+		steps = append(steps, step)
+		if err == nil && k != nil {
+			err = k.keep(ctx, s, steps)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("prune: %s: %w", p.Model.Name, err)
 		}
-		steps = append(steps, step)
 	}
-	return &Result{Model: s.Model, Lineage: p.lineage(s, steps)}, nil
+	return &Result{Model: s.Model, Lineage: lineage(s, steps)}, nil
 }
 
 // step takes the next step: the method's, or the one that is replayed.
@@ -257,15 +275,17 @@ func (p *Plan) lineage(s *method.State, steps []*method.Step) Lineage {
 		return l
 	}
 	l.Method, l.Options = p.Method.Name(), p.record()
-	if s.Scorer == nil {
+	if !p.scores() {
 		return l
 	}
-	full := 0
-	for _, step := range steps {
-		full += step.From
+	if s.Scorer != nil {
+		full := 0
+		for _, step := range steps {
+			full += step.From
+		}
+		counted := passes(s.Scorer.Stats().Passes, full)
+		l.LayerPasses = &counted
 	}
-	counted := passes(s.Scorer.Stats().Passes, full)
-	l.LayerPasses = &counted
 	w := p.Options.Windows
 	l.Calibration = &Calibration{SHA256: corpus.Hash(w), Windows: len(w), Window: len(w[0]), Seed: p.Options.Seed, Source: p.Options.Source}
 	return l
