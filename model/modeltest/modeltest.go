@@ -51,8 +51,8 @@ func (s Spec) Config(t testing.TB) []byte {
 	return raw
 }
 
-// Write writes a model with random weights into dir: norms around one, matrices scaled so that activations keep their size.
-func (s Spec) Write(t testing.TB, dir string) {
+// create writes config.json and begins the weights; the tensors come in the order of shapes.
+func (s Spec) create(t testing.TB, dir string) (shapes []model.TensorShape, w *safetensors.Writer) {
 	t.Helper()
 	raw := s.Config(t)
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), raw, 0o644); err != nil {
@@ -62,7 +62,7 @@ func (s Spec) Write(t testing.TB, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shapes := c.TopTensors()
+	shapes = c.TopTensors()
 	for l := range c.Layers {
 		shapes = append(shapes, c.LayerTensors(l)...)
 	}
@@ -70,10 +70,16 @@ func (s Spec) Write(t testing.TB, dir string) {
 	for _, sh := range shapes {
 		entries = append(entries, safetensors.Entry{Name: sh.Name, DType: s.DType.String(), Shape: sh.Shape})
 	}
-	w, err := safetensors.CreateSharded(dir, entries, s.ShardBytes)
-	if err != nil {
+	if w, err = safetensors.CreateSharded(dir, entries, s.ShardBytes); err != nil {
 		t.Fatal(err)
 	}
+	return shapes, w
+}
+
+// Write writes a model with random weights into dir: norms around one, matrices scaled so that activations keep their size.
+func (s Spec) Write(t testing.TB, dir string) {
+	t.Helper()
+	shapes, w := s.create(t, dir)
 	rng := rand.New(rand.NewPCG(uint64(s.Hidden), uint64(s.Layers)))
 	for _, sh := range shapes {
 		n, scale := 1, 0.3
