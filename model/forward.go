@@ -423,6 +423,7 @@ func embed(ctx context.Context, r *vk.Recorder, table Weight, tokens []uint32, o
 	for _, t := range used {
 		rowsInUse = append(rowsInUse, table.Data[int(t)*rowBytes:(int(t)+1)*rowBytes]...)
 	}
+	table.release(table.Data)
 	raw := make([]byte, 4*len(tokens))
 	for i, t := range tokens {
 		row, _ := slices.BinarySearch(used, t)

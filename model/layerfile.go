@@ -36,7 +36,7 @@ func SaveLayer(path string, l *Layer) (err error) {
 	}
 	for p, w := range l.Parts {
 		if !w.IsZero() && err == nil {
-			err = out.Write(partNames[p], w.Data)
+			err = w.write(out, partNames[p])
 		}
 	}
 	if err = errors.Join(err, out.Close()); err != nil { // it removes what was written
@@ -88,7 +88,7 @@ func layerOf(file *safetensors.Checkpoint, path string) (*Layer, error) {
 		if len(t.Shape) != 2 || t.Shape[0] == 0 {
 			return nil, fmt.Errorf("model: %s: tensor %s: shape %v, expected [rows cols]", path, t.Name, t.Shape)
 		}
-		l.Parts[p] = Weight{Name: names[t.Name], DType: d, Rows: t.Shape[0], Cols: t.Shape[1], Data: t.Data}
+		l.Parts[p] = Weight{Name: names[t.Name], DType: d, Rows: t.Shape[0], Cols: t.Shape[1], Data: t.Data, file: file}
 	}
 	if all := file.Names(); found != len(all) || found == 0 {
 		return nil, fmt.Errorf("model: %s: %d of its %d tensors are parts of a decoder layer: SaveLayer did not write it", path, found, len(all))
