@@ -320,15 +320,19 @@ func (f *Forward) all() []int {
 // tensor is a batch's states on the device. Those in host memory are uploaded into the buffer in, once what was recorded is done
 // with it.
 func (f *Forward) tensor(ctx context.Context, boundary, batch int) (op.Tensor, error) {
+	return f.chunkTensor(ctx, f.states[boundary][batch], f.in, batch)
+}
+
+// chunkTensor is tensor for any states of a batch, uploaded into staging.
+func (f *Forward) chunkTensor(ctx context.Context, c chunk, staging *vk.Buffer, batch int) (op.Tensor, error) {
 	n := f.batches[batch].Windows() * f.window
-	c := f.states[boundary][batch]
 	if c.device != nil {
 		return rows(c.device, n, f.config.HiddenSize), nil
 	}
 	if err := f.r.Wait(ctx); err != nil {
 		return op.Tensor{}, err
 	}
-	t := rows(f.in, n, f.config.HiddenSize)
+	t := rows(staging, n, f.config.HiddenSize)
 	return t, f.d.Upload(ctx, t.View, c.host)
 }
 

@@ -66,7 +66,19 @@ func slice(t op.Tensor, begin, end int) op.Tensor {
 
 // Loss computes the cross-entropy of every token of the corpus given those before it in its window, from the last boundary. Element
 // [w][t] is the negative log-likelihood of token t+1 of window w in nats; a window of S tokens has S−1.
-func (f *Forward) Loss(ctx context.Context, m *Model) (loss [][]float32, err error) {
+func (f *Forward) Loss(ctx context.Context, m *Model) ([][]float32, error) {
+	if !f.Has(len(m.Layers)) {
+		return nil, fmt.Errorf("model: the states at boundary %d are not kept", len(m.Layers))
+	}
+	loss, err := f.losses(ctx, m, [][]chunk{f.states[len(m.Layers)]})
+	if err != nil {
+		return nil, err
+	}
+	return loss[0], nil
+}
+
+// losses is Loss for several sets of states that left the last layer, whose tiles of the LM head are uploaded once for all.
+func (f *Forward) losses(ctx context.Context, m *Model, ends [][]chunk) (loss [][][]float32, err error) {
 	type scored struct{ state, targets, loss op.Tensor }
 	var bufs []*vk.Buffer
 	defer func() {
@@ -81,8 +93,9 @@ func (f *Forward) Loss(ctx context.Context, m *Model) (loss [][]float32, err err
 		bufs = append(bufs, b)
 		return op.Of(b.All(), dtype.F32, rows, cols), nil
 	}
-	batches := make([]scored, len(f.batches))
-	for i, b := range f.batches {
+	batches := make([]scored, len(ends)*len(f.batches)) // by set, then by batch
+	for i := range batches {
+		b := f.batches[i%len(f.batches)]
 		n := b.Windows() * f.window
 		s := &batches[i]
 		var errs [3]error
@@ -102,16 +115,21 @@ func (f *Forward) Loss(ctx context.Context, m *Model) (loss [][]float32, err err
 		return nil, err
 	}
 	err = headTiles(ctx, f.cache, f.r, m, func(first int, w op.Tensor) error {
-		i := 0
-		return f.States(ctx, len(m.Layers), func(b Batch, x op.Tensor) error {
-			norm, s := f.FinalNorm(m, x), batches[i]
+		for i, s := range batches {
+			x, err := f.chunkTensor(ctx, ends[i/len(f.batches)][i%len(f.batches)], f.in, i%len(f.batches))
+			if err != nil {
+				return err
+			}
+			norm := f.FinalNorm(m, x)
 			for begin := 0; begin < x.Rows; begin += step {
 				end := min(begin+step, x.Rows)
 				op.LMHeadLoss(f.r, s.state.RowRange(begin, end), op.Of(logits.View, dtype.F32, end-begin, headUnit), norm.RowRange(begin, end), w, slice(s.targets, begin, end), first)
 			}
-			i++
-			return f.r.Err()
-		})
+			if err := f.r.Err(); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -122,13 +140,15 @@ func (f *Forward) Loss(ctx context.Context, m *Model) (loss [][]float32, err err
 	if err := f.r.Wait(ctx); err != nil {
 		return nil, err
 	}
-	for i, b := range f.batches {
-		all := make([]float32, batches[i].loss.Cols)
-		if err := download(ctx, f.d, all, batches[i].loss); err != nil {
+	loss = make([][][]float32, len(ends))
+	for i, s := range batches {
+		all := make([]float32, s.loss.Cols)
+		if err := download(ctx, f.d, all, s.loss); err != nil {
 			return nil, err
 		}
-		for w := range b.Windows() {
-			loss = append(loss, all[w*f.window:(w+1)*f.window-1])
+		set := &loss[i/len(f.batches)]
+		for w := range f.batches[i%len(f.batches)].Windows() {
+			*set = append(*set, all[w*f.window:(w+1)*f.window-1])
 		}
 	}
 	return loss, nil
