@@ -146,7 +146,7 @@ func NewForwardWith(d *vk.Device, m *Model, windows [][]uint32, o ForwardOptions
 		return nil, err
 	}
 	f.host = o.Host
-	f.host.begin(d)
+	f.host.Begin(d)
 	var err error
 	if f.release, err = f.host.Reserve("a run", runBytes); err != nil {
 		return nil, err

@@ -57,8 +57,8 @@ func (h *HostMemory) Stats() HostStats {
 
 func (h *HostMemory) bounded() bool { return h != nil && h.Limit > 0 }
 
-// begin measures the base, once.
-func (h *HostMemory) begin(d *vk.Device) {
+// Begin measures what is resident, once: before the first Reserve. A Forward does it where nobody did.
+func (h *HostMemory) Begin(d *vk.Device) {
 	if !h.bounded() {
 		return
 	}

@@ -22,10 +22,11 @@ type Options struct {
 	TargetLayers int     // layers left
 	Sparsity     float64 // instead: share of all parameters to remove at least, 0 to 1
 	CoMe         method.CoMe
-	AllScores    bool       // compute the scores of every layer at every step, for the lineage; the model is the same
-	Windows      [][]uint32 // calibration corpus: windows of equal length
-	Seed         uint64     // that the windows were sampled with, for the record
-	Source       string     // names of the files that the windows were made of, for the record
+	AllScores    bool              // compute the scores of every layer at every step, for the lineage; the model is the same
+	Windows      [][]uint32        // calibration corpus: windows of equal length
+	Seed         uint64            // that the windows were sampled with, for the record
+	Source       string            // names of the files that the windows were made of, for the record
+	Memory       *model.HostMemory // bounds host memory; nil: no bound
 }
 
 // Plan is a run that was checked and not started.
@@ -125,16 +126,32 @@ type Status struct {
 type Result struct {
 	Model   *model.Model // shares the original's weights: valid until that is closed
 	Lineage Lineage
+	store   *model.LayerStore // of merged layers
 }
+
+// Close gives back what merged layers take beside memory; the Model is gone with it.
+func (r *Result) Close() error { return r.store.Close() }
 
 // Run prunes on the device. progress may be nil.
 func (p *Plan) Run(ctx context.Context, d *vk.Device, progress func(Status)) (result *Result, err error) {
-	scorer, err := score.New(d, p.Model, p.Options.Windows)
+	p.Options.Memory.Begin(d)
+	release, err := p.Options.Memory.Reserve("scores and merged layers", p.workBytes())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	scorer, err := score.NewWith(d, p.Model, p.Options.Windows, p.scoring(d))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, scorer.Close()) }()
-	s := &method.State{Device: d, Model: p.Model, Scorer: scorer, Tree: p.tree, AllScores: p.Options.AllScores}
+	store := &model.LayerStore{Host: p.Options.Memory}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, store.Close())
+		}
+	}()
+	s := &method.State{Store: store, Device: d, Model: p.Model, Scorer: scorer, Tree: p.tree, AllScores: p.Options.AllScores}
 	var steps []*method.Step
 	full := 0
 	for len(s.Model.Layers) > p.TargetLayers {
@@ -150,7 +167,7 @@ func (p *Plan) Run(ctx context.Context, d *vk.Device, progress func(Status)) (re
 		}
 		steps = append(steps, step)
 	}
-	return &Result{Model: s.Model, Lineage: Lineage{
+	return &Result{Model: s.Model, store: store, Lineage: Lineage{
 		Method: "come", Options: p.record(), Device: deviceRecord(d), OriginalLayers: p.root, Tree: s.Tree, Steps: steps, Previous: p.previous,
 		LayerPasses: passes(scorer.Stats().Passes, full),
 		Calibration: Calibration{SHA256: corpus.Hash(p.Options.Windows), Windows: len(p.Options.Windows), Window: len(p.Options.Windows[0]), Seed: p.Options.Seed, Source: p.Options.Source},

@@ -35,6 +35,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.BoolVar(&o.AllScores, "all-scores", false, "compute the scores of every layer at every step, not only those that choose the merge")
 	f.BoolVar(&force, "force", false, "replace OUT if vkcome wrote it")
 	c := commonFlags(f)
+	c.hostFlags(f)
 	return func(ctx context.Context, args []string) error {
 		switch {
 		case compat != "" && compat != "reference":
@@ -47,6 +48,10 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			return usagef("--psu %v: expected more than 0 and at most 1000", o.CoMe.PSU)
 		case o.CoMe.MergeItem < 2:
 			return usagef("--merge-item %d: expected 2 or more", o.CoMe.MergeItem)
+		}
+		var err error
+		if o.Memory, err = c.host(); err != nil {
+			return err
 		}
 		o.CoMe.Repeat, o.CoMe.Tiled = !noRepeat, compat == "reference"
 		out := args[1]
@@ -80,7 +85,9 @@ func runPrune(ctx context.Context, c *common, d *vk.Device, m *model.Model, o pr
 	result, err := plan.Run(ctx, d, progress)
 	if err == nil {
 		err = result.Save(ctx, d, out, force, progress)
+		defer result.Close() // of mapped files: nothing that was written depends on it
 	}
+	c.tellHost(o.Memory)
 	b.finish()
 	if err != nil {
 		return err

@@ -76,9 +76,10 @@ type State struct {
 	Device *vk.Device
 	Model  *model.Model
 	Scorer *score.Scorer
-	Tree   []Tree // of every layer of Model
-	Valid  int    // the first layer that the scorer has not seen as it is now
-	Merged int    // layers of the model before that this one was made of
+	Store  *model.LayerStore // of merged layers
+	Tree   []Tree            // of every layer of Model
+	Valid  int               // the first layer that the scorer has not seen as it is now
+	Merged int               // layers of the model before that this one was made of
 
 	AllScores bool // compute the scores of every layer, not only those that tell which are merged
 }
@@ -151,6 +152,9 @@ func (c CoMe) Step(ctx context.Context, s *State, target int, progress func(done
 	step.Kept = merge.Keep(step.Ratio, heads, neurons)
 	s.Scorer.Trim(s.Model.Layers[first:end])
 	joined, err := merge.Concat(ctx, s.Device, s.Model.Config, s.Model.Layers[first:end], step.Kept, step.Ratio, c.Tiled)
+	if err == nil {
+		joined, err = s.Store.Keep(joined)
+	}
 	if err != nil {
 		return nil, err
 	}
