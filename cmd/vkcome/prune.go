@@ -80,6 +80,11 @@ func runPrune(ctx context.Context, c *common, d *vk.Device, m *model.Model, o pr
 	}
 	c.note("%s: %d → %d layers on %s (%s), %d windows of %d tokens, %s of hidden states", m.Name, len(m.Layers), plan.TargetLayers, d.Info.Name, d.Tier,
 		len(o.Windows), len(o.Windows[0]), vk.Bytes(plan.StateBytes()))
+	need, err := plan.Footprint(d)
+	if err != nil {
+		return err
+	}
+	c.note("expected at most: %s of device memory, %s of host memory, %s of states in files", vk.Bytes(need.Device), vk.Bytes(need.Host), vk.Bytes(need.Disk))
 	b := c.bar()
 	progress := func(s prune.Status) { b.set(s.Stage, s.Done, s.Total) }
 	result, err := plan.Run(ctx, d, progress)
