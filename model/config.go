@@ -1,4 +1,4 @@
-// Package model opens Hugging Face decoders of the Llama family and runs them.
+// Package model opens Hugging Face decoders, of the Llama family and OPT, and runs them.
 package model
 
 import (
@@ -25,26 +25,30 @@ const (
 // Config is what config.json says of a model, under the names that Hugging Face uses. All sizes are positive and small
 // enough that the product of any two fits an int.
 type Config struct {
-	Architecture string // LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM or Qwen3ForCausalLM
-	ModelType    string // llama, mistral, qwen2 or qwen3
+	Architecture string // LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM or OPTForCausalLM
+	ModelType    string // llama, mistral, qwen2, qwen3 or opt
 
 	HiddenSize            int
-	IntermediateSize      int
+	IntermediateSize      int // ffn_dim of an OPT
 	Layers                int // num_hidden_layers
 	Heads                 int // num_attention_heads, a multiple of KVHeads
 	KVHeads               int // num_key_value_heads
 	HeadDim               int // even
 	VocabSize             int
 	MaxPositionEmbeddings int
-	RMSNormEps            float64
+	RMSNormEps            float64 // of LayerNorm too
 
-	RopeTheta   float64
+	RopeTheta   float64 // 0 where positions are learned
 	RopeScaling RopeScaling
+
+	LayerNorm        bool // norms take the mean away and have biases; else they are RMSNorm
+	LearnedPositions bool // rows of a table are added to the embeddings; else q and k are turned
+	ReLU             bool // the MLP is down · relu(up · x); else down · (silu(gate · x) · (up · x))
 
 	TieWordEmbeddings bool // the LM head is the embedding
 	AttentionBias     bool // q, k and v have biases
 	OutputBias        bool // o has one
-	MLPBias           bool // gate, up and down have
+	MLPBias           bool // gate, up and down have; fc1 and fc2 of an OPT
 	QKNorm            bool // q and k are normalized per head before RoPE
 
 	SlidingWindow   int      // positions that a query sees, itself included; 0 means all
@@ -87,6 +91,7 @@ type architecture struct {
 	window          bool // sliding_window counts
 	headDim         int  // when the file has none; 0 means hidden / heads
 	maxPosition     int  // when the file has none
+	opt             bool // has the keys and tensors of OPT
 }
 
 // Source: configuration_*.py and modeling_*.py of transformers 4.45 to 5.
@@ -95,7 +100,15 @@ var architectures = []architecture{
 	{name: "MistralForCausalLM", modelType: "mistral", window: true, maxPosition: 131072},
 	{name: "Qwen2ForCausalLM", modelType: "qwen2", qkvBias: true, window: true, useWindow: true, maxPosition: 32768},
 	{name: "Qwen3ForCausalLM", modelType: "qwen3", attentionBias: true, qkNorm: true, window: true, useWindow: true, headDim: 128, maxPosition: 32768},
+	{name: "OPTForCausalLM", modelType: "opt", maxPosition: 2048, opt: true},
 }
+
+const (
+	defaultWindow          = 4096 // sliding_window of Mistral and Qwen where the file lacks the key
+	defaultMaxWindowLayers = 28   // max_window_layers of Qwen
+	optEps                 = 1e-5 // of PyTorch's LayerNorm
+	positionOffset         = 2    // the first row of OPT's table of positions that is one
+)
 
 // LoadConfig reads config.json in a Hugging Face folder.
 func LoadConfig(dir string) (*Config, error) {
@@ -142,38 +155,22 @@ func parseConfig(raw []byte) (*Config, error) {
 		f.get("quantization_config", &q)
 		return nil, fmt.Errorf("quantization_config %q: quantized weights are not supported", q.Method)
 	}
-	if act := f.text("hidden_act", "silu"); act != "silu" {
-		return nil, fmt.Errorf("hidden_act %q, supported is silu", act)
-	}
-
 	c := &Config{Architecture: arch.name, ModelType: arch.modelType, QKNorm: arch.qkNorm, raw: bytes.Clone(raw)}
 	c.HiddenSize = f.size("hidden_size", 1<<20, required)
-	c.IntermediateSize = f.size("intermediate_size", 1<<22, required)
 	c.Layers = f.size("num_hidden_layers", 1<<14, required)
 	c.Heads = f.size("num_attention_heads", 1<<14, required)
 	c.VocabSize = f.size("vocab_size", 1<<24, required)
-	c.KVHeads = f.size("num_key_value_heads", 1<<14, c.Heads)
 	c.MaxPositionEmbeddings = f.size("max_position_embeddings", 1<<30, arch.maxPosition)
-	c.RMSNormEps = f.number("rms_norm_eps", 1e-6)
-	c.TieWordEmbeddings = f.flag("tie_word_embeddings")
-	bias := arch.attentionBias && f.flag("attention_bias")
-	c.AttentionBias, c.OutputBias = arch.qkvBias || bias, bias
-	c.MLPBias = arch.mlpBias && f.flag("mlp_bias")
+	c.BOS, c.EOS = f.ids("bos_token_id"), f.ids("eos_token_id")
+	f.weights(c)
 	if f.err != nil {
 		return nil, f.err
 	}
-	headDim := arch.headDim
-	if headDim == 0 && !f.has("head_dim") {
-		if c.HiddenSize%c.Heads != 0 {
-			return nil, fmt.Errorf("hidden_size %d is no multiple of num_attention_heads %d, and head_dim is not given", c.HiddenSize, c.Heads)
-		}
-		headDim = c.HiddenSize / c.Heads
+	if arch.opt {
+		f.opt(c)
+	} else {
+		f.llama(c, arch)
 	}
-	c.HeadDim = f.size("head_dim", 1<<14, headDim)
-	c.BOS, c.EOS = f.ids("bos_token_id"), f.ids("eos_token_id")
-	f.weights(c)
-	f.rope(c)
-	f.window(c, arch)
 	if f.err != nil {
 		return nil, f.err
 	}
@@ -181,11 +178,69 @@ func parseConfig(raw []byte) (*Config, error) {
 	case c.Heads%c.KVHeads != 0:
 		return nil, fmt.Errorf("num_attention_heads %d is no multiple of num_key_value_heads %d", c.Heads, c.KVHeads)
 	case c.HeadDim%2 != 0:
-		return nil, fmt.Errorf("head_dim %d is odd, rotary positions need pairs", c.HeadDim)
+		return nil, fmt.Errorf("head_dim %d is odd, supported are even ones", c.HeadDim)
 	case c.RMSNormEps < 0 || c.RMSNormEps > 1:
 		return nil, fmt.Errorf("rms_norm_eps %v, expected 0 to 1", c.RMSNormEps)
 	}
 	return c, nil
+}
+
+// llama reads what the architectures of the Llama family have.
+func (f *fields) llama(c *Config, arch architecture) {
+	if act := f.text("hidden_act", "silu"); act != "silu" {
+		f.fail("hidden_act %q, supported is silu", act)
+	}
+	c.IntermediateSize = f.size("intermediate_size", 1<<22, required)
+	c.KVHeads = f.size("num_key_value_heads", 1<<14, c.Heads)
+	c.RMSNormEps = f.number("rms_norm_eps", 1e-6)
+	c.TieWordEmbeddings = f.flag("tie_word_embeddings", false)
+	bias := arch.attentionBias && f.flag("attention_bias", false)
+	c.AttentionBias, c.OutputBias = arch.qkvBias || bias, bias
+	c.MLPBias = arch.mlpBias && f.flag("mlp_bias", false)
+	headDim := arch.headDim
+	if headDim == 0 && !f.has("head_dim") {
+		if c.HiddenSize%c.Heads != 0 {
+			f.fail("hidden_size %d is no multiple of num_attention_heads %d, and head_dim is not given", c.HiddenSize, c.Heads)
+		}
+		headDim = c.HiddenSize / c.Heads
+	}
+	c.HeadDim = f.size("head_dim", 1<<14, headDim)
+	f.rope(c)
+	f.window(c, arch)
+}
+
+// opt reads what OPT has. Source: configuration_opt.py and modeling_opt.py of transformers.
+func (f *fields) opt(c *Config) {
+	for _, k := range []struct {
+		key       string
+		supported bool
+		fallback  bool
+		what      string
+	}{
+		{"do_layer_norm_before", true, true, "norms behind attention and MLP, as of opt-350m, are not supported"},
+		{"layer_norm_elementwise_affine", true, true, "norms without weights are not supported"},
+		{"_remove_final_layer_norm", false, false, "models without a final norm are not supported"},
+	} {
+		if v := f.flag(k.key, k.fallback); v != k.supported {
+			f.fail("%s %v: %s", k.key, v, k.what)
+		}
+	}
+	if n := f.size("word_embed_proj_dim", 1<<20, c.HiddenSize); n != c.HiddenSize {
+		f.fail("word_embed_proj_dim %d, hidden_size %d: embeddings of another size, as of opt-350m, are not supported", n, c.HiddenSize)
+	}
+	if act := f.text("activation_function", "relu"); act != "relu" {
+		f.fail("activation_function %q, supported is relu", act)
+	}
+	if c.HiddenSize%c.Heads != 0 {
+		f.fail("hidden_size %d is no multiple of num_attention_heads %d", c.HiddenSize, c.Heads)
+	}
+	c.IntermediateSize = f.size("ffn_dim", 1<<22, required)
+	c.KVHeads, c.HeadDim, c.RMSNormEps = c.Heads, c.HiddenSize/c.Heads, optEps
+	c.LayerNorm, c.LearnedPositions, c.ReLU = true, true, true
+	c.TieWordEmbeddings = f.flag("tie_word_embeddings", true)
+	bias := f.flag("enable_bias", true)
+	c.AttentionBias, c.OutputBias, c.MLPBias = bias, bias, bias
+	c.RopeScaling.Type = RopeNone
 }
 
 func findArchitecture(f *fields) (architecture, error) {
@@ -274,9 +329,9 @@ func (f *fields) text(key, fallback string) string {
 	return fallback
 }
 
-func (f *fields) flag(key string) (v bool) {
-	f.get(key, &v)
-	return v
+func (f *fields) flag(key string, fallback bool) bool {
+	f.get(key, &fallback)
+	return fallback
 }
 
 // ids reads a token id or an array of them.
@@ -375,17 +430,25 @@ func (f *fields) window(c *Config, arch architecture) {
 			f.fail("layer_types: layer %d is %q, supported are full_attention, sliding_attention", i, kind)
 		}
 	}
-	c.MaxWindowLayers = 0
 	if arch.useWindow {
-		c.MaxWindowLayers = c.Layers
+		c.MaxWindowLayers = defaultMaxWindowLayers
 		f.get("max_window_layers", &c.MaxWindowLayers)
 	}
-	if !arch.window || arch.useWindow && !f.flag("use_sliding_window") || !f.has("sliding_window") {
-		return
+	if arch.window && (!arch.useWindow || f.flag("use_sliding_window", false)) {
+		c.SlidingWindow = defaultWindow
+		if _, there := f.values["sliding_window"]; there { // null is none
+			c.SlidingWindow = 0
+			f.get("sliding_window", &c.SlidingWindow)
+		}
 	}
-	f.get("sliding_window", &c.SlidingWindow)
 	if c.SlidingWindow < 0 {
 		f.fail("sliding_window %d is negative", c.SlidingWindow)
+	}
+	switch full, sliding := slices.Index(c.LayerTypes, "full_attention"), slices.Index(c.LayerTypes, "sliding_attention"); {
+	case !arch.useWindow && c.SlidingWindow > 0 && full >= 0:
+		f.fail("layer_types: layer %d is full_attention, the sliding_window of %s is that of every layer", full, arch.name)
+	case arch.useWindow && c.SlidingWindow == 0 && sliding >= 0:
+		f.fail("layer_types: layer %d is sliding_attention, without sliding_window and use_sliding_window", sliding)
 	}
 	if c.SlidingWindow >= c.MaxPositionEmbeddings {
 		c.SlidingWindow = 0
@@ -409,45 +472,88 @@ type TensorShape struct {
 	Shape []int
 }
 
-// TopTensors lists the tensors outside the layers: embedding, final norm and, unless it is tied, the LM head.
-func (c *Config) TopTensors() []TensorShape {
-	list := []TensorShape{
-		{"model.embed_tokens.weight", []int{c.VocabSize, c.HiddenSize}},
-		{"model.norm.weight", []int{c.HiddenSize}},
+// isOPT says whether tensors have the names of OPT, rather than those of Llama.
+func (c *Config) isOPT() bool { return c.ModelType == "opt" }
+
+// topNames names the tensors outside the layers in the order of Model.top: embedding, positions, final norm and its bias, LM head.
+// Those that a model lacks are empty.
+func (c *Config) topNames() [numTop]string {
+	names := [numTop]string{topEmbed: "model.embed_tokens.weight", topNorm: "model.norm.weight", topHead: "lm_head.weight"}
+	if c.isOPT() {
+		names = [numTop]string{topEmbed: "model.decoder.embed_tokens.weight", topPositions: "model.decoder.embed_positions.weight",
+			topNorm: "model.decoder.final_layer_norm.weight", topNormBias: "model.decoder.final_layer_norm.bias", topHead: "lm_head.weight"}
 	}
-	if !c.TieWordEmbeddings {
-		list = append(list, TensorShape{"lm_head.weight", []int{c.VocabSize, c.HiddenSize}})
+	if c.TieWordEmbeddings {
+		names[topHead] = ""
+	}
+	return names
+}
+
+// TopTensors lists the tensors outside the layers: embedding, learned positions if there are, final norm and, unless it is tied, the
+// LM head.
+func (c *Config) TopTensors() []TensorShape {
+	vocab := []int{c.VocabSize, c.HiddenSize}
+	shapes := [numTop][]int{topEmbed: vocab, topPositions: {c.MaxPositionEmbeddings + positionOffset, c.HiddenSize}, topNorm: {c.HiddenSize}, topNormBias: {c.HiddenSize}, topHead: vocab}
+	var list []TensorShape
+	for i, name := range c.topNames() {
+		if name != "" {
+			list = append(list, TensorShape{name, shapes[i]})
+		}
 	}
 	return list
 }
 
-// LayerTensors lists the tensors of one layer, biases and q/k norms only where the model has them.
+// LayerTensors lists the tensors of one layer in the order of their parts, biases and norms only where the model has them.
 func (c *Config) LayerTensors(layer int) []TensorShape {
 	var list []TensorShape
-	add := func(name string, shape ...int) {
-		list = append(list, TensorShape{fmt.Sprintf("model.layers.%d.%s", layer, name), shape})
-	}
-	linear := func(name string, out, in int, bias bool) {
-		add(name+".weight", out, in)
-		if bias {
-			add(name+".bias", out)
+	for p := range NumParts {
+		if shape := c.partShape(p); shape != nil {
+			list = append(list, TensorShape{c.TensorName(layer, p), shape})
 		}
 	}
-	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	add("input_layernorm.weight", c.HiddenSize)
-	linear("self_attn.q_proj", q, c.HiddenSize, c.AttentionBias)
-	linear("self_attn.k_proj", kv, c.HiddenSize, c.AttentionBias)
-	linear("self_attn.v_proj", kv, c.HiddenSize, c.AttentionBias)
-	linear("self_attn.o_proj", c.HiddenSize, q, c.OutputBias)
-	if c.QKNorm {
-		add("self_attn.q_norm.weight", c.HeadDim)
-		add("self_attn.k_norm.weight", c.HeadDim)
-	}
-	add("post_attention_layernorm.weight", c.HiddenSize)
-	linear("mlp.gate_proj", c.IntermediateSize, c.HiddenSize, c.MLPBias)
-	linear("mlp.up_proj", c.IntermediateSize, c.HiddenSize, c.MLPBias)
-	linear("mlp.down_proj", c.HiddenSize, c.IntermediateSize, c.MLPBias)
 	return list
+}
+
+// partShape is the shape of a part, nil where the model lacks it.
+func (c *Config) partShape(p Part) []int {
+	hidden, q, kv, ffn := c.HiddenSize, c.Heads*c.HeadDim, c.KVHeads*c.HeadDim, c.IntermediateSize
+	there, shape := true, []int(nil)
+	switch p {
+	case InputNorm, PostNorm:
+		shape = []int{hidden}
+	case InputNormBias, PostNormBias:
+		there, shape = c.LayerNorm, []int{hidden}
+	case Q:
+		shape = []int{q, hidden}
+	case K, V:
+		shape = []int{kv, hidden}
+	case QBias:
+		there, shape = c.AttentionBias, []int{q}
+	case KBias, VBias:
+		there, shape = c.AttentionBias, []int{kv}
+	case QNorm, KNorm:
+		there, shape = c.QKNorm, []int{c.HeadDim}
+	case O:
+		shape = []int{hidden, q}
+	case OBias:
+		there, shape = c.OutputBias, []int{hidden}
+	case Gate:
+		there, shape = !c.ReLU, []int{ffn, hidden}
+	case GateBias:
+		there, shape = c.MLPBias && !c.ReLU, []int{ffn}
+	case Up:
+		shape = []int{ffn, hidden}
+	case UpBias:
+		there, shape = c.MLPBias, []int{ffn}
+	case Down:
+		shape = []int{hidden, ffn}
+	case DownBias:
+		there, shape = c.MLPBias, []int{hidden}
+	}
+	if !there {
+		return nil
+	}
+	return shape
 }
 
 // perLayer are keys of arrays with one entry a layer whose names lack the word "layer". Any other key must have it: an
@@ -459,7 +565,8 @@ var layerLists = []string{"mlp_only_layers", "full_attn_layers", "cross_attentio
 
 // WithLayers gives the config.json of a model made of the listed layers, in this order: the original text with
 // num_hidden_layers, every array with one entry a layer and max_window_layers changed, and nothing else, unknown keys
-// and formatting included. An empty list or a layer that the model lacks is an error.
+// and formatting included. An empty list, a layer that the model lacks or an order in which layers cannot keep their
+// sliding windows is an error.
 func (c *Config) WithLayers(keep []int) ([]byte, error) {
 	if len(keep) == 0 {
 		return nil, fmt.Errorf("model: %s: no layers to keep", c.name)
@@ -475,6 +582,11 @@ func (c *Config) WithLayers(keep []int) ([]byte, error) {
 		if got, err = parseConfig(out); err == nil && got.Layers != len(keep) {
 			err = fmt.Errorf("num_hidden_layers could not be changed")
 		}
+		for i, l := range keep {
+			if err == nil && got.Window(i) != c.Window(l) {
+				err = fmt.Errorf("layer %d as layer %d would lose its sliding window", l, i)
+			}
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("model: %s: %w", c.name, err)
@@ -487,24 +599,30 @@ func (c *Config) withLayers(keep []int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The layers below max_window_layers attend fully. Counting those that stay keeps each layer's attention what it was.
+	below := func(most int) (n int) {
+		for _, l := range keep {
+			if l < most {
+				n++
+			}
+		}
+		return n
+	}
+	windows := "" // where the file relies on the default
+	if c.LayerTypes == nil && c.SlidingWindow > 0 && c.MaxWindowLayers > 0 && !slices.ContainsFunc(spans, func(s span) bool { return s.key == "max_window_layers" }) {
+		windows = fmt.Sprintf(", \"max_window_layers\": %d", below(c.MaxWindowLayers))
+	}
 	var out []byte
 	at := 0
 	for _, s := range spans {
 		value := c.raw[s.begin:s.end]
 		switch {
 		case s.key == "num_hidden_layers":
-			value = fmt.Append(nil, len(keep))
+			value = fmt.Append(nil, len(keep), windows)
 		case s.key == "max_window_layers":
-			// The layers below it attend fully. Counting those that stay keeps each layer's attention what it was.
-			var most int
-			if json.Unmarshal(value, &most) == nil && string(value) != "null" {
-				n := 0
-				for _, l := range keep {
-					if l < most {
-						n++
-					}
-				}
-				value = fmt.Append(nil, n)
+			most := c.MaxWindowLayers
+			if json.Unmarshal(value, &most) == nil && (string(value) != "null" || c.SlidingWindow > 0) {
+				value = fmt.Append(nil, below(most))
 			}
 		case value[0] == '[' && describesLayers(s.key):
 			if value, err = cutArray(value, c.Layers, keep); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -65,10 +66,23 @@ func tiny() *Config {
 	}
 }
 
+// optKeys are those of tinyConfig that an OPT has in its place, and others.
+func optKeys(more map[string]any) map[string]any {
+	keys := map[string]any{"architectures": []string{"OPTForCausalLM"}, "model_type": "opt", "intermediate_size": nil, "num_key_value_heads": nil, "head_dim": nil,
+		"rms_norm_eps": nil, "rope_theta": nil, "rope_scaling": nil, "hidden_act": nil, "attention_bias": nil, "mlp_bias": nil, "tie_word_embeddings": nil,
+		"ffn_dim": 500, "word_embed_proj_dim": 128, "do_layer_norm_before": true, "activation_function": "relu"}
+	maps.Copy(keys, more)
+	return keys
+}
+
 func TestParseConfig(t *testing.T) {
 	type keys = map[string]any
 	llama3 := keys{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 	scaled := RopeScaling{RopeLlama3, 8, 1, 4, 8192}
+	opt := func(c *Config) {
+		c.Architecture, c.ModelType, c.IntermediateSize, c.KVHeads, c.RopeTheta = "OPTForCausalLM", "opt", 500, 8, 0
+		c.LayerNorm, c.LearnedPositions, c.ReLU, c.AttentionBias, c.OutputBias, c.MLPBias, c.TieWordEmbeddings = true, true, true, true, true, true, true
+	}
 	for _, c := range []struct {
 		name string
 		keys keys
@@ -104,8 +118,25 @@ func TestParseConfig(t *testing.T) {
 			}},
 		{"Qwen3", keys{"architectures": []string{"Qwen3ForCausalLM"}, "head_dim": nil},
 			func(c *Config) {
-				c.Architecture, c.ModelType, c.QKNorm, c.HeadDim, c.MaxWindowLayers = "Qwen3ForCausalLM", "qwen3", true, 128, 12
+				c.Architecture, c.ModelType, c.QKNorm, c.HeadDim, c.MaxWindowLayers = "Qwen3ForCausalLM", "qwen3", true, 128, 28
 			}},
+		{"Mistral's default window", keys{"architectures": []string{"MistralForCausalLM"}, "max_position_embeddings": 8192},
+			func(c *Config) {
+				c.Architecture, c.ModelType, c.SlidingWindow, c.MaxPositionEmbeddings = "MistralForCausalLM", "mistral", 4096, 8192
+			}},
+		{"Mistral without window", keys{"architectures": []string{"MistralForCausalLM"}, "max_position_embeddings": 8192, "sliding_window": json.RawMessage("null")},
+			func(c *Config) {
+				c.Architecture, c.ModelType, c.MaxPositionEmbeddings = "MistralForCausalLM", "mistral", 8192
+			}},
+		{"Qwen3's default window", keys{"architectures": []string{"Qwen3ForCausalLM"}, "head_dim": nil, "use_sliding_window": true, "max_position_embeddings": 8192},
+			func(c *Config) {
+				c.Architecture, c.ModelType, c.QKNorm, c.HeadDim, c.MaxWindowLayers, c.SlidingWindow, c.MaxPositionEmbeddings = "Qwen3ForCausalLM", "qwen3", true, 128, 28, 4096, 8192
+			}},
+		{"OPT", optKeys(nil), opt},
+		{"OPT without biases", optKeys(keys{"enable_bias": false, "tie_word_embeddings": false, "word_embed_proj_dim": nil}), func(c *Config) {
+			opt(c)
+			c.AttentionBias, c.OutputBias, c.MLPBias, c.TieWordEmbeddings = false, false, false, false
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := ParseConfig("config.json", edited(c.keys))
@@ -124,7 +155,7 @@ func TestParseConfig(t *testing.T) {
 
 func TestConfigErrors(t *testing.T) {
 	type keys = map[string]any
-	const supported = "supported are LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM"
+	const supported = "supported are LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, OPTForCausalLM"
 	for _, c := range []struct {
 		keys keys
 		want string
@@ -140,7 +171,7 @@ func TestConfigErrors(t *testing.T) {
 		{keys{"num_hidden_layers": 0}, "num_hidden_layers 0, expected 1 to 16384"},
 		{keys{"num_key_value_heads": 3}, "num_attention_heads 8 is no multiple of num_key_value_heads 3"},
 		{keys{"head_dim": nil, "hidden_size": 100}, "hidden_size 100 is no multiple of num_attention_heads 8, and head_dim is not given"},
-		{keys{"head_dim": 15}, "head_dim 15 is odd, rotary positions need pairs"},
+		{keys{"head_dim": 15}, "head_dim 15 is odd, supported are even ones"},
 		{keys{"head_dim": nil, "hidden_size": 4}, "hidden_size 4 is no multiple of num_attention_heads 8, and head_dim is not given"},
 		{keys{"hidden_act": "gelu"}, `hidden_act "gelu", supported is silu`},
 		{keys{"torch_dtype": "int8"}, `torch_dtype "int8", supported are float32, float16, bfloat16`},
@@ -155,6 +186,17 @@ func TestConfigErrors(t *testing.T) {
 		{keys{"quantization_config": keys{"quant_method": "gptq"}}, `quantization_config "gptq": quantized weights are not supported`},
 		{keys{"layer_types": []string{"full_attention"}}, "layer_types has 1 entries, num_hidden_layers is 12"},
 		{keys{"num_hidden_layers": 1, "layer_types": []string{"mamba"}}, `layer_types: layer 0 is "mamba", supported are full_attention, sliding_attention`},
+		{keys{"architectures": []string{"MistralForCausalLM"}, "num_hidden_layers": 1, "sliding_window": 9, "layer_types": []string{"full_attention"}},
+			"layer_types: layer 0 is full_attention, the sliding_window of MistralForCausalLM is that of every layer"},
+		{keys{"architectures": []string{"Qwen2ForCausalLM"}, "num_hidden_layers": 1, "sliding_window": 9, "layer_types": []string{"sliding_attention"}},
+			"layer_types: layer 0 is sliding_attention, without sliding_window and use_sliding_window"},
+		{optKeys(keys{"do_layer_norm_before": false, "word_embed_proj_dim": 64}), "do_layer_norm_before false: norms behind attention and MLP, as of opt-350m, are not supported"},
+		{optKeys(keys{"word_embed_proj_dim": 64}), "word_embed_proj_dim 64, hidden_size 128: embeddings of another size, as of opt-350m, are not supported"},
+		{optKeys(keys{"layer_norm_elementwise_affine": false}), "layer_norm_elementwise_affine false: norms without weights are not supported"},
+		{optKeys(keys{"_remove_final_layer_norm": true}), "_remove_final_layer_norm true: models without a final norm are not supported"},
+		{optKeys(keys{"activation_function": "gelu"}), `activation_function "gelu", supported is relu`},
+		{optKeys(keys{"ffn_dim": nil}), "ffn_dim is missing"},
+		{optKeys(keys{"num_attention_heads": 7}), "hidden_size 128 is no multiple of num_attention_heads 7"},
 		{keys{"eos_token_id": []int{1, -1}}, "eos_token_id -1 is negative"},
 	} {
 		_, err := ParseConfig("dir/config.json", edited(c.keys))
@@ -199,7 +241,7 @@ func TestWithLayers(t *testing.T) {
     "sliding_attention"
   ],
   "no_rope_layers":[1,0 ,1,{"a": [ ]}], "layer_list": [1,2,3], "mlp_only_layers": [0,1,2,3], "sliding_window_pattern": [ 1, 2, 3, 4 ],
-  "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "vocab_size": 5, "max_window_layers":3,"layers":4
+  "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "vocab_size": 5, "max_window_layers":3,"layers":4, "use_sliding_window":true, "sliding_window": 5
 }
 `
 	const want = `{
@@ -210,7 +252,7 @@ func TestWithLayers(t *testing.T) {
     "sliding_attention"
   ],
   "no_rope_layers":[1,{"a": [ ]}], "layer_list": [1,2,3], "mlp_only_layers": [0,1,2,3], "sliding_window_pattern": [ 1, 4 ],
-  "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "vocab_size": 5, "max_window_layers":1,"layers":4
+  "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "vocab_size": 5, "max_window_layers":1,"layers":4, "use_sliding_window":true, "sliding_window": 5
 }
 `
 	c, err := ParseConfig("config.json", []byte(in))
@@ -256,10 +298,10 @@ func TestTensorShapes(t *testing.T) {
 	c := tiny()
 	c.AttentionBias, c.OutputBias, c.MLPBias, c.QKNorm, c.HeadDim = true, true, true, true, 24
 	got := fmt.Sprint(c.LayerTensors(3))
-	want := "[{input_layernorm.weight [128]} {self_attn.q_proj.weight [192 128]} {self_attn.q_proj.bias [192]} {self_attn.k_proj.weight [96 128]} {self_attn.k_proj.bias [96]}" +
-		" {self_attn.v_proj.weight [96 128]} {self_attn.v_proj.bias [96]} {self_attn.o_proj.weight [128 192]} {self_attn.o_proj.bias [128]} {self_attn.q_norm.weight [24]}" +
-		" {self_attn.k_norm.weight [24]} {post_attention_layernorm.weight [128]} {mlp.gate_proj.weight [384 128]} {mlp.gate_proj.bias [384]} {mlp.up_proj.weight [384 128]}" +
-		" {mlp.up_proj.bias [384]} {mlp.down_proj.weight [128 384]} {mlp.down_proj.bias [128]}]"
+	want := "[{input_layernorm.weight [128]} {self_attn.q_proj.weight [192 128]} {self_attn.k_proj.weight [96 128]} {self_attn.v_proj.weight [96 128]}" +
+		" {self_attn.q_proj.bias [192]} {self_attn.k_proj.bias [96]} {self_attn.v_proj.bias [96]} {self_attn.q_norm.weight [24]} {self_attn.k_norm.weight [24]}" +
+		" {self_attn.o_proj.weight [128 192]} {self_attn.o_proj.bias [128]} {post_attention_layernorm.weight [128]} {mlp.gate_proj.weight [384 128]} {mlp.gate_proj.bias [384]}" +
+		" {mlp.up_proj.weight [384 128]} {mlp.up_proj.bias [384]} {mlp.down_proj.weight [128 384]} {mlp.down_proj.bias [128]}]"
 	if want = strings.ReplaceAll(want, "{", "{model.layers.3."); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -273,6 +315,31 @@ func TestTensorShapes(t *testing.T) {
 	tied.TieWordEmbeddings = true
 	if n := len(tied.TopTensors()); n != 2 {
 		t.Errorf("a tied model has %d tensors on top, want 2", n)
+	}
+}
+
+// Layers keep their windows where the file says nothing of max_window_layers, and are refused where they cannot.
+func TestWithLayersWindows(t *testing.T) {
+	qwen := map[string]any{"architectures": []string{"Qwen2ForCausalLM"}, "num_hidden_layers": 31, "use_sliding_window": true, "sliding_window": 9}
+	c, err := ParseConfig("config.json", edited(qwen))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := c.WithLayers([]int{0, 1, 2, 28, 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseConfig("config.json", raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for l, want := range []int{0, 0, 0, 9, 9} {
+		if got.Window(l) != want {
+			t.Errorf("layer %d has window %d, want %d: %s", l, got.Window(l), want, raw)
+		}
+	}
+	if _, err := c.WithLayers([]int{0, 30, 1}); err == nil || !strings.Contains(err.Error(), "layer 30 as layer 1 would lose its sliding window") {
+		t.Errorf("layers of full attention behind one with a window: %v", err)
 	}
 }
 
@@ -295,6 +362,8 @@ func ExampleConfig_WithLayers() {
 func FuzzConfig(f *testing.F) {
 	f.Add([]byte(tinyConfig))
 	f.Add(edited(map[string]any{"architectures": []string{"Qwen2ForCausalLM"}, "sliding_window": 4, "use_sliding_window": true, "num_hidden_layers": 2, "layer_types": []string{"full_attention", "sliding_attention"}}))
+	f.Add(edited(optKeys(nil)))
+	f.Add(edited(map[string]any{"architectures": []string{"Qwen3ForCausalLM"}, "use_sliding_window": true, "num_hidden_layers": 40, "max_window_layers": json.RawMessage("null")}))
 	f.Add(edited(map[string]any{"rope_scaling": map[string]any{"type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4}}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		c, err := ParseConfig("fuzz", raw)

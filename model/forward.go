@@ -42,10 +42,11 @@ type Forward struct {
 	room    int64     // bytes of device memory left for boundaries
 	states  [][]chunk // by boundary, then by batch
 	host    *HostMemory
-	release func() // of what is reserved of it
-	spill   *spill // nil until states go to files
-	lost    error  // what closing files and unmapping states met
-	held    int64  // bytes on the device besides states, at most
+	release func()    // of what is reserved of it
+	spill   *spill    // nil until states go to files
+	lost    error     // what closing files and unmapping states met
+	taken   int64     // bytes on the device besides states, at most
+	held    [][]chunk // the states at the time of Hold
 	finite  finiteCheck
 	work    float64 // layers run, each for one window
 
@@ -91,6 +92,7 @@ func (b Batch) Windows() int { return b.End - b.Begin }
 
 // chunk is the hidden states of one batch at one boundary, in one of the two memories or a file.
 type chunk struct {
+	held   bool // see Hold
 	device *vk.Buffer
 	host   []byte // of pages.Alloc
 	disk   *record
@@ -164,7 +166,7 @@ func (f *Forward) plan(m *Model, o ForwardOptions) error {
 	c, n := m.Config, int64(len(f.windows))
 	available -= n * (20*int64(f.window) + 4*int64(4*c.HiddenSize+3*c.Heads*c.HeadDim+3*c.IntermediateSize)) // losses, scores
 	perWindow := int64(f.window) * (c.scratchBytes(f.d) + 2*4*int64(c.HiddenSize))
-	fixed := int64(f.window)*int64(c.HeadDim)*4 + m.Norm.Size()
+	fixed := fixedBytes(m, f.window)
 	var layer, tensor, all int64
 	for _, l := range m.Layers {
 		size := residentBytes(f.d, l.Parts[:])
@@ -201,7 +203,7 @@ func (f *Forward) plan(m *Model, o ForwardOptions) error {
 		f.keep, weights = true, all
 	}
 	f.room = left() - weights
-	f.held = fixed + int64(f.batch)*perWindow + weights
+	f.taken = fixed + int64(f.batch)*perWindow + weights
 	f.cache = newWeightCache(f.d, weights)
 	return nil
 }
@@ -274,6 +276,12 @@ func (f *Forward) Close() error {
 	for l := range f.states {
 		f.Drop(l)
 	}
+	for _, chunks := range f.held {
+		for _, c := range chunks {
+			c.held = false
+			f.drop(c)
+		}
+	}
 	f.scratch.free(f.d)
 	f.d.Free(f.in, f.out, f.lookup[0], f.lookup[1])
 	f.finite.free(f.d)
@@ -293,6 +301,9 @@ func (f *Forward) Window() int            { return f.window }
 // Ends is [1, windows]: the row of each window's last token in a batch's states.
 func (f *Forward) Ends(b Batch) op.Tensor { return slice(f.ends, 0, b.Windows()) }
 
+// Each is [1, windows]: 0, 1, …: Ends of what LastTokens and LastStates make of a batch.
+func (f *Forward) Each(b Batch) op.Tensor { return slice(f.each, 0, b.Windows()) }
+
 // Batches lists the batches, in order.
 func (f *Forward) Batches() []Batch { return slices.Clone(f.batches) }
 
@@ -308,6 +319,9 @@ func (f *Forward) Drop(boundary int) {
 }
 
 func (f *Forward) drop(c chunk) {
+	if c.held {
+		return
+	}
 	if c.device != nil {
 		before := f.d.Memory().Reserved
 		f.d.Free(c.device)
@@ -484,7 +498,13 @@ func (f *Forward) produce(ctx context.Context, boundary int, batches []int, fill
 func (f *Forward) Embed(ctx context.Context, m *Model) error {
 	err := f.produce(ctx, 0, f.all(), func(batch int, out op.Tensor) error {
 		b := f.batches[batch]
-		return embed(ctx, f.r, m.Embed, slices.Concat(f.windows[b.Begin:b.End]...), out)
+		if err := embed(ctx, f.r, m.Embed, slices.Concat(f.windows[b.Begin:b.End]...), out); err != nil {
+			return err
+		}
+		if !f.fixed.positions.IsZero() {
+			op.AddPositions(f.r, out, f.fixed.positions, f.window, 0)
+		}
+		return f.r.Err()
 	})
 	if err != nil {
 		return fmt.Errorf("model: %s: embedding: %w", m.Name, err)
@@ -530,7 +550,7 @@ func embed(ctx context.Context, r *vk.Recorder, table Weight, tokens []uint32, o
 // FinalNorm records the final norm of a batch of states, good until the next layer or FinalNorm is recorded.
 func (f *Forward) FinalNorm(m *Model, x op.Tensor) op.Tensor {
 	y := rows(f.scratch.norm, x.Rows, x.Cols)
-	op.RMSNorm(f.r, y, x, f.fixed.norm, float32(m.Config.RMSNormEps))
+	m.Config.recordNorm(f.r, y, x, f.fixed.norm, f.fixed.normBias)
 	return y
 }
 
@@ -643,7 +663,11 @@ func (f *Forward) share(c *Config, last bool) float64 {
 		return 1
 	}
 	q, kv, s, hidden := float64(c.Heads*c.HeadDim), float64(c.KVHeads*c.HeadDim), float64(f.window), float64(c.HiddenSize)
-	projections, rest := hidden*(q+2*kv), hidden*(q+3*float64(c.IntermediateSize))
+	mlp := 3.0
+	if c.ReLU {
+		mlp = 2
+	}
+	projections, rest := hidden*(q+2*kv), hidden*(q+mlp*float64(c.IntermediateSize))
 	all := s*(projections+rest) + q*s*(s+1)
 	return (s*projections + rest + 2*q*s) / all
 }

@@ -29,6 +29,7 @@ var specs = map[string]modeltest.Spec{
 	"llama biases":   {Hidden: 24, Intermediate: 50, Layers: 2, Heads: 3, KVHeads: 3, HeadDim: 8, Vocab: 65, Context: 64, AttentionBias: true, MLPBias: true, DType: dtype.F16},
 	"mistral":        {Architecture: "MistralForCausalLM", Hidden: 64, Intermediate: 96, Layers: 2, Heads: 4, KVHeads: 1, HeadDim: 24, Vocab: 300, Context: 64, DType: dtype.BF16, Extra: map[string]any{"sliding_window": 7}},
 	"qwen2 tied":     {Architecture: "Qwen2ForCausalLM", Hidden: 56, Intermediate: 100, Layers: 2, Heads: 7, KVHeads: 1, HeadDim: 8, Vocab: 211, Context: 64, Tied: true, DType: dtype.BF16},
+	"opt":            {Architecture: "OPTForCausalLM", Hidden: 60, Intermediate: 130, Layers: 3, Heads: 3, KVHeads: 3, HeadDim: 20, Vocab: 97, Context: 64, Tied: true, AttentionBias: true, DType: dtype.F16},
 	"qwen3 q/k norm": {Architecture: "Qwen3ForCausalLM", Hidden: 32, Intermediate: 64, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 129, Context: 64, DType: dtype.F32},
 }
 
@@ -92,7 +93,7 @@ func TestForward(t *testing.T) {
 
 func TestGenerate(t *testing.T) {
 	vktest.Each(t, func(t *testing.T, d *vk.Device) {
-		for _, name := range []string{"llama", "mistral", "qwen3 q/k norm"} {
+		for _, name := range []string{"llama", "mistral", "qwen3 q/k norm", "opt"} {
 			spec := specs[name]
 			m, dir := spec.Open(t)
 			oracle, err := ref.LoadModel(dir)
@@ -333,7 +334,9 @@ func TestWeightsStream(t *testing.T) {
 
 // TestNonFiniteStates names the layer and the operation that makes the first NaN or infinity, though all weights are finite.
 func TestNonFiniteStates(t *testing.T) {
-	spec := modeltest.Spec{Hidden: 32, Intermediate: 48, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 50, Context: 32, DType: dtype.BF16}
+	llama := modeltest.Spec{Hidden: 32, Intermediate: 48, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 50, Context: 32, DType: dtype.BF16}
+	opt := modeltest.Spec{Architecture: "OPTForCausalLM", Hidden: 32, Intermediate: 48, Layers: 4, Heads: 4, KVHeads: 4, HeadDim: 8, Vocab: 50, Context: 32, Tied: true, AttentionBias: true,
+		DType: dtype.BF16}
 	big := func(w model.Weight) model.Weight { // 2^127 everywhere, which overflows at once
 		w.Data = bytes.Clone(w.Data)
 		for i := 0; i < len(w.Data); i += 2 {
@@ -343,14 +346,17 @@ func TestNonFiniteStates(t *testing.T) {
 	}
 	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
 		for _, c := range []struct {
+			spec  modeltest.Spec
 			part  model.Part
 			layer int
 			want  string
 		}{
-			{model.Q, 0, "self_attn.q_proj"}, {model.V, 3, "self_attn.v_proj"}, {model.O, 1, "self_attn.o_proj"}, {model.Up, 2, "mlp.up_proj"},
-			{model.Down, 1, "mlp.down_proj"}, {model.PostNorm, 2, "post_attention_layernorm"},
+			{llama, model.Q, 0, "self_attn.q_proj"}, {llama, model.V, 3, "self_attn.v_proj"}, {llama, model.O, 1, "self_attn.o_proj"}, {llama, model.Up, 2, "mlp.up_proj"},
+			{llama, model.Down, 1, "mlp.down_proj"}, {llama, model.PostNorm, 2, "post_attention_layernorm"},
+			{opt, model.V, 0, "self_attn.v_proj"}, {opt, model.O, 1, "self_attn.out_proj"}, {opt, model.Up, 2, "fc1"}, {opt, model.Down, 1, "fc2"},
+			{opt, model.PostNorm, 2, "final_layer_norm"},
 		} {
-			m, _ := spec.Open(t)
+			m, _ := c.spec.Open(t)
 			broken := &model.Layer{Parts: m.Layers[c.layer].Parts}
 			broken.Parts[c.part] = big(broken.Parts[c.part])
 			m.Layers[c.layer] = broken
@@ -400,7 +406,7 @@ func TestNonFiniteWeights(t *testing.T) {
 		name, want string
 		data       func(m *model.Model) []byte
 	}{
-		{model.Up.TensorName(1), "1 of 5376", func(m *model.Model) []byte { return m.Layers[1].Parts[model.Up].Data }},
+		{"model.layers.1.mlp.up_proj.weight", "1 of 5376", func(m *model.Model) []byte { return m.Layers[1].Parts[model.Up].Data }},
 		{"model.norm.weight", "1 of 48", func(m *model.Model) []byte { return m.Norm.Data }},
 		{"model.embed_tokens.weight", "1 of ", func(m *model.Model) []byte { return m.Embed.Data[5*2*48:] }}, // token 5
 	} {

@@ -211,7 +211,13 @@ func (g *Generator) embed(ctx context.Context, tokens []uint32, x op.Tensor) err
 		table.DType.Decode(row, table.Data[int(t)*rowBytes:(int(t)+1)*rowBytes])
 		dtype.F32.Encode(raw[i*4*len(row):(i+1)*4*len(row)], row)
 	}
-	return g.d.Upload(ctx, x.View, raw)
+	if err := g.d.Upload(ctx, x.View, raw); err != nil {
+		return err
+	}
+	if !g.fixed.positions.IsZero() {
+		op.AddPositions(g.r, x, g.fixed.positions, len(tokens), g.used)
+	}
+	return g.r.Err()
 }
 
 // feed records a piece of the sequence through all layers.
@@ -246,10 +252,15 @@ func (g *Generator) feed(ctx context.Context, tokens []uint32) error {
 func (g *Generator) head(ctx context.Context, row int) ([]float32, error) {
 	c := g.m.Config
 	last := rows(g.x, row+1, c.HiddenSize).RowRange(row, row+1)
-	head := op.Fused{Norm: g.fixed.norm, Eps: float32(c.RMSNormEps), Scratch: rows(g.scratch.norm, 1, c.HiddenSize)}
 	if int64(row)*last.RowBytes()%g.d.Limits().OffsetAlignment != 0 { // it cannot be bound where it is
 		g.r.Copy(g.last.All(), last.View)
 		last = rows(g.last, 1, c.HiddenSize)
+	}
+	norm := rows(g.scratch.norm, 1, c.HiddenSize)
+	head := op.Fused{Norm: g.fixed.norm, Eps: float32(c.RMSNormEps), Scratch: norm}
+	if c.LayerNorm {
+		c.recordNorm(g.r, norm, last, g.fixed.norm, g.fixed.normBias)
+		last, head = norm, op.Fused{}
 	}
 	out := make([]float32, c.VocabSize)
 	err := headTiles(ctx, g.cache, g.r, g.m, func(first int, w op.Tensor) error {

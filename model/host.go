@@ -161,7 +161,7 @@ func Predict(d *vk.Device, m *Model, windows, window, boundaries int, extra int6
 		base = s.Base
 	}
 	p.States = int64(boundaries) * int64(windows) * f.stateBytes()
-	p.Device = f.held + min(p.States, max(0, f.room))
+	p.Device = f.taken + min(p.States, max(0, f.room))
 	p.Host = base + runBytes + extra
 	host := p.States - min(p.States, max(0, f.room))
 	if o.Host.bounded() {

@@ -23,7 +23,11 @@ func (c *Config) spareCols(d *vk.Device) int {
 	if !op.LinearScratch(d, c.DType) {
 		return 0
 	}
-	return max(c.Heads*c.HeadDim, c.IntermediateSize)
+	most := max(c.Heads*c.HeadDim, c.IntermediateSize)
+	if c.LayerNorm {
+		most = max(most, c.HiddenSize) // products do not take the mean away themselves
+	}
+	return most
 }
 
 // qkvCols is the columns of queries, keys and values together.
@@ -78,7 +82,7 @@ type layerRun struct {
 // record records one decoder layer: out = layer(x) for x [windows·window, hidden], of windows independent sequences at
 // positions from 0 on; with a cache, of one sequence that follows what the cache holds. With last, out has a row for each of its.
 //
-// rope holds the cosines and sines of op.RoPE for every position in use. x is not changed; out must be another tensor.
+// rope holds the cosines and sines of op.RoPE for every position in use, and is absent where positions are learned. x is not changed; out must be another tensor.
 func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, s *scratch, out, x, rope op.Tensor, window int) activations {
 	n, eps, cache := x.Rows, float32(c.RMSNormEps), run.cache
 	norm, qkv := rows(s.norm, n, c.HiddenSize), rows(s.qkv, n, c.qkvCols())
@@ -111,25 +115,36 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 			probe(name, y)
 		}
 	}
-	normed := func(name string, x, weight op.Tensor) {
+	normed := func(x op.Tensor, weight Part) {
 		if run.probe != nil {
-			op.RMSNorm(r, norm, x, weight, eps)
-			probe(name, norm)
+			c.recordNorm(r, norm, x, w[weight], w[weight+1])
+			probe(c.operation(weight), norm)
 		}
+	}
+	// project is a product of what a norm makes of x.
+	project := func(y, x, weight op.Tensor, of Part, f op.Fused) {
+		f.Batch = batch
+		if c.LayerNorm {
+			c.recordNorm(r, norm, x, w[of], w[of+1])
+			x, f.Scratch = norm, spare(norm)
+		} else {
+			f.Norm, f.Eps, f.Scratch = w[of], eps, norm
+		}
+		op.LinearFused(r, y, x, weight, f)
 	}
 	if probe == nil {
 		probe = func(string, op.Tensor) {}
 	}
 
-	normed("input_layernorm", x, w[InputNorm])
-	op.LinearFused(r, qkv, x, op.Joined(w[Q], w[K], w[V]), op.Fused{Bias: bias, Norm: w[InputNorm], Eps: eps, Scratch: norm, Batch: batch})
+	normed(x, InputNorm)
+	project(qkv, x, op.Joined(w[Q], w[K], w[V]), InputNorm, op.Fused{Bias: bias})
 	if run.guard != nil {
 		run.guard(qkv)
 	}
 	op.SplitQKV(r, q, k, v, qkv, rope, w[QNorm], w[KNorm], split)
-	probe("self_attn.q_proj", q)
-	probe("self_attn.k_proj", k)
-	probe("self_attn.v_proj", v)
+	probe(c.operation(Q), q)
+	probe(c.operation(K), k)
+	probe(c.operation(V), v)
 	if !run.last.IsZero() { // the keys and values of all rows, the queries and what follows of the last
 		all, kept := q, run.last.Cols
 		shape.QueryLen = kept / shape.Windows
@@ -140,18 +155,33 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 	}
 	op.Attention(r, q, q, k, v, shape, op.AttentionExtra{Scratch: s.partial})
 	probe("self_attn", q)
-	alone("self_attn.o_proj", norm, q, w[O], w[OBias])
+	alone(c.operation(O), norm, q, w[O], w[OBias])
 	op.LinearFused(r, out, q, w[O], op.Fused{Bias: w[OBias], Residual: x, Scratch: spare(q), Batch: batch})
 	probe("residual after attention", out)
 
 	mlp := rows(s.mlp, n, c.IntermediateSize)
-	normed("post_attention_layernorm", out, w[PostNorm])
-	alone("mlp.gate_proj", mlp, norm, w[Gate], w[GateBias])
-	alone("mlp.up_proj", mlp, norm, w[Up], w[UpBias])
-	op.LinearFused(r, mlp, out, w[Gate], op.Fused{Bias: w[GateBias], Up: w[Up], UpBias: w[UpBias], Norm: w[PostNorm], Eps: eps, Scratch: norm, Batch: batch})
+	normed(out, PostNorm)
+	if c.ReLU {
+		project(mlp, out, w[Up], PostNorm, op.Fused{Bias: w[UpBias]})
+		probe(c.operation(Up), mlp)
+		op.ReLU(r, mlp, mlp)
+	} else {
+		alone(c.operation(Gate), mlp, norm, w[Gate], w[GateBias])
+		alone(c.operation(Up), mlp, norm, w[Up], w[UpBias])
+		project(mlp, out, w[Gate], PostNorm, op.Fused{Bias: w[GateBias], Up: w[Up], UpBias: w[UpBias]})
+	}
 	probe("mlp activation", mlp)
-	alone("mlp.down_proj", norm, mlp, w[Down], w[DownBias])
+	alone(c.operation(Down), norm, mlp, w[Down], w[DownBias])
 	op.LinearFused(r, out, mlp, w[Down], op.Fused{Bias: w[DownBias], Residual: out, Scratch: spare(mlp), Batch: batch})
 	probe("residual after mlp", out)
 	return activations{Attention: q, MLP: mlp}
+}
+
+// recordNorm records the model's kind of norm; bias is there where it has one.
+func (c *Config) recordNorm(r *vk.Recorder, y, x, weight, bias op.Tensor) {
+	if c.LayerNorm {
+		op.LayerNorm(r, y, x, weight, bias, float32(c.RMSNormEps))
+		return
+	}
+	op.RMSNorm(r, y, x, weight, float32(c.RMSNormEps))
 }

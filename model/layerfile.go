@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -16,15 +17,16 @@ import (
 func SaveLayer(path string, l *Layer) (err error) {
 	var entries []safetensors.Entry
 	names := map[string]string{}
-	for p, w := range l.Parts {
+	for i, w := range l.Parts {
+		p := Part(i)
 		if w.IsZero() {
 			continue
 		}
 		if w.Data == nil {
 			return fmt.Errorf("model: save %s: tensor %s is made on the device and has no values to save", path, w.Name)
 		}
-		entries = append(entries, safetensors.Entry{Name: partNames[p], DType: w.DType.String(), Shape: []int{w.Rows, w.Cols}})
-		names[partNames[p]] = w.Name
+		entries = append(entries, safetensors.Entry{Name: partName(p), DType: w.DType.String(), Shape: []int{w.Rows, w.Cols}})
+		names[partName(p)] = w.Name
 	}
 	tmp := path + ".tmp"
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) { // what a crash left
@@ -34,9 +36,10 @@ func SaveLayer(path string, l *Layer) (err error) {
 	if err != nil {
 		return err
 	}
-	for p, w := range l.Parts {
+	for i, w := range l.Parts {
+		p := Part(i)
 		if !w.IsZero() && err == nil {
-			err = w.write(out, partNames[p])
+			err = w.write(out, partName(p))
 		}
 	}
 	if err = errors.Join(err, out.Close()); err != nil { // it removes what was written
@@ -47,6 +50,9 @@ func SaveLayer(path string, l *Layer) (err error) {
 	}
 	return syncDir(filepath.Dir(path))
 }
+
+// partName is a part's name in a file of a layer.
+func partName(p Part) string { return cmp.Or(llamaNames[p], optNames[p]) }
 
 // syncDir brings a folder's names to the disk.
 func syncDir(dir string) error {
@@ -76,7 +82,7 @@ func LoadLayer(path string) (*Layer, io.Closer, error) {
 func layerOf(file *safetensors.Checkpoint, path string) (*Layer, error) {
 	l, names, found := &Layer{}, file.Metadata(), 0
 	for p := range NumParts {
-		t, ok := file.Lookup(partNames[p])
+		t, ok := file.Lookup(partName(p))
 		if !ok {
 			continue
 		}

@@ -63,28 +63,19 @@ func Synthetic(name string) (*Model, error) {
 		}
 		return w
 	}
-	for _, s := range c.TopTensors() {
-		switch w := weight(s); s.Name {
-		case "model.embed_tokens.weight":
-			random(&w) // the host looks rows up
-			m.Embed = w
-		case "model.norm.weight":
-			m.Norm = w
-		default:
-			m.Head = w
-		}
-	}
-	if c.TieWordEmbeddings {
-		m.Head = m.Embed
+	top := c.TopTensors() // embedding, norm and, unless it is tied, LM head
+	m.Embed, m.Norm = weight(top[0]), weight(top[1])
+	random(&m.Embed) // the host looks rows up
+	m.Head = m.Embed
+	if !c.TieWordEmbeddings {
+		m.Head = weight(top[2])
 	}
 	for l := range c.Layers {
 		layer := &Layer{}
-		byName := map[string]Part{}
 		for p := range NumParts {
-			byName[p.TensorName(l)] = p
-		}
-		for _, s := range c.LayerTensors(l) {
-			layer.Parts[byName[s.Name]] = weight(s)
+			if shape := c.partShape(p); shape != nil {
+				layer.Parts[p] = weight(TensorShape{c.TensorName(l, p), shape})
+			}
 		}
 		m.Layers = append(m.Layers, layer)
 	}

@@ -203,41 +203,62 @@ func (c *weightCache) close() {
 	c.trim(anything)
 }
 
-// fixed is what every run of a model keeps on the device: the rotary positions and the final norm.
+// fixed is what every run of a model keeps on the device: rotary or learned positions, of which the other is absent, and the final
+// norm, with a bias or without.
 type fixed struct {
-	rope, norm op.Tensor
-	bufs       [2]*vk.Buffer
+	rope, positions, norm, normBias op.Tensor
+	bufs                            []*vk.Buffer
+}
+
+// fixedBytes is its size on the device, but for what aligns it.
+func fixedBytes(m *Model, positions int) int64 {
+	row := int64(m.Config.HeadDim) * 4
+	if m.Config.LearnedPositions {
+		row = int64(m.Config.HiddenSize) * int64(m.Positions.DType.Size())
+	}
+	return int64(positions)*row + m.Norm.Size() + m.NormBias.Size()
 }
 
 func newFixed(r *vk.Recorder, m *Model, positions int) (f fixed, err error) {
 	d, ctx := r.Device(), context.Background()
-	table := RopeTable(m.Config, positions)
-	raw := make([]byte, 4*len(table))
-	dtype.F32.Encode(raw, table)
-	for i, data := range [][]byte{raw, m.Norm.Data} {
-		if f.bufs[i], err = d.NewBuffer([]string{"rotary positions", "final norm"}[i], int64(len(data)), vk.OnDevice); err != nil {
-			break
-		}
-		if err = d.Upload(ctx, f.bufs[i].All(), data); err != nil {
-			break
-		}
+	rope, table := Weight{}, Weight{}
+	if m.Config.LearnedPositions {
+		table = m.Positions.rows(positionOffset, positionOffset+positions)
+	} else {
+		values := RopeTable(m.Config, positions)
+		rope = Weight{Name: "rotary positions", DType: dtype.F32, Rows: positions, Cols: m.Config.HeadDim, Data: make([]byte, 4*len(values))}
+		dtype.F32.Encode(rope.Data, values)
 	}
-	if err == nil {
-		f.rope = op.Of(f.bufs[0].All(), dtype.F32, positions, m.Config.HeadDim)
-		f.norm = op.Of(f.bufs[1].All(), m.Norm.DType, 1, m.Norm.Cols)
-		if err = checkFinite(ctx, r, []op.Tensor{f.norm}, []Weight{m.Norm}); err != nil {
-			err = fmt.Errorf("model: %s: %w", m.Name, err)
+	for _, c := range []struct {
+		to *op.Tensor
+		w  Weight
+	}{{&f.rope, rope}, {&f.positions, table}, {&f.norm, m.Norm}, {&f.normBias, m.NormBias}} {
+		if c.w.IsZero() || err != nil {
+			continue
+		}
+		if *c.to, err = f.put(ctx, d, c.w); err == nil {
+			err = checkFinite(ctx, r, []op.Tensor{*c.to}, []Weight{c.w})
 		}
 	}
 	if err != nil {
 		f.free(d)
+		return f, fmt.Errorf("model: %s: %w", m.Name, err)
 	}
-	return f, err
+	return f, nil
+}
+
+func (f *fixed) put(ctx context.Context, d *vk.Device, w Weight) (op.Tensor, error) {
+	b, err := d.NewBuffer(w.Name, w.Size(), vk.OnDevice)
+	if err != nil {
+		return op.Tensor{}, err
+	}
+	f.bufs = append(f.bufs, b)
+	return op.Of(b.All(), w.DType, w.Rows, w.Cols), w.Put(ctx, d, b.All())
 }
 
 func (f *fixed) free(d *vk.Device) {
-	d.Free(f.bufs[:]...)
-	f.bufs = [2]*vk.Buffer{}
+	d.Free(f.bufs...)
+	f.bufs = nil
 }
 
 // checkFinite refuses weights that hold NaN or infinity, counted on the device. Parts that are joined are counted with the first of

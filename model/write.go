@@ -36,18 +36,17 @@ func (m *Model) Write(ctx context.Context, dir string, maxShard int) error {
 		if vector {
 			shape = shape[1:]
 		}
-		entries, weights = append(entries, safetensors.Entry{Name: name, DType: w.DType.String(), Shape: shape}), append(weights, w)
+		entries, weights = append(entries, safetensors.Entry{Name: m.stored(name), DType: w.DType.String(), Shape: shape}), append(weights, w)
 	}
-	add("model.embed_tokens.weight", m.Embed, false)
-	for i, l := range m.Layers {
-		for p, w := range l.Parts {
-			name := Part(p).TensorName(i)
-			add(name, w, strings.HasSuffix(name, "norm.weight") || strings.HasSuffix(name, ".bias"))
+	for i, name := range m.Config.topNames() {
+		if name != "" {
+			add(name, *m.top()[i], i == topNorm || i == topNormBias)
 		}
 	}
-	add("model.norm.weight", m.Norm, true)
-	if !m.Config.TieWordEmbeddings {
-		add("lm_head.weight", m.Head, false)
+	for i, l := range m.Layers {
+		for p, w := range l.Parts {
+			add(m.Config.TensorName(i, Part(p)), w, len(m.Config.partShape(Part(p))) == 1)
+		}
 	}
 	w, err := safetensors.CreateSharded(dir, entries, maxShard)
 	if err != nil {

@@ -25,7 +25,7 @@ func BenchmarkPrune(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				passes = r.Lineage.LayerPasses
+				passes = *r.Lineage.LayerPasses
 			}
 			b.ReportMetric(passes.Done, "layer-passes/op")
 			b.ReportMetric(float64(passes.Full), "full-passes/op")

@@ -30,12 +30,12 @@ type Lineage struct {
 	Method         string         `json:"method"`
 	Options        Record         `json:"options"`
 	Source         Source         `json:"source"`
-	Calibration    Calibration    `json:"calibration"`
+	Calibration    *Calibration   `json:"calibration,omitempty"` // absent where the method needs none
 	Device         Device         `json:"device"`
 	OriginalLayers int            `json:"original_layers"` // of the model that the tree's numbers mean
 	Tree           []method.Tree  `json:"tree"`
 	Steps          []*method.Step `json:"steps"`
-	LayerPasses    Passes         `json:"layer_passes"`
+	LayerPasses    *Passes        `json:"layer_passes,omitempty"`
 
 	// Previous is the lineage of the opened model, if that was pruned before: its steps led to the layers that these steps merged.
 	Previous json.RawMessage `json:"previous,omitempty"`
@@ -43,12 +43,9 @@ type Lineage struct {
 
 // Record is the options as they took effect.
 type Record struct {
-	TargetLayers int     `json:"target_layers"`
-	MergeItem    int     `json:"merge_item"`
-	NoRepeat     bool    `json:"no_repeat"`
-	PSU          float64 `json:"psu"`
-	MinMax       float64 `json:"min_max"`
-	Compat       string  `json:"compat,omitempty"` // "reference": query heads as the released code takes them
+	TargetLayers int             `json:"target_layers"`
+	Protect      []int           `json:"protect,omitempty"`
+	Method       json.RawMessage `json:"method"` // the method's own
 }
 
 // Source identifies the model that was pruned.
@@ -89,17 +86,45 @@ func passes(done float64, full int) Passes {
 }
 
 func (p *Plan) record() Record {
-	c := p.Options.CoMe
-	r := Record{TargetLayers: p.TargetLayers, MergeItem: c.MergeItem, NoRepeat: !c.Repeat, PSU: c.PSU, MinMax: c.MinMax}
-	if c.Tiled {
-		r.Compat = "reference"
+	r := Record{TargetLayers: p.TargetLayers}
+	for l, is := range p.protected {
+		if is {
+			r.Protect = append(r.Protect, l)
+		}
 	}
+	r.Method, _ = json.Marshal(p.Method.Effective()) // plain numbers and strings
 	return r
 }
 
 func deviceRecord(d *vk.Device) Device {
 	return Device{d.Info.Name, d.Info.Driver, d.Info.DriverVersion, d.Tier.String()}
 }
+
+// ReadLineage reads a vkcome.json.
+func ReadLineage(path string) (*Lineage, error) {
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		path = filepath.Join(path, model.Lineage)
+		info, err = os.Stat(path)
+	}
+	if err == nil && info.Size() > maxLineage {
+		err = fmt.Errorf("%s, expected at most %s", vk.Bytes(info.Size()), vk.Bytes(maxLineage))
+	}
+	var raw []byte
+	if err == nil {
+		raw, err = os.ReadFile(path)
+	}
+	var l Lineage
+	if err == nil {
+		err = json.Unmarshal(raw, &l)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("prune: plan %s: %w", path, err)
+	}
+	return &l, nil
+}
+
+const maxLineage = 1 << 30 // bytes; that of a 70B model, merged 40 times, has some 20 MB
 
 // HashModel is the SHA-256 over the names and SHA-256s of a folder's config.json and safetensors files, by name.
 func HashModel(ctx context.Context, files fs.FS) (string, error) {

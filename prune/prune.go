@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
@@ -17,72 +16,144 @@ import (
 	"github.com/vkcome/vkcome/vk"
 )
 
-// Options say how deep to prune and how. One of TargetLayers and Sparsity is given.
+// Options say how deep to prune and how. One target is given, unless the method's own options or Replay say where it ends.
 type Options struct {
-	TargetLayers int     // layers left
-	Sparsity     float64 // instead: share of all parameters to remove at least, 0 to 1
-	CoMe         method.CoMe
-	AllScores    bool              // compute the scores of every layer at every step, for the lineage; the model is the same
-	Windows      [][]uint32        // calibration corpus: windows of equal length
-	Seed         uint64            // that the windows were sampled with, for the record
-	Source       string            // names of the files that the windows were made of, for the record
-	Memory       *model.HostMemory // bounds host memory; nil: no bound
+	TargetLayers     int     // layers left
+	Sparsity         float64 // instead: share of all parameters to remove at least, 0 to 1
+	TargetParameters int64   // instead: parameters left at most
+	TargetBytes      int64   // instead: bytes of weights left at most
+
+	Method    method.Method // nil is method.CoMe{}
+	Protect   []int         // layers of the opened model that stay as they are; negative numbers count from the end
+	AllScores bool          // compute the scores of every layer at every step, for the lineage; the model is the same
+	Replay    *Lineage      // do the same steps again, without scores: Method and the targets are the lineage's
+
+	Windows [][]uint32        // calibration corpus: windows of equal length; not needed where the method says so
+	Seed    uint64            // that the windows were sampled with, for the record
+	Memory  *model.HostMemory // bounds host memory; nil: no bound
+	Source  string            // names of the files that the windows were made of, for the record
 }
 
 // Plan is a run that was checked and not started.
 type Plan struct {
 	Model        *model.Model
 	Options      Options
+	Method       method.Method
 	TargetLayers int
+	protected    []bool
 	tree         []method.Tree // of the model as it is opened
 	root         int           // layers of the original model
 	previous     []byte        // the lineage of the model, nil if it was not pruned before
 }
 
 // NewPlan checks options against a model: the depth must lie between 1 and the model's, and be reachable.
-func NewPlan(m *model.Model, o Options) (*Plan, error) {
-	o.CoMe = o.CoMe.Defaults()
+func NewPlan(m *model.Model, o Options) (p *Plan, err error) {
+	p = &Plan{Model: m, Options: o, Method: o.Method}
+	if p.Method == nil {
+		p.Method = method.CoMe{}
+	}
 	layers := len(m.Layers)
-	p := &Plan{Model: m, Options: o, TargetLayers: o.TargetLayers}
-	switch {
-	case o.TargetLayers != 0 && o.Sparsity != 0:
-		return nil, errors.New("prune: give either the number of layers to keep (--target-layers) or the share of parameters to remove (--sparsity)")
-	case !(o.Sparsity >= 0 && o.Sparsity < 1):
-		return nil, fmt.Errorf("prune: sparsity %v, expected more than 0 and less than 1", o.Sparsity)
-	case o.Sparsity > 0:
-		share := float64(m.Layers[0].Parameters()) / float64(m.Parameters())
-		remove := int(math.Ceil(o.Sparsity/share - 1e-9))
-		p.TargetLayers = layers - remove
-		if p.TargetLayers < 1 {
-			return nil, fmt.Errorf("prune: sparsity %v removes %d layers of %s, which has %d", o.Sparsity, remove, m.Name, layers)
-		}
+	if p.tree, p.root, p.previous, err = readLineage(m); err != nil {
+		return nil, err
+	}
+	protect, err := method.Numbers(o.Protect, layers)
+	if err != nil {
+		return nil, fmt.Errorf("prune: protected layers: %w", err)
+	}
+	p.protected = make([]bool, layers)
+	for _, l := range protect {
+		p.protected[l] = true
+	}
+	if p.TargetLayers, err = p.target(); err != nil {
+		return nil, fmt.Errorf("prune: %w", err)
 	}
 	switch {
 	case p.TargetLayers < 1 || p.TargetLayers > layers:
 		return nil, fmt.Errorf("prune: %d target layers, %s has %d: expected 1 to %d", p.TargetLayers, m.Name, layers, layers)
 	case p.TargetLayers == layers:
 		return nil, fmt.Errorf("prune: %s has %d layers already", m.Name, layers)
-	case o.CoMe.MergeItem < 2 || o.CoMe.MergeItem > layers:
-		return nil, fmt.Errorf("prune: merge item %d, expected 2 to the model's %d layers", o.CoMe.MergeItem, layers)
-	case !(o.CoMe.MinMax >= 0 && o.CoMe.MinMax <= 1):
-		return nil, fmt.Errorf("prune: min-max %v, expected 0 to 1", o.CoMe.MinMax)
-	case !(o.CoMe.PSU > 0 && o.CoMe.PSU <= 1000):
-		return nil, fmt.Errorf("prune: psu %v, expected more than 0 and at most 1000", o.CoMe.PSU)
-	case len(o.Windows) == 0:
+	case o.Replay != nil:
+		return p, nil
+	case p.Method.Corpus() && len(o.Windows) == 0:
 		return nil, errors.New("prune: the calibration corpus is empty")
 	}
-	var err error
-	if p.tree, p.root, p.previous, err = readLineage(m); err != nil {
-		return nil, err
-	}
-	if reach := o.CoMe.Reach(p.tree); p.TargetLayers < reach {
-		return nil, fmt.Errorf("prune: %d target layers: with each layer merged at most once, %s reaches %d; allow repeated merges (--no-repeat=false)", p.TargetLayers, m.Name, reach)
+	if err := p.Method.Check(p.state(), p.TargetLayers); err != nil {
+		return nil, fmt.Errorf("prune: %s: %w", m.Name, err)
 	}
 	return p, nil
 }
 
+// state is the model before the first step.
+func (p *Plan) state() *method.State {
+	return &method.State{Model: p.Model, Tree: p.tree, Protected: p.protected, AllScores: p.Options.AllScores}
+}
+
+// target is the number of layers that the options ask for.
+func (p *Plan) target() (int, error) {
+	o, m := p.Options, p.Model
+	given := 0
+	for _, is := range []bool{o.TargetLayers != 0, o.Sparsity != 0, o.TargetParameters != 0, o.TargetBytes != 0} {
+		if is {
+			given++
+		}
+	}
+	drop, drops := p.Method.(method.Drop)
+	switch {
+	case given > 1:
+		return 0, errors.New("give one target: the number of layers to keep (--target-layers), the share of parameters to remove (--sparsity), the parameters (--target-params) or the bytes left (--target-size)")
+	case o.Replay != nil && given > 0:
+		return 0, errors.New("a plan that is replayed has its own target")
+	case o.Replay != nil && len(o.Replay.Steps) == 0:
+		return 0, errors.New("the plan to replay has no steps")
+	case o.Replay != nil:
+		return o.Replay.Steps[len(o.Replay.Steps)-1].To, nil
+	case o.TargetLayers != 0:
+		return o.TargetLayers, nil
+	case given == 0 && drops:
+		return len(m.Layers) - len(drop.Layers), nil
+	case given == 0:
+		return 0, errors.New("no target: how many layers to keep (--target-layers), or --sparsity, --target-params, --target-size")
+	case !(o.Sparsity >= 0 && o.Sparsity < 1):
+		return 0, fmt.Errorf("sparsity %v, expected more than 0 and less than 1", o.Sparsity)
+	case o.TargetParameters < 0 || o.TargetBytes < 0:
+		return 0, fmt.Errorf("target of %d parameters and %d bytes, expected more than 0", o.TargetParameters, o.TargetBytes)
+	}
+	depths := Depths(m)
+	for _, d := range depths {
+		if o.Sparsity > 0 && d.Sparsity >= o.Sparsity-1e-9 || o.TargetParameters > 0 && d.Parameters <= o.TargetParameters || o.TargetBytes > 0 && d.Bytes <= o.TargetBytes {
+			return d.Layers, nil
+		}
+	}
+	least := depths[len(depths)-1]
+	return 0, fmt.Errorf("out of reach: %s with one layer has %d parameters in %s, %.1f %% less", m.Name, least.Parameters, vk.Bytes(least.Bytes), 100*least.Sparsity)
+}
+
+// Depth is what a model is with a number of its layers.
+type Depth struct {
+	Layers     int     `json:"layers"`
+	Parameters int64   `json:"parameters"`
+	Bytes      int64   `json:"bytes"`    // of weights
+	Sparsity   float64 `json:"sparsity"` // share of all parameters that are gone, embeddings and LM head counted
+}
+
+// Depths lists what a model is with all its layers, one less, and so on down to one. Layers are taken to be of one size, as they are.
+func Depths(m *model.Model) []Depth {
+	all, bytes, layer := m.Parameters(), m.Bytes(), m.Layers[0]
+	var list []Depth
+	for n := len(m.Layers); n > 0; n-- {
+		gone := int64(len(m.Layers) - n)
+		d := Depth{Layers: n, Parameters: all - gone*layer.Parameters(), Bytes: bytes - gone*layer.Bytes()}
+		d.Sparsity = 1 - float64(d.Parameters)/float64(all)
+		list = append(list, d)
+	}
+	return list
+}
+
 // StateBytes is the size of the hidden states that a run keeps, in device memory as far as it goes and in the host's beyond.
 func (p *Plan) StateBytes() int64 {
+	if !p.scores() {
+		return 0
+	}
 	return int64(len(p.Model.Layers)+1) * int64(len(p.Options.Windows)) * int64(len(p.Options.Windows[0])) * int64(p.Model.Config.HiddenSize) * 4
 }
 
@@ -132,44 +203,76 @@ type Result struct {
 // Close gives back what merged layers take beside memory; the Model is gone with it.
 func (r *Result) Close() error { return r.store.Close() }
 
+// scores says whether the run needs the corpus.
+func (p *Plan) scores() bool { return p.Options.Replay == nil && p.Method.Corpus() }
+
 // Run prunes on the device. progress may be nil.
 func (p *Plan) Run(ctx context.Context, d *vk.Device, progress func(Status)) (result *Result, err error) {
+	s := p.state()
+	s.Device, s.Store = d, &model.LayerStore{Host: p.Options.Memory}
 	p.Options.Memory.Begin(d)
 	release, err := p.Options.Memory.Reserve("scores and merged layers", p.workBytes())
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	scorer, err := score.NewWith(d, p.Model, p.Options.Windows, p.scoring(d))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, scorer.Close()) }()
-	store := &model.LayerStore{Host: p.Options.Memory}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, store.Close())
+			err = errors.Join(err, s.Store.Close())
 		}
 	}()
-	s := &method.State{Store: store, Device: d, Model: p.Model, Scorer: scorer, Tree: p.tree, AllScores: p.Options.AllScores}
+	if p.scores() {
+		if s.Scorer, err = score.NewWith(d, p.Model, p.Options.Windows, p.scoring(d)); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, s.Scorer.Close()) }()
+	}
 	var steps []*method.Step
-	full := 0
 	for len(s.Model.Layers) > p.TargetLayers {
-		from := len(s.Model.Layers)
-		full += from
-		step, err := p.Options.CoMe.Step(ctx, s, p.TargetLayers, func(done, total int) {
-			if progress != nil {
-				progress(Status{fmt.Sprintf("score %d layers", from), done, total})
-			}
-		})
+		step, err := p.step(ctx, s, len(steps), progress)
 		if err != nil {
 			return nil, fmt.Errorf("prune: %s: %w", p.Model.Name, err)
 		}
 		steps = append(steps, step)
 	}
-	return &Result{Model: s.Model, store: store, Lineage: Lineage{
-		Method: "come", Options: p.record(), Device: deviceRecord(d), OriginalLayers: p.root, Tree: s.Tree, Steps: steps, Previous: p.previous,
-		LayerPasses: passes(scorer.Stats().Passes, full),
-		Calibration: Calibration{SHA256: corpus.Hash(p.Options.Windows), Windows: len(p.Options.Windows), Window: len(p.Options.Windows[0]), Seed: p.Options.Seed, Source: p.Options.Source},
-	}}, nil
+	return &Result{Model: s.Model, store: s.Store, Lineage: p.lineage(s, steps)}, nil
+}
+
+// step takes the next step: the method's, or the one that is replayed.
+func (p *Plan) step(ctx context.Context, s *method.State, done int, progress func(Status)) (*method.Step, error) {
+	from := len(s.Model.Layers)
+	if p.Options.Replay == nil {
+		return p.Method.Step(ctx, s, p.TargetLayers, func(done, total int) {
+			if progress != nil {
+				progress(Status{fmt.Sprintf("score %d layers", from), done, total})
+			}
+		})
+	}
+	step := *p.Options.Replay.Steps[done]
+	if progress != nil {
+		progress(Status{"replay", done, len(p.Options.Replay.Steps)})
+	}
+	return &step, s.Apply(ctx, &step)
+}
+
+// lineage is the record of a run.
+func (p *Plan) lineage(s *method.State, steps []*method.Step) Lineage {
+	l := Lineage{Version: Version, Device: deviceRecord(s.Device), OriginalLayers: p.root, Tree: s.Tree, Steps: steps, Previous: p.previous}
+	if r := p.Options.Replay; r != nil {
+		l.Method, l.Options, l.Calibration, l.LayerPasses, l.Device = r.Method, r.Options, r.Calibration, r.LayerPasses, r.Device
+		return l
+	}
+	l.Method, l.Options = p.Method.Name(), p.record()
+	if s.Scorer == nil {
+		return l
+	}
+	full := 0
+	for _, step := range steps {
+		full += step.From
+	}
+	counted := passes(s.Scorer.Stats().Passes, full)
+	l.LayerPasses = &counted
+	w := p.Options.Windows
+	l.Calibration = &Calibration{SHA256: corpus.Hash(w), Windows: len(w), Window: len(w[0]), Seed: p.Options.Seed, Source: p.Options.Source}
+	return l
 }

@@ -51,6 +51,8 @@ func TestRunAgainstReference(t *testing.T) {
 			method.CoMe{Tiled: true, Repeat: true}, ref.Options{TiledMask: true, Repeat: true}},
 		"qwen2, three at a time": {modeltest.Spec{Architecture: "Qwen2ForCausalLM", Hidden: 56, Intermediate: 100, Layers: 7, Heads: 8, KVHeads: 4, HeadDim: 20, Vocab: 211, Context: 64, Tied: true, DType: dtype.BF16}, 4,
 			method.CoMe{MergeItem: 3, PSU: 2}, ref.Options{MergeItem: 3, PSU: 2}},
+		"opt": {modeltest.Spec{Architecture: "OPTForCausalLM", Hidden: 72, Intermediate: 115, Layers: 6, Heads: 9, KVHeads: 9, HeadDim: 8, Vocab: 97, Context: 64, Tied: true, AttentionBias: true, DType: dtype.F16}, 4,
+			method.CoMe{}, ref.Options{}},
 		"qwen3, floor": {modeltest.Spec{Architecture: "Qwen3ForCausalLM", Hidden: 32, Intermediate: 64, Layers: 5, Heads: 4, KVHeads: 4, HeadDim: 16, Vocab: 129, Context: 64}, 3, method.CoMe{MinMax: 0.7}, ref.Options{MinMax: 0.7}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -71,7 +73,7 @@ func TestRunAgainstReference(t *testing.T) {
 				t.Fatal(err)
 			}
 			vktest.Each(t, func(t *testing.T, d *vk.Device) {
-				plan, err := prune.NewPlan(m, prune.Options{TargetLayers: c.target, CoMe: c.come, AllScores: true, Windows: windows})
+				plan, err := prune.NewPlan(m, prune.Options{TargetLayers: c.target, Method: c.come, AllScores: true, Windows: windows})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -184,7 +186,7 @@ func TestAllScores(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			do := func(d vk.Options, all bool) *prune.Result {
-				plan, err := prune.NewPlan(m, prune.Options{TargetLayers: c.target, CoMe: c.come, AllScores: all, Windows: windows})
+				plan, err := prune.NewPlan(m, prune.Options{TargetLayers: c.target, Method: c.come, AllScores: all, Windows: windows})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -252,20 +254,20 @@ func TestNewPlanRefuses(t *testing.T) {
 		o    prune.Options
 		want string
 	}{
-		{prune.Options{}, "expected 1 to 4"},
+		{prune.Options{}, "no target"},
 		{prune.Options{TargetLayers: 5}, "expected 1 to 4"},
 		{prune.Options{TargetLayers: -1}, "expected 1 to 4"},
 		{prune.Options{TargetLayers: 4}, "already"},
-		{prune.Options{TargetLayers: 2, Sparsity: 0.5}, "either"},
+		{prune.Options{TargetLayers: 2, Sparsity: 0.5}, "give one target"},
 		{prune.Options{Sparsity: 1.5}, "sparsity 1.5"},
-		{prune.Options{Sparsity: 0.999}, "removes"},
+		{prune.Options{Sparsity: 0.999}, "out of reach"},
 		{prune.Options{TargetLayers: 1}, "reaches 2"},
-		{prune.Options{TargetLayers: 2, CoMe: method.CoMe{MergeItem: 5}}, "merge item 5"},
-		{prune.Options{TargetLayers: 2, CoMe: method.CoMe{MergeItem: 1}}, "merge item 1"},
-		{prune.Options{TargetLayers: 2, CoMe: method.CoMe{MinMax: 2}}, "min-max 2"},
-		{prune.Options{TargetLayers: 2, CoMe: method.CoMe{PSU: -1}}, "psu -1"},
-		{prune.Options{TargetLayers: 2, CoMe: method.CoMe{PSU: math.NaN()}}, "psu NaN"},
-		{prune.Options{TargetLayers: 2, CoMe: method.CoMe{MinMax: math.NaN()}}, "min-max NaN"},
+		{prune.Options{TargetLayers: 2, Method: method.CoMe{MergeItem: 5}}, "merge item 5"},
+		{prune.Options{TargetLayers: 2, Method: method.CoMe{MergeItem: 1}}, "merge item 1"},
+		{prune.Options{TargetLayers: 2, Method: method.CoMe{MinMax: 2}}, "min-max 2"},
+		{prune.Options{TargetLayers: 2, Method: method.CoMe{PSU: -1}}, "psu -1"},
+		{prune.Options{TargetLayers: 2, Method: method.CoMe{PSU: math.NaN()}}, "psu NaN"},
+		{prune.Options{TargetLayers: 2, Method: method.CoMe{MinMax: math.NaN()}}, "min-max NaN"},
 		{prune.Options{Sparsity: math.NaN()}, "sparsity NaN"},
 	} {
 		c.o.Windows = windows

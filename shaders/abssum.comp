@@ -5,7 +5,7 @@
 #include "common/texel.glsl"
 #include "common/workgroup.glsl"
 
-// sums[g,c] (+)= Σ_{i < rows} |x[g·window + i, c]|
+// sums[g,c] (+)= Σ_{i < rows} |x[g·window + i, c]|, or with SQUARED of the squares
 //
 // x [.., cols] weight dtype, from row `row` of the binding on · sums [.., cols] f32, from row `sum` on
 // One invocation a column and window; with TEXELS, for drivers that run on the CPU, a texel's columns, cols being a multiple of those. f32 accumulation in blocks of 64 rows: the rounding errors of 32,768 rows add up like those of
@@ -14,6 +14,8 @@
 
 layout(push_constant) uniform Push { uint cols; uint rows; uint window; uint row; uint sum; uint more; };
 layout(binding = 1) buffer Sums { float sums[]; };
+
+layout(constant_id = 1) const uint SQUARED = 0;
 
 const uint BLOCK = 64; // absBlock in model/op/sensitivity.go
 
@@ -33,7 +35,10 @@ void main() {
         [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) block[q] = vec4(0.0);
         for (uint i = begin; i < min(begin + BLOCK, rows); i++) {
             uvec4 texel = imageLoad(x, int(at));
-            [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) block[q] += abs(texel_quad(texel, q));
+            [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) {
+                vec4 v = texel_quad(texel, q);
+                block[q] += SQUARED != 0 ? v * v : abs(v);
+            }
             at += texels;
         }
         [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) total[q] += block[q];
@@ -53,7 +58,8 @@ void main() {
     for (uint begin = 0; begin < rows; begin += BLOCK) {
         precise float block = 0.0;
         for (uint i = begin; i < min(begin + BLOCK, rows); i++) {
-            block += abs(load_weight(x, at));
+            float v = load_weight(x, at);
+            block += SQUARED != 0 ? v * v : abs(v);
             at += cols;
         }
         total += block;

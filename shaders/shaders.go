@@ -42,7 +42,7 @@ var byDType = []string{
 	"rmsnorm",
 	"embedding", "finite", "linear", "linear_cpu", "linear_cpu_shuffle", "linear_cpu_vec", "linear_vec",
 	"abssum", "gather", "random", "weightedsum",
-	"splitqkv", "tohalf",
+	"layernorm", "positions", "splitqkv", "tohalf",
 }
 
 // texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.
@@ -50,7 +50,7 @@ var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence
 
 // plain are the shaders that touch f32 only.
 var plain = []string{
-	"add", "attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "rope", "swiglu",
+	"add", "attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "relu", "rope", "swiglu",
 	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "sensitivity",
 	"bench_fma", "bench_read",
 }

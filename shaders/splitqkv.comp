@@ -18,6 +18,7 @@
 layout(constant_id = 1) const uint HEAD_DIM = 64;
 layout(constant_id = 2) const uint LANES = 8;
 layout(constant_id = 3) const uint NORM = 0;
+layout(constant_id = 4) const uint TURN = 1; // 0: no angles, and no table
 
 const uint HALF = HEAD_DIM / 2;
 const uint UNIT = HEAD_DIM % 8 == 0 ? 4 : 1;
@@ -94,14 +95,17 @@ void main() {
             a *= scale * (is_q ? NORM4(q_norm, i) : NORM4(k_norm, i));
             b *= scale * (is_q ? NORM4(q_norm, i + HALF) : NORM4(k_norm, i + HALF));
         }
-        vec4 c = LOAD(table, angles + i), s = LOAD(table, angles + HALF + i);
-        vec4 turned = a * c - b * s;
-        b = b * c + a * s;
+        if (TURN != 0) {
+            vec4 c = LOAD(table, angles + i), s = LOAD(table, angles + HALF + i);
+            vec4 turned = a * c - b * s;
+            b = b * c + a * s;
+            a = turned;
+        }
         if (is_q) {
-            STORE(q, q_at + i, turned)
+            STORE(q, q_at + i, a)
             STORE(q, q_at + HALF + i, b)
         } else {
-            STORE(k, k_at + i, turned)
+            STORE(k, k_at + i, a)
             STORE(k, k_at + HALF + i, b)
         }
     }

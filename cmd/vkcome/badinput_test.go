@@ -34,10 +34,10 @@ func TestUsage(t *testing.T) {
 	}{
 		{"unknown command", []string{"prun"}},
 		{"unknown flag", []string{"devices", "--nosuch"}},
-		{"expected 2 arguments", []string{"prune", model.Embedded}},
+		{"vkcome prune MODEL OUT", []string{"prune", model.Embedded}},
 		{"expected 1 arguments", []string{"inspect"}},
-		{"either --target-layers or --sparsity", []string{"prune", model.Embedded, out, "--tokens", calib}},
-		{"either --target-layers or --sparsity", []string{"prune", model.Embedded, out, "--tokens", calib, "--target-layers", "8", "--sparsity", "0.3"}},
+		{"give one of --target-layers, --sparsity", []string{"prune", model.Embedded, out, "--tokens", calib}},
+		{"give one of --target-layers, --sparsity", []string{"prune", model.Embedded, out, "--tokens", calib, "--target-layers", "8", "--sparsity", "0.3"}},
 		{"--sparsity 1.5", []string{"prune", model.Embedded, out, "--tokens", calib, "--sparsity", "1.5"}},
 		{"--text FILE or --tokens FILE", []string{"prune", model.Embedded, out, "--target-layers", "8"}},
 		{"--compat", []string{"prune", model.Embedded, out, "--target-layers", "8", "--compat=x"}},
@@ -141,7 +141,10 @@ func TestBadInput(t *testing.T) {
 	refuse(t, 1, "one window takes 2000", prune("--tokens", ids, "--window", "2000", "--target-layers", "3")...)
 	refuse(t, 1, "max_position_embeddings 32", prune("--tokens", ids, "--window", "33", "--target-layers", "3")...)
 	refuse(t, 1, "tokenizer", prune("--text", ids, "--target-layers", "3")...)
-	for _, n := range []string{"0", "-1", "5", "4"} {
+	for _, n := range []string{"0", "-1"} {
+		refuse(t, 2, "expected 1 or more", prune("--tokens", ids, "--window", "16", "--target-layers", n)...)
+	}
+	for _, n := range []string{"5", "4"} {
 		refuse(t, 1, "4", prune("--tokens", ids, "--window", "16", "--target-layers", n)...)
 	}
 	refuse(t, 1, `"radeon"`, prune("--tokens", ids, "--window", "16", "--target-layers", "3", "--device", "radeon")...)

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/vkcome/vkcome/model"
-	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/hub"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -115,13 +115,19 @@ func (c *common) compute(f func(d *vk.Device) error) error {
 	return err
 }
 
-// withModel opens a model and calls f with it.
+// withModel opens a model, a folder or a name in the Hugging Face cache, and calls f with it.
 func withModel(name string, f func(m *model.Model) error) error {
 	open := model.Open
+	dir := name
 	if name == model.Embedded {
 		open = func(string) (*model.Model, error) { return model.OpenEmbedded() }
+	} else {
+		var err error
+		if dir, err = hub.Resolve(name); err != nil {
+			return err
+		}
 	}
-	m, err := open(name)
+	m, err := open(dir)
 	if err != nil {
 		return err
 	}
@@ -171,76 +177,4 @@ func printJSON(v any) error {
 	enc := json.NewEncoder(os.Stdout)
 	enc.SetIndent("", " ")
 	return enc.Encode(v)
-}
-
-// corpusFlags are the flags that say which tokens to run on.
-type corpusFlags struct {
-	text    []string
-	tokens  string
-	window  int
-	samples int
-	limit   int // tokens, when samples is 0
-	seed    uint64
-}
-
-// calibrationTokens is how much prune calibrates on unless told otherwise: about twice what the authors use.
-const calibrationTokens = 32_768
-
-// newCorpusFlags declares the flags; by default at most so many tokens' worth of windows are used, 0 for all.
-func newCorpusFlags(f *pflag.FlagSet, tokens int) *corpusFlags {
-	c := &corpusFlags{limit: tokens}
-	usual := "all"
-	if tokens > 0 {
-		usual = fmt.Sprintf("as many as hold %d tokens", tokens)
-	}
-	f.StringArrayVar(&c.text, "text", nil, "plain text file; may be given several times")
-	f.StringVar(&c.tokens, "tokens", "", "JSON array of token ids, instead of text")
-	f.IntVar(&c.window, "window", 0, "tokens of a window (default 2048, or the model's max_position_embeddings or the corpus if that is less)")
-	f.IntVar(&c.samples, "samples", 0, "windows to use, chosen at random by the seed (default "+usual+")")
-	f.Uint64Var(&c.seed, "seed", 0, "seed of the choice of windows")
-	return c
-}
-
-// load reads the corpus and cuts it into windows.
-func (c *corpusFlags) load(m *model.Model) ([][]uint32, error) {
-	if (len(c.text) > 0) == (c.tokens != "") {
-		return nil, usagef("give either --text FILE or --tokens FILE")
-	}
-	if c.samples < 0 {
-		return nil, usagef("--samples %d: expected 0 or more", c.samples)
-	}
-	var tokens []uint32
-	var err error
-	if c.tokens != "" {
-		tokens, err = corpus.ReadTokens(c.tokens)
-	} else {
-		t, tokErr := m.Tokenizer()
-		if tokErr != nil {
-			return nil, tokErr
-		}
-		tokens, err = corpus.ReadText(t, c.text...)
-	}
-	if err != nil {
-		return nil, err
-	}
-	window := c.window
-	if window == 0 {
-		window = min(2048, m.Config.MaxPositionEmbeddings, max(2, len(tokens)))
-	}
-	windows, err := corpus.Cut(tokens, window)
-	if err != nil {
-		return nil, fmt.Errorf("%s%s: %w", c.tokens, c.firstText(), err)
-	}
-	samples := c.samples
-	if samples == 0 && c.limit > 0 {
-		samples = max(1, c.limit/window)
-	}
-	return corpus.Sample(windows, samples, c.seed), nil
-}
-
-func (c *corpusFlags) firstText() string {
-	if len(c.text) > 0 {
-		return c.text[0]
-	}
-	return ""
 }

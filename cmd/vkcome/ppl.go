@@ -23,7 +23,7 @@ var pplVerb = verb{
 				return err
 			}
 			return withModel(args[0], func(m *model.Model) error {
-				windows, err := in.load(m)
+				windows, err := in.load(ctx, m)
 				if err != nil {
 					return err
 				}

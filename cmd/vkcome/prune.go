@@ -3,88 +3,243 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"path/filepath"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
+	"text/tabwriter"
+	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/pflag"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/prune"
+	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/vk"
 )
 
 var pruneVerb = verb{
-	name: "prune", args: "MODEL OUT", short: "merge a model's layers down to a smaller number (CoMe)",
+	name: "prune", args: "MODEL [OUT]", short: "merge a model's layers down to a smaller number, by CoMe or another method",
 	example: "vkcome prune ~/models/Llama-2-7b-hf Llama-2-7b-come22 --target-layers 22 --text calibration.txt",
 	flags:   pruneFlags,
 }
 
+// methodFlags are the flags of the methods.
+type methodFlags struct {
+	f        *pflag.FlagSet
+	noRepeat bool
+	compat   string
+	o        method.Options
+}
+
+func newMethodFlags(f *pflag.FlagSet) *methodFlags {
+	m := &methodFlags{f: f}
+	f.IntVar(&m.o.MergeItem, "merge-item", 0, "layers that are merged into one in a step (default 2; laco: 4 at most)")
+	f.BoolVar(&m.noRepeat, "no-repeat", true, "merge no layer twice")
+	f.Float64Var(&m.o.PSU, "psu", 1, "power of the block influences in the fusion ratio")
+	f.Float64Var(&m.o.MinMax, "min-max", 0, "floor of the largest fusion ratio, 0 to 1")
+	f.StringVar(&m.compat, "compat", "", "reference: choose query heads as the authors' code does, its grouped-query defect included")
+	f.StringVar(&m.o.Selector, "selector", method.Selectors[0], "what chooses the layers to merge: "+strings.Join(method.Selectors, ", "))
+	f.StringVar(&m.o.Norm, "norm", method.Norms[0], "norms of a merged layer: "+strings.Join(method.Norms, ", "))
+	f.StringVar(&m.o.Sensitivity, "sensitivity", method.Sensitivities[0], "what ranks heads and neurons: "+strings.Join(method.Sensitivities, ", "))
+	f.IntVar(&m.o.Granularity, "granularity", 20, "come-p: steps of the ratio from 0 to 1")
+	f.Float64Var(&m.o.Similarity, "similarity", 0.95, "laco: the output's similarity at first")
+	return m
+}
+
+// method makes a method by name. Flags that have no meaning for it are refused, unless others have the use of them.
+func (m *methodFlags) method(name string, seed uint64, alone bool) (method.Method, error) {
+	e, err := method.Lookup(name)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	if alone {
+		for _, other := range method.Registry {
+			for _, flag := range other.Options {
+				if m.f.Changed(flag) && !slices.Contains(e.Options, flag) {
+					return nil, usagef("--%s has no meaning for method %s", flag, name)
+				}
+			}
+		}
+	}
+	switch {
+	case m.compat != "" && m.compat != "reference":
+		return nil, usagef("--compat %q: expected reference", m.compat)
+	case !(m.o.PSU > 0 && m.o.PSU <= 1000):
+		return nil, usagef("--psu %v: expected more than 0 and at most 1000", m.o.PSU)
+	case m.f.Changed("merge-item") && m.o.MergeItem < 2:
+		return nil, usagef("--merge-item %d: expected 2 or more", m.o.MergeItem)
+	case m.f.Changed("granularity") && m.o.Granularity < 1:
+		return nil, usagef("--granularity %d: expected 1 or more", m.o.Granularity)
+	}
+	m.o.Repeat, m.o.Tiled, m.o.Seed = !m.noRepeat, m.compat == "reference", 0
+	if m.o.Sensitivity == method.SensitivityRandom {
+		m.o.Seed = seed
+	}
+	return e.New(m.o), nil
+}
+
 func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	var o prune.Options
-	var noRepeat, force bool
-	var compat string
+	var force, planOnly bool
+	var name, params, size, plan string
+	f.StringVarP(&name, "method", "m", "come", "how: "+strings.Join(method.Names(), ", "))
 	f.IntVar(&o.TargetLayers, "target-layers", 0, "layers that are left")
 	f.Float64Var(&o.Sparsity, "sparsity", 0, "instead: the share of all parameters to remove at least, as in 0.3")
+	f.StringVar(&params, "target-params", "", "instead: parameters that are left at most, as in 5.5B")
+	f.StringVar(&size, "target-size", "", "instead: the size of the weights at most, as in 8GiB")
 	in := newCorpusFlags(f, calibrationTokens)
-	f.IntVar(&o.CoMe.MergeItem, "merge-item", 2, "layers that are merged into one in a step")
-	f.BoolVar(&noRepeat, "no-repeat", true, "merge no layer twice")
-	f.Float64Var(&o.CoMe.PSU, "psu", 1, "power of the block influences in the fusion ratio")
-	f.Float64Var(&o.CoMe.MinMax, "min-max", 0, "floor of the largest fusion ratio, 0 to 1")
-	f.StringVar(&compat, "compat", "", "reference: choose query heads as the authors' code does, its grouped-query defect included")
+	m := newMethodFlags(f)
+	f.IntSliceVar(&m.o.Layers, "layers", nil, "drop: the layers to drop, as in 20,21")
+	f.IntSliceVar(&o.Protect, "protect", nil, "layers that stay as they are, as in 0,1,-1")
 	f.BoolVar(&o.AllScores, "all-scores", false, "compute the scores of every layer at every step, not only those that choose the merge")
+	f.BoolVar(&planOnly, "plan-only", false, "say what the run would give and take, and write nothing")
+	f.StringVar(&plan, "plan", "", "do again what a vkcome.json says was done, without scores")
 	f.BoolVar(&force, "force", false, "replace OUT if vkcome wrote it")
 	c := commonFlags(f)
 	c.hostFlags(f)
-	return func(ctx context.Context, args []string) error {
+	return func(ctx context.Context, args []string) (err error) {
 		switch {
-		case compat != "" && compat != "reference":
-			return usagef("--compat %q: expected reference", compat)
-		case f.Changed("target-layers") == f.Changed("sparsity"):
-			return usagef("give either --target-layers or --sparsity")
+		case len(args) < 2 && !planOnly:
+			return usagef("prune: expected the names of the model and of the folder to write (vkcome prune MODEL OUT)")
 		case f.Changed("sparsity") && !(o.Sparsity > 0 && o.Sparsity < 1):
 			return usagef("--sparsity %v: expected more than 0 and less than 1", o.Sparsity)
-		case f.Changed("psu") && !(o.CoMe.PSU > 0 && o.CoMe.PSU <= 1000):
-			return usagef("--psu %v: expected more than 0 and at most 1000", o.CoMe.PSU)
-		case o.CoMe.MergeItem < 2:
-			return usagef("--merge-item %d: expected 2 or more", o.CoMe.MergeItem)
+		case f.Changed("target-layers") && o.TargetLayers < 1:
+			return usagef("--target-layers %d: expected 1 or more", o.TargetLayers)
 		}
-		var err error
+		targets := 0
+		for _, flag := range []string{"target-layers", "sparsity", "target-params", "target-size"} {
+			if f.Changed(flag) {
+				targets++
+			}
+		}
+		if targets > 1 || targets == 0 && plan == "" && name != "drop" {
+			return usagef("give one of --target-layers, --sparsity, --target-params and --target-size")
+		}
+		if params != "" {
+			if o.TargetParameters, err = parameters(params); err != nil {
+				return err
+			}
+		}
+		if size != "" {
+			n, err := humanize.ParseBytes(size)
+			if err != nil || n == 0 || n > 1<<60 {
+				return usagef("--target-size %q: expected a size such as 8GiB", size)
+			}
+			o.TargetBytes = int64(n)
+		}
+		if o.Method, err = m.method(name, in.seed, true); err != nil {
+			return err
+		}
+		if plan != "" {
+			if o.Replay, err = prune.ReadLineage(plan); err != nil {
+				return err
+			}
+			for _, flag := range append([]string{"method", "protect", "text", "tokens", "layers"}, methodFlagNames()...) {
+				if f.Changed(flag) {
+					return usagef("--plan does again what was done: --%s has no meaning beside it", flag)
+				}
+			}
+		}
 		if o.Memory, err = c.host(); err != nil {
 			return err
 		}
-		o.CoMe.Repeat, o.CoMe.Tiled = !noRepeat, compat == "reference"
-		out := args[1]
-		if err := prune.CheckOutput(out, args[0], force); err != nil {
-			return err
-		}
-		return withModel(args[0], func(m *model.Model) (err error) {
-			if o.Windows, err = in.load(m); err != nil {
+		out := ""
+		if !planOnly {
+			out = args[1]
+			if err := prune.CheckOutput(out, args[0], force); err != nil {
 				return err
 			}
-			o.Seed = in.seed
-			for _, path := range append(in.text, in.tokens) {
-				if path != "" {
-					o.Source = strings.TrimPrefix(o.Source+", "+filepath.Base(path), ", ")
+		}
+		return withModel(args[0], func(m *model.Model) (err error) {
+			if o.Replay == nil && (o.Method.Corpus() || in.given()) {
+				if o.Windows, err = in.load(ctx, m); err != nil {
+					return err
 				}
+				o.Seed, o.Source = in.seed, in.source
 			}
-			return c.compute(func(d *vk.Device) error { return runPrune(ctx, c, d, m, o, out, force) })
+			p, err := prune.NewPlan(m, o)
+			if err != nil {
+				return err
+			}
+			return c.compute(func(d *vk.Device) error {
+				if planOnly {
+					return printPlan(ctx, c, d, p)
+				}
+				return runPrune(ctx, c, d, p, out, force)
+			})
 		})
 	}
 }
 
-func runPrune(ctx context.Context, c *common, d *vk.Device, m *model.Model, o prune.Options, out string, force bool) error {
-	plan, err := prune.NewPlan(m, o)
+// methodFlagNames lists the flags that have a meaning for some method.
+func methodFlagNames() []string {
+	var names []string
+	for _, e := range method.Registry {
+		names = append(names, e.Options...)
+	}
+	return names
+}
+
+// parameters reads a number of parameters: 5.5B, 700M.
+func parameters(text string) (int64, error) {
+	unit := 1.0
+	number := text
+	if i := strings.IndexAny(text, "kKmMbBgGtT"); i == len(text)-1 && i > 0 {
+		unit = map[byte]float64{'k': 1e3, 'm': 1e6, 'b': 1e9, 'g': 1e9, 't': 1e12}[strings.ToLower(text)[i]]
+		number = text[:i]
+	}
+	n, err := strconv.ParseFloat(number, 64)
+	if n *= unit; err != nil || !(n >= 1 && n <= 1e15) {
+		return 0, usagef("--target-params %q: expected a number such as 5.5B or 700M", text)
+	}
+	return int64(n), nil
+}
+
+// printPlan says what a run would give and take.
+func printPlan(ctx context.Context, c *common, d *vk.Device, p *prune.Plan) error {
+	pred, err := p.Predict(ctx, d)
 	if err != nil {
 		return err
 	}
-	c.note("%s: %d → %d layers on %s (%s), %d windows of %d tokens, %s of hidden states", m.Name, len(m.Layers), plan.TargetLayers, d.Info.Name, d.Tier,
-		len(o.Windows), len(o.Windows[0]), vk.Bytes(plan.StateBytes()))
-	need, err := plan.Footprint(d)
-	if err != nil {
+	if c.json {
+		return printJSON(pred)
+	}
+	fmt.Printf("%s, %s: %d → %d layers on %s (%s)\n", p.Model.Name, pred.Method, len(p.Model.Layers), pred.TargetLayers, d.Info.Name, d.Tier)
+	if len(pred.Protected) > 0 {
+		fmt.Printf("protected layers: %v\n", pred.Protected)
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "layers\tparameters\tweights\tsparsity\t")
+	for _, depth := range pred.Depths {
+		fmt.Fprintf(w, "%d\t%s\t%s\t%.1f %%\t\n", depth.Layers, humanize.Comma(depth.Parameters), vk.Bytes(depth.Bytes), 100*depth.Sparsity)
+	}
+	if err := w.Flush(); err != nil {
 		return err
 	}
-	c.note("expected at most: %s of device memory, %s of host memory, %s of states in files", vk.Bytes(need.Device), vk.Bytes(need.Host), vk.Bytes(need.Disk))
+	if pred.Windows == 0 {
+		fmt.Println("no calibration: the steps take as long as writing the model")
+		return nil
+	}
+	fmt.Printf("calibration: %d windows of %d tokens; at most %d passes of a layer and %d of the LM head\n", pred.Windows, pred.Window, pred.Passes, pred.HeadPasses)
+	fmt.Printf("hidden states that are kept: %s\n", vk.Bytes(pred.StateBytes))
+	fmt.Printf("time: at most %s, and what writing the model takes\n", time.Duration(pred.Seconds*float64(time.Second)).Round(100*time.Millisecond))
+	return nil
+}
+
+func runPrune(ctx context.Context, c *common, d *vk.Device, plan *prune.Plan, out string, force bool) error {
+	m := plan.Model
+	c.note("%s: %d → %d layers on %s (%s)%s", m.Name, len(m.Layers), plan.TargetLayers, d.Info.Name, d.Tier, calibrationNote(plan))
+	if plan.Options.Memory != nil {
+		need, err := plan.Footprint(d)
+		if err != nil {
+			return err
+		}
+		c.note("expected at most: %s of device memory, %s of host memory, %s of states in files", vk.Bytes(need.Device), vk.Bytes(need.Host), vk.Bytes(need.Disk))
+	}
 	b := c.bar()
 	progress := func(s prune.Status) { b.set(s.Stage, s.Done, s.Total) }
 	result, err := plan.Run(ctx, d, progress)
@@ -92,7 +247,7 @@ func runPrune(ctx context.Context, c *common, d *vk.Device, m *model.Model, o pr
 		err = result.Save(ctx, d, out, force, progress)
 		defer result.Close() // of mapped files: nothing that was written depends on it
 	}
-	c.tellHost(o.Memory)
+	c.tellHost(plan.Options.Memory)
 	b.finish()
 	if err != nil {
 		return err
@@ -101,14 +256,43 @@ func runPrune(ctx context.Context, c *common, d *vk.Device, m *model.Model, o pr
 		return printJSON(result.Lineage)
 	}
 	for _, s := range result.Lineage.Steps {
-		from, err := json.Marshal(s.Layers)
+		line, err := describe(s)
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%d → %d layers: merged %s in the ratio %.3f\n", s.From, s.To, from, s.Ratio)
+		fmt.Println(line)
 	}
-	passes := result.Lineage.LayerPasses
-	fmt.Printf("scored in %.1f layer passes; scoring every model from its first layer on takes %d\n", passes.Done, passes.Full)
+	if passes := result.Lineage.LayerPasses; passes != nil && plan.Options.Replay == nil {
+		fmt.Printf("scored in %.1f layer passes; scoring every model from its first layer on takes %d\n", passes.Done, passes.Full)
+	}
 	fmt.Printf("%s: %d layers, %d parameters (%.1f %% fewer)\n", out, len(result.Model.Layers), result.Model.Parameters(), 100*(1-float64(result.Model.Parameters())/float64(m.Parameters())))
 	return nil
 }
+
+func calibrationNote(p *prune.Plan) string {
+	n := p.StateBytes()
+	if n == 0 {
+		return ""
+	}
+	windows := p.Options.Windows
+	return fmt.Sprintf(", %d windows of %d tokens, %s of hidden states", len(windows), len(windows[0]), vk.Bytes(n))
+}
+
+// describe says in a line what a step did.
+func describe(s *method.Step) (string, error) {
+	from, err := json.Marshal(s.Layers)
+	switch {
+	case err != nil:
+		return "", err
+	case s.Operation == method.Removal:
+		return fmt.Sprintf("%d → %d layers: dropped %s", s.From, s.To, from), nil
+	case s.Operation == method.Sum:
+		return fmt.Sprintf("%d → %d layers: summed %s with weights %.3f", s.From, s.To, from, s.Ratio), nil
+	case s.Operation == method.Concat:
+		return fmt.Sprintf("%d → %d layers: merged %s in the ratio %.3f", s.From, s.To, from, s.Ratio), nil
+	}
+	return "", errors.New("a step of no known operation")
+}
+
+// given says whether the command line names a corpus.
+func (c *corpusFlags) given() bool { return len(c.text) > 0 || c.tokens != "" || c.protocol != "" }

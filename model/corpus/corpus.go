@@ -1,4 +1,8 @@
 // Package corpus turns token ids and text into the windows of tokens that models are scored and evaluated on.
+//
+// Load reads documents: a plain text file is one; of JSON lines, a JSON array of objects (.json, .jsonl, .ndjson) and Hugging Face Parquet
+// every row is one. All but Parquet may be compressed (.gz, .zst). Files are read as streams, and no line, row or header makes it take
+// memory without bound.
 package corpus
 
 import (
@@ -11,8 +15,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/vkcome/vkcome/model/tokenizer"
 )
@@ -30,23 +32,6 @@ func ReadTokens(path string) ([]uint32, error) {
 	return tokens, nil
 }
 
-// ReadText reads plain UTF-8 files, joins them by a blank line, and encodes the whole, with a BOS in front where the tokenizer adds
-// one.
-func ReadText(t tokenizer.Tokenizer, paths ...string) ([]uint32, error) {
-	var texts []string
-	for _, path := range paths {
-		raw, err := os.ReadFile(path)
-		if err != nil {
-			return nil, err
-		}
-		if !utf8.Valid(raw) {
-			return nil, fmt.Errorf("%s: not UTF-8 text", path)
-		}
-		texts = append(texts, string(raw))
-	}
-	return Encode(t, strings.Join(texts, "\n\n")), nil
-}
-
 // Encode encodes text, with a BOS in front where the tokenizer adds one.
 func Encode(t tokenizer.Tokenizer, text string) []uint32 {
 	var tokens []uint32
@@ -59,16 +44,26 @@ func Encode(t tokenizer.Tokenizer, text string) []uint32 {
 	return tokens
 }
 
+var errEmpty = errors.New("the corpus is empty")
+
+func badWindow(window int) error {
+	return fmt.Errorf("window of %d tokens, expected 2 or more", window)
+}
+
+func tooShort(tokens, window int) error {
+	return fmt.Errorf("the corpus has %d tokens, one window takes %d", tokens, window)
+}
+
 // Cut cuts tokens into consecutive windows; a tail that does not fill one is dropped. No full window is an error.
 func Cut(tokens []uint32, window int) ([][]uint32, error) {
 	if window < 2 {
-		return nil, fmt.Errorf("window of %d tokens, expected 2 or more", window)
+		return nil, badWindow(window)
 	}
 	if len(tokens) == 0 {
-		return nil, errors.New("the corpus is empty")
+		return nil, errEmpty
 	}
 	if len(tokens) < window {
-		return nil, fmt.Errorf("the corpus has %d tokens, one window takes %d", len(tokens), window)
+		return nil, tooShort(len(tokens), window)
 	}
 	windows := slices.Collect(slices.Chunk(tokens, window))
 	if len(windows[len(windows)-1]) < window {

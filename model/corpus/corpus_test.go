@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/vkcome/vkcome/model/tokenizer"
 )
 
 func TestCut(t *testing.T) {
@@ -52,11 +50,7 @@ func TestSample(t *testing.T) {
 	}
 }
 
-func TestRead(t *testing.T) {
-	tok, err := tokenizer.Load("../../testdata/tiny12")
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestReadTokens(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		path := filepath.Join(dir, name)
@@ -64,17 +58,6 @@ func TestRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		return path
-	}
-	got, err := ReadText(tok, write("a.txt", "Hello"), write("b.txt", "world"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := Encode(tok, "Hello\n\nworld")
-	if fmt.Sprint(got) != fmt.Sprint(want) || got[0] != 0 {
-		t.Errorf("ReadText = %v, want %v with BOS 0 in front", got, want)
-	}
-	if _, err := ReadText(tok, write("c.txt", "\xff\xfe")); err == nil || !strings.Contains(err.Error(), "UTF-8") {
-		t.Errorf("binary file: %v", err)
 	}
 	if ids, err := ReadTokens(write("ids.json", "[1, 2, 3]")); err != nil || len(ids) != 3 {
 		t.Errorf("ReadTokens = %v, %v", ids, err)

@@ -4,18 +4,42 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/safetensors"
 )
 
 // WriteLarge is Write for models larger than memory: no tensor is held, and values come from a table of 65,536, uniform in an interval,
 // which makes gigabytes in seconds. The same Spec gives the same bytes.
 func (s Spec) WriteLarge(t testing.TB, dir string) {
 	t.Helper()
-	shapes, w := s.create(t, dir)
+	raw := s.Config(t)
+	c, err := model.ParseConfig("config.json", raw)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "config.json"), raw, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	shapes := c.TopTensors()
+	for l := range c.Layers {
+		shapes = append(shapes, c.LayerTensors(l)...)
+	}
+	var entries []safetensors.Entry
+	for _, sh := range shapes {
+		entries = append(entries, safetensors.Entry{Name: sh.Name, DType: s.DType.String(), Shape: sh.Shape})
+	}
+	w, err := safetensors.CreateSharded(dir, entries, s.ShardBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
 	rng := rand.New(rand.NewPCG(uint64(s.Hidden), uint64(s.Layers)))
 	size := s.DType.Size()
-	values, table, piece := make([]float32, 1<<16), make([]byte, size<<16), make([]byte, 1<<20)
+	levels, table, piece := make([]float32, 1<<16), make([]byte, size<<16), make([]byte, 1<<20)
 	for _, sh := range shapes {
 		n, scale, mean := size, 0.3, 0.0
 		for _, d := range sh.Shape {
@@ -27,10 +51,10 @@ func (s Spec) WriteLarge(t testing.TB, dir string) {
 		if strings.Contains(sh.Name, "norm") {
 			mean = 1
 		}
-		for i := range values { // a standard deviation of scale
-			values[i] = float32(mean + scale*math.Sqrt(3)*(float64(i)/(1<<15)-1))
+		for i := range levels { // a standard deviation of scale
+			levels[i] = float32(mean + scale*math.Sqrt(3)*(float64(i)/(1<<15)-1))
 		}
-		s.DType.Encode(table, values)
+		s.DType.Encode(table, levels)
 		out, err := w.Tensor(sh.Name)
 		for ; n > 0 && err == nil; n -= len(piece) {
 			fill(piece, table, size, rng)

@@ -27,7 +27,7 @@ func RoPE(r *vk.Recorder, x, cosSin Tensor, headDim, window, start int) {
 
 // turns calls f for consecutive ranges of rows, each of at most maxRows and what bindings of these tensors hold, with the part of
 // cosSin that has the positions of the range: row i of it is at position start + i % window, in row `row + (turn + i−begin) % window`
-// of the part.
+// of the part. Without cosSin the ranges alone matter.
 func turns(r *vk.Recorder, op string, cosSin Tensor, rows, maxRows, window, start int, f func(begin, end int, table Tensor, turn, row int), tensors ...Tensor) {
 	d := r.Device()
 	fit := func(t Tensor) int { return int(d.Limits().StorageRange/t.RowBytes()) - rowUnit(r, t) + 1 }
@@ -35,7 +35,7 @@ func turns(r *vk.Recorder, op string, cosSin Tensor, rows, maxRows, window, star
 	for _, t := range tensors {
 		step = min(step, fit(t))
 	}
-	if fit(cosSin) < min(window, rows) { // a binding does not hold the positions of a window: a dispatch takes some of one window
+	if !cosSin.IsZero() && fit(cosSin) < min(window, rows) { // a binding does not hold the positions of a window: a dispatch takes some of one window
 		span, step = window, min(step, fit(cosSin))
 	}
 	if step <= 0 {
@@ -48,6 +48,10 @@ func turns(r *vk.Recorder, op string, cosSin Tensor, rows, maxRows, window, star
 			low, high, turn := start, start+min(window, rows), begin%window
 			if span == window {
 				low, high, turn = start+begin, start+end, 0
+			}
+			if cosSin.IsZero() {
+				f(first+begin, first+end, cosSin, turn, 0)
+				continue
 			}
 			table, row := bindable(r, cosSin, low, high)
 			f(first+begin, first+end, table, turn, row)

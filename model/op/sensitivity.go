@@ -18,7 +18,7 @@ const (
 //	x     [windows·window, channels]  F32
 func AbsSum(r *vk.Recorder, sums, x Tensor, window int) {
 	if check(r, "abssum", window > 0 && x.Elements() > 0 && words(sums, x) && x.Is(sums.Rows*window, sums.Cols), sums, x) {
-		absSum(r, "abssum", sums, x, window)
+		absSum(r, "abssum", 0, sums, x, window)
 	}
 }
 
@@ -28,13 +28,23 @@ func AbsSum(r *vk.Recorder, sums, x Tensor, window int) {
 //	w     [rows, cols]  any dtype
 func ColumnAbsSum(r *vk.Recorder, sums, w Tensor) {
 	if check(r, "columnabssum", w.Elements() > 0 && words(sums) && sums.Is(1, w.Cols), sums, w) {
-		absSum(r, "columnabssum", sums, w, w.Rows)
+		absSum(r, "columnabssum", 0, sums, w, w.Rows)
+	}
+}
+
+// SquareSum records sums[g,c] = Σ x[i,c]² over the rows i of every window g.
+//
+//	sums  [windows, channels]         F32
+//	x     [windows·window, channels]  any dtype
+func SquareSum(r *vk.Recorder, sums, x Tensor, window int) {
+	if check(r, "squaresum", window > 0 && x.Elements() > 0 && words(sums) && x.Is(sums.Rows*window, sums.Cols), sums, x) {
+		absSum(r, "squaresum", 1, sums, x, window)
 	}
 }
 
 // absSum gives a dispatch as many windows as a binding holds, or, where that is less than one, cuts a window between the shader's
 // blocks, so that the additions stay the same.
-func absSum(r *vk.Recorder, op string, sums, x Tensor, window int) {
+func absSum(r *vk.Recorder, op string, squared uint32, sums, x Tensor, window int) {
 	d := r.Device()
 	l := d.Limits()
 	fit := int(l.StorageRange/x.RowBytes()) - rowUnit(r, x) + 1
@@ -55,7 +65,7 @@ func absSum(r *vk.Recorder, op string, sums, x Tensor, window int) {
 			if t := texelBytes / x.DType.Size(); x.Cols%t == 0 && texelLoads(d) {
 				shader, texels, group, columns = "abssum_texels", 1, cpuLanes, cpuLanes*t
 			}
-			dispatchTexels(r, shader+suffix(x.DType), texels, []uint32{group}, [3]int{ceilDiv(x.Cols, columns), n, 1},
+			dispatchTexels(r, shader+suffix(x.DType), texels, []uint32{group, squared}, [3]int{ceilDiv(x.Cols, columns), n, 1},
 				push(x.Cols, end-begin, window, row, sum, min(begin, 1)), float64(part.Size()), vk.In(part.View), vk.InOut(to.View))
 		}
 	}

@@ -26,6 +26,25 @@ func TestAbsSum(t *testing.T) {
 	})
 }
 
+func TestSquareSum(t *testing.T) {
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		for _, c := range []struct {
+			windows, window, channels int
+			dtype                     dtype.DType
+		}{{1, 1, 1, dtype.F32}, {3, 65, 127, dtype.F32}, {2, 64, 64, dtype.F32}, {5, 1, 130, dtype.F32}, {1, 120, 127, dtype.F16}, {1, 200, 384, dtype.BF16}, {1, 40000, 3, dtype.BF16}} {
+			b := newBench(t, d)
+			x := random(c.windows*c.window, c.channels)
+			dx, sums := b.upload(x, c.dtype), b.empty(dtype.F32, c.windows, c.channels)
+			SquareSum(b.r, sums, dx, c.window)
+			var want []float64
+			for g := range c.windows {
+				want = append(want, ref.SquareSum(block(x, g*c.window, (g+1)*c.window, 0, c.channels))...)
+			}
+			vktest.Near(t, b.download(sums), want, "abssum", c.dtype.String())
+		}
+	})
+}
+
 func TestColumnAbsSum(t *testing.T) {
 	vktest.Each(t, func(t *testing.T, d *vk.Device) {
 		for _, c := range []struct {
@@ -99,6 +118,7 @@ func TestSensitivityShapes(t *testing.T) {
 	refused(t, d, "a window that does not divide the rows", func(r *vk.Recorder) { AbsSum(r, sums, x, 5) })
 	refused(t, d, "16-bit activations", func(r *vk.Recorder) { AbsSum(r, sums, Of(x.View, dtype.BF16, 12, 10), 4) })
 	refused(t, d, "16-bit sums", func(r *vk.Recorder) { ColumnAbsSum(r, Of(columns.View, dtype.F16, 1, 10), x) })
+	refused(t, d, "16-bit sums of squares", func(r *vk.Recorder) { SquareSum(r, Of(sums.View, dtype.F16, 3, 10), x, 4) })
 	refused(t, d, "no window", func(r *vk.Recorder) { AbsSum(r, sums, x, 0) })
 	refused(t, d, "other columns", func(r *vk.Recorder) { ColumnAbsSum(r, columns, x.Reshape(10, 12)) })
 	refused(t, d, "absent weight", func(r *vk.Recorder) { ColumnAbsSum(r, columns, Tensor{}) })

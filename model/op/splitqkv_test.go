@@ -17,6 +17,7 @@ type qkvCase struct {
 	QKVShape
 	rows, positions int
 	norm            bool
+	still           bool // no rotary positions
 	dtype           dtype.DType
 }
 
@@ -30,6 +31,9 @@ func (c qkvCase) check(t *testing.T, d *vk.Device) {
 	}
 	qkv := random(c.rows, (c.Heads+2*c.KVHeads)*c.HeadDim)
 	from, table := b.upload(qkv, dtype.F32), b.upload(ropeTable(freqs, c.positions), dtype.F32)
+	if c.still {
+		table, freqs = Tensor{}, nil
+	}
 	var qNorm, kNorm Tensor
 	var qWeights, kWeights []float64
 	if c.norm {
@@ -82,16 +86,18 @@ func unwritten(x []float32) bool {
 func TestSplitQKV(t *testing.T) {
 	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
 		for _, c := range []qkvCase{
-			{QKVShape{1, 1, 2, 1, 0, 0, 0}, 1, 1, false, dtype.F32},
-			{QKVShape{4, 2, 16, 5, 0, 0, 0}, 15, 5, false, dtype.F32},
-			{QKVShape{3, 1, 20, 7, 5, 3, 1e-5}, 7, 12, true, dtype.BF16},
-			{QKVShape{6, 3, 22, 3, 1, 2, 1e-6}, 9, 4, true, dtype.F16},
-			{QKVShape{8, 4, 64, 9, 250, 250, 0}, 1, 251, false, dtype.F32},
-			{QKVShape{5, 5, 24, 4, 2, 1, 1e-6}, 8, 6, true, dtype.F32},
-			{QKVShape{7, 1, 80, 50, 0, 0, 1e-6}, 33, 33, true, dtype.F16},
-			{QKVShape{4, 2, 128, 40, 7, 9, 1e-6}, 5, 12, true, dtype.BF16},
-			{QKVShape{2, 1, 254, 2, 0, 1, 1e-5}, 2, 2, true, dtype.F32},
-			{QKVShape{2, 1, 256, 1, 3, 0, 1e-5}, 3, 4, true, dtype.F32},
+			{QKVShape{1, 1, 2, 1, 0, 0, 0}, 1, 1, false, false, dtype.F32},
+			{QKVShape{4, 2, 16, 5, 0, 0, 0}, 15, 5, false, false, dtype.F32},
+			{QKVShape{3, 1, 20, 7, 5, 3, 1e-5}, 7, 12, true, false, dtype.BF16},
+			{QKVShape{6, 3, 22, 3, 1, 2, 1e-6}, 9, 4, true, false, dtype.F16},
+			{QKVShape{8, 4, 64, 9, 250, 250, 0}, 1, 251, false, false, dtype.F32},
+			{QKVShape{5, 5, 24, 4, 2, 1, 1e-6}, 8, 6, true, false, dtype.F32},
+			{QKVShape{7, 1, 80, 50, 0, 0, 1e-6}, 33, 33, true, false, dtype.F16},
+			{QKVShape{4, 2, 128, 40, 7, 9, 1e-6}, 5, 12, true, false, dtype.BF16},
+			{QKVShape{2, 1, 254, 2, 0, 1, 1e-5}, 2, 2, true, false, dtype.F32},
+			{QKVShape{2, 1, 256, 1, 3, 0, 1e-5}, 3, 4, true, false, dtype.F32},
+			{QKVShape{5, 5, 64, 7, 3, 1, 0}, 14, 10, false, true, dtype.F32},
+			{QKVShape{4, 2, 20, 9, 0, 2, 1e-6}, 9, 9, true, true, dtype.BF16},
 		} {
 			c.check(t, d)
 		}
@@ -102,9 +108,10 @@ func TestSplitQKVSplit(t *testing.T) {
 	for _, tier := range []vk.Tier{vk.Baseline, vk.CoopMatrix} {
 		d := vktest.Open(t, vk.Options{MaxTier: &tier, StorageRange: 1 << 20})
 		for _, c := range []qkvCase{
-			{QKVShape{3, 1, 6, 9000, 1, 2, 1e-6}, 18000, 9001, true, dtype.F16},   // rows
-			{QKVShape{1, 1, 8, 45050, 1, 3, 0}, 90100, 45051, false, dtype.F32},   // windows of which a binding does not hold the positions
-			{QKVShape{2, 1, 8, 2, 131070, 40000, 0}, 2, 131072, false, dtype.F32}, // the table, and k
+			{QKVShape{3, 1, 6, 9000, 1, 2, 1e-6}, 18000, 9001, true, false, dtype.F16}, // rows
+			{QKVShape{1, 1, 8, 45050, 1, 3, 0}, 90100, 45051, false, false, dtype.F32}, // windows of which a binding does not hold the positions
+			{QKVShape{2, 1, 8, 45050, 1, 3, 0}, 90100, 45051, false, true, dtype.F32},
+			{QKVShape{2, 1, 8, 2, 131070, 40000, 0}, 2, 131072, false, false, dtype.F32}, // the table, and k
 		} {
 			c.check(t, d)
 		}

@@ -14,20 +14,30 @@ func WeightedSum(r *vk.Recorder, y, scratch Tensor, xs []Tensor, weights []float
 	if !check(r, "weightedsum", ok, append([]Tensor{y, scratch}, xs...)...) {
 		return
 	}
+	for i, x := range xs {
+		weightedTerm(r, y, scratch, x, weights[i], i == 0, i == len(xs)-1)
+	}
+}
+
+// WeightedTerm records one term of WeightedSum, the first of which makes scratch and the last y, for terms that are not on the device
+// together. The bits are the same.
+//
+//	y, x     [rows, cols]  any dtype, the same
+//	scratch  [rows, cols]  F32
+func WeightedTerm(r *vk.Recorder, y, scratch, x Tensor, weight float32, first, last bool) {
+	ok := y.Elements() > 0 && words(scratch) && scratch.Is(y.Rows, y.Cols) && x.Is(y.Rows, y.Cols) && x.DType == y.DType
+	if check(r, "weightedsum", ok, y, scratch, x) {
+		weightedTerm(r, y, scratch, x, weight, first, last)
+	}
+}
+
+func weightedTerm(r *vk.Recorder, y, scratch, x Tensor, weight float32, first, last bool) {
+	bit := map[bool]int{true: 1}
 	perWord := 4 / y.DType.Size()
 	pieces(r, "weightedsum", y.Rows, max(1, rowGroup*maxGroups*perWord/y.Cols), func(begin, end int) {
 		n := (end - begin) * y.Cols
-		for i, x := range xs {
-			first, last := 0, 0
-			if i == 0 {
-				first = 1
-			}
-			if i == len(xs)-1 {
-				last = 1
-			}
-			dispatch(r, "weightedsum"+suffix(y.DType), []uint32{rowGroup}, [3]int{ceilDiv(n, rowGroup*perWord), 1, 1},
-				push(n, weights[i], first, last), float64(12*n), vk.In(x.RowRange(begin, end).View),
-				vk.InOut(scratch.RowRange(begin, end).View), vk.InOut(y.RowRange(begin, end).View))
-		}
+		dispatch(r, "weightedsum"+suffix(y.DType), []uint32{rowGroup}, [3]int{ceilDiv(n, rowGroup*perWord), 1, 1},
+			push(n, weight, bit[first], bit[last]), float64(12*n), vk.In(x.RowRange(begin, end).View),
+			vk.InOut(scratch.RowRange(begin, end).View), vk.InOut(y.RowRange(begin, end).View))
 	}, scratch.RowBytes(), y.RowBytes())
 }

@@ -148,7 +148,7 @@ func (p Pruned) step(o Options) (Step, Layer, error) {
 	}
 	merged := Merge(m.Config, m.Layers[first:first+span], s.KVHeads, s.Neurons, s.Ratio, o.TiledMask)
 	if o.Round != nil {
-		for _, averaged := range [][]float64{merged.InputNorm, merged.PostNorm, merged.QNorm, merged.KNorm, merged.OBias, merged.DownBias} {
+		for _, averaged := range [][]float64{merged.InputNorm, merged.InputNormBias, merged.PostNorm, merged.PostNormBias, merged.QNorm, merged.KNorm, merged.OBias, merged.DownBias} {
 			for i, v := range averaged {
 				averaged[i] = o.Round(v)
 			}
@@ -171,7 +171,7 @@ func Calibrate(m *Model, windows [][]int) *Calibration {
 	c := &Calibration{model: m, windows: windows}
 	embedded := make([]Mat, len(windows))
 	for w, tokens := range windows {
-		embedded[w] = Embedding(m.Embed, tokens)
+		embedded[w] = m.embed(tokens, 0)
 	}
 	c.states = [][]Mat{embedded}
 	c.run()
@@ -211,7 +211,7 @@ func (c *Calibration) Loss() float64 {
 	m, last := c.model, c.states[len(c.model.Layers)]
 	means := make([]float64, len(last))
 	parallel(len(last), func(w int) {
-		means[w] = mean(LMHeadLoss(last[w], m.Norm, m.Head, m.Eps, shifted(c.windows[w]))[:last[w].Rows-1])
+		means[w] = mean(CrossEntropy(m.logits(last[w]), shifted(c.windows[w]))[:last[w].Rows-1])
 	})
 	return mean(means)
 }
@@ -225,7 +225,7 @@ func (c *Calibration) Scores(span int) Scores {
 	states := slices.Clone(c.states)
 	states[layers] = make([]Mat, len(c.windows)) // after the final norm, as HF's hidden_states[-1]
 	for w, x := range c.states[layers] {
-		states[layers][w] = RMSNorm(x, m.Norm, m.Eps)
+		states[layers][w] = m.finalNorm(x)
 	}
 
 	var s Scores

@@ -19,13 +19,6 @@ func CrossEntropy(logits Mat, targets []int) []float64 {
 	return nll
 }
 
-// LMHeadLoss is the final RMSNorm, the LM head and CrossEntropy in one.
-//
-//	x [tokens, hidden] · normW [hidden] · headW [vocab, hidden] · targets [tokens] · result [tokens]
-func LMHeadLoss(x Mat, normW []float64, headW Mat, eps float64, targets []int) []float64 {
-	return CrossEntropy(Linear(RMSNorm(x, normW, eps), headW, nil), targets)
-}
-
 func logSumExp(x []float64) float64 {
 	top := slices.Max(x)
 	sum := 0.0

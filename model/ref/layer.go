@@ -4,8 +4,8 @@ package ref
 type Config struct {
 	Hidden, FFN, Vocab      int
 	Heads, KVHeads, HeadDim int
-	Eps                     float64 // of every RMSNorm
-	RopeTheta               float64
+	Eps                     float64 // of every norm
+	RopeTheta               float64 // 0: nothing is turned
 	RopeScaling             RopeScaling
 }
 
@@ -14,13 +14,14 @@ func (c Config) Group() int { return c.Heads / c.KVHeads }
 
 // Layer holds the weights of one decoder layer. Slices that the architecture lacks are nil.
 type Layer struct {
-	InputNorm, PostNorm []float64 // [hidden], before attention and before the FFN
+	InputNorm, PostNorm         []float64 // [hidden], before attention and before the FFN
+	InputNormBias, PostNormBias []float64 // LayerNorm has them, RMSNorm does not
 
 	Q, K, V, O                 Mat       // [heads·headDim, hidden], twice [kvHeads·headDim, hidden], [hidden, heads·headDim]
 	QBias, KBias, VBias, OBias []float64 // Qwen2 has the first three
 	QNorm, KNorm               []float64 // [headDim], Qwen3
 
-	Gate, Up, Down             Mat // twice [ffn, hidden], [hidden, ffn]
+	Gate, Up, Down             Mat // twice [ffn, hidden], [hidden, ffn]; without Gate the FFN is Down · relu(Up · x)
 	GateBias, UpBias, DownBias []float64
 
 	Window int // sliding attention window, 0 = none
@@ -48,9 +49,8 @@ func (l *Layer) Continue(c Config, x Mat, cache *Cache) (Mat, Taps) {
 	for t := range positions {
 		positions[t] = cache.K.Rows + t
 	}
-	freqs := RopeFrequencies(c.HeadDim, c.RopeTheta, c.RopeScaling)
 
-	n := RMSNorm(x, l.InputNorm, c.Eps)
+	n := norm(x, l.InputNorm, l.InputNormBias, c.Eps)
 	q, k, v := Linear(n, l.Q, l.QBias), Linear(n, l.K, l.KBias), Linear(n, l.V, l.VBias)
 	if l.QNorm != nil {
 		q = HeadNorm(q, l.QNorm, c.HeadDim, c.Eps)
@@ -58,7 +58,10 @@ func (l *Layer) Continue(c Config, x Mat, cache *Cache) (Mat, Taps) {
 	if l.KNorm != nil {
 		k = HeadNorm(k, l.KNorm, c.HeadDim, c.Eps)
 	}
-	q, k = RoPE(q, c.HeadDim, positions, freqs), RoPE(k, c.HeadDim, positions, freqs)
+	if c.RopeTheta != 0 {
+		freqs := RopeFrequencies(c.HeadDim, c.RopeTheta, c.RopeScaling)
+		q, k = RoPE(q, c.HeadDim, positions, freqs), RoPE(k, c.HeadDim, positions, freqs)
+	}
 	if cache.K.Rows > 0 {
 		k, v = ConcatRows(cache.K, k), ConcatRows(cache.V, v)
 	}
@@ -66,7 +69,20 @@ func (l *Layer) Continue(c Config, x Mat, cache *Cache) (Mat, Taps) {
 	o := Attention(q, k, v, c.Heads, c.KVHeads, c.HeadDim, l.Window)
 	x = Add(x, Linear(o, l.O, l.OBias))
 
-	n = RMSNorm(x, l.PostNorm, c.Eps)
-	a := SwiGLU(Linear(n, l.Gate, l.GateBias), Linear(n, l.Up, l.UpBias))
+	n = norm(x, l.PostNorm, l.PostNormBias, c.Eps)
+	a := Linear(n, l.Up, l.UpBias)
+	if l.Gate.Rows == 0 {
+		a = ReLU(a)
+	} else {
+		a = SwiGLU(Linear(n, l.Gate, l.GateBias), a)
+	}
 	return Add(x, Linear(a, l.Down, l.DownBias)), Taps{Attention: o, FFN: a}
+}
+
+// norm is LayerNorm where there is a bias, else RMSNorm.
+func norm(x Mat, w, bias []float64, eps float64) Mat {
+	if bias == nil {
+		return RMSNorm(x, w, eps)
+	}
+	return LayerNorm(x, w, bias, eps)
 }

@@ -9,15 +9,17 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/x448/float16"
 )
 
-// LoadModel reads a Hugging Face folder of a Llama, Mistral, Qwen2 or Qwen3: config.json and model.safetensors, or the
+// LoadModel reads a Hugging Face folder of a Llama, Mistral, Qwen2, Qwen3 or OPT: config.json and model.safetensors, or the
 // shards that model.safetensors.index.json names. It shares no code with the tool's reader, so that it can check what
 // the tool writes; it trusts the folder to be sound, and holds all weights in memory as float64.
 func LoadModel(dir string) (*Model, error) {
-	var c config
+	c := config{SlidingWindow: new(int), MaxWindowLayers: 28} // what transformers takes for absent keys
+	*c.SlidingWindow = 4096
 	if err := readJSON(filepath.Join(dir, "config.json"), &c); err != nil {
 		return nil, err
 	}
@@ -25,56 +27,84 @@ func LoadModel(dir string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	n, tied := llamaNames, false
+	if c.ModelType == "opt" {
+		n, tied = optNames, true
+		c.IntermediateSize = c.FFNDim
+	}
+	if c.TieWordEmbeddings != nil {
+		tied = *c.TieWordEmbeddings
+	}
 
 	m := &Model{Config: c.arithmetic(), Layers: make([]Layer, c.NumHiddenLayers)}
 	find := &finder{dir: dir, tensors: tensors}
+	if _, ok := tensors[n.top+"embed_tokens.weight"]; !ok {
+		find.bare = true
+	}
 	query, kv := m.Heads*m.HeadDim, m.KVHeads*m.HeadDim
-	m.Embed = find.matrix("model.embed_tokens.weight", m.Vocab, m.Hidden)
-	m.Norm = find.vector("model.norm.weight", m.Hidden)
-	if m.Head = m.Embed; !c.TieWordEmbeddings {
+	m.Embed = find.matrix(n.top+"embed_tokens.weight", m.Vocab, m.Hidden)
+	m.Norm = find.vector(n.top+n.norm+".weight", m.Hidden)
+	m.NormBias = find.optional(n.top+n.norm+".bias", m.Hidden)
+	if c.ModelType == "opt" {
+		m.Positions = find.matrix(n.top+"embed_positions.weight", c.MaxPosition+positionOffset, m.Hidden)
+	}
+	if m.Head = m.Embed; !tied {
 		m.Head = find.matrix("lm_head.weight", m.Vocab, m.Hidden)
 	}
 	for i := range m.Layers {
-		at := fmt.Sprintf("model.layers.%d.", i)
-		attn, mlp := at+"self_attn.", at+"mlp."
+		at := fmt.Sprintf("%slayers.%d.", n.top, i)
+		attn := at + "self_attn."
 		m.Layers[i] = Layer{
-			InputNorm: find.vector(at+"input_layernorm.weight", m.Hidden),
-			PostNorm:  find.vector(at+"post_attention_layernorm.weight", m.Hidden),
-			Q:         find.matrix(attn+"q_proj.weight", query, m.Hidden),
-			K:         find.matrix(attn+"k_proj.weight", kv, m.Hidden),
-			V:         find.matrix(attn+"v_proj.weight", kv, m.Hidden),
-			O:         find.matrix(attn+"o_proj.weight", m.Hidden, query),
-			QBias:     find.optional(attn+"q_proj.bias", query),
-			KBias:     find.optional(attn+"k_proj.bias", kv),
-			VBias:     find.optional(attn+"v_proj.bias", kv),
-			OBias:     find.optional(attn+"o_proj.bias", m.Hidden),
-			QNorm:     find.optional(attn+"q_norm.weight", m.HeadDim),
-			KNorm:     find.optional(attn+"k_norm.weight", m.HeadDim),
-			Gate:      find.matrix(mlp+"gate_proj.weight", m.FFN, m.Hidden),
-			Up:        find.matrix(mlp+"up_proj.weight", m.FFN, m.Hidden),
-			Down:      find.matrix(mlp+"down_proj.weight", m.Hidden, m.FFN),
-			GateBias:  find.optional(mlp+"gate_proj.bias", m.FFN),
-			UpBias:    find.optional(mlp+"up_proj.bias", m.FFN),
-			DownBias:  find.optional(mlp+"down_proj.bias", m.Hidden),
-			Window:    c.window(i),
+			InputNorm:     find.vector(at+n.inputNorm+".weight", m.Hidden),
+			InputNormBias: find.optional(at+n.inputNorm+".bias", m.Hidden),
+			PostNorm:      find.vector(at+n.postNorm+".weight", m.Hidden),
+			PostNormBias:  find.optional(at+n.postNorm+".bias", m.Hidden),
+			Q:             find.matrix(attn+"q_proj.weight", query, m.Hidden),
+			K:             find.matrix(attn+"k_proj.weight", kv, m.Hidden),
+			V:             find.matrix(attn+"v_proj.weight", kv, m.Hidden),
+			O:             find.matrix(attn+n.o+".weight", m.Hidden, query),
+			QBias:         find.optional(attn+"q_proj.bias", query),
+			KBias:         find.optional(attn+"k_proj.bias", kv),
+			VBias:         find.optional(attn+"v_proj.bias", kv),
+			OBias:         find.optional(attn+n.o+".bias", m.Hidden),
+			QNorm:         find.optional(attn+"q_norm.weight", m.HeadDim),
+			KNorm:         find.optional(attn+"k_norm.weight", m.HeadDim),
+			Up:            find.matrix(at+n.up+".weight", m.FFN, m.Hidden),
+			Down:          find.matrix(at+n.down+".weight", m.Hidden, m.FFN),
+			UpBias:        find.optional(at+n.up+".bias", m.FFN),
+			DownBias:      find.optional(at+n.down+".bias", m.Hidden),
+			Window:        c.window(i),
+		}
+		if n.gate != "" {
+			m.Layers[i].Gate = find.matrix(at+n.gate+".weight", m.FFN, m.Hidden)
+			m.Layers[i].GateBias = find.optional(at+n.gate+".bias", m.FFN)
 		}
 	}
 	if find.err != nil {
 		return nil, find.err
 	}
 	for name := range tensors {
-		if !find.used[name] && (name != "lm_head.weight" || !c.TieWordEmbeddings) {
+		if !find.used[name] && (name != "lm_head.weight" || !tied) {
 			return nil, fmt.Errorf("ref: %s: tensor %s has no place in the model", dir, name)
 		}
 	}
 	return m, nil
 }
 
+// names are those of tensors that differ between model classes.
+type names struct{ top, norm, inputNorm, postNorm, o, gate, up, down string }
+
+var (
+	llamaNames = names{"model.", "norm", "input_layernorm", "post_attention_layernorm", "o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"}
+	optNames   = names{"model.decoder.", "final_layer_norm", "self_attn_layer_norm", "final_layer_norm", "out_proj", "", "fc1", "fc2"}
+)
+
 // config is config.json; pointers tell an absent or null field from zero.
 type config struct {
 	ModelType         string   `json:"model_type"`
 	HiddenSize        int      `json:"hidden_size"`
 	IntermediateSize  int      `json:"intermediate_size"`
+	FFNDim            int      `json:"ffn_dim"`
 	NumHiddenLayers   int      `json:"num_hidden_layers"`
 	NumAttentionHeads int      `json:"num_attention_heads"`
 	NumKeyValueHeads  int      `json:"num_key_value_heads"`
@@ -84,7 +114,7 @@ type config struct {
 	RopeTheta         float64  `json:"rope_theta"`
 	RopeScaling       *rope    `json:"rope_scaling"`
 	RopeParameters    *rope    `json:"rope_parameters"` // transformers 5 joins the two above
-	TieWordEmbeddings bool     `json:"tie_word_embeddings"`
+	TieWordEmbeddings *bool    `json:"tie_word_embeddings"`
 	SlidingWindow     *int     `json:"sliding_window"`
 	UseSlidingWindow  *bool    `json:"use_sliding_window"`
 	MaxWindowLayers   int      `json:"max_window_layers"`
@@ -135,6 +165,9 @@ func (c *config) arithmetic() Config {
 	if a.RopeTheta == 0 {
 		a.RopeTheta = 10000
 	}
+	if c.ModelType == "opt" {
+		a.RopeTheta, a.Eps = 0, 1e-5
+	}
 	return a
 }
 
@@ -142,11 +175,11 @@ func (c *config) arithmetic() Config {
 // max_window_layers on unless layer_types says it layer by layer.
 func (c *config) window(i int) int {
 	switch {
-	case c.SlidingWindow == nil,
+	case c.SlidingWindow == nil, c.ModelType == "opt",
 		c.UseSlidingWindow != nil && !*c.UseSlidingWindow,
 		c.UseSlidingWindow == nil && c.ModelType != "mistral",
 		i < len(c.LayerTypes) && c.LayerTypes[i] != "sliding_attention",
-		len(c.LayerTypes) == 0 && i < c.MaxWindowLayers:
+		len(c.LayerTypes) == 0 && c.ModelType != "mistral" && i < c.MaxWindowLayers:
 		return 0
 	}
 	return *c.SlidingWindow
@@ -163,10 +196,12 @@ type finder struct {
 	dir     string
 	tensors map[string]tensor
 	used    map[string]bool
+	bare    bool // names lack "model." in front
 	err     error
 }
 
 func (f *finder) get(name string, shape ...int) []float64 {
+	name = f.stored(name)
 	t, ok := f.tensors[name]
 	switch {
 	case f.err != nil:
@@ -182,6 +217,13 @@ func (f *finder) get(name string, shape ...int) []float64 {
 	return t.data
 }
 
+func (f *finder) stored(name string) string {
+	if f.bare {
+		return strings.TrimPrefix(name, "model.")
+	}
+	return name
+}
+
 func (f *finder) vector(name string, n int) []float64 { return f.get(name, n) }
 
 func (f *finder) matrix(name string, rows, cols int) Mat {
@@ -189,7 +231,7 @@ func (f *finder) matrix(name string, rows, cols int) Mat {
 }
 
 func (f *finder) optional(name string, n int) []float64 {
-	if _, ok := f.tensors[name]; !ok {
+	if _, ok := f.tensors[f.stored(name)]; !ok {
 		return nil
 	}
 	return f.get(name, n)

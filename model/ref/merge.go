@@ -63,7 +63,7 @@ func Top(scores []float64, n int) []int {
 
 // Merge joins layers into one by concatenation (ALGORITHM §4): from layers[i] the key/value heads kvHeads[i] with their
 // query heads, and the FFN neurons neurons[i], each in ascending order. What cannot be concatenated is averaged: the
-// RMSNorm weights plainly, q and k norms and the biases of the output and down projections by ratio.
+// weights and biases of norms plainly, q and k norms and the biases of the output and down projections by ratio.
 //
 // The query heads of KV head k are k·g..k·g+g−1. tiledMask takes instead those h with h mod kvHeads among the kept, as
 // the authors' released code does.
@@ -79,6 +79,9 @@ func Merge(c Config, layers []Layer, kvHeads, neurons [][]int, ratio []float64, 
 	}
 
 	matrix := func(of func(*Layer) Mat, pick [][]int, gather func(Mat, []int) Mat, concat func(...Mat) Mat) Mat {
+		if of(&layers[0]).Rows == 0 {
+			return Mat{} // no Gate
+		}
 		parts := make([]Mat, len(layers))
 		for i := range layers {
 			parts[i] = gather(of(&layers[i]), pick[i])
@@ -105,25 +108,27 @@ func Merge(c Config, layers []Layer, kvHeads, neurons [][]int, ratio []float64, 
 	}
 
 	return Layer{
-		InputNorm: blend(func(l *Layer) []float64 { return l.InputNorm }, equal),
-		PostNorm:  blend(func(l *Layer) []float64 { return l.PostNorm }, equal),
-		Q:         rows(func(l *Layer) Mat { return l.Q }, queryRows),
-		K:         rows(func(l *Layer) Mat { return l.K }, kvRows),
-		V:         rows(func(l *Layer) Mat { return l.V }, kvRows),
-		O:         cols(func(l *Layer) Mat { return l.O }, queryRows),
-		QBias:     bias(func(l *Layer) []float64 { return l.QBias }, queryRows),
-		KBias:     bias(func(l *Layer) []float64 { return l.KBias }, kvRows),
-		VBias:     bias(func(l *Layer) []float64 { return l.VBias }, kvRows),
-		OBias:     blend(func(l *Layer) []float64 { return l.OBias }, ratio),
-		QNorm:     blend(func(l *Layer) []float64 { return l.QNorm }, ratio),
-		KNorm:     blend(func(l *Layer) []float64 { return l.KNorm }, ratio),
-		Gate:      rows(func(l *Layer) Mat { return l.Gate }, neurons),
-		Up:        rows(func(l *Layer) Mat { return l.Up }, neurons),
-		Down:      cols(func(l *Layer) Mat { return l.Down }, neurons),
-		GateBias:  bias(func(l *Layer) []float64 { return l.GateBias }, neurons),
-		UpBias:    bias(func(l *Layer) []float64 { return l.UpBias }, neurons),
-		DownBias:  blend(func(l *Layer) []float64 { return l.DownBias }, ratio),
-		Window:    layers[0].Window,
+		InputNorm:     blend(func(l *Layer) []float64 { return l.InputNorm }, equal),
+		PostNorm:      blend(func(l *Layer) []float64 { return l.PostNorm }, equal),
+		InputNormBias: blend(func(l *Layer) []float64 { return l.InputNormBias }, equal),
+		PostNormBias:  blend(func(l *Layer) []float64 { return l.PostNormBias }, equal),
+		Q:             rows(func(l *Layer) Mat { return l.Q }, queryRows),
+		K:             rows(func(l *Layer) Mat { return l.K }, kvRows),
+		V:             rows(func(l *Layer) Mat { return l.V }, kvRows),
+		O:             cols(func(l *Layer) Mat { return l.O }, queryRows),
+		QBias:         bias(func(l *Layer) []float64 { return l.QBias }, queryRows),
+		KBias:         bias(func(l *Layer) []float64 { return l.KBias }, kvRows),
+		VBias:         bias(func(l *Layer) []float64 { return l.VBias }, kvRows),
+		OBias:         blend(func(l *Layer) []float64 { return l.OBias }, ratio),
+		QNorm:         blend(func(l *Layer) []float64 { return l.QNorm }, ratio),
+		KNorm:         blend(func(l *Layer) []float64 { return l.KNorm }, ratio),
+		Gate:          rows(func(l *Layer) Mat { return l.Gate }, neurons),
+		Up:            rows(func(l *Layer) Mat { return l.Up }, neurons),
+		Down:          cols(func(l *Layer) Mat { return l.Down }, neurons),
+		GateBias:      bias(func(l *Layer) []float64 { return l.GateBias }, neurons),
+		UpBias:        bias(func(l *Layer) []float64 { return l.UpBias }, neurons),
+		DownBias:      blend(func(l *Layer) []float64 { return l.DownBias }, ratio),
+		Window:        layers[0].Window,
 	}
 }
 

@@ -6,19 +6,38 @@ import (
 	"sync"
 )
 
-// Model is a decoder-only transformer of the Llama family.
+// Model is a decoder-only transformer of the Llama family, or an OPT.
 type Model struct {
 	Config
-	Embed  Mat // [vocab, hidden]
-	Layers []Layer
-	Norm   []float64 // [hidden], final
-	Head   Mat       // [vocab, hidden]; the same as Embed when tied
+	Embed     Mat // [vocab, hidden]
+	Positions Mat // [.., hidden], learned: that of the first token is row positionOffset; empty elsewhere
+	Layers    []Layer
+	Norm      []float64 // [hidden], final
+	NormBias  []float64 // of a LayerNorm
+	Head      Mat       // [vocab, hidden]; the same as Embed when tied
 }
+
+// positionOffset is where OPT's table of positions starts.
+const positionOffset = 2
+
+// embed gives what enters the first layer for tokens at positions from first on.
+func (m *Model) embed(tokens []int, first int) Mat {
+	x := Embedding(m.Embed, tokens)
+	if m.Positions.Rows > 0 {
+		x = AddPositions(x, m.Positions, sequence(positionOffset+first, len(tokens)))
+	}
+	return x
+}
+
+// logits is the LM head of what the final norm makes of x.
+func (m *Model) logits(x Mat) Mat { return Linear(m.finalNorm(x), m.Head, nil) }
+
+func (m *Model) finalNorm(x Mat) Mat { return norm(x, m.Norm, m.NormBias, m.Eps) }
 
 // HiddenStates gives the residual stream at every boundary: [0] the embeddings, [l] what enters layer l, [len(Layers)]
 // what leaves the last layer, before the final norm.
 func (m *Model) HiddenStates(tokens []int) []Mat {
-	states := []Mat{Embedding(m.Embed, tokens)}
+	states := []Mat{m.embed(tokens, 0)}
 	for l := range m.Layers {
 		y, _ := m.Layers[l].Forward(m.Config, states[l])
 		states = append(states, y)
@@ -28,13 +47,13 @@ func (m *Model) HiddenStates(tokens []int) []Mat {
 
 // Logits gives the logits after every token: [tokens, vocab].
 func (m *Model) Logits(tokens []int) Mat {
-	return Linear(RMSNorm(m.HiddenStates(tokens)[len(m.Layers)], m.Norm, m.Eps), m.Head, nil)
+	return m.logits(m.HiddenStates(tokens)[len(m.Layers)])
 }
 
 // NLL gives −log p of tokens 1..n−1, each given those before it.
 func (m *Model) NLL(tokens []int) []float64 {
 	last := m.HiddenStates(tokens)[len(m.Layers)]
-	return LMHeadLoss(last, m.Norm, m.Head, m.Eps, shifted(tokens))[:len(tokens)-1]
+	return CrossEntropy(m.logits(last), shifted(tokens))[:len(tokens)-1]
 }
 
 // shifted gives every token's successor as its target; the last token has none.
@@ -56,13 +75,15 @@ func (m *Model) Perplexity(windows [][]int) float64 { return math.Exp(m.Loss(win
 func (m *Model) Generate(prompt []int, n int) []int {
 	caches := make([]Cache, len(m.Layers))
 	var tokens []int
+	seen := 0
 	for next := prompt; len(tokens) < n; next = tokens[len(tokens)-1:] {
-		x := Embedding(m.Embed, next)
+		x := m.embed(next, seen)
+		seen += len(next)
 		for l := range m.Layers {
 			x, _ = m.Layers[l].Continue(m.Config, x, &caches[l])
 		}
 		last := Mat{1, x.Cols, x.Row(x.Rows - 1)}
-		tokens = append(tokens, argmax(Linear(RMSNorm(last, m.Norm, m.Eps), m.Head, nil).Data))
+		tokens = append(tokens, argmax(m.logits(last).Data))
 	}
 	return tokens
 }

@@ -55,9 +55,9 @@ func TestOps(t *testing.T) {
 
 	logits := rows([]float64{0, math.Log(3)}, []float64{1e4, 1e4}, []float64{1, 2})
 	equal(t, "crossentropy", CrossEntropy(logits, []int{1, 0, -1}), []float64{math.Log(4.0 / 3), math.Log(2), 0})
-	// The norm makes (1, 1) of (2, 2): logits 3, 7, 11.
-	equal(t, "lm head loss", LMHeadLoss(rows([]float64{2, 2}), []float64{1, 1}, table, 0, []int{2}),
-		[]float64{math.Log(1 + math.Exp(-4) + math.Exp(-8))})
+	equal(t, "layernorm", LayerNorm(rows([]float64{1, 3}, []float64{5, 5}), []float64{2, 4}, []float64{10, 20}, 0.25).Data, []float64{10 - 2/math.Sqrt(1.25), 20 + 4/math.Sqrt(1.25), 10, 20})
+	equal(t, "relu", ReLU(x).Data, []float64{1, 2, 0, 1})
+	equal(t, "positions", AddPositions(rows([]float64{1, 2}, []float64{3, 4}), table, []int{2, 0}).Data, []float64{6, 8, 4, 6})
 }
 
 // TestLinear compares the blocked loops with mathgl's matrix-vector product, at sizes that leave a rest.

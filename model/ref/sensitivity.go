@@ -15,6 +15,19 @@ func AbsSum(x Mat) []float64 {
 	return sum
 }
 
+// SquareSum gives Σ_t x[t,j]² for every column j.
+//
+//	x [tokens, features] · result [features]
+func SquareSum(x Mat) []float64 {
+	sum := make([]float64, x.Cols)
+	for t := range x.Rows {
+		for j, v := range x.Row(t) {
+			sum[j] += v * v
+		}
+	}
+	return sum
+}
+
 // ColumnAbsSum gives Σ_i |w[i,j]| for every column j of a weight: AbsSum by another name, kept apart because the one
 // sums over tokens and the other over outputs.
 //

@@ -1,9 +1,9 @@
 package ref
 
 // SplitQKV takes apart the queries, keys and values that one product gave, norms each head of q and k where there are weights for
-// that, and turns them.
+// that, and turns them where there are angles.
 //
-//	qkv [tokens, (heads+2·kvHeads)·headDim] · positions [tokens] · freqs [headDim/2] · qNorm, kNorm [headDim] or nil
+//	qkv [tokens, (heads+2·kvHeads)·headDim] · positions [tokens] · freqs [headDim/2] or nil · qNorm, kNorm [headDim] or nil
 //	results [tokens, heads·headDim], twice [tokens, kvHeads·headDim]
 func SplitQKV(qkv Mat, heads, kvHeads, headDim int, positions []int, freqs, qNorm, kNorm []float64, eps float64) (q, k, v Mat) {
 	check(qkv.Cols == (heads+2*kvHeads)*headDim, "splitqkv", qkv.shape(), heads, kvHeads, headDim)
@@ -12,6 +12,9 @@ func SplitQKV(qkv Mat, heads, kvHeads, headDim int, positions []int, freqs, qNor
 	v = GatherCols(qkv, sequence((heads+kvHeads)*headDim, kvHeads*headDim))
 	if qNorm != nil {
 		q, k = HeadNorm(q, qNorm, headDim, eps), HeadNorm(k, kNorm, headDim, eps)
+	}
+	if freqs == nil {
+		return q, k, v
 	}
 	return RoPE(q, headDim, positions, freqs), RoPE(k, headDim, positions, freqs), v
 }

@@ -12,13 +12,21 @@ import (
 	"github.com/vkcome/vkcome/vk"
 )
 
+// Options are choices that the paper makes otherwise: its own are the zero value.
+type Options struct {
+	// Tiled takes those query heads whose number modulo kv_heads is kept, as the authors' released code does: wrong where
+	// g > 1 and kv_heads > 1, and there to compare with its numbers.
+	Tiled bool
+	// NormByRatio sums the norms' weights by ratio instead of averaging them.
+	NormByRatio bool
+}
+
 // Concat joins layers into one of the same shapes: from layers[i] the KV heads kept[i].KVHeads with their query heads and the FFN
-// neurons kept[i].Neurons, layer after layer. RMSNorm weights are averaged; q and k norms and the biases of the output and down
+// neurons kept[i].Neurons, layer after layer. The weights and biases of norms are averaged; q and k norms and the biases of the output and down
 // projections are summed by ratio. It is done on the device, one tensor at a time.
 //
-// The query heads of KV head k are k·g … k·g+g−1, g being heads / kv_heads. With tiled set, those are taken whose number modulo
-// kv_heads is kept, as the authors' released code does: wrong where g > 1 and kv_heads > 1, and there to compare with its numbers.
-func Concat(ctx context.Context, d *vk.Device, c *model.Config, layers []*model.Layer, kept []Kept, ratio []float64, tiled bool) (out *model.Layer, err error) {
+// The query heads of KV head k are k·g … k·g+g−1, g being heads / kv_heads.
+func Concat(ctx context.Context, d *vk.Device, c *model.Config, layers []*model.Layer, kept []Kept, ratio []float64, o Options) (out *model.Layer, err error) {
 	r, err := d.NewRecorder()
 	if err != nil {
 		return nil, err
@@ -30,7 +38,10 @@ func Concat(ctx context.Context, d *vk.Device, c *model.Config, layers []*model.
 	shares := make([]float32, len(layers))
 	for i, k := range kept {
 		mean[i], shares[i] = 1/float32(len(layers)), float32(ratio[i])
-		query[i] = expand(queryHeads(k.KVHeads, c.Heads, c.KVHeads, tiled), c.HeadDim)
+		if o.NormByRatio {
+			mean[i] = shares[i]
+		}
+		query[i] = expand(queryHeads(k.KVHeads, c.Heads, c.KVHeads, o.Tiled), c.HeadDim)
 		kv[i] = expand(k.KVHeads, c.HeadDim)
 		neurons[i] = expand(k.Neurons, 1)
 	}
@@ -38,7 +49,7 @@ func Concat(ctx context.Context, d *vk.Device, c *model.Config, layers []*model.
 	for p := range model.NumParts {
 		var w model.Weight
 		switch p {
-		case model.InputNorm, model.PostNorm:
+		case model.InputNorm, model.InputNormBias, model.PostNorm, model.PostNormBias:
 			w, err = j.sum(p, mean)
 		case model.QNorm, model.KNorm, model.OBias, model.DownBias:
 			w, err = j.sum(p, shares)
@@ -114,8 +125,9 @@ func (j *joiner) put(w model.Weight) (op.Tensor, error) {
 	return op.Of(b.All(), w.DType, w.Rows, w.Cols), w.Put(j.ctx, j.d, b.All())
 }
 
-// join makes part p: record records the share of each source, which is on the device for that long.
-func (j *joiner) join(p model.Part, record func(dst, src op.Tensor, i int) error) (w model.Weight, err error) {
+// join makes part p: record records the share of each source, which is on the device for that long. scratch is f32 of the part's
+// shape, or absent.
+func (j *joiner) join(p model.Part, scratch bool, record func(dst, scratch, src op.Tensor, i int) error) (w model.Weight, err error) {
 	first := j.layers[0].Parts[p]
 	if first.IsZero() {
 		return w, nil
@@ -130,6 +142,13 @@ func (j *joiner) join(p model.Part, record func(dst, src op.Tensor, i int) error
 	if err != nil {
 		return w, err
 	}
+	var room op.Tensor
+	if scratch {
+		if room, err = j.put(model.Weight{DType: dtype.F32, Rows: w.Rows, Cols: w.Cols, Data: make([]byte, 4*w.Rows*w.Cols)}); err != nil {
+			return w, err
+		}
+	}
+	stay := len(j.bufs)
 	for i, l := range j.layers {
 		s := l.Parts[p]
 		if s.DType != w.DType || s.Rows != w.Rows || s.Cols != w.Cols {
@@ -139,12 +158,11 @@ func (j *joiner) join(p model.Part, record func(dst, src op.Tensor, i int) error
 		if err != nil {
 			return w, err
 		}
-		if err := record(dst, src, i); err != nil {
+		if err := errors.Join(record(dst, room, src, i), j.r.Wait(j.ctx)); err != nil {
 			return w, err
 		}
-	}
-	if err := j.r.Wait(j.ctx); err != nil {
-		return w, err
+		j.d.Free(j.bufs[stay:]...)
+		j.bufs = j.bufs[:stay]
 	}
 	return w, j.d.Download(j.ctx, w.Data, dst.View)
 }
@@ -152,7 +170,7 @@ func (j *joiner) join(p model.Part, record func(dst, src op.Tensor, i int) error
 // gather concatenates the listed rows or columns of every source.
 func (j *joiner) gather(p model.Part, index [][]uint32, gather func(r *vk.Recorder, dst op.Tensor, at int, src, index op.Tensor)) (model.Weight, error) {
 	at := 0
-	return j.join(p, func(dst, src op.Tensor, i int) error {
+	return j.join(p, false, func(dst, _, src op.Tensor, i int) error {
 		n := len(index[i])
 		if n == 0 {
 			return nil
@@ -167,28 +185,14 @@ func (j *joiner) gather(p model.Part, index [][]uint32, gather func(r *vk.Record
 		}
 		gather(j.r, dst, at, src, list)
 		at += n
-		if err := j.r.Wait(j.ctx); err != nil {
-			return err
-		}
-		j.d.Free(j.bufs[1:]...) // all but dst
-		j.bufs = j.bufs[:1]
 		return nil
 	})
 }
 
 // sum adds the sources up by weight.
 func (j *joiner) sum(p model.Part, weights []float32) (model.Weight, error) {
-	xs := make([]op.Tensor, len(j.layers))
-	return j.join(p, func(dst, src op.Tensor, i int) error {
-		xs[i] = src
-		if i+1 < len(xs) {
-			return nil
-		}
-		scratch, err := j.put(model.Weight{DType: dtype.F32, Rows: dst.Rows, Cols: dst.Cols, Data: make([]byte, 4*dst.Elements())})
-		if err != nil {
-			return err
-		}
-		op.WeightedSum(j.r, dst, scratch, xs, weights)
-		return j.r.Err()
+	return j.join(p, true, func(dst, scratch, src op.Tensor, i int) error {
+		op.WeightedTerm(j.r, dst, scratch, src, weights[i], i == 0, i == len(j.layers)-1)
+		return nil
 	})
 }

@@ -2,87 +2,82 @@ package method
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
+	"math/rand/v2"
 	"slices"
 
-	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/prune/merge"
 	"github.com/vkcome/vkcome/prune/score"
-	"github.com/vkcome/vkcome/vk"
 )
 
 // CoMe merges the adjacent layers whose skipping changes the direction of the hidden state least, by concatenating their most
 // sensitive heads and neurons, and scores the new model before the next merge. Source: Layer as Puzzle Pieces: Compressing Large
 // Language Models through Layer Concatenation, NeurIPS 2025, arXiv 2510.15304.
 type CoMe struct {
-	MergeItem int     // layers merged in a step; 0 is 2
-	Repeat    bool    // a merged layer may be merged again
-	PSU       float64 // power of the block influences in the ratio; 0 is 1
-	MinMax    float64 // floor of the largest ratio, 0 to 1
-	Tiled     bool    // take query heads as the released code does, see merge.Concat
+	MergeItem   int     `json:"merge_item"`            // layers merged in a step; 0 is 2
+	Repeat      bool    `json:"repeat"`                // a merged layer may be merged again
+	PSU         float64 `json:"psu"`                   // power of the block influences in the ratio; 0 is 1
+	MinMax      float64 `json:"min_max"`               // floor of the largest ratio, 0 to 1
+	Tiled       bool    `json:"tiled,omitempty"`       // take query heads as the released code does, see merge.Options
+	Selector    string  `json:"selector,omitempty"`    // what chooses the layers; empty is SelectAngular
+	Norm        string  `json:"norm,omitempty"`        // of the RMSNorms; empty is NormMean
+	Sensitivity string  `json:"sensitivity,omitempty"` // what ranks heads and neurons; empty is SensitivityL1
+	Seed        uint64  `json:"seed,omitempty"`        // of SensitivityRandom
 }
 
-// Step is what one merge did. Layer numbers are those of the model before it.
-type Step struct {
-	From      int          `json:"from"` // layers before
-	To        int          `json:"to"`   // layers after
-	MergeList []int        `json:"merge_list"`
-	Layers    []Tree       `json:"layers"` // where the merged layers come from
-	Ratio     []float64    `json:"ratio"`
-	BI        Scores       `json:"bi"`  // of every layer: means over tokens
-	SBI       Scores       `json:"sbi"` // of every window of layers: means over the calibration windows' last tokens
-	Kept      []merge.Kept `json:"kept"`
-}
+// What chooses the layers to merge.
+const (
+	SelectAngular = "angular" // the smallest skip block influence: arccos(cos)/π of the states around a window's last tokens
+	SelectBI      = "bi"      // the smallest block influence of the window: 1 − cos of the states around it, over all tokens
+	SelectSLEB    = "sleb"    // the smallest calibration loss without the window
+	SelectMKA     = "mka"     // the deepest window
+)
 
-// Scores are figures of which those are NaN, and null in JSON, that were not needed: of layers that the choice of a merge could do
-// without. Which these are depends on the rounds in which a corpus runs, and so on the device's memory; the others do not.
-type Scores []float64
+// How the norms of merged layers are made.
+const (
+	NormMean  = "mean"
+	NormRatio = "ratio"
+)
 
-// MarshalJSON writes null for NaN.
-func (s Scores) MarshalJSON() ([]byte, error) {
-	list := make([]*float64, len(s))
-	for i := range s {
-		if !math.IsNaN(s[i]) {
-			list[i] = &s[i]
-		}
-	}
-	return json.Marshal(list)
-}
+// What ranks heads and neurons. Σ|W| goes over the column of the output or down projection that reads a channel.
+const (
+	SensitivityL1     = "l1"     // mean|x| · Σ|W|
+	SensitivityL2     = "l2"     // √mean x² · √ΣW²
+	SensitivityAct    = "act"    // mean|x|
+	SensitivityWeight = "weight" // Σ|W|
+	SensitivityRandom = "random" // uniform, by Seed
+)
 
-// UnmarshalJSON reads what MarshalJSON writes.
-func (s *Scores) UnmarshalJSON(raw []byte) error {
-	var list []*float64
-	if err := json.Unmarshal(raw, &list); err != nil {
-		return err
-	}
-	*s = make(Scores, len(list))
-	for i, v := range list {
-		(*s)[i] = math.NaN()
-		if v != nil {
-			(*s)[i] = *v
-		}
-	}
-	return nil
-}
+// Selectors, Norms and Sensitivities are the values of the options, the default first.
+var (
+	Selectors     = []string{SelectAngular, SelectBI, SelectSLEB, SelectMKA}
+	Norms         = []string{NormMean, NormRatio}
+	Sensitivities = []string{SensitivityL1, SensitivityL2, SensitivityAct, SensitivityWeight, SensitivityRandom}
+)
 
-// ErrNoWindow says that every window of layers touches one that was merged already.
+// ErrNoWindow says that every window of layers touches one that was merged already, or is protected.
 var ErrNoWindow = errors.New("no window of unmerged layers is left")
 
-// State is a model on its way to fewer layers.
-type State struct {
-	Device *vk.Device
-	Model  *model.Model
-	Scorer *score.Scorer
-	Store  *model.LayerStore // of merged layers
-	Tree   []Tree            // of every layer of Model
-	Valid  int               // the first layer that the scorer has not seen as it is now
-	Merged int               // layers of the model before that this one was made of
+// Name is "come".
+func (c CoMe) Name() string { return "come" }
 
-	AllScores bool // compute the scores of every layer, not only those that tell which are merged
+// Cost counts every step in full, though scoring resumes where the last merge left off and stops early.
+func (c CoMe) Cost(layers, target int) (passes, heads int) {
+	c = c.Defaults()
+	return steps(layers, target, c.MergeItem-1, func(from int) (int, int) {
+		if c.Selector == SelectSLEB {
+			return from + from*(from-1)/2, from
+		}
+		return from, 0
+	})
 }
+
+// Effective is the method with every default spelled out, as a lineage records it.
+func (c CoMe) Effective() Method { return c.Defaults() }
+
+// Corpus is true.
+func (c CoMe) Corpus() bool { return true }
 
 // Defaults fills in what the zero value stands for.
 func (c CoMe) Defaults() CoMe {
@@ -95,80 +90,204 @@ func (c CoMe) Defaults() CoMe {
 	return c
 }
 
-// Reach is the smallest depth that CoMe can reach from a tree, given that it may choose any windows: a lower bound. The last step
-// may merge fewer layers than the others.
-func (c CoMe) Reach(tree []Tree) int {
+// Check refuses options out of range and targets that cannot be reached.
+func (c CoMe) Check(s *State, target int) error {
 	c = c.Defaults()
-	if c.Repeat {
-		return 1
+	layers := len(s.Tree)
+	for _, o := range []struct {
+		name, value string
+		of          []string
+	}{{"selector", c.Selector, Selectors}, {"norm", c.Norm, Norms}, {"sensitivity", c.Sensitivity, Sensitivities}} {
+		if o.value != "" && !slices.Contains(o.of, o.value) {
+			return fmt.Errorf("%s %q, expected one of %v", o.name, o.value, o.of)
+		}
 	}
-	depth, run, left := len(tree), 0, 0 // left is the longest rest of a run of unmerged layers
-	for _, t := range tree {
-		if t.Merged != nil {
-			left, run = max(left, run), 0
+	switch {
+	case c.MergeItem < 2 || c.MergeItem > layers:
+		return fmt.Errorf("merge item %d, expected 2 to the model's %d layers", c.MergeItem, layers)
+	case !(c.MinMax >= 0 && c.MinMax <= 1):
+		return fmt.Errorf("min-max %v, expected 0 to 1", c.MinMax)
+	case !(c.PSU > 0 && c.PSU <= 1000):
+		return fmt.Errorf("psu %v, expected more than 0 and at most 1000", c.PSU)
+	}
+	if reach := c.Reach(s.Tree, s.Protected); target < reach {
+		if c.Repeat {
+			return fmt.Errorf("%d target layers: with the protected layers left alone, the model reaches %d; protect fewer (--protect)", target, reach)
+		}
+		return fmt.Errorf("%d target layers: with each layer merged at most once, the model reaches %d; allow repeated merges (--no-repeat=false)", target, reach)
+	}
+	return nil
+}
+
+// Reach is the smallest depth that CoMe can reach from a tree, given that it may choose any windows: a lower bound. The last step
+// may merge fewer layers than the others. protected may be nil.
+func (c CoMe) Reach(tree []Tree, protected []bool) int {
+	c = c.Defaults()
+	depth, run, left := len(tree), 0, 0 // left is the longest rest of a run of layers that may be merged
+	end := func() {
+		if c.Repeat {
+			depth -= max(0, run-1)
+		}
+		left, run = max(left, run), 0
+	}
+	for i, t := range tree {
+		if protected != nil && protected[i] || t.Merged != nil && !c.Repeat {
+			end()
 			continue
 		}
-		if run++; run == c.MergeItem {
+		if run++; run == c.MergeItem && !c.Repeat {
 			depth -= c.MergeItem - 1
 			run = 0
 		}
 	}
-	return depth - max(0, max(left, run)-1)
+	end()
+	if c.Repeat {
+		return depth
+	}
+	return depth - max(0, left-1)
 }
 
 // Step merges once, going no deeper than target layers.
 func (c CoMe) Step(ctx context.Context, s *State, target int, progress func(done, total int)) (*Step, error) {
 	c = c.Defaults()
+	step, err := c.choose(ctx, s, target, score.LastTokens, progress)
+	if err != nil {
+		return nil, err
+	}
+	c.ratio(s, step)
+	if err := c.keep(ctx, s, step); err != nil {
+		return nil, err
+	}
+	return step, s.Apply(ctx, step)
+}
+
+// choose selects the layers to merge, whose block influences are then known. By default the angle of the states around a window is that
+// of the tokens over.
+func (c CoMe) choose(ctx context.Context, s *State, target int, over score.Over, progress func(done, total int)) (*Step, error) {
 	layers := len(s.Model.Layers)
 	span := min(c.MergeItem, layers-target+1)
 	eligible := make([]bool, layers-span+1)
 	for l := range eligible {
-		eligible[l] = c.Repeat || !slices.ContainsFunc(s.Tree[l:l+span], func(t Tree) bool { return t.Merged != nil })
+		eligible[l] = !s.protects(l, l+span) &&
+			(c.Repeat || !slices.ContainsFunc(s.Tree[l:l+span], func(t Tree) bool { return t.Merged != nil }))
 	}
 	if !slices.Contains(eligible, true) {
-		return nil, fmt.Errorf("come: %w of %d layers, so %d layers is as deep as this goes; allow repeated merges (--no-repeat=false) to go to %d", ErrNoWindow, span, layers, target)
+		return nil, fmt.Errorf("come: %w of %d layers, so %d layers is as deep as this goes; allow repeated merges (--no-repeat=false) or protect fewer layers to go to %d", ErrNoWindow, span, layers, target)
 	}
-	if err := s.Scorer.Update(ctx, s.Model, s.Valid, s.Merged); err != nil {
+	if err := s.score(ctx); err != nil {
 		return nil, err
 	}
-	first, err := s.Scorer.Select(ctx, span, eligible, s.AllScores, progress)
+	step := &Step{From: layers, Operation: Concat}
+	first, err := -1, error(nil)
+	switch {
+	case c.Selector == SelectMKA:
+		if err = s.Scorer.All(ctx, layers, progress); err == nil {
+			first = len(eligible) - 1
+			for !eligible[first] {
+				first--
+			}
+		}
+	case c.Selector == SelectSLEB:
+		if step.Losses, err = s.without(ctx, span, eligible, progress); err == nil {
+			first = smallest(step.Losses, eligible)
+			err = s.Scorer.All(ctx, layers, nil)
+		}
+	case c.Selector == SelectBI:
+		if step.SBI, err = s.Scorer.Skips(ctx, span, score.Cosine, progress); err == nil {
+			first = smallest(step.SBI, eligible)
+		}
+	case over == score.AllTokens:
+		if step.SBI, err = s.Scorer.Skips(ctx, span, score.Angle, progress); err == nil {
+			first = smallest(step.SBI, eligible)
+		}
+	default:
+		if first, err = s.Scorer.Select(ctx, span, eligible, s.AllScores, progress); err == nil {
+			step.SBI = s.Scorer.SBI()
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	end := first + span
-	originals := 0
-	for _, t := range s.Tree[first:end] {
-		originals += t.Originals()
-	}
-	step := &Step{From: layers, To: layers - span + 1, BI: s.Scorer.BI(), SBI: s.Scorer.SBI(), Layers: slices.Clone(s.Tree[first:end])}
-	heads, neurons := make([][]float64, span), make([][]float64, span)
+	step.BI = s.Scorer.BI()
 	for i := range span {
 		step.MergeList = append(step.MergeList, first+i)
-		if heads[i], neurons[i], err = s.Scorer.Sensitivity(ctx, first+i); err != nil {
-			return nil, err
-		}
 	}
-	step.Ratio = merge.Ratio(step.BI[first:end], c.PSU, c.MinMax, originals)
-	step.Kept = merge.Keep(step.Ratio, heads, neurons)
-	s.Scorer.Trim(s.Model.Layers[first:end])
-	joined, err := merge.Concat(ctx, s.Device, s.Model.Config, s.Model.Layers[first:end], step.Kept, step.Ratio, c.Tiled)
-	if err == nil {
-		joined, err = s.Store.Keep(joined)
-	}
-	if err != nil {
-		return nil, err
-	}
-	keep := []int{} // a merged layer takes the place of its first
-	for l := range layers {
-		if l <= first || l >= end {
-			keep = append(keep, l)
-		}
-	}
-	s.Model, err = s.Model.With(slices.Concat(s.Model.Layers[:first], []*model.Layer{joined}, s.Model.Layers[end:]), keep)
-	if err != nil {
-		return nil, err
-	}
-	s.Tree = slices.Concat(s.Tree[:first], []Tree{{Merged: step.Layers}}, s.Tree[end:])
-	s.Valid, s.Merged = first, span
 	return step, nil
+}
+
+// without is the calibration loss without each eligible window of span layers, NaN for the others.
+func (s *State) without(ctx context.Context, span int, eligible []bool, progress func(done, total int)) ([]float64, error) {
+	var candidates []Candidate
+	for l, ok := range eligible {
+		if !ok {
+			continue
+		}
+		step := &Step{From: len(s.Model.Layers), Operation: Removal}
+		for i := range span {
+			step.DropList = append(step.DropList, l+i)
+		}
+		candidates = append(candidates, s.candidate(step))
+	}
+	values, err := s.Scorer.Losses(ctx, len(s.Model.Layers)-span, candidates, progress)
+	if err != nil {
+		return nil, err
+	}
+	return spread(values, eligible), nil
+}
+
+// ratio sets the share of each layer by its block influence.
+func (c CoMe) ratio(s *State, step *Step) {
+	originals := 0
+	for _, l := range step.MergeList {
+		originals += s.Tree[l].Originals()
+	}
+	first := step.MergeList[0]
+	step.Ratio = merge.Ratio(step.BI[first:first+len(step.MergeList)], c.PSU, c.MinMax, originals)
+}
+
+// keep chooses the units of each layer by its share.
+func (c CoMe) keep(ctx context.Context, s *State, step *Step) error {
+	heads, neurons, err := c.sensitivities(ctx, s, step)
+	if err != nil {
+		return err
+	}
+	c.fill(step, heads, neurons)
+	return nil
+}
+
+// fill sets what a concatenation does with the ratio of the step.
+func (c CoMe) fill(step *Step, heads, neurons [][]float64) {
+	step.Kept, step.Tile = merge.Keep(step.Ratio, heads, neurons), c.Tiled
+	if c.Norm == NormRatio {
+		step.Norm = NormRatio
+	}
+}
+
+// sensitivities ranks the units of the layers that are merged.
+func (c CoMe) sensitivities(ctx context.Context, s *State, step *Step) (heads, neurons [][]float64, err error) {
+	for _, l := range step.MergeList {
+		var h, n []float64
+		switch c.Sensitivity {
+		case SensitivityRandom:
+			rng := rand.New(rand.NewPCG(c.Seed, uint64(step.From)<<32|uint64(l)))
+			h, n = uniform(rng, s.Model.Config.KVHeads), uniform(rng, s.Model.Config.IntermediateSize)
+		default:
+			h, n, err = s.Scorer.Sensitivity(ctx, l, sensitivities[c.Sensitivity])
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		heads, neurons = append(heads, h), append(neurons, n)
+	}
+	return heads, neurons, nil
+}
+
+var sensitivities = map[string]score.Sensitivity{"": score.L1, SensitivityL1: score.L1, SensitivityL2: score.L2, SensitivityAct: score.Activity, SensitivityWeight: score.Weight}
+
+func uniform(rng *rand.Rand, n int) []float64 {
+	list := make([]float64, n)
+	for i := range list {
+		list[i] = rng.Float64()
+	}
+	return list
 }

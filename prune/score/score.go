@@ -28,6 +28,7 @@ type Scorer struct {
 	last    [][]byte      // by boundary: the last token's state of each window, [windows, hidden] f32; the final one normed
 	there   [][]bool      // by boundary and batch: whether it is
 	columns map[*model.Layer]columnSums
+	held    held
 
 	pending          []pending
 	capacity         int        // slots
@@ -443,26 +444,6 @@ func (s *Scorer) BI() []float64 {
 		bi = append(bi, sum(influence)/float64(len(influence)))
 	}
 	return bi
-}
-
-// Sensitivity is how much layer l's units matter: for each KV head the mean of |o|·Σ|W_o| over its query heads' channels, for each
-// FFN neuron that of |a|·Σ|W_down|. The layer must have run for all tokens.
-func (s *Scorer) Sensitivity(ctx context.Context, l int) (heads, neurons []float64, err error) {
-	c, layer, seen := s.m.Config, s.m.Layers[l], s.seen[l]
-	if slices.Contains(seen.ran, false) {
-		return nil, nil, fmt.Errorf("score: layer %d did not run for all tokens", l)
-	}
-	columns, ok := s.columns[layer]
-	if !ok {
-		if columns, err = s.columnSums(ctx, layer); err != nil {
-			return nil, nil, err
-		}
-		s.columns[layer] = columns
-	}
-	if heads, err = s.rank(ctx, seen.heads, columns[0], c.Heads/c.KVHeads*c.HeadDim); err == nil {
-		neurons, err = s.rank(ctx, seen.neurons, columns[1], 1)
-	}
-	return heads, neurons, err
 }
 
 // columnSums computes a layer's column sums, of which all models that have the layer make use.

@@ -129,7 +129,7 @@ func all(t *testing.T, s *score.Scorer, m *model.Model, from int) (bi, sbi []flo
 		t.Fatal(err)
 	}
 	for l := range m.Layers {
-		h, n, err := s.Sensitivity(t.Context(), l)
+		h, n, err := s.Sensitivity(t.Context(), l, score.L1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,13 +167,13 @@ func TestSelectStops(t *testing.T) {
 			t.Fatal(err)
 		}
 		for l := first; l < first+2; l++ {
-			h, n, err := s.Sensitivity(t.Context(), l)
+			h, n, err := s.Sensitivity(t.Context(), l, score.L1)
 			if err != nil {
 				t.Fatal(err)
 			}
 			heads, neurons = append(heads, h), append(neurons, n)
 		}
-		if _, _, err := s.Sensitivity(t.Context(), 11); !everything && err == nil && s.Stats().Passes < 12 {
+		if _, _, err := s.Sensitivity(t.Context(), 11, score.L1); !everything && err == nil && s.Stats().Passes < 12 {
 			t.Error("sensitivities of a layer that did not run for all tokens")
 		}
 		return first, s.BI(), s.SBI(), heads, neurons, s.Stats()

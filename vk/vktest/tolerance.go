@@ -8,10 +8,13 @@ var tolerances = map[string]float64{
 	"model loss":          1e-4, // a few layers of f32 arithmetic; the loss itself is a difference of numbers of its size
 	"model logits":        1e-4, // the same
 	"model logits of f16": 5e-3, // activations of a few layers rounded to 11 bits where linear takes cooperative matrices
+	"model scores":        1e-4, // the same, of cosines that lie near each other
+	"model scores of f16": 5e-3, // as logits of f16
 	"linear":              2e-5, // additions in the order of k, a random walk: 2^-25·sqrt(K/2) for a standard deviation, 5e-6 at K = 56,000
 	"linear of f16":       2e-3, // x rounded to 11 bits: 2^-12 of it in the mean, 2^-12 of y's deviation, and 5 times that among 10^6; twice with SwiGLU
 	"tohalf":              5e-4, // half a unit of 11 bits, 2^-11 at most where the significand is 1, and a rounding of the norm
 	"rmsnorm":             2e-6, // a few f32 roundings and the driver's inversesqrt (2 ulp)
+	"layernorm":           5e-6, // rmsnorm, and the roundings of a mean of 10 deviations
 	"crossentropy":        5e-6, // exp of f32 (3 + 2|x| ulp in Vulkan) and f32 logits; log within 2^-21
 	"add":                 1e-7, // one f32 rounding
 	"swiglu":              5e-6, // exp of f32 (3 + 2|z| ulp in Vulkan) and a division (2.5 ulp)

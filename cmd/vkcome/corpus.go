@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/corpus"
+)
+
+// corpusFlags are the flags that say which tokens to run on.
+type corpusFlags struct {
+	text              []string
+	tokens            string
+	window            int
+	samples           int
+	limit             int // tokens, when samples is 0
+	seed              uint64
+	field             string
+	docs              int
+	inOrder, noCross  bool
+	pack, bos         string
+	protocol          string
+	offline, evaluate bool
+
+	source string // what load read, for the record
+	f      *pflag.FlagSet
+}
+
+// calibrationTokens is how much prune calibrates on unless told otherwise: about twice what the authors use.
+const calibrationTokens = 32_768
+
+// newCorpusFlags declares the flags. By default at most so many tokens' worth of windows are used, to calibrate on; with 0 all are, to
+// evaluate, and names mean the split for that.
+func newCorpusFlags(f *pflag.FlagSet, tokens int) *corpusFlags {
+	c := &corpusFlags{limit: tokens, evaluate: tokens == 0, f: f}
+	usual := "all"
+	if tokens > 0 {
+		usual = fmt.Sprintf("as many as hold %d tokens", tokens)
+	}
+	f.StringArrayVar(&c.text, "text", nil, "text, .json, .jsonl, .parquet (.gz, .zst), a directory, a glob, or a name ("+strings.Join(corpus.Names(), ", ")+"; wiki2:test for a split); may be given several times")
+	f.StringVar(&c.tokens, "tokens", "", "JSON array of token ids, instead of text")
+	f.StringVar(&c.field, "field", "text", "field of JSON and column of Parquet that holds the text")
+	f.IntVar(&c.docs, "docs", 0, "documents to use, shuffled by the seed (default all, or of rows as many as hold the tokens that are used)")
+	f.BoolVar(&c.inOrder, "in-order", false, "with --docs: the first as they stand")
+	f.StringVar(&c.pack, "pack", string(corpus.Join), "join documents by a blank line and tokenize them as one, or docs: each on its own")
+	f.BoolVar(&c.noCross, "no-cross", false, "a window holds tokens of one document (--pack docs)")
+	f.StringVar(&c.bos, "bos", string(corpus.AutoBOS), "BOS before what is tokenized at once: auto (as the tokenizer's configuration says), always, never; or window: before every window")
+	f.StringVar(&c.protocol, "protocol", "", "come-paper: WikiText-2 as the CoMe authors use it; --docs is their number of rows (256)")
+	f.BoolVar(&c.offline, "offline", false, "never fetch a corpus (also HF_HUB_OFFLINE=1)")
+	f.IntVar(&c.window, "window", 0, "tokens of a window (default 2048, or the model's max_position_embeddings or the corpus if that is less)")
+	f.IntVar(&c.samples, "samples", 0, "windows to use, chosen at random by the seed (default "+usual+")")
+	f.Uint64Var(&c.seed, "seed", 0, "seed of the choice of documents and windows")
+	return c
+}
+
+// load reads the corpus and cuts it into windows.
+func (c *corpusFlags) load(ctx context.Context, m *model.Model) ([][]uint32, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if c.tokens != "" {
+		return c.loadTokens(m)
+	}
+	t, err := m.Tokenizer()
+	if err != nil {
+		return nil, err
+	}
+	o := corpus.Options{
+		Sources: c.text, Field: c.field, Test: c.evaluate, Docs: c.docs, InOrder: c.inOrder, Seed: c.seed, Pack: corpus.Pack(c.pack), NoCross: c.noCross,
+		BOS: corpus.BOS(c.bos), Window: c.window, Context: m.Config.MaxPositionEmbeddings, Windows: c.samples, Tokens: c.limit,
+	}
+	if c.protocol != "" {
+		o = o.ComePaper()
+	}
+	quiet, _ := c.f.GetBool("quiet") // every verb has it
+	b := (&common{quiet: quiet}).bar()
+	o.Hub.Offline = c.offline
+	o.Hub.Progress = func(file string, done, total int64) { b.set(filepath.Base(file), int(done), int(total)) }
+	in, err := corpus.Load(ctx, t, o)
+	b.finish()
+	if err != nil {
+		return nil, err
+	}
+	if c.source = in.Source; c.protocol != "" {
+		c.source += "; " + c.protocol
+	}
+	return in.Windows, nil
+}
+
+// check refuses flags that contradict each other.
+func (c *corpusFlags) check() error {
+	if (len(c.text) > 0 || c.protocol != "") == (c.tokens != "") {
+		return usagef("give either --text FILE or --tokens FILE")
+	}
+	if c.samples < 0 {
+		return usagef("--samples %d: expected 0 or more", c.samples)
+	}
+	if c.docs < 0 {
+		return usagef("--docs %d: expected 0 or more", c.docs)
+	}
+	if c.protocol != "" && c.protocol != "come-paper" {
+		return usagef("--protocol %q: expected come-paper", c.protocol)
+	}
+	if c.inOrder && c.docs == 0 {
+		return usagef("--in-order: say how many with --docs")
+	}
+	for _, other := range []struct {
+		given bool
+		name  string
+		flags []string
+	}{
+		{c.tokens != "", "--tokens", []string{"field", "docs", "in-order", "pack", "no-cross", "bos"}},
+		{c.protocol != "", "--protocol", []string{"in-order", "pack", "no-cross", "bos"}},
+	} {
+		for _, flag := range other.flags {
+			if other.given && c.f.Changed(flag) {
+				return usagef("--%s has no meaning with %s", flag, other.name)
+			}
+		}
+	}
+	if c.noCross && c.f.Changed("pack") && c.pack != string(corpus.Docs) {
+		return usagef("--no-cross: a window of one document needs --pack docs, not %s", c.pack)
+	}
+	return nil
+}
+
+func (c *corpusFlags) loadTokens(m *model.Model) ([][]uint32, error) {
+	tokens, err := corpus.ReadTokens(c.tokens)
+	if err != nil {
+		return nil, err
+	}
+	window := c.window
+	if window == 0 {
+		window = min(2048, m.Config.MaxPositionEmbeddings, max(2, len(tokens)))
+	}
+	windows, err := corpus.Cut(tokens, window)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.tokens, err)
+	}
+	samples := c.samples
+	if samples == 0 && c.limit > 0 {
+		samples = max(1, c.limit/window)
+	}
+	c.source = filepath.Base(c.tokens)
+	return corpus.Sample(windows, samples, c.seed), nil
+}

@@ -1,0 +1,395 @@
+package corpus
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/vkcome/vkcome/model/hub"
+	"github.com/vkcome/vkcome/model/tokenizer"
+)
+
+// Pack says how documents become one run of tokens.
+type Pack string
+
+// The ways of packing.
+const (
+	Join Pack = "join" // joined by a blank line and tokenized as one text
+	Docs Pack = "docs" // each tokenized on its own; those without text left out
+)
+
+// BOS says where a token that begins a sequence is put.
+type BOS string
+
+// The places of BOS. A text is what is tokenized at once: the joined documents, or each.
+const (
+	AutoBOS   BOS = "auto"   // in front of every text if the tokenizer adds one
+	AlwaysBOS BOS = "always" // in front of every text
+	NeverBOS  BOS = "never"  // nowhere
+	WindowBOS BOS = "window" // in front of every window and nowhere else
+)
+
+// Options say what is read and how it becomes windows. The zero value of each option but Sources means the default.
+type Options struct {
+	// Sources are files, directories, globs or names (Names; name:split for another split than usual). A path comes before a name.
+	Sources []string
+	Field   string // of JSON and Parquet that hold text; default "text"
+	Test    bool   // names without a split mean what models are evaluated on, not what they are trained on
+
+	// Docs takes so many documents, shuffled by Seed. 0 takes all in their order; but where Tokens bounds what is used, and documents are
+	// rows of files, as many in shuffled order as surely hold that much.
+	//
+	// The order is that of keys: document i, from 0, has the i-th output of SplitMix64 (Steele et al. 2014) started with Seed.
+	Docs    int
+	InOrder bool // Docs takes the first as they stand, and reading ends there
+	Seed    uint64
+
+	Pack    Pack // default Join
+	NoCross bool // a window holds tokens of one document; documents are packed by Docs, each one's tail dropped
+	BOS     BOS  // default AutoBOS
+
+	Window  int // tokens; default 2048, or Context or all tokens if that is less
+	Context int // of the model; 0 is unknown
+	Windows int // how many, chosen at random by Seed; 0 is all, or as many as hold Tokens
+	Tokens  int // 0 is no bound
+
+	Hub hub.Hub // where names are looked up
+}
+
+// ComePaperRows is how many rows the CoMe authors calibrate on.
+const ComePaperRows = 256
+
+// ComePaper sets the protocol of the code released with CoMe (arXiv 2510.15304): rows of WikiText-2, joined by a blank line and cut into
+// windows of 2048, the tail dropped. To calibrate, rows of the train split, shuffled by Seed, of which the first 256 are taken; to
+// evaluate (Test), all of the test split. Sources, Docs and Window that are set stay; nothing bounds the tokens. The shuffle is that of
+// Options.Docs, not NumPy's, so the rows are others than the authors'.
+func (o Options) ComePaper() Options {
+	if len(o.Sources) == 0 {
+		o.Sources = []string{"wiki2"}
+	}
+	if o.Docs == 0 && !o.Test {
+		o.Docs = ComePaperRows
+	}
+	o.InOrder, o.Pack, o.NoCross, o.BOS, o.Tokens = false, Join, false, AutoBOS, 0
+	return o
+}
+
+// Corpus is what Load gives.
+type Corpus struct {
+	Windows   [][]uint32
+	Source    string // what was read, for a record: names, and how many documents of how many
+	Documents int    // that were taken
+	Tokens    int    // that they have, those outside of the windows too
+}
+
+// Load reads documents and makes windows of their tokens.
+func Load(ctx context.Context, t tokenizer.Tokenizer, o Options) (*Corpus, error) {
+	if err := o.check(t); err != nil {
+		return nil, err
+	}
+	var inputs []input
+	var names []string
+	rows := false
+	for _, source := range o.Sources {
+		in, name, err := o.find(ctx, source)
+		if err != nil {
+			return nil, err
+		}
+		inputs, names = append(inputs, in...), append(names, name)
+		for _, i := range in {
+			rows = rows || slices.Contains(suffixes[1:], kind(i.path))
+		}
+	}
+	c := &Corpus{Source: strings.Join(names, ", ")}
+	all := newChoice(ctx, &o, rows)
+	for _, in := range inputs {
+		if err := read(in.path, in.form, all); errors.Is(err, errEnough) {
+			break
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	texts := all.texts()
+	switch c.Documents = len(texts); {
+	case all.shuffled():
+		c.Source += fmt.Sprintf("; %d of %d documents, shuffled by seed %d", c.Documents, all.seen, o.Seed)
+	case all.ended:
+		c.Source += fmt.Sprintf("; the first %d documents", c.Documents)
+	case rows:
+		c.Source += fmt.Sprintf("; %d documents", c.Documents)
+	}
+	if err := c.pack(ctx, t, &o, texts); err != nil {
+		return nil, fmt.Errorf("%s: %w", strings.Join(names, ", "), err)
+	}
+	return c, nil
+}
+
+func (o *Options) check(t tokenizer.Tokenizer) error {
+	if len(o.Sources) == 0 {
+		return errors.New("no corpus given")
+	}
+	if o.Field == "" {
+		o.Field = "text"
+	}
+	if o.Pack == "" {
+		o.Pack = Join
+	}
+	if o.NoCross {
+		o.Pack = Docs
+	}
+	if o.BOS == "" {
+		o.BOS = AutoBOS
+	}
+	switch {
+	case o.Pack != Join && o.Pack != Docs:
+		return fmt.Errorf("pack %q: expected %s or %s", o.Pack, Join, Docs)
+	case !slices.Contains([]BOS{AutoBOS, AlwaysBOS, NeverBOS, WindowBOS}, o.BOS):
+		return fmt.Errorf("BOS %q: expected %s, %s, %s or %s", o.BOS, AutoBOS, AlwaysBOS, NeverBOS, WindowBOS)
+	case o.Docs < 0 || o.Windows < 0 || o.Tokens < 0:
+		return fmt.Errorf("%d documents, %d windows, %d tokens: expected 0 or more of each", o.Docs, o.Windows, o.Tokens)
+	}
+	if _, ok := t.BOS(); !ok && (o.BOS == AlwaysBOS || o.BOS == WindowBOS) {
+		return fmt.Errorf("BOS %q: the tokenizer names no BOS token", o.BOS)
+	}
+	return nil
+}
+
+// input is a file and how its rows become text.
+type input struct {
+	path string
+	form form
+}
+
+// find gives the files of a source and what to call it.
+func (o *Options) find(ctx context.Context, source string) ([]input, string, error) {
+	files, err := expand(source)
+	f, name := oneField(o.Field), filepath.Base(source)
+	if errors.Is(err, fs.ErrNotExist) {
+		d, split, ok, lookupErr := lookup(source, o.Test)
+		switch {
+		case lookupErr != nil:
+			return nil, "", lookupErr
+		case ok:
+			repo, commit := d.repo(o.Hub), ""
+			if files, commit, err = o.Hub.Files(ctx, repo, d.splits[split]); err == nil {
+				base, _, _ := strings.Cut(source, ":")
+				f, name = d.form, fmt.Sprintf("%s:%s (%s@%s)", base, split, repo.ID, commit)
+			}
+		case !strings.ContainsAny(source, `./\`):
+			err = fmt.Errorf("%s: %w, nor a corpus by name (%s)", source, os.ErrNotExist, strings.Join(Names(), ", "))
+		}
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	inputs := make([]input, len(files))
+	for i, path := range files {
+		inputs[i] = input{path, f}
+	}
+	return inputs, name, nil
+}
+
+// document is a text with its place in the shuffled order.
+type document struct {
+	key  uint64
+	text string
+}
+
+// choice is a sink that keeps the documents that Options choose.
+type choice struct {
+	ctx         context.Context
+	seed        uint64
+	docs, bytes int // to keep; 0 is all
+	inOrder     bool
+	ended       bool
+
+	seen int        // documents so far
+	size int        // bytes of those kept
+	next uint64     // the key of the document that want spoke of
+	kept []document // a heap, the last in order on top, where shuffled
+}
+
+const defaultWindow = 2048 // tokens, the authors' own
+
+// Bytes of text that surely make a token: English has 4 to 5. Where tails are dropped, most documents may have no window at all.
+const (
+	bytesPerToken        = 16
+	bytesPerTokenNoCross = 256
+)
+
+func newChoice(ctx context.Context, o *Options, rows bool) *choice {
+	c := &choice{ctx: ctx, seed: o.Seed, docs: o.Docs, inOrder: o.InOrder}
+	if o.Docs == 0 && o.Tokens > 0 && rows {
+		tokens := max(o.Tokens, o.window())
+		if o.Windows > 0 {
+			tokens = o.Windows * o.window()
+		}
+		if c.bytes = tokens * bytesPerToken; o.NoCross {
+			c.bytes = tokens * bytesPerTokenNoCross
+		}
+	}
+	return c
+}
+
+// window is the size of windows unless the corpus is smaller than one.
+func (o *Options) window() int {
+	switch {
+	case o.Window != 0:
+		return o.Window
+	case o.Context > 0:
+		return min(defaultWindow, o.Context)
+	}
+	return defaultWindow
+}
+
+func (c *choice) shuffled() bool { return (c.docs > 0 || c.bytes > 0) && !c.inOrder }
+
+func (c *choice) Len() int           { return len(c.kept) }
+func (c *choice) Less(i, j int) bool { return c.kept[i].key > c.kept[j].key } // the keys of one run differ: SplitMix64 is a bijection
+func (c *choice) Swap(i, j int)      { c.kept[i], c.kept[j] = c.kept[j], c.kept[i] }
+func (c *choice) Push(x any)         { c.kept = append(c.kept, x.(document)) }
+func (c *choice) Pop() any {
+	last := c.kept[len(c.kept)-1]
+	c.kept = c.kept[:len(c.kept)-1]
+	return last
+}
+
+func (c *choice) want() (bool, error) {
+	if err := c.ctx.Err(); err != nil {
+		return false, err
+	}
+	if c.inOrder && c.docs > 0 && c.seen == c.docs {
+		c.ended = true
+		return false, errEnough
+	}
+	c.next = splitMix64(c.seed, uint64(c.seen))
+	c.seen++
+	return !c.shuffled() || !c.full() || c.next < c.kept[0].key, nil
+}
+
+// full says whether the documents that are kept are enough.
+func (c *choice) full() bool {
+	return c.docs > 0 && len(c.kept) >= c.docs || c.bytes > 0 && c.size >= c.bytes
+}
+
+func (c *choice) take(text string) error {
+	d := document{c.next, text}
+	if c.size += len(text); !c.shuffled() {
+		c.kept = append(c.kept, d)
+	} else {
+		heap.Push(c, d)
+		for len(c.kept) > 1 {
+			last := c.kept[0]
+			if enough := c.docs > 0 && len(c.kept) > c.docs || c.bytes > 0 && c.size-len(last.text) >= c.bytes; !enough {
+				break
+			}
+			c.size -= len(last.text)
+			heap.Pop(c)
+		}
+	}
+	if c.size > maxText {
+		return fmt.Errorf("more than %d GiB of text; take a part of the documents with --docs N", maxText>>30)
+	}
+	return nil
+}
+
+// texts gives what was kept, in order.
+func (c *choice) texts() []string {
+	if c.shuffled() {
+		slices.SortFunc(c.kept, func(a, b document) int {
+			if a.key < b.key {
+				return -1
+			}
+			return 1
+		})
+	}
+	texts := make([]string, len(c.kept))
+	for i, d := range c.kept {
+		texts[i] = d.text
+	}
+	return texts
+}
+
+// splitMix64 is output i of the generator SplitMix64 with a seed (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number
+// generators").
+func splitMix64(seed, i uint64) uint64 {
+	z := seed + (i+1)*0x9e3779b97f4a7c15
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// pack tokenizes texts and cuts them into windows.
+func (c *Corpus) pack(ctx context.Context, t tokenizer.Tokenizer, o *Options, texts []string) error {
+	if o.Pack == Join {
+		texts = []string{strings.Join(texts, "\n\n")}
+	}
+	bos, _ := t.BOS()
+	runs := [][]uint32{nil} // of tokens that windows do not cross the ends of
+	longest := 0
+	for _, text := range texts {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if text == "" && o.Pack == Docs {
+			continue
+		}
+		run := &runs[len(runs)-1]
+		before := len(*run)
+		if o.BOS == AlwaysBOS || o.BOS == AutoBOS && t.AddBOS() {
+			*run = append(*run, uint32(bos))
+		}
+		for _, id := range t.Encode(text) {
+			*run = append(*run, uint32(id))
+		}
+		c.Tokens += len(*run) - before
+		longest = max(longest, len(*run))
+		if o.NoCross {
+			runs = append(runs, nil)
+		}
+	}
+	extra := 0
+	if o.BOS == WindowBOS {
+		extra = 1
+	}
+	window := o.window()
+	if o.Window == 0 {
+		window = min(window, max(2, longest+extra))
+	}
+	body := window - extra
+	if window < 2 {
+		return badWindow(window)
+	}
+	if longest == 0 {
+		return errEmpty
+	}
+	for _, run := range runs {
+		for piece := range slices.Chunk(run, body) {
+			if len(piece) < body {
+				break
+			}
+			if extra > 0 {
+				piece = append([]uint32{uint32(bos)}, piece...)
+			}
+			c.Windows = append(c.Windows, piece)
+		}
+	}
+	if len(c.Windows) == 0 {
+		if o.NoCross {
+			return fmt.Errorf("no document has the %d tokens of a window, the longest has %d", body, longest)
+		}
+		return tooShort(longest, window)
+	}
+	n := o.Windows
+	if n == 0 && o.Tokens > 0 {
+		n = max(1, o.Tokens/window)
+	}
+	c.Windows = Sample(c.Windows, n, o.Seed)
+	return nil
+}

@@ -1,0 +1,346 @@
+package corpus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/vkcome/vkcome/model/hub"
+	"github.com/vkcome/vkcome/model/tokenizer"
+)
+
+func tiny12(t testing.TB) tokenizer.Tokenizer {
+	t.Helper()
+	tok, err := tokenizer.Load("../../testdata/tiny12")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
+}
+
+// words is a text of n words that names a document.
+func words(document, n int) string {
+	return strings.TrimSpace(strings.Repeat(fmt.Sprint("document ", document, " "), n))
+}
+
+// jsonl writes documents as JSON lines.
+func jsonl(t testing.TB, dir, name string, texts ...string) string {
+	t.Helper()
+	var b strings.Builder
+	for _, text := range texts {
+		fmt.Fprintf(&b, "{\"text\":%q}\n", text)
+	}
+	return put(t, dir, name, []byte(b.String()))
+}
+
+func load(t testing.TB, o Options) *Corpus {
+	t.Helper()
+	c, err := Load(t.Context(), tiny12(t), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestLoadText: plain files are joined by a blank line and tokenized as one.
+func TestLoadText(t *testing.T) {
+	tok, dir := tiny12(t), t.TempDir()
+	a, b := put(t, dir, "a.txt", []byte(words(1, 40))), put(t, dir, "b.txt", []byte(words(2, 50)))
+	tokens := Encode(tok, words(1, 40)+"\n\n"+words(2, 50))
+	want, err := Cut(tokens, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := load(t, Options{Sources: []string{a, b}, Window: 16, Tokens: 100, Seed: 3})
+	if Hash(c.Windows) != Hash(Sample(want, 6, 3)) || c.Source != "a.txt, b.txt" || c.Tokens != len(tokens) || c.Documents != 2 {
+		t.Errorf("%d windows of %q, %d tokens of %d documents", len(c.Windows), c.Source, c.Tokens, c.Documents)
+	}
+	if whole := load(t, Options{Sources: []string{a, b}}); len(whole.Windows) != 1 || !slices.Equal(whole.Windows[0], tokens) {
+		t.Errorf("a corpus smaller than a window: %d windows", len(whole.Windows))
+	}
+	if c := load(t, Options{Sources: []string{a, b}, Context: 32}); len(c.Windows[0]) != 32 {
+		t.Errorf("windows of %d in a context of 32", len(c.Windows[0]))
+	}
+}
+
+// TestShuffle: the order is that of SplitMix64's outputs, whatever the way of taking documents.
+func TestShuffle(t *testing.T) {
+	for i, want := range []uint64{6457827717110365317, 3203168211198807973, 9817491932198370423} { // Vigna's splitmix64.c with seed 1234567
+		if got := splitMix64(1234567, uint64(i)); got != want {
+			t.Errorf("output %d is %d, want %d", i, got, want)
+		}
+	}
+	dir := t.TempDir()
+	const all = 500
+	var texts []string
+	for i := range all {
+		texts = append(texts, words(i, 3+i%9))
+	}
+	path := jsonl(t, dir, "a.jsonl", texts...)
+	byHand := func(seed uint64) []string {
+		order := make([]int, all)
+		for i := range order {
+			order[i] = i
+		}
+		slices.SortFunc(order, func(a, b int) int {
+			if splitMix64(seed, uint64(a)) < splitMix64(seed, uint64(b)) {
+				return -1
+			}
+			return 1
+		})
+		out := make([]string, all)
+		for i, n := range order {
+			out[i] = texts[n]
+		}
+		return out
+	}
+	for _, o := range []Options{{Docs: 1}, {Docs: 20}, {Docs: 20, Seed: 9}, {Docs: all + 1}, {Tokens: 64, Window: 8}, {Tokens: 64, Window: 8, Seed: 9}, {}, {Docs: 7, InOrder: true}} {
+		o.Sources = []string{path}
+		c := newChoice(t.Context(), &o, true)
+		if err := read(path, oneField("text"), c); err != nil && !errors.Is(err, errEnough) {
+			t.Fatal(err)
+		}
+		got, want := c.texts(), byHand(o.Seed)
+		switch {
+		case o.InOrder:
+			want = texts[:7]
+		case o.Docs > 0:
+			want = want[:min(all, o.Docs)]
+		case o.Tokens > 0:
+			n, size := 0, 0
+			for ; size < 64*bytesPerToken; n++ {
+				size += len(want[n])
+			}
+			want = want[:n]
+		default:
+			want = texts
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%+v: %d documents, want %d", o, len(got), len(want))
+		}
+	}
+	for o, want := range map[string]Options{
+		"a.jsonl; 20 of 500 documents, shuffled by seed 9": {Docs: 20, Seed: 9}, "a.jsonl; the first 7 documents": {Docs: 7, InOrder: true}, "a.jsonl; 500 documents": {},
+	} {
+		want.Sources, want.Window = []string{path}, 8
+		if c := load(t, want); c.Source != o {
+			t.Errorf("%q, want %q", c.Source, o)
+		}
+	}
+}
+
+func TestPacking(t *testing.T) {
+	tok, dir := tiny12(t), t.TempDir()
+	texts := []string{words(1, 9), "", words(2, 30), words(3, 2)}
+	path := jsonl(t, dir, "a.jsonl", texts...)
+	id, _ := tok.BOS()
+	bos := uint32(id)
+	plain := func(text string) []uint32 { return Encode(tok, text)[1:] } // tiny12 has a BOS in front
+	with := func(text string) []uint32 { return append([]uint32{bos}, plain(text)...) }
+	joined := strings.Join(texts, "\n\n")
+	cut := func(body int, front []uint32, runs ...[]uint32) (out [][]uint32) {
+		for _, run := range runs {
+			for ; len(run) >= body; run = run[body:] {
+				out = append(out, append(slices.Clone(front), run[:body]...))
+			}
+		}
+		return out
+	}
+	for _, c := range []struct {
+		o    Options
+		want [][]uint32
+	}{
+		{Options{}, cut(10, nil, with(joined))},
+		{Options{BOS: AlwaysBOS}, cut(10, nil, with(joined))},
+		{Options{BOS: NeverBOS}, cut(10, nil, plain(joined))},
+		{Options{BOS: WindowBOS}, cut(9, []uint32{bos}, plain(joined))},
+		{Options{Pack: Docs}, cut(10, nil, slices.Concat(with(texts[0]), with(texts[2]), with(texts[3])))},
+		{Options{Pack: Docs, BOS: NeverBOS}, cut(10, nil, slices.Concat(plain(texts[0]), plain(texts[2]), plain(texts[3])))},
+		{Options{NoCross: true}, cut(10, nil, with(texts[0]), with(texts[2]), with(texts[3]))},
+		{Options{NoCross: true, BOS: WindowBOS}, cut(9, []uint32{bos}, plain(texts[0]), plain(texts[2]), plain(texts[3]))},
+	} {
+		c.o.Sources, c.o.Window = []string{path}, 10
+		if got := load(t, c.o); fmt.Sprint(got.Windows) != fmt.Sprint(c.want) {
+			t.Errorf("%+v:\ngot  %v\nwant %v", c.o, got.Windows, c.want)
+		}
+	}
+	for _, c := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{}, "no corpus"},
+		{Options{Sources: []string{path}, NoCross: true, Window: 500}, "a.jsonl: no document has the 500 tokens of a window, the longest has"},
+		{Options{Sources: []string{path}, Window: 5000}, "one window takes 5000"},
+		{Options{Sources: []string{path}, Window: 1}, "window of 1"},
+		{Options{Sources: []string{path}, Pack: "x"}, "expected join or docs"},
+		{Options{Sources: []string{path}, BOS: "x"}, "expected auto"},
+		{Options{Sources: []string{path}, Docs: -1}, "-1 documents"},
+		{Options{Sources: []string{path}, Field: "body"}, `line 1: no field "body"`},
+		{Options{Sources: []string{"wiki3"}}, "nor a corpus by name (alpaca, c4, mmlu, pg19, wiki2)"},
+		{Options{Sources: []string{"wiki2:best"}}, "it has test, train, validation"},
+		{Options{Sources: []string{filepath.Join(dir, "none")}}, "no such file"},
+		{Options{Sources: []string{jsonl(t, dir, "empty.jsonl")}, BOS: NeverBOS}, "empty"},
+	} {
+		if _, err := Load(t.Context(), tok, c.o); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%+v: %v, want %q", c.o, err, c.want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Load(ctx, tok, Options{Sources: []string{path}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+type alpacaRow struct {
+	Instruction string `parquet:"instruction"`
+	Input       string `parquet:"input"`
+	Output      string `parquet:"output"`
+}
+
+type mmluRow struct {
+	Question string   `parquet:"question"`
+	Choices  []string `parquet:"choices,list"`
+	Answer   int64    `parquet:"answer"`
+}
+
+// TestNames reads every known corpus out of a cache made for the test.
+func TestNames(t *testing.T) {
+	const commit = "b08601e04326c79dfdd32d625aee71d232d685c3"
+	cache := t.TempDir()
+	text := func(s string) []byte {
+		return parquetOf(t, []textRow{{words(1, 20) + s, ""}}, parquet.Compression(&parquet.Snappy))
+	}
+	files := map[string][]byte{
+		"datasets--Salesforce--wikitext/snapshots/" + commit + "/wikitext-2-raw-v1/train-00000-of-00001.parquet":   text("wiki train"),
+		"datasets--Salesforce--wikitext/snapshots/" + commit + "/wikitext-2-raw-v1/test-00000-of-00001.parquet":    text("wiki test"),
+		"datasets--Salesforce--wikitext/snapshots/" + commit + "/wikitext-103-raw-v1/train-00000-of-00001.parquet": text("another"),
+		"datasets--allenai--c4/snapshots/" + commit + "/en/c4-train.00000-of-01024.json.gz":                        gzipped(t, []byte(`{"text":"`+words(1, 20)+`c4 train","url":""}`)),
+		"datasets--allenai--c4/snapshots/" + commit + "/en/c4-validation.00000-of-00008.json.gz":                   gzipped(t, []byte(`{"text":"`+words(1, 20)+`c4 validation"}`)),
+		"datasets--emozilla--pg19/snapshots/" + commit + "/data/train-00000-of-00023-a2d0.parquet":                 text("pg19 train"),
+		"datasets--emozilla--pg19/snapshots/" + commit + "/data/test-00000-of-00001-29a5.parquet":                  text("pg19 test"),
+		"datasets--tatsu-lab--alpaca/snapshots/" + commit + "/data/train-00000-of-00001-a09b74b3ef9c3b56.parquet":  parquetOf(t, []alpacaRow{{"Say.", "It", "Said."}, {"Do.", "", "Done."}}),
+		"datasets--cais--mmlu/snapshots/" + commit + "/all/test-00000-of-00001.parquet":                            parquetOf(t, []mmluRow{{"Which?", []string{"this", "that"}, 1}, {"Who?", []string{"I", "you", "all"}, 0}}),
+		"datasets--cais--mmlu/snapshots/" + commit + "/all/auxiliary_train-00000-of-00001.parquet":                 parquetOf(t, []mmluRow{{"Why?", []string{"so"}, 0}}),
+		"datasets--Salesforce--wikitext/refs/main":                                                                 []byte(commit),
+	}
+	for name, raw := range files {
+		put(t, cache, name, raw)
+	}
+	tok := tiny12(t)
+	for _, c := range []struct {
+		name, want string
+		test       bool
+	}{
+		{"wiki2", words(1, 20) + "wiki train", false},
+		{"wiki2", words(1, 20) + "wiki test", true},
+		{"wiki2:test", words(1, 20) + "wiki test", false},
+		{"c4", words(1, 20) + "c4 train", false},
+		{"c4", words(1, 20) + "c4 validation", true},
+		{"pg19", words(1, 20) + "pg19 train", false},
+		{"pg19:test", words(1, 20) + "pg19 test", false},
+		{"alpaca", "Say.\nIt\nSaid.\n\nDo.\nDone.", false},
+		{"mmlu", "Why?\nA. so\nAnswer: A", false},
+		{"mmlu", "Which?\nA. this\nB. that\nAnswer: B\n\nWho?\nA. I\nB. you\nC. all\nAnswer: A", true},
+	} {
+		o := Options{Sources: []string{c.name}, Test: c.test, Hub: hub.Hub{Cache: cache, Offline: true}}
+		got, err := Load(t.Context(), tok, o)
+		if err != nil || len(got.Windows) != 1 || !slices.Equal(got.Windows[0], Encode(tok, c.want)) || !strings.Contains(got.Source, commit) {
+			t.Errorf("%s, %v: %+v, %v; want %q", c.name, c.test, got, err, c.want)
+		}
+	}
+	_, err := Load(t.Context(), tok, Options{Sources: []string{"wiki2:validation"}, Hub: hub.Hub{Cache: cache, Offline: true}})
+	if err == nil || !strings.Contains(err.Error(), "huggingface-cli download --repo-type dataset Salesforce/wikitext --include 'wikitext-2-raw-v1/validation-*.parquet'") {
+		t.Errorf("offline: %v", err)
+	}
+}
+
+// TestFetched gets a corpus by name from a server.
+func TestFetched(t *testing.T) {
+	const commit = "b08601e04326c79dfdd32d625aee71d232d685c3"
+	raw := parquetOf(t, []textRow{{words(1, 40), ""}})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/api/datasets/Salesforce/wikitext/revision/main":
+			fmt.Fprintf(w, `{"sha":%q,"siblings":[{"rfilename":"wikitext-2-raw-v1/train-00000-of-00001.parquet"}]}`, commit)
+		case "/datasets/Salesforce/wikitext/resolve/" + commit + "/wikitext-2-raw-v1/train-00000-of-00001.parquet":
+			_, _ = w.Write(raw)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer s.Close()
+	for _, v := range []string{"HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_TOKEN"} {
+		t.Setenv(v, "")
+	}
+	c := load(t, Options{Sources: []string{"wiki2"}, Hub: hub.Hub{Cache: t.TempDir(), Endpoint: s.URL}})
+	if want := Encode(tiny12(t), words(1, 40)); !slices.Equal(c.Windows[0], want) || c.Source != "wiki2:train (Salesforce/wikitext@"+commit+"); 1 documents" {
+		t.Errorf("%+v, want %v", c, want)
+	}
+}
+
+// TestComePaper: rows shuffled and joined to calibrate, all rows in their order to evaluate.
+func TestComePaper(t *testing.T) {
+	tok, dir := tiny12(t), t.TempDir()
+	var texts []string
+	for i := range 400 {
+		texts = append(texts, words(i, i%7)) // some are empty, as WikiText's are
+	}
+	path := jsonl(t, dir, "rows.jsonl", texts...)
+	for _, test := range []bool{false, true} {
+		o := Options{Sources: []string{path}, Test: test, Seed: 4, Context: 64, Tokens: 100}.ComePaper()
+		want := texts
+		if !test {
+			all := newChoice(t.Context(), &Options{Docs: ComePaperRows, Seed: 4}, true)
+			if err := read(path, oneField("text"), all); err != nil {
+				t.Fatal(err)
+			}
+			want = all.texts()
+		}
+		windows, err := Cut(Encode(tok, strings.Join(want, "\n\n")), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := load(t, o); Hash(c.Windows) != Hash(windows) || c.Documents != len(want) {
+			t.Errorf("test %v: %d windows of %d documents, want %d of %d", test, len(c.Windows), c.Documents, len(windows), len(want))
+		}
+	}
+	if o := (Options{}).ComePaper(); o.Sources[0] != "wiki2" || o.Docs != 256 {
+		t.Errorf("%+v", o)
+	}
+}
+
+func ExampleLoad() {
+	tok, err := tokenizer.Load("../../testdata/tiny12")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	dir, err := os.MkdirTemp("", "corpus")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "reviews.jsonl")
+	if err := os.WriteFile(path, []byte("{\"body\": \"A fine film.\"}\n{\"body\": \"Long, but good.\"}\n"), 0o600); err != nil {
+		fmt.Println(err)
+		return
+	}
+	c, err := Load(context.Background(), tok, Options{Sources: []string{path}, Field: "body", Docs: 1, Window: 4})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(len(c.Windows[0]), "tokens of", c.Source)
+	// Output: 4 tokens of reviews.jsonl; 1 of 2 documents, shuffled by seed 0
+}

@@ -1,0 +1,734 @@
+package corpus
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"os"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/snappy"
+	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
+)
+
+// Parquet files are read by columns of text, numbers, or lists of these, in the encodings that writers of tables use (all but DELTA_BYTE_ARRAY);
+// snappy, gzip, zstd or no compression. The structures are parquet-go's; the pages are decoded here, because parquet-go makes room for
+// what a page's header or a run of its levels claims before it looks at the bytes, some gigabytes for a page of ten.
+//
+// The format: github.com/apache/parquet-format.
+
+const (
+	maxFooter     = 64 << 20  // bytes; 10,000 row groups of 10 columns have some 10 MB
+	maxPage       = 512 << 20 // bytes decompressed: pages hold 1 MiB or one row, or 1,024 rows of books
+	maxPageValues = 1 << 22   // values of a page
+	maxBomb       = 64 << 20  // bytes that a page may become however small it is
+	maxPageRatio  = 100       // and how many times its size beyond them
+	maxPageHeader = 1 << 20   // bytes; the smallest and the largest value are in it
+	maxColumns    = 10_000
+	listEntry     = 16 // bytes that a text takes beside its own
+)
+
+// plainDictionary is what version 1 of the format calls the encoding of a dictionary, and of indices into it.
+const plainDictionary format.Encoding = 2
+
+// damaged is the error of a file that is not what it says.
+func damaged(format string, args ...any) error {
+	return fmt.Errorf("damaged Parquet file: "+format, args...)
+}
+
+func readParquetFile(path string, f form, s sink) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	return readParquet(file, info.Size(), f, s)
+}
+
+func readParquet(r io.ReaderAt, size int64, f form, s sink) error {
+	meta, err := readFooter(r, size)
+	if err != nil {
+		return err
+	}
+	leaves, err := leavesOf(meta.Schema)
+	if err != nil {
+		return err
+	}
+	wanted := make([]leaf, len(f.fields))
+	for i, name := range f.fields {
+		if wanted[i], err = find(leaves, name); err != nil {
+			return err
+		}
+	}
+	row := 1
+	for g := range meta.RowGroups {
+		group := &meta.RowGroups[g]
+		columns := make([]*column, len(wanted))
+		for i, l := range wanted {
+			if columns[i], err = newColumn(r, size, l, group); err != nil {
+				return fmt.Errorf("row group %d: column %q: %w", g, l.name, err)
+			}
+		}
+		err := readRows(columns, &row, group.NumRows, f, s)
+		for _, c := range columns {
+			c.close()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readRows hands on the documents of a row group; row numbers them in the file.
+func readRows(columns []*column, row *int, rows int64, f form, s sink) error {
+	values := make([]any, len(columns))
+	for range rows {
+		keep, err := s.want()
+		if err != nil {
+			return err
+		}
+		for i, c := range columns {
+			if values[i], err = c.row(keep); err != nil {
+				return at("row", *row, fmt.Errorf("column %q: %w", c.name, err))
+			}
+		}
+		if keep {
+			text, err := f.text(values)
+			if err == nil {
+				err = s.take(text)
+			}
+			if err != nil {
+				return at("row", *row, err)
+			}
+		}
+		*row++
+	}
+	return nil
+}
+
+// readFooter reads the metadata at the end of a file.
+func readFooter(r io.ReaderAt, size int64) (*format.FileMetaData, error) {
+	tail := make([]byte, 8)
+	if size < 12 {
+		return nil, errors.New("not a Parquet file: too short")
+	}
+	if _, err := r.ReadAt(tail, size-8); err != nil {
+		return nil, err
+	}
+	switch string(tail[4:]) {
+	case "PAR1":
+	case "PARE":
+		return nil, errors.New("an encrypted Parquet file; write it without")
+	default:
+		return nil, errors.New("not a Parquet file: it does not end in PAR1 (a download that broke off?)")
+	}
+	n := int64(binary.LittleEndian.Uint32(tail))
+	if n > min(size-12, maxFooter) {
+		return nil, damaged("a footer of %d bytes in a file of %d", n, size)
+	}
+	footer := make([]byte, n)
+	if _, err := r.ReadAt(footer, size-8-n); err != nil {
+		return nil, err
+	}
+	var meta format.FileMetaData
+	if _, err := decodeThrift(footer, &meta); err != nil {
+		return nil, damaged("footer: %w", err)
+	}
+	return &meta, nil
+}
+
+// decodeThrift decodes the struct that b begins with and gives its size.
+func decodeThrift(b []byte, v any) (int, error) {
+	n, err := thriftStructSize(b)
+	if err != nil {
+		return 0, err
+	}
+	return n, thrift.Unmarshal(&thrift.CompactProtocol{}, b[:n], v)
+}
+
+// leaf is a column that holds values.
+type leaf struct {
+	name           string // of the top-level column that it belongs to
+	index          int
+	kind           format.Type
+	maxDef, maxRep int
+	grouped        bool // below a group of several, which is no list of values
+}
+
+// leavesOf flattens the schema, a tree in preorder.
+func leavesOf(schema []format.SchemaElement) ([]leaf, error) {
+	if len(schema) == 0 || len(schema) > maxColumns {
+		return nil, damaged("a schema of %d columns", len(schema))
+	}
+	var leaves []leaf
+	next := 1
+	var walk func(parent leaf, depth int) error
+	walk = func(parent leaf, depth int) error {
+		if next >= len(schema) || depth > maxThriftDepth {
+			return damaged("the schema's tree does not fit its %d columns", len(schema))
+		}
+		e := &schema[next]
+		next++
+		l := parent
+		if depth == 0 {
+			l.name = e.Name
+		}
+		if e.RepetitionType.Valid && e.RepetitionType.V != format.Required {
+			l.maxDef++
+		}
+		if e.RepetitionType.Valid && e.RepetitionType.V == format.Repeated {
+			l.maxRep++
+		}
+		children := int(e.NumChildren.V)
+		if children <= 0 {
+			l.index, l.kind = len(leaves), e.Type.V
+			leaves = append(leaves, l)
+			return nil
+		}
+		l.grouped = l.grouped || children > 1
+		for range children {
+			if err := walk(l, depth+1); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for range schema[0].NumChildren.V {
+		if err := walk(leaf{}, 0); err != nil {
+			return nil, err
+		}
+	}
+	return leaves, nil
+}
+
+// find finds the column of a field.
+func find(leaves []leaf, name string) (leaf, error) {
+	var there []string
+	for _, l := range leaves {
+		if len(there) == 0 || there[len(there)-1] != l.name {
+			there = append(there, l.name)
+		}
+		if l.name != name {
+			continue
+		}
+		if l.grouped || l.maxRep > 1 || l.kind != format.ByteArray && l.kind != format.Int32 && l.kind != format.Int64 {
+			return leaf{}, fmt.Errorf("column %q holds %s, expected text; choose another with --field", name, l.holds())
+		}
+		return l, nil
+	}
+	return leaf{}, missing(name, there)
+}
+
+func (l leaf) holds() string {
+	switch {
+	case l.grouped:
+		return "a struct"
+	case l.maxRep > 1:
+		return "lists of lists"
+	}
+	return l.kind.String()
+}
+
+// column reads a column's values in a row group.
+type column struct {
+	leaf
+	r        io.ReaderAt
+	pos, end int64 // in the file
+	codec    format.CompressionCodec
+	zstd     *zstd.Decoder
+	dict     []cell
+	page     page
+	at       int // the next value's levels in the page
+	cell     int // and the value
+}
+
+// cell is a value: bytes or a number.
+type cell struct {
+	bytes  []byte
+	number int64
+}
+
+// page is a data page's values, or where they are in the dictionary.
+type page struct {
+	count    int
+	rep, def []uint32 // nil where all are 0, or all are the largest
+	cells    []cell
+	index    []uint32
+}
+
+func newColumn(r io.ReaderAt, size int64, l leaf, group *format.RowGroup) (*column, error) {
+	if l.index >= len(group.Columns) {
+		return nil, damaged("it has %d columns", len(group.Columns))
+	}
+	m := &group.Columns[l.index].MetaData
+	c := &column{leaf: l, r: r, pos: m.DataPageOffset, codec: m.Codec}
+	if m.DictionaryPageOffset > 0 {
+		c.pos = min(c.pos, m.DictionaryPageOffset)
+	}
+	if c.pos < 4 || c.pos > size || m.TotalCompressedSize < 0 || m.TotalCompressedSize > size-c.pos {
+		return nil, damaged("%d bytes at %d of %d", m.TotalCompressedSize, c.pos, size)
+	}
+	c.end = c.pos + m.TotalCompressedSize
+	return c, nil
+}
+
+func (c *column) close() {
+	if c.zstd != nil {
+		c.zstd.Close()
+		c.zstd = nil
+	}
+}
+
+// row gives the next row's value: nil, a string, an int64 or, of a list, []string; nil too if it is not to be kept.
+func (c *column) row(keep bool) (any, error) {
+	list, size := []string{}, 0
+	for first := true; ; first = false {
+		for c.at >= c.page.count {
+			err := c.nextPage()
+			if errors.Is(err, io.EOF) && !first {
+				return list, nil // the last row's list ends with the column
+			}
+			if errors.Is(err, io.EOF) {
+				return nil, damaged("it ends before its row group")
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		switch starts := c.page.rep == nil || c.page.rep[c.at] == 0; {
+		case first && !starts:
+			return nil, damaged("a row begins within a list")
+		case !first && starts:
+			return list, nil
+		}
+		var value any
+		if c.page.def == nil || c.page.def[c.at] == uint32(c.maxDef) {
+			v, err := c.value(keep)
+			if err != nil {
+				return nil, err
+			}
+			value = v
+		}
+		c.at++
+		if c.maxRep == 0 {
+			return value, nil
+		}
+		text, ok := value.(string)
+		if n, number := value.(int64); number {
+			text, ok = strconv.FormatInt(n, 10), true
+		}
+		if !ok {
+			continue
+		}
+		if size += len(text) + listEntry; size > maxDocument { // few bytes of a dictionary's indices make many texts
+			return nil, errLongLine
+		}
+		list = append(list, text)
+	}
+}
+
+// value takes the next value of the page.
+func (c *column) value(keep bool) (any, error) {
+	i := c.cell
+	c.cell++
+	if !keep {
+		return nil, nil
+	}
+	cells := c.page.cells
+	if c.page.index != nil {
+		i, cells = int(c.page.index[i]), c.dict // as many as have a value
+	}
+	if i >= len(cells) {
+		return nil, damaged("entry %d of a dictionary of %d", i, len(cells))
+	}
+	if c.kind != format.ByteArray {
+		return cells[i].number, nil
+	}
+	if len(cells[i].bytes) > maxDocument {
+		return nil, errLongLine
+	}
+	if !utf8.Valid(cells[i].bytes) {
+		return nil, errNotUTF8
+	}
+	return string(cells[i].bytes), nil
+}
+
+// nextPage reads the next data page, and a dictionary before it. The end of the column is io.EOF.
+func (c *column) nextPage() error {
+	for c.pos < c.end {
+		header, n, err := c.header()
+		if err != nil {
+			return err
+		}
+		c.pos += n
+		packed, unpacked := int64(header.CompressedPageSize), int64(header.UncompressedPageSize)
+		if packed < 0 || packed > c.end-c.pos || packed > maxPage || unpacked < 0 || unpacked > maxPage {
+			return damaged("a page of %d bytes, decompressed %d, where %d are left; pages have at most %d MiB", packed, unpacked, c.end-c.pos, maxPage>>20)
+		}
+		if unpacked > maxBomb && unpacked > maxPageRatio*packed {
+			return damaged("a page of %d bytes that becomes %d", packed, unpacked)
+		}
+		raw := make([]byte, packed)
+		if _, err := c.r.ReadAt(raw, c.pos); err != nil {
+			return damaged("page: %w", err)
+		}
+		c.pos += packed
+		switch {
+		case header.Type == format.DictionaryPage && header.DictionaryPageHeader.Valid:
+			h := &header.DictionaryPageHeader.V
+			if raw, err = c.decompress(raw, unpacked); err != nil {
+				return err
+			}
+			if h.Encoding != format.Plain && h.Encoding != plainDictionary {
+				return fmt.Errorf("a dictionary in encoding %s, expected PLAIN", h.Encoding)
+			}
+			if c.dict, err = c.plain(raw, int(h.NumValues)); err != nil {
+				return err
+			}
+		case header.Type == format.DataPage && header.DataPageHeader.Valid:
+			return c.pageV1(&header.DataPageHeader.V, raw, unpacked)
+		case header.Type == format.DataPageV2 && header.DataPageHeaderV2.Valid:
+			return c.pageV2(&header.DataPageHeaderV2.V, raw, unpacked)
+		case header.Type != format.IndexPage:
+			return damaged("a page of type %s", header.Type)
+		}
+	}
+	return io.EOF
+}
+
+// header reads a page's header and gives its size.
+func (c *column) header() (*format.PageHeader, int64, error) {
+	for room := int64(1 << 12); ; room *= 16 {
+		b := make([]byte, min(room, c.end-c.pos))
+		if _, err := c.r.ReadAt(b, c.pos); err != nil {
+			return nil, 0, damaged("page header: %w", err)
+		}
+		h := new(format.PageHeader)
+		n, err := decodeThrift(b, h)
+		switch {
+		case err == nil:
+			return h, int64(n), nil
+		case !errors.Is(err, errThriftShort) || int64(len(b)) == c.end-c.pos || room > maxPageHeader:
+			return nil, 0, damaged("page header: %w", err)
+		}
+	}
+}
+
+// decompress gives a page's bytes. It makes room as they come, not for what a header says.
+func (c *column) decompress(raw []byte, size int64) (out []byte, err error) {
+	switch c.codec {
+	case format.Uncompressed:
+		out = raw
+	case format.Snappy:
+		n, err := snappy.DecodedLen(raw)
+		if err != nil || int64(n) != size || n > 64*len(raw) { // three bytes make 64 at most
+			return nil, damaged("a snappy page of %d bytes that becomes %d, expected %d", len(raw), n, size)
+		}
+		if out, err = snappy.Decode(nil, raw); err != nil {
+			return nil, damaged("%w", err)
+		}
+	case format.Gzip:
+		z, err := gzip.NewReader(bytes.NewReader(raw))
+		if err != nil {
+			return nil, damaged("%w", err)
+		}
+		if out, err = io.ReadAll(io.LimitReader(z, size+1)); err != nil {
+			return nil, damaged("%w", err)
+		}
+	case format.Zstd:
+		if c.zstd == nil {
+			if c.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow)); err != nil {
+				return nil, err
+			}
+		}
+		if err := c.zstd.Reset(bytes.NewReader(raw)); err != nil {
+			return nil, damaged("%w", err)
+		}
+		if out, err = io.ReadAll(io.LimitReader(c.zstd, size+1)); err != nil {
+			return nil, damaged("%w", err)
+		}
+	default:
+		return nil, fmt.Errorf("compression %s is not read here; write the file with zstd or snappy", c.codec)
+	}
+	if int64(len(out)) != size {
+		return nil, damaged("a page of %d bytes, expected %d", len(out), size)
+	}
+	return out, nil
+}
+
+func (c *column) pageV1(h *format.DataPageHeader, raw []byte, size int64) error {
+	raw, err := c.decompress(raw, size)
+	if err != nil {
+		return err
+	}
+	if err := c.begin(int(h.NumValues)); err != nil {
+		return err
+	}
+	for _, l := range []struct {
+		most     int
+		to       *[]uint32
+		encoding format.Encoding
+	}{{c.maxRep, &c.page.rep, h.RepetitionLevelEncoding}, {c.maxDef, &c.page.def, h.DefinitionLevelEncoding}} {
+		if l.most == 0 {
+			continue
+		}
+		if l.encoding != format.RLE {
+			return fmt.Errorf("levels in encoding %s, expected RLE", l.encoding)
+		}
+		if len(raw) < 4 || uint64(binary.LittleEndian.Uint32(raw)) > uint64(len(raw)-4) {
+			return damaged("levels beyond their page")
+		}
+		end := 4 + int(binary.LittleEndian.Uint32(raw))
+		if *l.to, err = runs(raw[4:end], bits.Len(uint(l.most)), c.page.count); err != nil {
+			return err
+		}
+		raw = raw[end:]
+	}
+	return c.values(h.Encoding, raw)
+}
+
+func (c *column) pageV2(h *format.DataPageHeaderV2, raw []byte, size int64) error {
+	rep, def := int64(h.RepetitionLevelsByteLength), int64(h.DefinitionLevelsByteLength)
+	if rep < 0 || def < 0 || rep+def > min(int64(len(raw)), size) {
+		return damaged("levels beyond their page")
+	}
+	if err := c.begin(int(h.NumValues)); err != nil {
+		return err
+	}
+	var err error
+	if c.maxRep > 0 {
+		if c.page.rep, err = runs(raw[:rep], bits.Len(uint(c.maxRep)), c.page.count); err != nil {
+			return err
+		}
+	}
+	if c.maxDef > 0 {
+		if c.page.def, err = runs(raw[rep:rep+def], bits.Len(uint(c.maxDef)), c.page.count); err != nil {
+			return err
+		}
+	}
+	raw = raw[rep+def:]
+	if !h.IsCompressed.Valid || h.IsCompressed.V {
+		if raw, err = c.decompress(raw, size-rep-def); err != nil {
+			return err
+		}
+	}
+	return c.values(h.Encoding, raw)
+}
+
+// begin empties the page for so many values.
+func (c *column) begin(count int) error {
+	if count < 0 || count > maxPageValues {
+		return damaged("a page of %d values, expected at most %d", count, maxPageValues)
+	}
+	c.page, c.at, c.cell = page{count: count}, 0, 0
+	return nil
+}
+
+// values decodes those values of a page that are not null.
+func (c *column) values(encoding format.Encoding, raw []byte) (err error) {
+	n := c.page.count
+	for _, def := range c.page.def {
+		if def != uint32(c.maxDef) {
+			n--
+		}
+	}
+	switch encoding {
+	case format.Plain:
+		c.page.cells, err = c.plain(raw, n)
+	case plainDictionary, format.RLEDictionary:
+		if len(raw) == 0 || raw[0] > 32 {
+			return damaged("indices without a width")
+		}
+		if c.page.index, err = runs(raw[1:], int(raw[0]), n); err == nil && c.page.index == nil {
+			c.page.index = []uint32{}
+		}
+	case format.DeltaBinaryPacked:
+		if c.kind == format.ByteArray {
+			return damaged("text in encoding %s", encoding)
+		}
+		numbers, _, err := deltas(raw, n)
+		if err != nil {
+			return err
+		}
+		c.page.cells = make([]cell, n)
+		for i, v := range numbers {
+			c.page.cells[i].number = v
+		}
+	case format.DeltaLengthByteArray:
+		c.page.cells, err = deltaLengths(raw, n)
+	default:
+		return fmt.Errorf("encoding %s is not read here; write the file in plain or dictionary encoding", encoding)
+	}
+	return err
+}
+
+// plain decodes n values that stand one after the other.
+func (c *column) plain(raw []byte, n int) ([]cell, error) {
+	size := 4 // and of text the length
+	if c.kind == format.Int64 {
+		size = 8
+	}
+	if n < 0 || n > len(raw)/size {
+		return nil, damaged("%d values in %d bytes", n, len(raw))
+	}
+	cells := make([]cell, n)
+	for i := range cells {
+		if len(raw) < size {
+			return nil, damaged("%d values in a page that ends at %d", n, i)
+		}
+		switch c.kind {
+		case format.Int32:
+			cells[i].number = int64(int32(binary.LittleEndian.Uint32(raw)))
+		case format.Int64:
+			cells[i].number = int64(binary.LittleEndian.Uint64(raw))
+		default:
+			length := uint64(binary.LittleEndian.Uint32(raw))
+			if length > uint64(len(raw)-size) {
+				return nil, damaged("a value of %d bytes where %d are left", length, len(raw)-size)
+			}
+			cells[i].bytes = raw[size : size+int(length)]
+			raw = raw[length:]
+		}
+		raw = raw[size:]
+	}
+	return cells, nil
+}
+
+// deltaLengths decodes n values whose lengths stand in front of them all.
+func deltaLengths(raw []byte, n int) ([]cell, error) {
+	lengths, raw, err := deltas(raw, n)
+	if err != nil {
+		return nil, err
+	}
+	cells := make([]cell, n)
+	for i, length := range lengths {
+		if length < 0 || length > int64(len(raw)) {
+			return nil, damaged("a value of %d bytes where %d are left", length, len(raw))
+		}
+		cells[i].bytes, raw = raw[:length], raw[length:]
+	}
+	return cells, nil
+}
+
+// deltas decodes n numbers of which only the first and the differences are there, and gives what follows them.
+func deltas(raw []byte, n int) (out []int64, rest []byte, err error) {
+	number := func() uint64 {
+		v, used := binary.Uvarint(raw)
+		if used <= 0 {
+			err = damaged("differences break off")
+			return 0
+		}
+		raw = raw[used:]
+		return v
+	}
+	signed := func() int64 { v := number(); return int64(v>>1) ^ -int64(v&1) }
+	block, parts, total, value := number(), number(), number(), signed()
+	if err != nil {
+		return nil, nil, err
+	}
+	if total != uint64(n) || block == 0 || block > 1<<16 || parts == 0 || block%parts != 0 || block/parts%8 != 0 {
+		return nil, nil, damaged("%d differences in blocks of %d, %d parts; expected %d", total, block, parts, n)
+	}
+	size := int(block / parts)
+	for len(out) < n {
+		if len(out) == 0 {
+			if out = append(out, value); n == 1 {
+				break
+			}
+		}
+		least := signed()
+		if err != nil || uint64(len(raw)) < parts {
+			return nil, nil, damaged("differences break off")
+		}
+		widths := raw[:parts]
+		raw = raw[parts:]
+		for _, w := range widths {
+			if len(out) == n {
+				break
+			}
+			width := int(w)
+			if width > 64 || len(raw) < size/8*width {
+				return nil, nil, damaged("%d differences of %d bits in %d bytes", size, width, len(raw))
+			}
+			for i := range min(size, n-len(out)) {
+				value += least + int64(unpack(raw, i, width))
+				out = append(out, value)
+			}
+			raw = raw[size/8*width:]
+		}
+	}
+	return out, raw, nil
+}
+
+// unpack gives number i of those packed with so many bits each, the lowest first.
+func unpack(packed []byte, i, width int) uint64 {
+	var value uint64
+	for k, shift := i*width/8, -(i * width % 8); shift < width; k, shift = k+1, shift+8 {
+		if shift < 0 {
+			value |= uint64(packed[k]) >> -shift
+		} else {
+			value |= uint64(packed[k]) << shift
+		}
+	}
+	return value & (1<<width - 1)
+}
+
+// runs decodes n numbers of so many bits out of Parquet's hybrid of run lengths and bit packing.
+func runs(raw []byte, width, n int) ([]uint32, error) {
+	out := make([]uint32, 0, n) // begin and plain have bounded it
+	for len(out) < n {
+		if width == 0 && len(raw) == 0 {
+			return append(out, make([]uint32, n-len(out))...), nil
+		}
+		head, used := binary.Uvarint(raw)
+		if used <= 0 {
+			return nil, damaged("%d levels or indices, expected %d", len(out), n)
+		}
+		raw = raw[used:]
+		if head&1 == 0 {
+			size := (width + 7) / 8
+			if len(raw) < size {
+				return nil, damaged("a run without its value")
+			}
+			var value uint32
+			for i, b := range raw[:size] {
+				value |= uint32(b) << (8 * i)
+			}
+			raw = raw[size:]
+			if head>>1 == 0 {
+				return nil, damaged("an empty run")
+			}
+			for range min(head>>1, uint64(n-len(out))) {
+				out = append(out, value)
+			}
+			continue
+		}
+		groups := head >> 1 // of 8 values
+		if groups == 0 {
+			return nil, damaged("an empty run")
+		}
+		size := min(groups, uint64(n/8+1)) * uint64(width) // what is needed of it; a last group may break off
+		packed := raw[:min(size, uint64(len(raw)))]
+		count := min(int(min(groups, uint64(n/8+1)))*8, n-len(out))
+		if len(packed)*8 < count*width {
+			return nil, damaged("%d bytes of packed values, expected %d", len(packed), size)
+		}
+		for i := range count {
+			out = append(out, uint32(unpack(packed, i, width)))
+		}
+		raw = raw[len(packed):]
+	}
+	return out, nil
+}

@@ -1,0 +1,335 @@
+package corpus
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress"
+)
+
+// collected is a sink that takes every document but those that skip names.
+type collected struct {
+	texts []string
+	skip  func(n int) bool
+	seen  int
+	stop  int // at so many documents, if not 0
+}
+
+func (c *collected) want() (bool, error) {
+	if c.stop > 0 && c.seen == c.stop {
+		return false, errEnough
+	}
+	c.seen++
+	return c.skip == nil || !c.skip(c.seen-1), nil
+}
+
+func (c *collected) take(text string) error {
+	c.texts = append(c.texts, text)
+	return nil
+}
+
+// put writes a file and returns its path.
+func put(t testing.TB, dir, name string, raw []byte) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, raw, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func gzipped(t testing.TB, raw []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, err := w.Write(raw)
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func zstded(t testing.TB, raw []byte) []byte {
+	t.Helper()
+	w, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	return w.EncodeAll(raw, nil)
+}
+
+// parquetOf writes rows as parquet-go does.
+func parquetOf[T any](t testing.TB, rows []T, options ...parquet.WriterOption) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := parquet.NewGenericWriter[T](&b, options...)
+	_, err := w.Write(rows)
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+type textRow struct {
+	Text string `parquet:"text"`
+	URL  string `parquet:"url,plain"`
+}
+
+func TestFormats(t *testing.T) {
+	dir := t.TempDir()
+	lines := []byte("{\"text\": \"one\", \"url\": \"a\"}\r\n\n  {\"url\": \"b\", \"text\": \"zw\\u00f6\\nlf\"}\n{\"text\":\"\"}")
+	array := []byte("\n [{\"text\": \"one\"}, {\"text\": \"zwö\\nlf\"},\n{\"text\":\"\"}] \n")
+	want := []string{"one", "zwö\nlf", ""}
+	rows := []textRow{{"one", "a"}, {"zwö\nlf", "b"}, {"", "c"}}
+	for name, raw := range map[string][]byte{
+		"a.jsonl": lines, "b.json": lines, "c.ndjson": lines, "d.json": array, "bom.jsonl": append([]byte("\ufeff"), lines...),
+		"a.json.gz": gzipped(t, lines), "b.jsonl.gz": gzipped(t, lines), "c.JSON.GZ": gzipped(t, array), "twice.jsonl.gz": append(gzipped(t, lines[:30]), gzipped(t, lines[30:])...),
+		"a.json.zst": zstded(t, array), "b.jsonl.zst": zstded(t, lines),
+		"a.parquet": parquetOf(t, rows, parquet.DataPageVersion(1)),
+	} {
+		var c collected
+		if err := read(put(t, dir, name, raw), oneField("text"), &c); err != nil || !slices.Equal(c.texts, want) {
+			t.Errorf("%s: %q, %v; want %q", name, c.texts, err, want)
+		}
+		c = collected{skip: func(n int) bool { return n != 1 }}
+		if err := read(filepath.Join(dir, name), oneField("text"), &c); err != nil || !slices.Equal(c.texts, want[1:2]) || c.seen != 3 {
+			t.Errorf("%s: %q of %d, %v; want the second of 3", name, c.texts, c.seen, err)
+		}
+		c = collected{stop: 2}
+		if err := read(filepath.Join(dir, name), oneField("text"), &c); !errors.Is(err, errEnough) || len(c.texts) != 2 {
+			t.Errorf("%s: %q, %v; want two", name, c.texts, err)
+		}
+	}
+	for name, raw := range map[string][]byte{"a.txt": []byte("a\nb"), "b.txt.gz": gzipped(t, []byte("a\nb")), "c.txt.zst": zstded(t, []byte("a\nb")), "README": []byte("a\nb")} {
+		var c collected
+		if err := read(put(t, dir, name, raw), oneField("text"), &c); err != nil || !slices.Equal(c.texts, []string{"a\nb"}) {
+			t.Errorf("%s: %q, %v", name, c.texts, err)
+		}
+	}
+}
+
+// TestParquet writes what parquet-go can write and compares.
+func TestParquet(t *testing.T) {
+	type row struct {
+		Plain    string   `parquet:"plain,plain"`
+		Dict     string   `parquet:"dict,dict"`
+		Optional *string  `parquet:"optional,optional,dict"`
+		List     []string `parquet:"list,list"`
+		Bare     []string `parquet:"bare,plain"`
+		Int      int64    `parquet:"int,plain"`
+		Small    int32    `parquet:"small,optional,dict"`
+		Delta    int64    `parquet:"delta,delta"`
+	}
+	rows := make([]row, 5000)
+	var want []string
+	line := func(v []any) (string, error) { return fmt.Sprint(v...), nil }
+	for i := range rows {
+		r := row{Plain: strings.Repeat("ä", i%90), Dict: fmt.Sprint("d", i%37), Int: int64(i) << 30, Small: int32(i%3) - 1, Delta: int64(i*i*i) << (i % 40)}
+		values := []any{r.Plain, r.Dict, any(nil), nil, nil, r.Int, int64(r.Small), r.Delta}
+		if i%3 > 0 {
+			s := fmt.Sprint("o", i)
+			r.Optional, values[2] = &s, s
+		}
+		if r.Small == 0 { // how parquet-go writes a zero value that is optional
+			values[6] = nil
+		}
+		list := []string{}
+		for k := range i % 5 {
+			list = append(list, fmt.Sprint("l", k))
+		}
+		r.List, r.Bare, values[3], values[4] = list, list, list, list
+		rows[i] = r
+		text, err := line(values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, text)
+	}
+	f := form{[]string{"plain", "dict", "optional", "list", "bare", "int", "small", "delta"}, line}
+	for _, codec := range []compress.Codec{&parquet.Uncompressed, &parquet.Snappy, &parquet.Gzip, &parquet.Zstd} {
+		for version := range 2 {
+			for _, group := range []int64{10_000, 701} {
+				raw := parquetOf(t, rows, parquet.Compression(codec), parquet.DataPageVersion(version+1), parquet.MaxRowsPerRowGroup(group), parquet.PageBufferSize(3000))
+				var c collected
+				if err := readParquet(bytes.NewReader(raw), int64(len(raw)), f, &c); err != nil || !slices.Equal(c.texts, want) {
+					t.Errorf("%s, pages version %d, row groups of %d: %d of %d texts, %v", codec, version+1, group, len(c.texts), len(want), err)
+				}
+				c = collected{skip: func(n int) bool { return n%100 != 7 }}
+				var some []string
+				for i := 7; i < len(want); i += 100 {
+					some = append(some, want[i])
+				}
+				if err := readParquet(bytes.NewReader(raw), int64(len(raw)), f, &c); err != nil || !slices.Equal(c.texts, some) {
+					t.Errorf("%s, every hundredth: %d of %d texts, %v", codec, len(c.texts), len(some), err)
+				}
+			}
+		}
+	}
+}
+
+func TestReadErrors(t *testing.T) {
+	dir := t.TempDir()
+	long := bytes.Repeat([]byte("a"), maxDocument+1<<20)
+	good := parquetOf(t, []textRow{{"one", "a"}, {"two", "b"}}, parquet.Compression(&parquet.Zstd))
+	type deep struct {
+		Meta struct{ A, B string } `parquet:"meta"`
+		Size float64               `parquet:"size"`
+		Text string                `parquet:"body,delta"`
+		Many []struct {
+			Deep []string `parquet:"deep"`
+		} `parquet:"many"`
+	}
+	nested := parquetOf(t, []deep{{Text: "a"}})
+	brotli := parquetOf(t, []textRow{{"one", "a"}}, parquet.Compression(&parquet.Brotli))
+	type listRow struct {
+		Text []string `parquet:"text,list,dict"`
+	}
+	endless := parquetOf(t, []listRow{{slices.Repeat([]string{strings.Repeat("a", 1<<16)}, 1<<11)}})
+	for _, c := range []struct {
+		name, field, want string
+		raw               []byte
+	}{
+		{"a.jsonl", "text", `a.jsonl: line 3: no field "text"; choose one with --field, there are: body, url`, []byte("{\"text\":\"x\"}\n\n{\"url\":1,\"body\":\"\"}\n")},
+		{"b.jsonl", "text", "line 2: field \"text\" is a number", []byte("{\"text\":\"x\"}\n{\"text\":1}\n")},
+		{"c.jsonl", "text", "line 1: field \"text\" is null", []byte("{\"text\":null}\n")},
+		{"d.jsonl", "text", "line 1: unexpected end of JSON", []byte("{\"text\":\n\"a\"}\n")},
+		{"e.jsonl", "text", "line 1: not UTF-8", []byte("{\"text\":\"\xff\"}\n")},
+		{"f.jsonl.gz", "text", "line 2: longer than 64 MiB", gzipped(t, append([]byte("{\"text\":\"x\"}\n{\"text\":\""), long...))},
+		{"g.json.zst", "text", "element 2: longer than 64 MiB", zstded(t, append([]byte("[{\"text\":\"x\"},{\"text\":\""), long...))},
+		{"h.json", "text", "element 1: expected an object", []byte("[1,2,3]")},
+		{"i.json", "text", "element 2: unexpected", []byte("[{\"text\":\"x\"},{\"te")},
+		{"j.json", "text", "element 2: the array has no end", []byte("[{\"text\":\"x\"}")},
+		{"k.json", "text", "more after the array", []byte("[{\"text\":\"x\"}] {}")},
+		{"l.json", "text", "line 1: invalid character", []byte("hello")},
+		{"m.json.gz", "text", "gzip", []byte("hello, this is not gzip")},
+		{"n.jsonl.gz", "text", "unexpected EOF", gzipped(t, []byte("{\"text\":\"x\"}\n"))[:20]},
+		{"o.txt", "text", "o.txt: not UTF-8", []byte("\xff")},
+		{"p.parquet", "body", `p.parquet: no field "body"; choose one with --field, there are: text, url`, good},
+		{"q.parquet", "text", "not a Parquet file", good[:len(good)-1]},
+		{"r.parquet", "text", "not a Parquet file", nil},
+		{"s.parquet", "meta", `column "meta" holds a struct, expected text`, nested},
+		{"t.parquet", "size", `column "size" holds DOUBLE`, nested},
+		{"u.parquet", "body", `row 1: column "body": encoding DELTA`, nested},
+		{"v.parquet", "many", "lists of lists", nested},
+		{"x.parquet", "text", `row 1: column "text": longer than 64 MiB`, endless},
+		{"w.parquet", "text", "compression BROTLI is not read", brotli},
+	} {
+		err := read(put(t, dir, c.name, c.raw), oneField(c.field), &collected{})
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestExpand(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"b/2.jsonl.gz", "b/1.parquet", "a.txt", "c.json.zst", "README.md", ".hidden.txt", ".git/x.txt", "b/notes"} {
+		put(t, dir, name, nil)
+	}
+	if err := os.Symlink(filepath.Join(dir, "b/1.parquet"), filepath.Join(dir, "d.parquet")); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"":            "a.txt b/1.parquet b/2.jsonl.gz c.json.zst d.parquet",
+		"b/notes":     "b/notes",
+		"*.md":        "README.md",
+		"b/*":         "b/1.parquet b/2.jsonl.gz b/notes",
+		"?":           "b/1.parquet b/2.jsonl.gz",
+		"[ac].*":      "a.txt c.json.zst",
+		".hidden.txt": ".hidden.txt",
+	} {
+		files, err := expand(filepath.Join(dir, path))
+		for i := range files {
+			files[i], _ = filepath.Rel(dir, files[i])
+		}
+		if err != nil || strings.Join(files, " ") != want {
+			t.Errorf("%q: %v, %v; want %s", path, files, err, want)
+		}
+	}
+	for path, want := range map[string]string{"none": "no such file", "*.none": "no such file", ".git/*.none": "no such file", "[": "syntax error", "empty": ".parquet"} {
+		if err := os.MkdirAll(filepath.Join(dir, "empty"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if files, err := expand(filepath.Join(dir, path)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, %v; want %q", path, files, err, want)
+		}
+	}
+}
+
+// TestHostile holds the memory that small files with large claims may take.
+func TestHostile(t *testing.T) {
+	rows := make([]textRow, 2400)
+	for i := range rows {
+		rows[i].Text = strings.Repeat("a", 1<<16)
+	}
+	bomb := parquetOf(t, rows, parquet.Compression(&parquet.Zstd), parquet.PageBufferSize(maxPage))
+	good := parquetOf(t, []textRow{{"one", "a"}}, parquet.Compression(&parquet.Snappy))
+	footer := bytes.Clone(good)
+	copy(footer[len(footer)-8:], []byte{0, 0, 0, 0x7f})
+	list := append([]byte("PAR1\x29\xfc\xff\xff\xff\xff\x07"), 7, 0, 0, 0, 'P', 'A', 'R', '1') // a schema of 2^31-1 columns
+	for name, raw := range map[string][]byte{"a footer of": footer, "footer: it breaks off": list, "bytes that becomes": bomb} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := readParquet(bytes.NewReader(raw), int64(len(raw)), oneField("text"), &collected{})
+		runtime.ReadMemStats(&after)
+		if taken := after.TotalAlloc - before.TotalAlloc; err == nil || !strings.Contains(err.Error(), name) || taken > 1<<20 {
+			t.Errorf("%v with %d bytes taken, want %q and less than 1 MiB", err, taken, name)
+		}
+	}
+}
+
+func FuzzJSON(f *testing.F) {
+	for _, seed := range []string{"{\"text\":\"a\"}\n{\"text\":\"b\"}", "[{\"text\":\"a\"}]", "\ufeff\n[", "[[[[", "{}", "{\"text\":[\"a\",1]}"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var c collected
+		if err := readJSON(bytes.NewReader(raw), oneField("text"), &c); err != nil && strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q", err)
+		}
+		size := 0
+		for _, text := range c.texts {
+			size += len(text)
+		}
+		if size > 3*len(raw) { // an escape never makes more
+			t.Errorf("%d bytes of %d", size, len(raw))
+		}
+	})
+}
+
+func FuzzParquet(f *testing.F) {
+	rows := []textRow{{"one", "a"}, {"two", "a"}, {"", "b"}}
+	for _, codec := range []compress.Codec{&parquet.Uncompressed, &parquet.Snappy, &parquet.Zstd, &parquet.Gzip} {
+		f.Add(parquetOf(f, rows, parquet.Compression(codec), parquet.DataPageVersion(1)))
+		f.Add(parquetOf(f, rows, parquet.Compression(codec), parquet.DataPageVersion(2)))
+	}
+	type listRow struct {
+		Text []string `parquet:"text,list"`
+		URL  string   `parquet:"url,dict"`
+	}
+	f.Add(parquetOf(f, []listRow{{[]string{"a", "b"}, "c"}, {nil, "c"}}))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		c := &collected{stop: 10_000}
+		for _, field := range []string{"text", "url"} {
+			any := form{[]string{field}, func(v []any) (string, error) { return fmt.Sprint(v...), nil }}
+			if err := readParquet(bytes.NewReader(raw), int64(len(raw)), any, c); err != nil && errors.Is(err, io.ErrNoProgress) {
+				t.Error(err)
+			}
+		}
+	})
+}

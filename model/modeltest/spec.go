@@ -1,0 +1,206 @@
+package modeltest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/safetensors"
+)
+
+// Spec is the shape of a random model.
+type Spec struct {
+	Architecture                                 string // "" is LlamaForCausalLM
+	Hidden, Intermediate, Layers, Heads, KVHeads int    // an OPT has as many KV heads as heads
+	HeadDim, Vocab, Context                      int    // an OPT's Hidden is Heads·HeadDim
+	Tied, AttentionBias, MLPBias                 bool   // of an OPT AttentionBias stands for all biases
+	DType                                        dtype.DType
+	Extra                                        map[string]any // further keys of config.json
+	ShardBytes                                   int            // 0 is one file
+	Seed                                         uint64
+
+	NormsF32   bool   // norms are F32, whatever DType says
+	Wide       string // a tensor that is
+	Bare       bool   // tensors are named without "model." in front
+	StoredHead bool   // a tied model's LM head is stored all the same
+}
+
+var modelTypes = map[string]string{"LlamaForCausalLM": "llama", "MistralForCausalLM": "mistral", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3", opt: "opt"}
+var torch = map[dtype.DType]string{dtype.F32: "float32", dtype.F16: "float16", dtype.BF16: "bfloat16"}
+
+const opt = "OPTForCausalLM"
+
+// named are models of each architecture as they are found: windows are shorter than the context.
+var named = map[string]Spec{
+	"llama": {Architecture: "LlamaForCausalLM", Hidden: 48, Intermediate: 112, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 20, Vocab: 1999, Context: 64},
+	"llama3.1": {Architecture: "LlamaForCausalLM", Hidden: 64, Intermediate: 96, Layers: 4, Heads: 4, KVHeads: 1, HeadDim: 24, Vocab: 1999, Context: 128,
+		Extra: map[string]any{"rope_theta": 500000.0, "rope_scaling": map[string]any{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}}},
+	"mistral": {Architecture: "MistralForCausalLM", Hidden: 64, Intermediate: 96, Layers: 4, Heads: 8, KVHeads: 2, HeadDim: 8, Vocab: 1999, Context: 64,
+		Extra: map[string]any{"sliding_window": 7}},
+	"qwen2": {Architecture: "Qwen2ForCausalLM", Hidden: 56, Intermediate: 100, Layers: 4, Heads: 8, KVHeads: 1, HeadDim: 20, Vocab: 1999, Context: 64, Tied: true},
+	"qwen2-window": {Architecture: "Qwen2ForCausalLM", Hidden: 56, Intermediate: 100, Layers: 4, Heads: 4, KVHeads: 4, HeadDim: 24, Vocab: 1999, Context: 64,
+		Extra: map[string]any{"use_sliding_window": true, "sliding_window": 5, "max_window_layers": 2}},
+	"qwen3": {Architecture: "Qwen3ForCausalLM", Hidden: 48, Intermediate: 96, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 64, Vocab: 1999, Context: 64},
+	"qwen3-window": {Architecture: "Qwen3ForCausalLM", Hidden: 48, Intermediate: 96, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 20, Vocab: 1999, Context: 64, Tied: true,
+		Extra: map[string]any{"use_sliding_window": true, "sliding_window": 6, "layer_types": []string{"sliding_attention", "full_attention", "sliding_attention", "full_attention"}}},
+	"opt": {Architecture: opt, Hidden: 48, Intermediate: 120, Layers: 4, Heads: 2, KVHeads: 2, HeadDim: 24, Vocab: 1999, Context: 64, Tied: true, AttentionBias: true},
+}
+
+// Names lists what Named knows.
+func Names() []string { return slices.Sorted(maps.Keys(named)) }
+
+// Named is a small model of an architecture, in F32.
+func Named(name string) (Spec, error) {
+	s, ok := named[name]
+	if !ok {
+		return s, fmt.Errorf("modeltest: no architecture %q: there are %s", name, strings.Join(Names(), ", "))
+	}
+	s.Extra = maps.Clone(s.Extra)
+	return s, nil
+}
+
+// JSON is the model's config.json.
+func (s Spec) JSON() ([]byte, error) {
+	if s.Architecture == "" {
+		s.Architecture = "LlamaForCausalLM"
+	}
+	c := map[string]any{
+		"architectures": []string{s.Architecture}, "model_type": modelTypes[s.Architecture], "hidden_size": s.Hidden, "num_hidden_layers": s.Layers,
+		"num_attention_heads": s.Heads, "vocab_size": s.Vocab, "max_position_embeddings": s.Context, "tie_word_embeddings": s.Tied,
+		"bos_token_id": 0, "eos_token_id": 1, "torch_dtype": torch[s.DType],
+	}
+	if s.Architecture == opt {
+		if s.Hidden != s.Heads*s.HeadDim || s.KVHeads != s.Heads {
+			return nil, fmt.Errorf("modeltest: an OPT of hidden size %d with %d heads, %d KV heads, of %d: there are as many KV heads as heads, together of the hidden size", s.Hidden, s.Heads, s.KVHeads, s.HeadDim)
+		}
+		maps.Copy(c, map[string]any{"ffn_dim": s.Intermediate, "word_embed_proj_dim": s.Hidden, "do_layer_norm_before": true, "enable_bias": s.AttentionBias,
+			"activation_function": "relu", "pad_token_id": 1})
+	} else {
+		maps.Copy(c, map[string]any{"intermediate_size": s.Intermediate, "num_key_value_heads": s.KVHeads, "head_dim": s.HeadDim, "rms_norm_eps": 1e-5,
+			"rope_theta": 10000.0, "hidden_act": "silu", "attention_bias": s.AttentionBias, "mlp_bias": s.MLPBias})
+	}
+	maps.Copy(c, s.Extra)
+	return json.MarshalIndent(c, "", "  ")
+}
+
+// WriteTo writes a Hugging Face folder into dir, which exists: the model with random weights, norms around one, biases, and matrices
+// scaled so that activations keep their size; the same for the same spec. Where the vocabulary has room for all bytes there is a
+// tokenizer of bytes.
+func (s Spec) WriteTo(dir string) error {
+	raw, err := s.JSON()
+	if err != nil {
+		return err
+	}
+	c, err := model.ParseConfig(filepath.Join(dir, "config.json"), raw)
+	if err != nil {
+		return err
+	}
+	shapes := c.TopTensors()
+	for l := range c.Layers {
+		shapes = append(shapes, c.LayerTensors(l)...)
+	}
+	embedding := shapes[0]
+	if s.StoredHead && s.Tied {
+		shapes = append(shapes, model.TensorShape{Name: "lm_head.weight", Shape: embedding.Shape})
+	}
+	var entries []safetensors.Entry
+	var all [][]byte
+	rng := rand.New(rand.NewPCG(uint64(s.Hidden)+s.Seed<<32, uint64(s.Layers)))
+	for _, sh := range shapes {
+		d := s.DType
+		if s.NormsF32 && strings.Contains(sh.Name, "norm") || sh.Name == s.Wide {
+			d = dtype.F32
+		}
+		data := encode(d, values(rng, sh))
+		if s.StoredHead && s.Tied && sh.Name == "lm_head.weight" {
+			data = all[0]
+		}
+		name := sh.Name
+		if s.Bare {
+			name = strings.TrimPrefix(name, "model.")
+		}
+		entries, all = append(entries, safetensors.Entry{Name: name, DType: d.String(), Shape: sh.Shape}), append(all, data)
+	}
+	w, err := safetensors.CreateSharded(dir, entries, s.ShardBytes)
+	if err != nil {
+		return err
+	}
+	for i, e := range entries {
+		err = errors.Join(err, w.Write(e.Name, all[i]))
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	if tokenizer := byteTokenizer(s.Vocab); tokenizer != nil {
+		if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), tokenizer, 0o644); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, "config.json"), raw, 0o644)
+}
+
+// values are a tensor's.
+func values(rng *rand.Rand, sh model.TensorShape) []float32 {
+	n, scale := 1, 0.3
+	for _, d := range sh.Shape {
+		n *= d
+	}
+	if len(sh.Shape) == 2 {
+		scale = 1 / math.Sqrt(float64(sh.Shape[1]))
+	}
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(rng.NormFloat64() * scale)
+		if strings.Contains(sh.Name, "norm") && strings.HasSuffix(sh.Name, ".weight") {
+			v[i]++
+		}
+	}
+	return v
+}
+
+func encode(d dtype.DType, v []float32) []byte {
+	raw := make([]byte, len(v)*d.Size())
+	d.Encode(raw, v)
+	return raw
+}
+
+// byteTokenizer is a tokenizer.json with a token for each byte and no merges, nil where the vocabulary is too small: tokens 0 and 1
+// begin and end a text, byte b is token 2+b.
+func byteTokenizer(vocab int) []byte {
+	const special = 2
+	if vocab < special+256 {
+		return nil
+	}
+	bytes := map[string]int{}
+	next := rune(256)
+	for b := range 256 {
+		r := rune(b)
+		if b < '!' || b > '~' && b < '¡' || b == 0xad { // as GPT-2 names bytes that do not print
+			r, next = next, next+1
+		}
+		bytes[string(r)] = special + b
+	}
+	level := map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}
+	raw, err := json.Marshal(map[string]any{
+		"version": "1.0", "truncation": nil, "padding": nil, "normalizer": nil, "post_processor": nil, "pre_tokenizer": level, "decoder": level,
+		"added_tokens": []map[string]any{
+			{"id": 0, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+			{"id": 1, "content": "</s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+		},
+		"model": map[string]any{"type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": nil, "end_of_word_suffix": nil, "fuse_unk": false,
+			"byte_fallback": false, "ignore_merges": false, "vocab": bytes, "merges": []string{}},
+	})
+	if err != nil {
+		panic(err) // of maps and strings only, it has none
+	}
+	return raw
+}

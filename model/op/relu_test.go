@@ -1,0 +1,56 @@
+package op
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/ref"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+// Nothing is computed, so equality is exact.
+func TestReLU(t *testing.T) {
+	eachAndSplit(t, func(t *testing.T, d *vk.Device, split bool) {
+		for _, c := range []struct{ rows, cols int }{{1, 1}, {1, 3}, {7, 127}, {3, 1408}, {1001, 703}} {
+			if split && c.rows < 1001 {
+				continue
+			}
+			x := random(c.rows, c.cols)
+			b := newBench(t, d)
+			dx, y := b.upload(x, dtype.F32), b.empty(dtype.F32, c.rows, c.cols)
+			ReLU(b.r, y, dx)
+			ReLU(b.r, dx, dx)
+			want := flat(ref.ReLU(x))
+			if !slices.Equal(b.download(y), want) || !slices.Equal(b.download(dx), want) {
+				t.Errorf("%+v: values differ", c)
+			}
+		}
+	})
+}
+
+// A NaN is not hidden: that is how a run finds out where it went wrong.
+func TestReLUSpecial(t *testing.T) {
+	in := ref.Mat{Rows: 1, Cols: 7, Data: []float64{math.NaN(), math.Inf(1), math.Inf(-1), -1e-30, 1e30, math.NaN(), math.NaN()}}
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		b := newBench(t, d)
+		y := b.empty(dtype.F32, 1, 7)
+		ReLU(b.r, y, b.upload(in, dtype.F32))
+		got := b.download(y)
+		for i, want := range []float64{math.NaN(), math.Inf(1), 0, 0, float64(float32(1e30)), math.NaN(), math.NaN()} {
+			if g := float64(got[i]); g != want && !(g != g && want != want) {
+				t.Errorf("relu(%v) = %v, want %v", in.Data[i], g, want)
+			}
+		}
+	})
+}
+
+func TestReLUShapes(t *testing.T) {
+	d := vktest.Open(t, vk.Options{})
+	b := newBench(t, d)
+	x := b.empty(dtype.F32, 4, 6)
+	refused(t, d, "another shape", func(r *vk.Recorder) { ReLU(r, x, x.RowRange(0, 3)) })
+	refused(t, d, "16-bit x", func(r *vk.Recorder) { ReLU(r, x, Of(x.View, dtype.BF16, 4, 6)) })
+}

@@ -1,0 +1,218 @@
+package prune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/prune/score"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// CompareOptions say what to compare.
+type CompareOptions struct {
+	Methods    []method.Method
+	Depths     []int      // layers left
+	Protect    []int      // layers that no method touches; negative numbers count from the end
+	Windows    [][]uint32 // calibration: windows of equal length
+	Evaluation [][]uint32 // what perplexities are computed on: windows of equal length
+
+	Seed             uint64 // of the calibration's windows, for the record
+	Source, EvalText string // names of the files behind the two, for the record
+}
+
+// Comparison is a table of methods and depths on one model.
+type Comparison struct {
+	Version     string      `json:"vkcome"`
+	Model       string      `json:"model"`
+	Device      Device      `json:"device"`
+	Calibration Calibration `json:"calibration"`
+	Evaluation  Calibration `json:"evaluation"`
+	Shared      float64     `json:"shared_seconds"` // the work that all methods share: scores of the model, and its states on the text for evaluation
+	Dense       Compared    `json:"dense"`
+	Rows        []Compared  `json:"rows"` // by depth, then by perplexity
+}
+
+// Compared is a model that a method made.
+type Compared struct {
+	Method     string        `json:"method"`
+	Layers     int           `json:"layers"`
+	Parameters int64         `json:"parameters"`
+	Bytes      int64         `json:"bytes"` // of weights
+	Sparsity   float64       `json:"sparsity"`
+	Perplexity float64       `json:"perplexity,omitempty"`
+	Seconds    float64       `json:"seconds"` // that the method took to get there from the model's scores; evaluation not counted
+	Tree       []method.Tree `json:"tree,omitempty"`
+	Error      string        `json:"error,omitempty"` // why there is no such model
+}
+
+// Compare prunes m by several methods to several depths and measures the perplexity of each result, on the device. The scores of the
+// model itself are computed once for all methods, and so are the states of the evaluation text below the first layer that a result
+// changes. A method that cannot reach a depth has an error in its place. Nothing is written.
+func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions, progress func(Status)) (c *Comparison, err error) {
+	layers := len(m.Layers)
+	depths := slices.Clone(o.Depths)
+	slices.SortFunc(depths, func(a, b int) int { return b - a })
+	depths = slices.Compact(depths)
+	switch {
+	case len(o.Methods) == 0 || len(depths) == 0:
+		return nil, errors.New("prune: nothing to compare: give methods and depths")
+	case depths[0] >= layers || depths[len(depths)-1] < 1:
+		return nil, fmt.Errorf("prune: depths %v, %s has %d layers: expected 1 to %d", depths, m.Name, layers, layers-1)
+	case len(o.Windows) == 0 || len(o.Evaluation) == 0:
+		return nil, errors.New("prune: a comparison needs a text to calibrate on and one to evaluate on")
+	}
+	names := map[string]bool{}
+	for _, k := range o.Methods {
+		if names[k.Name()] {
+			return nil, fmt.Errorf("prune: method %s is given twice", k.Name())
+		}
+		names[k.Name()] = true
+	}
+	plan, err := NewPlan(m, Options{TargetLayers: depths[0], Method: method.Reverse{}, Protect: o.Protect})
+	if err != nil {
+		return nil, err
+	}
+	c = &Comparison{Version: Version, Model: m.Name, Device: deviceRecord(d),
+		Calibration: Calibration{SHA256: corpus.Hash(o.Windows), Windows: len(o.Windows), Window: len(o.Windows[0]), Seed: o.Seed, Source: o.Source},
+		Evaluation:  Calibration{SHA256: corpus.Hash(o.Evaluation), Windows: len(o.Evaluation), Window: len(o.Evaluation[0]), Source: o.EvalText}}
+	report := func(stage string) func(done, total int) {
+		return func(done, total int) {
+			if progress != nil {
+				progress(Status{stage, done, total})
+			}
+		}
+	}
+
+	begin := time.Now()
+	judge, err := newJudge(ctx, d, m, o.Evaluation, report("evaluate "+m.Name))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, judge.f.Close()) }()
+	scorer, err := score.New(d, m, o.Windows)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, scorer.Close()) }()
+	if err := scorer.Update(ctx, m, 0, 0); err != nil {
+		return nil, err
+	}
+	if err := scorer.All(ctx, layers, report("score "+m.Name)); err != nil {
+		return nil, err
+	}
+	scorer.Hold()
+	c.Shared = time.Since(begin).Seconds()
+	c.Dense = compared("dense", m, m)
+	c.Dense.Perplexity = judge.dense
+	for _, k := range o.Methods {
+		scorer.Rewind()
+		s := plan.state()
+		s.Device, s.Scorer, s.Known = d, scorer, true
+		rows, err := compareMethod(ctx, s, k, depths, judge, report(k.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("prune: %s: %s: %w", m.Name, k.Name(), err)
+		}
+		c.Rows = append(c.Rows, rows...)
+	}
+	slices.SortStableFunc(c.Rows, func(a, b Compared) int {
+		switch {
+		case a.Layers != b.Layers:
+			return b.Layers - a.Layers
+		case (a.Error != "") != (b.Error != ""):
+			return len(a.Error) - len(b.Error)
+		case a.Perplexity < b.Perplexity:
+			return -1
+		case a.Perplexity > b.Perplexity:
+			return 1
+		}
+		return 0
+	})
+	return c, nil
+}
+
+// compareMethod takes a state from depth to depth.
+func compareMethod(ctx context.Context, s *method.State, k method.Method, depths []int, judge *judge, progress func(done, total int)) (rows []Compared, err error) {
+	start := s.Model
+	var spent time.Duration
+	for _, depth := range depths {
+		begin := time.Now()
+		err := k.Check(s, depth)
+		for err == nil && len(s.Model.Layers) > depth {
+			progress(len(start.Layers)-len(s.Model.Layers), len(start.Layers)-depths[len(depths)-1])
+			_, err = k.Step(ctx, s, depth, nil)
+		}
+		spent += time.Since(begin)
+		if ctx.Err() != nil || errors.Is(err, vk.ErrDeviceLost) {
+			return nil, errors.Join(ctx.Err(), err)
+		}
+		if err != nil {
+			rows = append(rows, Compared{Method: k.Name(), Layers: depth, Error: err.Error()})
+			continue
+		}
+		row := compared(k.Name(), start, s.Model)
+		row.Seconds, row.Tree = spent.Seconds(), s.Tree
+		if row.Perplexity, err = judge.perplexity(ctx, s.Model); err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+func compared(name string, start, m *model.Model) Compared {
+	return Compared{Method: name, Layers: len(m.Layers), Parameters: m.Parameters(), Bytes: m.Bytes(), Sparsity: 1 - float64(m.Parameters())/float64(start.Parameters())}
+}
+
+// judge computes perplexities of models that share their first layers with one.
+type judge struct {
+	f     *model.Forward
+	m     *model.Model
+	dense float64 // m's own
+}
+
+func newJudge(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, progress func(done, total int)) (*judge, error) {
+	f, err := model.NewForward(d, m, windows)
+	if err != nil {
+		return nil, err
+	}
+	j := &judge{f: f, m: m}
+	err = f.Embed(ctx, m)
+	for l := range m.Layers {
+		if err != nil {
+			break
+		}
+		err = f.Layer(ctx, m, l, nil)
+		progress(l+1, len(m.Layers))
+	}
+	if err == nil {
+		j.dense, err = j.perplexity(ctx, m)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return j, nil
+}
+
+// perplexity is exp of the mean over windows of their mean cross-entropy.
+func (j *judge) perplexity(ctx context.Context, m *model.Model) (float64, error) {
+	from := 0
+	for from < min(len(m.Layers), len(j.m.Layers)) && m.Layers[from] == j.m.Layers[from] && m.Config.Window(from) == j.m.Config.Window(from) {
+		from++
+	}
+	windows, err := j.f.Losses(ctx, len(m.Layers), []model.Candidate{{From: from, Make: func(context.Context) (*model.Model, error) { return m, nil }}}, nil)
+	if err != nil {
+		return 0, err
+	}
+	total := 0.0
+	for _, v := range windows[0] {
+		total += v
+	}
+	return math.Exp(total / float64(len(windows[0]))), nil
+}

@@ -1,0 +1,32 @@
+package merge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// Sum joins layers into one whose every tensor is Σ weights[i]·layers[i], added up in that order in f32 and rounded once: the merge that
+// weighted-sum methods make. It is done on the device, one tensor at a time.
+func Sum(ctx context.Context, d *vk.Device, layers []*model.Layer, weights []float64) (out *model.Layer, err error) {
+	r, err := d.NewRecorder()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	j := joiner{ctx: ctx, d: d, r: r, layers: layers}
+	shares := make([]float32, len(weights))
+	for i, w := range weights {
+		shares[i] = float32(w)
+	}
+	out = &model.Layer{}
+	for p := range model.NumParts {
+		if out.Parts[p], err = j.sum(p, shares); err != nil {
+			return nil, fmt.Errorf("merge: %s: %w", layers[0].Parts[p].Name, err)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,85 @@
+package method
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/vkcome/vkcome/prune/score"
+)
+
+// CoMeP is CoMe with the ratio of a pair found by trial: of r = 0, 1/G, …, 1 for the first layer and 1−r for the second that of the
+// smallest calibration loss, the first of equals. Pairs are chosen by the angles of all tokens' states, not the last ones' only. PSU and
+// MinMax have no meaning. Source: CoMe-P of arXiv 2510.15304.
+type CoMeP struct {
+	CoMe
+	Granularity int `json:"granularity"` // G; 0 is 20
+}
+
+// Name is "come-p".
+func (c CoMeP) Name() string { return "come-p" }
+
+// Cost counts every step in full: what lies below a pair is shared by its ratios.
+func (c CoMeP) Cost(layers, target int) (passes, heads int) {
+	c = c.defaults()
+	trials := c.Granularity + 1
+	passes, heads = c.CoMe.Cost(layers, target)
+	p, h := steps(layers, target, 1, func(from int) (int, int) { return trials * (from - 1), trials })
+	return passes + p, heads + h
+}
+
+// Effective is the method with every default spelled out, as a lineage records it.
+func (c CoMeP) Effective() Method { return c.defaults() }
+
+func (c CoMeP) defaults() CoMeP {
+	c.CoMe = c.CoMe.Defaults()
+	if c.Granularity == 0 {
+		c.Granularity = 20
+	}
+	return c
+}
+
+// Check refuses options out of range and targets that cannot be reached.
+func (c CoMeP) Check(s *State, target int) error {
+	c = c.defaults()
+	switch {
+	case c.MergeItem != 2:
+		return fmt.Errorf("merge item %d: come-p merges pairs", c.MergeItem)
+	case c.Granularity < 1 || c.Granularity > 1000:
+		return fmt.Errorf("granularity %d, expected 1 to 1000", c.Granularity)
+	}
+	return c.CoMe.Check(s, target)
+}
+
+// Step merges a pair.
+func (c CoMeP) Step(ctx context.Context, s *State, target int, progress func(done, total int)) (*Step, error) {
+	c = c.defaults()
+	step, err := c.choose(ctx, s, target, score.AllTokens, nil)
+	if err != nil {
+		return nil, err
+	}
+	heads, neurons, err := c.sensitivities(ctx, s, step)
+	if err != nil {
+		return nil, err
+	}
+	var trials []*Step
+	var candidates []Candidate
+	for k := range c.Granularity + 1 {
+		trial := *step
+		r := float64(k) / float64(c.Granularity)
+		trial.Ratio = []float64{r, 1 - r}
+		c.fill(&trial, heads, neurons)
+		trials, candidates = append(trials, &trial), append(candidates, s.candidate(&trial))
+	}
+	losses, err := s.Scorer.Losses(ctx, len(s.Model.Layers)-1, candidates, progress)
+	if err != nil {
+		return nil, err
+	}
+	best := smallest(losses, nil)
+	if best < 0 {
+		return nil, errors.New("come-p: the calibration loss of no ratio is a number")
+	}
+	step = trials[best]
+	step.Losses = losses
+	return step, s.Apply(ctx, step)
+}

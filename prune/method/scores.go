@@ -1,0 +1,37 @@
+package method
+
+import (
+	"encoding/json"
+	"math"
+)
+
+// Scores are figures of which those are NaN, and null in JSON, that were not needed: of layers that the choice of a merge could do
+// without. Which these are depends on the rounds in which a corpus runs, and so on the device's memory; the others do not.
+type Scores []float64
+
+// MarshalJSON writes null for NaN.
+func (s Scores) MarshalJSON() ([]byte, error) {
+	list := make([]*float64, len(s))
+	for i := range s {
+		if !math.IsNaN(s[i]) {
+			list[i] = &s[i]
+		}
+	}
+	return json.Marshal(list)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (s *Scores) UnmarshalJSON(raw []byte) error {
+	var list []*float64
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return err
+	}
+	*s = make(Scores, len(list))
+	for i, v := range list {
+		(*s)[i] = math.NaN()
+		if v != nil {
+			(*s)[i] = *v
+		}
+	}
+	return nil
+}

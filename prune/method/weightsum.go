@@ -1,0 +1,29 @@
+package method
+
+import (
+	"context"
+
+	"github.com/vkcome/vkcome/prune/score"
+)
+
+// WeightSum merges the layers that CoMe would, in CoMe's ratios, by summing their parameters instead of concatenating units: what the
+// paper sets concatenation against. Source: WeightSum-based merge of arXiv 2510.15304.
+type WeightSum struct{ CoMe }
+
+// Name is "weightsum".
+func (w WeightSum) Name() string { return "weightsum" }
+
+// Effective is the method with every default spelled out, as a lineage records it.
+func (w WeightSum) Effective() Method { return WeightSum{w.Defaults()} }
+
+// Step merges once, going no deeper than target layers.
+func (w WeightSum) Step(ctx context.Context, s *State, target int, progress func(done, total int)) (*Step, error) {
+	c := w.Defaults()
+	step, err := c.choose(ctx, s, target, score.LastTokens, progress)
+	if err != nil {
+		return nil, err
+	}
+	c.ratio(s, step)
+	step.Operation = Sum
+	return step, s.Apply(ctx, step)
+}

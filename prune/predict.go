@@ -1,0 +1,96 @@
+package prune
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// Prediction is what a run would do and take.
+type Prediction struct {
+	Method       string  `json:"method"`
+	TargetLayers int     `json:"target_layers"`
+	Protected    []int   `json:"protected,omitempty"`
+	Depths       []Depth `json:"depths"` // what the model is with all its layers, down to the target
+
+	Windows     int   `json:"windows"`
+	Window      int   `json:"window"` // tokens
+	Passes      int   `json:"layer_passes"`
+	HeadPasses  int   `json:"head_passes"`
+	StateBytes  int64 `json:"state_bytes"`  // hidden states that are kept, wherever they lie
+	SpillBytes  int64 `json:"spill_bytes"`  // of these in files, before compression
+	DeviceBytes int64 `json:"device_bytes"` // peak of the device's memory, at most
+	HostBytes   int64 `json:"host_bytes"`   // peak of what the process holds resident of the host's, without the device's, at most
+
+	// Seconds is how long the run takes at most, going by one layer run for some windows on the device.
+	Seconds float64 `json:"seconds"`
+}
+
+// sampleTokens is how many tokens the measurement of a layer takes.
+const sampleTokens = 1024
+
+// Predict says what Run would do and take on a device, of which it tries one layer. Nothing is written.
+func (p *Plan) Predict(ctx context.Context, d *vk.Device) (*Prediction, error) {
+	m := p.Model
+	out := &Prediction{Method: p.Method.Name(), TargetLayers: p.TargetLayers}
+	for l, is := range p.protected {
+		if is {
+			out.Protected = append(out.Protected, l)
+		}
+	}
+	for _, depth := range Depths(m) {
+		if depth.Layers >= p.TargetLayers {
+			out.Depths = append(out.Depths, depth)
+		}
+	}
+	if !p.scores() {
+		return out, nil
+	}
+	windows := p.Options.Windows
+	out.Windows, out.Window, out.StateBytes = len(windows), len(windows[0]), p.StateBytes()
+	out.Passes, out.HeadPasses = p.Method.Cost(len(m.Layers), p.TargetLayers)
+	need, err := p.Footprint(d) // before anything is measured, which takes memory
+	if err != nil {
+		return nil, err
+	}
+	out.SpillBytes, out.DeviceBytes, out.HostBytes = need.Disk, need.Device, need.Host
+	layer, head, err := measure(ctx, d, m, windows)
+	if err != nil {
+		return nil, err
+	}
+	out.Seconds = float64(out.Passes)*layer + float64(out.HeadPasses)*head
+	return out, nil
+}
+
+// measure is the time in seconds that a run of a layer, and of the LM head, over all windows takes.
+func measure(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32) (layer, head float64, err error) {
+	one, err := m.With(m.Layers[:1], []int{0})
+	if err != nil {
+		return 0, 0, err
+	}
+	some := windows[:min(len(windows), max(1, sampleTokens/len(windows[0])))]
+	f, err := model.NewForward(d, one, some)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := f.Embed(ctx, one); err != nil {
+		return 0, 0, err
+	}
+	share := float64(len(windows)) / float64(len(some))
+	for range 2 { // the first run compiles kernels
+		begin := time.Now()
+		if err := f.Layer(ctx, one, 0, nil); err != nil {
+			return 0, 0, err
+		}
+		between := time.Now()
+		if _, err := f.Loss(ctx, one); err != nil {
+			return 0, 0, err
+		}
+		layer, head = share*between.Sub(begin).Seconds(), share*time.Since(between).Seconds()
+	}
+	return layer, head, nil
+}
