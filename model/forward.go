@@ -22,7 +22,7 @@ const Unscored = math.MaxUint32
 // from layer l on can be run again from there.
 //
 // Boundary l is what enters layer l; boundary Layers is what leaves the last one, before the final norm. Boundaries lie in device
-// memory while there is room and in host memory beyond. A Forward belongs to one goroutine.
+// memory while there is room, in host memory beyond, and in files beyond what that may take. A Forward belongs to one goroutine.
 //
 // States that are not finite stop the run: the error names the layer and the operation that made the first of them.
 type Forward struct {
@@ -41,6 +41,11 @@ type Forward struct {
 	keep    bool      // the weights of all layers stay on the device
 	room    int64     // bytes of device memory left for boundaries
 	states  [][]chunk // by boundary, then by batch
+	host    *HostMemory
+	release func()    // of what is reserved of it
+	spill   *spill    // nil until states go to files
+	lost    error     // what closing files and unmapping states met
+	taken   int64     // bytes on the device besides states, at most
 	held    [][]chunk // the states at the time of Hold
 	finite  finiteCheck
 	runs    Runs
@@ -58,6 +63,8 @@ type ForwardOptions struct {
 	// KeepWeights keeps the weights of all layers on the device where half of the memory beside activations holds them: for models
 	// that run again, or in parts.
 	KeepWeights bool
+	// Host bounds the host memory that states take, and may be shared by several Forwards; nil is no bound. No result depends on it.
+	Host *HostMemory
 }
 
 // ForwardStats is what a Forward did.
@@ -98,11 +105,12 @@ type Batch struct{ Begin, End int }
 // Windows is the number of the batch's windows.
 func (b Batch) Windows() int { return b.End - b.Begin }
 
-// chunk is the hidden states of one batch at one boundary, in one of the two memories.
+// chunk is the hidden states of one batch at one boundary, in one of the two memories or a file.
 type chunk struct {
 	held   bool // see Hold
 	device *vk.Buffer
-	host   []byte
+	host   []byte // of pages.Alloc
+	disk   *record
 }
 
 // maxBatchTokens bounds a batch: beyond it larger matrices gain no speed, and a CPU's caches are left.
@@ -152,6 +160,12 @@ func NewForwardWith(d *vk.Device, m *Model, windows [][]uint32, o ForwardOptions
 		return nil, fmt.Errorf("model: windows of %d tokens, %s has max_position_embeddings %d", f.window, m.Name, m.Config.MaxPositionEmbeddings)
 	}
 	if err := f.plan(m, o); err != nil {
+		return nil, err
+	}
+	f.host = o.Host
+	f.host.Begin(d)
+	var err error
+	if f.release, err = f.host.Reserve("a run", runBytes); err != nil {
 		return nil, err
 	}
 	if err := f.allocate(m); err != nil {
@@ -204,6 +218,7 @@ func (f *Forward) plan(m *Model, o ForwardOptions) error {
 		f.keep, weights = true, all
 	}
 	f.room = left() - weights
+	f.taken = fixed + int64(f.batch)*perWindow + weights
 	f.cache = newWeightCache(f.d, weights)
 	return nil
 }
@@ -267,6 +282,9 @@ func (f *Forward) Close() error {
 	if f.r != nil {
 		err = f.r.Close()
 	}
+	if f.release != nil {
+		f.release()
+	}
 	if f.cache != nil {
 		f.cache.close()
 	}
@@ -283,7 +301,11 @@ func (f *Forward) Close() error {
 	f.d.Free(f.in, f.out, f.lookup[0], f.lookup[1])
 	f.finite.free(f.d)
 	f.fixed.free(f.d)
-	return err
+	if f.spill != nil {
+		f.lost = errors.Join(f.lost, f.spill.close())
+		f.spill = nil
+	}
+	return errors.Join(err, f.lost)
 }
 
 // Recorder is the recorder that the Forward computes on; Windows the corpus, Window the tokens of each; Config that of the model it was
@@ -322,6 +344,12 @@ func (f *Forward) drop(c chunk) {
 		f.d.Free(c.device)
 		f.room += before - f.d.Memory().Reserved
 	}
+	if c.host != nil {
+		f.lost = errors.Join(f.lost, freeStates(f.host, c.host))
+	}
+	if c.disk != nil {
+		f.lost = errors.Join(f.lost, f.spill.drop(c.disk))
+	}
 }
 
 // Has says whether the states of a boundary are there, of every batch.
@@ -332,7 +360,7 @@ func (f *Forward) has(boundary int, batches []int) bool {
 		return false
 	}
 	for _, b := range batches {
-		if c := f.states[boundary][b]; c.device == nil && c.host == nil {
+		if c := f.states[boundary][b]; c.device == nil && c.host == nil && c.disk == nil {
 			return false
 		}
 	}
@@ -348,8 +376,7 @@ func (f *Forward) all() []int {
 	return list
 }
 
-// tensor is a batch's states on the device. Those in host memory are uploaded into the buffer in, once what was recorded is done
-// with it.
+// tensor is a batch's states on the device. Those elsewhere are uploaded into the buffer in, once what was recorded is done with it.
 func (f *Forward) tensor(ctx context.Context, boundary, batch int) (op.Tensor, error) {
 	return f.chunkTensor(ctx, f.states[boundary][batch], f.in, batch)
 }
@@ -364,7 +391,52 @@ func (f *Forward) chunkTensor(ctx context.Context, c chunk, staging *vk.Buffer, 
 		return op.Tensor{}, err
 	}
 	t := rows(staging, n, f.config.HiddenSize)
-	return t, f.d.Upload(ctx, t.View, c.host)
+	if c.host != nil {
+		return t, f.d.Upload(ctx, t.View, c.host)
+	}
+	return t, f.spill.load(c.disk, func(at int64, values []byte) error {
+		return f.d.Upload(ctx, t.View.Slice(at, int64(len(values))), values)
+	})
+}
+
+// ahead begins to read the states of a batch that is wanted next, if they are in a file.
+func (f *Forward) ahead(boundary, batch int) {
+	if c := f.states[boundary][batch]; c.disk != nil {
+		f.spill.prefetch(c.disk)
+	}
+}
+
+// store keeps the states of a batch, which are in a buffer on the device that others will use, in host memory or a file.
+func (f *Forward) store(ctx context.Context, boundary int, x op.Tensor) (c chunk, err error) {
+	size := x.Size()
+	if f.host.take(size) {
+		if c.host, err = hostStates(f.host, size); err != nil {
+			return chunk{}, err
+		}
+		if err = f.d.Download(ctx, c.host, x.View); err != nil {
+			return chunk{}, errors.Join(err, freeStates(f.host, c.host))
+		}
+		return c, nil
+	}
+	if f.spill == nil {
+		if f.spill, err = newSpill(f.host); err != nil {
+			return chunk{}, err
+		}
+	}
+	if c.disk, err = f.spill.begin(boundary); err != nil {
+		return chunk{}, err
+	}
+	for at := int64(0); at < size && err == nil; at += spillPiece {
+		values := f.spill.buffer(int(min(spillPiece, size-at)))
+		if err = f.d.Download(ctx, values, x.View.Slice(at, int64(len(values)))); err == nil {
+			f.spill.add(c.disk, values)
+		}
+	}
+	f.spill.end(c.disk)
+	if err != nil {
+		return chunk{}, errors.Join(err, f.spill.drop(c.disk))
+	}
+	return c, nil
 }
 
 // States gives f each batch of a boundary as a tensor [tokens, hidden] that is good for recording until f returns.
@@ -377,6 +449,9 @@ func (f *Forward) States(ctx context.Context, boundary int, visit func(b Batch, 
 		if err != nil {
 			return err
 		}
+		if i+1 < len(f.batches) {
+			f.ahead(boundary, i+1)
+		}
 		if err := visit(b, x); err != nil {
 			return err
 		}
@@ -385,7 +460,7 @@ func (f *Forward) States(ctx context.Context, boundary int, visit func(b Batch, 
 }
 
 // produce makes a boundary of some batches: for each, fill records what fills out. What does not fit on the device goes to host
-// memory.
+// memory, and what does not fit there to files.
 func (f *Forward) produce(ctx context.Context, boundary int, batches []int, fill func(batch int, out op.Tensor) error) error {
 	for len(f.states) <= boundary {
 		f.states = append(f.states, nil)
@@ -426,11 +501,11 @@ func (f *Forward) produce(ctx context.Context, boundary int, batches []int, fill
 			if err := f.r.Wait(ctx); err != nil {
 				return err
 			}
-			host := make([]byte, size)
-			if err := f.d.Download(ctx, host, out.View); err != nil {
+			c, err := f.store(ctx, boundary, out)
+			if err != nil {
 				return err
 			}
-			chunks[i].host = host
+			chunks[i] = c
 		}
 	}
 	return f.r.Flush(ctx)
@@ -464,6 +539,7 @@ func embed(ctx context.Context, r *vk.Recorder, table Weight, tokens []uint32, o
 	for _, t := range used {
 		rowsInUse = append(rowsInUse, table.Data[int(t)*rowBytes:(int(t)+1)*rowBytes]...)
 	}
+	table.release(table.Data)
 	raw := make([]byte, 4*len(tokens))
 	for i, t := range tokens {
 		row, _ := slices.BinarySearch(used, t)
@@ -570,6 +646,9 @@ func (f *Forward) record(ctx context.Context, c layerCall, visit func(Step) erro
 		x, err := f.tensor(ctx, l, batch)
 		if err != nil {
 			return err
+		}
+		if next := slices.Index(c.batches, batch) + 1; next < len(c.batches) {
+			f.ahead(l, c.batches[next])
 		}
 		windows := f.batches[batch].Windows()
 		run, ends := layerRun{guard: func(t op.Tensor) { f.finite.count(f.r, slot, t) }}, f.ends

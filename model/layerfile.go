@@ -25,15 +25,16 @@ var partNames = func() (names [NumParts]string) {
 func SaveLayer(path string, l *Layer) (err error) {
 	var entries []safetensors.Entry
 	names := map[string]string{}
-	for p, w := range l.Parts {
+	for i, w := range l.Parts {
+		p := Part(i)
 		if w.IsZero() {
 			continue
 		}
 		if w.Data == nil {
 			return fmt.Errorf("model: save %s: tensor %s is made on the device and has no values to save", path, w.Name)
 		}
-		entries = append(entries, safetensors.Entry{Name: partNames[p], DType: w.DType.String(), Shape: []int{w.Rows, w.Cols}})
-		names[partNames[p]] = w.Name
+		entries = append(entries, safetensors.Entry{Name: partName(p), DType: w.DType.String(), Shape: []int{w.Rows, w.Cols}})
+		names[partName(p)] = w.Name
 	}
 	tmp := path + ".tmp"
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) { // what a crash left
@@ -43,9 +44,10 @@ func SaveLayer(path string, l *Layer) (err error) {
 	if err != nil {
 		return err
 	}
-	for p, w := range l.Parts {
+	for i, w := range l.Parts {
+		p := Part(i)
 		if !w.IsZero() && err == nil {
-			err = out.Write(partNames[p], w.Data)
+			err = w.write(out, partName(p))
 		}
 	}
 	if err = errors.Join(err, out.Close()); err != nil { // it removes what was written
@@ -56,6 +58,9 @@ func SaveLayer(path string, l *Layer) (err error) {
 	}
 	return syncDir(filepath.Dir(path))
 }
+
+// partName is a part's name in a file of a layer.
+func partName(p Part) string { return cmp.Or(llamaNames[p], optNames[p]) }
 
 // syncDir brings a folder's names to the disk.
 func syncDir(dir string) error {
@@ -85,7 +90,7 @@ func LoadLayer(path string) (*Layer, io.Closer, error) {
 func layerOf(file *safetensors.Checkpoint, path string) (*Layer, error) {
 	l, names, found := &Layer{}, file.Metadata(), 0
 	for p := range NumParts {
-		t, ok := file.Lookup(partNames[p])
+		t, ok := file.Lookup(partName(p))
 		if !ok {
 			continue
 		}
@@ -97,10 +102,57 @@ func layerOf(file *safetensors.Checkpoint, path string) (*Layer, error) {
 		if len(t.Shape) != 2 || t.Shape[0] == 0 {
 			return nil, fmt.Errorf("model: %s: tensor %s: shape %v, expected [rows cols]", path, t.Name, t.Shape)
 		}
-		l.Parts[p] = Weight{Name: names[t.Name], DType: d, Rows: t.Shape[0], Cols: t.Shape[1], Data: t.Data}
+		l.Parts[p] = Weight{Name: names[t.Name], DType: d, Rows: t.Shape[0], Cols: t.Shape[1], Data: t.Data, file: file}
 	}
 	if all := file.Names(); found != len(all) || found == 0 {
 		return nil, fmt.Errorf("model: %s: %d of its %d tensors are parts of a decoder layer: SaveLayer did not write it", path, found, len(all))
 	}
 	return l, nil
+}
+
+// LayerStore keeps merged layers: in memory, or, where a HostMemory has a bound, in files that are mapped and vanish with the process.
+// A nil *LayerStore keeps them in memory.
+type LayerStore struct {
+	Host  *HostMemory
+	files []io.Closer
+	dirs  []string // that could not be removed while their files are open
+}
+
+// Keep gives back the layer as the store keeps it, good until Close.
+func (s *LayerStore) Keep(l *Layer) (*Layer, error) {
+	if s == nil || !s.Host.bounded() {
+		return l, nil
+	}
+	dir, err := os.MkdirTemp(s.Host.Dir, "vkcome-layer-*")
+	if err != nil {
+		return nil, fmt.Errorf("model: %w", err)
+	}
+	path := filepath.Join(dir, "layer.safetensors")
+	if err := SaveLayer(path, l); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	kept, file, err := LoadLayer(path)
+	if removed := os.RemoveAll(dir); removed != nil {
+		s.dirs = append(s.dirs, dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.files = append(s.files, file)
+	return kept, nil
+}
+
+// Close unmaps the layers.
+func (s *LayerStore) Close() (err error) {
+	if s == nil {
+		return nil
+	}
+	for _, f := range s.files {
+		err = errors.Join(err, f.Close())
+	}
+	for _, dir := range s.dirs {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	s.files, s.dirs = nil, nil
+	return err
 }

@@ -24,6 +24,8 @@ type Weight struct {
 	Rows, Cols int
 	Data       []byte // little-endian; a view into the mapped file or memory of its own; never written
 
+	file *safetensors.Checkpoint // that Data may be a view into
+
 	// Where Data is nil, the values are those of op.Random, made on the device: see Synthetic.
 	Seed  uint32
 	Scale float32
@@ -43,10 +45,35 @@ func (w Weight) rows(begin, end int) Weight {
 	return part
 }
 
+// piece is how much of a mapped weight is read before its pages are released.
+const piece = 8 << 20
+
+// pieces calls f with the values piece by piece, and where each lies. What it has read leaves the process' resident memory.
+func (w Weight) pieces(f func(at int64, data []byte) error) error {
+	for at := 0; at < len(w.Data); at += piece {
+		data := w.Data[at:min(at+piece, len(w.Data))]
+		if err := f(int64(at), data); err != nil {
+			return err
+		}
+		w.release(data)
+	}
+	return nil
+}
+
+// release tells that the values, or a part of them, are not needed for now.
+func (w Weight) release(data []byte) {
+	if w.file != nil {
+		w.file.Release(data)
+	}
+}
+
 // Put puts the values into a view on the device, which has their size, and returns when they are there.
 func (w Weight) Put(ctx context.Context, d *vk.Device, v vk.View) (err error) {
 	if w.Data != nil {
-		return d.Upload(ctx, v, w.Data)
+		if int64(len(w.Data)) != v.Size() {
+			return d.Upload(ctx, v, w.Data) // it says what is wrong
+		}
+		return w.pieces(func(at int64, data []byte) error { return d.Upload(ctx, v.Slice(at, int64(len(data))), data) })
 	}
 	r, err := d.NewRecorder()
 	if err != nil {
@@ -277,7 +304,10 @@ func (m *Model) checkTied() error {
 	if err != nil {
 		return err
 	}
-	if d != m.Embed.DType || !bytes.Equal(head.Data, m.Embed.Data) {
+	same := d == m.Embed.DType && bytes.Equal(head.Data, m.Embed.Data)
+	m.weights.Release(head.Data)
+	m.Embed.release(m.Embed.Data)
+	if !same {
 		return fmt.Errorf("model: %s: tensor %s is another than %s, to which config.json ties it: set tie_word_embeddings to false there, or remove one of the tensors", m.Name, head.Name, m.Embed.Name)
 	}
 	return nil
@@ -300,7 +330,7 @@ func (m *Model) weight(want TensorShape) (Weight, error) {
 	if len(t.Shape) == 2 {
 		rows, cols = t.Shape[0], t.Shape[1]
 	}
-	return Weight{Name: t.Name, DType: d, Rows: rows, Cols: cols, Data: t.Data}, nil
+	return Weight{Name: t.Name, DType: d, Rows: rows, Cols: cols, Data: t.Data, file: m.weights}, nil
 }
 
 // Close unmaps the weights. No Layer of the model may be used afterwards.

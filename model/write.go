@@ -27,7 +27,7 @@ func (m *Model) Write(ctx context.Context, dir string, maxShard int) error {
 		return err
 	}
 	var entries []safetensors.Entry
-	var data [][]byte
+	var weights []Weight
 	add := func(name string, w Weight, vector bool) {
 		if w.IsZero() {
 			return
@@ -36,7 +36,7 @@ func (m *Model) Write(ctx context.Context, dir string, maxShard int) error {
 		if vector {
 			shape = shape[1:]
 		}
-		entries, data = append(entries, safetensors.Entry{Name: m.stored(name), DType: w.DType.String(), Shape: shape}), append(data, w.Data)
+		entries, weights = append(entries, safetensors.Entry{Name: m.stored(name), DType: w.DType.String(), Shape: shape}), append(weights, w)
 	}
 	for i, name := range m.Config.topNames() {
 		if name != "" {
@@ -53,12 +53,24 @@ func (m *Model) Write(ctx context.Context, dir string, maxShard int) error {
 		return err
 	}
 	for i, e := range entries {
-		if err := errors.Join(ctx.Err(), w.Write(e.Name, data[i])); err != nil {
+		if err := errors.Join(ctx.Err(), weights[i].write(w, e.Name)); err != nil {
 			w.Close() // it removes what was written, and has no other error to tell
 			return err
 		}
 	}
 	return w.Close()
+}
+
+// write writes the values as the tensor that comes next.
+func (w Weight) write(out *safetensors.Writer, name string) error {
+	t, err := out.Tensor(name)
+	if err != nil {
+		return err
+	}
+	return w.pieces(func(_ int64, data []byte) error {
+		_, err := t.Write(data)
+		return err
+	})
 }
 
 // weightFiles are the endings of files that hold a model's weights, in this or another format: they are not a pruned model's.

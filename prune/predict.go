@@ -21,8 +21,9 @@ type Prediction struct {
 	Passes      int   `json:"layer_passes"`
 	HeadPasses  int   `json:"head_passes"`
 	StateBytes  int64 `json:"state_bytes"`  // hidden states that are kept, wherever they lie
+	SpillBytes  int64 `json:"spill_bytes"`  // of these in files, before compression
 	DeviceBytes int64 `json:"device_bytes"` // peak of the device's memory, at most
-	HostBytes   int64 `json:"host_bytes"`   // peak of the host's memory, at most, mapped weights not counted
+	HostBytes   int64 `json:"host_bytes"`   // peak of what the process holds resident of the host's, without the device's, at most
 
 	// Seconds is how long the run takes at most, going by one layer run for some windows on the device.
 	Seconds float64 `json:"seconds"`
@@ -51,6 +52,11 @@ func (p *Plan) Predict(ctx context.Context, d *vk.Device) (*Prediction, error) {
 	windows := p.Options.Windows
 	out.Windows, out.Window, out.StateBytes = len(windows), len(windows[0]), p.StateBytes()
 	out.Passes, out.HeadPasses = p.Method.Cost(len(m.Layers), p.TargetLayers)
+	need, err := p.Footprint(d) // before anything is measured, which takes memory
+	if err != nil {
+		return nil, err
+	}
+	out.SpillBytes, out.DeviceBytes, out.HostBytes = need.Disk, need.Device, need.Host
 	layer, head, err := measure(ctx, d, m, windows)
 	if err != nil {
 		return nil, err

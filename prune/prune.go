@@ -28,9 +28,10 @@ type Options struct {
 	AllScores bool          // compute the scores of every layer at every step, for the lineage; the model is the same
 	Replay    *Lineage      // do the same steps again, without scores: Method and the targets are the lineage's
 
-	Windows [][]uint32 // calibration corpus: windows of equal length; not needed where the method says so
-	Seed    uint64     // that the windows were sampled with, for the record
-	Source  string     // names of the files that the windows were made of, for the record
+	Windows [][]uint32        // calibration corpus: windows of equal length; not needed where the method says so
+	Seed    uint64            // that the windows were sampled with, for the record
+	Memory  *model.HostMemory // bounds host memory; nil: no bound
+	Source  string            // names of the files that the windows were made of, for the record
 }
 
 // Plan is a run that was checked and not started.
@@ -196,7 +197,11 @@ type Status struct {
 type Result struct {
 	Model   *model.Model // shares the original's weights: valid until that is closed
 	Lineage Lineage
+	store   *model.LayerStore // of merged layers
 }
+
+// Close gives back what merged layers take beside memory; the Model is gone with it.
+func (r *Result) Close() error { return r.store.Close() }
 
 // scores says whether the run needs the corpus.
 func (p *Plan) scores() bool { return p.Options.Replay == nil && p.Method.Corpus() }
@@ -209,9 +214,20 @@ func (p *Plan) Run(ctx context.Context, d *vk.Device, progress func(Status)) (*R
 // run is Run, with each step kept unless k is nil.
 func (p *Plan) run(ctx context.Context, d *vk.Device, k *keeper, progress func(Status)) (result *Result, err error) {
 	s := p.state()
-	s.Device = d
+	s.Device, s.Store = d, &model.LayerStore{Host: p.Options.Memory}
+	p.Options.Memory.Begin(d)
+	release, err := p.Options.Memory.Reserve("scores and merged layers", p.workBytes())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Store.Close())
+		}
+	}()
 	if p.scores() {
-		if s.Scorer, err = score.New(d, p.Model, p.Options.Windows); err != nil {
+		if s.Scorer, err = score.NewWith(d, p.Model, p.Options.Windows, p.scoring(d)); err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, s.Scorer.Close()) }()
@@ -237,7 +253,7 @@ func (p *Plan) run(ctx context.Context, d *vk.Device, k *keeper, progress func(S
 			return nil, fmt.Errorf("prune: %s: %w", p.Model.Name, err)
 		}
 	}
-	return &Result{Model: s.Model, Lineage: lineage(s, steps)}, nil
+	return &Result{Model: s.Model, store: s.Store, Lineage: lineage(s, steps)}, nil
 }
 
 // step takes the next step: the method's, or the one that is replayed.

@@ -117,6 +117,7 @@ func (p *Plan) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, r.Close()) }()
 	return &r.Lineage, r.write(ctx, o.Dir, k.temporary(o.Dir), o.Force, progress, func(dir string) error { return verify(ctx, d, dir) })
 }
 
@@ -315,7 +316,7 @@ func (k *keeper) keep(ctx context.Context, s *method.State, steps []*method.Step
 func (k *keeper) saveStep(ctx context.Context, s *method.State, steps []*method.Step) error {
 	if n := len(s.Model.Layers); k.output.SaveSteps && n > k.plan.TargetLayers {
 		out := StepDir(k.output.Dir, n)
-		r := Result{s.Model, k.lineage(s, steps)}
+		r := Result{Model: s.Model, Lineage: k.lineage(s, steps)}
 		text, err := r.Lineage.text()
 		if err != nil {
 			return err

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"github.com/dustin/go-humanize"
 	"github.com/schollz/progressbar/v3"
@@ -19,6 +21,7 @@ import (
 // common are the flags of every verb that computes.
 type common struct {
 	device, memory, tier string
+	hostMemory, spillDir string
 	quiet, json          bool
 }
 
@@ -41,11 +44,11 @@ func outputFlags(f *pflag.FlagSet) *common {
 func (c *common) open() (*vk.Device, error) {
 	o := vk.Options{Device: c.device}
 	if c.memory != "" {
-		n, err := humanize.ParseBytes(c.memory)
-		if err != nil || n == 0 || n > 1<<60 {
-			return nil, usagef("--max-device-memory %q: expected a size such as 512MiB or 6GiB", c.memory)
+		n, err := parseSize("--max-device-memory", c.memory)
+		if err != nil {
+			return nil, err
 		}
-		o.MaxMemory = int64(n)
+		o.MaxMemory = n
 	}
 	if c.tier != "" {
 		t, err := vk.ParseTier(c.tier)
@@ -55,6 +58,48 @@ func (c *common) open() (*vk.Device, error) {
 		o.MaxTier = &t
 	}
 	return vk.Open(o)
+}
+
+// hostFlags are the flags of verbs that keep hidden states.
+func (c *common) hostFlags(f *pflag.FlagSet) {
+	f.StringVar(&c.hostMemory, "max-host-memory", "", "keep at most this much host memory resident beside the device's, as in 8GiB; hidden states beyond go to files (default no bound)")
+	f.StringVar(&c.spillDir, "spill-dir", "", "folder of these files (default the system's for temporary ones)")
+}
+
+// host is the bound that the flags mean, nil for none.
+func (c *common) host() (*model.HostMemory, error) {
+	if c.hostMemory == "" {
+		if c.spillDir != "" {
+			return nil, usagef("--spill-dir: nothing goes there without --max-host-memory")
+		}
+		return nil, nil
+	}
+	n, err := parseSize("--max-host-memory", c.hostMemory)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := os.Stat(cmp.Or(c.spillDir, os.TempDir())); err != nil || !info.IsDir() {
+		return nil, usagef("--spill-dir %q: not a folder", c.spillDir)
+	}
+	debug.SetGCPercent(20) // what is kept is counted, what is not yet collected is not
+	debug.SetMemoryLimit(n)
+	return &model.HostMemory{Limit: n, Dir: c.spillDir}, nil
+}
+
+// tellHost says where the states of a run that has a bound were.
+func (c *common) tellHost(h *model.HostMemory) {
+	if h != nil {
+		s := h.Stats()
+		c.note("host memory: %s of %s counted at most, %s of hidden states went to files", vk.Bytes(s.Peak), vk.Bytes(h.Limit), vk.Bytes(s.Spilled))
+	}
+}
+
+func parseSize(flag, s string) (int64, error) {
+	n, err := humanize.ParseBytes(s)
+	if err != nil || n == 0 || n > 1<<60 {
+		return 0, usagef("%s %q: expected a size such as 512MiB or 6GiB", flag, s)
+	}
+	return int64(n), nil
 }
 
 // compute opens the device, calls f, and closes it; a failed close is an error too.

@@ -16,7 +16,12 @@ var pplVerb = verb{
 	example: "vkcome eval ppl ~/models/Llama-2-7b-hf --text wikitext2-test.txt",
 	flags: func(f *pflag.FlagSet) func(context.Context, []string) error {
 		in, c := newCorpusFlags(f, 0), commonFlags(f)
+		c.hostFlags(f)
 		return func(ctx context.Context, args []string) error {
+			host, err := c.host()
+			if err != nil {
+				return err
+			}
 			return withModel(args[0], func(m *model.Model) error {
 				windows, err := in.load(ctx, m)
 				if err != nil {
@@ -24,8 +29,9 @@ var pplVerb = verb{
 				}
 				return c.compute(func(d *vk.Device) error {
 					b := c.bar()
-					p, err := eval.RunPerplexity(ctx, d, m, windows, func(done, total int) { b.set("layers", done, total) })
+					p, err := eval.RunPerplexityWith(ctx, d, m, windows, model.ForwardOptions{Host: host}, func(done, total int) { b.set("layers", done, total) })
 					b.finish()
+					c.tellHost(host)
 					if err != nil {
 						return err
 					}

@@ -105,6 +105,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.StringVar(&to.Work, "work", "", "folder that keeps the steps that are done, until OUT is there (default .OUT.vkcome-work)")
 	f.BoolVar(&to.SaveSteps, "save-steps", false, "write the model of N layers after every step too, as OUT.LN")
 	c := commonFlags(f)
+	c.hostFlags(f)
 	return func(ctx context.Context, args []string) (err error) {
 		switch {
 		case len(args) < 2 && !planOnly:
@@ -150,6 +151,9 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		}
 		if to.AnyDevice && !to.Resume {
 			return usagef("--any-device has no meaning without --resume")
+		}
+		if o.Memory, err = c.host(); err != nil {
+			return err
 		}
 		if !planOnly {
 			to.Dir, to.Note = args[1], func(line string) { c.note("%s", line) }
@@ -236,9 +240,17 @@ func printPlan(ctx context.Context, c *common, d *vk.Device, p *prune.Plan) erro
 func runPrune(ctx context.Context, c *common, d *vk.Device, plan *prune.Plan, to prune.Output) error {
 	m := plan.Model
 	c.note("%s: %d → %d layers on %s (%s)%s", m.Name, len(m.Layers), plan.TargetLayers, d.Info.Name, d.Tier, calibrationNote(plan))
+	if plan.Options.Memory != nil {
+		need, err := plan.Footprint(d)
+		if err != nil {
+			return err
+		}
+		c.note("expected at most: %s of device memory, %s of host memory, %s of states in files", vk.Bytes(need.Device), vk.Bytes(need.Host), vk.Bytes(need.Disk))
+	}
 	b := c.bar()
 	progress := func(s prune.Status) { b.set(s.Stage, s.Done, s.Total) }
 	lineage, err := plan.RunTo(ctx, d, to, progress)
+	c.tellHost(plan.Options.Memory)
 	b.finish()
 	if err != nil {
 		return err

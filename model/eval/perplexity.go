@@ -20,8 +20,13 @@ type Perplexity struct {
 }
 
 // RunPerplexity evaluates m on windows of equal length that do not overlap, layer by layer. progress may be nil.
-func RunPerplexity(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, progress func(done, total int)) (p *Perplexity, err error) {
-	f, err := model.NewForward(d, m, windows)
+func RunPerplexity(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, progress func(done, total int)) (*Perplexity, error) {
+	return RunPerplexityWith(ctx, d, m, windows, model.ForwardOptions{}, progress)
+}
+
+// RunPerplexityWith is RunPerplexity with options.
+func RunPerplexityWith(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, o model.ForwardOptions, progress func(done, total int)) (p *Perplexity, err error) {
+	f, err := model.NewForwardWith(d, m, windows, o)
 	if err != nil {
 		return nil, err
 	}

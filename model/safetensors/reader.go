@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	mmap "github.com/edsrzf/mmap-go"
+
+	"github.com/vkcome/vkcome/model/internal/pages"
 )
 
 // Checkpoint is the set of tensors of a file or of a folder of shards. Reading it is safe from several goroutines.
@@ -163,6 +165,14 @@ func (c *Checkpoint) Lookup(name string) (Tensor, bool) {
 
 // Metadata is the free text of the header, {"format": "pt"} as a rule; for shards, of all headers together.
 func (c *Checkpoint) Metadata() map[string]string { return maps.Clone(c.metadata) }
+
+// Release tells that data, a part of a tensor, is not needed for now: what the system has read of it leaves the process' resident
+// memory, and comes from the file again when it is touched. Of memory that is not mapped here, nothing happens.
+func (c *Checkpoint) Release(data []byte) {
+	for _, m := range c.maps {
+		pages.Drop(m, data)
+	}
+}
 
 // Close unmaps the files: every Tensor's Data is gone after it. A second Close does nothing.
 func (c *Checkpoint) Close() error {

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/vkcome/vkcome/model/internal/pages"
 )
 
 // Writer streams tensors into a file, or into shards with an index. The sizes are known from the start, so the header
@@ -23,6 +25,7 @@ type Writer struct {
 	left    int    // bytes that the entry before it still lacks
 	file    *os.File
 	buf     *bufio.Writer
+	written pages.Written
 	created []string
 	err     error
 }
@@ -106,7 +109,7 @@ func (w *Writer) open() error {
 		return w.fail(err)
 	}
 	w.created = append(w.created, path)
-	w.file, w.buf = f, bufio.NewWriterSize(f, 1<<20)
+	w.file, w.buf, w.written = f, bufio.NewWriterSize(f, 1<<20), pages.Written{}
 	if _, err := w.buf.Write(w.parts[w.part].header); err != nil {
 		return w.fail(err)
 	}
@@ -185,6 +188,7 @@ func (t tensorWriter) Write(data []byte) (int, error) {
 	if err != nil {
 		return n, w.fail(err)
 	}
+	w.written.Add(w.file, n)
 	return n, nil
 }
 

@@ -99,9 +99,10 @@ func Lookup(name string) (Entry, error) {
 type State struct {
 	Device    *vk.Device
 	Model     *model.Model
-	Scorer    *score.Scorer // nil where the method needs no corpus
-	Tree      []Tree        // of every layer of Model
-	Protected []bool        // of every layer of Model: no method touches it; nil: none is
+	Scorer    *score.Scorer     // nil where the method needs no corpus
+	Tree      []Tree            // of every layer of Model
+	Store     *model.LayerStore // of merged layers
+	Protected []bool            // of every layer of Model: no method touches it; nil: none is
 
 	// Memo is what a method keeps between its steps: scores that it computes once. The rest follows from the other fields.
 	Memo json.RawMessage
@@ -242,6 +243,9 @@ func (s *State) Apply(ctx context.Context, p *Step) error {
 	}
 	p.To = len(keep)
 	joined, err := s.join(ctx, p)
+	if err == nil && joined != nil {
+		joined, err = s.Store.Keep(joined)
+	}
 	if err != nil {
 		return err
 	}
@@ -287,6 +291,7 @@ func (s *State) join(ctx context.Context, p *Step) (*model.Layer, error) {
 func (s *State) candidate(p *Step) model.Candidate {
 	return model.Candidate{From: p.list()[0], Own: p.Operation != Removal, Make: func(ctx context.Context) (*model.Model, error) {
 		trial := *s
+		trial.Store = nil
 		step := *p
 		err := trial.Apply(ctx, &step)
 		return trial.Model, err

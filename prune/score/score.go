@@ -66,9 +66,14 @@ func batchTokens(d *vk.Device) int {
 	return 1024
 }
 
+// Options are those that are best for scoring on a device.
+func Options(d *vk.Device) model.ForwardOptions {
+	return model.ForwardOptions{BatchTokens: batchTokens(d), KeepWeights: true}
+}
+
 // New prepares to score m, or models with the same layers in smaller number, on windows of equal length.
 func New(d *vk.Device, m *model.Model, windows [][]uint32) (*Scorer, error) {
-	return NewWith(d, m, windows, model.ForwardOptions{BatchTokens: batchTokens(d), KeepWeights: true})
+	return NewWith(d, m, windows, Options(d))
 }
 
 // NewWith is New with other options than are best.
