@@ -250,11 +250,21 @@ func (p *Plan) step(ctx context.Context, s *method.State, done int, progress fun
 			}
 		})
 	}
+	if done == len(p.Options.Replay.Steps) {
+		return nil, errors.New("the plan ends before its target")
+	}
 	step := *p.Options.Replay.Steps[done]
 	if progress != nil {
 		progress(Status{"replay", done, len(p.Options.Replay.Steps)})
 	}
-	return &step, s.Apply(ctx, &step)
+	to := step.To
+	if err := s.Apply(ctx, &step); err != nil {
+		return nil, err
+	}
+	if step.To != to {
+		return nil, fmt.Errorf("step %d of the plan leads to %d layers, not to %d as it says", done, step.To, to)
+	}
+	return &step, nil
 }
 
 // lineage is the record of a run.
