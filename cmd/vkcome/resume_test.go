@@ -16,9 +16,9 @@ import (
 	"github.com/vkcome/vkcome/prune"
 )
 
-// resumable is the arguments of a run with steps that are fast, and as many outputs as there can be.
-func resumable(out, method string) []string {
-	return []string{"prune", model.Embedded, out, "--method", method, "--target-layers", "8", "--save-steps", "--tokens", calib, "--window", "64", "--samples", "16"}
+// resumable is the arguments of a run on some windows, with as many outputs as there can be.
+func resumable(out, method string, windows int) []string {
+	return []string{"prune", model.Embedded, out, "--method", method, "--target-layers", "8", "--save-steps", "--tokens", calib, "--window", "64", "--samples", fmt.Sprint(windows)}
 }
 
 // contents are the files under a folder, by path.
@@ -117,11 +117,11 @@ func TestKill(t *testing.T) {
 	for _, c := range []struct {
 		method string
 		kills  int
-	}{{"come", 20}, {"shortgpt", 20}} {
+	}{{"come", 20}, {"shortgpt", 10}} {
 		t.Run(c.method, func(t *testing.T) {
 			alone := t.TempDir()
 			begin := time.Now()
-			vkcome(t, append(resumable(filepath.Join(alone, "out"), c.method), "-q")...)
+			vkcome(t, append(resumable(filepath.Join(alone, "out"), c.method, 16), "-q")...)
 			duration := time.Since(begin)
 			want := contents(t, alone)
 			if len(want) != 4*len(contents(t, filepath.Join(alone, "out"))) {
@@ -132,7 +132,7 @@ func TestKill(t *testing.T) {
 			for kills, run := 0, 0; kills < c.kills; run++ {
 				dir := t.TempDir()
 				out := filepath.Join(dir, "out")
-				args := resumable(out, c.method)
+				args := resumable(out, c.method, 16)
 				for {
 					cmd, stderr := started(t, args)
 					if !slices.Contains(args, "--resume") {
@@ -172,24 +172,27 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// many windows are so many batches that a step depends on what the one before found out.
+const many = 64
+
 // TestResume looks at what else may be found by a run that resumes: another one, other options, a torn checkpoint, somebody's folders.
 func TestResume(t *testing.T) {
 	alone := t.TempDir()
-	vkcome(t, append(resumable(filepath.Join(alone, "out"), "come"), "-q")...)
+	vkcome(t, append(resumable(filepath.Join(alone, "out"), "come", many), "-q")...)
 	want := contents(t, alone)
 	// left is a folder in which a run was killed after its second step.
 	left := func() (out, work string) {
 		dir := t.TempDir()
 		out = filepath.Join(dir, "out")
 		work = prune.DefaultWork(out)
-		cmd, stderr := started(t, resumable(out, "come"))
+		cmd, stderr := started(t, resumable(out, "come", many))
 		if !killed(t, cmd, 0, filepath.Join(work, "step-000002")) {
 			t.Fatalf("the run ended: %s", stderr)
 		}
 		return out, work
 	}
 	resume := func(out string, extra ...string) []string {
-		return append(append(resumable(out, "come"), "--resume"), extra...)
+		return append(append(resumable(out, "come", many), "--resume"), extra...)
 	}
 	instead := func(args []string, flag, value string) []string {
 		args = slices.Clone(args)
@@ -197,15 +200,15 @@ func TestResume(t *testing.T) {
 		return args
 	}
 
-	out, work := left()
+	out, _ := left()
 	parent := filepath.Dir(out)
-	refuse(t, 1, "holds the steps of an unfinished run: go on with --resume", append(resumable(out, "come"), "-q")...)
+	refuse(t, 1, "holds the steps of an unfinished run: go on with --resume", append(resumable(out, "come", many), "-q")...)
 	refuse(t, 1, "--psu was 1, is 2", resume(out, "-q", "--psu", "2")...)
 	refuse(t, 1, "--target-layers was 8, is 7", instead(resume(out, "-q"), "--target-layers", "7")...)
-	refuse(t, 1, "--method was come, is shortgpt", append(resumable(out, "shortgpt"), "--resume", "-q")...)
-	refuse(t, 1, "the calibration corpus was 16 windows of 64 tokens, is 8 windows of 64 tokens", instead(resume(out, "-q"), "--samples", "8")...)
+	refuse(t, 1, "--method was come, is shortgpt", append(resumable(out, "shortgpt", many), "--resume", "-q")...)
+	refuse(t, 1, "the calibration corpus was 64 windows of 64 tokens, is 8 windows of 64 tokens", instead(resume(out, "-q"), "--samples", "8")...)
 	refuse(t, 1, "tier was ", resume(out, "-q", "--tier", "baseline")...)
-	refuse(t, 2, "--any-device", append(resumable(out, "come"), "--any-device")...)
+	refuse(t, 2, "--any-device", append(resumable(out, "come", many), "--any-device")...)
 	if _, stderr, code := try(t, resume(out)...); code != 0 || !strings.Contains(stderr, "going on after step ") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
@@ -217,7 +220,7 @@ func TestResume(t *testing.T) {
 	refuse(t, 1, "exists already", instead(resume(out, "-q"), "--target-layers", "7")...)
 
 	// Truncated: no other checkpoint is left, so it starts afresh, and says so.
-	out, work = left()
+	out, work := left()
 	steps, err := filepath.Glob(filepath.Join(work, "step-*", "scorer"))
 	if err != nil || len(steps) == 0 {
 		t.Fatal(steps, err)
@@ -267,7 +270,7 @@ func TestResume(t *testing.T) {
 	// A second run, while the first is at work.
 	dir := t.TempDir()
 	out, work = filepath.Join(dir, "out"), filepath.Join(dir, "work")
-	args := append(instead(resumable(out, "come"), "--samples", "200"), "--work", work)
+	args := append(instead(resumable(out, "come", many), "--samples", "200"), "--work", work)
 	cmd, stderr := started(t, args)
 	ended := make(chan error, 1)
 	awaited(t, filepath.Join(work, "manifest.json"), ended)
@@ -284,7 +287,7 @@ func TestResume(t *testing.T) {
 // tmpOf is the name under which a run with the default work folder writes out.
 func tmpOf(t *testing.T, out string) string {
 	t.Helper()
-	cmd, stderr := started(t, append(resumable(out, "come"), "--resume"))
+	cmd, stderr := started(t, append(resumable(out, "come", many), "--resume"))
 	pattern := filepath.Join(filepath.Dir(out), ".out.tmp-*")
 	if !killed(t, cmd, 0, pattern) {
 		t.Fatalf("the run ended: %s", stderr)
