@@ -563,6 +563,9 @@ var perLayer = []string{"sliding_window_pattern", "attention_types", "attn_types
 // layerLists are keys that have the word, but hold indices of layers.
 var layerLists = []string{"mlp_only_layers", "full_attn_layers", "cross_attention_layers"}
 
+// JSON is the config.json that the Config was parsed from.
+func (c *Config) JSON() []byte { return bytes.Clone(c.raw) }
+
 // WithLayers gives the config.json of a model made of the listed layers, in this order: the original text with
 // num_hidden_layers, every array with one entry a layer and max_window_layers changed, and nothing else, unknown keys
 // and formatting included. An empty list, a layer that the model lacks or an order in which layers cannot keep their

@@ -48,7 +48,7 @@ type Forward struct {
 	taken   int64     // bytes on the device besides states, at most
 	held    [][]chunk // the states at the time of Hold
 	finite  finiteCheck
-	work    float64 // layers run, each for one window
+	runs    Runs
 
 	lookup [2]*vk.Buffer
 	ends   op.Tensor // [1, windows]: each window's last row of a batch
@@ -70,14 +70,29 @@ type ForwardOptions struct {
 // ForwardStats is what a Forward did.
 type ForwardStats struct {
 	Passes    float64       // layers run: parts of the corpus by their size, the last tokens by their share of the multiplications
+	Runs      Runs          // what Passes is made of
 	Uploaded  int64         // bytes of weights that went to the device
 	Uploading time.Duration // that their uploads took, in the background
 	Waited    time.Duration // that the Forward stood still for them
 }
 
+// Runs counts layers run, each for one window: exact, so that sums do not depend on their order.
+type Runs struct{ All, Last int } // for all tokens, and for the last token alone
+
+// Plus adds counts.
+func (r Runs) Plus(other Runs) Runs { return Runs{r.All + other.All, r.Last + other.Last} }
+
+// Minus subtracts counts.
+func (r Runs) Minus(other Runs) Runs { return Runs{r.All - other.All, r.Last - other.Last} }
+
+// Passes is what runs amount to in passes of all windows of a corpus.
+func (f *Forward) Passes(r Runs, windows int) float64 {
+	return (float64(r.All) + float64(r.Last)*f.lastShare()) / float64(windows)
+}
+
 // Stats is what was done so far.
 func (f *Forward) Stats() ForwardStats {
-	return ForwardStats{f.work / float64(len(f.windows)), f.cache.uploaded.Load(), time.Duration(f.cache.uploading.Load()), f.cache.waited}
+	return ForwardStats{f.Passes(f.runs, len(f.windows)), f.runs, f.cache.uploaded.Load(), time.Duration(f.cache.uploading.Load()), f.cache.waited}
 }
 
 // Keeps says whether the weights of all layers stay on the device: a layer may then be run in as many parts as one likes, and Layers
@@ -293,7 +308,9 @@ func (f *Forward) Close() error {
 	return errors.Join(err, f.lost)
 }
 
-// Recorder is the recorder that the Forward computes on; Windows the corpus, Window the tokens of each.
+// Recorder is the recorder that the Forward computes on; Windows the corpus, Window the tokens of each; Config that of the model it was
+// made for.
+func (f *Forward) Config() *Config        { return f.config }
 func (f *Forward) Recorder() *vk.Recorder { return f.r }
 func (f *Forward) Windows() [][]uint32    { return f.windows }
 func (f *Forward) Window() int            { return f.window }
@@ -640,7 +657,11 @@ func (f *Forward) record(ctx context.Context, c layerCall, visit func(Step) erro
 		}
 		a := run.record(f.r, c.m.Config, l, weights, &f.scratch, out, x, f.fixed.rope, f.window)
 		f.finite.count(f.r, slot, out)
-		f.work += float64(windows) * f.share(c.m.Config, c.last)
+		if c.last {
+			f.runs.Last += windows
+		} else {
+			f.runs.All += windows
+		}
 		if visit == nil {
 			return f.r.Err()
 		}
@@ -657,11 +678,9 @@ func (f *Forward) record(ctx context.Context, c layerCall, visit func(Step) erro
 	return f.r.Flush(ctx)
 }
 
-// share is which part of a layer's multiplications a run takes, of all tokens or the last.
-func (f *Forward) share(c *Config, last bool) float64 {
-	if !last {
-		return 1
-	}
+// lastShare is which part of a layer's multiplications a run for the last tokens takes.
+func (f *Forward) lastShare() float64 {
+	c := f.config
 	q, kv, s, hidden := float64(c.Heads*c.HeadDim), float64(c.KVHeads*c.HeadDim), float64(f.window), float64(c.HiddenSize)
 	mlp := 3.0
 	if c.ReLU {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/prune/work"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -32,7 +33,8 @@ type Lineage struct {
 	Source         Source         `json:"source"`
 	Calibration    *Calibration   `json:"calibration,omitempty"` // absent where the method needs none
 	Device         Device         `json:"device"`
-	OriginalLayers int            `json:"original_layers"` // of the model that the tree's numbers mean
+	Devices        []Device       `json:"devices,omitempty"` // where more than one did the steps: all, in their order
+	OriginalLayers int            `json:"original_layers"`   // of the model that the tree's numbers mean
 	Tree           []method.Tree  `json:"tree"`
 	Steps          []*method.Step `json:"steps"`
 	LayerPasses    *Passes        `json:"layer_passes,omitempty"`
@@ -213,61 +215,84 @@ func inside(path, dir string) bool {
 // Save writes the pruned model into a temporary folder beside out, opens it again, runs it once on the device, and only then gives
 // it its name. An existing out is an error, or with force replaced; whatever fails, it stays as it was, and nothing half-written
 // is left.
-func (r *Result) Save(ctx context.Context, d *vk.Device, out string, force bool, progress func(Status)) (err error) {
+func (r *Result) Save(ctx context.Context, d *vk.Device, out string, force bool, progress func(Status)) error {
 	if err := CheckOutput(out, r.Model.Name, force); err != nil {
 		return err
-	}
-	report := func(stage string, done int) {
-		if progress != nil {
-			progress(Status{stage, done, 1})
-		}
 	}
 	out = filepath.Clean(out)
 	tmp, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".tmp-")
 	if err != nil {
 		return fmt.Errorf("prune: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
-	report("write", 0)
+	if err := os.Remove(tmp); err != nil {
+		return fmt.Errorf("prune: %w", err)
+	}
+	if progress == nil {
+		progress = func(Status) {}
+	}
+	progress(Status{"write", 0, 1})
 	if r.Lineage.Source.SHA256, err = HashModel(ctx, r.Model.Files); err != nil {
 		return fmt.Errorf("prune: hash of the source: %w", err)
 	}
 	r.Lineage.Source.Layers = r.Lineage.Steps[0].From
-	r.Lineage.Version = Version
+	return r.write(ctx, out, tmp, force, progress, func(dir string) error { return verify(ctx, d, dir) })
+}
+
+// write writes the model as the folder tmp, which does not exist, has it verified unless that is nil, and gives it the name out.
+func (r *Result) write(ctx context.Context, out, tmp string, force bool, progress func(Status), verify func(dir string) error) (err error) {
+	text, err := r.Lineage.text()
+	if err != nil {
+		return err
+	}
+	if err := CheckOutput(out, r.Model.Name, force); err != nil {
+		return err
+	}
+	if err := os.Mkdir(tmp, 0o755); err != nil {
+		return fmt.Errorf("prune: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	progress(Status{"write", 0, 1})
 	if err := r.Model.Write(ctx, tmp, model.DefaultShard); err != nil {
 		return fmt.Errorf("prune: write %s: %w", out, err)
 	}
-	var text bytes.Buffer
-	enc := json.NewEncoder(&text)
-	enc.SetIndent("", " ")
-	if err := enc.Encode(r.Lineage); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(tmp, model.Lineage), text.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(tmp, model.Lineage), text, 0o644); err != nil {
 		return fmt.Errorf("prune: write %s: %w", out, err)
 	}
-	report("write", 1)
-	report("verify", 0)
-	if err := verify(ctx, d, tmp); err != nil {
-		return fmt.Errorf("prune: the written model does not run: %w", err)
+	progress(Status{"write", 1, 1})
+	if verify != nil {
+		progress(Status{"verify", 0, 1})
+		if err := verify(tmp); err != nil {
+			return fmt.Errorf("prune: the written model does not run: %w", err)
+		}
+		progress(Status{"verify", 1, 1})
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := os.Chmod(tmp, 0o755); err != nil { // MkdirTemp makes it private
-		return err
+	if err := work.Sync(tmp); err != nil {
+		return fmt.Errorf("prune: write %s: %w", out, err)
 	}
-	err = replace(tmp, out)
-	report("verify", 1)
-	return err
+	return errors.Join(replace(tmp, out), work.SyncDir(filepath.Dir(out)))
 }
+
+// text is the lineage as vkcome.json holds it.
+func (l Lineage) text() ([]byte, error) {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetIndent("", " ")
+	err := enc.Encode(l)
+	return text.Bytes(), err
+}
+
+// replaced is the end of the name of a folder that makes way for another.
+const replaced = ".old"
 
 // replace gives tmp the name out; a folder of that name makes way, and comes back if it does not work out.
 func replace(tmp, out string) error {
 	if _, err := os.Lstat(out); err != nil {
 		return os.Rename(tmp, out)
 	}
-	old := tmp + ".old"
+	old := tmp + replaced
 	if err := os.Rename(out, old); err != nil {
 		return err
 	}

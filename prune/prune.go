@@ -207,7 +207,12 @@ func (r *Result) Close() error { return r.store.Close() }
 func (p *Plan) scores() bool { return p.Options.Replay == nil && p.Method.Corpus() }
 
 // Run prunes on the device. progress may be nil.
-func (p *Plan) Run(ctx context.Context, d *vk.Device, progress func(Status)) (result *Result, err error) {
+func (p *Plan) Run(ctx context.Context, d *vk.Device, progress func(Status)) (*Result, error) {
+	return p.run(ctx, d, nil, progress)
+}
+
+// run is Run, with each step kept unless k is nil.
+func (p *Plan) run(ctx context.Context, d *vk.Device, k *keeper, progress func(Status)) (result *Result, err error) {
 	s := p.state()
 	s.Device, s.Store = d, &model.LayerStore{Host: p.Options.Memory}
 	p.Options.Memory.Begin(d)
@@ -228,14 +233,27 @@ func (p *Plan) Run(ctx context.Context, d *vk.Device, progress func(Status)) (re
 		defer func() { err = errors.Join(err, s.Scorer.Close()) }()
 	}
 	var steps []*method.Step
+	lineage := p.lineage
+	if k != nil {
+		if steps, err = k.restore(ctx, s); err != nil {
+			return nil, fmt.Errorf("prune: %s: %w", p.Model.Name, err)
+		}
+		lineage = k.lineage
+	}
 	for len(s.Model.Layers) > p.TargetLayers {
+		if err := ctx.Err(); err != nil { // there are steps that take no waiting
+			return nil, err
+		}
 		step, err := p.step(ctx, s, len(steps), progress)
+		steps = append(steps, step)
+		if err == nil && k != nil {
+			err = k.keep(ctx, s, steps)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("prune: %s: %w", p.Model.Name, err)
 		}
-		steps = append(steps, step)
 	}
-	return &Result{Model: s.Model, store: s.Store, Lineage: p.lineage(s, steps)}, nil
+	return &Result{Model: s.Model, store: s.Store, Lineage: lineage(s, steps)}, nil
 }
 
 // step takes the next step: the method's, or the one that is replayed.
@@ -248,11 +266,21 @@ func (p *Plan) step(ctx context.Context, s *method.State, done int, progress fun
 			}
 		})
 	}
+	if done == len(p.Options.Replay.Steps) {
+		return nil, errors.New("the plan ends before its target")
+	}
 	step := *p.Options.Replay.Steps[done]
 	if progress != nil {
 		progress(Status{"replay", done, len(p.Options.Replay.Steps)})
 	}
-	return &step, s.Apply(ctx, &step)
+	to := step.To
+	if err := s.Apply(ctx, &step); err != nil {
+		return nil, err
+	}
+	if step.To != to {
+		return nil, fmt.Errorf("step %d of the plan leads to %d layers, not to %d as it says", done, step.To, to)
+	}
+	return &step, nil
 }
 
 // lineage is the record of a run.
@@ -263,15 +291,17 @@ func (p *Plan) lineage(s *method.State, steps []*method.Step) Lineage {
 		return l
 	}
 	l.Method, l.Options = p.Method.Name(), p.record()
-	if s.Scorer == nil {
+	if !p.scores() {
 		return l
 	}
-	full := 0
-	for _, step := range steps {
-		full += step.From
+	if s.Scorer != nil {
+		full := 0
+		for _, step := range steps {
+			full += step.From
+		}
+		counted := passes(s.Scorer.Stats().Passes, full)
+		l.LayerPasses = &counted
 	}
-	counted := passes(s.Scorer.Stats().Passes, full)
-	l.LayerPasses = &counted
 	w := p.Options.Windows
 	l.Calibration = &Calibration{SHA256: corpus.Hash(w), Windows: len(w), Window: len(w[0]), Seed: p.Options.Seed, Source: p.Options.Source}
 	return l

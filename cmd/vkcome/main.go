@@ -44,7 +44,11 @@ func main() {
 	case err == nil:
 		return
 	case interrupted && errors.Is(err, context.Canceled):
-		fmt.Fprintln(os.Stderr, "vkcome: interrupted")
+		word := "interrupted"
+		if left := (*prune.Unfinished)(nil); errors.As(err, &left) {
+			word += "; " + left.Advice()
+		}
+		fmt.Fprintln(os.Stderr, "vkcome:", word)
 		os.Exit(130)
 	}
 	// One line, each cause once: what failed and what was cleaned up after it may tell the same error.

@@ -199,11 +199,11 @@ func testLimited(t *testing.T, spec modeltest.Spec, windows, window int, device,
 	if left, err := os.ReadDir(spill); err != nil || len(left) > 0 {
 		t.Errorf("files are left: %v %v", left, err)
 	}
-	sameFiles(t, free, out)
+	sameWeights(t, free, out)
 }
 
-// sameFiles compares the weights and configs of two folders, piece by piece.
-func sameFiles(t *testing.T, a, b string) {
+// sameWeights compares the weights and configs of two folders, piece by piece.
+func sameWeights(t *testing.T, a, b string) {
 	t.Helper()
 	compared := 0
 	err := filepath.WalkDir(a, func(path string, e fs.DirEntry, err error) error {

@@ -84,7 +84,8 @@ func (m *methodFlags) method(name string, seed uint64, alone bool) (method.Metho
 
 func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	var o prune.Options
-	var force, planOnly bool
+	var planOnly bool
+	var to prune.Output
 	var name, params, size, plan string
 	f.StringVarP(&name, "method", "m", "come", "how: "+strings.Join(method.Names(), ", "))
 	f.IntVar(&o.TargetLayers, "target-layers", 0, "layers that are left")
@@ -98,7 +99,11 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.BoolVar(&o.AllScores, "all-scores", false, "compute the scores of every layer at every step, not only those that choose the merge")
 	f.BoolVar(&planOnly, "plan-only", false, "say what the run would give and take, and write nothing")
 	f.StringVar(&plan, "plan", "", "do again what a vkcome.json says was done, without scores")
-	f.BoolVar(&force, "force", false, "replace OUT if vkcome wrote it")
+	f.BoolVar(&to.Force, "force", false, "replace OUT if vkcome wrote it, and remove what an unfinished run left")
+	f.BoolVar(&to.Resume, "resume", false, "go on where the same command stopped, or start if it did not run")
+	f.BoolVar(&to.AnyDevice, "any-device", false, "resume on another device, driver or tier as well: the result is then neither's")
+	f.StringVar(&to.Work, "work", "", "folder that keeps the steps that are done, until OUT is there (default .OUT.vkcome-work)")
+	f.BoolVar(&to.SaveSteps, "save-steps", false, "write the model of N layers after every step too, as OUT.LN")
 	c := commonFlags(f)
 	c.hostFlags(f)
 	return func(ctx context.Context, args []string) (err error) {
@@ -147,10 +152,12 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		if o.Memory, err = c.host(); err != nil {
 			return err
 		}
-		out := ""
+		if to.AnyDevice && !to.Resume {
+			return usagef("--any-device has no meaning without --resume")
+		}
 		if !planOnly {
-			out = args[1]
-			if err := prune.CheckOutput(out, args[0], force); err != nil {
+			to.Dir, to.Note = args[1], func(line string) { c.note("%s", line) }
+			if err := prune.CheckOutput(to.Dir, args[0], to.Force); err != nil && !to.Resume { // an OUT that is finished may be resumed
 				return err
 			}
 		}
@@ -169,7 +176,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				if planOnly {
 					return printPlan(ctx, c, d, p)
 				}
-				return runPrune(ctx, c, d, p, out, force)
+				return runPrune(ctx, c, d, p, to)
 			})
 		})
 	}
@@ -230,7 +237,7 @@ func printPlan(ctx context.Context, c *common, d *vk.Device, p *prune.Plan) erro
 	return nil
 }
 
-func runPrune(ctx context.Context, c *common, d *vk.Device, plan *prune.Plan, out string, force bool) error {
+func runPrune(ctx context.Context, c *common, d *vk.Device, plan *prune.Plan, to prune.Output) error {
 	m := plan.Model
 	c.note("%s: %d → %d layers on %s (%s)%s", m.Name, len(m.Layers), plan.TargetLayers, d.Info.Name, d.Tier, calibrationNote(plan))
 	if plan.Options.Memory != nil {
@@ -242,30 +249,27 @@ func runPrune(ctx context.Context, c *common, d *vk.Device, plan *prune.Plan, ou
 	}
 	b := c.bar()
 	progress := func(s prune.Status) { b.set(s.Stage, s.Done, s.Total) }
-	result, err := plan.Run(ctx, d, progress)
-	if err == nil {
-		err = result.Save(ctx, d, out, force, progress)
-		defer result.Close() // of mapped files: nothing that was written depends on it
-	}
+	lineage, err := plan.RunTo(ctx, d, to, progress)
 	c.tellHost(plan.Options.Memory)
 	b.finish()
 	if err != nil {
 		return err
 	}
 	if c.json {
-		return printJSON(result.Lineage)
+		return printJSON(lineage)
 	}
-	for _, s := range result.Lineage.Steps {
+	for _, s := range lineage.Steps {
 		line, err := describe(s)
 		if err != nil {
 			return err
 		}
 		fmt.Println(line)
 	}
-	if passes := result.Lineage.LayerPasses; passes != nil && plan.Options.Replay == nil {
+	if passes := lineage.LayerPasses; passes != nil && plan.Options.Replay == nil {
 		fmt.Printf("scored in %.1f layer passes; scoring every model from its first layer on takes %d\n", passes.Done, passes.Full)
 	}
-	fmt.Printf("%s: %d layers, %d parameters (%.1f %% fewer)\n", out, len(result.Model.Layers), result.Model.Parameters(), 100*(1-float64(result.Model.Parameters())/float64(m.Parameters())))
+	depth := prune.Depths(m)[len(m.Layers)-len(lineage.Tree)]
+	fmt.Printf("%s: %d layers, %d parameters (%.1f %% fewer)\n", to.Dir, depth.Layers, depth.Parameters, 100*depth.Sparsity)
 	return nil
 }
 

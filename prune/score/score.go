@@ -21,6 +21,8 @@ type Scorer struct {
 
 	f       *model.Forward
 	d       *vk.Device
+	most    int        // layers of the model that the Scorer was made for
+	earlier model.Runs // what a run that this one continues did, less what it took to come back to it
 	m       *model.Model
 	span    int // of the search's terms, 0 if it has none
 	search  search
@@ -80,7 +82,7 @@ func NewWith(d *vk.Device, m *model.Model, windows [][]uint32, o model.ForwardOp
 	if err != nil {
 		return nil, err
 	}
-	s := &Scorer{f: f, d: d, columns: map[*model.Layer]columnSums{}}
+	s := &Scorer{f: f, d: d, most: len(m.Layers), columns: map[*model.Layer]columnSums{}}
 	if err := s.allocate(m); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -150,8 +152,13 @@ func (s *Scorer) Close() error {
 // Trim drops weights from the device that are not in use, to make room for a merge of layers.
 func (s *Scorer) Trim(layers []*model.Layer) { s.f.Trim(layers) }
 
-// Stats is what the passes over the corpus cost so far.
-func (s *Scorer) Stats() model.ForwardStats { return s.f.Stats() }
+// Stats is what the passes over the corpus cost so far. The passes are those of all runs that this one continues, see Restore.
+func (s *Scorer) Stats() model.ForwardStats {
+	stats := s.f.Stats()
+	stats.Runs = stats.Runs.Plus(s.earlier)
+	stats.Passes = s.f.Passes(stats.Runs, len(s.f.Windows()))
+	return stats
+}
 
 // Update makes m the model to score. from is the first layer that differs from the model before: the states entering it are still
 // valid, and the layers below do not run again. merged is how many layers of that model the one at from stands for; with 0 nothing
@@ -164,7 +171,7 @@ func (s *Scorer) Update(ctx context.Context, m *model.Model, from, merged int) e
 			return err
 		}
 	} else {
-		for b := from + 1; b <= len(s.m.Layers); b++ {
+		for b := from + 1; b < len(s.last); b++ {
 			s.f.Drop(b) // at once, so that their memory serves the new ones
 		}
 	}
@@ -234,12 +241,12 @@ func (s *Scorer) Select(ctx context.Context, span int, eligible []bool, all bool
 	if len(eligible) != len(s.search.terms) {
 		return 0, fmt.Errorf("score: %d windows may be eligible, there are %d of %d layers", len(eligible), len(s.search.terms), span)
 	}
-	layers, begin, total := len(s.m.Layers), s.f.Stats().Passes, len(s.m.Layers)-slices.Min(s.search.heights)
+	layers, begin, total := len(s.m.Layers), s.Stats().Passes, len(s.m.Layers)-slices.Min(s.search.heights)
 	s.search.eligible = eligible
 	s.search.advance = func(ctx context.Context, batches []int, boundary int, last bool) error {
 		err := s.advance(ctx, batches, boundary, last)
 		if err == nil && progress != nil {
-			progress(min(int(s.f.Stats().Passes-begin), total-1), total)
+			progress(min(int(s.Stats().Passes-begin), total-1), total)
 		}
 		return err
 	}
@@ -264,11 +271,17 @@ func (s *Scorer) Select(ctx context.Context, span int, eligible []bool, all bool
 	return first, err
 }
 
+// errNoUpdate says that the layers scored are not those of the model.
+var errNoUpdate = errors.New("score: Update comes first")
+
 // streamedRounds is how many rounds a corpus takes where weights are uploaded for each.
 const streamedRounds = 2
 
 // score sets the span of the terms and makes those whose states are known.
 func (s *Scorer) score(ctx context.Context, span int) error {
+	if s.m == nil || len(s.seen) != len(s.m.Layers) {
+		return errNoUpdate
+	}
 	if span < 1 || span > len(s.m.Layers) {
 		return fmt.Errorf("score: a window of %d layers, the model has %d", span, len(s.m.Layers))
 	}

@@ -27,6 +27,9 @@ const (
 // Sensitivity is how much layer l's units matter: each KV head as the mean over the channels of its query heads, and each FFN neuron. The
 // layer must have run for all tokens.
 func (s *Scorer) Sensitivity(ctx context.Context, l int, of Sensitivity) (heads, neurons []float64, err error) {
+	if s.m == nil || len(s.seen) != len(s.m.Layers) {
+		return nil, nil, errNoUpdate
+	}
 	c, layer, seen := s.m.Config, s.m.Layers[l], s.seen[l]
 	if slices.Contains(seen.ran, false) {
 		return nil, nil, fmt.Errorf("score: layer %d did not run for all tokens", l)

@@ -1,0 +1,253 @@
+package work
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/vkcome/vkcome/model"
+)
+
+// Checkpoint is a run after some of its steps: all that it needs to go on.
+type Checkpoint struct {
+	Step   int             // how many steps are done, 1 or more
+	Model  *model.Model    // of layers of the original, and others
+	Run    json.RawMessage // the caller's: records of the steps, what the next one needs to know
+	Scorer []byte          // what the scorer knows
+}
+
+// Files of a checkpoint's folder. sumsName lists the SHA-256 of the others and of the layers' files, as sha256sum does: one that is
+// cut short lacks a file.
+const (
+	layersName = "layers.json"
+	configName = "config.json"
+	runName    = "run.json"
+	scorerName = "scorer"
+	sumsName   = "SHA256SUMS"
+)
+
+// layerRef says where a layer of a checkpoint's model is.
+type layerRef struct {
+	Original int    `json:"original"`
+	File     string `json:"file,omitempty"` // instead
+}
+
+// Save makes a checkpoint that takes the place of the one before. The layers of its model must not change any more.
+func (f *Folder) Save(c Checkpoint) error {
+	err := f.save(c)
+	if err == nil {
+		err = f.tidy(c)
+	}
+	if err != nil {
+		return fmt.Errorf("work: %s: checkpoint of step %d: %w", f.dir, c.Step, err)
+	}
+	return nil
+}
+
+func (f *Folder) save(c Checkpoint) error {
+	var refs []layerRef
+	var sums bytes.Buffer
+	for i, l := range c.Model.Layers {
+		if k := slices.Index(f.original.Layers, l); k >= 0 {
+			refs = append(refs, layerRef{Original: k})
+			continue
+		}
+		made, ok := f.made[l]
+		if !ok {
+			made.name = fmt.Sprintf(layerPattern, c.Step, i)
+			path := filepath.Join(f.dir, made.name)
+			var err error
+			if err = model.SaveLayer(path, l); err != nil {
+				return err
+			}
+			if made.sum, err = hashFile(path); err != nil {
+				return err
+			}
+			f.made[l] = made
+		}
+		refs = append(refs, layerRef{File: made.name})
+		fmt.Fprintf(&sums, "%s  ../%s\n", made.sum, made.name)
+	}
+	layers, err := json.Marshal(refs)
+	if err != nil {
+		return err
+	}
+	dir := f.stepDir(c.Step)
+	if err := errors.Join(os.RemoveAll(dir+temporary), os.Mkdir(dir+temporary, 0o755)); err != nil {
+		return err
+	}
+	for _, part := range []struct {
+		name string
+		data []byte
+	}{{layersName, layers}, {configName, c.Model.Config.JSON()}, {runName, c.Run}, {scorerName, c.Scorer}} {
+		if err := os.WriteFile(filepath.Join(dir+temporary, part.name), part.data, 0o644); err != nil {
+			return err
+		}
+		fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256(part.data), part.name)
+	}
+	if err := os.WriteFile(filepath.Join(dir+temporary, sumsName), sums.Bytes(), 0o644); err != nil {
+		return err
+	}
+	if err := Sync(dir + temporary); err != nil {
+		return err
+	}
+	if err := os.Rename(dir+temporary, dir); err != nil {
+		return err
+	}
+	return SyncDir(f.dir)
+}
+
+// tidy removes checkpoints older than c and the layers that only they have.
+func (f *Folder) tidy(c Checkpoint) error {
+	keep := map[string]bool{fmt.Sprintf(stepPattern, c.Step): true, lockName: true, ownerName: true, manifestName: true}
+	for l, made := range f.made {
+		if slices.Contains(c.Model.Layers, l) {
+			keep[made.name] = true
+		} else {
+			delete(f.made, l)
+		}
+	}
+	return f.remove(func(name string) bool { return !keep[name] && !f.mapped[name] })
+}
+
+// stepDir is where the checkpoint of a step is.
+func (f *Folder) stepDir(step int) string {
+	return filepath.Join(f.dir, fmt.Sprintf(stepPattern, step))
+}
+
+// steps lists the checkpoints in the folder, the oldest first.
+func (f *Folder) steps() (list []int, err error) {
+	entries, err := os.ReadDir(f.dir) // by name
+	for _, e := range entries {
+		var step int
+		if _, err := fmt.Sscanf(e.Name(), stepPattern, &step); err == nil && e.Name() == fmt.Sprintf(stepPattern, step) {
+			list = append(list, step)
+		}
+	}
+	return list, err
+}
+
+// Load reads the newest checkpoint that is whole, nil if there is none. Each that is damaged is removed, and damaged tells of it in a
+// line. The model is valid until the folder is closed or removed.
+func (f *Folder) Load() (c *Checkpoint, damaged []string, err error) {
+	steps, err := f.steps()
+	if err != nil {
+		return nil, nil, fmt.Errorf("work: %w", err)
+	}
+	for _, step := range slices.Backward(steps) {
+		dir := f.stepDir(step)
+		c, err := f.load(dir)
+		if err == nil {
+			c.Step = step
+			return c, damaged, nil
+		}
+		var why damage
+		if !errors.As(err, &why) {
+			return nil, damaged, fmt.Errorf("work: %s: %w", dir, err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return nil, damaged, fmt.Errorf("work: %w", err)
+		}
+		damaged = append(damaged, fmt.Sprintf("work: %s: the checkpoint is damaged and left out: %s", dir, string(why)))
+	}
+	return nil, damaged, nil
+}
+
+// damage says in what a checkpoint is not whole.
+type damage string
+
+func (d damage) Error() string { return string(d) }
+
+func (f *Folder) load(dir string) (*Checkpoint, error) {
+	sums, err := readSums(dir)
+	if err != nil {
+		return nil, err
+	}
+	parts := map[string][]byte{}
+	for _, name := range []string{layersName, configName, runName, scorerName} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, damage(name + " is missing")
+		}
+		if err != nil {
+			return nil, err
+		}
+		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != sums[name] {
+			return nil, damage(name + " is not as it was written")
+		}
+		parts[name] = data
+	}
+	var refs []layerRef
+	if err := json.Unmarshal(parts[layersName], &refs); err != nil {
+		return nil, err
+	}
+	m := *f.original
+	m.Layers = nil
+	if m.Config, err = model.ParseConfig(f.original.Name, parts[configName]); err != nil {
+		return nil, err
+	}
+	for _, r := range refs {
+		if r.File == "" {
+			if r.Original < 0 || r.Original >= len(f.original.Layers) {
+				return nil, fmt.Errorf("%s: layer %d of the original, which has %d", layersName, r.Original, len(f.original.Layers))
+			}
+			m.Layers = append(m.Layers, f.original.Layers[r.Original])
+			continue
+		}
+		path, made := filepath.Join(f.dir, r.File), file{r.File, sums["../"+r.File]}
+		sum, err := hashFile(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, damage(r.File + " is missing")
+		case err != nil:
+			return nil, err
+		case sum != made.sum:
+			return nil, damage(r.File + " is not as it was written")
+		}
+		l, mapping, err := model.LoadLayer(path)
+		if err != nil {
+			return nil, err
+		}
+		f.closers, f.mapped[r.File], f.made[l] = append(f.closers, mapping), true, made
+		m.Layers = append(m.Layers, l)
+	}
+	return &Checkpoint{Model: &m, Run: parts[runName], Scorer: parts[scorerName]}, nil
+}
+
+// readSums reads the SHA-256 of each file of a checkpoint.
+func readSums(dir string) (map[string]string, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, sumsName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, damage(sumsName + " is missing")
+	}
+	if err != nil {
+		return nil, err
+	}
+	sums := map[string]string{}
+	for line := range strings.Lines(string(raw)) {
+		sum, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "  ")
+		sums[name] = sum
+	}
+	return sums, nil
+}
+
+// hashFile is the SHA-256 of a file in hexadecimal.
+func hashFile(path string) (string, error) {
+	in, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, in)
+	return hex.EncodeToString(h.Sum(nil)), err
+}
