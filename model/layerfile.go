@@ -11,14 +11,6 @@ import (
 	"github.com/vkcome/vkcome/model/safetensors"
 )
 
-// partNames are the parts' names in a layer's file: a Llama's, and an OPT's of what that has not.
-var partNames = func() (names [NumParts]string) {
-	for p := range names {
-		names[p] = cmp.Or(llamaNames[p], optNames[p])
-	}
-	return names
-}()
-
 // SaveLayer writes a layer's weights into a safetensors file of its own: each part a tensor [rows, cols] under its name in a decoder
 // layer, and in the metadata the name of the Weight. The file is on the disk, under its name, only when it is whole; one that is there
 // is replaced.
@@ -59,7 +51,7 @@ func SaveLayer(path string, l *Layer) (err error) {
 	return syncDir(filepath.Dir(path))
 }
 
-// partName is a part's name in a file of a layer.
+// partName is a part's name in a layer's file: a Llama's, and an OPT's of what that has not.
 func partName(p Part) string { return cmp.Or(llamaNames[p], optNames[p]) }
 
 // syncDir brings a folder's names to the disk.

@@ -23,6 +23,8 @@ type CompareOptions struct {
 	Windows    [][]uint32 // calibration: windows of equal length
 	Evaluation [][]uint32 // what perplexities are computed on: windows of equal length
 
+	Memory *model.HostMemory // bounds the host memory that this takes; nil: no bound
+
 	Seed             uint64 // of the calibration's windows, for the record
 	Source, EvalText string // names of the files behind the two, for the record
 }
@@ -91,12 +93,15 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 	}
 
 	begin := time.Now()
-	judge, err := newJudge(ctx, d, m, o.Evaluation, report("evaluate "+m.Name))
+	o.Memory.Begin(d)
+	judge, err := newJudge(ctx, d, m, o, report("evaluate "+m.Name))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, judge.f.Close()) }()
-	scorer, err := score.New(d, m, o.Windows)
+	scoring := score.Options(d)
+	scoring.Host = o.Memory
+	scorer, err := score.NewWith(d, m, o.Windows, scoring)
 	if err != nil {
 		return nil, err
 	}
@@ -112,11 +117,11 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 	c.Dense = compared("dense", m, m)
 	c.Dense.Perplexity = judge.dense
 	for _, k := range o.Methods {
-		scorer.Rewind()
 		s := plan.state()
-		s.Device, s.Scorer, s.Known = d, scorer, true
+		s.Device, s.Scorer, s.Known, s.Store = d, scorer, true, &model.LayerStore{Host: o.Memory}
 		rows, err := compareMethod(ctx, s, k, depths, judge, report(k.Name()))
-		if err != nil {
+		scorer.Rewind() // nothing keeps the merged layers any more
+		if err = errors.Join(err, s.Store.Close()); err != nil {
 			return nil, fmt.Errorf("prune: %s: %s: %w", m.Name, k.Name(), err)
 		}
 		c.Rows = append(c.Rows, rows...)
@@ -177,8 +182,8 @@ type judge struct {
 	dense float64 // m's own
 }
 
-func newJudge(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, progress func(done, total int)) (*judge, error) {
-	f, err := model.NewForward(d, m, windows)
+func newJudge(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions, progress func(done, total int)) (*judge, error) {
+	f, err := model.NewForwardWith(d, m, o.Evaluation, model.ForwardOptions{Host: o.Memory})
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,8 @@ func compareFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.IntSliceVar(&o.Protect, "protect", nil, "layers that no method touches, as in 0,1,-1")
 	f.StringVarP(&format, "output", "o", report.Formats[0], "how to print the table: "+strings.Join(report.Formats, ", "))
 	c := commonFlags(f)
-	return func(ctx context.Context, args []string) error {
+	c.hostFlags(f)
+	return func(ctx context.Context, args []string) (err error) {
 		if c.json {
 			format = "json"
 		}
@@ -55,6 +56,9 @@ func compareFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			return usagef("give the numbers of layers to compare at (--depths 28,24,22)")
 		case (len(evalText) > 0) == (evalTokens != ""):
 			return usagef("give either --eval-text FILE or --eval-tokens FILE")
+		}
+		if o.Memory, err = c.host(); err != nil {
+			return err
 		}
 		for _, name := range names {
 			k, err := m.method(name, in.seed, len(names) == 1)
@@ -81,6 +85,7 @@ func compareFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				b := c.bar()
 				table, err := prune.Compare(ctx, d, mod, o, func(s prune.Status) { b.set(s.Stage, s.Done, s.Total) })
 				b.finish()
+				c.tellHost(o.Memory)
 				if err != nil {
 					return err
 				}

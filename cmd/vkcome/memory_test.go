@@ -190,7 +190,8 @@ func testLimited(t *testing.T, spec modeltest.Spec, windows, window int, device,
 	if p.resident > host+device {
 		t.Errorf("%s resident, allowed are %s of host and %s of device memory", vk.Bytes(p.resident), vk.Bytes(host), vk.Bytes(device))
 	}
-	if both := float64(expected[0] + expected[1]); float64(p.resident) < 0.85*both || float64(p.resident) > 1.15*both {
+	// What was reserved of a device and not touched yet is not resident: the prediction is rather too high.
+	if both := float64(expected[0] + expected[1]); float64(p.resident) < 0.7*both || float64(p.resident) > 1.15*both {
 		t.Errorf("%s resident, predicted were %s", vk.Bytes(p.resident), vk.Bytes(int64(both)))
 	}
 	if spills && counted[2] == 0 {
