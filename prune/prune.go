@@ -28,6 +28,10 @@ type Options struct {
 	AllScores bool          // compute the scores of every layer at every step, for the lineage; the model is the same
 	Replay    *Lineage      // do the same steps again, without scores: Method and the targets are the lineage's
 
+	// Devices are more devices, of the same kind as the one that Run is given, which share the calibration windows with it. The model is
+	// the same.
+	Devices []*vk.Device
+
 	Windows [][]uint32        // calibration corpus: windows of equal length; not needed where the method says so
 	Seed    uint64            // that the windows were sampled with, for the record
 	Memory  *model.HostMemory // bounds host memory; nil: no bound
@@ -227,7 +231,7 @@ func (p *Plan) run(ctx context.Context, d *vk.Device, k *keeper, progress func(S
 		}
 	}()
 	if p.scores() {
-		if s.Scorer, err = score.NewWith(d, p.Model, p.Options.Windows, p.scoring(d)); err != nil {
+		if s.Scorer, err = score.NewOn(append([]*vk.Device{d}, p.Options.Devices...), p.Model, p.Options.Windows, p.scoring); err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, s.Scorer.Close()) }()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 	"github.com/schollz/progressbar/v3"
@@ -41,8 +42,11 @@ func outputFlags(f *pflag.FlagSet) *common {
 }
 
 // open opens the device that the flags mean.
-func (c *common) open() (*vk.Device, error) {
-	o := vk.Options{Device: c.device}
+func (c *common) open() (*vk.Device, error) { return c.openNamed(c.device) }
+
+// openNamed opens a device as the other flags say.
+func (c *common) openNamed(name string) (*vk.Device, error) {
+	o := vk.Options{Device: name}
 	if c.memory != "" {
 		n, err := parseSize("--max-device-memory", c.memory)
 		if err != nil {
@@ -113,6 +117,27 @@ func (c *common) compute(f func(d *vk.Device) error) error {
 		err = errors.Join(err, fmt.Errorf("validation: %s", msg))
 	}
 	return err
+}
+
+// computeOn is compute on each of the devices that --device lists, one or more.
+func (c *common) computeOn(f func(devices []*vk.Device) error) (err error) {
+	var devices []*vk.Device
+	defer func() {
+		for _, d := range devices {
+			err = errors.Join(err, d.Close())
+		}
+		for _, msg := range vk.TakeMessages() {
+			err = errors.Join(err, fmt.Errorf("validation: %s", msg))
+		}
+	}()
+	for _, name := range strings.Split(c.device, ",") {
+		d, err := c.openNamed(strings.TrimSpace(name))
+		if err != nil {
+			return err
+		}
+		devices = append(devices, d)
+	}
+	return f(devices)
 }
 
 // withModel opens a model, a folder or a name in the Hugging Face cache, and calls f with it.

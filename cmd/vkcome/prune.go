@@ -106,6 +106,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.BoolVar(&to.SaveSteps, "save-steps", false, "write the model of N layers after every step too, as OUT.LN")
 	c := commonFlags(f)
 	c.hostFlags(f)
+	f.Lookup("device").Usage = "device by index, UUID or part of its name, or several of one kind that share the calibration, as in 0,1 (default $VKCOME_DEVICE, else the best)"
 	return func(ctx context.Context, args []string) (err error) {
 		switch {
 		case len(args) < 2 && !planOnly:
@@ -168,15 +169,16 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				}
 				o.Seed, o.Source = in.seed, in.source
 			}
-			p, err := prune.NewPlan(m, o)
-			if err != nil {
-				return err
-			}
-			return c.compute(func(d *vk.Device) error {
-				if planOnly {
-					return printPlan(ctx, c, d, p)
+			return c.computeOn(func(devices []*vk.Device) error {
+				o.Devices = devices[1:]
+				p, err := prune.NewPlan(m, o)
+				switch {
+				case err != nil:
+					return err
+				case planOnly:
+					return printPlan(ctx, c, devices[0], p)
 				}
-				return runPrune(ctx, c, d, p, to)
+				return runPrune(ctx, c, devices[0], p, to)
 			})
 		})
 	}

@@ -63,7 +63,7 @@ func (s *Scorer) Checkpoint() ([]byte, error) {
 		}
 	}
 	heights := make([]byte, 0, 4*h.Windows)
-	for i, b := range s.search.batches {
+	for i, b := range s.batches {
 		for range b.Windows() {
 			heights = binary.LittleEndian.AppendUint32(heights, uint32(s.search.heights[i]))
 		}
@@ -98,17 +98,17 @@ func (s *Scorer) Checkpoint() ([]byte, error) {
 
 // shapes is the header for a model of some layers.
 func (s *Scorer) shapes(layers int) (h checkpointHeader) {
-	c, windows := s.f.Config(), s.f.Windows()
+	c, windows := s.parts[0].f.Config(), s.windows
 	copy(h.Corpus[:], corpus.Hash(windows))
-	h.Windows, h.Window, h.Layers = uint32(len(windows)), uint32(s.f.Window()), uint32(layers)
+	h.Windows, h.Window, h.Layers = uint32(len(windows)), uint32(len(windows[0])), uint32(layers)
 	h.Hidden, h.Channels, h.Neurons = uint32(c.HiddenSize), uint32(c.Heads*c.HeadDim), uint32(c.IntermediateSize)
 	return h
 }
 
 // perWindow gives each window, as a byte, what is true of its batch.
 func (s *Scorer) perWindow(batches []bool) []byte {
-	raw := make([]byte, len(s.f.Windows()))
-	for i, b := range s.search.batches {
+	raw := make([]byte, len(s.windows))
+	for i, b := range s.batches {
 		if batches[i] {
 			for w := b.Begin; w < b.End; w++ {
 				raw[w] = 1
@@ -170,28 +170,36 @@ func (s *Scorer) restore(ctx context.Context, m *model.Model, from int, data []b
 		return err
 	}
 	s.m, s.span, s.last, s.there, s.seen = m, int(h.Span), st.last, st.there, st.seen
-	s.search = search{layers: layers, span: s.span, batches: s.f.Batches(), terms: st.terms, before: st.before, advance: s.advance}
+	s.search = search{layers: layers, span: s.span, batches: s.batches, terms: st.terms, before: st.before, devices: s.search.devices, advance: s.advance}
 	for _, height := range st.heights {
 		s.search.heights = append(s.search.heights, min(height, from))
 	}
-	for l := range from {
+	if err := s.each(ctx, func(ctx context.Context, p *part) error { return p.regain(ctx, from) }); err != nil {
+		return err
+	}
+	s.earlier = model.Runs{All: int(h.RunsAll), Last: int(h.RunsLast)}.Minus(s.Stats().Runs)
+	return nil
+}
+
+// regain computes the hidden states up to a boundary, as far as the heights say that they were there.
+func (p *part) regain(ctx context.Context, boundary int) error {
+	for l := range boundary {
 		var on []int
-		for b, height := range s.search.heights {
-			if height > l {
+		for b := range p.f.Batches() {
+			if p.s.search.heights[p.first+b] > l {
 				on = append(on, b)
 			}
 		}
 		if len(on) == 0 {
 			break
 		}
-		if err := s.f.LayerOn(ctx, m, l, on, nil); err != nil {
+		if err := p.f.LayerOn(ctx, p.s.m, l, on, nil); err != nil {
 			return err
 		}
-		if err := s.f.Wait(ctx); err != nil {
+		if err := p.f.Wait(ctx); err != nil {
 			return err
 		}
 	}
-	s.earlier = model.Runs{All: int(h.RunsAll), Last: int(h.RunsLast)}.Minus(s.f.Stats().Runs)
 	return nil
 }
 
@@ -220,7 +228,7 @@ func (s *Scorer) readState(r io.Reader, h checkpointHeader) (st state, err error
 			err = errors.Join(err, fmt.Errorf("window %d came to boundary %d of %d layers", w, heights[w], layers))
 		}
 	}
-	batches := s.f.Batches()
+	batches := s.batches
 	flags := func(row int, what string, lowest int) []bool {
 		raw, all := read(windows), slices.Repeat([]bool{true}, len(batches))
 		for i, b := range batches {

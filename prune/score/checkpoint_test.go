@@ -43,6 +43,8 @@ func tree(m *model.Model) (tree []method.Tree) {
 // outcome is all that a step leaves.
 type outcome struct {
 	state      method.State
+	valid      int    // the first layer that is another's
+	merged     int    // layers that it was made of
 	step       string // as JSON
 	passes     float64
 	checkpoint []byte
@@ -64,7 +66,7 @@ func steps(t *testing.T, s method.State, come method.CoMe, target int) (list []o
 		if err != nil {
 			t.Fatal(err)
 		}
-		list = append(list, outcome{s, string(raw), s.Scorer.Stats().Passes, checkpoint})
+		list = append(list, outcome{s, step.MergeList[0], len(step.MergeList), string(raw), s.Scorer.Stats().Passes, checkpoint})
 	}
 	return list
 }
@@ -87,12 +89,6 @@ func same(t *testing.T, got, want []outcome, exact bool) {
 		}
 		sameModel(t, got[i].state.Model, want[i].state.Model)
 	}
-}
-
-// valid is the first layer that a state's scorer has not seen.
-func valid(s method.State) int {
-	first, _ := s.Changed()
-	return first
 }
 
 // sameModel compares weights.
@@ -128,12 +124,12 @@ func TestCheckpoint(t *testing.T) {
 				s, err := score.NewWith(d, m, windows, o)
 				return scorer(t, s, err)
 			}
-			want := steps(t, method.State{Device: d, Model: m, Scorer: fresh(d, options), Tree: tree(m), Protected: make([]bool, len(m.Layers))}, come, 8)
+			want := steps(t, method.State{Device: d, Model: m, Scorer: fresh(d, options), Tree: tree(m)}, come, 8)
 			for i, at := range want {
 				restored := func(d *vk.Device, o model.ForwardOptions) method.State {
 					s := at.state
 					s.Device, s.Scorer = d, fresh(d, o)
-					if err := s.Scorer.Restore(t.Context(), s.Model, valid(s), at.checkpoint); err != nil {
+					if err := s.Scorer.Restore(t.Context(), s.Model, at.valid, at.checkpoint); err != nil {
 						t.Fatal(err)
 					}
 					return s
@@ -151,8 +147,7 @@ func TestCheckpoint(t *testing.T) {
 
 				// Between Update and Select.
 				s = restored(d, options)
-				_, merged := s.Changed()
-				if err := s.Scorer.Update(t.Context(), s.Model, valid(s), merged); err != nil {
+				if err := s.Scorer.Update(t.Context(), s.Model, at.valid, at.merged); err != nil {
 					t.Fatal(err)
 				}
 				checkpoint, err := s.Scorer.Checkpoint()
@@ -160,7 +155,7 @@ func TestCheckpoint(t *testing.T) {
 					t.Fatal(err)
 				}
 				again := fresh(d, options)
-				if err := again.Restore(t.Context(), s.Model, valid(s), checkpoint); err != nil {
+				if err := again.Restore(t.Context(), s.Model, at.valid, checkpoint); err != nil {
 					t.Fatal(err)
 				}
 				eligible := slices.Repeat([]bool{true}, len(s.Model.Layers)-1)
@@ -205,14 +200,14 @@ func TestCheckpointRefuses(t *testing.T) {
 	if _, err := s.Checkpoint(); err == nil {
 		t.Error("a checkpoint of nothing")
 	}
-	done := steps(t, method.State{Device: d, Model: m, Scorer: s, Tree: tree(m), Protected: make([]bool, len(m.Layers))}, method.CoMe{}, 11)[0]
+	done := steps(t, method.State{Device: d, Model: m, Scorer: s, Tree: tree(m)}, method.CoMe{}, 11)[0]
 	good, at := done.checkpoint, done.state
-	if err := s.Restore(t.Context(), at.Model, valid(at), good); err == nil {
+	if err := s.Restore(t.Context(), at.Model, done.valid, good); err == nil {
 		t.Error("a checkpoint went into a Scorer in use")
 	}
 	refuse := func(what string, s *score.Scorer, data []byte, says string) {
 		t.Helper()
-		if err := s.Restore(t.Context(), at.Model, valid(at), data); err == nil || !strings.Contains(err.Error(), says) {
+		if err := s.Restore(t.Context(), at.Model, done.valid, data); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v, want %q", what, err, says)
 		}
 	}
@@ -263,7 +258,7 @@ func TestCheckpointRefuses(t *testing.T) {
 		change(b)
 		return enc.EncodeAll(b, slices.Clone(head))
 	}
-	if err := fresh(windows).Restore(t.Context(), at.Model, valid(at), with(func([]byte) {})); err != nil {
+	if err := fresh(windows).Restore(t.Context(), at.Model, done.valid, with(func([]byte) {})); err != nil {
 		t.Errorf("a stream that was packed anew: %v", err)
 	}
 	refuse("height", s, with(func(b []byte) { b[3] = 1 }), "boundary")
@@ -281,7 +276,7 @@ func TestCheckpointRefuses(t *testing.T) {
 		}
 		refuse("random bytes", s, data, "checkpoint")
 	}
-	if err := s.Restore(t.Context(), at.Model, valid(at), good); err != nil {
+	if err := s.Restore(t.Context(), at.Model, done.valid, good); err != nil {
 		t.Errorf("after all that was refused: %v", err)
 	}
 }

@@ -20,15 +20,19 @@ type held struct {
 // Hold keeps what is known of the model, its states included, until Close, whatever model is scored next, for Rewind to come back to. All
 // layers must have run for the whole corpus: see All. It is called once.
 func (s *Scorer) Hold() {
-	s.f.Hold()
+	for _, p := range s.parts {
+		p.f.Hold()
+	}
 	s.held = held{s.m, slices.Clone(s.seen), slices.Clone(s.last), slices.Clone(s.there), maps.Clone(s.columns), slices.Clone(s.search.heights)}
 }
 
 // Rewind makes the Scorer what it was at Hold: nothing of that model runs again.
 func (s *Scorer) Rewind() {
-	s.f.Rewind()
+	for _, p := range s.parts {
+		p.f.Rewind()
+	}
 	h := s.held
 	s.m, s.seen, s.last, s.there, s.columns = h.m, slices.Clone(h.seen), slices.Clone(h.last), slices.Clone(h.there), maps.Clone(h.columns)
-	s.search = search{layers: len(s.m.Layers), batches: s.search.batches, heights: slices.Clone(h.heights), advance: s.advance}
+	s.search = search{layers: len(s.m.Layers), batches: s.search.batches, heights: slices.Clone(h.heights), devices: s.search.devices, advance: s.advance}
 	s.span = 0
 }

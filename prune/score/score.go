@@ -9,28 +9,42 @@ import (
 	"math"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/vk"
 )
 
-// Scorer scores a model and, after a merge, only what the merge changed. The states between layers stay with it.
+// Scorer scores a model and, after a merge, only what the merge changed. The states between layers stay with it. Each of its devices
+// runs a part of the windows; no score depends on how many there are.
 type Scorer struct {
 	ColumnSums int // layers whose column sums were computed
 
-	f       *model.Forward
-	d       *vk.Device
+	parts   []*part
+	windows [][]uint32
+	batches []model.Batch // of the corpus: those of the parts, one after the other
+	m       *model.Model
 	most    int        // layers of the model that the Scorer was made for
 	earlier model.Runs // what a run that this one continues did, less what it took to come back to it
-	m       *model.Model
-	span    int // of the search's terms, 0 if it has none
+	span    int        // of the search's terms, 0 if it has none
 	search  search
 	seen    []layerScores // by layer
 	last    [][]byte      // by boundary: the last token's state of each window, [windows, hidden] f32; the final one normed
 	there   [][]bool      // by boundary and batch: whether it is
 	columns map[*model.Layer]columnSums
 	held    held
+}
+
+// part is a device and the windows that it runs, a range of the corpus.
+type part struct {
+	s     *Scorer
+	f     *model.Forward
+	d     *vk.Device
+	index int // of the part
+	begin int // its first window
+	first int // its first batch
 
 	pending          []pending
 	capacity         int        // slots
@@ -50,7 +64,7 @@ type layerScores struct {
 // columnSums is Σ|w| over the rows of o_proj and down_proj.
 type columnSums [2][]byte // f32
 
-// pending is a run of a layer for a batch whose results are in a slot and not yet read.
+// pending is a run of a layer for one of the part's batches whose results are in a slot and not yet read.
 type pending struct {
 	layer, batch int
 	full         bool // not of the last tokens alone
@@ -78,40 +92,85 @@ func New(d *vk.Device, m *model.Model, windows [][]uint32) (*Scorer, error) {
 
 // NewWith is New with other options than are best.
 func NewWith(d *vk.Device, m *model.Model, windows [][]uint32, o model.ForwardOptions) (*Scorer, error) {
-	f, err := model.NewForwardWith(d, m, windows, o)
-	if err != nil {
-		return nil, err
+	return NewOn([]*vk.Device{d}, m, windows, func(*vk.Device) model.ForwardOptions { return o })
+}
+
+// NewOn is New on several devices, which run parts of the windows at the same time. On devices of one kind every score and every choice
+// is what one device gives; which scores are NaN depends on the batches. Column sums and sensitivities are computed by the first.
+//
+// options, such as Options, gives those of each device.
+func NewOn(devices []*vk.Device, m *model.Model, windows [][]uint32, options func(*vk.Device) model.ForwardOptions) (*Scorer, error) {
+	if len(devices) == 0 {
+		return nil, errors.New("score: no device to run on")
 	}
-	s := &Scorer{f: f, d: d, most: len(m.Layers), columns: map[*model.Layer]columnSums{}}
-	if err := s.allocate(m); err != nil {
-		return nil, errors.Join(err, s.Close())
+	for i, w := range windows {
+		if len(w) != len(windows[0]) {
+			return nil, fmt.Errorf("score: window %d has %d tokens, window 0 has %d", i, len(w), len(windows[0]))
+		}
+	}
+	s := &Scorer{windows: windows, most: len(m.Layers), columns: map[*model.Layer]columnSums{}}
+	n := max(1, min(len(devices), len(windows))) // a device without windows has nothing to do
+	for i, d := range devices[:n] {
+		begin, end := shard(len(windows), i, n)
+		f, err := model.NewForwardWith(d, m, windows[begin:end], options(d))
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		p := &part{s: s, f: f, d: d, index: i, begin: begin, first: len(s.batches)}
+		s.parts = append(s.parts, p)
+		for _, b := range f.Batches() {
+			s.batches, s.search.devices = append(s.batches, model.Batch{Begin: begin + b.Begin, End: begin + b.End}), append(s.search.devices, i)
+		}
+		if err := p.allocate(m); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
 	}
 	return s, nil
 }
 
-func (s *Scorer) allocate(m *model.Model) (err error) {
-	c, n, batches := m.Config, len(s.f.Windows()), s.f.Batches()
+// shard is part i of n of a corpus: the windows from begin to end.
+func shard(windows, i, n int) (begin, end int) { return windows * i / n, windows * (i + 1) / n }
+
+// each lets every part do its work at the same time. The first error stops the others.
+func (s *Scorer) each(ctx context.Context, work func(ctx context.Context, p *part) error) error {
+	if len(s.parts) == 1 {
+		return work(ctx, s.parts[0])
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, p := range s.parts {
+		g.Go(func() error {
+			if err := work(ctx, p); err != nil {
+				return fmt.Errorf("device %d (%s): %w", p.d.Info.Index, p.d.Info.Name, err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+func (p *part) allocate(m *model.Model) (err error) {
+	c, n, batches := m.Config, len(p.f.Windows()), p.f.Batches()
 	most := 0
 	for _, b := range batches {
 		most = max(most, b.Windows())
 	}
-	s.slotBytes = s.slot(0, most, c).size
+	p.slotBytes = p.slot(0, most, c).size
 	// A slot for each layer, but no more rows than the corpus has windows: that is what the Forward leaves free for scores.
-	s.capacity = min(len(batches), len(m.Layers))
-	if s.slots, err = s.d.NewBuffer("scores of batches", int64(s.capacity)*s.slotBytes, vk.OnDevice); err != nil {
+	p.capacity = min(len(batches), len(m.Layers))
+	if p.slots, err = p.d.NewBuffer("scores of batches", int64(p.capacity)*p.slotBytes, vk.OnDevice); err != nil {
 		return err
 	}
-	s.bufs = append(s.bufs, s.slots)
+	p.bufs = append(p.bufs, p.slots)
 	for _, t := range []struct {
 		to   *op.Tensor
 		rows int
 		cols int
-	}{{&s.rows, n, c.HiddenSize}, {&s.other, n, c.HiddenSize}, {&s.out, 1, n}} {
-		b, err := s.d.NewBuffer("last tokens' states", 4*int64(t.rows)*int64(t.cols), vk.OnDevice)
+	}{{&p.rows, n, c.HiddenSize}, {&p.other, n, c.HiddenSize}, {&p.out, 1, n}} {
+		b, err := p.d.NewBuffer("last tokens' states", 4*int64(t.rows)*int64(t.cols), vk.OnDevice)
 		if err != nil {
 			return err
 		}
-		s.bufs = append(s.bufs, b)
+		p.bufs = append(p.bufs, b)
 		*t.to = op.Of(b.All(), dtype.F32, t.rows, t.cols)
 	}
 	return nil
@@ -123,48 +182,56 @@ type slotLayout struct {
 	size                            int64
 }
 
-func (s *Scorer) slot(index, windows int, c *model.Config) slotLayout {
-	align := max(s.d.Limits().OffsetAlignment, 4)
-	at := int64(index) * s.slotBytes
+func (p *part) slot(index, windows int, c *model.Config) slotLayout {
+	align := max(p.d.Limits().OffsetAlignment, 4)
+	at := int64(index) * p.slotBytes
 	begin := at
 	place := func(words int) int64 {
 		here := at
 		at += (4*int64(words) + align - 1) / align * align
 		return here
 	}
-	l := slotLayout{influence: place(windows * s.f.Window()), heads: place(windows * c.Heads * c.HeadDim), neurons: place(windows * c.IntermediateSize), last: place(windows * c.HiddenSize)}
+	l := slotLayout{influence: place(windows * p.f.Window()), heads: place(windows * c.Heads * c.HeadDim), neurons: place(windows * c.IntermediateSize), last: place(windows * c.HiddenSize)}
 	l.size = at - begin
 	return l
 }
 
 // in is a matrix in the slots.
-func (s *Scorer) in(at int64, rows, cols int) op.Tensor {
-	return op.Of(s.slots.View(at, 4*int64(rows)*int64(cols)), dtype.F32, rows, cols)
+func (p *part) in(at int64, rows, cols int) op.Tensor {
+	return op.Of(p.slots.View(at, 4*int64(rows)*int64(cols)), dtype.F32, rows, cols)
 }
 
 // Close frees what the Scorer holds on the device.
 func (s *Scorer) Close() error {
-	err := s.f.Close()
-	s.d.Free(s.bufs...)
+	var err error
+	for _, p := range s.parts {
+		err = errors.Join(err, p.f.Close())
+		p.d.Free(p.bufs...)
+	}
 	return err
 }
 
-// Trim drops weights from the device that are not in use, to make room for a merge of layers.
-func (s *Scorer) Trim(layers []*model.Layer) { s.f.Trim(layers) }
+// Trim drops weights from the first device that are not in use, to make room for a merge of layers there.
+func (s *Scorer) Trim(layers []*model.Layer) { s.parts[0].f.Trim(layers) }
 
 // Stats is what the passes over the corpus cost so far. The passes are those of all runs that this one continues, see Restore.
 func (s *Scorer) Stats() model.ForwardStats {
-	stats := s.f.Stats()
-	stats.Runs = stats.Runs.Plus(s.earlier)
-	stats.Passes = s.f.Passes(stats.Runs, len(s.f.Windows()))
-	return stats
+	var total model.ForwardStats
+	for _, p := range s.parts {
+		stats := p.f.Stats()
+		total.Runs = total.Runs.Plus(stats.Runs)
+		total.Uploaded, total.Uploading, total.Waited = total.Uploaded+stats.Uploaded, total.Uploading+stats.Uploading, total.Waited+stats.Waited
+	}
+	total.Runs = total.Runs.Plus(s.earlier)
+	total.Passes = s.parts[0].f.Passes(total.Runs, len(s.windows))
+	return total
 }
 
 // Update makes m the model to score. from is the first layer that differs from the model before: the states entering it are still
 // valid, and the layers below do not run again. merged is how many layers of that model the one at from stands for; with 0 nothing
 // above is expected to be as it was. Nothing runs yet.
 func (s *Scorer) Update(ctx context.Context, m *model.Model, from, merged int) error {
-	layers, batches := len(m.Layers), s.f.Batches()
+	layers, batches := len(m.Layers), s.batches
 	if s.m == nil {
 		from = 0
 		if err := s.embed(ctx, m); err != nil {
@@ -172,7 +239,9 @@ func (s *Scorer) Update(ctx context.Context, m *model.Model, from, merged int) e
 		}
 	} else {
 		for b := from + 1; b < len(s.last); b++ {
-			s.f.Drop(b) // at once, so that their memory serves the new ones
+			for _, p := range s.parts {
+				p.f.Drop(b) // at once, so that their memory serves the new ones
+			}
 		}
 	}
 	s.m = m
@@ -183,11 +252,11 @@ func (s *Scorer) Update(ctx context.Context, m *model.Model, from, merged int) e
 	}
 	s.last, s.there, s.seen = s.last[:from+1], s.there[:from+1], s.seen[:from]
 	for range layers - from {
-		s.last, s.there = append(s.last, make([]byte, s.rows.Size())), append(s.there, make([]bool, len(batches)))
+		s.last, s.there = append(s.last, make([]byte, 4*len(s.windows)*m.Config.HiddenSize)), append(s.there, make([]bool, len(batches)))
 		s.seen = append(s.seen, s.unseen())
 	}
 	old := s.search
-	s.search = search{layers: layers, batches: batches, heights: old.heights, advance: s.advance}
+	s.search = search{layers: layers, batches: batches, heights: old.heights, devices: old.devices, advance: s.advance}
 	for i, h := range s.search.heights {
 		s.search.heights[i] = min(h, from)
 	}
@@ -205,29 +274,30 @@ func (s *Scorer) Update(ctx context.Context, m *model.Model, from, merged int) e
 }
 
 func (s *Scorer) unseen() layerScores {
-	c, n := s.m.Config, len(s.f.Windows())
-	return layerScores{make([]bool, len(s.f.Batches())), make([]byte, 4*n*s.f.Window()), make([]byte, 4*n*c.Heads*c.HeadDim), make([]byte, 4*n*c.IntermediateSize)}
+	c, n := s.m.Config, len(s.windows)
+	return layerScores{make([]bool, len(s.batches)), make([]byte, 4*n*len(s.windows[0])), make([]byte, 4*n*c.Heads*c.HeadDim), make([]byte, 4*n*c.IntermediateSize)}
 }
 
 // embed makes boundary 0.
 func (s *Scorer) embed(ctx context.Context, m *model.Model) error {
-	if err := s.f.Embed(ctx, m); err != nil {
-		return err
-	}
-	r, batches := s.f.Recorder(), s.f.Batches()
-	there := make([]bool, len(batches))
-	err := s.f.States(ctx, 0, func(b model.Batch, x op.Tensor) error {
-		op.GatherRows(r, s.rows, b.Begin, x, s.f.Ends(b))
-		return r.Err()
+	last := make([]byte, 4*len(s.windows)*m.Config.HiddenSize)
+	err := s.each(ctx, func(ctx context.Context, p *part) error {
+		if err := p.f.Embed(ctx, m); err != nil {
+			return err
+		}
+		r := p.f.Recorder()
+		err := p.f.States(ctx, 0, func(b model.Batch, x op.Tensor) error {
+			op.GatherRows(r, p.rows, b.Begin, x, p.f.Ends(b))
+			return r.Err()
+		})
+		if err := errors.Join(err, r.Wait(ctx)); err != nil {
+			return err
+		}
+		at := p.begin * int(p.rows.RowBytes())
+		return p.d.Download(ctx, last[at:at+int(p.rows.Size())], p.rows.View)
 	})
-	if err := errors.Join(err, r.Wait(ctx)); err != nil {
-		return err
-	}
-	for i := range there {
-		there[i] = true
-	}
-	s.last, s.there, s.search.heights = [][]byte{make([]byte, s.rows.Size())}, [][]bool{there}, make([]int, len(batches))
-	return s.d.Download(ctx, s.last[0], s.rows.View)
+	s.last, s.there, s.search.heights = [][]byte{last}, [][]bool{slices.Repeat([]bool{true}, len(s.batches))}, make([]int, len(s.batches))
+	return err
 }
 
 // Select finds, of the windows of span layers whose first layer is eligible, the one of the smallest skip block influence, the lowest
@@ -252,8 +322,10 @@ func (s *Scorer) Select(ctx context.Context, span int, eligible []bool, all bool
 	}
 	// Where weights stay on the device, a batch may run by itself. Elsewhere each round uploads layers again.
 	s.search.round = 1
-	if !s.f.Keeps() {
-		s.search.round = (len(s.search.batches) + streamedRounds - 1) / streamedRounds
+	for _, p := range s.parts {
+		if !p.f.Keeps() {
+			s.search.round = max(s.search.round, (len(p.f.Batches())+streamedRounds-1)/streamedRounds)
+		}
 	}
 	if all {
 		for first := range layers {
@@ -290,96 +362,112 @@ func (s *Scorer) score(ctx context.Context, span int) error {
 	}
 	s.span, s.search.span, s.search.terms = span, span, nil
 	for range len(s.m.Layers) - span + 1 {
-		terms := make([]float64, len(s.f.Windows()))
+		terms := make([]float64, len(s.windows))
 		for w := range terms {
 			terms[w] = math.NaN()
 		}
 		s.search.terms = append(s.search.terms, terms)
 	}
-	return s.angles(ctx)
+	return s.each(ctx, func(ctx context.Context, p *part) error { return p.angles(ctx) })
 }
 
 // advance takes batches to a boundary, layer by layer.
 func (s *Scorer) advance(ctx context.Context, batches []int, boundary int, last bool) error {
-	for l := slices.Min(s.search.heights); l < boundary; l++ {
-		var on []int
+	return s.each(ctx, func(ctx context.Context, p *part) error {
+		var own []int
 		for _, b := range batches {
-			if h := s.search.heights[b]; h <= l {
-				on = append(on, b)
+			if s.search.devices[b] == p.index {
+				own = append(own, b)
+			}
+		}
+		return p.advance(ctx, own, boundary, last)
+	})
+}
+
+func (p *part) advance(ctx context.Context, batches []int, boundary int, last bool) error {
+	heights, lowest := p.s.search.heights, boundary
+	for _, b := range batches {
+		lowest = min(lowest, heights[b])
+	}
+	for l := lowest; l < boundary; l++ {
+		var on []int // by the part's own numbers
+		for _, b := range batches {
+			if heights[b] <= l {
+				on = append(on, b-p.first)
 			}
 		}
 		if len(on) == 0 {
 			continue
 		}
 		lastTokens := last && l+1 == boundary
-		run := s.f.LayerOn
+		run := p.f.LayerOn
 		if lastTokens {
-			run = s.f.LastTokens
+			run = p.f.LastTokens
 		}
-		for part := range slices.Chunk(on, s.capacity) {
-			if len(s.pending)+len(part) > s.capacity {
-				if err := s.collect(ctx); err != nil {
+		for some := range slices.Chunk(on, p.capacity) {
+			if len(p.pending)+len(some) > p.capacity {
+				if err := p.collect(ctx); err != nil {
 					return err
 				}
 			}
-			if err := run(ctx, s.m, l, part, func(step model.Step) error { return s.visit(step, lastTokens) }); err != nil {
+			if err := run(ctx, p.s.m, l, some, func(step model.Step) error { return p.visit(step, lastTokens) }); err != nil {
 				return err
 			}
 		}
 		for _, b := range on {
 			if !lastTokens {
-				s.search.heights[b] = l + 1
+				heights[p.first+b] = l + 1
 			}
 		}
 	}
-	if err := s.collect(ctx); err != nil {
+	if err := p.collect(ctx); err != nil {
 		return err
 	}
-	return s.angles(ctx)
+	return p.angles(ctx)
 }
 
 // visit takes a layer's figures from what passes by.
-func (s *Scorer) visit(step model.Step, lastTokens bool) error {
-	c, r, n, out := s.m.Config, s.f.Recorder(), step.Batch.Windows(), step.Out
-	at := s.slot(len(s.pending), n, c)
-	s.pending = append(s.pending, pending{step.Layer, step.Index, !lastTokens})
+func (p *part) visit(step model.Step, lastTokens bool) error {
+	c, r, n, out := p.s.m.Config, p.f.Recorder(), step.Batch.Windows(), step.Out
+	at := p.slot(len(p.pending), n, c)
+	p.pending = append(p.pending, pending{step.Layer, step.Index, !lastTokens})
 	if !lastTokens {
-		op.AbsSum(r, s.in(at.heads, n, c.Heads*c.HeadDim), step.Attention, s.f.Window())
-		op.AbsSum(r, s.in(at.neurons, n, c.IntermediateSize), step.MLP, s.f.Window())
+		op.AbsSum(r, p.in(at.heads, n, c.Heads*c.HeadDim), step.Attention, p.f.Window())
+		op.AbsSum(r, p.in(at.neurons, n, c.IntermediateSize), step.MLP, p.f.Window())
 	}
-	if step.Layer+1 == len(s.m.Layers) {
-		out = s.f.FinalNorm(s.m, out) // as Hugging Face's hidden_states[-1] is
+	if step.Layer+1 == len(p.s.m.Layers) {
+		out = p.f.FinalNorm(p.s.m, out) // as Hugging Face's hidden_states[-1] is
 	}
 	if !lastTokens {
-		op.BlockInfluence(r, s.in(at.influence, 1, n*s.f.Window()), step.In, out)
+		op.BlockInfluence(r, p.in(at.influence, 1, n*p.f.Window()), step.In, out)
 	}
-	op.GatherRows(r, s.in(at.last, n, c.HiddenSize), 0, out, step.Ends)
+	op.GatherRows(r, p.in(at.last, n, c.HiddenSize), 0, out, step.Ends)
 	return r.Err()
 }
 
 // collect waits and reads the slots.
-func (s *Scorer) collect(ctx context.Context) error {
-	list := s.pending
-	s.pending = nil
-	if err := s.f.Wait(ctx); err != nil || len(list) == 0 {
+func (p *part) collect(ctx context.Context) error {
+	s, list := p.s, p.pending
+	p.pending = nil
+	if err := p.f.Wait(ctx); err != nil || len(list) == 0 {
 		return err
 	}
-	raw := make([]byte, int64(len(list))*s.slotBytes)
-	if err := s.d.Download(ctx, raw, s.slots.View(0, int64(len(raw)))); err != nil {
+	raw := make([]byte, int64(len(list))*p.slotBytes)
+	if err := p.d.Download(ctx, raw, p.slots.View(0, int64(len(raw)))); err != nil {
 		return err
 	}
-	for i, p := range list {
-		b := s.search.batches[p.batch]
-		at := s.slot(i, b.Windows(), s.m.Config)
+	for i, run := range list {
+		b := s.batches[p.first+run.batch]
+		at := p.slot(i, b.Windows(), s.m.Config)
 		take := func(to []byte, from int64) { // a window's share of to is the same for each
-			share := len(to) / len(s.f.Windows())
+			share := len(to) / len(s.windows)
 			copy(to[b.Begin*share:b.End*share], raw[from:])
 		}
-		take(s.last[p.layer+1], at.last)
-		s.there[p.layer+1][p.batch] = true
-		if p.full {
-			seen := s.seen[p.layer]
-			seen.ran[p.batch] = true
+		take(s.last[run.layer+1], at.last)
+		s.there[run.layer+1][p.first+run.batch] = true
+		if run.full {
+			seen := s.seen[run.layer]
+			seen.ran[p.first+run.batch] = true
 			take(seen.influence, at.influence)
 			take(seen.heads, at.heads)
 			take(seen.neurons, at.neurons)
@@ -389,41 +477,44 @@ func (s *Scorer) collect(ctx context.Context) error {
 }
 
 // angles makes the terms whose states are known.
-func (s *Scorer) angles(ctx context.Context) error {
+func (p *part) angles(ctx context.Context) error {
+	s := p.s
 	type pair struct{ c, window int }
 	var pairs []pair
 	var from, to []byte
-	row := int(s.rows.RowBytes())
+	row := int(p.rows.RowBytes())
 	flush := func() error {
 		if len(pairs) == 0 {
 			return nil
 		}
 		n := len(pairs)
-		x, y, out := s.rows.RowRange(0, n), s.other.RowRange(0, n), op.Of(s.out.View, dtype.F32, 1, n)
-		if err := errors.Join(s.d.Upload(ctx, x.View, from), s.d.Upload(ctx, y.View, to)); err != nil {
+		x, y, out := p.rows.RowRange(0, n), p.other.RowRange(0, n), op.Of(p.out.View, dtype.F32, 1, n)
+		if err := errors.Join(p.d.Upload(ctx, x.View, from), p.d.Upload(ctx, y.View, to)); err != nil {
 			return err
 		}
-		op.AngularDistance(s.f.Recorder(), out, x, y)
-		raw, err := s.read(ctx, out)
+		op.AngularDistance(p.f.Recorder(), out, x, y)
+		raw, err := p.read(ctx, out)
 		if err != nil {
 			return err
 		}
 		values := decode(raw)
-		for i, p := range pairs {
-			s.search.terms[p.c][p.window] = values[i]
+		for i, of := range pairs {
+			s.search.terms[of.c][of.window] = values[i]
 		}
 		pairs, from, to = pairs[:0], from[:0], to[:0]
 		return nil
 	}
 	for c, terms := range s.search.terms {
-		for i, b := range s.search.batches {
+		for k := range p.f.Batches() {
+			i := p.first + k
+			b := s.batches[i]
 			if !s.there[c][i] || !s.there[c+s.span][i] || !math.IsNaN(terms[b.Begin]) {
 				continue
 			}
 			for w := b.Begin; w < b.End; w++ {
 				pairs = append(pairs, pair{c, w})
 				from, to = append(from, s.last[c][w*row:(w+1)*row]...), append(to, s.last[c+s.span][w*row:(w+1)*row]...)
-				if len(pairs) == s.rows.Rows {
+				if len(pairs) == p.rows.Rows {
 					if err := flush(); err != nil {
 						return err
 					}
@@ -462,11 +553,12 @@ func (s *Scorer) BI() []float64 {
 // columnSums computes a layer's column sums, of which all models that have the layer make use.
 func (s *Scorer) columnSums(ctx context.Context, l *model.Layer) (sums columnSums, err error) {
 	s.ColumnSums++
-	err = s.f.Weights(ctx, l, []model.Part{model.O, model.Down}, func(w []op.Tensor) error {
+	p := s.parts[0]
+	err = p.f.Weights(ctx, l, []model.Part{model.O, model.Down}, func(w []op.Tensor) error {
 		for i := range w {
-			err := s.with(ctx, [][]byte{nil}, []int{w[i].Cols}, func(t []op.Tensor) error {
-				op.ColumnAbsSum(s.f.Recorder(), t[0], w[i])
-				sums[i], err = s.read(ctx, t[0])
+			err := p.with(ctx, [][]byte{nil}, []int{w[i].Cols}, func(t []op.Tensor) error {
+				op.ColumnAbsSum(p.f.Recorder(), t[0], w[i])
+				sums[i], err = p.read(ctx, t[0])
 				return err
 			})
 			if err != nil {
@@ -480,10 +572,10 @@ func (s *Scorer) columnSums(ctx context.Context, l *model.Layer) (sums columnSum
 
 // rank multiplies mean activities with column sums, and averages over groups of width channels.
 func (s *Scorer) rank(ctx context.Context, activity, columns []byte, width int) (units []float64, err error) {
-	channels, windows := len(columns)/4, len(s.f.Windows())
-	err = s.with(ctx, [][]byte{nil, activity, columns}, []int{channels / width, channels, channels}, func(t []op.Tensor) error {
-		op.Sensitivity(s.f.Recorder(), t[0], t[1], t[2], width, windows*s.f.Window())
-		raw, err := s.read(ctx, t[0])
+	p, channels, windows := s.parts[0], len(columns)/4, len(s.windows)
+	err = p.with(ctx, [][]byte{nil, activity, columns}, []int{channels / width, channels, channels}, func(t []op.Tensor) error {
+		op.Sensitivity(p.f.Recorder(), t[0], t[1], t[2], width, windows*p.f.Window())
+		raw, err := p.read(ctx, t[0])
 		units = decode(raw)
 		return err
 	})
@@ -496,22 +588,22 @@ func (s *Scorer) rank(ctx context.Context, activity, columns []byte, width int) 
 }
 
 // with lends f tensors of some columns each that hold data, or a row of nothing for nil.
-func (s *Scorer) with(ctx context.Context, data [][]byte, cols []int, f func(t []op.Tensor) error) (err error) {
+func (p *part) with(ctx context.Context, data [][]byte, cols []int, f func(t []op.Tensor) error) (err error) {
 	var bufs []*vk.Buffer
 	defer func() {
-		err = errors.Join(err, s.f.Recorder().Wait(context.WithoutCancel(ctx)))
-		s.d.Free(bufs...)
+		err = errors.Join(err, p.f.Recorder().Wait(context.WithoutCancel(ctx)))
+		p.d.Free(bufs...)
 	}()
 	var tensors []op.Tensor
 	for i, raw := range data {
 		size := max(len(raw), 4*cols[i])
-		b, err := s.d.NewBuffer("sensitivities", int64(size), vk.OnDevice)
+		b, err := p.d.NewBuffer("sensitivities", int64(size), vk.OnDevice)
 		if err != nil {
 			return err
 		}
 		bufs = append(bufs, b)
 		if raw != nil {
-			if err := s.d.Upload(ctx, b.All(), raw); err != nil {
+			if err := p.d.Upload(ctx, b.All(), raw); err != nil {
 				return err
 			}
 		}
@@ -521,12 +613,12 @@ func (s *Scorer) with(ctx context.Context, data [][]byte, cols []int, f func(t [
 }
 
 // read waits for what was recorded and reads a tensor.
-func (s *Scorer) read(ctx context.Context, t op.Tensor) ([]byte, error) {
-	if err := s.f.Recorder().Wait(ctx); err != nil {
+func (p *part) read(ctx context.Context, t op.Tensor) ([]byte, error) {
+	if err := p.f.Recorder().Wait(ctx); err != nil {
 		return nil, err
 	}
 	raw := make([]byte, t.Size())
-	return raw, s.d.Download(ctx, raw, t.View)
+	return raw, p.d.Download(ctx, raw, t.View)
 }
 
 // decode reads f32s.

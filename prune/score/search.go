@@ -21,7 +21,9 @@ type search struct {
 	terms        [][]float64 // [layers−span+1][corpus windows], NaN where not computed
 	before       [][]float64 // what to expect of them, from the model before the last merge; nil: nothing
 	heights      []int       // by batch: the last boundary that is there
-	round        int         // batches that are run before the next decision
+	round        int         // batches of each device that are run before the next decision
+	known        []int       // by batch: the boundary up to which all figures of layers are there; nil: those of the heights
+	devices      []int       // by batch: the device that runs it
 
 	// advance takes batches to a boundary and fills in terms. With last, the last layer runs for the last tokens alone, and the
 	// height becomes that below it.
@@ -91,13 +93,13 @@ func (s *search) open(best int) (top, expected int) {
 	return top, expected
 }
 
-// next is the batches to run for a candidate: those without its terms, in the order of what they promise, as many as a round has.
+// next is the batches to run for a candidate: those without its terms, in the order of what they promise, as many of each device as a round has.
 func (s *search) next(c int, last bool) []int {
 	var missing []int
 	promise := make([]float64, len(s.batches))
 	forecast := s.forecast(c)
 	for i, b := range s.batches {
-		if last && !math.IsNaN(s.terms[c][b.Begin]) || !last && s.heights[i] >= c+s.span {
+		if last && !math.IsNaN(s.terms[c][b.Begin]) || !last && s.figures(i) >= c+s.span {
 			continue
 		}
 		missing = append(missing, i)
@@ -112,18 +114,30 @@ func (s *search) next(c int, last bool) []int {
 		}
 		return 0
 	})
-	return missing[:min(s.round, len(missing))]
+	taken := map[int]int{}
+	return slices.DeleteFunc(missing, func(b int) bool {
+		taken[s.devices[b]]++
+		return taken[s.devices[b]] > s.round
+	})
 }
 
-// below is the batches whose boundary is not there yet.
+// below is the batches that did not run all layers below a boundary in full.
 func (s *search) below(boundary int) []int {
 	var list []int
-	for i, h := range s.heights {
-		if h < boundary {
+	for i := range s.heights {
+		if s.figures(i) < boundary {
 			list = append(list, i)
 		}
 	}
 	return list
+}
+
+// figures is the boundary up to which all figures of a batch are there.
+func (s *search) figures(batch int) int {
+	if s.known == nil {
+		return s.heights[batch]
+	}
+	return max(s.heights[batch], s.known[batch])
 }
 
 // forecast is a candidate's terms, and for those that are missing what the model before or else the nearest candidate below that has

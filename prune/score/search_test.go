@@ -45,12 +45,13 @@ func (f *fakeCorpus) advance(_ context.Context, batches []int, boundary int, las
 	return nil
 }
 
-func newFake(t *testing.T, truth, before [][]float64, span, from, windows, batch, round int, eligible []bool) *fakeCorpus {
+func newFake(t *testing.T, truth, before [][]float64, span, from, windows, batch, round, devices int, eligible []bool) *fakeCorpus {
 	layers := len(truth) + span - 1
 	f := &fakeCorpus{t: t, truth: truth, s: search{layers: layers, span: span, eligible: eligible, before: before, round: round}}
 	for begin := 0; begin < windows; begin += batch {
 		f.s.batches = append(f.s.batches, model.Batch{Begin: begin, End: min(begin+batch, windows)})
 		f.s.heights = append(f.s.heights, from)
+		f.s.devices = append(f.s.devices, len(f.s.devices)*devices*batch/(windows+batch))
 	}
 	for b := range layers + 1 {
 		f.there = append(f.there, make([]bool, len(f.s.batches)))
@@ -113,7 +114,7 @@ func TestSearch(t *testing.T) {
 				want = c
 			}
 		}
-		f := newFake(t, truth, before, span, from, windows, 1+rng.IntN(4), 1+rng.IntN(3), eligible)
+		f := newFake(t, truth, before, span, from, windows, 1+rng.IntN(4), 1+rng.IntN(3), 1+rng.IntN(3), eligible)
 		got, err := f.s.run(t.Context())
 		if err != nil || got != want {
 			t.Fatalf("case %d: layer %d (%v), want %d of %v", n, got, err, want, truth)
@@ -132,7 +133,7 @@ func TestSearch(t *testing.T) {
 // TestSearchDrops leaves the layers of hopeless candidates alone: one round tells.
 func TestSearchDrops(t *testing.T) {
 	truth := [][]float64{{0.01, 0.01, 0.01, 0.01}, {0.01, 0.01, 0.01, 0.02}, {0.1, 0.1, 0.1, 0.5}, {0.2, 0.2, 0.2, 0.5}}
-	f := newFake(t, truth, truth, 1, 0, 4, 1, 1, []bool{true, true, true, true})
+	f := newFake(t, truth, truth, 1, 0, 4, 1, 1, 1, []bool{true, true, true, true})
 	first, err := f.s.run(t.Context())
 	if err != nil || first != 0 {
 		t.Fatalf("layer %d, %v", first, err)

@@ -2,7 +2,6 @@ package score
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -59,38 +58,61 @@ func (s *Scorer) Sensitivity(ctx context.Context, l int, of Sensitivity) (heads,
 
 // squares runs layer l again, for the sums of squares.
 func (s *Scorer) squares(ctx context.Context, l, width int) (heads, neurons []float64, err error) {
-	c, r := s.m.Config, s.f.Recorder()
-	totals := [2][]float64{make([]float64, c.Heads*c.HeadDim), make([]float64, c.IntermediateSize)}
-	sums := func(x op.Tensor, total []float64) error {
-		return s.with(ctx, [][]byte{nil}, []int{x.Cols}, func(t []op.Tensor) error {
-			op.SquareSum(r, t[0], x, x.Rows)
-			raw, err := s.read(ctx, t[0])
-			for i, v := range decode(raw) {
-				total[i] += v
-			}
-			return err
-		})
+	c, window := s.m.Config, len(s.windows[0])
+	channels := [2]int{c.Heads * c.HeadDim, c.IntermediateSize}
+	var sums [2][]byte // [windows, channels]
+	for i, n := range channels {
+		sums[i] = make([]byte, 4*len(s.windows)*n)
 	}
-	err = s.f.Layer(ctx, s.m, l, func(step model.Step) error {
-		return errors.Join(sums(step.Attention, totals[0]), sums(step.MLP, totals[1]))
+	if err := s.states(ctx, l, nil); err != nil {
+		return nil, nil, err
+	}
+	err = s.each(ctx, func(ctx context.Context, p *part) error {
+		return p.f.Layer(ctx, s.m, l, func(step model.Step) error {
+			for i, x := range []op.Tensor{step.Attention, step.MLP} {
+				raw, err := p.squareSums(ctx, x, window)
+				if err != nil {
+					return err
+				}
+				copy(sums[i][4*(p.begin+step.Batch.Begin)*channels[i]:], raw)
+			}
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	tokens := float64(len(s.f.Windows()) * s.f.Window())
-	err = s.f.Weights(ctx, s.m.Layers[l], []model.Part{model.O, model.Down}, func(w []op.Tensor) error {
+	var totals [2][]float64
+	for i, n := range channels {
+		totals[i] = make([]float64, n)
+		for k, v := range decode(sums[i]) { // window by window, in the corpus's order
+			totals[i][k%n] += v
+		}
+	}
+	p := s.parts[0]
+	err = p.f.Weights(ctx, s.m.Layers[l], []model.Part{model.O, model.Down}, func(w []op.Tensor) error {
 		for i := range w {
-			weights := make([]float64, w[i].Cols)
-			if err := sums(w[i], weights); err != nil {
+			raw, err := p.squareSums(ctx, w[i], w[i].Rows)
+			if err != nil {
 				return err
 			}
-			for ch, v := range weights {
-				totals[i][ch] = math.Sqrt(totals[i][ch]/tokens) * math.Sqrt(v)
+			for ch, v := range decode(raw) {
+				totals[i][ch] = math.Sqrt(totals[i][ch]/float64(len(s.windows)*window)) * math.Sqrt(v)
 			}
 		}
 		return nil
 	})
 	return means(totals[0], width), totals[1], err
+}
+
+// squareSums is Σx² over each window of rows of x: [windows, cols] f32.
+func (p *part) squareSums(ctx context.Context, x op.Tensor, window int) (raw []byte, err error) {
+	err = p.with(ctx, [][]byte{make([]byte, 4*x.Rows/window*x.Cols)}, []int{x.Cols}, func(t []op.Tensor) error {
+		op.SquareSum(p.f.Recorder(), t[0], x, window)
+		raw, err = p.read(ctx, t[0])
+		return err
+	})
+	return raw, err
 }
 
 // means cuts values into runs of n and gives the mean of each.
