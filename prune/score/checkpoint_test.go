@@ -113,7 +113,7 @@ func TestCheckpoint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
+	t.Cleanup(func() { m.Close() }) // after the scorers
 	windows := calibration(t, 12)
 	d := vktest.Open(t, vk.Options{})
 	small := vktest.Open(t, vk.Options{MaxMemory: 5 << 20})
@@ -189,7 +189,7 @@ func TestCheckpointRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
+	t.Cleanup(func() { m.Close() }) // after the scorers
 	windows := calibration(t, 4)
 	d := vktest.Open(t, vk.Options{})
 	fresh := func(windows [][]uint32) *score.Scorer {

@@ -23,7 +23,7 @@ func TestDevices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
+	t.Cleanup(func() { m.Close() }) // after the scorers
 	windows := calibration(t, 13)
 	var devices []*vk.Device
 	for range 5 {
@@ -80,7 +80,7 @@ func TestDevicesLosses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
+	t.Cleanup(func() { m.Close() }) // after the scorers
 	windows := calibration(t, 11)
 	var candidates []model.Candidate
 	for _, l := range []int{2, 3, 9} {
@@ -146,7 +146,7 @@ func TestDevicesFail(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
+	t.Cleanup(func() { m.Close() }) // after the scorers
 	devices := []*vk.Device{vktest.Open(t, vk.Options{}), vktest.Open(t, vk.Options{})}
 	s, err := score.NewOn(devices, m, calibration(t, 8), score.Options)
 	s = scorer(t, s, err)
