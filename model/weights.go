@@ -89,6 +89,7 @@ func (c *weightCache) start(ctx context.Context, key any, weights []Weight, must
 	}
 	c.entries[key] = e
 	c.used += e.size
+	ctx = context.WithoutCancel(ctx) // others than the caller may wait for it, or the caller with another context
 	go func() {
 		defer close(e.ready)
 		begin := time.Now()
