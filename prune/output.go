@@ -33,8 +33,9 @@ type Lineage struct {
 	Source         Source         `json:"source"`
 	Calibration    *Calibration   `json:"calibration,omitempty"` // absent where the method needs none
 	Device         Device         `json:"device"`
-	Devices        []Device       `json:"devices,omitempty"` // where more than one did the steps: all, in their order
-	OriginalLayers int            `json:"original_layers"`   // of the model that the tree's numbers mean
+	Devices        []Device       `json:"devices,omitempty"`      // where more than one did the steps: all, in their order
+	FiguresFrom    []string       `json:"figures_from,omitempty"` // where the first figures were computed, if not here
+	OriginalLayers int            `json:"original_layers"`        // of the model that the tree's numbers mean
 	Tree           []method.Tree  `json:"tree"`
 	Steps          []*method.Step `json:"steps"`
 	LayerPasses    *Passes        `json:"layer_passes,omitempty"`

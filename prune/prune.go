@@ -31,6 +31,9 @@ type Options struct {
 	// Devices are more devices, of the same kind as the one that Run is given, which share the calibration windows with it. The model is
 	// the same.
 	Devices []*vk.Device
+	// Figures are taken for what running the model on its calibration corpus gives, and their windows and record for those of that corpus:
+	// Windows, Seed and Source stay empty. Further steps run on these windows.
+	Figures *score.Figures
 
 	Windows [][]uint32        // calibration corpus: windows of equal length; not needed where the method says so
 	Seed    uint64            // that the windows were sampled with, for the record
@@ -52,6 +55,12 @@ type Plan struct {
 
 // NewPlan checks options against a model: the depth must lie between 1 and the model's, and be reachable.
 func NewPlan(m *model.Model, o Options) (p *Plan, err error) {
+	if f := o.Figures; f != nil {
+		if len(o.Windows) > 0 || o.Replay != nil {
+			return nil, errors.New("prune: figures come with their corpus: no other is read, and a plan that is replayed needs none")
+		}
+		o.Windows, o.Seed, o.Source = f.Windows, f.Seed, f.Source
+	}
 	p = &Plan{Model: m, Options: o, Method: o.Method}
 	if p.Method == nil {
 		p.Method = method.CoMe{}
@@ -78,6 +87,8 @@ func NewPlan(m *model.Model, o Options) (p *Plan, err error) {
 		return nil, fmt.Errorf("prune: %s has %d layers already", m.Name, layers)
 	case o.Replay != nil:
 		return p, nil
+	case o.Figures != nil && !p.Method.Corpus():
+		return nil, fmt.Errorf("prune: method %s needs no figures", p.Method.Name())
 	case p.Method.Corpus() && len(o.Windows) == 0:
 		return nil, errors.New("prune: the calibration corpus is empty")
 	}
@@ -244,6 +255,11 @@ func (p *Plan) run(ctx context.Context, d *vk.Device, k *keeper, progress func(S
 		}
 		lineage = k.lineage
 	}
+	if len(steps) == 0 && s.Scorer != nil {
+		if s.Known, err = p.load(ctx, s.Scorer); err != nil {
+			return nil, err
+		}
+	}
 	for len(s.Model.Layers) > p.TargetLayers {
 		if err := ctx.Err(); err != nil { // there are steps that take no waiting
 			return nil, err
@@ -291,7 +307,7 @@ func (p *Plan) step(ctx context.Context, s *method.State, done int, progress fun
 func (p *Plan) lineage(s *method.State, steps []*method.Step) Lineage {
 	l := Lineage{Version: Version, Device: deviceRecord(s.Device), OriginalLayers: p.root, Tree: s.Tree, Steps: steps, Previous: p.previous}
 	if r := p.Options.Replay; r != nil {
-		l.Method, l.Options, l.Calibration, l.LayerPasses, l.Device = r.Method, r.Options, r.Calibration, r.LayerPasses, r.Device
+		l.Method, l.Options, l.Calibration, l.LayerPasses, l.Device, l.FiguresFrom = r.Method, r.Options, r.Calibration, r.LayerPasses, r.Device, r.FiguresFrom
 		return l
 	}
 	l.Method, l.Options = p.Method.Name(), p.record()
@@ -308,5 +324,8 @@ func (p *Plan) lineage(s *method.State, steps []*method.Step) Lineage {
 	}
 	w := p.Options.Windows
 	l.Calibration = &Calibration{SHA256: corpus.Hash(w), Windows: len(w), Window: len(w[0]), Seed: p.Options.Seed, Source: p.Options.Source}
+	if p.Options.Figures != nil {
+		l.FiguresFrom = p.Options.Figures.Computed
+	}
 	return l
 }

@@ -192,6 +192,9 @@ func (k *keeper) key() []work.Field {
 		fields = append(fields, work.Field{Name: "the calibration corpus", Value: fmt.Sprintf("%d windows of %d tokens", len(w), len(w[0]))},
 			work.Field{Name: "the files of the corpus", Value: p.Options.Source}, work.Field{Name: "--seed", Value: fmt.Sprint(p.Options.Seed)},
 			work.Field{Name: "the text of the corpus", Value: corpus.Hash(w)})
+		if f := p.Options.Figures; f != nil {
+			fields = append(fields, work.Field{Name: "--stats", Value: strings.Join(f.Computed, "; ")})
+		}
 	}
 	return fields
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/prune"
 	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -26,6 +27,9 @@ var pruneVerb = verb{
 	example: "vkcome prune ~/models/Llama-2-7b-hf Llama-2-7b-come22 --target-layers 22 --text calibration.txt",
 	flags:   pruneFlags,
 }
+
+// devicesUsage is the help of --device where several may share the work.
+const devicesUsage = "device by index, UUID or part of its name, or several of one kind that share the calibration, as in 0,1 (default $VKCOME_DEVICE, else the best)"
 
 // methodFlags are the flags of the methods.
 type methodFlags struct {
@@ -86,13 +90,14 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	var o prune.Options
 	var planOnly bool
 	var to prune.Output
-	var name, params, size, plan string
+	var name, params, size, plan, stats string
 	f.StringVarP(&name, "method", "m", "come", "how: "+strings.Join(method.Names(), ", "))
 	f.IntVar(&o.TargetLayers, "target-layers", 0, "layers that are left")
 	f.Float64Var(&o.Sparsity, "sparsity", 0, "instead: the share of all parameters to remove at least, as in 0.3")
 	f.StringVar(&params, "target-params", "", "instead: parameters that are left at most, as in 5.5B")
 	f.StringVar(&size, "target-size", "", "instead: the size of the weights at most, as in 8GiB")
 	in := newCorpusFlags(f, calibrationTokens)
+	f.StringVar(&stats, "stats", "", "take the first step by a file of vkcome stats, whose corpus is used, instead of --text")
 	m := newMethodFlags(f)
 	f.IntSliceVar(&m.o.Layers, "layers", nil, "drop: the layers to drop, as in 20,21")
 	f.IntSliceVar(&o.Protect, "protect", nil, "layers that stay as they are, as in 0,1,-1")
@@ -106,7 +111,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.BoolVar(&to.SaveSteps, "save-steps", false, "write the model of N layers after every step too, as OUT.LN")
 	c := commonFlags(f)
 	c.hostFlags(f)
-	f.Lookup("device").Usage = "device by index, UUID or part of its name, or several of one kind that share the calibration, as in 0,1 (default $VKCOME_DEVICE, else the best)"
+	f.Lookup("device").Usage = devicesUsage
 	return func(ctx context.Context, args []string) (err error) {
 		switch {
 		case len(args) < 2 && !planOnly:
@@ -144,10 +149,18 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			if o.Replay, err = prune.ReadLineage(plan); err != nil {
 				return err
 			}
-			for _, flag := range append([]string{"method", "protect", "text", "tokens", "layers"}, methodFlagNames()...) {
+			for _, flag := range append([]string{"method", "protect", "text", "tokens", "stats", "layers"}, methodFlagNames()...) {
 				if f.Changed(flag) {
 					return usagef("--plan does again what was done: --%s has no meaning beside it", flag)
 				}
+			}
+		}
+		if stats != "" {
+			if in.given() {
+				return usagef("--stats has its own corpus: --text, --tokens and --protocol have no meaning beside it")
+			}
+			if o.Figures, err = score.OpenFigures(stats); err != nil {
+				return err
 			}
 		}
 		if to.AnyDevice && !to.Resume {
@@ -163,7 +176,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			}
 		}
 		return withModel(args[0], func(m *model.Model) (err error) {
-			if o.Replay == nil && (o.Method.Corpus() || in.given()) {
+			if o.Replay == nil && o.Figures == nil && (o.Method.Corpus() || in.given()) {
 				if o.Windows, err = in.load(ctx, m); err != nil {
 					return err
 				}

@@ -174,6 +174,7 @@ func (s *Scorer) restore(ctx context.Context, m *model.Model, from int, data []b
 	for _, height := range st.heights {
 		s.search.heights = append(s.search.heights, min(height, from))
 	}
+	s.search.known = s.leading(from) // more than the heights where figures were loaded
 	if err := s.each(ctx, func(ctx context.Context, p *part) error { return p.regain(ctx, from) }); err != nil {
 		return err
 	}

@@ -260,6 +260,9 @@ func (s *Scorer) Update(ctx context.Context, m *model.Model, from, merged int) e
 	for i, h := range s.search.heights {
 		s.search.heights[i] = min(h, from)
 	}
+	for _, known := range old.known {
+		s.search.known = append(s.search.known, min(known, from))
+	}
 	for c := range layers {
 		before := c
 		if c > from {

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/prune"
+	"github.com/vkcome/vkcome/prune/score"
+	"github.com/vkcome/vkcome/vk"
+)
+
+var statsVerb = verb{
+	name: "stats", args: "MODEL OUT", short: "scores of a model on a corpus, or on one shard of it, for prune --stats",
+	example: "vkcome stats ~/models/Llama-2-7b-hf part-3.safetensors --text c4 --shard 3/8",
+	flags:   statsFlags,
+}
+
+func statsFlags(f *pflag.FlagSet) func(context.Context, []string) error {
+	var o prune.FiguresOptions
+	var text string
+	var force bool
+	in := newCorpusFlags(f, calibrationTokens)
+	f.StringVar(&text, "shard", "", "compute part I of N, from 0 on: I/N; auto or /N take the number from Slurm's array or Kubernetes' indexed job")
+	f.BoolVar(&force, "force", false, "replace OUT")
+	c := commonFlags(f)
+	f.Lookup("device").Usage = devicesUsage
+	c.hostFlags(f)
+	return func(ctx context.Context, args []string) (err error) {
+		if text != "" {
+			if o.Shard, o.Shards, err = shard(text, os.Getenv); err != nil {
+				return err
+			}
+		}
+		if _, err := os.Lstat(args[1]); err == nil && !force { // before the work
+			return fmt.Errorf("stats: %s exists already; choose another name, or --force to replace it", args[1])
+		}
+		if o.Memory, err = c.host(); err != nil {
+			return err
+		}
+		return withModel(args[0], func(m *model.Model) (err error) {
+			if o.Windows, err = in.load(ctx, m); err != nil {
+				return err
+			}
+			o.Seed, o.Source = in.seed, in.source
+			return c.computeOn(func(devices []*vk.Device) error {
+				b := c.bar()
+				figures, err := prune.Figures(ctx, devices, m, o, func(s prune.Status) { b.set(s.Stage, s.Done, s.Total) })
+				b.finish()
+				c.tellHost(o.Memory)
+				if err == nil {
+					err = figures.Save(args[1], force)
+				}
+				if err != nil {
+					return err
+				}
+				return c.printFigures(args[1], figures)
+			})
+		})
+	}
+}
+
+var statsMergeVerb = verb{
+	name: "stats merge", args: "OUT PART...", short: "scores of a whole corpus from those of all its shards",
+	example: "vkcome stats merge all.safetensors part-*.safetensors",
+	flags: func(f *pflag.FlagSet) func(context.Context, []string) error {
+		var force bool
+		f.BoolVar(&force, "force", false, "replace OUT")
+		c := outputFlags(f)
+		return func(_ context.Context, args []string) error {
+			var parts []*score.Figures
+			for _, path := range args[1:] {
+				part, err := score.OpenFigures(path)
+				if err != nil {
+					return err
+				}
+				parts = append(parts, part)
+			}
+			figures, err := score.Merge(parts)
+			if err == nil {
+				err = figures.Save(args[0], force)
+			}
+			if err != nil {
+				return err
+			}
+			return c.printFigures(args[0], figures)
+		}
+	},
+}
+
+func (c *common) printFigures(path string, f *score.Figures) error {
+	end := f.Begin + len(f.Windows)
+	if c.json {
+		return printJSON(struct {
+			File     string   `json:"file"`
+			Layers   int      `json:"layers"`
+			Begin    int      `json:"begin"`
+			End      int      `json:"end"`
+			Windows  int      `json:"windows"`
+			Window   int      `json:"window"`
+			Computed []string `json:"computed"`
+		}{path, f.Layers(), f.Begin, end, f.Total, len(f.Windows[0]), f.Computed})
+	}
+	fmt.Printf("%s: %d layers, windows %d to %d of %d, each of %d tokens\n", path, f.Layers(), f.Begin, end-1, f.Total, len(f.Windows[0]))
+	return nil
+}
+
+// shard reads --shard. What it leaves out comes from the variables of a job array.
+func shard(text string, env func(string) string) (i, n int, err error) {
+	number := func(name, text string) int {
+		v, e := strconv.Atoi(text)
+		if e != nil && err == nil {
+			err = usagef("--shard: %s %q, expected a number", name, text)
+		}
+		return v
+	}
+	index, count, slash := strings.Cut(text, "/")
+	slurm, kubernetes := env("SLURM_ARRAY_TASK_ID") != "", env("JOB_COMPLETION_INDEX") != ""
+	switch {
+	case slash && index != "" && index != "auto":
+		i, n = number("part", index), number("number of parts", count)
+	case slash && slurm, text == "auto" && slurm:
+		i = number("SLURM_ARRAY_TASK_ID", env("SLURM_ARRAY_TASK_ID")) - number("SLURM_ARRAY_TASK_MIN", env("SLURM_ARRAY_TASK_MIN"))
+		if !slash {
+			count = env("SLURM_ARRAY_TASK_COUNT")
+		}
+		n = number("SLURM_ARRAY_TASK_COUNT", count)
+	case slash && kubernetes:
+		i, n = number("JOB_COMPLETION_INDEX", env("JOB_COMPLETION_INDEX")), number("number of parts", count)
+	case text == "auto" && kubernetes:
+		return 0, 0, usagef("--shard auto: Kubernetes tells the number of this part, not how many there are: give it as /N")
+	case slash || text == "auto":
+		return 0, 0, usagef("--shard %q: neither SLURM_ARRAY_TASK_ID nor JOB_COMPLETION_INDEX is set; give the part as I/N", text)
+	default:
+		return 0, 0, usagef("--shard %q: expected I/N, /N or auto", text)
+	}
+	if err == nil && (n < 1 || i < 0 || i >= n) {
+		err = usagef("--shard: part %d of %d: expected 0 to %d", i, n, max(0, n-1))
+	}
+	return i, n, err
+}

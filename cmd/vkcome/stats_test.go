@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/vkcome/vkcome/model"
+)
+
+// TestStats computes the scores of a corpus by three processes at once and merges them: to the byte what one process makes, also on two
+// devices. Pruning by them gives the weights and the scores that pruning on the corpus gives.
+func TestStats(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	text := []string{"--tokens", calib, "--window", "72", "--samples", "10", "--seed", "3", "-q"}
+	stats := func(out string, more ...string) []string {
+		return append(append([]string{"stats", model.Embedded, path(out)}, text...), more...)
+	}
+	vkcome(t, stats("whole")...)
+	var wait sync.WaitGroup
+	for i := range 3 {
+		cmd := command(t.Context(), stats(fmt.Sprint("part", i), "--shard", "/3")...)
+		env := []string{fmt.Sprint("JOB_COMPLETION_INDEX=", i)}
+		if i == 2 { // Slurm's arrays may begin anywhere
+			env = []string{"SLURM_ARRAY_TASK_ID=7", "SLURM_ARRAY_TASK_MIN=5", "SLURM_ARRAY_TASK_COUNT=3"}
+		}
+		cmd.Env = append(os.Environ(), env...)
+		wait.Go(func() {
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("shard %d: %v: %s", i, err, out)
+			}
+		})
+	}
+	wait.Wait()
+	vkcome(t, "stats", "merge", path("merged"), path("part2"), path("part0"), path("part1"))
+	vkcome(t, stats("two", "--device", "0,0")...)
+	want, err := os.ReadFile(path("whole"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"merged", "two"} {
+		if got, err := os.ReadFile(path(name)); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s differs from what one process makes: %v", name, err)
+		}
+	}
+
+	for _, name := range []string{"come", "weightsum", "shortgpt", "mka", "sleb", "come-p", "laco"} {
+		args := func(out string, more ...string) []string {
+			return append([]string{"prune", model.Embedded, path(out + name), "--method", name, "--target-layers", "10", "-q", "--all-scores"}, more...)
+		}
+		if name == "come-p" {
+			args = func(out string, more ...string) []string {
+				return append([]string{"prune", model.Embedded, path(out + name), "--method", name, "--target-layers", "10", "-q", "--granularity", "3"}, more...)
+			}
+		}
+		vkcome(t, args("corpus-", text...)...)
+		vkcome(t, args("stats-", "--stats", path("merged"))...)
+		sameWeights(t, path("corpus-"+name), path("stats-"+name))
+		var a, b struct {
+			Tree, Steps, Calibration any
+			FiguresFrom              []string               `json:"figures_from"`
+			LayerPasses              struct{ Done float64 } `json:"layer_passes"`
+		}
+		readJSON(t, path("corpus-"+name+"/vkcome.json"), &a)
+		readJSON(t, path("stats-"+name+"/vkcome.json"), &b)
+		if fmt.Sprint(a.Tree, a.Steps, a.Calibration) != fmt.Sprint(b.Tree, b.Steps, b.Calibration) || len(b.FiguresFrom) != 1 {
+			t.Errorf("%s: lineages differ: %.600v\n%.600v", name, a, b)
+		}
+		if scoredOnce := name == "shortgpt" || name == "mka"; scoredOnce && b.LayerPasses.Done != 0 {
+			t.Errorf("%s ran %v layers, its figures are there", name, b.LayerPasses.Done)
+		}
+	}
+
+	parts := func(names ...string) []string {
+		args := []string{"stats", "merge", path("other")}
+		for _, name := range names {
+			args = append(args, path(name))
+		}
+		return args
+	}
+	vkcome(t, "stats", model.Embedded, path("foreign"), "--tokens", calib, "--window", "72", "--samples", "10", "--seed", "4", "-q")
+	refuse(t, 1, "windows 3 to 5 of 10 are missing", parts("part0", "part2")...)
+	refuse(t, 1, "windows 6 to 9 of 10 are missing", parts("part0", "part1")...)
+	refuse(t, 1, "are in two of the files", parts("part0", "part0", "part1", "part2")...)
+	refuse(t, 1, "different corpora", parts("part0", "foreign")...)
+	refuse(t, 1, "exists already", "stats", "merge", path("whole"), path("merged"))
+	refuse(t, 1, "exists already", stats("whole")...)
+	refuse(t, 1, "merge them", "prune", model.Embedded, path("out"), "--target-layers", "10", "--stats", path("part0"), "-q")
+	refuse(t, 1, "no file of vkcome stats", "prune", model.Embedded, path("out"), "--target-layers", "10", "--stats", path("corpus-come/model.safetensors"), "-q")
+	refuse(t, 1, "not of "+path("corpus-come"), "prune", path("corpus-come"), path("out"), "--target-layers", "9", "--stats", path("whole"), "-q")
+	refuse(t, 2, "own corpus", "prune", model.Embedded, path("out"), "--target-layers", "10", "--stats", path("whole"), "--tokens", calib)
+	refuse(t, 1, "needs no figures", "prune", model.Embedded, path("out"), "--target-layers", "10", "--stats", path("whole"), "--method", "reverse", "-q")
+}
+
+func TestShardFlag(t *testing.T) {
+	slurm := map[string]string{"SLURM_ARRAY_TASK_ID": "12", "SLURM_ARRAY_TASK_MIN": "10", "SLURM_ARRAY_TASK_COUNT": "4"}
+	kubernetes := map[string]string{"JOB_COMPLETION_INDEX": "1"}
+	for _, c := range []struct {
+		text string
+		env  map[string]string
+		want string
+	}{
+		{"0/1", nil, "0 1"}, {"3/8", slurm, "3 8"}, {"auto", slurm, "2 4"}, {"/5", slurm, "2 5"}, {"auto/5", slurm, "2 5"}, {"/2", kubernetes, "1 2"},
+		{"auto", kubernetes, "give it as /N"}, {"auto", nil, "SLURM_ARRAY_TASK_ID"}, {"/4", nil, "give the part as I/N"}, {"3", nil, "expected I/N"}, {"x/3", nil, `part "x"`},
+		{"1/", nil, `number of parts ""`}, {"4/4", nil, "expected 0 to 3"}, {"-1/4", nil, "expected 0 to 3"}, {"0/0", nil, "part 0 of 0"},
+	} {
+		i, n, err := shard(c.text, func(name string) string { return c.env[name] })
+		got := fmt.Sprint(i, n)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != c.want && (err == nil || !strings.Contains(got, c.want)) {
+			t.Errorf("--shard %s: %s, want %s", c.text, got, c.want)
+		}
+	}
+}

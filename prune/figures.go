@@ -1,0 +1,81 @@
+package prune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/prune/score"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// FiguresOptions say what of a corpus to compute figures on.
+type FiguresOptions struct {
+	Windows       [][]uint32 // the whole corpus: windows of equal length
+	Shard, Shards int        // compute part Shard of Shards, from 0 on; 0 Shards: all of it
+	Memory        *model.HostMemory
+	Seed          uint64 // that the windows were sampled with, for the record
+	Source        string // names of the files that the windows were made of, for the record
+}
+
+// Figures computes what the first step of pruning m needs to know of a corpus, or of a shard of it: score.Merge joins those of all
+// shards, and Options.Figures takes the result for the corpus. The devices share the windows. progress may be nil.
+func Figures(ctx context.Context, devices []*vk.Device, m *model.Model, o FiguresOptions, progress func(Status)) (f *score.Figures, err error) {
+	if len(o.Windows) == 0 {
+		return nil, errors.New("prune: the calibration corpus is empty")
+	}
+	part, begin, err := score.Shard(o.Windows, o.Shard, max(1, o.Shards))
+	if err != nil {
+		return nil, err
+	}
+	o.Memory.Begin(devices[0])
+	s, err := score.NewOn(devices, m, part, func(d *vk.Device) model.ForwardOptions {
+		options := score.Options(d)
+		options.Host = o.Memory
+		return options
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := s.Update(ctx, m, 0, 0); err != nil {
+		return nil, err
+	}
+	err = s.All(ctx, len(m.Layers), func(done, total int) {
+		if progress != nil {
+			progress(Status{fmt.Sprintf("score %d layers", total), done, total})
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if f, err = s.Figures(); err != nil {
+		return nil, err
+	}
+	f.Corpus, f.Total, f.Begin, f.Seed, f.Source = corpus.Hash(o.Windows), len(o.Windows), begin, o.Seed, o.Source
+	if f.Model, err = HashModel(ctx, m.Files); err != nil {
+		return nil, fmt.Errorf("prune: hash of the model: %w", err)
+	}
+	return f, nil
+}
+
+// load gives a new scorer the figures of the model, if the options have them.
+func (p *Plan) load(ctx context.Context, s *score.Scorer) (loaded bool, err error) {
+	f := p.Options.Figures
+	if f == nil {
+		return false, nil
+	}
+	hash, err := HashModel(ctx, p.Model.Files)
+	if err != nil {
+		return false, fmt.Errorf("prune: hash of the model: %w", err)
+	}
+	if hash != f.Model {
+		return false, fmt.Errorf("prune: the figures are not of %s, but of a model of %d layers with the hash %.12s", p.Model.Name, f.Layers(), f.Model)
+	}
+	if err := s.Update(ctx, p.Model, 0, 0); err != nil {
+		return false, err
+	}
+	return true, s.Load(f)
+}

@@ -1,0 +1,318 @@
+package score
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/safetensors"
+)
+
+// Figures are what a Scorer needs to know of a model on a corpus, or a part of it, in place of running it: for each layer the block
+// influence of every token and the sums of its channels' activities in every window, for each boundary the state of every window's last
+// token. Window by window, so that the figures of the parts of a corpus join to those of the whole, bit by bit.
+type Figures struct {
+	Model      string     // hash of the model
+	Corpus     string     // corpus.Hash of the whole corpus
+	Total      int        // windows of the whole corpus
+	Begin      int        // of the first window here
+	Windows    [][]uint32 // the token ids
+	Computed   []string   // the devices, drivers and tiers that computed them, for the record
+	Seed       uint64     // that the corpus was sampled with, for the record
+	Source     string     // of the corpus, for the record
+	influence  [][]byte   // by layer: [windows, window] f32
+	activities [][2][]byte
+	last       [][]byte // by boundary: [windows, hidden] f32; that of the last one normed
+}
+
+// figuresVersion is what the metadata of a file of figures calls its format.
+const figuresVersion = "vkcome figures 1"
+
+// Layers is the number of layers that the figures are of.
+func (f *Figures) Layers() int { return len(f.influence) }
+
+// Whole says whether the figures are of a whole corpus.
+func (f *Figures) Whole() bool { return f.Begin == 0 && len(f.Windows) == f.Total }
+
+// Shard is part i of n of the windows of a corpus, from 0 on, and where it begins. Parts differ by a window at most.
+func Shard(windows [][]uint32, i, n int) (part [][]uint32, begin int, err error) {
+	if n < 1 || i < 0 || i >= n {
+		return nil, 0, fmt.Errorf("score: shard %d of %d: expected 0 to %d", i, n, max(0, n-1))
+	}
+	if n > len(windows) {
+		return nil, 0, fmt.Errorf("score: %d shards of a corpus of %d windows: expected as many windows at least", n, len(windows))
+	}
+	begin, end := shard(len(windows), i, n)
+	return windows[begin:end], begin, nil
+}
+
+// Figures are those of all layers, each of which must have run for all tokens: see All. The caller fills in what the Scorer cannot know:
+// Model, the whole corpus where this is a part, and the record.
+func (s *Scorer) Figures() (*Figures, error) {
+	if s.m == nil {
+		return nil, errNoUpdate
+	}
+	f := &Figures{Corpus: corpus.Hash(s.windows), Total: len(s.windows), Windows: s.windows, last: s.last}
+	for _, p := range s.parts {
+		if name := fmt.Sprintf("%s, %s %s, %s", p.d.Info.Name, p.d.Info.Driver, p.d.Info.DriverVersion, p.d.Tier); !slices.Contains(f.Computed, name) {
+			f.Computed = append(f.Computed, name)
+		}
+	}
+	for l, seen := range s.seen {
+		if slices.Contains(seen.ran, false) {
+			return nil, fmt.Errorf("score: layer %d did not run for all tokens", l)
+		}
+		f.influence, f.activities = append(f.influence, seen.influence), append(f.activities, [2][]byte{seen.heads, seen.neurons})
+	}
+	return f, nil
+}
+
+// Load takes figures of the whole corpus for those that running the model would give, right after its Update. Hidden states are not
+// among them: layers run where these are needed.
+func (s *Scorer) Load(f *Figures) error {
+	if s.m == nil || len(s.seen) != len(s.m.Layers) {
+		return errNoUpdate
+	}
+	c := s.m.Config
+	switch {
+	case !f.Whole():
+		return fmt.Errorf("score: figures of windows %d to %d of %d: merge them with those of the others", f.Begin, f.Begin+len(f.Windows)-1, f.Total)
+	case corpus.Hash(f.Windows) != corpus.Hash(s.windows):
+		return errors.New("score: figures of another corpus")
+	case f.Layers() != len(s.m.Layers) || len(f.last[0]) != 4*len(f.Windows)*c.HiddenSize || len(f.activities[0][0]) != 4*len(f.Windows)*c.Heads*c.HeadDim ||
+		len(f.activities[0][1]) != 4*len(f.Windows)*c.IntermediateSize:
+		return fmt.Errorf("score: figures of a model of %d layers and other shapes than %s", f.Layers(), s.m.Name)
+	}
+	s.last = slices.Clone(f.last)
+	s.seen, s.there, s.search.known = nil, nil, nil
+	for l := range f.influence {
+		s.seen = append(s.seen, layerScores{slices.Repeat([]bool{true}, len(s.batches)), f.influence[l], f.activities[l][0], f.activities[l][1]})
+	}
+	for range f.last {
+		s.there = append(s.there, slices.Repeat([]bool{true}, len(s.batches)))
+	}
+	s.search.known = slices.Repeat([]int{f.Layers()}, len(s.batches))
+	s.span = 0
+	return nil
+}
+
+// Merge joins the figures of all parts of a corpus, in any order. The result is that of the whole corpus on the same kind of device, to
+// the bit.
+func Merge(parts []*Figures) (*Figures, error) {
+	if len(parts) == 0 {
+		return nil, errors.New("score: no figures to merge")
+	}
+	parts = slices.Clone(parts)
+	slices.SortStableFunc(parts, func(a, b *Figures) int { return a.Begin - b.Begin })
+	first := parts[0]
+	out := &Figures{Model: first.Model, Corpus: first.Corpus, Total: first.Total, Seed: first.Seed, Source: first.Source,
+		influence: make([][]byte, first.Layers()), activities: make([][2][]byte, first.Layers()), last: make([][]byte, len(first.last))}
+	for _, p := range parts {
+		at := len(out.Windows)
+		switch {
+		case p.Model != first.Model || p.Layers() != first.Layers():
+			return nil, errors.New("score: figures of different models cannot be merged")
+		case p.Corpus != first.Corpus || p.Total != first.Total || p.Seed != first.Seed || p.Source != first.Source || len(p.Windows[0]) != len(first.Windows[0]):
+			return nil, errors.New("score: figures of parts of different corpora cannot be merged: give every shard the same text, window, samples and seed")
+		case p.Begin < at:
+			return nil, fmt.Errorf("score: windows %d to %d are in two of the files", p.Begin, min(at, p.Begin+len(p.Windows))-1)
+		case p.Begin > at:
+			return nil, fmt.Errorf("score: windows %d to %d of %d are missing: a shard is not among the files", at, p.Begin-1, p.Total)
+		}
+		out.Windows = append(out.Windows, p.Windows...)
+		for _, name := range p.Computed {
+			if !slices.Contains(out.Computed, name) {
+				out.Computed = append(out.Computed, name)
+			}
+		}
+		for l := range out.influence {
+			out.influence[l] = append(out.influence[l], p.influence[l]...)
+			for k := range 2 {
+				out.activities[l][k] = append(out.activities[l][k], p.activities[l][k]...)
+			}
+		}
+		for b := range out.last {
+			out.last[b] = append(out.last[b], p.last[b]...)
+		}
+	}
+	if n := len(out.Windows); n != out.Total {
+		return nil, fmt.Errorf("score: windows %d to %d of %d are missing: a shard is not among the files", n, out.Total-1, out.Total)
+	}
+	if corpus.Hash(out.Windows) != out.Corpus {
+		return nil, errors.New("score: the windows of the files are not those of the corpus that they name")
+	}
+	return out, nil
+}
+
+// entry is a tensor of a file of figures.
+type entry struct {
+	safetensors.Entry
+	data []byte
+}
+
+func (f *Figures) entries() []entry {
+	n, window := len(f.Windows), len(f.Windows[0])
+	tokens := make([]byte, 0, 4*n*window)
+	for _, w := range f.Windows {
+		for _, v := range w {
+			tokens = binary.LittleEndian.AppendUint32(tokens, v)
+		}
+	}
+	list := []entry{{safetensors.Entry{Name: "tokens", DType: "U32", Shape: []int{n, window}}, tokens}}
+	add := func(name string, data []byte) {
+		list = append(list, entry{safetensors.Entry{Name: name, DType: "F32", Shape: []int{n, len(data) / 4 / n}}, data})
+	}
+	for l := range f.influence {
+		add(fmt.Sprintf("layers.%d.block_influence", l), f.influence[l])
+		add(fmt.Sprintf("layers.%d.attention", l), f.activities[l][0])
+		add(fmt.Sprintf("layers.%d.mlp", l), f.activities[l][1])
+	}
+	for b := range f.last {
+		add(fmt.Sprintf("boundaries.%d.last_token", b), f.last[b])
+	}
+	return list
+}
+
+// Save writes the figures as a safetensors file under another name first, so that path is whole when it is there. With force it may be
+// there already.
+func (f *Figures) Save(path string, force bool) (err error) {
+	if _, err := os.Lstat(path); err == nil && !force {
+		return fmt.Errorf("score: %s exists already; choose another name, or --force to replace it", path)
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".vkcome-figures-")
+	if err != nil {
+		return fmt.Errorf("score: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	list := f.entries()
+	var headers []safetensors.Entry
+	for _, e := range list {
+		headers = append(headers, e.Entry)
+	}
+	tmp := filepath.Join(dir, "figures.safetensors")
+	w, err := safetensors.Create(tmp, headers, map[string]string{
+		"format": figuresVersion, "model": f.Model, "corpus": f.Corpus, "total": strconv.Itoa(f.Total), "begin": strconv.Itoa(f.Begin),
+		"layers": strconv.Itoa(f.Layers()), "computed": strings.Join(f.Computed, "; "), "seed": strconv.FormatUint(f.Seed, 10), "source": f.Source,
+	})
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if err := w.Write(e.Name, e.data); err != nil {
+			return errors.Join(err, w.Close())
+		}
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// OpenFigures reads what Save wrote.
+func OpenFigures(path string) (f *Figures, err error) {
+	file, err := safetensors.OpenFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if f, err = readFigures(file); err != nil {
+		return nil, fmt.Errorf("score: figures %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// maxFigureLayers bounds what a header may claim; no model has as many.
+const maxFigureLayers = 1 << 14
+
+func readFigures(file *safetensors.Checkpoint) (*Figures, error) {
+	meta := file.Metadata()
+	if meta["format"] != figuresVersion {
+		return nil, fmt.Errorf("its format is %.40q, expected %q: it is no file of vkcome stats, or of another version", meta["format"], figuresVersion)
+	}
+	f := &Figures{Model: meta["model"], Corpus: meta["corpus"], Computed: strings.Split(meta["computed"], "; "), Source: meta["source"]}
+	var layers int
+	for name, to := range map[string]*int{"total": &f.Total, "begin": &f.Begin, "layers": &layers} {
+		n, err := strconv.Atoi(meta[name])
+		if err != nil || n < 0 || name == "layers" && (n == 0 || n > maxFigureLayers) {
+			return nil, fmt.Errorf("%s %.40q, expected a number", name, meta[name])
+		}
+		*to = n
+	}
+	var err error
+	if f.Seed, err = strconv.ParseUint(meta["seed"], 10, 64); err != nil {
+		return nil, fmt.Errorf("seed %.40q, expected a number", meta["seed"])
+	}
+	windows := 0
+	read := func(name, dtype string, cols int) ([]byte, int, error) {
+		t, ok := file.Lookup(name)
+		if !ok || t.DType != dtype || len(t.Shape) != 2 || t.NumElements() == 0 || windows > 0 && t.Shape[0] != windows || cols > 0 && t.Shape[1] != cols {
+			return nil, 0, fmt.Errorf("%s is %s %v, expected %s of %d windows", name, t.DType, t.Shape, dtype, windows)
+		}
+		return slices.Clone(t.Data), t.Shape[1], nil
+	}
+	if t, ok := file.Lookup("tokens"); ok && len(t.Shape) == 2 {
+		windows = t.Shape[0]
+	}
+	tokens, window, err := read("tokens", "U32", 0)
+	if err != nil {
+		return nil, err
+	}
+	for w := range windows {
+		ids := make([]uint32, window)
+		for i := range ids {
+			ids[i] = binary.LittleEndian.Uint32(tokens[4*(w*window+i):])
+		}
+		f.Windows = append(f.Windows, ids)
+	}
+	if f.Begin > f.Total-windows {
+		return nil, fmt.Errorf("windows %d to %d of %d", f.Begin, f.Begin+windows-1, f.Total)
+	}
+	if f.Whole() && corpus.Hash(f.Windows) != f.Corpus {
+		return nil, errors.New("its windows are not those of the corpus that it names")
+	}
+	var channels, neurons, hidden int
+	for l := range layers {
+		var of [3][]byte
+		for i, part := range []struct {
+			name string
+			cols *int
+		}{{"block_influence", &window}, {"attention", &channels}, {"mlp", &neurons}} {
+			if of[i], *part.cols, err = read(fmt.Sprintf("layers.%d.%s", l, part.name), "F32", *part.cols); err != nil {
+				return nil, err
+			}
+		}
+		f.influence, f.activities = append(f.influence, of[0]), append(f.activities, [2][]byte{of[1], of[2]})
+	}
+	for b := range layers + 1 {
+		var raw []byte
+		if raw, hidden, err = read(fmt.Sprintf("boundaries.%d.last_token", b), "F32", hidden); err != nil {
+			return nil, err
+		}
+		f.last = append(f.last, raw)
+	}
+	for _, list := range slices.Concat(f.influence, f.last) {
+		for _, v := range decode(list) {
+			if v-v != 0 {
+				return nil, errors.New("it holds figures that are not finite")
+			}
+		}
+	}
+	return f, nil
+}
+
+// leading is by batch how many of the first layers ran in full, at most so many.
+func (s *Scorer) leading(most int) []int {
+	known := make([]int, len(s.batches))
+	for b := range known {
+		for known[b] < min(most, len(s.seen)) && s.seen[known[b]].ran[b] {
+			known[b]++
+		}
+	}
+	return known
+}
