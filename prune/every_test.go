@@ -27,6 +27,9 @@ var seven = modeltest.Spec{Hidden: 32, Intermediate: 48, Layers: 7, Heads: 4, KV
 // the protected layers to the byte, and comes out the same when its lineage is done again.
 func TestEveryMethod(t *testing.T) {
 	m, _ := seven.Open(t)
+	sibling := seven
+	sibling.Vocab++
+	other, _ := sibling.Open(t)
 	windows := modeltest.Windows(seven.Vocab, 6, 24)
 	d := vktest.Open(t, vk.Options{})
 	methods := []method.Method{method.Drop{Layers: []int{1, -2}}}
@@ -94,6 +97,11 @@ func TestEveryMethod(t *testing.T) {
 			replay, err := prune.NewPlan(m, prune.Options{Replay: l})
 			if err != nil {
 				t.Fatal(err)
+			}
+			if other, err := prune.NewPlan(other, prune.Options{Replay: l}); err != nil {
+				t.Fatal(err)
+			} else if _, err := other.Run(t.Context(), d, nil); err == nil || !strings.Contains(err.Error(), "the plan is not of") {
+				t.Errorf("a plan was done on another model: %v", err)
 			}
 			second, err := replay.Run(t.Context(), d, nil)
 			if err != nil {
@@ -226,7 +234,7 @@ func TestTargets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(pred.Depths) != 4 || pred.Passes != 7+21+6+15+5+10 || pred.HeadPasses != 18 || !(pred.Seconds > 0) {
+	if len(pred.Depths) != 4 || pred.Passes != 7+21+6+15+5+10 || pred.HeadPasses != 18 || !(pred.Seconds > 0) || pred.DeviceBytes <= 0 || pred.HostBytes <= 0 {
 		t.Errorf("%+v", pred)
 	}
 }

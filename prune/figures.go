@@ -61,18 +61,28 @@ func Figures(ctx context.Context, devices []*vk.Device, m *model.Model, o Figure
 	return f, nil
 }
 
+// same refuses figures and plans that are of another model. source is the model's hash, or empty where it is not known yet.
+func (p *Plan) same(ctx context.Context, source string) (err error) {
+	f, r := p.Options.Figures, p.Options.Replay
+	if source == "" && (f != nil || r != nil && r.Source.SHA256 != "") {
+		if source, err = HashModel(ctx, p.Model.Files); err != nil {
+			return fmt.Errorf("prune: hash of the model: %w", err)
+		}
+	}
+	switch {
+	case f != nil && f.Model != source:
+		return fmt.Errorf("prune: the figures are not of %s, but of a model of %d layers with the hash %.12s", p.Model.Name, f.Layers(), f.Model)
+	case r != nil && r.Source.SHA256 != "" && r.Source.SHA256 != source:
+		return fmt.Errorf("prune: the plan is not of %s, but of a model of %d layers with the hash %.12s", p.Model.Name, r.Source.Layers, r.Source.SHA256)
+	}
+	return nil
+}
+
 // load gives a new scorer the figures of the model, if the options have them.
 func (p *Plan) load(ctx context.Context, s *score.Scorer) (loaded bool, err error) {
 	f := p.Options.Figures
 	if f == nil {
 		return false, nil
-	}
-	hash, err := HashModel(ctx, p.Model.Files)
-	if err != nil {
-		return false, fmt.Errorf("prune: hash of the model: %w", err)
-	}
-	if hash != f.Model {
-		return false, fmt.Errorf("prune: the figures are not of %s, but of a model of %d layers with the hash %.12s", p.Model.Name, f.Layers(), f.Model)
 	}
 	if err := s.Update(ctx, p.Model, 0, 0); err != nil {
 		return false, err

@@ -228,6 +228,13 @@ func (p *Plan) Run(ctx context.Context, d *vk.Device, progress func(Status)) (*R
 
 // run is Run, with each step kept unless k is nil.
 func (p *Plan) run(ctx context.Context, d *vk.Device, k *keeper, progress func(Status)) (result *Result, err error) {
+	source := ""
+	if k != nil {
+		source = k.source
+	}
+	if err := p.same(ctx, source); err != nil {
+		return nil, err
+	}
 	s := p.state()
 	s.Device, s.Store = d, &model.LayerStore{Host: p.Options.Memory}
 	p.Options.Memory.Begin(d)

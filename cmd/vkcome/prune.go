@@ -146,13 +146,13 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			return err
 		}
 		if plan != "" {
-			if o.Replay, err = prune.ReadLineage(plan); err != nil {
-				return err
-			}
 			for _, flag := range append([]string{"method", "protect", "text", "tokens", "stats", "layers"}, methodFlagNames()...) {
 				if f.Changed(flag) {
 					return usagef("--plan does again what was done: --%s has no meaning beside it", flag)
 				}
+			}
+			if o.Replay, err = prune.ReadLineage(plan); err != nil {
+				return err
 			}
 		}
 		if stats != "" {
@@ -248,6 +248,7 @@ func printPlan(ctx context.Context, c *common, d *vk.Device, p *prune.Plan) erro
 	}
 	fmt.Printf("calibration: %d windows of %d tokens; at most %d passes of a layer and %d of the LM head\n", pred.Windows, pred.Window, pred.Passes, pred.HeadPasses)
 	fmt.Printf("hidden states that are kept: %s\n", vk.Bytes(pred.StateBytes))
+	fmt.Printf("memory: at most %s of the device's and %s of the host's, %s in files\n", vk.Bytes(pred.DeviceBytes), vk.Bytes(pred.HostBytes), vk.Bytes(pred.SpillBytes))
 	fmt.Printf("time: at most %s, and what writing the model takes\n", time.Duration(pred.Seconds*float64(time.Second)).Round(100*time.Millisecond))
 	return nil
 }

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/prune"
+)
+
+// TestPlanOnly says what a run would take, and writes nothing.
+func TestPlanOnly(t *testing.T) {
+	dir := t.TempDir()
+	out := filepath.Join(dir, "out")
+	args := []string{"prune", model.Embedded, out, "--plan-only", "-m", "come-p", "--sparsity", "0.2", "--protect", "0,-1", "--tokens", calib, "--window", "64", "--samples", "8", "-q"}
+	var p prune.Prediction
+	parseJSON(t, vkcome(t, append(args, "--json")...), &p)
+	if p.TargetLayers != 9 || len(p.Depths) != 4 || p.Windows != 8 || p.Window != 64 || p.DeviceBytes <= 0 || p.HostBytes <= 0 || p.StateBytes != 13*8*64*128*4 || p.Seconds <= 0 {
+		t.Errorf("%+v", p)
+	}
+	for _, want := range []string{"come-p: 12 → 9 layers", "protected layers: [0 11]", "20.5 %", "memory: at most", "time: at most"} {
+		if text := string(vkcome(t, args...)); !strings.Contains(text, want) {
+			t.Errorf("%q is not in %s", want, text)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("something was written: %v %v", left, err)
+	}
+}
+
+// TestMethodFlags refuses flags that have no meaning where they stand.
+func TestMethodFlags(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	run := func(flags ...string) []string {
+		return append([]string{"prune", model.Embedded, out, "-q"}, flags...)
+	}
+	refuse(t, 2, "--psu has no meaning for method sleb", run("-m", "sleb", "--psu", "2", "--target-layers", "9", "--tokens", calib)...)
+	refuse(t, 2, "--layers has no meaning for method come", run("--layers", "3", "--target-layers", "9", "--tokens", calib)...)
+	refuse(t, 2, `method "foo", expected come`, run("-m", "foo", "--target-layers", "9")...)
+	refuse(t, 2, "give one of --target-layers", run("--target-size", "4MiB", "--target-params", "2M", "--tokens", calib)...)
+	refuse(t, 2, `--target-params "2X"`, run("--target-params", "2X", "--tokens", calib)...)
+	refuse(t, 1, "given twice", run("-m", "drop", "--layers", "3,-9")...)
+	refuse(t, 1, "layer 12, the model has 12", run("-m", "reverse", "--target-layers", "9", "--protect", "12")...)
+	refuse(t, 1, `selector "x"`, run("--selector", "x", "--target-layers", "9", "--tokens", calib, "--window", "128")...)
+	refuse(t, 1, "out of reach", run("-m", "reverse", "--target-size", "10KiB")...)
+	refuse(t, 2, "has no meaning beside it", run("--plan", out, "--psu", "2")...)
+	refuse(t, 2, "--depths", "compare", model.Embedded, "--tokens", calib, "--eval-tokens", evalSet)
+	refuse(t, 1, "expected 1 to 11", "compare", model.Embedded, "--tokens", calib, "--eval-tokens", evalSet, "--window", "128", "--depths", "12", "-q")
+}
