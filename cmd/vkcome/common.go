@@ -119,7 +119,7 @@ func (c *common) compute(f func(d *vk.Device) error) error {
 	return err
 }
 
-// computeOn is compute on each of the devices that --device lists, one or more.
+// computeOn is compute on each of the devices that --device or VKCOME_DEVICE lists, one or more.
 func (c *common) computeOn(f func(devices []*vk.Device) error) (err error) {
 	var devices []*vk.Device
 	defer func() {
@@ -130,7 +130,7 @@ func (c *common) computeOn(f func(devices []*vk.Device) error) (err error) {
 			err = errors.Join(err, fmt.Errorf("validation: %s", msg))
 		}
 	}()
-	for _, name := range strings.Split(c.device, ",") {
+	for _, name := range strings.Split(cmp.Or(c.device, os.Getenv("VKCOME_DEVICE")), ",") {
 		d, err := c.openNamed(strings.TrimSpace(name))
 		if err != nil {
 			return err

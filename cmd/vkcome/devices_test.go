@@ -19,6 +19,9 @@ func TestSeveralDevices(t *testing.T) {
 		vkcome(t, args(one, "0")...)
 		vkcome(t, args(two, "0,0")...)
 		sameFiles(t, two, contents(t, one))
+		t.Setenv("VKCOME_DEVICE", "0,0")
+		vkcome(t, args(filepath.Join(dir, "env"), "")...)
+		sameFiles(t, filepath.Join(dir, "env"), contents(t, one))
 	}
 	refuse(t, 1, "radeon", "prune", model.Embedded, filepath.Join(t.TempDir(), "out"), "-q", "--target-layers", "10", "--tokens", calib, "--window", "72", "--device", "0,radeon")
 }
