@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/vkcome/vkcome/model/safetensors"
 )
@@ -48,14 +49,17 @@ func SaveLayer(path string, l *Layer) (err error) {
 	if err := os.Rename(tmp, path); err != nil {
 		return fmt.Errorf("model: save layer: %w", errors.Join(err, os.Remove(tmp)))
 	}
-	return syncDir(filepath.Dir(path))
+	return SyncDir(filepath.Dir(path))
 }
 
 // partName is a part's name in a layer's file: a Llama's, and an OPT's of what that has not.
 func partName(p Part) string { return cmp.Or(llamaNames[p], optNames[p]) }
 
-// syncDir brings a folder's names to the disk.
-func syncDir(dir string) error {
+// SyncDir brings the names in a folder to the disk; Windows does so by itself.
+func SyncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("model: %w", err)

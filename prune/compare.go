@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/eval"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
@@ -77,7 +77,7 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 		}
 		names[k.Name()] = true
 	}
-	plan, err := NewPlan(m, Options{TargetLayers: depths[0], Method: method.Reverse{}, Protect: o.Protect})
+	start, err := newStart(m, o.Protect)
 	if err != nil {
 		return nil, err
 	}
@@ -94,11 +94,11 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 
 	begin := time.Now()
 	o.Memory.Begin(d)
-	judge, err := newJudge(ctx, d, m, o, report("evaluate "+m.Name))
+	relative, err := eval.NewRelative(ctx, d, m, o.Evaluation, model.ForwardOptions{Host: o.Memory}, report("evaluate "+m.Name))
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, judge.f.Close()) }()
+	defer func() { err = errors.Join(err, relative.Close()) }()
 	scoring := score.Options(d)
 	scoring.Host = o.Memory
 	scorer, err := score.NewWith(d, m, o.Windows, scoring)
@@ -115,11 +115,13 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 	scorer.Hold()
 	c.Shared = time.Since(begin).Seconds()
 	c.Dense = compared("dense", m, m)
-	c.Dense.Perplexity = judge.dense
+	if c.Dense.Perplexity, err = relative.Perplexity(ctx, m); err != nil {
+		return nil, err
+	}
 	for _, k := range o.Methods {
-		s := plan.state()
+		s := start.state(m)
 		s.Device, s.Scorer, s.Known, s.Store = d, scorer, true, &model.LayerStore{Host: o.Memory}
-		rows, err := compareMethod(ctx, s, k, depths, judge, report(k.Name()))
+		rows, err := compareMethod(ctx, s, k, depths, relative, report(k.Name()))
 		scorer.Rewind() // nothing keeps the merged layers any more
 		if err = errors.Join(err, s.Store.Close()); err != nil {
 			return nil, fmt.Errorf("prune: %s: %s: %w", m.Name, k.Name(), err)
@@ -143,7 +145,7 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 }
 
 // compareMethod takes a state from depth to depth.
-func compareMethod(ctx context.Context, s *method.State, k method.Method, depths []int, judge *judge, progress func(done, total int)) (rows []Compared, err error) {
+func compareMethod(ctx context.Context, s *method.State, k method.Method, depths []int, relative *eval.Relative, progress func(done, total int)) (rows []Compared, err error) {
 	start := s.Model
 	var spent time.Duration
 	for _, depth := range depths {
@@ -163,7 +165,7 @@ func compareMethod(ctx context.Context, s *method.State, k method.Method, depths
 		}
 		row := compared(k.Name(), start, s.Model)
 		row.Seconds, row.Tree = spent.Seconds(), s.Tree
-		if row.Perplexity, err = judge.perplexity(ctx, s.Model); err != nil {
+		if row.Perplexity, err = relative.Perplexity(ctx, s.Model); err != nil {
 			return nil, err
 		}
 		rows = append(rows, row)
@@ -173,51 +175,4 @@ func compareMethod(ctx context.Context, s *method.State, k method.Method, depths
 
 func compared(name string, start, m *model.Model) Compared {
 	return Compared{Method: name, Layers: len(m.Layers), Parameters: m.Parameters(), Bytes: m.Bytes(), Sparsity: 1 - float64(m.Parameters())/float64(start.Parameters())}
-}
-
-// judge computes perplexities of models that share their first layers with one.
-type judge struct {
-	f     *model.Forward
-	m     *model.Model
-	dense float64 // m's own
-}
-
-func newJudge(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions, progress func(done, total int)) (*judge, error) {
-	f, err := model.NewForwardWith(d, m, o.Evaluation, model.ForwardOptions{Host: o.Memory})
-	if err != nil {
-		return nil, err
-	}
-	j := &judge{f: f, m: m}
-	err = f.Embed(ctx, m)
-	for l := range m.Layers {
-		if err != nil {
-			break
-		}
-		err = f.Layer(ctx, m, l, nil)
-		progress(l+1, len(m.Layers))
-	}
-	if err == nil {
-		j.dense, err = j.perplexity(ctx, m)
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return j, nil
-}
-
-// perplexity is exp of the mean over windows of their mean cross-entropy.
-func (j *judge) perplexity(ctx context.Context, m *model.Model) (float64, error) {
-	from := 0
-	for from < min(len(m.Layers), len(j.m.Layers)) && m.Layers[from] == j.m.Layers[from] && m.Config.Window(from) == j.m.Config.Window(from) {
-		from++
-	}
-	windows, err := j.f.Losses(ctx, len(m.Layers), []model.Candidate{{From: from, Make: func(context.Context) (*model.Model, error) { return m, nil }}}, nil)
-	if err != nil {
-		return 0, err
-	}
-	total := 0.0
-	for _, v := range windows[0] {
-		total += v
-	}
-	return math.Exp(total / float64(len(windows[0]))), nil
 }

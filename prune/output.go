@@ -273,7 +273,7 @@ func (r *Result) write(ctx context.Context, out, tmp string, force bool, progres
 	if err := work.Sync(tmp); err != nil {
 		return fmt.Errorf("prune: write %s: %w", out, err)
 	}
-	return errors.Join(replace(tmp, out), work.SyncDir(filepath.Dir(out)))
+	return errors.Join(replace(tmp, out), model.SyncDir(filepath.Dir(out)))
 }
 
 // text is the lineage as vkcome.json holds it.

@@ -47,10 +47,34 @@ type Plan struct {
 	Options      Options
 	Method       method.Method
 	TargetLayers int
-	protected    []bool
-	tree         []method.Tree // of the model as it is opened
-	root         int           // layers of the original model
-	previous     []byte        // the lineage of the model, nil if it was not pruned before
+	start
+}
+
+// start is where a run begins: a model as it is opened.
+type start struct {
+	protected []bool
+	tree      []method.Tree
+	root      int    // layers of the original model
+	previous  []byte // the lineage of the model, nil if it was not pruned before
+}
+
+func newStart(m *model.Model, protect []int) (s start, err error) {
+	if s.tree, s.root, s.previous, err = readLineage(m); err != nil {
+		return s, err
+	}
+	if protect, err = method.Numbers(protect, len(m.Layers)); err != nil {
+		return s, fmt.Errorf("prune: protected layers: %w", err)
+	}
+	s.protected = make([]bool, len(m.Layers))
+	for _, l := range protect {
+		s.protected[l] = true
+	}
+	return s, nil
+}
+
+// state is the model before the first step.
+func (s start) state(m *model.Model) *method.State {
+	return &method.State{Model: m, Tree: s.tree, Protected: s.protected}
 }
 
 // NewPlan checks options against a model: the depth must lie between 1 and the model's, and be reachable.
@@ -66,16 +90,8 @@ func NewPlan(m *model.Model, o Options) (p *Plan, err error) {
 		p.Method = method.CoMe{}
 	}
 	layers := len(m.Layers)
-	if p.tree, p.root, p.previous, err = readLineage(m); err != nil {
+	if p.start, err = newStart(m, o.Protect); err != nil {
 		return nil, err
-	}
-	protect, err := method.Numbers(o.Protect, layers)
-	if err != nil {
-		return nil, fmt.Errorf("prune: protected layers: %w", err)
-	}
-	p.protected = make([]bool, layers)
-	for _, l := range protect {
-		p.protected[l] = true
 	}
 	if p.TargetLayers, err = p.target(); err != nil {
 		return nil, fmt.Errorf("prune: %w", err)
@@ -92,15 +108,10 @@ func NewPlan(m *model.Model, o Options) (p *Plan, err error) {
 	case p.Method.Corpus() && len(o.Windows) == 0:
 		return nil, errors.New("prune: the calibration corpus is empty")
 	}
-	if err := p.Method.Check(p.state(), p.TargetLayers); err != nil {
+	if err := p.Method.Check(p.state(m), p.TargetLayers); err != nil {
 		return nil, fmt.Errorf("prune: %s: %w", m.Name, err)
 	}
 	return p, nil
-}
-
-// state is the model before the first step.
-func (p *Plan) state() *method.State {
-	return &method.State{Model: p.Model, Tree: p.tree, Protected: p.protected, AllScores: p.Options.AllScores}
 }
 
 // target is the number of layers that the options ask for.
@@ -235,7 +246,8 @@ func (p *Plan) run(ctx context.Context, d *vk.Device, k *keeper, progress func(S
 	if err := p.same(ctx, source); err != nil {
 		return nil, err
 	}
-	s := p.state()
+	s := p.state(p.Model)
+	s.AllScores = p.Options.AllScores
 	s.Device, s.Store = d, &model.LayerStore{Host: p.Options.Memory}
 	p.Options.Memory.Begin(d)
 	release, err := p.Options.Memory.Reserve("scores and merged layers", p.workBytes())

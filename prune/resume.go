@@ -241,7 +241,7 @@ func (k *keeper) finished(d *vk.Device) (*Lineage, error) {
 	if json.Unmarshal(raw, &is) != nil || len(is.Tree) != k.plan.TargetLayers {
 		return nil, nil
 	}
-	s := k.plan.state()
+	s := k.plan.state(k.plan.Model)
 	s.Device = d
 	want := k.plan.lineage(s, nil)
 	want.Source = Source{k.source, len(k.plan.Model.Layers)}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/vkcome/vkcome/model"
 	"math/rand/v2"
 	"slices"
 
@@ -150,7 +151,7 @@ func (c CoMe) Reach(tree []Tree, protected []bool) int {
 // Step merges once, going no deeper than target layers.
 func (c CoMe) Step(ctx context.Context, s *State, target int, progress func(done, total int)) (*Step, error) {
 	c = c.Defaults()
-	step, err := c.choose(ctx, s, target, score.LastTokens, progress)
+	step, err := c.choose(ctx, s, target, lastTokens, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -161,9 +162,17 @@ func (c CoMe) Step(ctx context.Context, s *State, target int, progress func(done
 	return step, s.Apply(ctx, step)
 }
 
+// tokens says of which of them the angle of the states around a window is the mean.
+type tokens int
+
+const (
+	lastTokens tokens = iota // of each corpus window the last
+	allTokens
+)
+
 // choose selects the layers to merge, whose block influences are then known. By default the angle of the states around a window is that
 // of the tokens over.
-func (c CoMe) choose(ctx context.Context, s *State, target int, over score.Over, progress func(done, total int)) (*Step, error) {
+func (c CoMe) choose(ctx context.Context, s *State, target int, over tokens, progress func(done, total int)) (*Step, error) {
 	layers := len(s.Model.Layers)
 	span := min(c.MergeItem, layers-target+1)
 	eligible := make([]bool, layers-span+1)
@@ -196,7 +205,7 @@ func (c CoMe) choose(ctx context.Context, s *State, target int, over score.Over,
 		if step.SBI, err = s.Scorer.Skips(ctx, span, score.Cosine, progress); err == nil {
 			first = smallest(step.SBI, eligible)
 		}
-	case over == score.AllTokens:
+	case over == allTokens:
 		if step.SBI, err = s.Scorer.Skips(ctx, span, score.Angle, progress); err == nil {
 			first = smallest(step.SBI, eligible)
 		}
@@ -217,7 +226,7 @@ func (c CoMe) choose(ctx context.Context, s *State, target int, over score.Over,
 
 // without is the calibration loss without each eligible window of span layers, NaN for the others.
 func (s *State) without(ctx context.Context, span int, eligible []bool, progress func(done, total int)) ([]float64, error) {
-	var candidates []Candidate
+	var candidates []model.Candidate
 	for l, ok := range eligible {
 		if !ok {
 			continue

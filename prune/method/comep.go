@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/vkcome/vkcome/prune/score"
+	"github.com/vkcome/vkcome/model"
 )
 
 // CoMeP is CoMe with the ratio of a pair found by trial: of r = 0, 1/G, …, 1 for the first layer and 1−r for the second that of the
@@ -54,7 +53,7 @@ func (c CoMeP) Check(s *State, target int) error {
 // Step merges a pair.
 func (c CoMeP) Step(ctx context.Context, s *State, target int, progress func(done, total int)) (*Step, error) {
 	c = c.defaults()
-	step, err := c.choose(ctx, s, target, score.AllTokens, nil)
+	step, err := c.choose(ctx, s, target, allTokens, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +62,7 @@ func (c CoMeP) Step(ctx context.Context, s *State, target int, progress func(don
 		return nil, err
 	}
 	var trials []*Step
-	var candidates []Candidate
+	var candidates []model.Candidate
 	for k := range c.Granularity + 1 {
 		trial := *step
 		r := float64(k) / float64(c.Granularity)

@@ -2,8 +2,6 @@ package method
 
 import (
 	"context"
-
-	"github.com/vkcome/vkcome/prune/score"
 )
 
 // WeightSum merges the layers that CoMe would, in CoMe's ratios, by summing their parameters instead of concatenating units: what the
@@ -19,7 +17,7 @@ func (w WeightSum) Effective() Method { return WeightSum{w.Defaults()} }
 // Step merges once, going no deeper than target layers.
 func (w WeightSum) Step(ctx context.Context, s *State, target int, progress func(done, total int)) (*Step, error) {
 	c := w.Defaults()
-	step, err := c.choose(ctx, s, target, score.LastTokens, progress)
+	step, err := c.choose(ctx, s, target, lastTokens, progress)
 	if err != nil {
 		return nil, err
 	}

@@ -2,13 +2,10 @@ package score
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/vkcome/vkcome/model"
-	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/op"
-	"github.com/vkcome/vkcome/vk"
 )
 
 // All runs what did not run yet of every layer below a boundary, for the whole corpus: boundary layers is all of them.
@@ -74,11 +71,12 @@ func (s *Scorer) Losses(ctx context.Context, layers int, candidates []model.Cand
 	return losses, nil
 }
 
-// shared gives each part the candidates. The first part makes their models, between what it runs itself, and the others wait for them.
+// shared gives each part the candidates. The first part makes their models, between what it runs itself, and hands each to the others
+// before it goes on, so that no more than one waits in memory. All parts ask for them in the same order.
 func (s *Scorer) shared(candidates []model.Candidate) func(p *part) []model.Candidate {
 	made := make([]chan *model.Model, len(candidates))
 	for i := range made {
-		made[i] = make(chan *model.Model, len(s.parts)-1)
+		made[i] = make(chan *model.Model)
 	}
 	return func(p *part) []model.Candidate {
 		list := slices.Clone(candidates)
@@ -93,12 +91,17 @@ func (s *Scorer) shared(candidates []model.Candidate) func(p *part) []model.Cand
 					}
 				}
 				m, err := c.Make(ctx)
-				if err == nil {
-					for range s.parts[1:] {
-						made[i] <- m
+				if err != nil {
+					return nil, err
+				}
+				for range s.parts[1:] {
+					select {
+					case made[i] <- m:
+					case <-ctx.Done():
+						return nil, ctx.Err()
 					}
 				}
-				return m, err
+				return m, nil
 			}
 		}
 		return list
@@ -131,130 +134,3 @@ func (s *Scorer) LastStates(ctx context.Context, c model.Candidate) ([]byte, err
 // LastToken is the state of each window's last token at a boundary, [windows, hidden] f32; that of the last boundary after the final
 // norm. The layers below must have run.
 func (s *Scorer) LastToken(boundary int) []byte { return s.last[boundary] }
-
-// A Distance compares two states of a token.
-type Distance int
-
-// The distances.
-const (
-	Angle  Distance = iota // arccos(cos)/π
-	Cosine                 // 1 − cos
-)
-
-// Skips is the distance between the states that enter and leave every window of span layers, as a mean over all tokens of the corpus:
-// what CoMe-P takes for the skip block influence, and with Cosine the block influence of a window. Every layer runs first, as far as it
-// did not.
-func (s *Scorer) Skips(ctx context.Context, span int, distance Distance, progress func(done, total int)) ([]float64, error) {
-	layers := len(s.m.Layers)
-	if err := s.states(ctx, layers, progress); err != nil {
-		return nil, err
-	}
-	windows := make([][]float64, layers-span+1) // by candidate, sums over the tokens of each window: a corpus cut into parts adds up the same
-	for l := range windows {
-		windows[l] = make([]float64, len(s.windows))
-	}
-	if err := s.each(ctx, func(ctx context.Context, p *part) error { return p.skips(ctx, span, distance, windows) }); err != nil {
-		return nil, err
-	}
-	var skips []float64
-	for _, sums := range windows {
-		skips = append(skips, sum(sums)/float64(len(s.windows)*len(s.windows[0])))
-	}
-	return skips, nil
-}
-
-// skips fills in what Skips adds up, of the part's windows.
-func (p *part) skips(ctx context.Context, span int, distance Distance, windows [][]float64) error {
-	window, most := p.f.Window(), 0
-	for _, b := range p.f.Batches() {
-		most = max(most, b.Windows()*window)
-	}
-	buf, err := p.d.NewBuffer("distances of states", 4*int64(most), vk.OnDevice)
-	if err != nil {
-		return err
-	}
-	defer p.d.Free(buf)
-	r := p.f.Recorder()
-	for l := range windows {
-		err := p.f.Pairs(ctx, l, l+span, func(b model.Batch, x, y op.Tensor) error {
-			if l+span == len(p.s.m.Layers) {
-				y = p.f.FinalNorm(p.s.m, y)
-			}
-			out := op.Of(buf.View(0, 4*int64(x.Rows)), dtype.F32, 1, x.Rows)
-			if distance == Angle {
-				op.AngularDistance(r, out, x, y)
-			} else {
-				op.BlockInfluence(r, out, x, y)
-			}
-			raw, err := p.read(ctx, out)
-			if err != nil {
-				return err
-			}
-			values := decode(raw)
-			for w := range b.Windows() {
-				windows[l][p.begin+b.Begin+w] = sum(values[w*window : (w+1)*window])
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Magnitude is Σ|w| over a layer's weights, biases not counted. It needs no corpus.
-func Magnitude(ctx context.Context, d *vk.Device, l *model.Layer) (total float64, err error) {
-	r, err := d.NewRecorder()
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	for p, w := range l.Parts {
-		if w.IsZero() || model.Part(p).Bias() {
-			continue
-		}
-		n, err := magnitude(ctx, r, w)
-		if err != nil {
-			return 0, err
-		}
-		total += n
-	}
-	return total, nil
-}
-
-func magnitude(ctx context.Context, r *vk.Recorder, w model.Weight) (float64, error) {
-	d := r.Device()
-	buf, err := d.NewBuffer("weights", w.Size(), vk.OnDevice)
-	if err != nil {
-		return 0, err
-	}
-	defer d.Free(buf)
-	sums, err := d.NewBuffer("column sums", 4*int64(w.Cols), vk.OnDevice)
-	if err != nil {
-		return 0, err
-	}
-	defer d.Free(sums)
-	if err := w.Put(ctx, d, buf.All()); err != nil {
-		return 0, err
-	}
-	out := op.Of(sums.All(), dtype.F32, 1, w.Cols)
-	op.ColumnAbsSum(r, out, op.Of(buf.All(), w.DType, w.Rows, w.Cols))
-	if err := r.Wait(ctx); err != nil {
-		return 0, err
-	}
-	raw := make([]byte, out.Size())
-	if err := d.Download(ctx, raw, out.View); err != nil {
-		return 0, err
-	}
-	return sum(decode(raw)), nil
-}
-
-// Over says which tokens a figure is the mean of.
-type Over int
-
-// The tokens.
-const (
-	LastTokens Over = iota // of each window the last
-	AllTokens
-)

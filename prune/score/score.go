@@ -314,12 +314,17 @@ func (s *Scorer) Select(ctx context.Context, span int, eligible []bool, all bool
 	if len(eligible) != len(s.search.terms) {
 		return 0, fmt.Errorf("score: %d windows may be eligible, there are %d of %d layers", len(eligible), len(s.search.terms), span)
 	}
-	layers, begin, total := len(s.m.Layers), s.Stats().Passes, len(s.m.Layers)-slices.Min(s.search.heights)
+	begin, total := s.Stats().Passes, len(s.m.Layers)-slices.Min(s.search.heights)
+	report := func(int, int) {
+		if progress != nil {
+			progress(max(0, min(int(s.Stats().Passes-begin), total-1)), total)
+		}
+	}
 	s.search.eligible = eligible
 	s.search.advance = func(ctx context.Context, batches []int, boundary int, last bool) error {
 		err := s.advance(ctx, batches, boundary, last)
-		if err == nil && progress != nil {
-			progress(min(int(s.Stats().Passes-begin), total-1), total)
+		if err == nil {
+			report(0, 0)
 		}
 		return err
 	}
@@ -331,12 +336,8 @@ func (s *Scorer) Select(ctx context.Context, span int, eligible []bool, all bool
 		}
 	}
 	if all {
-		for first := range layers {
-			if below := s.search.below(first + 1); len(below) > 0 {
-				if err := s.search.advance(ctx, below, first+1, false); err != nil {
-					return 0, err
-				}
-			}
+		if err := s.All(ctx, len(s.m.Layers), report); err != nil {
+			return 0, err
 		}
 	}
 	first, err = s.search.run(ctx)

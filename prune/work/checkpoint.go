@@ -103,7 +103,7 @@ func (f *Folder) save(c Checkpoint) error {
 	if err := os.Rename(dir+temporary, dir); err != nil {
 		return err
 	}
-	return SyncDir(f.dir)
+	return model.SyncDir(f.dir)
 }
 
 // tidy removes checkpoints older than c and the layers that only they have.

@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -310,7 +309,7 @@ func (f *Folder) write(name string, data []byte) error {
 	if err := os.Rename(path+temporary, path); err != nil {
 		return err
 	}
-	return SyncDir(f.dir)
+	return model.SyncDir(f.dir)
 }
 
 // writeSync writes a file and brings it to the disk.
@@ -341,17 +340,5 @@ func Sync(dir string) error {
 			return err
 		}
 	}
-	return SyncDir(dir)
-}
-
-// SyncDir brings the names in a folder to the disk; Windows does so by itself.
-func SyncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return model.SyncDir(dir)
 }

@@ -1,0 +1,93 @@
+package method
+
+import (
+	"fmt"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/prune/merge"
+)
+
+// Step is what one step of a method did. Layer numbers are those of the model before it. It holds all that it takes to do the same again.
+type Step struct {
+	From      int       `json:"from"` // layers before
+	To        int       `json:"to"`   // layers after
+	Operation Operation `json:"operation"`
+	MergeList []int     `json:"merge_list,omitempty"` // adjacent layers that became one
+	DropList  []int     `json:"drop_list,omitempty"`  // layers that were taken out
+	Layers    []Tree    `json:"layers"`               // where the layers of these lists come from
+	Ratio     []float64 `json:"ratio,omitempty"`      // the share or the weight of each
+
+	BI     Scores `json:"bi,omitempty"`     // of every layer: means over tokens
+	SBI    Scores `json:"sbi,omitempty"`    // of every window of layers: what the selector looked at
+	Losses Scores `json:"losses,omitempty"` // calibration losses of the candidates
+	Scores Scores `json:"scores,omitempty"` // what else a method went by, of every layer or window
+
+	Kept []merge.Kept `json:"kept,omitempty"`
+	Norm string       `json:"norm,omitempty"`  // "ratio": norms are summed by ratio
+	Tile bool         `json:"tiled,omitempty"` // query heads as the released code takes them
+}
+
+// Operation is how layers become fewer.
+type Operation string
+
+// The operations.
+const (
+	Concat  Operation = "concat" // the kept units of adjacent layers, one after the other
+	Sum     Operation = "sum"    // the weighted sum of adjacent layers' parameters
+	Removal Operation = "drop"
+)
+
+// check says whether a step can be applied to a model: one read from a file may not.
+func (p *Step) check(m *model.Model) error {
+	layers := len(m.Layers)
+	list := p.list()
+	if p.From != layers || len(list) == 0 {
+		return fmt.Errorf("a step from %d layers that takes %d of them, the model has %d", p.From, len(list), layers)
+	}
+	for i, l := range list {
+		if l < 0 || l >= layers || i > 0 && l <= list[i-1] || i > 0 && p.Operation != Removal && l != list[i-1]+1 {
+			return fmt.Errorf("layers %v of %d: expected ascending numbers, next to each other where layers are merged", list, layers)
+		}
+	}
+	if p.Operation == Removal {
+		if len(list) == layers {
+			return fmt.Errorf("it drops all %d layers", layers)
+		}
+		return nil
+	}
+	if len(list) < 2 || len(p.Ratio) != len(list) {
+		return fmt.Errorf("it merges layers %v by ratios %v: expected two or more, and a ratio for each", list, p.Ratio)
+	}
+	if p.Operation == Sum {
+		return nil
+	}
+	if p.Operation != Concat || len(p.Kept) != len(list) {
+		return fmt.Errorf("operation %q that keeps units of %d layers of %v", p.Operation, len(p.Kept), list)
+	}
+	var heads, neurons int
+	for _, k := range p.Kept {
+		for _, units := range []struct {
+			list []int
+			all  int
+		}{{k.KVHeads, m.Config.KVHeads}, {k.Neurons, m.Config.IntermediateSize}} {
+			for i, u := range units.list {
+				if u < 0 || u >= units.all || i > 0 && u <= units.list[i-1] {
+					return fmt.Errorf("it keeps unit %d of %d: expected ascending numbers", u, units.all)
+				}
+			}
+		}
+		heads, neurons = heads+len(k.KVHeads), neurons+len(k.Neurons)
+	}
+	if heads != m.Config.KVHeads || neurons != m.Config.IntermediateSize {
+		return fmt.Errorf("it keeps %d KV heads and %d neurons, a layer has %d and %d", heads, neurons, m.Config.KVHeads, m.Config.IntermediateSize)
+	}
+	return nil
+}
+
+// list is the layers that the step touches.
+func (p *Step) list() []int {
+	if p.Operation == Removal {
+		return p.DropList
+	}
+	return p.MergeList
+}
