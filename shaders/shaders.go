@@ -43,10 +43,11 @@ var byDType = []string{
 	"embedding", "finite", "linear", "linear_cpu", "linear_cpu_shuffle", "linear_cpu_vec", "linear_vec",
 	"abssum", "gather", "random", "weightedsum",
 	"layernorm", "positions", "splitqkv", "tohalf",
+	"transpose",
 }
 
 // texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.
-var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence", "rmsnorm", "splitqkv"}
+var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence", "rmsnorm", "splitqkv", "transpose"}
 
 // plain are the shaders that touch f32 only.
 var plain = []string{
