@@ -1,6 +1,10 @@
 package op
 
-import "github.com/vkcome/vkcome/vk"
+import (
+	"slices"
+
+	"github.com/vkcome/vkcome/vk"
+)
 
 // Add records y = a + b, element by element.
 //
@@ -9,21 +13,30 @@ func Add(r *vk.Recorder, y, a, b Tensor) { elementwise(r, "add", 12, y, a, b) }
 
 // elementwise records y = f(in…) of f32 tensors of one shape; work is the operations or bytes of an element.
 func elementwise(r *vk.Recorder, op string, work float64, y Tensor, in ...Tensor) {
-	ok := y.Elements() > 0 && words(y) && words(in...)
-	for _, x := range in {
-		ok = ok && x.Is(y.Rows, y.Cols)
+	elementwiseTo(r, op, work, []Tensor{y}, in...)
+}
+
+// elementwiseTo is elementwise of several results.
+func elementwiseTo(r *vk.Recorder, op string, work float64, out []Tensor, in ...Tensor) {
+	all := slices.Concat(out, in)
+	ok := all[0].Elements() > 0 && words(all...)
+	for _, x := range all {
+		ok = ok && x.Is(all[0].Rows, all[0].Cols)
 	}
-	if !check(r, op, ok, append([]Tensor{y}, in...)...) {
+	if !check(r, op, ok, all...) {
 		return
 	}
 	const perGroup = 4 * rowGroup // an invocation takes four elements
-	n := y.Elements()
+	n := all[0].Elements()
 	pieces(r, op, n, perGroup*maxGroups, func(begin, end int) {
+		part := func(x Tensor) vk.View { return x.Reshape(n, 1).RowRange(begin, end).View }
 		var args []vk.Arg
 		for _, x := range in {
-			args = append(args, vk.In(x.Reshape(n, 1).RowRange(begin, end).View))
+			args = append(args, vk.In(part(x)))
 		}
-		args = append(args, vk.Out(y.Reshape(n, 1).RowRange(begin, end).View))
+		for _, y := range out {
+			args = append(args, vk.Out(part(y)))
+		}
 		dispatch(r, op, []uint32{rowGroup}, [3]int{ceilDiv(end-begin, perGroup), 1, 1}, push(end-begin), work*float64(end-begin), args...)
 	}, 4)
 }

@@ -185,11 +185,17 @@ func texelLoads(d *vk.Device) bool {
 // rowwise records a kernel that reduces rows: a workgroup a row, or on a CPU's driver an invocation a row by the variant that reads
 // its first two arguments as texels, if these rows are made of them.
 func rowwise(r *vk.Recorder, shader, suffix string, texels bool, rows int, push []uint32, work float64, args ...vk.Arg) {
-	if texels && texelLoads(r.Device()) {
-		dispatchTexels(r, shader+"_texels"+suffix, 0b11, []uint32{cpuLanes}, [3]int{ceilDiv(rows, cpuLanes), 1, 1}, push, work, args...)
+	rowwiseSpec(r, shader, suffix, 0b11*flag(texels), nil, rows, push, work, args...)
+}
+
+// rowwiseSpec is rowwise of a kernel with more specialization constants, whose variant reads as texels the arguments with a bit in
+// texels; 0: rows that are not made of them.
+func rowwiseSpec(r *vk.Recorder, shader, suffix string, texels uint32, spec []uint32, rows int, push []uint32, work float64, args ...vk.Arg) {
+	if texels != 0 && texelLoads(r.Device()) {
+		dispatchTexels(r, shader+"_texels"+suffix, texels, append([]uint32{cpuLanes}, spec...), [3]int{ceilDiv(rows, cpuLanes), 1, 1}, push, work, args...)
 		return
 	}
-	dispatch(r, shader+suffix, []uint32{reduceGroup(r.Device())}, [3]int{rows, 1, 1}, push, work, args...)
+	dispatch(r, shader+suffix, append([]uint32{reduceGroup(r.Device())}, spec...), [3]int{rows, 1, 1}, push, work, args...)
 }
 
 // reduceGroup is how many invocations share a row in the kernels that reduce one. A CPU's take one subgroup: barriers between

@@ -1,0 +1,26 @@
+package op
+
+import (
+	"testing"
+
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/ref"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+func TestLayerNormBackward(t *testing.T) {
+	normGradients(t, "layernorm_bwd", func(r *vk.Recorder, dx, products, dy, x, w, residual Tensor) {
+		LayerNormBackward(r, dx, products, dy, x, w, residual, normEps)
+	}, func(dy, x ref.Mat, w []float64) (dx, products ref.Mat) {
+		return ref.LayerNormBackward(dy, x, w, normEps)
+	})
+}
+
+func TestLayerNormBackwardShapes(t *testing.T) {
+	d := vktest.Open(t, vk.Options{})
+	b := newBench(t, d)
+	x, y, w := b.empty(dtype.F32, 4, 6), b.empty(dtype.F32, 4, 6), b.empty(dtype.F16, 1, 6)
+	refused(t, d, "no result", func(r *vk.Recorder) { LayerNormBackward(r, Tensor{}, Tensor{}, x, x, w, Tensor{}, 1e-5) })
+	refused(t, d, "another w", func(r *vk.Recorder) { LayerNormBackward(r, y, Tensor{}, x, x, x, Tensor{}, 1e-5) })
+}

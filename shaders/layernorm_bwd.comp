@@ -1,0 +1,50 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#include "common/dtype.glsl"
+#include "common/workgroup.glsl"
+#include "common/reduce.glsl"
+
+// Of y = x̂ · w + b, x̂ = (x − m) · s, m = mean_i x, s = rsqrt(mean_i (x − m)² + eps):          LayerNorm, Ba et al. 2016, arXiv 1607.06450
+// dx[t,i] = residual[t,i] + s · (g[t,i] − mean_j g[t,j] − x̂[t,i] · mean_j g[t,j]·x̂[t,j]), g = dy · w; products[t,i] = dy[t,i]·x̂[t,i]
+//
+// x, dy, residual, dx, products [rows, hidden] f32 · w [hidden] weight dtype; dx and products may each be any of x, dy and residual.
+// Without DX, PRODUCTS, RESIDUAL the binding is not touched. One workgroup a row; f32 accumulation, the variance in a second pass,
+// around the mean; any hidden; no subgroup operations.
+// 3·hidden/WORKGROUP iterations: below lavapipe's 65,535 for hidden ≤ 87,000 with 4 invocations.
+
+layout(constant_id = 1) const uint DX = 1;
+layout(constant_id = 2) const uint PRODUCTS = 1;
+layout(constant_id = 3) const uint RESIDUAL = 0;
+layout(push_constant) uniform Push { uint hidden; float eps; uint rows; };
+layout(binding = 0) readonly  buffer X { float x[]; };
+layout(binding = 1) readonly  buffer W { uint  w[]; };
+layout(binding = 2) readonly  buffer Dy { float dy[]; };
+layout(binding = 3) readonly  buffer Residual { float residual[]; };
+layout(binding = 4) writeonly buffer Dx { float dx[]; };
+layout(binding = 5) writeonly buffer Products { float products[]; };
+
+void main() {
+    uint row = gl_WorkGroupID.x * hidden;
+    float sum = 0.0, gradients = 0.0;
+    for (uint i = gl_LocalInvocationID.x; i < hidden; i += WORKGROUP) {
+        sum += x[row + i];
+        if (DX != 0) gradients += dy[row + i] * load_weight(w, i);
+    }
+    float mean = workgroup_sum(sum) / float(hidden), level = DX != 0 ? workgroup_sum(gradients) / float(hidden) : 0.0;
+    float squares = 0.0, dots = 0.0;
+    for (uint i = gl_LocalInvocationID.x; i < hidden; i += WORKGROUP) {
+        float v = x[row + i] - mean;
+        squares += v * v;
+        if (DX != 0) dots += (dy[row + i] * load_weight(w, i) - level) * v;
+    }
+    float scale = inversesqrt(workgroup_sum(squares) / float(hidden) + eps);
+    float along = DX != 0 ? workgroup_sum(dots) * scale / float(hidden) : 0.0;
+    for (uint i = gl_LocalInvocationID.x; i < hidden; i += WORKGROUP) {
+        uint e = row + i;
+        float unit = (x[e] - mean) * scale, d = dy[e];
+        float back = scale * (d * load_weight(w, i) - level - unit * along);
+        if (RESIDUAL != 0) back += residual[e];
+        if (DX != 0) dx[e] = back;
+        if (PRODUCTS != 0) products[e] = d * unit;
+    }
+}

@@ -1,0 +1,84 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#include "common/dtype.glsl"
+#include "common/texel.glsl"
+#include "common/workgroup.glsl"
+#include "common/reduce.glsl"
+
+// Of y = x̂ · w, x̂ = x · s, s = rsqrt(mean_i x² + eps):          RMSNorm, Zhang & Sennrich 2019, arXiv 1910.07467
+// dx[t,i] = residual[t,i] + s · (dy[t,i]·w[i] − x̂[t,i] · mean_j dy[t,j]·w[j]·x̂[t,j]), products[t,i] = dy[t,i]·x̂[t,i]
+//
+// x, dy, residual, dx, products [rows, hidden] f32 · w [hidden] weight dtype; dx and products may each be any of x, dy and residual.
+// Without DX, PRODUCTS, RESIDUAL the binding is not touched. One workgroup a row; f32 accumulation; any hidden; no subgroup operations.
+//
+// With TEXELS, for drivers that run on the CPU: hidden a multiple of a texel of w, one invocation a row, whose loads are of 16 bytes
+// and which needs no barrier. 2·hidden/4 iterations: below lavapipe's 65,535 for hidden ≤ 130,000.
+
+layout(constant_id = 1) const uint DX = 1;
+layout(constant_id = 2) const uint PRODUCTS = 1;
+layout(constant_id = 3) const uint RESIDUAL = 0;
+layout(push_constant) uniform Push { uint hidden; float eps; uint rows; };
+#if defined(TEXELS)
+layout(binding = 0, rgba32ui) uniform readonly uimageBuffer x;
+layout(binding = 1, rgba32ui) uniform readonly uimageBuffer w;
+layout(binding = 2, rgba32ui) uniform readonly uimageBuffer dy;
+layout(binding = 3, rgba32ui) uniform readonly uimageBuffer residual;
+layout(binding = 4) writeonly buffer Dx { vec4 dx[]; };
+layout(binding = 5) writeonly buffer Products { vec4 products[]; };
+
+void main() {
+    uint row = gl_GlobalInvocationID.x, quads = hidden / 4;
+    if (row >= rows) return;
+    vec4 squares = vec4(0.0), dots = vec4(0.0);
+    uint at = row * quads;
+    for (uint i = 0; i < quads; i += TEXEL_QUADS) {
+        uvec4 texel = imageLoad(w, int(i / TEXEL_QUADS));
+        [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) {
+            vec4 v = uintBitsToFloat(imageLoad(x, int(at + i + q)));
+            squares = fma(v, v, squares);
+            if (DX != 0) dots = fma(uintBitsToFloat(imageLoad(dy, int(at + i + q))) * texel_quad(texel, q), v, dots);
+        }
+    }
+    float scale = inversesqrt(dot(squares, vec4(1.0)) / float(hidden) + eps);
+    float along = dot(dots, vec4(1.0)) * scale / float(hidden);
+    for (uint i = 0; i < quads; i += TEXEL_QUADS) {
+        uvec4 texel = imageLoad(w, int(i / TEXEL_QUADS));
+        [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) {
+            uint e = at + i + q;
+            vec4 unit = uintBitsToFloat(imageLoad(x, int(e))) * scale, d = uintBitsToFloat(imageLoad(dy, int(e)));
+            vec4 back = scale * (d * texel_quad(texel, q) - unit * along);
+            if (RESIDUAL != 0) back += uintBitsToFloat(imageLoad(residual, int(e)));
+            if (DX != 0) dx[e] = back;
+            if (PRODUCTS != 0) products[e] = d * unit;
+        }
+    }
+}
+#else
+layout(binding = 0) readonly  buffer X { float x[]; };
+layout(binding = 1) readonly  buffer W { uint  w[]; };
+layout(binding = 2) readonly  buffer Dy { float dy[]; };
+layout(binding = 3) readonly  buffer Residual { float residual[]; };
+layout(binding = 4) writeonly buffer Dx { float dx[]; };
+layout(binding = 5) writeonly buffer Products { float products[]; };
+
+void main() {
+    uint row = gl_WorkGroupID.x * hidden;
+    float squares = 0.0, dots = 0.0;
+    for (uint i = gl_LocalInvocationID.x; i < hidden; i += WORKGROUP) {
+        float v = x[row + i];
+        squares += v * v;
+        if (DX != 0) dots += dy[row + i] * load_weight(w, i) * v;
+    }
+    float scale = inversesqrt(workgroup_sum(squares) / float(hidden) + eps);
+    float along = DX != 0 ? workgroup_sum(dots) * scale / float(hidden) : 0.0;
+    for (uint i = gl_LocalInvocationID.x; i < hidden; i += WORKGROUP) {
+        uint e = row + i;
+        float unit = x[e] * scale, d = dy[e];
+        float back = scale * (d * load_weight(w, i) - unit * along);
+        if (RESIDUAL != 0) back += residual[e];
+        if (DX != 0) dx[e] = back;
+        if (PRODUCTS != 0) products[e] = d * unit;
+    }
+}
+#endif

@@ -1,0 +1,44 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#include "common/workgroup.glsl"
+#include "common/silu.glsl"
+
+// dup[i] = dy[i] · silu(gate[i]), dgate[i] = dy[i] · up[i] · silu′(gate[i])          of SwiGLU, Shazeer 2020, arXiv 2002.05202
+//
+// dy, gate, up, dgate, dup [count] f32; dgate and dup may each be any of the others
+// One invocation four consecutive elements, by vec4 but for those that end the tensor. No loop but that of at most 3 elements.
+
+layout(push_constant) uniform Push { uint count; };
+layout(binding = 0) readonly  buffer Dy4    { vec4  dy4[]; };
+layout(binding = 0) readonly  buffer Dy     { float dy[]; };
+layout(binding = 1) readonly  buffer Gate4  { vec4  gate4[]; };
+layout(binding = 1) readonly  buffer Gate   { float gate[]; };
+layout(binding = 2) readonly  buffer Up4    { vec4  up4[]; };
+layout(binding = 2) readonly  buffer Up     { float up[]; };
+layout(binding = 3) writeonly buffer DGate4 { vec4  dgate4[]; };
+layout(binding = 3) writeonly buffer DGate  { float dgate[]; };
+layout(binding = 4) writeonly buffer DUp4   { vec4  dup4[]; };
+layout(binding = 4) writeonly buffer DUp    { float dup[]; };
+
+// The derivative of SiLU, σ(z)·(1 + z·σ(−z)).
+vec4 silu_slope(vec4 z) {
+    vec4 e = exp(-abs(z)), near = 1.0 / (1.0 + e), far = e * near;
+    bvec4 negative = lessThan(z, vec4(0.0));
+    return mix(near, far, negative) * (1.0 + z * mix(far, near, negative));
+}
+
+void main() {
+    uint i = gl_GlobalInvocationID.x, first = 4 * i;
+    if (first + 4 <= count) {
+        vec4 d = dy4[i], z = gate4[i], u = up4[i];
+        dup4[i] = d * silu(z);
+        dgate4[i] = d * u * silu_slope(z);
+        return;
+    }
+    for (uint e = first; e < count; e++) {
+        float d = dy[e], u = up[e];
+        vec4 z = vec4(gate[e]);
+        dup[e] = d * silu(z).x;
+        dgate[e] = d * u * silu_slope(z).x;
+    }
+}
