@@ -43,15 +43,17 @@ var byDType = []string{
 	"embedding", "finite", "linear", "linear_cpu", "linear_cpu_shuffle", "linear_cpu_vec", "linear_vec",
 	"abssum", "gather", "random", "weightedsum",
 	"layernorm", "positions", "splitqkv", "tohalf",
+	"adamw", "fromdtype",
 }
 
 // texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.
-var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence", "rmsnorm", "splitqkv"}
+var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence", "rmsnorm", "splitqkv", "mse"}
 
 // plain are the shaders that touch f32 only.
 var plain = []string{
 	"add", "attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "relu", "rope", "swiglu",
 	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "sensitivity",
+	"mse", "sumloss", "gradnorm", "gradnorm_total",
 	"bench_fma", "bench_read",
 }
 

@@ -27,12 +27,17 @@ var tolerances = map[string]float64{
 	"angulardistance":     2e-6, // half of blockinfluence's, a polynomial of 2e-7 and sqrt
 	"weightedsum":         5e-7, // a rounding for each product and each sum
 	"random":              2e-7, // two f32 roundings
+	"mse":                 2e-6, // a difference, a square and 2^-25·sqrt(cols/2) of their sum
+	"sumloss":             3e-7, // compensated sums, and six roundings of those of 64 invocations
+	"gradnorm":            1e-6, // half the error of sums of squares by blocks
+	"adamw":               2e-6, // moments of few steps; sqrt and a division (2.5 ulp each)
 }
 
 // rounded holds the operations whose results are stored in the weights' dtype.
 var rounded = map[string]bool{
 	"weightedsum": true,
 	"random":      true,
+	"adamw":       true,
 }
 
 func tolerance(t testing.TB, op, dtype string) float64 {
