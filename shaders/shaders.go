@@ -44,16 +44,18 @@ var byDType = []string{
 	"abssum", "gather", "random", "weightedsum",
 	"layernorm", "positions", "splitqkv", "tohalf",
 	"transpose", "rmsnorm_bwd", "layernorm_bwd",
+	"adamw", "fromdtype",
 }
 
 // texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.
-var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence", "rmsnorm", "rmsnorm_bwd", "splitqkv", "transpose"}
+var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence", "mse", "rmsnorm", "rmsnorm_bwd", "splitqkv", "transpose"}
 
 // plain are the shaders that touch f32 only.
 var plain = []string{
 	"add", "attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "relu", "rope", "swiglu",
 	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "sensitivity",
 	"swiglu_bwd", "relu_bwd",
+	"mse", "sumloss", "gradnorm", "gradnorm_total",
 	"bench_fma", "bench_read",
 }
 

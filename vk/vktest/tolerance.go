@@ -30,12 +30,17 @@ var tolerances = map[string]float64{
 	"rmsnorm_bwd":         3e-6, // rmsnorm, a second sum over the row, and the difference of two terms of the result's size
 	"layernorm_bwd":       5e-6, // layernorm's mean, two more sums over the row, and a difference as in rmsnorm_bwd
 	"swiglu_bwd":          5e-6, // exp of f32 (3 + 2|z| ulp in Vulkan) and a division (2.5 ulp)
+	"mse":                 2e-6, // a difference, a square and 2^-25·sqrt(cols/2) of their sum
+	"sumloss":             3e-7, // compensated sums, and six roundings of those of 64 invocations
+	"gradnorm":            1e-6, // half the error of sums of squares by blocks
+	"adamw":               2e-6, // moments of few steps; sqrt and a division (2.5 ulp each)
 }
 
 // rounded holds the operations whose results are stored in the weights' dtype.
 var rounded = map[string]bool{
 	"weightedsum": true,
 	"random":      true,
+	"adamw":       true,
 }
 
 func tolerance(t testing.TB, op, dtype string) float64 {
