@@ -595,6 +595,10 @@ func embed(ctx context.Context, r *vk.Recorder, table Weight, tokens []uint32, o
 
 // FinalNorm records the final norm of a batch of states, good until the next layer or FinalNorm is recorded.
 func (f *Forward) FinalNorm(m *Model, x op.Tensor) op.Tensor {
+	if err := f.wake(); err != nil {
+		f.r.Fail(err)
+		return x
+	}
 	y := rows(f.scratch.norm, x.Rows, x.Cols)
 	m.Config.recordNorm(f.r, y, x, f.fixed.norm, f.fixed.normBias)
 	return y

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -79,11 +80,11 @@ func (p *Plan) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(
 		}
 	}
 	k := &keeper{plan: p, output: o, device: deviceRecord(d), progress: progress}
-	progress(Status{"hash the model", 0, 1})
+	progress(Status{Stage: "hash the model", Done: 0, Total: 1})
 	if k.source, err = HashModel(ctx, p.Model.Files); err != nil {
 		return nil, fmt.Errorf("prune: hash of the source: %w", err)
 	}
-	progress(Status{"hash the model", 1, 1})
+	progress(Status{Stage: "hash the model", Done: 1, Total: 1})
 	k.folder, err = work.Open(o.Work, p.Model, k.key(), work.Options{Resume: o.Resume, Discard: o.Force && !o.Resume, AnyDevice: o.AnyDevice})
 	if err != nil {
 		return nil, fmt.Errorf("prune: %w", err)
@@ -143,7 +144,12 @@ type keeper struct {
 	device   Device
 	devices  []Device // that the steps were taken on, each followed by another
 	step     int      // steps that are kept
+	number   int      // of the newest checkpoint
 	progress func(Status)
+
+	heal   *healing                      // of the run
+	healed *healRecord                   // of the checkpoint that the run goes on from, with the state of the training on its way
+	open   func() (io.ReadCloser, error)
 }
 
 // record is what a checkpoint holds of a run besides the model and the scores.
@@ -151,6 +157,7 @@ type record struct {
 	Steps   []*method.Step  `json:"steps"`
 	State   json.RawMessage `json:"state"`
 	Devices []Device        `json:"devices"`
+	Healing *healRecord     `json:"healing,omitempty"`
 }
 
 // key is all that the files of the result depend on.
@@ -186,6 +193,9 @@ func (k *keeper) key() []work.Field {
 	_ = json.Unmarshal(options.Method, &own) // record has made it
 	for _, name := range slices.Sorted(maps.Keys(own)) {
 		fields = append(fields, work.Field{Name: "--" + strings.ReplaceAll(name, "_", "-"), Value: string(own[name])})
+	}
+	for _, f := range p.Options.Heal.fields() {
+		fields = append(fields, work.Field{Name: f[0], Value: f[1]})
 	}
 	if p.scores() {
 		w := p.Options.Windows
@@ -247,7 +257,7 @@ func (k *keeper) finished(d *vk.Device) (*Lineage, error) {
 	want.Source = Source{k.source, len(k.plan.Model.Layers)}
 	bare := is
 	for _, l := range []*Lineage{&want, &bare} {
-		l.Tree, l.LayerPasses, l.Devices = nil, nil, nil
+		l.Tree, l.LayerPasses, l.Devices, l.Healing = nil, nil, nil, nil
 	}
 	if r := k.plan.Options.Replay; r != nil {
 		want.Steps = r.Steps
@@ -286,38 +296,52 @@ func (k *keeper) restore(ctx context.Context, s *method.State) ([]*method.Step, 
 	if err := json.Unmarshal(c.Run, &r); err != nil {
 		return nil, err
 	}
-	k.output.Note(fmt.Sprintf("going on after step %d, with %d layers", c.Step, len(c.Model.Layers)))
-	k.progress(Status{"restore", 0, 1})
+	k.output.Note(fmt.Sprintf("going on after step %d, with %d layers", len(r.Steps), len(c.Model.Layers)))
+	k.progress(Status{Stage: "restore", Done: 0, Total: 1})
 	if err := s.Restore(ctx, c.Model, r.State, c.Scorer); err != nil {
 		return nil, err
 	}
-	k.progress(Status{"restore", 1, 1})
-	if k.step, k.devices = c.Step, r.Devices; k.devices[len(k.devices)-1] != k.device {
+	k.progress(Status{Stage: "restore", Done: 1, Total: 1})
+	k.step, k.number, k.healed, k.open = len(r.Steps), c.Step, r.Healing, c.Open
+	if k.devices = r.Devices; k.devices[len(k.devices)-1] != k.device {
 		k.devices = append(k.devices, k.device)
 	}
 	return r.Steps, k.saveStep(ctx, s, r.Steps)
 }
 
-// keep makes a checkpoint after a step.
+// keep makes a checkpoint after a step, or after the training that follows it.
 func (k *keeper) keep(ctx context.Context, s *method.State, steps []*method.Step) error {
+	if err := k.keepHalf(ctx, s, steps, nil); err != nil {
+		return err
+	}
+	return k.saveStep(ctx, s, steps)
+}
+
+// keepHalf makes a checkpoint in the middle of training, whose state more writes.
+func (k *keeper) keepHalf(ctx context.Context, s *method.State, steps []*method.Step, more func(io.Writer) error) error {
 	state, scores, err := s.Checkpoint()
 	if err != nil {
 		return err
 	}
-	raw, err := json.Marshal(record{steps, state, k.devices})
+	r := record{Steps: steps, State: state, Devices: k.devices}
+	if k.plan.Options.Heal != nil {
+		r.Healing = &k.heal.healRecord
+	}
+	raw, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	if err := k.folder.Save(work.Checkpoint{Step: len(steps), Model: s.Model, Run: raw, Scorer: scores}); err != nil {
+	k.number++
+	if err := k.folder.Save(work.Checkpoint{Step: k.number, Model: s.Model, Run: raw, Scorer: scores, State: more}); err != nil {
 		return err
 	}
 	k.step = len(steps)
-	return k.saveStep(ctx, s, steps)
+	return nil
 }
 
 // saveStep writes the model on its way, unless it is there or that was not asked for.
 func (k *keeper) saveStep(ctx context.Context, s *method.State, steps []*method.Step) error {
-	if n := len(s.Model.Layers); k.output.SaveSteps && n > k.plan.TargetLayers {
+	if n := len(s.Model.Layers); k.output.SaveSteps && n > k.plan.TargetLayers && !(k.heal != nil && k.heal.pending(steps, n)) {
 		out := StepDir(k.output.Dir, n)
 		r := Result{Model: s.Model, Lineage: k.lineage(s, steps)}
 		text, err := r.Lineage.text()
