@@ -71,6 +71,11 @@ func Variants() []Variant {
 	for _, name := range plain {
 		add(name, "")
 	}
+	for _, v := range []struct{ suffix, define string }{{"_q", "OF_QUERIES"}, {"_kv", "OF_KEYS"}} {
+		add("attention_bwd", v.suffix, v.define)
+		add("attention_bwd_cpu", v.suffix, v.define)
+		add("attention_bwd_cpu", v.suffix+"_shuffle", v.define, "SHUFFLE")
+	}
 	all = append(all, Variant{Name: "attention_cpu_shuffle", Source: "attention_cpu.comp", Defines: []string{"SHUFFLE"}},
 		Variant{Name: "bench_fma_f16", Source: "bench_fma.comp", Defines: []string{"HALF"}},
 		Variant{Name: "bench_coopmat", Source: "bench_coopmat.comp", Newer: true})

@@ -21,6 +21,7 @@ var tolerances = map[string]float64{
 	"rope":                3e-7, // three f32 roundings, and that of the cosines and sines
 	"splitqkv":            2e-6, // rmsnorm, then rope
 	"attention":           2e-5, // f32 dot products, exp2 (3 + 2|x| ulp in Vulkan), and sums over up to 32,768 keys that nearly cancel
+	"attention_bwd":       2e-5, // attention, with probabilities made again from their logits and the sum, and differences of sums
 	"abssum":              1e-6, // some hundred f32 additions in a row, their roundings random
 	"sensitivity":         3e-6, // two abssums and a sum of their products
 	"blockinfluence":      3e-6, // twice the relative error of the difference of two f32 directions, for angles from 0.003 on
