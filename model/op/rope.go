@@ -49,13 +49,12 @@ func rope(r *vk.Recorder, op string, backward uint32, x, cosSin Tensor, headDim,
 // of the part. Without cosSin the ranges alone matter.
 func turns(r *vk.Recorder, op string, cosSin Tensor, rows, maxRows, window, start int, f func(begin, end int, table Tensor, turn, row int), tensors ...Tensor) {
 	d := r.Device()
-	fit := func(t Tensor) int { return int(d.Limits().StorageRange/t.RowBytes()) - rowUnit(r, t) + 1 }
 	span, step := rows, min(rows, maxRows)
 	for _, t := range tensors {
-		step = min(step, fit(t))
+		step = min(step, bindableRows(r, t))
 	}
-	if !cosSin.IsZero() && fit(cosSin) < min(window, rows) { // a binding does not hold the positions of a window: a dispatch takes some of one window
-		span, step = window, min(step, fit(cosSin))
+	if !cosSin.IsZero() && bindableRows(r, cosSin) < min(window, rows) { // a binding does not hold the positions of a window: a dispatch takes some of one window
+		span, step = window, min(step, bindableRows(r, cosSin))
 	}
 	if step <= 0 {
 		r.Fail(fmt.Errorf("op %s: rows of %v and of %v, %s binds at most %s: %w", op, tensors, cosSin, d.Info.Name, vk.Bytes(d.Limits().StorageRange), vk.ErrLimit))

@@ -77,11 +77,10 @@ const (
 // blocks, so that the additions stay the same. y is there for ofProducts.
 func absSum(r *vk.Recorder, op string, of uint32, sums, x, y Tensor, window int, accumulate bool) {
 	d := r.Device()
-	widest := x
-	if y.RowBytes() > x.RowBytes() {
-		widest = y
+	widest, fit := x, bindableRows(r, x)
+	if !y.IsZero() && bindableRows(r, y) < fit {
+		widest, fit = y, bindableRows(r, y)
 	}
-	fit := int(d.Limits().StorageRange/widest.RowBytes()) - max(rowUnit(r, x), rowUnit(r, widest)) + 1
 	count, step := 1, window
 	if fit >= window && window <= absRows {
 		count = min(fit/window, maxGroups)
