@@ -59,16 +59,15 @@ func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape, extra Attent
 		r.Fail(err)
 		return
 	}
-	fit := func(t Tensor) int { return int(d.Limits().StorageRange/t.RowBytes()) - rowUnit(r, t) + 1 }
-	if fit(k) < s.KeyLen || fit(q) < 1 {
+	if bindableRows(r, k) < s.KeyLen || bindableRows(r, q) < 1 {
 		r.Fail(fmt.Errorf("op attention: a window's %d keys or values of %s, or a query of %s: %s binds at most %s: %w", s.KeyLen,
 			vk.Bytes(k.RowBytes()), vk.Bytes(q.RowBytes()), d.Info.Name, vk.Bytes(d.Limits().StorageRange), vk.ErrLimit))
 		return
 	}
 	// As many windows as bindings hold; where the queries of one are too many, some of them.
-	windows, queries := min(1+(fit(k)-s.KeyLen)/s.KeyStride, fit(q)/s.QueryLen, s.Windows, maxGroups), s.QueryLen
+	windows, queries := min(1+(bindableRows(r, k)-s.KeyLen)/s.KeyStride, bindableRows(r, q)/s.QueryLen, s.Windows, maxGroups), s.QueryLen
 	if windows == 0 {
-		windows, queries = 1, fit(q)
+		windows, queries = 1, bindableRows(r, q)
 		if queries >= way.rows {
 			queries -= queries % way.rows // whole workgroups, as in one dispatch
 		} else if !activity.IsZero() {

@@ -17,6 +17,11 @@ func bindable(r *vk.Recorder, t Tensor, begin, end int) (part Tensor, skip int) 
 	return t.RowRange(begin-skip, end), skip
 }
 
+// bindableRows is how many rows of t a binding holds, wherever they begin.
+func bindableRows(r *vk.Recorder, t Tensor) int {
+	return int(r.Device().Limits().StorageRange/t.RowBytes()) - rowUnit(r, t) + 1
+}
+
 // words reports whether the elements of all tensors, f32 or integers, are 32-bit words.
 func words(tensors ...Tensor) bool {
 	for _, t := range tensors {

@@ -14,14 +14,33 @@ import (
 //
 // Source: Su et al. 2021, arXiv 2104.09864.
 func RoPE(r *vk.Recorder, x, cosSin Tensor, headDim, window, start int) {
+	rope(r, "rope", 0, x, cosSin, headDim, window, start)
+}
+
+// RoPEBackward turns, in place, by the angles opposite to RoPE's: x is the gradient of what RoPE wrote and becomes that of what it read.
+//
+// The arguments are as for RoPE.
+func RoPEBackward(r *vk.Recorder, x, cosSin Tensor, headDim, window, start int) {
+	rope(r, "rope_bwd", 1, x, cosSin, headDim, window, start)
+}
+
+func rope(r *vk.Recorder, op string, backward uint32, x, cosSin Tensor, headDim, window, start int) {
 	ok := headDim > 0 && headDim%2 == 0 && window > 0 && start >= 0 && x.Elements() > 0 && words(x, cosSin)
-	if !check(r, "rope", ok && x.Cols%headDim == 0 && cosSin.Cols == headDim && start+min(window, x.Rows) <= cosSin.Rows, x, cosSin) {
+	if !check(r, op, ok && x.Cols%headDim == 0 && cosSin.Cols == headDim && start+min(window, x.Rows) <= cosSin.Rows, x, cosSin) {
 		return
 	}
-	turns(r, "rope", cosSin, x.Rows, maxGroups, window, start, func(begin, end int, table Tensor, turn, row int) {
+	shader, texels, group, units, rows := "rope", uint32(0), rowGroup, x.Cols/2, 1
+	if headDim%8 == 0 {
+		units /= 4
+		if texelLoads(r.Device()) {
+			shader, texels, group, rows = "rope_texels", 0b11, cpuLanes, 16
+		}
+	}
+	spec := []uint32{uint32(group), uint32(headDim / 2), backward, uint32(rows)}
+	turns(r, op, cosSin, x.Rows, maxGroups, window, start, func(begin, end int, table Tensor, turn, row int) {
 		part, skip := bindable(r, x, begin, end)
-		dispatch(r, "rope", []uint32{rowGroup}, [3]int{ceilDiv(x.Cols/2, rowGroup), end - begin, 1},
-			push(x.Cols, headDim/2, window, turn, skip, row), float64(12*x.Cols*(end-begin)), vk.InOut(part.View), vk.In(table.View))
+		dispatchTexels(r, shader, texels, spec, [3]int{ceilDiv(units, group), ceilDiv(end-begin, rows), 1},
+			push(x.Cols, end-begin, window, turn, skip, row), float64(12*x.Cols*(end-begin)), vk.In(part.View), vk.In(table.View), vk.Out(part.View))
 	}, x)
 }
 
@@ -30,13 +49,12 @@ func RoPE(r *vk.Recorder, x, cosSin Tensor, headDim, window, start int) {
 // of the part. Without cosSin the ranges alone matter.
 func turns(r *vk.Recorder, op string, cosSin Tensor, rows, maxRows, window, start int, f func(begin, end int, table Tensor, turn, row int), tensors ...Tensor) {
 	d := r.Device()
-	fit := func(t Tensor) int { return int(d.Limits().StorageRange/t.RowBytes()) - rowUnit(r, t) + 1 }
 	span, step := rows, min(rows, maxRows)
 	for _, t := range tensors {
-		step = min(step, fit(t))
+		step = min(step, bindableRows(r, t))
 	}
-	if !cosSin.IsZero() && fit(cosSin) < min(window, rows) { // a binding does not hold the positions of a window: a dispatch takes some of one window
-		span, step = window, min(step, fit(cosSin))
+	if !cosSin.IsZero() && bindableRows(r, cosSin) < min(window, rows) { // a binding does not hold the positions of a window: a dispatch takes some of one window
+		span, step = window, min(step, bindableRows(r, cosSin))
 	}
 	if step <= 0 {
 		r.Fail(fmt.Errorf("op %s: rows of %v and of %v, %s binds at most %s: %w", op, tensors, cosSin, d.Info.Name, vk.Bytes(d.Limits().StorageRange), vk.ErrLimit))

@@ -1,6 +1,7 @@
 package op
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
@@ -22,15 +23,17 @@ func ropeTable(freqs []float64, positions int) ref.Mat {
 }
 
 func TestRoPE(t *testing.T) {
-	eachAndSplit(t, func(t *testing.T, d *vk.Device, split bool) {
+	run := func(t *testing.T, d *vk.Device, split bool) {
 		for _, c := range []struct {
 			rows, heads, headDim, window, start, positions int
 			large                                          bool // beyond 1 MiB
 		}{
 			{1, 1, 2, 1, 0, 1, false}, {7, 3, 20, 7, 5, 12, false}, {15, 2, 24, 5, 3, 8, false}, {4, 1, 80, 9, 0, 4, false},
-			{2, 2, 8, 2, 131070, 131072, true},   // the table
-			{70, 1201, 6, 35, 1, 36, true},       // x
-			{2300, 60, 6, 1150, 0, 1150, true},   // x, windows not at its pieces
+			{37, 5, 16, 11, 2, 13, false}, {33, 9, 8, 40, 0, 40, false}, {16, 3, 24, 1, 1, 2, false},
+			{2, 2, 8, 2, 131070, 131072, true}, // the table
+			{70, 1201, 6, 35, 1, 36, true},     // x
+			{2300, 60, 6, 1150, 0, 1150, true}, // x, windows not at its pieces
+			{2300, 50, 8, 1150, 0, 1150, true},
 			{90100, 1, 6, 45050, 1, 45051, true}, // windows of which a binding does not hold the positions
 		} {
 			if split && !c.large {
@@ -45,8 +48,17 @@ func TestRoPE(t *testing.T) {
 			b := newBench(t, d)
 			dx, table := b.upload(x, dtype.F32), b.upload(ropeTable(freqs, c.positions), dtype.F32)
 			RoPE(b.r, dx, table, c.headDim, c.window, c.start)
-			vktest.Near(t, b.download(dx), ref.RoPE(x, c.headDim, positions, freqs).Data, "rope", "F32")
+			want := ref.RoPE(x, c.headDim, positions, freqs)
+			vktest.Near(t, b.download(dx), want.Data, "rope", "F32")
+			dy := b.upload(want, dtype.F32)
+			RoPEBackward(b.r, dy, table, c.headDim, c.window, c.start)
+			vktest.Near(t, b.download(dy), ref.RoPEBackward(want, c.headDim, positions, freqs).Data, "rope", "F32")
 		}
+	}
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) { run(t, d, false) })
+	t.Run("split", func(t *testing.T) {
+		run(t, vktest.Open(t, vk.Options{StorageRange: 1 << 20}), true)
+		vktest.Clean(t)
 	})
 }
 
@@ -61,4 +73,15 @@ func TestRoPEShapes(t *testing.T) {
 	refused(t, d, "no window", func(r *vk.Recorder) { RoPE(r, x, table, 8, 0, 0) })
 	refused(t, d, "a negative start", func(r *vk.Recorder) { RoPE(r, x, table, 8, 4, -1) })
 	refused(t, d, "16-bit x", func(r *vk.Recorder) { RoPE(r, Of(x.View, dtype.F16, 4, 24), table, 8, 4, 0) })
+}
+
+func BenchmarkRoPE(b *testing.B) {
+	d := vktest.Open(b, vk.Options{})
+	for _, c := range []struct{ rows, cols, headDim int }{{2048, 128, 16}, {2048, 64, 16}, {256, 2048, 64}, {1, 512, 64}} {
+		b.Run(fmt.Sprintf("%dx%d,%d", c.rows, c.cols, c.headDim), func(b *testing.B) {
+			f := newBench(b, d)
+			x, table := f.upload(random(c.rows, c.cols), dtype.F32), f.upload(ropeTable(ref.RopeFrequencies(c.headDim, 1e4, ref.RopeScaling{}), 256), dtype.F32)
+			f.measure(20, func() { RoPEBackward(f.r, x, table, c.headDim, 256, 0) })
+		})
+	}
 }

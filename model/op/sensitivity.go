@@ -18,7 +18,7 @@ const (
 //	x     [windows·window, channels]  F32
 func AbsSum(r *vk.Recorder, sums, x Tensor, window int) {
 	if check(r, "abssum", window > 0 && x.Elements() > 0 && words(sums, x) && x.Is(sums.Rows*window, sums.Cols), sums, x) {
-		absSum(r, "abssum", 0, sums, x, window)
+		absSum(r, "abssum", ofAbs, sums, x, Tensor{}, window, false)
 	}
 }
 
@@ -28,7 +28,7 @@ func AbsSum(r *vk.Recorder, sums, x Tensor, window int) {
 //	w     [rows, cols]  any dtype
 func ColumnAbsSum(r *vk.Recorder, sums, w Tensor) {
 	if check(r, "columnabssum", w.Elements() > 0 && words(sums) && sums.Is(1, w.Cols), sums, w) {
-		absSum(r, "columnabssum", 0, sums, w, w.Rows)
+		absSum(r, "columnabssum", ofAbs, sums, w, Tensor{}, w.Rows, false)
 	}
 }
 
@@ -38,35 +38,72 @@ func ColumnAbsSum(r *vk.Recorder, sums, w Tensor) {
 //	x     [windows·window, channels]  any dtype
 func SquareSum(r *vk.Recorder, sums, x Tensor, window int) {
 	if check(r, "squaresum", window > 0 && x.Elements() > 0 && words(sums) && x.Is(sums.Rows*window, sums.Cols), sums, x) {
-		absSum(r, "squaresum", 1, sums, x, window)
+		absSum(r, "squaresum", ofSquares, sums, x, Tensor{}, window, false)
 	}
 }
 
+// ColumnSum records sums[c] = Σ_i x[i,c], or with accumulate sums[c] += Σ_i x[i,c].
+//
+//	sums  [1, cols]     F32
+//	x     [rows, cols]  any dtype
+func ColumnSum(r *vk.Recorder, sums, x Tensor, accumulate bool) {
+	if check(r, "columnsum", x.Elements() > 0 && words(sums) && sums.Is(1, x.Cols), sums, x) {
+		absSum(r, "columnsum", ofValues, sums, x, Tensor{}, x.Rows, accumulate)
+	}
+}
+
+// ColumnAbsDot records sums[c] += Σ_i |w[i,c]·g[i,c]|: of a weight and its gradient, the Taylor scores of its columns.
+//
+//	sums  [1, cols]     F32
+//	w     [rows, cols]  any dtype
+//	g     [rows, cols]  F32
+//
+// Source: Molchanov et al. 2019, arXiv 1906.10771.
+func ColumnAbsDot(r *vk.Recorder, sums, w, g Tensor) {
+	if check(r, "columnabsdot", w.Elements() > 0 && words(sums, g) && sums.Is(1, w.Cols) && g.Is(w.Rows, w.Cols), sums, w, g) {
+		absSum(r, "columnabsdot", ofProducts, sums, w, g, w.Rows, true)
+	}
+}
+
+// What abssum.comp adds up.
+const (
+	ofAbs uint32 = iota
+	ofSquares
+	ofValues
+	ofProducts
+)
+
 // absSum gives a dispatch as many windows as a binding holds, or, where that is less than one, cuts a window between the shader's
-// blocks, so that the additions stay the same.
-func absSum(r *vk.Recorder, op string, squared uint32, sums, x Tensor, window int) {
+// blocks, so that the additions stay the same. y is there for ofProducts.
+func absSum(r *vk.Recorder, op string, of uint32, sums, x, y Tensor, window int, accumulate bool) {
 	d := r.Device()
-	l := d.Limits()
-	fit := int(l.StorageRange/x.RowBytes()) - rowUnit(r, x) + 1
+	widest, fit := x, bindableRows(r, x)
+	if !y.IsZero() && bindableRows(r, y) < fit {
+		widest, fit = y, bindableRows(r, y)
+	}
 	count, step := 1, window
 	if fit >= window && window <= absRows {
 		count = min(fit/window, maxGroups)
 	} else if step = min(fit, absRows) / absBlock * absBlock; step <= 0 {
-		r.Fail(fmt.Errorf("op %s: %d rows of %s, %s binds at most %s: %w", op, absBlock, vk.Bytes(x.RowBytes()), d.Info.Name, vk.Bytes(l.StorageRange), vk.ErrLimit))
+		r.Fail(fmt.Errorf("op %s: %d rows of %s, %s binds at most %s: %w", op, absBlock, vk.Bytes(widest.RowBytes()), d.Info.Name, vk.Bytes(d.Limits().StorageRange), vk.ErrLimit))
 		return
 	}
 	for first := 0; first < sums.Rows; first += count {
 		n := min(count, sums.Rows-first)
 		to, sum := bindable(r, sums, first, first+n)
 		for begin := 0; begin < window; begin += step {
-			end := min(begin+step, window)
-			part, row := bindable(r, x, first*window+begin, (first+n-1)*window+end)
+			low, high := first*window+begin, (first+n-1)*window+min(begin+step, window)
+			part, row := bindable(r, x, low, high)
+			other, rowY := part, 0 // something has to be bound
+			if !y.IsZero() {
+				other, rowY = bindable(r, y, low, high)
+			}
 			shader, texels, group, columns := "abssum", uint32(0), uint32(rowGroup), rowGroup
 			if t := texelBytes / x.DType.Size(); x.Cols%t == 0 && texelLoads(d) {
-				shader, texels, group, columns = "abssum_texels", 1, cpuLanes, cpuLanes*t
+				shader, texels, group, columns = "abssum_texels", 0b101, cpuLanes, cpuLanes*t
 			}
-			dispatchTexels(r, shader+suffix(x.DType), texels, []uint32{group, squared}, [3]int{ceilDiv(x.Cols, columns), n, 1},
-				push(x.Cols, end-begin, window, row, sum, min(begin, 1)), float64(part.Size()), vk.In(part.View), vk.InOut(to.View))
+			dispatchTexels(r, shader+suffix(x.DType), texels, []uint32{group, of}, [3]int{ceilDiv(x.Cols, columns), n, 1},
+				push(x.Cols, min(step, window-begin), window, row, sum, flag(accumulate || begin > 0), rowY), float64(part.Size()), vk.In(part.View), vk.InOut(to.View), vk.In(other.View))
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package op
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -60,19 +61,64 @@ func TestColumnAbsSum(t *testing.T) {
 	})
 }
 
+func TestColumnSum(t *testing.T) {
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+		for _, c := range []struct {
+			rows, cols int
+			dtype      dtype.DType
+		}{{1, 1, dtype.BF16}, {120, 127, dtype.F16}, {65, 384, dtype.BF16}, {200, 33, dtype.F32}, {300, 36, dtype.F32}, {65536, 4, dtype.F32}, {60001, 1, dtype.F16}} {
+			b := newBench(t, d)
+			x := random(c.rows, c.cols)
+			tx, sums := b.upload(x, c.dtype), b.empty(dtype.F32, 1, c.cols)
+			want := ref.ColumnSum(x)
+			ColumnSum(b.r, sums, tx, false)
+			vktest.Near(t, b.download(sums), want, "columnsum", c.dtype.String())
+			ColumnSum(b.r, sums, tx, true)
+			for i := range want {
+				want[i] *= 2
+			}
+			vktest.Near(t, b.download(sums), want, "columnsum", c.dtype.String())
+		}
+	})
+}
+
+func TestColumnAbsDot(t *testing.T) {
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+		for _, c := range []struct {
+			rows, cols int
+			dtype      dtype.DType
+		}{{1, 1, dtype.BF16}, {120, 127, dtype.F16}, {65, 384, dtype.BF16}, {200, 33, dtype.F32}, {40, 36, dtype.F32}, {33000, 8, dtype.BF16}} {
+			b := newBench(t, d)
+			w, wide := random(c.rows, c.cols), random(c.rows, c.cols+1)
+			g := block(wide, 0, c.rows, 1, c.cols+1)
+			tw, tg, sums := b.upload(w, c.dtype), b.upload(g, dtype.F32), b.upload(ref.Mat{Rows: 1, Cols: c.cols, Data: make([]float64, c.cols)}, dtype.F32)
+			want := ref.ColumnAbsDot(w, g)
+			ColumnAbsDot(b.r, sums, tw, tg)
+			vktest.Near(t, b.download(sums), want, "abssum", c.dtype.String())
+			ColumnAbsDot(b.r, sums, tw, tg)
+			for i := range want {
+				want[i] *= 2
+			}
+			vktest.Near(t, b.download(sums), want, "abssum", c.dtype.String())
+		}
+	})
+}
+
 // What a device that binds 1 MiB cuts into pieces must give the bits that it gives in one.
 func TestAbsSumSplit(t *testing.T) {
 	whole, split := vktest.Open(t, vk.Options{}), vktest.Open(t, vk.Options{StorageRange: 1 << 20})
 	for _, c := range []struct {
 		windows, window, cols int
 		dtype                 dtype.DType
-	}{{7, 100, 1001, dtype.F32}, {2, 1500, 257, dtype.F32}, {1, 2000, 257, dtype.F32}, {1, 1100, 1407, dtype.BF16}} {
-		x := random(c.windows*c.window, c.cols)
+	}{{7, 100, 1001, dtype.F32}, {2, 1500, 257, dtype.F32}, {1, 2000, 257, dtype.F32}, {1, 1100, 1407, dtype.BF16}, {1, 1100, 1408, dtype.BF16}} {
+		x, g := random(c.windows*c.window, c.cols), random(c.windows*c.window, c.cols)
 		run := func(d *vk.Device) []float32 {
 			b := newBench(t, d)
 			dx, sums := b.upload(x, c.dtype), b.empty(dtype.F32, c.windows, c.cols)
 			if c.windows == 1 {
 				ColumnAbsSum(b.r, sums, dx)
+				ColumnSum(b.r, sums, dx, true)
+				ColumnAbsDot(b.r, sums, dx, b.upload(g, dtype.F32))
 			} else {
 				AbsSum(b.r, sums, dx, c.window)
 			}
@@ -121,8 +167,22 @@ func TestSensitivityShapes(t *testing.T) {
 	refused(t, d, "16-bit sums of squares", func(r *vk.Recorder) { SquareSum(r, Of(sums.View, dtype.F16, 3, 10), x, 4) })
 	refused(t, d, "no window", func(r *vk.Recorder) { AbsSum(r, sums, x, 0) })
 	refused(t, d, "other columns", func(r *vk.Recorder) { ColumnAbsSum(r, columns, x.Reshape(10, 12)) })
+	refused(t, d, "16-bit column sums", func(r *vk.Recorder) { ColumnSum(r, Of(columns.View, dtype.F16, 1, 10), x, false) })
+	refused(t, d, "a gradient of another shape", func(r *vk.Recorder) { ColumnAbsDot(r, columns, x, x.RowRange(0, 11)) })
+	refused(t, d, "a gradient of 16 bits", func(r *vk.Recorder) { ColumnAbsDot(r, columns, x, Of(x.View, dtype.F16, 12, 10)) })
 	refused(t, d, "absent weight", func(r *vk.Recorder) { ColumnAbsSum(r, columns, Tensor{}) })
 	refused(t, d, "a width that does not divide the channels", func(r *vk.Recorder) { Sensitivity(r, Of(s.View, dtype.F32, 1, 3), sums, columns, 3, 12) })
 	refused(t, d, "no tokens", func(r *vk.Recorder) { Sensitivity(r, s, sums, columns, 2, 0) })
 	refused(t, d, "no width", func(r *vk.Recorder) { Sensitivity(r, s, sums, columns, 0, 12) })
+}
+
+func BenchmarkColumnSum(b *testing.B) {
+	d := vktest.Open(b, vk.Options{})
+	for _, c := range [][2]int{{2048, 384}, {2048, 128}} {
+		b.Run(fmt.Sprintf("%dx%d", c[0], c[1]), func(b *testing.B) {
+			f := newBench(b, d)
+			x, sums := f.upload(random(c[0], c[1]), dtype.F32), f.empty(dtype.F32, 1, c[1])
+			f.measure(20, func() { ColumnSum(f.r, sums, x, false) })
+		})
+	}
 }

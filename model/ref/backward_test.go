@@ -51,4 +51,10 @@ func TestBackward(t *testing.T) {
 	slopes(t, "swiglu dup", up.Data, dup.Data, dy, glu)
 
 	slopes(t, "relu", x.Data, ReLUBackward(dy, x).Data, dy, func() Mat { return ReLU(x) })
+
+	positions, freqs := []int{3, 0, 5}, []float64{1.25, 0.5}
+	heads := random(rows, 8)
+	d := random(rows, 9)
+	d.Cols, d.Data = 8, d.Data[:rows*8]
+	slopes(t, "rope", heads.Data, RoPEBackward(d, 4, positions, freqs).Data, d, func() Mat { return RoPE(heads, 4, positions, freqs) })
 }
