@@ -217,7 +217,7 @@ func (h *healing) train(ctx context.Context, s *method.State, steps []*method.St
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, file.Close()) }()
+		defer file.Close() // it was read
 		state = file
 	}
 	result, err := job.Heal(ctx, s.Device, &h.session, h.Current, state)

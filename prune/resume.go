@@ -40,6 +40,28 @@ func DefaultWork(out string) string {
 	return filepath.Join(filepath.Dir(out), "."+filepath.Base(out)+".vkcome-work")
 }
 
+// defaults fills in what the zero value stands for.
+func (o Output) defaults() Output {
+	o.Dir = filepath.Clean(o.Dir)
+	if o.Work == "" {
+		o.Work = DefaultWork(o.Dir)
+	}
+	if o.Note == nil {
+		o.Note = func(string) {}
+	}
+	return o
+}
+
+// temporary is the name under which an output is written: the same for each run with the work folder, whose lock makes it this run's.
+func (o Output) temporary(out string) string {
+	path, err := filepath.Abs(o.Work)
+	if err != nil {
+		path = o.Work
+	}
+	sum := sha256.Sum256([]byte(path))
+	return filepath.Join(filepath.Dir(out), "."+filepath.Base(out)+".tmp-"+hex.EncodeToString(sum[:6]))
+}
+
 // StepDir is where the model of a number of layers goes on the way to out.
 func StepDir(out string, layers int) string {
 	return fmt.Sprintf("%s.L%d", filepath.Clean(out), layers)
@@ -49,7 +71,7 @@ func StepDir(out string, layers int) string {
 type Unfinished struct {
 	Err  error
 	Work string // the folder that they are in
-	Step int    // how many
+	Step int    // how many; 0: steps of training
 }
 
 func (u *Unfinished) Error() string { return fmt.Sprintf("%v; %s", u.Err, u.Advice()) }
@@ -57,20 +79,18 @@ func (u *Unfinished) Unwrap() error { return u.Err }
 
 // Advice says how to go on.
 func (u *Unfinished) Advice() string {
-	return fmt.Sprintf("what was done up to step %d is kept in %s: run the same command with --resume to go on", u.Step, u.Work)
+	done := ""
+	if u.Step > 0 {
+		done = fmt.Sprintf(" up to step %d", u.Step)
+	}
+	return fmt.Sprintf("what was done%s is kept in %s: run the same command with --resume to go on", done, u.Work)
 }
 
 // RunTo prunes on the device and writes the model. Every step is kept in a work folder, which goes when the model has its name: after a
 // crash, a kill, a lost device or any other error, RunTo with Resume goes on with the next step, and what it writes is the same to the
 // byte. An error that leaves steps is an *Unfinished. progress may be nil.
 func (p *Plan) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(Status)) (l *Lineage, err error) {
-	o.Dir = filepath.Clean(o.Dir)
-	if o.Work == "" {
-		o.Work = DefaultWork(o.Dir)
-	}
-	if o.Note == nil {
-		o.Note = func(string) {}
-	}
+	o = o.defaults()
 	if progress == nil {
 		progress = func(Status) {}
 	}
@@ -97,12 +117,10 @@ func (p *Plan) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(
 		if k.step > 0 {
 			err = &Unfinished{err, o.Work, k.step}
 		}
-		if closeErr := k.folder.Close(); closeErr != nil {
-			err = errors.Join(err, closeErr)
-		}
+		err = joined(err, k.folder.Close())
 	}()
 	for _, out := range k.outputs() {
-		if err := sweep(out, k.temporary(out)); err != nil {
+		if err := sweep(out, o.temporary(out)); err != nil {
 			return nil, fmt.Errorf("prune: %s: %w", out, err)
 		}
 	}
@@ -119,7 +137,15 @@ func (p *Plan) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	return &r.Lineage, r.write(ctx, o.Dir, k.temporary(o.Dir), o.Force, progress, func(dir string) error { return verify(ctx, d, dir) })
+	return &r.Lineage, r.write(ctx, o.Dir, o.temporary(o.Dir), o.Force, progress, func(dir string) error { return verify(ctx, d, dir) })
+}
+
+// joined is err, or with what closing met both: one error stays as it is.
+func joined(err, closing error) error {
+	if closing == nil {
+		return err
+	}
+	return errors.Join(err, closing)
 }
 
 // check refuses outputs that cannot be written, before hours are spent.
@@ -147,8 +173,8 @@ type keeper struct {
 	number   int      // of the newest checkpoint
 	progress func(Status)
 
-	heal   *healing                      // of the run
-	healed *healRecord                   // of the checkpoint that the run goes on from, with the state of the training on its way
+	heal   *healing    // of the run
+	healed *healRecord // of the checkpoint that the run goes on from, with the state of the training on its way
 	open   func() (io.ReadCloser, error)
 }
 
@@ -169,25 +195,17 @@ func (k *keeper) key() []work.Field {
 		}
 		return ""
 	}
-	hash := func(raw []byte) string {
-		if raw == nil {
-			return ""
-		}
-		sum := sha256.Sum256(raw)
-		return hex.EncodeToString(sum[:])
-	}
 	options := p.record()
 	fields := []work.Field{
-		{Name: "vkcome", Value: Version}, {Name: "the model", Value: k.source}, {Name: "the model's " + model.Lineage, Value: hash(p.previous)},
+		{Name: "vkcome", Value: Version}, {Name: "the model", Value: k.source}, {Name: "the model's " + model.Lineage, Value: hashBytes(p.previous)},
 		{Name: "--method", Value: p.Method.Name()},
 		{Name: "--target-layers", Value: fmt.Sprint(options.TargetLayers)}, {Name: "--protect", Value: strings.Trim(fmt.Sprint(options.Protect), "[]")},
 		{Name: "--all-scores", Value: yes(p.Options.AllScores)}, {Name: "--save-steps", Value: yes(k.output.SaveSteps)},
-		{Name: "device", Value: k.device.Name, Device: true}, {Name: "driver", Value: k.device.Driver, Device: true},
-		{Name: "driver version", Value: k.device.DriverVersion, Device: true}, {Name: "tier", Value: k.device.Tier, Device: true},
 	}
+	fields = append(fields, k.device.fields()...)
 	if r := p.Options.Replay; r != nil {
 		plan, _ := json.Marshal(r) // it was read from JSON
-		return append(fields, work.Field{Name: "--plan", Value: hash(plan)})
+		return append(fields, work.Field{Name: "--plan", Value: hashBytes(plan)})
 	}
 	var own map[string]json.RawMessage
 	_ = json.Unmarshal(options.Method, &own) // record has made it
@@ -209,6 +227,21 @@ func (k *keeper) key() []work.Field {
 	return fields
 }
 
+// fields are what a result depends on of the device.
+func (d Device) fields() []work.Field {
+	return []work.Field{{Name: "device", Value: d.Name, Device: true}, {Name: "driver", Value: d.Driver, Device: true},
+		{Name: "driver version", Value: d.DriverVersion, Device: true}, {Name: "tier", Value: d.Tier, Device: true}}
+}
+
+// hashBytes is the SHA-256 of a file's contents in hexadecimal, empty where there is none.
+func hashBytes(raw []byte) string {
+	if raw == nil {
+		return ""
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
+}
+
 // outputs are the folders that the run may write.
 func (k *keeper) outputs() []string {
 	list := []string{k.output.Dir}
@@ -218,16 +251,6 @@ func (k *keeper) outputs() []string {
 		}
 	}
 	return list
-}
-
-// temporary is the name under which an output is written: the same for each run with the work folder, whose lock makes it this run's.
-func (k *keeper) temporary(out string) string {
-	path, err := filepath.Abs(k.output.Work)
-	if err != nil {
-		path = k.output.Work
-	}
-	sum := sha256.Sum256([]byte(path))
-	return filepath.Join(filepath.Dir(out), "."+filepath.Base(out)+".tmp-"+hex.EncodeToString(sum[:6]))
 }
 
 // sweep removes what a run that was killed while writing out left under a temporary name, and gives the folder that it was about to
@@ -351,7 +374,7 @@ func (k *keeper) saveStep(ctx context.Context, s *method.State, steps []*method.
 		if there, err := os.ReadFile(filepath.Join(out, model.Lineage)); err == nil && bytes.Equal(there, text) {
 			return nil // written before the run stopped
 		}
-		return r.write(ctx, out, k.temporary(out), k.output.Force, k.progress, nil)
+		return r.write(ctx, out, k.output.temporary(out), k.output.Force, k.progress, nil)
 	}
 	return nil
 }

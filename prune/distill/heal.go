@@ -36,7 +36,8 @@ type Status struct {
 	HeldOut     float64 // the best so far; 0: not known yet
 	Tokens      float64 // per second
 	Left        time.Duration
-	Device      int64 // bytes of its memory in use
+	Device      int64   // bytes of its memory in use
+	Record      *Record // the step that was just taken; nil where there was none
 }
 
 // Progress is where a run is between two steps, for its checkpoint.
@@ -349,6 +350,9 @@ func (h *healer) fit(ctx context.Context, f *fit, fresh bool, state *io.Reader, 
 	h.pace = pace{}
 	if *state != nil {
 		err := f.load(ctx, *state, like)
+		if file, ok := (*state).(io.Closer); ok { // so that it can be removed
+			err = errors.Join(err, file.Close())
+		}
 		if *state = nil; err != nil {
 			return err
 		}
@@ -369,7 +373,7 @@ type pace struct {
 // tell reports a step.
 func (h *healer) tell(s *Stage, r Record) {
 	h.progress.Records = append(h.progress.Records, r)
-	status := Status{Stage: "all weights", Done: s.Done, Total: s.Steps, HeldOut: s.After, Device: h.d.Memory().Reserved}
+	status := Status{Stage: "all weights", Done: s.Done, Total: s.Steps, HeldOut: s.After, Device: h.d.Memory().Reserved, Record: &r}
 	if s.Group != nil {
 		status.Stage = fmt.Sprintf("layer %d", s.Group.Layer)
 	}
