@@ -47,13 +47,13 @@ var byDType = []string{
 }
 
 // texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.
-var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence", "rmsnorm", "rmsnorm_bwd", "rope", "splitqkv", "transpose"}
+var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence", "embedding_bwd", "rmsnorm", "rmsnorm_bwd", "rope", "splitqkv", "transpose"}
 
 // plain are the shaders that touch f32 only.
 var plain = []string{
 	"add", "attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "relu", "rope", "swiglu",
 	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "sensitivity",
-	"swiglu_bwd", "relu_bwd",
+	"swiglu_bwd", "relu_bwd", "embedding_bwd", "positions_bwd",
 	"bench_fma", "bench_read",
 }
 
