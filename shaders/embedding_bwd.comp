@@ -13,16 +13,20 @@
 
 layout(push_constant) uniform Push { uint hidden; uint table_rows; uint first; uint id; uint row; uint rows; };
 #if defined(TEXELS)
-layout(binding = 0) buffer Table { vec4 table[]; };
+layout(binding = 0, rgba32ui) uniform uimageBuffer table;
 layout(binding = 1, rgba32ui) uniform readonly uimageBuffer dy;
 #define VALUES vec4
 #define COLUMNS 4
+#define TABLE(i) uintBitsToFloat(imageLoad(table, int(i)))
+#define STORE(i, v) imageStore(table, int(i), floatBitsToUint(v))
 #define DY(i) uintBitsToFloat(imageLoad(dy, int(i)))
 #else
 layout(binding = 0) buffer Table { float table[]; };
 layout(binding = 1) readonly buffer Dy { float dy[]; };
 #define VALUES float
 #define COLUMNS 1
+#define TABLE(i) table[i]
+#define STORE(i, v) table[i] = v
 #define DY(i) dy[i]
 #endif
 layout(binding = 2) readonly buffer Ids { uint ids[]; };
@@ -34,18 +38,18 @@ void main() {
     uint to = ids[n] - first; // wraps where it is before the first
     if (to >= table_rows || c >= width) return;
     uint low = starts[n], end = starts[n + 1], high = end;
-    while (low < high) { // to the first in range
+    if (row > 0) while (low < high) { // to the first in range
         uint middle = (low + high) / 2;
         if (order[middle] < row) low = middle + 1; else high = middle;
     }
     if (low == end) return;
     uint t = order[low] - row;
     if (t >= rows) return;
-    VALUES sum = table[to * width + c];
+    VALUES sum = TABLE(to * width + c);
     do { // at its end, or drivers on the CPU load for each lane by itself
         sum += DY(t * width + c);
         low++;
         t = low < end ? order[low] - row : rows;
     } while (t < rows);
-    table[to * width + c] = sum;
+    STORE(to * width + c, sum);
 }

@@ -46,7 +46,7 @@ func EmbeddingBackward(r *vk.Recorder, dTable, dy Tensor, rows EmbeddingRows) {
 	}
 	shader, texels, group, columns := "embedding_bwd", uint32(0), rowGroup, rowGroup
 	if dy.Cols%4 == 0 && texelLoads(r.Device()) {
-		shader, texels, group, columns = "embedding_bwd_texels", 0b10, cpuLanes, 4*cpuLanes
+		shader, texels, group, columns = "embedding_bwd_texels", 0b11, cpuLanes, 4*cpuLanes
 	}
 	pieces(r, "embedding_bwd", dTable.Rows, 0, func(first, last int) {
 		pieces(r, "embedding_bwd", dy.Rows, sumRows, func(begin, end int) {
