@@ -49,6 +49,7 @@ var byDType = []string{
 
 // texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.
 var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence", "mse", "rmsnorm", "rmsnorm_bwd", "rope", "splitqkv", "transpose"}
+var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence", "embedding_bwd", "rmsnorm", "rmsnorm_bwd", "rope", "splitqkv", "transpose"}
 
 // plain are the shaders that touch f32 only.
 var plain = []string{
@@ -56,6 +57,7 @@ var plain = []string{
 	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "sensitivity",
 	"swiglu_bwd", "relu_bwd",
 	"mse", "sumloss", "gradnorm", "gradnorm_total",
+	"swiglu_bwd", "relu_bwd", "embedding_bwd", "positions_bwd",
 	"bench_fma", "bench_read",
 }
 

@@ -57,4 +57,9 @@ func TestBackward(t *testing.T) {
 	d := random(rows, 9)
 	d.Cols, d.Data = 8, d.Data[:rows*8]
 	slopes(t, "rope", heads.Data, RoPEBackward(d, 4, positions, freqs).Data, d, func() Mat { return RoPE(heads, 4, positions, freqs) })
+
+	table, dTable, tokens := random(4, cols), NewMat(4, cols), []int{3, 0, 3}
+	EmbeddingBackward(dTable, dy, tokens)
+	slopes(t, "embedding", table.Data, dTable.Data, dy, func() Mat { return Embedding(table, tokens) })
+	slopes(t, "positions", table.Data, dTable.Data, dy, func() Mat { return AddPositions(x, table, tokens) })
 }
