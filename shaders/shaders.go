@@ -47,13 +47,13 @@ var byDType = []string{
 }
 
 // texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.
-var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence", "rmsnorm", "splitqkv", "mse"}
+var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence", "rmsnorm", "splitqkv", "mse", "cosineloss", "crossentropy_bwd", "kl"}
 
 // plain are the shaders that touch f32 only.
 var plain = []string{
 	"add", "attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "relu", "rope", "swiglu",
 	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "sensitivity",
-	"mse", "sumloss", "gradnorm", "gradnorm_total",
+	"cosineloss", "crossentropy_bwd", "kl", "mse", "sumloss", "gradnorm", "gradnorm_total",
 	"bench_fma", "bench_read",
 }
 
