@@ -60,10 +60,10 @@ func TestAdamW(t *testing.T) {
 	w := []float64{1, 1}
 	a.Update(w, []float64{3, -1e-3})
 	equal(t, "first step", w, []float64{1 - 0.1*(1+0.2), 1 - 0.1*(-1+0.2)})
-	// m = 0.5·1.5 + 0 = 0.75 of 3/2, over 1 − 0.25; v = 0.75·2.25, over 1 − 0.5625
+	// m = 1.5/2, over 1 − 0.25; v = 0.75·2.25, over 1 − 0.5625
 	before := w[0]
 	a.Update(w, []float64{0, 0})
-	equal(t, "second step", w[:1], []float64{before - 0.1*((0.75/0.75)/math.Sqrt(0.75*2.25/0.4375)+0.2*before)})
+	equal(t, "second step", w[:1], []float64{before - 0.1*(1/math.Sqrt(0.75*2.25/0.4375)+0.2*before)})
 }
 
 func TestGradNorm(t *testing.T) {
