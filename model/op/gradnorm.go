@@ -37,12 +37,16 @@ func GradNorm(r *vk.Recorder, control, scratch Tensor, clip float32, grads ...Te
 	if !check(r, "gradnorm", ok, append([]Tensor{control, scratch}, grads...)...) {
 		return
 	}
-	first := 0
+	d, first := r.Device(), 0
 	for _, g := range grads {
 		elements := g.Elements()
 		pieces(r, "gradnorm", ceilDiv(elements, gradBlock), maxGroups, func(begin, end int) {
 			part := g.Reshape(elements, 1).RowRange(begin*gradBlock, min(elements, end*gradBlock))
-			dispatch(r, "gradnorm", []uint32{reduceGroup(r.Device())}, [3]int{end - begin, 1, 1}, push(part.Rows, first+begin), float64(part.Size()),
+			variant, texels := "gradnorm", uint32(0)
+			if part.Rows%4 == 0 && texelLoads(d) {
+				variant, texels = "gradnorm_texels", 1
+			}
+			dispatchTexels(r, variant, texels, []uint32{reduceGroup(d)}, [3]int{end - begin, 1, 1}, push(part.Rows, first+begin), float64(part.Size()),
 				vk.In(part.View), vk.Out(scratch.View))
 		}, 4*gradBlock)
 		first += ceilDiv(elements, gradBlock)
