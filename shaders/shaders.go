@@ -48,16 +48,12 @@ var byDType = []string{
 }
 
 // texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.
-var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence", "mse", "rmsnorm", "rmsnorm_bwd", "rope", "splitqkv", "transpose"}
-var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence", "rmsnorm", "splitqkv", "mse", "cosineloss", "crossentropy_bwd", "kl", "gradnorm"}
-var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence", "cosineloss", "crossentropy_bwd", "gradnorm", "kl", "mse", "rmsnorm", "rmsnorm_bwd", "rope", "splitqkv", "transpose"}
+var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence", "cosineloss", "crossentropy_bwd", "embedding_bwd", "gradnorm", "kl", "mse", "rmsnorm", "rmsnorm_bwd", "rope", "splitqkv", "transpose"}
 
 // plain are the shaders that touch f32 only.
 var plain = []string{
 	"add", "attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "relu", "rope", "swiglu",
 	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "sensitivity",
-	"swiglu_bwd", "relu_bwd",
-	"mse", "sumloss", "gradnorm", "gradnorm_total",
 	"swiglu_bwd", "relu_bwd", "embedding_bwd", "positions_bwd",
 	"cosineloss", "crossentropy_bwd", "kl", "mse", "sumloss", "gradnorm", "gradnorm_total",
 	"bench_fma", "bench_read",
