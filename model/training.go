@@ -203,14 +203,23 @@ func (t *LayerTraining) Loss(ctx context.Context) (float64, error) {
 
 // Gradients waits for the batches since Begin and reads the gradients of the layer's weights, by Part; those of absent parts are nil.
 func (t *LayerTraining) Gradients(ctx context.Context) ([][]float32, error) {
-	if err := t.f.r.Wait(ctx); err != nil {
+	return readGradients(ctx, t.f, t.params)
+}
+
+func readGradients(ctx context.Context, f *Forward, sets ...*trained) (list [][]float32, err error) {
+	if err := f.r.Wait(ctx); err != nil {
 		return nil, err
 	}
-	list := make([][]float32, len(t.params.weights))
-	for _, i := range t.params.present() {
-		list[i] = make([]float32, t.params.grads[i].Elements())
-		if err := download(ctx, t.f.d, list[i], t.params.grads[i]); err != nil {
-			return nil, err
+	for _, t := range sets {
+		for i, g := range t.grads {
+			var values []float32
+			if !t.weights[i].IsZero() {
+				values = make([]float32, g.Elements())
+				if err := download(ctx, f.d, values, g); err != nil {
+					return nil, err
+				}
+			}
+			list = append(list, values)
 		}
 	}
 	return list, nil
@@ -478,6 +487,11 @@ func (t *ModelTraining) Loss(ctx context.Context) (float64, error) {
 		return 0, err
 	}
 	return float64(control[0]), nil
+}
+
+// Gradients waits for the batches since Begin and reads the gradients of all weights, in the order of Values; those of absent ones are nil.
+func (t *ModelTraining) Gradients(ctx context.Context) ([][]float32, error) {
+	return readGradients(ctx, t.f, t.sets()...)
 }
 
 // Values are all weights as they are now, in host memory: layer by layer, by Part, then those outside the layers.
