@@ -46,7 +46,15 @@ func AdamW(r *vk.Recorder, w, master, grad, m, v, control Tensor, p AdamWParams)
 		for _, t := range part[1:] {
 			args = append(args, vk.InOut(t.View))
 		}
-		dispatch(r, "adamw"+suffix(w.DType), []uint32{rowGroup}, [3]int{ceilDiv(n, 4*rowGroup), 1, 1},
+		s := vk.Source{Name: "adamw", Spec: []uint32{rowGroup}}
+		if quadTexels(r.Device(), part[0]) {
+			s.Name, s.Texels = "adamw_texels", 0b111000010
+			for _, t := range part[1:4] {
+				args = append(args, vk.In(t.View))
+			}
+		}
+		s.Name += suffix(w.DType)
+		dispatchSource(r, s, [3]int{ceilDiv(n, 4*rowGroup), 1, 1},
 			push(n, p.LR, p.Beta1, p.Beta2, correction(p.Beta1), correction(p.Beta2), p.Eps, p.Decay), float64(32*n), args...)
 	})
 }

@@ -32,3 +32,8 @@ func quads(r *vk.Recorder, op string, tensors []Tensor, f func(part []Tensor)) {
 		f(part)
 	}, bytes...)
 }
+
+// quadTexels says whether a kernel reads t, f32 that lies behind one another, through a texel buffer.
+func quadTexels(d *vk.Device, t Tensor) bool {
+	return t.Elements()%4 == 0 && texelLoads(d) && t.Size() <= d.Limits().TexelBuffer
+}

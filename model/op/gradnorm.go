@@ -43,7 +43,7 @@ func GradNorm(r *vk.Recorder, control, scratch Tensor, clip float32, grads ...Te
 		pieces(r, "gradnorm", ceilDiv(elements, gradBlock), maxGroups, func(begin, end int) {
 			part := g.Reshape(elements, 1).RowRange(begin*gradBlock, min(elements, end*gradBlock))
 			variant, texels := "gradnorm", uint32(0)
-			if part.Rows%4 == 0 && texelLoads(d) {
+			if quadTexels(d, part) {
 				variant, texels = "gradnorm_texels", 1
 			}
 			dispatchTexels(r, variant, texels, []uint32{reduceGroup(d)}, [3]int{end - begin, 1, 1}, push(part.Rows, first+begin), float64(part.Size()),
