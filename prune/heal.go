@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/prune/method"
@@ -174,14 +175,14 @@ func spansOf(layers int, steps []*method.Step) (spans []distill.Group) {
 
 // train heals layers of the state's model, and all weights in the end if that is wanted.
 func (h *healing) train(ctx context.Context, s *method.State, steps []*method.Step, groups []distill.Group, last bool, progress func(Status)) (err error) {
-	p, heal := h.p, h.p.Options.Heal
+	p := h.p
 	if s.Scorer != nil {
 		if err := s.Scorer.Rest(ctx); err != nil {
 			return err
 		}
 	}
-	job := distill.Job{Teacher: p.Model, Student: s.Model, Groups: groups, Windows: heal.Windows, Options: heal.Options, Memory: p.Options.Memory,
-		Keep: heal.Schedule == HealEach, Store: s.Store, Every: heal.Every, Progress: training(progress)}
+	job := p.healJob(s.Model)
+	job.Groups, job.Store, job.Progress = groups, s.Store, training(progress)
 	if h.Options == nil {
 		o, _, err := job.Plan(s.Device)
 		if err != nil {
@@ -230,6 +231,13 @@ func (h *healing) train(ctx context.Context, s *method.State, steps []*method.St
 	h.Done.Records = append(h.Done.Records, result.Progress.Records...)
 	h.Done.Spent += result.Progress.Spent
 	return nil
+}
+
+// healJob is the training of a student that is made of the plan's model; its groups are the caller's.
+func (p *Plan) healJob(student *model.Model) distill.Job {
+	h := p.Options.Heal
+	return distill.Job{Teacher: p.Model, Student: student, Groups: []distill.Group{{Last: 1}}, Windows: h.Windows, Options: h.Options, Memory: p.Options.Memory,
+		Keep: h.Schedule == HealEach, Every: h.Every}
 }
 
 // training makes the progress of training that of a run.

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +29,7 @@ type trainingFlags struct {
 	f      *pflag.FlagSet
 	o      distill.Options
 	loss   string
-	losses string
+	losses string // file
 }
 
 func newTrainingFlags(f *pflag.FlagSet) *trainingFlags {
@@ -83,36 +85,74 @@ func (t *trainingFlags) load(ctx context.Context, in *corpusFlags, m *model.Mode
 	return h, err
 }
 
-// follow opens the file of --losses; write adds a step to it.
-func (t *trainingFlags) follow() (write func(*distill.Status) error, closeFile func() error, err error) {
-	if t.losses == "" {
-		return func(*distill.Status) error { return nil }, func() error { return nil }, nil
-	}
-	file, err := os.OpenFile(t.losses, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return nil, nil, fmt.Errorf("--losses: %w", err)
-	}
-	out := json.NewEncoder(file)
-	return func(s *distill.Status) error {
-		if s.Record == nil {
-			return nil
+// run carries out a run: its progress, training and all, is shown on a terminal, and the losses go to the file of --losses.
+func (t *trainingFlags) run(c *common, do func(progress func(prune.Status)) (*prune.Lineage, error)) (l *prune.Lineage, err error) {
+	var file *os.File
+	if t.losses != "" {
+		if file, err = os.OpenFile(t.losses, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil {
+			return nil, fmt.Errorf("--losses: %w", err)
 		}
-		return out.Encode(s.Record)
-	}, file.Close, nil
-}
-
-// progress shows a run, its training and all, on a terminal, and writes the losses.
-func (t *trainingFlags) progress(b *bar, write func(*distill.Status) error, lost *error) func(prune.Status) {
-	return func(s prune.Status) {
+		defer func() { err = errors.Join(err, file.Close()) }()
+	}
+	b := c.bar()
+	defer b.finish()
+	var lost error
+	l, err = do(func(s prune.Status) {
 		if s.Training == nil {
 			b.set(s.Stage, s.Done, s.Total)
 			return
 		}
 		b.train(s.Training)
-		if err := write(s.Training); err != nil && *lost == nil {
-			*lost = fmt.Errorf("--losses: %w", err)
+		if file != nil && s.Training.Record != nil && lost == nil {
+			lost = json.NewEncoder(file).Encode(s.Training.Record)
+		}
+	})
+	if err == nil && lost != nil {
+		err = fmt.Errorf("--losses: %w", lost)
+	}
+	return l, err
+}
+
+// healFlags are the flags of pruning that heals.
+type healFlags struct {
+	*trainingFlags
+	schedule string
+	text     []string
+	window   int
+}
+
+// check refuses flags of training where nothing is trained.
+func (h *healFlags) check() error {
+	if h.schedule != "" {
+		if !slices.Contains(prune.Schedules, h.schedule) {
+			return usagef("--heal %q: expected %s", h.schedule, strings.Join(prune.Schedules, ", "))
+		}
+		return nil
+	}
+	for _, name := range append([]string{"heal-text", "heal-window"}, trainingFlagNames()...) {
+		if h.f.Changed(name) {
+			return usagef("--%s has no meaning without --heal", name)
 		}
 	}
+	return nil
+}
+
+// load reads the corpus to heal on, which is that of the calibration unless flags say otherwise; nil where nothing is healed.
+func (h *healFlags) load(ctx context.Context, in *corpusFlags, m *model.Model) (*prune.Heal, error) {
+	if h.schedule == "" {
+		return nil, nil
+	}
+	own := *in
+	own.samples, own.docs = 0, 0
+	if len(h.text) > 0 {
+		own.text, own.tokens, own.protocol = h.text, "", ""
+	}
+	if h.window > 0 {
+		own.window = h.window
+	}
+	heal, err := h.trainingFlags.load(ctx, &own, m)
+	heal.Schedule = h.schedule
+	return &heal, err
 }
 
 func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
@@ -203,22 +243,11 @@ func printDistillation(c *common, d *vk.Device, p *prune.Distillation) error {
 	return nil
 }
 
-func runDistillation(ctx context.Context, c *common, d *vk.Device, p *prune.Distillation, t *trainingFlags, to prune.Output) (err error) {
+func runDistillation(ctx context.Context, c *common, d *vk.Device, p *prune.Distillation, t *trainingFlags, to prune.Output) error {
 	c.note("%s: healing %d layers on %s (%s)", p.Student.Name, len(p.Groups), d.Info.Name, d.Tier)
-	write, closeLosses, err := t.follow()
-	if err != nil {
-		return err
-	}
-	b, begin := c.bar(), time.Now()
-	var lost error
-	lineage, err := p.RunTo(ctx, d, to, t.progress(b, write, &lost))
+	begin := time.Now()
+	lineage, err := t.run(c, func(progress func(prune.Status)) (*prune.Lineage, error) { return p.RunTo(ctx, d, to, progress) })
 	c.tellHost(p.Options.Memory)
-	if b.finish(); err == nil {
-		err = lost
-	}
-	if closeErr := closeLosses(); err == nil {
-		err = closeErr
-	}
 	if err != nil {
 		return err
 	}
@@ -237,11 +266,11 @@ func printStages(h *prune.Healing) {
 		return
 	}
 	for _, s := range h.Stages {
-		name := "all weights"
+		name, loss := "all weights", "kl of logits"
 		if s.Group != nil {
-			name = fmt.Sprintf("layer %d for %d to %d", s.Group.Layer, s.Group.First, s.Group.Last)
+			name, loss = fmt.Sprintf("layer %d for %d to %d", s.Group.Layer, s.Group.First, s.Group.Last), string(h.Options.Objective)
 		}
-		fmt.Printf("%s: held-out %s %.4g → %.4g, %d of %d steps, the best after %d (%s)", name, h.Options.Objective, s.Before, s.After, s.Done, s.Steps, s.Best, s.Ended)
+		fmt.Printf("%s: held-out %s %.4g → %.4g, %d of %d steps, the best after %d (%s)", name, loss, s.Before, s.After, s.Done, s.Steps, s.Best, s.Ended)
 		if s.Skipped > 0 {
 			fmt.Printf(", %d skipped", s.Skipped)
 		}
