@@ -94,14 +94,11 @@ type healRecord struct {
 	Current  *distill.Progress `json:"current,omitempty"` // of the training on its way
 }
 
-// healing is what is to be done of it, or left to do after a restart.
+// healing is the training of a run that is at its start.
 func (p *Plan) healing(k *keeper) *healing {
 	h := &healing{p: p, k: k}
 	if k != nil {
 		k.heal = h
-		if k.healed != nil {
-			h.healRecord, h.open = *k.healed, k.open
-		}
 	}
 	return h
 }

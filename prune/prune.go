@@ -276,6 +276,8 @@ func (p *Plan) run(ctx context.Context, d *vk.Device, k *keeper, progress func(S
 	}
 	var steps []*method.Step
 	lineage := p.lineage
+	h := p.healing(k)
+	defer func() { err = errors.Join(err, h.close()) }()
 	if k != nil {
 		if steps, err = k.restore(ctx, s); err != nil {
 			return nil, fmt.Errorf("prune: %s: %w", p.Model.Name, err)
@@ -287,8 +289,6 @@ func (p *Plan) run(ctx context.Context, d *vk.Device, k *keeper, progress func(S
 			return nil, err
 		}
 	}
-	h := p.healing(k)
-	defer func() { err = errors.Join(err, h.close()) }()
 	for {
 		if err := ctx.Err(); err != nil { // there are steps that take no waiting
 			return nil, err

@@ -325,7 +325,10 @@ func (k *keeper) restore(ctx context.Context, s *method.State) ([]*method.Step, 
 		return nil, err
 	}
 	k.progress(Status{Stage: "restore", Done: 1, Total: 1})
-	k.step, k.number, k.healed, k.open = len(r.Steps), c.Step, r.Healing, c.Open
+	k.step, k.number = len(r.Steps), c.Step
+	if r.Healing != nil {
+		k.heal.healRecord, k.heal.open = *r.Healing, c.Open
+	}
 	if k.devices = r.Devices; k.devices[len(k.devices)-1] != k.device {
 		k.devices = append(k.devices, k.device)
 	}
@@ -364,7 +367,7 @@ func (k *keeper) keepHalf(ctx context.Context, s *method.State, steps []*method.
 
 // saveStep writes the model on its way, unless it is there or that was not asked for.
 func (k *keeper) saveStep(ctx context.Context, s *method.State, steps []*method.Step) error {
-	if n := len(s.Model.Layers); k.output.SaveSteps && n > k.plan.TargetLayers && !(k.heal != nil && k.heal.pending(steps, n)) {
+	if n := len(s.Model.Layers); k.output.SaveSteps && n > k.plan.TargetLayers && !k.heal.pending(steps, n) {
 		out := StepDir(k.output.Dir, n)
 		r := Result{Model: s.Model, Lineage: k.lineage(s, steps)}
 		text, err := r.Lineage.text()
@@ -385,6 +388,9 @@ func (k *keeper) lineage(s *method.State, steps []*method.Step) Lineage {
 	l.Source = Source{k.source, len(k.plan.Model.Layers)}
 	if len(k.devices) > 1 {
 		l.Devices = k.devices
+	}
+	if k.heal != nil {
+		l.Healing = k.heal.record()
 	}
 	return l
 }

@@ -29,7 +29,8 @@ type trainingFlags struct {
 	f      *pflag.FlagSet
 	o      distill.Options
 	loss   string
-	losses string // file
+	losses string        // file
+	every  time.Duration // between checkpoints
 }
 
 func newTrainingFlags(f *pflag.FlagSet) *trainingFlags {
@@ -50,6 +51,7 @@ func newTrainingFlags(f *pflag.FlagSet) *trainingFlags {
 	f.IntVar(&t.o.Patience, "patience", 0, "evaluations without a better held-out loss, of 20, after which a layer's training stops (default 8)")
 	f.IntVar(&t.o.EndToEnd, "end-to-end", 0, "steps of a last stage: all weights against the teacher's logits (default none)")
 	f.Float64Var(&t.o.EndLR, "end-to-end-lr", 0, "its peak learning rate (default a third of --lr)")
+	f.DurationVar(&t.every, "checkpoint", 30*time.Second, "time between checkpoints while a layer is trained")
 	f.StringVar(&t.losses, "losses", "", "append every step's loss to this file as it comes, a line of JSON each; the folder that is written has them in "+model.Losses)
 	return t
 }
@@ -81,7 +83,7 @@ func (t *trainingFlags) load(ctx context.Context, in *corpusFlags, m *model.Mode
 	h.Options = t.options(in.seed)
 	in.limit = int(h.Options.CorpusTokens(in.trainingWindow(m)))
 	h.Windows, err = in.load(ctx, m)
-	h.Seed, h.Source = in.seed, in.source
+	h.Seed, h.Source, h.Every = in.seed, in.source, t.every
 	return h, err
 }
 
