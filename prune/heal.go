@@ -139,7 +139,9 @@ func (h *healing) run(ctx context.Context, s *method.State, steps []*method.Step
 		} else {
 			h.Finished = true
 		}
-		if h.k != nil && len(steps) > 0 {
+		// A checkpoint's model has the original's embedding, final norm and head: after a stage that trained these, its own last checkpoint,
+		// which has all weights, is the one to go on from.
+		if h.k != nil && len(steps) > 0 && (each || heal.Options.EndToEnd == 0) {
 			if err := h.k.keep(ctx, s, steps); err != nil {
 				return err
 			}

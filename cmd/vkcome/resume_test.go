@@ -131,7 +131,9 @@ func TestKill(t *testing.T) {
 func TestKillTraining(t *testing.T) {
 	training := []string{"--batch", "4", "--held-out", "4", "--budget-tokens", "2560", "--end-to-end", "4", "--checkpoint", "1ns"}
 	t.Run("mp", func(t *testing.T) {
-		testKill(t, 10, func(out string) []string { return append(append(resumable(out, "come", 16), "--heal", "mp"), training...) })
+		testKill(t, 10, func(out string) []string {
+			return append(append(resumable(out, "come", 16), "--heal", "mp"), training...)
+		})
 	})
 	student := filepath.Join(t.TempDir(), "student")
 	vkcome(t, append(resumable(student, "come", 16), "-q")...)
