@@ -19,7 +19,7 @@ layout(push_constant) uniform Push { uint x_cols; uint y_cols; uint first_row; u
 
 #if defined(TEXELS)
 layout(binding = 0, rgba32ui) uniform readonly uimageBuffer x;
-layout(binding = 1, rgba32ui) uniform writeonly uimageBuffer y;
+layout(binding = 1) writeonly buffer Y { uvec4 y[]; };
 
 const uint B = 4 * WEIGHTS_PER_WORD;
 
@@ -42,7 +42,7 @@ void main() {
         uvec4 block[B];
         [[unroll]] for (uint i = 0; i < B; i++) block[i] = imageLoad(x, int(from + i * (x_cols / B) + t));
         uint to = t * y_cols + first_row / B + r;
-        [[unroll]] for (uint c = 0; c < B; c++) imageStore(y, int(to + c * (y_cols / B)), column(block, c));
+        [[unroll]] for (uint c = 0; c < B; c++) y[to + c * (y_cols / B)] = column(block, c);
     }
 }
 #else
