@@ -47,7 +47,11 @@ var byDType = []string{
 }
 
 // texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.
-var texels = []string{"abssum", "angulardistance", "bench_read", "blockinfluence", "embedding_bwd", "layernorm_bwd", "relu_bwd", "rmsnorm", "rmsnorm_bwd", "rope", "splitqkv", "swiglu_bwd", "transpose"}
+var texels = []string{
+	"abssum", "angulardistance", "bench_read", "blockinfluence", "rmsnorm", "splitqkv",
+	"add", "relu", "relu_bwd", "swiglu", "swiglu_bwd",
+	"embedding_bwd", "layernorm_bwd", "rmsnorm_bwd", "rope", "transpose",
+}
 
 // plain are the shaders that touch f32 only.
 var plain = []string{

@@ -13,11 +13,11 @@ func Add(r *vk.Recorder, y, a, b Tensor) { elementwise(r, "add", 12, y, a, b) }
 
 // elementwise records y = f(in…) of f32 tensors of one shape; work is the operations or bytes of an element.
 func elementwise(r *vk.Recorder, op string, work float64, y Tensor, in ...Tensor) {
-	elementwiseTo(r, op, false, work, []Tensor{y}, in...)
+	elementwiseTo(r, op, work, []Tensor{y}, in...)
 }
 
-// elementwiseTo is elementwise of several results, of which texels says that a variant reads its tensors as texels.
-func elementwiseTo(r *vk.Recorder, op string, texels bool, work float64, out []Tensor, in ...Tensor) {
+// elementwiseTo is elementwise of several results.
+func elementwiseTo(r *vk.Recorder, op string, work float64, out []Tensor, in ...Tensor) {
 	all := slices.Concat(out, in)
 	ok := all[0].Elements() > 0 && words(all...)
 	for _, x := range all {
@@ -38,7 +38,7 @@ func elementwiseTo(r *vk.Recorder, op string, texels bool, work float64, out []T
 			args = append(args, vk.Out(part(y)))
 		}
 		variant, mask := op, uint32(0)
-		if texels && n%4 == 0 && texelLoads(r.Device()) {
+		if n%4 == 0 && texelLoads(r.Device()) {
 			variant, mask = op+"_texels", 1<<len(in)-1
 		}
 		dispatchTexels(r, variant, mask, []uint32{rowGroup}, [3]int{ceilDiv(end-begin, perGroup), 1, 1}, push(end-begin), work*float64(end-begin), args...)

@@ -10,6 +10,6 @@ import "github.com/vkcome/vkcome/vk"
 // Source: Shazeer 2020, arXiv 2002.05202.
 func SwiGLUBackward(r *vk.Recorder, dgate, dup, dy, gate, up Tensor) {
 	if check(r, "swiglu_bwd", dgate.View != dup.View, dgate, dup, dy, gate, up) {
-		elementwiseTo(r, "swiglu_bwd", true, 20, []Tensor{dgate, dup}, dy, gate, up)
+		elementwiseTo(r, "swiglu_bwd", 20, []Tensor{dgate, dup}, dy, gate, up)
 	}
 }
