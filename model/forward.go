@@ -63,6 +63,10 @@ type ForwardOptions struct {
 	// KeepWeights keeps the weights of all layers on the device where half of the memory beside activations holds them: for models
 	// that run again, or in parts.
 	KeepWeights bool
+	// BatchWindows is how many windows go through a layer together, exactly, instead: where memory does not hold them, that is an error.
+	BatchWindows int
+	// StatesOnHost keeps no states on the device.
+	StatesOnHost bool
 	// Host bounds the host memory that states take, and may be shared by several Forwards; nil is no bound. No result depends on it.
 	Host *HostMemory
 }
@@ -203,6 +207,12 @@ func (f *Forward) plan(m *Model, o ForwardOptions) error {
 	for f.batch > 1 && (int64(f.batch)*perWindow > available/4 || left() < 2*layer) {
 		f.batch--
 	}
+	if o.BatchWindows > 0 {
+		if f.batch = min(len(f.windows), o.BatchWindows); left() < layer {
+			return fmt.Errorf("model: %s of device memory cannot hold %d windows of %d tokens (%s) and one layer (%s): %w", vk.Bytes(limit), f.batch, f.window,
+				vk.Bytes(int64(f.batch)*perWindow+fixed), vk.Bytes(layer), vk.ErrOutOfMemory)
+		}
+	}
 	count := (len(f.windows) + f.batch - 1) / f.batch
 	f.batch = (len(f.windows) + count - 1) / count // the largest of batches that are nearly equal
 	for i := range count {
@@ -217,7 +227,9 @@ func (f *Forward) plan(m *Model, o ForwardOptions) error {
 	if o.KeepWeights && all <= left()/2 {
 		f.keep, weights = true, all
 	}
-	f.room = left() - weights
+	if f.room = left() - weights; o.StatesOnHost {
+		f.room = 0
+	}
 	f.taken = fixed + int64(f.batch)*perWindow + weights
 	f.cache = newWeightCache(f.d, weights)
 	return nil
@@ -230,8 +242,7 @@ func (f *Forward) allocate(m *Model) (err error) {
 	if f.r, err = f.d.NewRecorder(); err != nil {
 		return err
 	}
-	tokens := f.batch * f.window
-	if f.scratch, err = newScratch(f.d, m.Config, tokens); err != nil {
+	if err = f.wake(); err != nil {
 		return err
 	}
 	for _, b := range []**vk.Buffer{&f.in, &f.out} {
@@ -246,6 +257,24 @@ func (f *Forward) allocate(m *Model) (err error) {
 		return err
 	}
 	f.fixed, err = newFixed(f.r, m, f.window)
+	return err
+}
+
+// Rest gives back the device memory that only running layers takes, until one runs again: states and what uploads them stay.
+func (f *Forward) Rest(ctx context.Context) error {
+	if err := f.Wait(ctx); err != nil {
+		return err
+	}
+	f.cache.trim(anything)
+	f.scratch.free(f.d)
+	return nil
+}
+
+// wake makes the activations of a batch, unless they are there.
+func (f *Forward) wake() (err error) {
+	if f.scratch.norm == nil {
+		f.scratch, err = newScratch(f.d, f.config, f.batch*f.window)
+	}
 	return err
 }
 
@@ -566,6 +595,10 @@ func embed(ctx context.Context, r *vk.Recorder, table Weight, tokens []uint32, o
 
 // FinalNorm records the final norm of a batch of states, good until the next layer or FinalNorm is recorded.
 func (f *Forward) FinalNorm(m *Model, x op.Tensor) op.Tensor {
+	if err := f.wake(); err != nil {
+		f.r.Fail(err)
+		return x
+	}
 	y := rows(f.scratch.norm, x.Rows, x.Cols)
 	m.Config.recordNorm(f.r, y, x, f.fixed.norm, f.fixed.normBias)
 	return y
@@ -626,6 +659,9 @@ func (f *Forward) record(ctx context.Context, c layerCall, visit func(Step) erro
 	l := c.layer
 	if !f.has(l, c.batches) {
 		return fmt.Errorf("the states at boundary %d are not kept", l)
+	}
+	if err := f.wake(); err != nil {
+		return err
 	}
 	weights, err := f.cache.layer(ctx, f.r, c.m.Layers[l])
 	if f.keep && errors.Is(err, vk.ErrOutOfMemory) { // the heap is fuller than its size promised: from here on weights come and go

@@ -11,11 +11,16 @@ type scratch struct {
 	norm, qkv, q, k, v, mlp *vk.Buffer
 	spare                   *vk.Buffer // where products put their input in another form; nil where none does
 	partial                 op.Tensor  // what attention over many keys needs; absent in passes over a corpus
+
+	// What a backward pass wants besides: nil where there is none, and its place is in a buffer above.
+	o        *vk.Buffer // of attention, in place of q
+	mid      *vk.Buffer // the residual stream between attention and MLP, in place of the layer's output
+	gate, up *vk.Buffer // what SwiGLU is of, which is then a dispatch of its own
 }
 
 // scratchBytes is the size of the scratch on a device for each token.
 func (c *Config) scratchBytes(d *vk.Device) int64 {
-	return 4 * int64(c.HiddenSize+2*c.qkvCols()+c.IntermediateSize+c.spareCols(d))
+	return 4 * columns(new(scratch).list(d, c))
 }
 
 // spareCols is the widest input of a product that has no norm before it, where a device's products are faster with scratch for it.
@@ -35,27 +40,56 @@ func (c *Config) qkvCols() int { return (c.Heads + 2*c.KVHeads) * c.HeadDim }
 
 // newScratch allocates the activations of tokens tokens.
 func newScratch(d *vk.Device, c *Config, tokens int) (s scratch, err error) {
-	for _, b := range []struct {
-		buf  **vk.Buffer
-		name string
-		cols int
-	}{
+	err = allocate(d, tokens, s.list(d, c))
+	return s, err
+}
+
+// buffer is one that holds cols floats for each token; with 0 it is not there.
+type buffer struct {
+	buf  **vk.Buffer
+	name string
+	cols int
+}
+
+// list is the buffers of a forward pass.
+func (s *scratch) list(d *vk.Device, c *Config) []buffer {
+	return []buffer{
 		{&s.norm, "normed hidden states", c.HiddenSize}, {&s.qkv, "queries, keys and values", c.qkvCols()}, {&s.q, "queries", c.Heads * c.HeadDim},
 		{&s.k, "keys", c.KVHeads * c.HeadDim}, {&s.v, "values", c.KVHeads * c.HeadDim}, {&s.mlp, "MLP activations", c.IntermediateSize},
 		{&s.spare, "input of a product", c.spareCols(d)},
-	} {
+	}
+}
+
+// allocate makes buffers for so many tokens, or none of them.
+func allocate(d *vk.Device, tokens int, list []buffer) (err error) {
+	for _, b := range list {
 		if b.cols == 0 {
 			continue
 		}
 		if *b.buf, err = d.NewBuffer(b.name, 4*int64(tokens)*int64(b.cols), vk.OnDevice); err != nil {
-			s.free(d)
-			return scratch{}, err
+			free(d, list)
+			return err
 		}
 	}
-	return s, nil
+	return nil
 }
 
-func (s *scratch) free(d *vk.Device) { d.Free(s.norm, s.qkv, s.q, s.k, s.v, s.mlp, s.spare) }
+func free(d *vk.Device, list []buffer) {
+	for _, b := range list {
+		d.Free(*b.buf)
+		*b.buf = nil
+	}
+}
+
+// columns is how many floats a token takes in buffers.
+func columns(list []buffer) (n int64) {
+	for _, b := range list {
+		n += int64(b.cols)
+	}
+	return n
+}
+
+func (s *scratch) free(d *vk.Device) { free(d, s.list(d, new(Config))) }
 
 func rows(b *vk.Buffer, n, cols int) op.Tensor { return op.Of(b.All(), dtype.F32, n, cols) }
 
@@ -153,28 +187,38 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 		op.GatherRows(r, out, 0, x, run.last)
 		x, n = out, kept
 	}
-	op.Attention(r, q, q, k, v, shape, op.AttentionExtra{Scratch: s.partial})
-	probe("self_attn", q)
-	alone(c.operation(O), norm, q, w[O], w[OBias])
-	op.LinearFused(r, out, q, w[O], op.Fused{Bias: w[OBias], Residual: x, Scratch: spare(q), Batch: batch})
-	probe("residual after attention", out)
+	o, mid := q, out
+	if s.o != nil {
+		o, mid = rows(s.o, n, q.Cols), rows(s.mid, n, c.HiddenSize)
+	}
+	op.Attention(r, o, q, k, v, shape, op.AttentionExtra{Scratch: s.partial})
+	probe("self_attn", o)
+	alone(c.operation(O), norm, o, w[O], w[OBias])
+	op.LinearFused(r, mid, o, w[O], op.Fused{Bias: w[OBias], Residual: x, Scratch: spare(o), Batch: batch})
+	probe("residual after attention", mid)
 
 	mlp := rows(s.mlp, n, c.IntermediateSize)
-	normed(out, PostNorm)
-	if c.ReLU {
-		project(mlp, out, w[Up], PostNorm, op.Fused{Bias: w[UpBias]})
+	normed(mid, PostNorm)
+	switch {
+	case c.ReLU:
+		project(mlp, mid, w[Up], PostNorm, op.Fused{Bias: w[UpBias]})
 		probe(c.operation(Up), mlp)
 		op.ReLU(r, mlp, mlp)
-	} else {
+	case s.gate != nil:
+		gate, up := rows(s.gate, n, mlp.Cols), rows(s.up, n, mlp.Cols)
+		project(gate, mid, w[Gate], PostNorm, op.Fused{Bias: w[GateBias]})
+		project(up, mid, w[Up], PostNorm, op.Fused{Bias: w[UpBias]})
+		op.SwiGLU(r, mlp, gate, up)
+	default:
 		alone(c.operation(Gate), mlp, norm, w[Gate], w[GateBias])
 		alone(c.operation(Up), mlp, norm, w[Up], w[UpBias])
-		project(mlp, out, w[Gate], PostNorm, op.Fused{Bias: w[GateBias], Up: w[Up], UpBias: w[UpBias]})
+		project(mlp, mid, w[Gate], PostNorm, op.Fused{Bias: w[GateBias], Up: w[Up], UpBias: w[UpBias]})
 	}
 	probe("mlp activation", mlp)
 	alone(c.operation(Down), norm, mlp, w[Down], w[DownBias])
-	op.LinearFused(r, out, mlp, w[Down], op.Fused{Bias: w[DownBias], Residual: out, Scratch: spare(mlp), Batch: batch})
+	op.LinearFused(r, out, mlp, w[Down], op.Fused{Bias: w[DownBias], Residual: mid, Scratch: spare(mlp), Batch: batch})
 	probe("residual after mlp", out)
-	return activations{Attention: q, MLP: mlp}
+	return activations{Attention: o, MLP: mlp}
 }
 
 // recordNorm records the model's kind of norm; bias is there where it has one.

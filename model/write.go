@@ -79,6 +79,9 @@ var weightFiles = []string{".safetensors", ".safetensors.index.json", ".bin", ".
 // Lineage is the file in which a pruned model keeps where its layers come from.
 const Lineage = "vkcome.json"
 
+// Losses is the file in which a healed model keeps the losses of its training, a line of JSON for each step.
+const Losses = "vkcome-losses.jsonl"
+
 // copyFiles copies the regular files at the top of a model's folder that hold neither weights nor what is written anew.
 func copyFiles(dir string, files fs.FS) error {
 	entries, err := fs.ReadDir(files, ".")
@@ -88,7 +91,7 @@ func copyFiles(dir string, files fs.FS) error {
 	for _, e := range entries {
 		name := e.Name()
 		isWeights := slices.ContainsFunc(weightFiles, func(end string) bool { return strings.HasSuffix(name, end) })
-		if isWeights || name == configFile || name == Lineage || strings.HasPrefix(name, ".") {
+		if isWeights || name == configFile || name == Lineage || name == Losses || strings.HasPrefix(name, ".") {
 			continue
 		}
 		if info, err := fs.Stat(files, name); err != nil || !info.Mode().IsRegular() {

@@ -87,7 +87,7 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 	report := func(stage string) func(done, total int) {
 		return func(done, total int) {
 			if progress != nil {
-				progress(Status{stage, done, total})
+				progress(Status{Stage: stage, Done: done, Total: total})
 			}
 		}
 	}

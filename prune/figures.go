@@ -45,7 +45,7 @@ func Figures(ctx context.Context, devices []*vk.Device, m *model.Model, o Figure
 	}
 	err = s.All(ctx, len(m.Layers), func(done, total int) {
 		if progress != nil {
-			progress(Status{fmt.Sprintf("score %d layers", total), done, total})
+			progress(Status{Stage: fmt.Sprintf("score %d layers", total), Done: done, Total: total})
 		}
 	})
 	if err != nil {

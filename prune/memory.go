@@ -10,6 +10,7 @@ import (
 func (p *Plan) scoring(d *vk.Device) model.ForwardOptions {
 	o := score.Options(d)
 	o.Host = p.Options.Memory
+	o.StatesOnHost = p.Options.Heal != nil // training wants the device's memory
 	return o
 }
 

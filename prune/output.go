@@ -39,6 +39,7 @@ type Lineage struct {
 	Tree           []method.Tree  `json:"tree"`
 	Steps          []*method.Step `json:"steps"`
 	LayerPasses    *Passes        `json:"layer_passes,omitempty"`
+	Healing        *Healing       `json:"healing,omitempty"`
 
 	// Previous is the lineage of the opened model, if that was pruned before: its steps led to the layers that these steps merged.
 	Previous json.RawMessage `json:"previous,omitempty"`
@@ -231,7 +232,7 @@ func (r *Result) Save(ctx context.Context, d *vk.Device, out string, force bool,
 	if progress == nil {
 		progress = func(Status) {}
 	}
-	progress(Status{"write", 0, 1})
+	progress(Status{Stage: "write", Done: 0, Total: 1})
 	if r.Lineage.Source.SHA256, err = HashModel(ctx, r.Model.Files); err != nil {
 		return fmt.Errorf("prune: hash of the source: %w", err)
 	}
@@ -252,20 +253,23 @@ func (r *Result) write(ctx context.Context, out, tmp string, force bool, progres
 		return fmt.Errorf("prune: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
-	progress(Status{"write", 0, 1})
+	progress(Status{Stage: "write", Done: 0, Total: 1})
 	if err := r.Model.Write(ctx, tmp, model.DefaultShard); err != nil {
 		return fmt.Errorf("prune: write %s: %w", out, err)
 	}
 	if err := os.WriteFile(filepath.Join(tmp, model.Lineage), text, 0o644); err != nil {
 		return fmt.Errorf("prune: write %s: %w", out, err)
 	}
-	progress(Status{"write", 1, 1})
+	if err := r.writeLosses(filepath.Join(tmp, model.Losses)); err != nil {
+		return fmt.Errorf("prune: write %s: %w", out, err)
+	}
+	progress(Status{Stage: "write", Done: 1, Total: 1})
 	if verify != nil {
-		progress(Status{"verify", 0, 1})
+		progress(Status{Stage: "verify", Done: 0, Total: 1})
 		if err := verify(tmp); err != nil {
 			return fmt.Errorf("prune: the written model does not run: %w", err)
 		}
-		progress(Status{"verify", 1, 1})
+		progress(Status{Stage: "verify", Done: 1, Total: 1})
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -274,6 +278,20 @@ func (r *Result) write(ctx context.Context, out, tmp string, force bool, progres
 		return fmt.Errorf("prune: write %s: %w", out, err)
 	}
 	return errors.Join(replace(tmp, out), model.SyncDir(filepath.Dir(out)))
+}
+
+// writeLosses writes a line for each step of training, if there was any.
+func (r *Result) writeLosses(path string) error {
+	if len(r.Losses) == 0 {
+		return nil
+	}
+	var text bytes.Buffer
+	for _, record := range r.Losses {
+		if err := json.NewEncoder(&text).Encode(record); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(path, text.Bytes(), 0o644)
 }
 
 // text is the lineage as vkcome.json holds it.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
@@ -31,6 +32,8 @@ type Options struct {
 	// Devices are more devices, of the same kind as the one that Run is given, which share the calibration windows with it. The model is
 	// the same.
 	Devices []*vk.Device
+	// Heal trains the layers that merges make against those that they were made of; nil: none.
+	Heal *Heal
 	// Figures are taken for what running the model on its calibration corpus gives, and their windows and record for those of that corpus:
 	// Windows, Seed and Source stay empty. Further steps run on these windows.
 	Figures *score.Figures
@@ -95,6 +98,9 @@ func NewPlan(m *model.Model, o Options) (p *Plan, err error) {
 	}
 	if p.TargetLayers, err = p.target(); err != nil {
 		return nil, fmt.Errorf("prune: %w", err)
+	}
+	if err := o.Heal.check(); err != nil {
+		return nil, err
 	}
 	switch {
 	case p.TargetLayers < 1 || p.TargetLayers > layers:
@@ -217,12 +223,14 @@ func readLineage(m *model.Model) (tree []method.Tree, root int, raw []byte, err 
 type Status struct {
 	Stage       string // "score 12 → 11", "write", "verify"
 	Done, Total int
+	Training    *distill.Status // more of a stage that trains; nil elsewhere
 }
 
-// Result is a pruned model in memory and how it came about.
+// Result is a pruned or healed model in memory and how it came about.
 type Result struct {
 	Model   *model.Model // shares the original's weights: valid until that is closed
 	Lineage Lineage
+	Losses  []distill.Record  // of the steps of training
 	store   *model.LayerStore // of merged layers
 }
 
@@ -268,6 +276,8 @@ func (p *Plan) run(ctx context.Context, d *vk.Device, k *keeper, progress func(S
 	}
 	var steps []*method.Step
 	lineage := p.lineage
+	h := p.healing(k)
+	defer func() { err = errors.Join(err, h.close()) }()
 	if k != nil {
 		if steps, err = k.restore(ctx, s); err != nil {
 			return nil, fmt.Errorf("prune: %s: %w", p.Model.Name, err)
@@ -279,9 +289,15 @@ func (p *Plan) run(ctx context.Context, d *vk.Device, k *keeper, progress func(S
 			return nil, err
 		}
 	}
-	for len(s.Model.Layers) > p.TargetLayers {
+	for {
 		if err := ctx.Err(); err != nil { // there are steps that take no waiting
 			return nil, err
+		}
+		if err := h.run(ctx, s, steps, progress); err != nil {
+			return nil, fmt.Errorf("prune: %s: %w", p.Model.Name, err)
+		}
+		if len(s.Model.Layers) <= p.TargetLayers {
+			break
 		}
 		step, err := p.step(ctx, s, len(steps), progress)
 		steps = append(steps, step)
@@ -292,7 +308,9 @@ func (p *Plan) run(ctx context.Context, d *vk.Device, k *keeper, progress func(S
 			return nil, fmt.Errorf("prune: %s: %w", p.Model.Name, err)
 		}
 	}
-	return &Result{Model: s.Model, store: s.Store, Lineage: lineage(s, steps)}, nil
+	r := &Result{Model: s.Model, store: s.Store, Lineage: lineage(s, steps), Losses: h.Done.Records}
+	r.Lineage.Healing = h.record()
+	return r, nil
 }
 
 // step takes the next step: the method's, or the one that is replayed.
@@ -301,7 +319,7 @@ func (p *Plan) step(ctx context.Context, s *method.State, done int, progress fun
 	if p.Options.Replay == nil {
 		return p.Method.Step(ctx, s, p.TargetLayers, func(done, total int) {
 			if progress != nil {
-				progress(Status{fmt.Sprintf("score %d layers", from), done, total})
+				progress(Status{Stage: fmt.Sprintf("score %d layers", from), Done: done, Total: total})
 			}
 		})
 	}
@@ -310,7 +328,7 @@ func (p *Plan) step(ctx context.Context, s *method.State, done int, progress fun
 	}
 	step := *p.Options.Replay.Steps[done]
 	if progress != nil {
-		progress(Status{"replay", done, len(p.Options.Replay.Steps)})
+		progress(Status{Stage: "replay", Done: done, Total: len(p.Options.Replay.Steps)})
 	}
 	to := step.To
 	if err := s.Apply(ctx, &step); err != nil {

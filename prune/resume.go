@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -39,6 +40,28 @@ func DefaultWork(out string) string {
 	return filepath.Join(filepath.Dir(out), "."+filepath.Base(out)+".vkcome-work")
 }
 
+// defaults fills in what the zero value stands for.
+func (o Output) defaults() Output {
+	o.Dir = filepath.Clean(o.Dir)
+	if o.Work == "" {
+		o.Work = DefaultWork(o.Dir)
+	}
+	if o.Note == nil {
+		o.Note = func(string) {}
+	}
+	return o
+}
+
+// temporary is the name under which an output is written: the same for each run with the work folder, whose lock makes it this run's.
+func (o Output) temporary(out string) string {
+	path, err := filepath.Abs(o.Work)
+	if err != nil {
+		path = o.Work
+	}
+	sum := sha256.Sum256([]byte(path))
+	return filepath.Join(filepath.Dir(out), "."+filepath.Base(out)+".tmp-"+hex.EncodeToString(sum[:6]))
+}
+
 // StepDir is where the model of a number of layers goes on the way to out.
 func StepDir(out string, layers int) string {
 	return fmt.Sprintf("%s.L%d", filepath.Clean(out), layers)
@@ -48,7 +71,7 @@ func StepDir(out string, layers int) string {
 type Unfinished struct {
 	Err  error
 	Work string // the folder that they are in
-	Step int    // how many
+	Step int    // how many; 0: steps of training
 }
 
 func (u *Unfinished) Error() string { return fmt.Sprintf("%v; %s", u.Err, u.Advice()) }
@@ -56,20 +79,18 @@ func (u *Unfinished) Unwrap() error { return u.Err }
 
 // Advice says how to go on.
 func (u *Unfinished) Advice() string {
-	return fmt.Sprintf("what was done up to step %d is kept in %s: run the same command with --resume to go on", u.Step, u.Work)
+	done := ""
+	if u.Step > 0 {
+		done = fmt.Sprintf(" up to step %d", u.Step)
+	}
+	return fmt.Sprintf("what was done%s is kept in %s: run the same command with --resume to go on", done, u.Work)
 }
 
 // RunTo prunes on the device and writes the model. Every step is kept in a work folder, which goes when the model has its name: after a
 // crash, a kill, a lost device or any other error, RunTo with Resume goes on with the next step, and what it writes is the same to the
 // byte. An error that leaves steps is an *Unfinished. progress may be nil.
 func (p *Plan) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(Status)) (l *Lineage, err error) {
-	o.Dir = filepath.Clean(o.Dir)
-	if o.Work == "" {
-		o.Work = DefaultWork(o.Dir)
-	}
-	if o.Note == nil {
-		o.Note = func(string) {}
-	}
+	o = o.defaults()
 	if progress == nil {
 		progress = func(Status) {}
 	}
@@ -79,11 +100,11 @@ func (p *Plan) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(
 		}
 	}
 	k := &keeper{plan: p, output: o, device: deviceRecord(d), progress: progress}
-	progress(Status{"hash the model", 0, 1})
+	progress(Status{Stage: "hash the model", Done: 0, Total: 1})
 	if k.source, err = HashModel(ctx, p.Model.Files); err != nil {
 		return nil, fmt.Errorf("prune: hash of the source: %w", err)
 	}
-	progress(Status{"hash the model", 1, 1})
+	progress(Status{Stage: "hash the model", Done: 1, Total: 1})
 	k.folder, err = work.Open(o.Work, p.Model, k.key(), work.Options{Resume: o.Resume, Discard: o.Force && !o.Resume, AnyDevice: o.AnyDevice})
 	if err != nil {
 		return nil, fmt.Errorf("prune: %w", err)
@@ -96,12 +117,10 @@ func (p *Plan) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(
 		if k.step > 0 {
 			err = &Unfinished{err, o.Work, k.step}
 		}
-		if closeErr := k.folder.Close(); closeErr != nil {
-			err = errors.Join(err, closeErr)
-		}
+		err = joined(err, k.folder.Close())
 	}()
 	for _, out := range k.outputs() {
-		if err := sweep(out, k.temporary(out)); err != nil {
+		if err := sweep(out, o.temporary(out)); err != nil {
 			return nil, fmt.Errorf("prune: %s: %w", out, err)
 		}
 	}
@@ -118,7 +137,15 @@ func (p *Plan) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	return &r.Lineage, r.write(ctx, o.Dir, k.temporary(o.Dir), o.Force, progress, func(dir string) error { return verify(ctx, d, dir) })
+	return &r.Lineage, r.write(ctx, o.Dir, o.temporary(o.Dir), o.Force, progress, func(dir string) error { return verify(ctx, d, dir) })
+}
+
+// joined is err, or with what closing met both: one error stays as it is.
+func joined(err, closing error) error {
+	if closing == nil {
+		return err
+	}
+	return errors.Join(err, closing)
 }
 
 // check refuses outputs that cannot be written, before hours are spent.
@@ -143,7 +170,12 @@ type keeper struct {
 	device   Device
 	devices  []Device // that the steps were taken on, each followed by another
 	step     int      // steps that are kept
+	number   int      // of the newest checkpoint
 	progress func(Status)
+
+	heal   *healing    // of the run
+	healed *healRecord // of the checkpoint that the run goes on from, with the state of the training on its way
+	open   func() (io.ReadCloser, error)
 }
 
 // record is what a checkpoint holds of a run besides the model and the scores.
@@ -151,6 +183,7 @@ type record struct {
 	Steps   []*method.Step  `json:"steps"`
 	State   json.RawMessage `json:"state"`
 	Devices []Device        `json:"devices"`
+	Healing *healRecord     `json:"healing,omitempty"`
 }
 
 // key is all that the files of the result depend on.
@@ -162,30 +195,25 @@ func (k *keeper) key() []work.Field {
 		}
 		return ""
 	}
-	hash := func(raw []byte) string {
-		if raw == nil {
-			return ""
-		}
-		sum := sha256.Sum256(raw)
-		return hex.EncodeToString(sum[:])
-	}
 	options := p.record()
 	fields := []work.Field{
-		{Name: "vkcome", Value: Version}, {Name: "the model", Value: k.source}, {Name: "the model's " + model.Lineage, Value: hash(p.previous)},
+		{Name: "vkcome", Value: Version}, {Name: "the model", Value: k.source}, {Name: "the model's " + model.Lineage, Value: hashBytes(p.previous)},
 		{Name: "--method", Value: p.Method.Name()},
 		{Name: "--target-layers", Value: fmt.Sprint(options.TargetLayers)}, {Name: "--protect", Value: strings.Trim(fmt.Sprint(options.Protect), "[]")},
 		{Name: "--all-scores", Value: yes(p.Options.AllScores)}, {Name: "--save-steps", Value: yes(k.output.SaveSteps)},
-		{Name: "device", Value: k.device.Name, Device: true}, {Name: "driver", Value: k.device.Driver, Device: true},
-		{Name: "driver version", Value: k.device.DriverVersion, Device: true}, {Name: "tier", Value: k.device.Tier, Device: true},
 	}
+	fields = append(fields, k.device.fields()...)
 	if r := p.Options.Replay; r != nil {
 		plan, _ := json.Marshal(r) // it was read from JSON
-		return append(fields, work.Field{Name: "--plan", Value: hash(plan)})
+		return append(fields, work.Field{Name: "--plan", Value: hashBytes(plan)})
 	}
 	var own map[string]json.RawMessage
 	_ = json.Unmarshal(options.Method, &own) // record has made it
 	for _, name := range slices.Sorted(maps.Keys(own)) {
 		fields = append(fields, work.Field{Name: "--" + strings.ReplaceAll(name, "_", "-"), Value: string(own[name])})
+	}
+	for _, f := range p.Options.Heal.fields() {
+		fields = append(fields, work.Field{Name: f[0], Value: f[1]})
 	}
 	if p.scores() {
 		w := p.Options.Windows
@@ -199,6 +227,21 @@ func (k *keeper) key() []work.Field {
 	return fields
 }
 
+// fields are what a result depends on of the device.
+func (d Device) fields() []work.Field {
+	return []work.Field{{Name: "device", Value: d.Name, Device: true}, {Name: "driver", Value: d.Driver, Device: true},
+		{Name: "driver version", Value: d.DriverVersion, Device: true}, {Name: "tier", Value: d.Tier, Device: true}}
+}
+
+// hashBytes is the SHA-256 of a file's contents in hexadecimal, empty where there is none.
+func hashBytes(raw []byte) string {
+	if raw == nil {
+		return ""
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
+}
+
 // outputs are the folders that the run may write.
 func (k *keeper) outputs() []string {
 	list := []string{k.output.Dir}
@@ -208,16 +251,6 @@ func (k *keeper) outputs() []string {
 		}
 	}
 	return list
-}
-
-// temporary is the name under which an output is written: the same for each run with the work folder, whose lock makes it this run's.
-func (k *keeper) temporary(out string) string {
-	path, err := filepath.Abs(k.output.Work)
-	if err != nil {
-		path = k.output.Work
-	}
-	sum := sha256.Sum256([]byte(path))
-	return filepath.Join(filepath.Dir(out), "."+filepath.Base(out)+".tmp-"+hex.EncodeToString(sum[:6]))
 }
 
 // sweep removes what a run that was killed while writing out left under a temporary name, and gives the folder that it was about to
@@ -247,7 +280,7 @@ func (k *keeper) finished(d *vk.Device) (*Lineage, error) {
 	want.Source = Source{k.source, len(k.plan.Model.Layers)}
 	bare := is
 	for _, l := range []*Lineage{&want, &bare} {
-		l.Tree, l.LayerPasses, l.Devices = nil, nil, nil
+		l.Tree, l.LayerPasses, l.Devices, l.Healing = nil, nil, nil, nil
 	}
 	if r := k.plan.Options.Replay; r != nil {
 		want.Steps = r.Steps
@@ -286,38 +319,55 @@ func (k *keeper) restore(ctx context.Context, s *method.State) ([]*method.Step, 
 	if err := json.Unmarshal(c.Run, &r); err != nil {
 		return nil, err
 	}
-	k.output.Note(fmt.Sprintf("going on after step %d, with %d layers", c.Step, len(c.Model.Layers)))
-	k.progress(Status{"restore", 0, 1})
+	k.output.Note(fmt.Sprintf("going on after step %d, with %d layers", len(r.Steps), len(c.Model.Layers)))
+	k.progress(Status{Stage: "restore", Done: 0, Total: 1})
 	if err := s.Restore(ctx, c.Model, r.State, c.Scorer); err != nil {
 		return nil, err
 	}
-	k.progress(Status{"restore", 1, 1})
-	if k.step, k.devices = c.Step, r.Devices; k.devices[len(k.devices)-1] != k.device {
+	k.progress(Status{Stage: "restore", Done: 1, Total: 1})
+	k.step, k.number = len(r.Steps), c.Step
+	if r.Healing != nil {
+		k.heal.healRecord, k.heal.open = *r.Healing, c.Open
+	}
+	if k.devices = r.Devices; k.devices[len(k.devices)-1] != k.device {
 		k.devices = append(k.devices, k.device)
 	}
 	return r.Steps, k.saveStep(ctx, s, r.Steps)
 }
 
-// keep makes a checkpoint after a step.
+// keep makes a checkpoint after a step, or after the training that follows it.
 func (k *keeper) keep(ctx context.Context, s *method.State, steps []*method.Step) error {
+	if err := k.keepHalf(ctx, s, steps, nil); err != nil {
+		return err
+	}
+	return k.saveStep(ctx, s, steps)
+}
+
+// keepHalf makes a checkpoint in the middle of training, whose state more writes.
+func (k *keeper) keepHalf(ctx context.Context, s *method.State, steps []*method.Step, more func(io.Writer) error) error {
 	state, scores, err := s.Checkpoint()
 	if err != nil {
 		return err
 	}
-	raw, err := json.Marshal(record{steps, state, k.devices})
+	r := record{Steps: steps, State: state, Devices: k.devices}
+	if k.plan.Options.Heal != nil {
+		r.Healing = &k.heal.healRecord
+	}
+	raw, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	if err := k.folder.Save(work.Checkpoint{Step: len(steps), Model: s.Model, Run: raw, Scorer: scores}); err != nil {
+	k.number++
+	if err := k.folder.Save(work.Checkpoint{Step: k.number, Model: s.Model, Run: raw, Scorer: scores, State: more}); err != nil {
 		return err
 	}
 	k.step = len(steps)
-	return k.saveStep(ctx, s, steps)
+	return nil
 }
 
 // saveStep writes the model on its way, unless it is there or that was not asked for.
 func (k *keeper) saveStep(ctx context.Context, s *method.State, steps []*method.Step) error {
-	if n := len(s.Model.Layers); k.output.SaveSteps && n > k.plan.TargetLayers {
+	if n := len(s.Model.Layers); k.output.SaveSteps && n > k.plan.TargetLayers && !k.heal.pending(steps, n) {
 		out := StepDir(k.output.Dir, n)
 		r := Result{Model: s.Model, Lineage: k.lineage(s, steps)}
 		text, err := r.Lineage.text()
@@ -327,7 +377,7 @@ func (k *keeper) saveStep(ctx context.Context, s *method.State, steps []*method.
 		if there, err := os.ReadFile(filepath.Join(out, model.Lineage)); err == nil && bytes.Equal(there, text) {
 			return nil // written before the run stopped
 		}
-		return r.write(ctx, out, k.temporary(out), k.output.Force, k.progress, nil)
+		return r.write(ctx, out, k.output.temporary(out), k.output.Force, k.progress, nil)
 	}
 	return nil
 }
@@ -338,6 +388,9 @@ func (k *keeper) lineage(s *method.State, steps []*method.Step) Lineage {
 	l.Source = Source{k.source, len(k.plan.Model.Layers)}
 	if len(k.devices) > 1 {
 		l.Devices = k.devices
+	}
+	if k.heal != nil {
+		l.Healing = k.heal.record()
 	}
 	return l
 }

@@ -44,6 +44,7 @@ var byDType = []string{
 	"abssum", "gather", "random", "weightedsum",
 	"layernorm", "positions", "splitqkv", "tohalf",
 	"transpose", "rmsnorm_bwd", "layernorm_bwd",
+	"adamw", "fromdtype",
 }
 
 // texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.
@@ -51,6 +52,7 @@ var texels = []string{
 	"abssum", "angulardistance", "bench_read", "blockinfluence", "rmsnorm", "splitqkv",
 	"add", "relu", "relu_bwd", "swiglu", "swiglu_bwd",
 	"embedding_bwd", "layernorm_bwd", "rmsnorm_bwd", "rope", "transpose",
+	"adamw", "cosineloss", "crossentropy_bwd", "gradnorm", "kl", "mse",
 }
 
 // plain are the shaders that touch f32 only.
@@ -58,6 +60,7 @@ var plain = []string{
 	"add", "attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "relu", "rope", "swiglu",
 	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "sensitivity",
 	"swiglu_bwd", "relu_bwd", "embedding_bwd", "positions_bwd",
+	"cosineloss", "crossentropy_bwd", "kl", "mse", "sumloss", "gradnorm", "gradnorm_total",
 	"bench_fma", "bench_read",
 }
 
@@ -72,6 +75,11 @@ func Variants() []Variant {
 	}
 	for _, name := range plain {
 		add(name, "")
+	}
+	for _, v := range []struct{ suffix, define string }{{"_q", "OF_QUERIES"}, {"_kv", "OF_KEYS"}} {
+		add("attention_bwd", v.suffix, v.define)
+		add("attention_bwd_cpu", v.suffix, v.define)
+		add("attention_bwd_cpu", v.suffix+"_shuffle", v.define, "SHUFFLE")
 	}
 	all = append(all, Variant{Name: "attention_cpu_shuffle", Source: "attention_cpu.comp", Defines: []string{"SHUFFLE"}},
 		Variant{Name: "bench_fma_f16", Source: "bench_fma.comp", Defines: []string{"HALF"}},

@@ -13,6 +13,7 @@ const (
 	opDispatch
 	opCopy
 	opStamp
+	opFill
 )
 
 const (
@@ -280,8 +281,31 @@ func (r *Recorder) Copy(dst, src View) {
 	r.hazards([]Arg{In(src), Out(dst)})
 	r.words = append(r.words, opCopy, uint64(src.buf.block.mem.Buffer), uint64(dst.buf.block.mem.Buffer),
 		uint64(src.buf.offset+src.offset), uint64(dst.buf.offset+dst.offset), uint64(src.size))
+	r.transferred(src.size)
+}
+
+// Fill records that every 32-bit word of dst, whole words at a multiple of 4 bytes, becomes word.
+func (r *Recorder) Fill(dst View, word uint32) {
+	if r.err != nil {
+		return
+	}
+	switch {
+	case dst.gone():
+		r.err = fmt.Errorf("vk: fill of %v: buffer %w", dst, ErrClosed)
+		return
+	case dst.size == 0 || dst.size%4 != 0 || dst.offset%4 != 0:
+		r.err = fmt.Errorf("vk: fill of %v: not of whole 32-bit words", dst)
+		return
+	}
+	r.hazards([]Arg{Out(dst)})
+	r.words = append(r.words, opFill, uint64(dst.buf.block.mem.Buffer), uint64(dst.buf.offset+dst.offset), uint64(dst.size), uint64(word))
+	r.transferred(dst.size)
+}
+
+// transferred counts a copy or fill of n bytes, and submits what is recorded when that is enough.
+func (r *Recorder) transferred(n int64) {
 	r.dispatches++
-	r.work += float64(src.size)
+	r.work += float64(n)
 	if r.dispatches >= maxDispatch || r.work > r.d.workPerSubmit() {
 		r.err = r.flush(context.Background())
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/vkcome/vkcome/vk/vktest"
 )
 
-// TestHazards plays random streams of dispatches and copies on ranges that overlap, cut into submissions at random, and compares
+// TestHazards plays random streams of dispatches, copies and fills on ranges that overlap, cut into submissions at random, and compares
 // with the same stream on the host. Under validation a missing barrier is seen too where the driver happens to get it right.
 func TestHazards(t *testing.T) {
 	vktest.Each(t, func(t *testing.T, d *vk.Device) {
@@ -34,6 +34,13 @@ func TestHazards(t *testing.T) {
 				if rng.IntN(4) == 0 && (from != to || at != dest) {
 					b.r.Copy(y, x)
 					copy(hy, hx)
+					continue
+				}
+				if rng.IntN(8) == 0 {
+					b.r.Fill(y, uint32(dest))
+					for i := range hy {
+						hy[i] = uint32(dest)
+					}
 					continue
 				}
 				s := step{rounds: 1, mul: rng.Uint32() | 1, add: rng.Uint32()}
@@ -243,6 +250,16 @@ func TestRefused(t *testing.T) {
 			r.Copy(views[0], views[1])
 			if r.Err() == nil {
 				t.Errorf("copy, %s: no error", name)
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		for name, v := range map[string]vk.View{"freed": gone.All(), "empty": buf.View(0, 0), "half a word": buf.View(0, 6), "between words": buf.View(2, 4)} {
+			r := must(d.NewRecorder())(t)
+			r.Fill(v, 0)
+			if r.Err() == nil {
+				t.Errorf("fill, %s: no error", name)
 			}
 			if err := r.Close(); err != nil {
 				t.Error(err)

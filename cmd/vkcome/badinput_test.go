@@ -48,6 +48,10 @@ func TestUsage(t *testing.T) {
 		{"--tier", []string{"eval", "ppl", model.Embedded, "--tokens", calib, "--tier", "best"}},
 		{"--out FILE", []string{"logits", model.Embedded, "--tokens", calib}},
 		{"-n 0", []string{"generate", model.Embedded, "-n", "0"}},
+		{"vkcome distill TEACHER STUDENT OUT", []string{"distill", model.Embedded, model.Embedded}},
+		{"--lr has no meaning without --heal", []string{"prune", model.Embedded, out, "--tokens", calib, "--target-layers", "8", "--lr", "1"}},
+		{"--heal \"zp\": expected sp, mp", []string{"prune", model.Embedded, out, "--tokens", calib, "--target-layers", "8", "--heal", "zp"}},
+		{"as in 3=4-5", []string{"distill", model.Embedded, model.Embedded, out, "--tokens", calib, "--map", "3"}},
 		{"--samples -1", []string{"eval", "ppl", model.Embedded, "--tokens", calib, "--samples", "-1"}},
 	} {
 		refuse(t, 2, c.want, c.args...)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/schollz/progressbar/v3"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/hub"
+	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -182,6 +184,15 @@ func (b *bar) set(stage string, done, total int) {
 			progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30), progressbar.OptionSetPredictTime(true))
 	}
 	_ = b.Set(done) // a terminal that cannot be written to loses its bar, not the work
+}
+
+// train shows how far a stage of training is.
+func (b *bar) train(s *distill.Status) {
+	if b.set(s.Stage, s.Done, s.Total); b.off || s.Tokens == 0 {
+		return
+	}
+	b.Describe(fmt.Sprintf("%s: loss %.4g, held out %.4g, %s tokens/s, %s on the device, %s left", s.Stage, s.Loss, s.HeldOut, humanize.Comma(int64(s.Tokens)),
+		vk.Bytes(s.Device), s.Left.Round(time.Second)))
 }
 
 func (b *bar) finish() {

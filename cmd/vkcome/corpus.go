@@ -37,11 +37,15 @@ const calibrationTokens = 32_768
 // newCorpusFlags declares the flags. By default at most so many tokens' worth of windows are used, to calibrate on; with 0 all are, to
 // evaluate, and names mean the split for that.
 func newCorpusFlags(f *pflag.FlagSet, tokens int) *corpusFlags {
-	c := &corpusFlags{limit: tokens, evaluate: tokens == 0, f: f}
-	usual := "all"
-	if tokens > 0 {
-		usual = fmt.Sprintf("as many as hold %d tokens", tokens)
+	if tokens == 0 {
+		return corpusFlagsOf(f, tokens, "all")
 	}
+	return corpusFlagsOf(f, tokens, fmt.Sprintf("as many as hold %d tokens", tokens))
+}
+
+// corpusFlagsOf is newCorpusFlags with words for how many windows are usual.
+func corpusFlagsOf(f *pflag.FlagSet, tokens int, usual string) *corpusFlags {
+	c := &corpusFlags{limit: tokens, evaluate: tokens == 0, f: f}
 	f.StringArrayVar(&c.text, "text", nil, "text, .json, .jsonl, .parquet (.gz, .zst), a directory, a glob, or a name ("+strings.Join(corpus.Names(), ", ")+"; wiki2:test for a split); may be given several times")
 	f.StringVar(&c.tokens, "tokens", "", "JSON array of token ids, instead of text")
 	f.StringVar(&c.field, "field", "text", "field of JSON and column of Parquet that holds the text")

@@ -109,6 +109,11 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.BoolVar(&to.AnyDevice, "any-device", false, "resume on another device, driver or tier as well: the result is then neither's")
 	f.StringVar(&to.Work, "work", "", "folder that keeps the steps that are done, until OUT is there (default .OUT.vkcome-work)")
 	f.BoolVar(&to.SaveSteps, "save-steps", false, "write the model of N layers after every step too, as OUT.LN")
+	var heal healFlags
+	f.StringVar(&heal.schedule, "heal", "", "train merged layers against those that they were made of: "+strings.Join(prune.Schedules, ", ")+" (sp: in the end, mp: each right after its merge)")
+	f.StringArrayVar(&heal.text, "heal-text", nil, "text to train on, as with --text (default that)")
+	f.IntVar(&heal.window, "heal-window", 0, "tokens of its windows (default as --window)")
+	heal.trainingFlags = newTrainingFlags(f)
 	c := commonFlags(f)
 	c.hostFlags(f)
 	f.Lookup("device").Usage = devicesUsage
@@ -166,6 +171,9 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		if to.AnyDevice && !to.Resume {
 			return usagef("--any-device has no meaning without --resume")
 		}
+		if err := heal.check(); err != nil {
+			return err
+		}
 		if o.Memory, err = c.host(); err != nil {
 			return err
 		}
@@ -182,6 +190,9 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				}
 				o.Seed, o.Source = in.seed, in.source
 			}
+			if o.Heal, err = heal.load(ctx, in, m); err != nil {
+				return err
+			}
 			return c.computeOn(func(devices []*vk.Device) error {
 				o.Devices = devices[1:]
 				p, err := prune.NewPlan(m, o)
@@ -191,7 +202,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				case planOnly:
 					return printPlan(ctx, c, devices[0], p)
 				}
-				return runPrune(ctx, c, devices[0], p, to)
+				return runPrune(ctx, c, devices[0], p, heal.trainingFlags, to)
 			})
 		})
 	}
@@ -242,6 +253,9 @@ func printPlan(ctx context.Context, c *common, d *vk.Device, p *prune.Plan) erro
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if t := pred.Training; t != nil {
+		fmt.Printf("healing: %s of device memory at most\n", vk.Bytes(t.Peak()))
+	}
 	if pred.Windows == 0 {
 		fmt.Println("no calibration: the steps take as long as writing the model")
 		return nil
@@ -253,7 +267,7 @@ func printPlan(ctx context.Context, c *common, d *vk.Device, p *prune.Plan) erro
 	return nil
 }
 
-func runPrune(ctx context.Context, c *common, d *vk.Device, plan *prune.Plan, to prune.Output) error {
+func runPrune(ctx context.Context, c *common, d *vk.Device, plan *prune.Plan, t *trainingFlags, to prune.Output) error {
 	m := plan.Model
 	c.note("%s: %d → %d layers on %s (%s)%s", m.Name, len(m.Layers), plan.TargetLayers, d.Info.Name, d.Tier, calibrationNote(plan))
 	if plan.Options.Memory != nil {
@@ -263,11 +277,8 @@ func runPrune(ctx context.Context, c *common, d *vk.Device, plan *prune.Plan, to
 		}
 		c.note("expected at most: %s of device memory, %s of host memory, %s of states in files", vk.Bytes(need.Device), vk.Bytes(need.Host), vk.Bytes(need.Disk))
 	}
-	b := c.bar()
-	progress := func(s prune.Status) { b.set(s.Stage, s.Done, s.Total) }
-	lineage, err := plan.RunTo(ctx, d, to, progress)
+	lineage, err := t.run(c, func(progress func(prune.Status)) (*prune.Lineage, error) { return plan.RunTo(ctx, d, to, progress) })
 	c.tellHost(plan.Options.Memory)
-	b.finish()
 	if err != nil {
 		return err
 	}
@@ -281,6 +292,7 @@ func runPrune(ctx context.Context, c *common, d *vk.Device, plan *prune.Plan, to
 		}
 		fmt.Println(line)
 	}
+	printStages(lineage.Healing)
 	if passes := lineage.LayerPasses; passes != nil && plan.Options.Replay == nil {
 		fmt.Printf("scored in %.1f layer passes; scoring every model from its first layer on takes %d\n", passes.Done, passes.Full)
 	}

@@ -119,57 +119,78 @@ func TestKill(t *testing.T) {
 		kills  int
 	}{{"come", 20}, {"shortgpt", 10}} {
 		t.Run(c.method, func(t *testing.T) {
-			alone := t.TempDir()
-			begin := time.Now()
-			vkcome(t, append(resumable(filepath.Join(alone, "out"), c.method, 16), "-q")...)
-			duration := time.Since(begin)
-			want := contents(t, alone)
-			if len(want) != 4*len(contents(t, filepath.Join(alone, "out"))) {
-				t.Fatalf("%d files, want those of 4 models", len(want))
-			}
-			rng := rand.New(rand.NewPCG(1, 2))
-			writing, resumed := 0, map[string]int{}
-			for kills, run := 0, 0; kills < c.kills; run++ {
-				dir := t.TempDir()
-				out := filepath.Join(dir, "out")
-				args := resumable(out, c.method, 16)
-				for {
-					cmd, stderr := started(t, args)
-					if !slices.Contains(args, "--resume") {
-						args = append(args, "--resume")
-					}
-					pattern := ""
-					if kills%5 == 4 {
-						pattern = filepath.Join(dir, ".out*.tmp-*", "*")
-					}
-					was := kills < c.kills && killed(t, cmd, time.Duration(rng.Float64()*float64(duration)), pattern)
-					if kills == c.kills {
-						_ = cmd.Wait() // the exit code tells
-					}
-					for line := range strings.Lines(stderr.String()) {
-						if strings.HasPrefix(line, "going on after") {
-							resumed[line]++
-						}
-					}
-					if !was {
-						if code := cmd.ProcessState.ExitCode(); code != 0 {
-							t.Fatalf("exit %d: %s", code, stderr)
-						}
-						break
-					}
-					kills++
-					if unfinished, _ := filepath.Glob(filepath.Join(dir, ".out*.tmp-*")); len(unfinished) > 0 {
-						writing++
-					}
-				}
-				sameFiles(t, dir, want)
-			}
-			t.Logf("%d kills in runs of %v, %d of them while writing; %v", c.kills, duration.Round(time.Millisecond), writing, resumed)
-			if writing == 0 || len(resumed) == 0 {
-				t.Errorf("%d kills came while a folder was written, %d before a resume: the test shows nothing", writing, len(resumed))
+			files := testKill(t, c.kills, func(out string) []string { return resumable(out, c.method, 16) })
+			if models := 4; files[0] != models*files[1] {
+				t.Fatalf("%d files, want those of %d models", files[0], models)
 			}
 		})
 	}
+}
+
+// TestKillTraining does that for training, with a checkpoint after every step.
+func TestKillTraining(t *testing.T) {
+	training := []string{"--batch", "4", "--held-out", "4", "--budget-tokens", "2560", "--end-to-end", "4", "--checkpoint", "1ns"}
+	t.Run("mp", func(t *testing.T) {
+		testKill(t, 10, func(out string) []string { return append(append(resumable(out, "come", 16), "--heal", "mp"), training...) })
+	})
+	student := filepath.Join(t.TempDir(), "student")
+	vkcome(t, append(resumable(student, "come", 16), "-q")...)
+	t.Run("distill", func(t *testing.T) {
+		testKill(t, 10, func(out string) []string {
+			return append([]string{"distill", model.Embedded, student, out, "--tokens", calib, "--window", "64"}, training...)
+		})
+	})
+}
+
+// testKill kills the runs of a command that writes out. files is how many it leaves, and how many of these in out.
+func testKill(t *testing.T, count int, command func(out string) []string) (files [2]int) {
+	alone := t.TempDir()
+	begin := time.Now()
+	vkcome(t, append(command(filepath.Join(alone, "out")), "-q")...)
+	duration := time.Since(begin)
+	want := contents(t, alone)
+	files = [2]int{len(want), len(contents(t, filepath.Join(alone, "out")))}
+	rng := rand.New(rand.NewPCG(1, 2))
+	writing, resumed := 0, map[string]int{}
+	for kills, run := 0, 0; kills < count; run++ {
+		dir := t.TempDir()
+		args := command(filepath.Join(dir, "out"))
+		for {
+			cmd, stderr := started(t, args)
+			if !slices.Contains(args, "--resume") {
+				args = append(args, "--resume")
+			}
+			pattern := ""
+			if kills%5 == 4 {
+				pattern = filepath.Join(dir, ".out*.tmp-*", "*")
+			}
+			was := kills < count && killed(t, cmd, time.Duration(rng.Float64()*float64(duration)), pattern)
+			if kills == count {
+				_ = cmd.Wait() // the exit code tells
+			}
+			for line := range strings.Lines(stderr.String()) {
+				if strings.HasPrefix(line, "going on after") {
+					resumed[line]++
+				}
+			}
+			if !was {
+				if code := cmd.ProcessState.ExitCode(); code != 0 {
+					t.Fatalf("exit %d: %s", code, stderr)
+				}
+				break
+			}
+			kills++
+			if unfinished, _ := filepath.Glob(filepath.Join(dir, ".out*.tmp-*")); len(unfinished) > 0 {
+				writing++
+			}
+		}
+		sameFiles(t, dir, want)
+	}
+	t.Logf("%d kills in runs of %v, %d of them while writing; %v", count, duration.Round(time.Millisecond), writing, resumed)
+	if writing == 0 || len(resumed) == 0 {
+		t.Errorf("%d kills came while a folder was written, %d before a resume: the test shows nothing", writing, len(resumed))
+	}
+	return files
 }
 
 // many windows are so many batches that a step depends on what the one before found out.

@@ -190,13 +190,19 @@ type attentionWay struct {
 	address bool // k and v are read at their addresses
 }
 
+// onVectors reports whether kernels whose workgroups are the lanes of a CPU's vector run on the device and take the shape.
+func (s AttentionShape) onVectors(d *vk.Device) bool {
+	lanes := d.Limits().SubgroupSize
+	return texelLoads(d) && s.HeadDim%4 == 0 && d.Limits().SubgroupShuffle && (lanes == 4 || lanes == 8 || lanes == 16)
+}
+
 // way is the one place that chooses. What a CPU runs best begins at the subgroup tier; what a GPU runs is what the baseline tier of any
 // device runs. The choice, runs included, is the same for a shape whatever the number of windows, and for queries alone or among others
 // but for decode.
 func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 	l, dims, rows := d.Limits(), ceilDiv(s.HeadDim, 4), s.QueryLen*s.Heads/s.KVHeads
 	lanes := l.SubgroupSize
-	cpu := texelLoads(d) && s.HeadDim%4 == 0 && l.SubgroupShuffle && (lanes == 4 || lanes == 8 || lanes == 16)
+	cpu := s.onVectors(d)
 	if s.decode() {
 		if cpu && ceilDiv(s.KeyLen, lanes) <= attentionIterations {
 			// What is held of q must be near registers: 64 vectors of 4.

@@ -1,6 +1,8 @@
 package score
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -35,4 +37,12 @@ func (s *Scorer) Rewind() {
 	s.m, s.seen, s.last, s.there, s.columns = h.m, slices.Clone(h.seen), slices.Clone(h.last), slices.Clone(h.there), maps.Clone(h.columns)
 	s.search = search{layers: len(s.m.Layers), batches: s.search.batches, heights: slices.Clone(h.heights), devices: s.search.devices, advance: s.advance}
 	s.span = 0
+}
+
+// Rest gives back the device memory that running layers takes, until they run again.
+func (s *Scorer) Rest(ctx context.Context) (err error) {
+	for _, p := range s.parts {
+		err = errors.Join(err, p.f.Rest(ctx))
+	}
+	return err
 }

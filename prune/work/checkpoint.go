@@ -23,6 +23,11 @@ type Checkpoint struct {
 	Model  *model.Model    // of layers of the original, and others
 	Run    json.RawMessage // the caller's: records of the steps, what the next one needs to know
 	Scorer []byte          // what the scorer knows
+
+	// State is more that may be large: Save has it write, and does without where it is nil; Load opens what was written, nil if nothing was.
+	// It is there until the next Save.
+	State func(io.Writer) error
+	Open  func() (io.ReadCloser, error)
 }
 
 // Files of a checkpoint's folder. sumsName lists the SHA-256 of the others and of the layers' files, as sha256sum does: one that is
@@ -32,6 +37,7 @@ const (
 	configName = "config.json"
 	runName    = "run.json"
 	scorerName = "scorer"
+	stateName  = "state"
 	sumsName   = "SHA256SUMS"
 )
 
@@ -94,6 +100,13 @@ func (f *Folder) save(c Checkpoint) error {
 		}
 		fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256(part.data), part.name)
 	}
+	if c.State != nil {
+		sum, err := writeHashed(filepath.Join(dir+temporary, stateName), c.State)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&sums, "%s  %s\n", sum, stateName)
+	}
 	if err := os.WriteFile(filepath.Join(dir+temporary, sumsName), sums.Bytes(), 0o644); err != nil {
 		return err
 	}
@@ -104,6 +117,17 @@ func (f *Folder) save(c Checkpoint) error {
 		return err
 	}
 	return model.SyncDir(f.dir)
+}
+
+// writeHashed makes a file of what write writes, and gives its SHA-256.
+func writeHashed(path string, write func(io.Writer) error) (sum string, err error) {
+	out, err := os.Create(path)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	err = write(io.MultiWriter(out, h))
+	return hex.EncodeToString(h.Sum(nil)), errors.Join(err, out.Close())
 }
 
 // tidy removes checkpoints older than c and the layers that only they have.
@@ -186,6 +210,20 @@ func (f *Folder) load(dir string) (*Checkpoint, error) {
 		}
 		parts[name] = data
 	}
+	c := &Checkpoint{Run: parts[runName], Scorer: parts[scorerName]}
+	if want, ok := sums[stateName]; ok {
+		path := filepath.Join(dir, stateName)
+		sum, err := hashFile(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, damage(stateName + " is missing")
+		case err != nil:
+			return nil, err
+		case sum != want:
+			return nil, damage(stateName + " is not as it was written")
+		}
+		c.Open = func() (io.ReadCloser, error) { return os.Open(path) }
+	}
 	var refs []layerRef
 	if err := json.Unmarshal(parts[layersName], &refs); err != nil {
 		return nil, err
@@ -220,7 +258,8 @@ func (f *Folder) load(dir string) (*Checkpoint, error) {
 		f.closers, f.mapped[r.File], f.made[l] = append(f.closers, mapping), true, made
 		m.Layers = append(m.Layers, l)
 	}
-	return &Checkpoint{Model: &m, Run: parts[runName], Scorer: parts[scorerName]}, nil
+	c.Model = &m
+	return c, nil
 }
 
 // readSums reads the SHA-256 of each file of a checkpoint.

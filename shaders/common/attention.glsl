@@ -13,7 +13,7 @@ layout(push_constant) uniform Push {
     uint sliding;                    // 0: every key so far is seen
     uint skip_q; uint skip_k;        // rows of the bound q and o, k and v before the first
     float scale;                     // log2(e)/√d
-    uint blocks; uint skip_activity; // rows of activity for each window, and before the first in the bound one
+    uint blocks; uint skip_activity; // rows of activity for each window, and before the first in the bound one (backward: statistics)
     MORE_PUSH
 };
 

@@ -21,6 +21,7 @@ var tolerances = map[string]float64{
 	"rope":                3e-7, // three f32 roundings, and that of the cosines and sines
 	"splitqkv":            2e-6, // rmsnorm, then rope
 	"attention":           2e-5, // f32 dot products, exp2 (3 + 2|x| ulp in Vulkan), and sums over up to 32,768 keys that nearly cancel
+	"attention_bwd":       2e-5, // attention, with probabilities made again from their logits and the sum, and differences of sums
 	"abssum":              1e-6, // some hundred f32 additions in a row, their roundings random
 	"sensitivity":         3e-6, // two abssums and a sum of their products
 	"blockinfluence":      3e-6, // twice the relative error of the difference of two f32 directions, for angles from 0.003 on
@@ -32,12 +33,19 @@ var tolerances = map[string]float64{
 	"rmsnorm_bwd":         3e-6, // rmsnorm, a second sum over the row, and the difference of two terms of the result's size
 	"layernorm_bwd":       5e-6, // layernorm's mean, two more sums over the row, and a difference as in rmsnorm_bwd
 	"swiglu_bwd":          5e-6, // exp of f32 (3 + 2|z| ulp in Vulkan) and a division (2.5 ulp)
+	"mse":                 2e-6, // a difference, a square and 2^-25·sqrt(cols/2) of their sum
+	"cosineloss":          5e-6, // blockinfluence's, and of gradients the roundings of a difference of directions 0.2 apart
+	"kl":                  1e-5, // exp of f32 (3 + 2|x| ulp in Vulkan), twice, and a reciprocal; log within 2^-21
+	"sumloss":             3e-7, // compensated sums, and six roundings of those of 64 invocations
+	"gradnorm":            1e-6, // half the error of sums of squares by blocks
+	"adamw":               2e-6, // moments of few steps; sqrt and a division (2.5 ulp each)
 }
 
 // rounded holds the operations whose results are stored in the weights' dtype.
 var rounded = map[string]bool{
 	"weightedsum": true,
 	"random":      true,
+	"adamw":       true,
 }
 
 func tolerance(t testing.TB, op, dtype string) float64 {

@@ -35,6 +35,7 @@ int vkc_load_table(vkc_table* t, void* instance, void* device) {
 	LOAD(dispatchBase, "vkCmdDispatchBase");
 	LOAD(barrier, "vkCmdPipelineBarrier");
 	LOAD(copy, "vkCmdCopyBuffer");
+	LOAD(fill, "vkCmdFillBuffer");
 	LOAD(createPipelines, "vkCreateComputePipelines");
 	LOAD(submit, "vkQueueSubmit");
 	LOAD(createView, "vkCreateBufferView");
@@ -319,6 +320,10 @@ int32_t vkc_play(const vkc_table* t, void* device, void* commands, int copies_on
 		t->resetQueries(commands, w[0], (uint32_t)w[1], 1);
 		t->writeTimestamp(commands, 0x2000 /* BOTTOM_OF_PIPE */, w[0], (uint32_t)w[1]);
 		w += 2;
+		break;
+	case 4:
+		t->fill(commands, w[0], w[1], w[2], (uint32_t)w[3]);
+		w += 4;
 		break;
 	default:
 		return -3;

@@ -20,6 +20,7 @@ typedef struct {
 	void (*dispatchBase)(void*, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t);
 	void (*barrier)(void*, uint32_t, uint32_t, uint32_t, uint32_t, const void*, uint32_t, const void*, uint32_t, const void*);
 	void (*copy)(void*, uint64_t, uint64_t, uint32_t, const void*);
+	void (*fill)(void*, uint64_t, uint64_t, uint64_t, uint32_t);
 	int32_t (*createPipelines)(void*, uint64_t, uint32_t, const void*, const void*, uint64_t*);
 	int32_t (*submit)(void*, uint32_t, const void*, uint64_t);
 	int32_t (*createView)(void*, const void*, const void*, uint64_t*);
@@ -79,6 +80,7 @@ uint64_t vkc_buffer_address(const vkc_table* t, void* device, uint64_t buffer);
 //     bit i of texels: binding i is a storage texel buffer of R32G32B32A32_UINT
 //   2 copy: src dst src_offset dst_offset size
 //   3 timestamp, once all before is done: queries index
+//   4 fill: dst offset size word
 int32_t vkc_play(const vkc_table* t, void* device, void* commands, int copies_only, uint64_t pool, vkc_kept* kept, const uint64_t* words, uint64_t n);
 
 // Timestamp queries.

@@ -1,0 +1,146 @@
+package op
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/vkcome/vkcome/vk"
+)
+
+// AttentionBackward records the gradients of Attention by its queries, keys and values, for whole windows: QueryLen, KeyLen and
+// KeyStride are the same.
+//
+//	dq, do, q, o  [Windows·QueryLen, Heads·HeadDim]         F32; o is Attention's output, do its gradient; dq may be o
+//	dk, dv, k, v  [Windows·QueryLen, KVHeads·HeadDim]       F32
+//	scratch       [1, ≥ AttentionBackwardScratch]           F32
+//
+// The softmax is made again, and never in memory. A gradient does not depend on how many windows are in the call. Where a window
+// outgrows a binding, or the loops that a CPU driver allows, the error is a vk.ErrLimit. Source: Dao et al. 2022, arXiv 2205.14135.
+func AttentionBackward(r *vk.Recorder, dq, dk, dv, q, k, v, o, do Tensor, s AttentionShape, scratch Tensor) {
+	if s.KeyStride == 0 {
+		s.KeyStride = s.KeyLen
+	}
+	d := r.Device()
+	rows := s.Windows * s.QueryLen
+	ok := s.valid() && s.QueryLen == s.KeyLen && s.KeyLen == s.KeyStride && words(dq, dk, dv, q, k, v, o, do, scratch) &&
+		scratch.Elements() >= AttentionBackwardScratch(s)
+	for _, t := range []Tensor{dq, q, o, do} {
+		ok = ok && t.Is(rows, s.Heads*s.HeadDim)
+	}
+	for _, t := range []Tensor{dk, dv, k, v} {
+		ok = ok && t.Is(rows, s.KVHeads*s.HeadDim)
+	}
+	if !check(r, "attention_bwd", ok, dq, dk, dv, q, k, v, o, do, scratch) {
+		return
+	}
+	ofQueries, err := s.backwardWay(d, false)
+	if err != nil {
+		r.Fail(err)
+		return
+	}
+	ofKeys, err := s.backwardWay(d, true)
+	if err != nil {
+		r.Fail(err)
+		return
+	}
+	statistics := Of(scratch.View, scratch.DType, rows, 2*s.Heads)
+	windows := min(s.Windows, maxGroups)
+	for _, t := range []Tensor{q, k, statistics} {
+		fit := int(d.Limits().StorageRange/t.RowBytes()) - rowUnit(r, t) + 1
+		windows = min(windows, fit/s.QueryLen)
+		if windows < 1 {
+			r.Fail(fmt.Errorf("op attention_bwd: a window's %d rows of %s: %s binds at most %s: %w", s.QueryLen, vk.Bytes(t.RowBytes()), d.Info.Name,
+				vk.Bytes(d.Limits().StorageRange), vk.ErrLimit))
+			return
+		}
+	}
+	group := s.Heads / s.KVHeads
+	for window := 0; window < s.Windows; window += windows {
+		n := min(windows, s.Windows-window)
+		part := func(t Tensor) (vk.View, int) {
+			p, skip := bindable(r, t, window*s.QueryLen, (window+n)*s.QueryLen)
+			return p.View, skip
+		}
+		q, skipQ := part(q)
+		k, skipK := part(k)
+		statistics, skipStatistics := part(statistics)
+		dq, _ := part(dq)
+		dk, _ := part(dk)
+		dv, _ := part(dv)
+		v, _ := part(v)
+		o, _ := part(o)
+		do, _ := part(do)
+		constants := []any{s.QueryLen, s.QueryLen, s.QueryLen, s.KVHeads, group, 0, s.SlidingWindow, skipQ, skipK,
+			float32(math.Log2E / math.Sqrt(float64(s.HeadDim))), 0, skipStatistics}
+		seen := float64(s.QueryLen+1) / 2
+		if s.SlidingWindow > 0 {
+			seen = min(seen, float64(s.SlidingWindow))
+		}
+		products := 2 * seen * float64(n*s.QueryLen*s.Heads*s.HeadDim)
+		ofQueries.record(r, [3]int{ceilDiv(s.QueryLen*group, ofQueries.rows), s.KVHeads, n}, constants, 3*products,
+			[2]vk.View{q, do}, []vk.Arg{vk.Out(statistics), vk.Out(dq), vk.In(o)}, [2]vk.View{k, v})
+		ofKeys.record(r, [3]int{ceilDiv(s.QueryLen, ofKeys.rows), s.KVHeads, n}, constants, 4*products,
+			[2]vk.View{k, v}, []vk.Arg{vk.In(statistics), vk.Out(dk), vk.Out(dv)}, [2]vk.View{q, do})
+	}
+}
+
+// AttentionBackwardScratch is how many floats of scratch AttentionBackward needs: the softmax's denominator and the mean gradient of
+// each query.
+func AttentionBackwardScratch(s AttentionShape) int { return 2 * s.Windows * s.QueryLen * s.Heads }
+
+// backwardWay is the one place that chooses the kernel of a pass of the backward, over rows of queries or of keys. It depends on
+// nothing but the shape of a window.
+func (s AttentionShape) backwardWay(d *vk.Device, ofKeys bool) (backwardWay, error) {
+	group, dims := s.Heads/s.KVHeads, ceilDiv(s.HeadDim, 4)
+	pass, rows, others, gradients := "_q", s.QueryLen*group, s.QueryLen, 1
+	if ofKeys {
+		pass, rows, others, gradients = "_kv", s.QueryLen, s.QueryLen*group, 2
+	}
+	step := int(gcd(int64(dims), 4))
+	if lanes := d.Limits().SubgroupSize; s.onVectors(d) && ceilDiv(others, lanes)*(1+2*dims/step) <= attentionIterations {
+		// The accumulators must be near registers: 64 vectors of 4.
+		n := max(1, min(ceilDiv(rows, lanes), 64/dims/gradients, 4))
+		way := backwardWay{shader: "attention_bwd_cpu" + pass + "_shuffle", texels: 0b1100011, rows: lanes * n,
+			spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n), uint32(step)}}
+		if uniformLoads(d) {
+			way.shader, way.texels, way.address = "attention_bwd_cpu"+pass, 0b11, true
+		}
+		return way, nil
+	}
+	chunks := ceilDiv(dims, 8)
+	if n := ceilDiv(others, 64) * (1 + 2*chunks + gradients*17*ceilDiv(dims, 16)); d.Info.Kind == vk.CPU && n > attentionIterations {
+		return backwardWay{}, fmt.Errorf("op attention_bwd: %d queries of %d heads for each key, of %d, take %d iterations on %s, its driver may stop at %d: %w",
+			s.QueryLen, group, s.HeadDim, n, d.Info.Name, attentionIterations, vk.ErrLimit)
+	}
+	threads, each := 8, 4 // along the rows
+	if rows <= 8 {
+		threads = 2
+	}
+	if ofKeys && dims > 32 {
+		each = 2 // registers
+	}
+	return backwardWay{shader: "attention_bwd" + pass, rows: each * threads,
+		spec: []uint32{uint32(16 * threads), uint32(s.HeadDim), uint32(threads), uint32(ceilDiv(dims, chunks)), uint32(each)}}, nil
+}
+
+// backwardWay is a kernel and how it is to be recorded.
+type backwardWay struct {
+	shader  string
+	spec    []uint32
+	texels  uint32
+	rows    int  // of a workgroup
+	address bool // what the rows go over is read at its addresses
+}
+
+// record records the pass that has mine for its rows and theirs for what those go over; between are bindings 2 to 4.
+func (w backwardWay) record(r *vk.Recorder, groups [3]int, constants []any, work float64, mine [2]vk.View, between []vk.Arg, theirs [2]vk.View) {
+	args := append([]vk.Arg{vk.In(mine[0]), vk.In(mine[1])}, between...)
+	if w.address {
+		constants = slices.Concat(constants, []any{0, 0, 0, 0})
+		args = append(args, vk.InAt(theirs[0], 12), vk.InAt(theirs[1], 14))
+	} else {
+		args = append(args, vk.In(theirs[0]), vk.In(theirs[1]))
+	}
+	dispatchTexels(r, w.shader, w.texels, w.spec, groups, push(constants...), work, args...)
+}

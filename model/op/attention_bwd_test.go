@@ -1,0 +1,200 @@
+package op
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/ref"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+// backwardCase is the operands of a shape's AttentionBackward, q, k, v, o and do, and the gradients dq, dk and dv.
+func backwardCase(s AttentionShape) (operands [5]ref.Mat, want [3]ref.Mat) {
+	q, k, v, o := attentionCase(s)
+	do := block(random(q.Rows, q.Cols+2), 0, q.Rows, 2, q.Cols+2)
+	for i, m := range []ref.Mat{q, k, v} {
+		want[i] = ref.NewMat(0, m.Cols)
+	}
+	for w := range s.Windows {
+		of := func(m ref.Mat) ref.Mat { return window(m, w*s.QueryLen, s.QueryLen) }
+		dq, dk, dv := ref.AttentionBackward(of(q), of(k), of(v), of(do), s.Heads, s.KVHeads, s.HeadDim, s.SlidingWindow)
+		for i, m := range []ref.Mat{dq, dk, dv} {
+			want[i].Data = append(want[i].Data, m.Data...)
+			want[i].Rows += m.Rows
+		}
+	}
+	return [5]ref.Mat{q, k, v, o, do}, want
+}
+
+// attendBackward records AttentionBackward of operands as of backwardCase and returns the gradients.
+func attendBackward(b *bench, m [5]ref.Mat, s AttentionShape, overO bool) (gradients [3]Tensor) {
+	var x [5]Tensor
+	for i := range x {
+		x[i] = b.upload(m[i], dtype.F32)
+	}
+	for i := range gradients {
+		gradients[i] = b.empty(dtype.F32, m[i].Rows, m[i].Cols)
+	}
+	if overO {
+		gradients[0] = x[3]
+	}
+	scratch := b.empty(dtype.F32, 1, AttentionBackwardScratch(s))
+	AttentionBackward(b.r, gradients[0], gradients[1], gradients[2], x[0], x[1], x[2], x[3], x[4], s, scratch)
+	return gradients
+}
+
+func TestAttentionBackward(t *testing.T) {
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+		for _, s := range []AttentionShape{
+			{1, 1, 1, 0, 1, 1, 2, 0, false},
+			{2, 1, 1, 0, 4, 2, 8, 0, false},
+			{3, 5, 5, 5, 4, 2, 16, 0, false},
+			{2, 130, 130, 0, 2, 1, 16, 0, false},
+			{2, 67, 67, 0, 6, 2, 20, 0, false},
+			{3, 70, 70, 0, 5, 1, 22, 33, false},
+			{2, 41, 41, 0, 3, 3, 24, 1, false},
+			{1, 150, 150, 0, 2, 2, 6, 65, false},
+			{1, 90, 90, 0, 14, 2, 64, 0, false},
+			{1, 40, 40, 0, 7, 1, 80, 100, false},
+			{1, 75, 75, 0, 2, 1, 128, 40, false},
+			{1, 37, 37, 0, 2, 1, 256, 0, false},
+			{1, 37, 37, 0, 3, 1, 254, 0, false},
+			{1, 600, 600, 0, 1, 1, 8, 0, false},
+		} {
+			t.Run(fmt.Sprint(s), func(t *testing.T) {
+				b := newBench(t, d)
+				m, want := backwardCase(s)
+				over := attendBackward(b, m, s, true)
+				for i, x := range attendBackward(b, m, s, false) {
+					got := b.download(x)
+					if slices.Max(want[i].Data) == 0 && slices.Min(want[i].Data) == 0 { // every query sees one key
+						zero(t, got)
+					} else {
+						vktest.Near(t, got, want[i].Data, "attention_bwd", "F32")
+					}
+					if !slices.Equal(b.download(over[i]), got) {
+						t.Errorf("dq = o gives other numbers, gradient %d", i)
+					}
+				}
+			})
+		}
+	})
+}
+
+// zero fails where the difference of two dot products that are the same is not: of 24 products, with partial sums
+// near 5, their roundings leave a deviation of √48·5·2^-25 = 1e-6.
+func zero(t *testing.T, got []float32) {
+	t.Helper()
+	for i, x := range got {
+		if !(math.Abs(float64(x)) <= 4e-6) {
+			t.Errorf("element %d is %v, want 0", i, x)
+			return
+		}
+	}
+}
+
+// A window has the same gradients alone and among others, and where few windows fit a binding.
+func TestAttentionBackwardPieces(t *testing.T) {
+	for _, tier := range []vk.Tier{vk.Baseline, vk.CoopMatrix} {
+		whole, split := vktest.Open(t, vk.Options{MaxTier: &tier}), vktest.Open(t, vk.Options{MaxTier: &tier, StorageRange: 1 << 20})
+		for _, s := range []AttentionShape{
+			{7, 51, 51, 0, 62, 31, 20, 0, false},
+			{3, 130, 130, 0, 4, 1, 36, 50, false},
+		} {
+			m, _ := backwardCase(s)
+			all := attendBackwardOn(t, whole, m, s)
+			for i, x := range attendBackwardOn(t, split, m, s) {
+				if !slices.Equal(x, all[i]) {
+					t.Errorf("%v: bindings of 1 MiB change gradient %d", s, i)
+				}
+			}
+			one := s
+			one.Windows = 1
+			last := m
+			for i := range last {
+				last[i] = window(m[i], (s.Windows-1)*s.QueryLen, s.QueryLen)
+			}
+			for i, x := range attendBackwardOn(t, whole, last, one) {
+				if !slices.Equal(x, all[i][len(all[i])-len(x):]) {
+					t.Errorf("%v: the last window alone has another gradient %d", s, i)
+				}
+			}
+		}
+		b := newBench(t, split)
+		x := b.empty(dtype.F32, 1100, 256)
+		s := AttentionShape{1, 1100, 1100, 0, 1, 1, 256, 0, false}
+		AttentionBackward(b.r, x, x, x, x, x, x, x, x, s, b.empty(dtype.F32, 1, AttentionBackwardScratch(s)))
+		if !errors.Is(b.r.Err(), vk.ErrLimit) {
+			t.Errorf("a window beyond a binding: %v, want ErrLimit", b.r.Err())
+		}
+	}
+	vktest.Clean(t)
+}
+
+func attendBackwardOn(t *testing.T, d *vk.Device, m [5]ref.Mat, s AttentionShape) (gradients [3][]float32) {
+	b := newBench(t, d)
+	for i, x := range attendBackward(b, m, s, false) {
+		gradients[i] = b.download(x)
+	}
+	return gradients
+}
+
+func TestAttentionBackwardShapes(t *testing.T) {
+	d := vktest.Open(t, vk.Options{})
+	b := newBench(t, d)
+	q, k := b.empty(dtype.F32, 6, 32), b.empty(dtype.F32, 6, 16)
+	good := AttentionShape{2, 3, 3, 0, 4, 2, 8, 0, false}
+	scratch := b.empty(dtype.F32, 1, AttentionBackwardScratch(good))
+	for what, change := range map[string]func(*AttentionShape){
+		"fewer queries than keys": func(s *AttentionShape) { s.QueryLen = 2 },
+		"a stride":                func(s *AttentionShape) { s.QueryLen, s.KeyLen, s.KeyStride = 2, 2, 3 },
+		"other windows":           func(s *AttentionShape) { s.Windows = 1 },
+		"heads without a group":   func(s *AttentionShape) { s.KVHeads = 3 },
+		"no shape":                func(s *AttentionShape) { *s = AttentionShape{} },
+	} {
+		s := good
+		change(&s)
+		refused(t, d, what, func(r *vk.Recorder) { AttentionBackward(r, q, k, k, q, k, k, q, q, s, scratch) })
+	}
+	refused(t, d, "16-bit keys", func(r *vk.Recorder) {
+		AttentionBackward(r, q, k, k, q, Of(k.View, dtype.F16, 6, 16), k, q, q, good, scratch)
+	})
+	refused(t, d, "dk of q", func(r *vk.Recorder) { AttentionBackward(r, q, q, k, q, k, k, q, q, good, scratch) })
+	refused(t, d, "o of k", func(r *vk.Recorder) { AttentionBackward(r, q, k, k, q, k, k, k, q, good, scratch) })
+	refused(t, d, "too little scratch", func(r *vk.Recorder) {
+		AttentionBackward(r, q, k, k, q, k, k, q, q, good, Of(scratch.View, dtype.F32, 1, scratch.Cols-1))
+	})
+	baseline := vk.Baseline
+	few := newBench(t, vktest.Open(t, vk.Options{MaxTier: &baseline}))
+	x := few.empty(dtype.F32, 32768, 256)
+	long := AttentionShape{1, 32768, 32768, 0, 1, 1, 256, 0, false}
+	AttentionBackward(few.r, x, x, x, x, x, x, x, x, long, few.empty(dtype.F32, 1, AttentionBackwardScratch(long)))
+	if few.d.Info.Kind == vk.CPU && !errors.Is(few.r.Err(), vk.ErrLimit) {
+		t.Errorf("more iterations than a CPU's driver allows: %v, want ErrLimit", few.r.Err())
+	}
+}
+
+// BenchmarkAttentionBackward is of a corpus' windows and of one long window. GFLOP/s count 5 products of queries and keys.
+func BenchmarkAttentionBackward(b *testing.B) {
+	d := vktest.Open(b, vk.Options{})
+	for _, s := range []AttentionShape{
+		{16, 128, 128, 0, 8, 4, 16, 0, false},
+		{1, 2048, 2048, 0, 8, 2, 64, 0, false},
+	} {
+		b.Run(fmt.Sprintf("%dx%d:%dx%d:%d", s.Windows, s.QueryLen, s.Heads, s.KVHeads, s.HeadDim), func(b *testing.B) {
+			w := newBench(b, d)
+			x := func(heads int) Tensor { return w.upload(random(s.Windows*s.QueryLen, heads*s.HeadDim), dtype.F32) }
+			q, o, do, k, v := x(s.Heads), x(s.Heads), x(s.Heads), x(s.KVHeads), x(s.KVHeads)
+			dq, dk, dv := w.empty(dtype.F32, q.Rows, q.Cols), w.empty(dtype.F32, k.Rows, k.Cols), w.empty(dtype.F32, k.Rows, k.Cols)
+			scratch := w.empty(dtype.F32, 1, AttentionBackwardScratch(s))
+			w.measure(1, func() { AttentionBackward(w.r, dq, dk, dv, q, k, v, o, do, s, scratch) })
+			work := 5 * float64(s.QueryLen) * float64(s.QueryLen) * float64(s.Heads*s.HeadDim*s.Windows)
+			b.ReportMetric(work*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GFLOP/s")
+		})
+	}
+}

@@ -1,0 +1,55 @@
+package op
+
+import "github.com/vkcome/vkcome/vk"
+
+const (
+	controlWords = 8         // of the tensor that tells a step's fate
+	gradBlock    = 1024      // elements of a partial sum in gradnorm.comp
+	totalGroup   = 256       // invocations that add up the partial sums
+	mostPartials = 1<<16 - 1 // of an invocation: lavapipe 22.3 stops a loop at 65,535 iterations
+)
+
+// GradNormScratch is the number of floats that GradNorm needs for its partial sums.
+func GradNormScratch(grads ...Tensor) int {
+	n := 0
+	for _, g := range grads {
+		n += ceilDiv(g.Elements(), gradBlock)
+	}
+	return n
+}
+
+// GradNorm records the fate of a step: the Euclidean norm over all gradients together, and what AdamW is to make of it.
+//
+//	control  [1, 8]        F32; [0], which is read, is the loss of the step, as SumLoss leaves it
+//	                       [1] becomes the norm, before clipping
+//	                       [2] the factor of the gradients: min(1, clip/norm), 1 where clip is 0; 0 where the step is skipped
+//	                       [3] 0; or that the step is skipped: 1 where the loss or the norm is not finite, 2 where the norm is 0
+//	scratch  [1, n]        F32, n at least GradNormScratch(grads...)
+//	grads    [rows, cols]  F32, of any shapes
+//
+// The squares of the gradients must be within f32: those below 1e-23 count as zero, those above 1e19 as infinite.
+func GradNorm(r *vk.Recorder, control, scratch Tensor, clip float32, grads ...Tensor) {
+	n := GradNormScratch(grads...)
+	ok := len(grads) > 0 && n <= mostPartials*totalGroup && words(control, scratch) && words(grads...) && control.Is(1, controlWords) && scratch.Rows == 1 && scratch.Cols >= n && clip >= 0
+	for _, g := range grads {
+		ok = ok && g.Elements() > 0
+	}
+	if !check(r, "gradnorm", ok, append([]Tensor{control, scratch}, grads...)...) {
+		return
+	}
+	d, first := r.Device(), 0
+	for _, g := range grads {
+		elements := g.Elements()
+		pieces(r, "gradnorm", ceilDiv(elements, gradBlock), maxGroups, func(begin, end int) {
+			part := g.Reshape(elements, 1).RowRange(begin*gradBlock, min(elements, end*gradBlock))
+			variant, texels := "gradnorm", uint32(0)
+			if quadTexels(d, part) {
+				variant, texels = "gradnorm_texels", 1
+			}
+			dispatchTexels(r, variant, texels, []uint32{reduceGroup(d)}, [3]int{end - begin, 1, 1}, push(part.Rows, first+begin), float64(part.Size()),
+				vk.In(part.View), vk.Out(scratch.View))
+		}, 4*gradBlock)
+		first += ceilDiv(elements, gradBlock)
+	}
+	dispatch(r, "gradnorm_total", []uint32{totalGroup}, [3]int{1, 1, 1}, push(n, clip), float64(4*n), vk.In(scratch.View), vk.InOut(control.View))
+}

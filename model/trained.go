@@ -1,0 +1,267 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// trained is weights on the device with what AdamW needs of each: an f32 master, its gradient and moments, and the copy in its own dtype
+// that forward and backward passes read.
+type trained struct {
+	d       *vk.Device
+	weights []Weight // by number; those that are absent are zero, here and below
+	decay   []bool
+	copies  []op.Tensor
+	master  []op.Tensor
+	grads   []op.Tensor
+	m, v    []op.Tensor
+	bufs    []*vk.Buffer
+}
+
+// newTrained puts weights on the device, ready for the first step. joins says of which by number that they lie right behind the one
+// before, decays which are drawn towards zero.
+func newTrained(ctx context.Context, r *vk.Recorder, weights []Weight, joins, decays func(i int) bool) (t *trained, err error) {
+	d, n := r.Device(), len(weights)
+	t = &trained{d: d, weights: weights, copies: make([]op.Tensor, n), master: make([]op.Tensor, n), grads: make([]op.Tensor, n), m: make([]op.Tensor, n),
+		v: make([]op.Tensor, n), decay: make([]bool, n)}
+	defer func() {
+		if err != nil {
+			t.free()
+		}
+	}()
+	buffer := func(name string, size int64) (b *vk.Buffer) {
+		if err == nil {
+			if b, err = d.NewBuffer(name, size, vk.OnDevice); err == nil {
+				t.bufs = append(t.bufs, b)
+			}
+		}
+		return b
+	}
+	all := buffer("trained weights", residentBytes(d, weights))
+	var at int64
+	for i, w := range weights {
+		if w.IsZero() || err != nil {
+			continue
+		}
+		if !joins(i) {
+			at = aligned(d, at)
+		}
+		view := all.View(at, w.Size())
+		at += w.Size()
+		if err = w.Put(ctx, d, view); err != nil {
+			break
+		}
+		t.decay[i] = decays(i)
+		t.copies[i] = op.Of(view, w.DType, w.Rows, w.Cols)
+		for _, kind := range []struct {
+			of   []op.Tensor
+			name string
+		}{{t.master, "master weights"}, {t.grads, "gradients"}, {t.m, "first moments"}, {t.v, "second moments"}} {
+			if b := buffer(kind.name, 4*int64(w.Rows)*int64(w.Cols)); err == nil {
+				kind.of[i] = rows(b, w.Rows, w.Cols)
+			}
+		}
+		if err == nil {
+			op.FromDType(r, t.master[i], t.copies[i])
+			op.Zero(r, t.m[i])
+			op.Zero(r, t.v[i])
+		}
+	}
+	if err == nil {
+		err = r.Wait(ctx)
+	}
+	return t, err
+}
+
+// trainedBytes is the device memory that it takes.
+func trainedBytes(d *vk.Device, weights []Weight) int64 {
+	n := residentBytes(d, weights)
+	for _, w := range weights {
+		n += 4 * aligned(d, 4*int64(w.Rows)*int64(w.Cols))
+	}
+	return n
+}
+
+func (t *trained) free() {
+	t.d.Free(t.bufs...)
+	t.bufs = nil
+}
+
+// present lists the numbers of the weights that are there.
+func (t *trained) present() (list []int) {
+	for i, w := range t.weights {
+		if !w.IsZero() {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// zero records that all gradients are 0.
+func (t *trained) zero(r *vk.Recorder) {
+	for _, i := range t.present() {
+		op.Zero(r, t.grads[i])
+	}
+}
+
+// gradients lists those of the weights that are there.
+func (t *trained) gradients() (list []op.Tensor) {
+	for _, i := range t.present() {
+		list = append(list, t.grads[i])
+	}
+	return list
+}
+
+// step records one step of AdamW.
+func (t *trained) step(r *vk.Recorder, control op.Tensor, p op.AdamWParams) {
+	for _, i := range t.present() {
+		own := p
+		if !t.decay[i] {
+			own.Decay = 0
+		}
+		op.AdamW(r, t.copies[i], t.master[i], t.grads[i], t.m[i], t.v[i], control, own)
+	}
+}
+
+// values are the weights as they are now, in host memory.
+func (t *trained) values(ctx context.Context) ([]Weight, error) {
+	list := make([]Weight, len(t.weights))
+	for _, i := range t.present() {
+		w := t.weights[i]
+		list[i] = Weight{Name: w.Name, DType: w.DType, Rows: w.Rows, Cols: w.Cols, Data: make([]byte, w.Size())}
+		if err := t.d.Download(ctx, list[i].Data, t.copies[i].View); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// state calls f with every tensor that a step changes, in order.
+func (t *trained) state(f func(x op.Tensor) error) error {
+	for _, i := range t.present() {
+		for _, x := range []op.Tensor{t.copies[i], t.master[i], t.m[i], t.v[i]} {
+			if err := f(x); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// save writes what load reads: the state between two steps.
+func (t *trained) save(ctx context.Context, to io.Writer) error {
+	buf := make([]byte, piece)
+	return t.state(func(x op.Tensor) error {
+		return views(x, func(v vk.View) error {
+			data := buf[:v.Size()]
+			if err := t.d.Download(ctx, data, v); err != nil {
+				return err
+			}
+			_, err := to.Write(data)
+			return err
+		})
+	})
+}
+
+func (t *trained) load(ctx context.Context, from io.Reader) error {
+	buf := make([]byte, piece)
+	err := t.state(func(x op.Tensor) error {
+		return views(x, func(v vk.View) error {
+			data := buf[:v.Size()]
+			if _, err := io.ReadFull(from, data); err != nil {
+				return err
+			}
+			return t.d.Upload(ctx, v, data)
+		})
+	})
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("model: the state of training is cut short: %w", err)
+	}
+	return err
+}
+
+// views calls f with pieces of a tensor.
+func views(x op.Tensor, f func(v vk.View) error) error {
+	for at := int64(0); at < x.Size(); at += piece {
+		if err := f(x.View.Slice(at, min(piece, x.Size()-at))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// optimizer is what a step of AdamW over several sets of weights takes on the device.
+type optimizer struct {
+	d                *vk.Device
+	control, partial *vk.Buffer
+	mirror           *vk.Buffer // of control, where the host reads it
+}
+
+// controlWords is how many floats tell of a step: see op.GradNorm.
+const controlWords = 8
+
+func newOptimizer(d *vk.Device, grads []op.Tensor) (o *optimizer, err error) {
+	o = &optimizer{d: d}
+	for _, b := range []struct {
+		buf  **vk.Buffer
+		size int
+		use  vk.Use
+	}{{&o.control, controlWords, vk.OnDevice}, {&o.partial, op.GradNormScratch(grads...), vk.OnDevice}, {&o.mirror, controlWords, vk.ToHost}} {
+		if *b.buf, err = d.NewBuffer("optimizer", 4*int64(b.size), b.use); err != nil {
+			o.free()
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+func (o *optimizer) free() { o.d.Free(o.control, o.partial, o.mirror) }
+
+func (o *optimizer) tensor() op.Tensor { return rows(o.control, 1, controlWords) }
+
+// addLoss records that rows' losses are part of the step's, those of its first micro-batch or of one after it.
+func (o *optimizer) addLoss(r *vk.Recorder, loss op.Tensor, first bool) {
+	op.SumLoss(r, o.tensor(), 0, loss, !first)
+}
+
+// StepResult is what a step of training did.
+type StepResult struct {
+	Loss     float64
+	GradNorm float64 // of all gradients together, before clipping
+	Skipped  bool    // loss or gradients were not finite, and nothing changed
+	Done     bool    // all gradients are exactly 0, and nothing changed
+}
+
+// step records the steps of all sets, waits for it and tells of it.
+func (o *optimizer) step(ctx context.Context, r *vk.Recorder, clip float32, p op.AdamWParams, sets ...*trained) (s StepResult, err error) {
+	var grads []op.Tensor
+	for _, t := range sets {
+		grads = append(grads, t.gradients()...)
+	}
+	op.GradNorm(r, o.tensor(), rows(o.partial, 1, op.GradNormScratch(grads...)), clip, grads...)
+	for _, t := range sets {
+		t.step(r, o.tensor(), p)
+	}
+	control, err := o.read(ctx, r)
+	if err != nil {
+		return s, err
+	}
+	return StepResult{Loss: float64(control[0]), GradNorm: float64(control[1]), Skipped: control[3] == 1, Done: control[3] == 2}, nil
+}
+
+// read waits for what was recorded and gives the control words.
+func (o *optimizer) read(ctx context.Context, r *vk.Recorder) ([]float32, error) {
+	r.Copy(o.mirror.All(), o.control.All())
+	if err := r.Wait(ctx); err != nil {
+		return nil, err
+	}
+	control := make([]float32, controlWords)
+	dtype.F32.Decode(control, o.mirror.Bytes())
+	return control, nil
+}

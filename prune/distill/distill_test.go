@@ -1,0 +1,124 @@
+package distill
+
+import (
+	"cmp"
+	"encoding/json"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/modeltest"
+	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+func TestMain(m *testing.M) { vktest.Main(m) }
+
+func TestParseMap(t *testing.T) {
+	got, err := ParseMap("7=9-11, 3=4-5,0=0")
+	if want := []Group{{0, 0, 0}, {3, 4, 5}, {7, 9, 11}}; err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v %v, want %v", got, err, want)
+	}
+	for _, bad := range []string{"", "3", "3=", "=4", "3=4-", "3=-4", "a=1", "1=2=3", "1=2,", "-1=2"} {
+		if got, err := ParseMap(bad); err == nil {
+			t.Errorf("%q was read as %v", bad, got)
+		}
+	}
+	for _, c := range []struct{ text, want string }{
+		{"4=1", "the student has 4 layers, the teacher 6"}, {"1=6", "the teacher 6"}, {"1=3-2", "the teacher 6"}, {"1=1,1=2", "given twice"}, {"0=2-3,1=3", "same layer"},
+		{"0=4,1=2", "not in its order"},
+	} {
+		groups, err := ParseMap(c.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := checkGroups(groups, 4, 6); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.text, err, c.want)
+		}
+	}
+}
+
+func TestGroups(t *testing.T) {
+	var tree []method.Tree
+	if err := json.Unmarshal([]byte(`[0, [1, [2, 3]], 4, [5, 6], 9]`), &tree); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := Groups(tree), []Group{{1, 1, 3}, {3, 5, 6}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// The documented defaults, of a small model and of one of billions of parameters.
+func TestDefaults(t *testing.T) {
+	small := &model.Model{Config: &model.Config{HiddenSize: 128}}
+	large := &model.Model{Config: &model.Config{HiddenSize: 4096}}
+	o, err := Options{}.Defaults(small, 3264, 128)
+	if err != nil || math.Abs(o.LR-3.2e-3) > 1e-12 || math.Abs(o.FinalLR-3.2e-4) > 1e-12 || o.Batch != 16 || o.HeldOut != 64 || o.Tokens != 200*2048 || o.Objective != model.MSE || o.Input != TeacherInput {
+		t.Errorf("%+v %v", o, err)
+	}
+	if o, err = (Options{}).Defaults(large, 40, 2048); err != nil || o.LR != 2e-4 || math.Abs(o.FinalLR-2e-5) > 1e-12 || o.Decay != 1e-3 || o.Clip != 1 || o.WarmUp != 0.03 || o.HeldOut != 16 {
+		t.Errorf("%+v %v", o, err)
+	}
+	if o, err = (Options{}).Defaults(large, 5, 2048); err != nil || o.Batch != 2 || o.HeldOut != 2 {
+		t.Errorf("five windows: %+v %v", o, err)
+	}
+	for _, c := range []struct {
+		o       Options
+		windows int
+		want    string
+	}{
+		{Options{}, 1, "expected two"}, {Options{Objective: "mae"}, 99, "mse, kl, nmse, cos, kl-lens"}, {Options{Input: "both"}, 99, "teacher, student"},
+		{Options{LR: -1}, 99, "learning rates"}, {Options{LR: math.NaN()}, 99, "learning rates"}, {Options{FinalLR: 1}, 99, "learning rates"}, {Options{WarmUp: 2}, 99, "warm-up"},
+		{Options{Temperature: -1}, 99, "temperature"}, {Options{Batch: 4, MicroBatch: 3}, 99, "divisor"}, {Options{HeldOut: 15}, 99, "multiple"}, {Options{HeldOut: 96}, 99, "too few"},
+		{Options{Tokens: 10}, 99, "a step takes"}, {Options{EndToEnd: -1}, 99, "end-to-end"},
+	} {
+		if _, err := c.o.Defaults(small, c.windows, 128); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %q", c.o, err, c.want)
+		}
+	}
+}
+
+// The rate rises for 20 steps at least, reaches its peak, falls, and ends at its last value.
+func TestRate(t *testing.T) {
+	o := Options{WarmUp: 0.03}
+	for _, c := range []struct{ steps, warm int }{{200, 20}, {1000, 30}, {10, 5}, {1, 0}} {
+		var rates []float64
+		for step := range c.steps {
+			rates = append(rates, o.rate(1, 0.1, step, c.steps))
+		}
+		peak := slices.Index(rates, slices.Max(rates))
+		if want := max(0, c.warm-1); peak != want || rates[peak] != 1 || rates[len(rates)-1] < 0.1 || rates[len(rates)-1] > 0.1+9/float64(c.steps) {
+			t.Errorf("%d steps: peak %v at %d, want 1 at %d; the last is %v", c.steps, rates[peak], peak, want, rates[len(rates)-1])
+		}
+		if !slices.IsSorted(rates[:peak+1]) || !slices.IsSortedFunc(rates[peak:], func(a, b float64) int { return cmp.Compare(b, a) }) {
+			t.Errorf("%d steps: the rates do not rise and then fall", c.steps)
+		}
+	}
+}
+
+// What is held out is never trained on, all else is once in a round, and the seed decides the order.
+func TestSplit(t *testing.T) {
+	windows := modeltest.Windows(1999, 27, 5)
+	o := Options{Batch: 4, HeldOut: 8}
+	ordered, train := split(windows, o)
+	if train != 16 || len(ordered) != 24 {
+		t.Fatalf("%d of %d windows are trained on", train, len(ordered))
+	}
+	seen := map[string]bool{}
+	for _, w := range ordered {
+		key, _ := json.Marshal(w)
+		if seen[string(key)] {
+			t.Error("a window is there twice")
+		}
+		seen[string(key)] = true
+	}
+	again, _ := split(windows, o)
+	o.Seed = 1
+	other, _ := split(windows, o)
+	if !reflect.DeepEqual(ordered, again) || reflect.DeepEqual(ordered, other) {
+		t.Error("the order is not the seed's")
+	}
+}

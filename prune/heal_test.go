@@ -1,0 +1,349 @@
+package prune_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/eval"
+	"github.com/vkcome/vkcome/model/modeltest"
+	"github.com/vkcome/vkcome/prune"
+	"github.com/vkcome/vkcome/prune/distill"
+	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+// healed is a small model that is pruned and healed in some twenty steps, with a checkpoint after each.
+var healed = modeltest.Spec{Hidden: 32, Intermediate: 40, Layers: 6, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 61, Context: 64, DType: dtype.BF16}
+
+func healing(schedule string, o distill.Options) *prune.Heal {
+	o.Batch, o.HeldOut = 4, 4
+	if o.Tokens == 0 {
+		o.Tokens = 5 * 4 * 16
+	}
+	return &prune.Heal{Schedule: schedule, Options: o, Windows: modeltest.Windows(healed.Vocab, 16, 16), Every: time.Nanosecond}
+}
+
+// TestHealResume stops pruning with healing after each checkpoint and resumes it: every file is that of a run that was left alone.
+func TestHealResume(t *testing.T) {
+	m, _ := healed.Open(t)
+	windows := modeltest.Windows(healed.Vocab, 5, 17)
+	d := vktest.Open(t, vk.Options{})
+	for _, c := range []struct {
+		name string
+		heal *prune.Heal
+	}{
+		{"sp", healing(prune.HealEnd, distill.Options{EndToEnd: 3})}, {"mp", healing(prune.HealEach, distill.Options{EndToEnd: 3})},
+		{"nmse, student", healing(prune.HealEnd, distill.Options{Objective: model.NMSE, Input: distill.StudentInput})},
+		{"kl-lens, micro-batches", healing(prune.HealEach, distill.Options{Objective: model.KLLens, MicroBatch: 2})},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			run := func(ctx context.Context, name string, resume bool) (*prune.Lineage, error) {
+				plan, err := prune.NewPlan(m, prune.Options{TargetLayers: 4, Windows: windows, Heal: c.heal})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return plan.RunTo(ctx, d, prune.Output{Dir: filepath.Join(dir, name), Resume: resume, Force: true, SaveSteps: true}, nil)
+			}
+			l, err := run(t.Context(), "alone", false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stages := l.Healing.Stages
+			if want := 2 + min(1, c.heal.Options.EndToEnd); len(stages) != want {
+				t.Fatalf("%d stages, want %d", len(stages), want)
+			}
+			for _, s := range stages {
+				if !(s.After < s.Before) || s.Best == 0 {
+					t.Errorf("%+v: the held-out loss did not fall", *s)
+				}
+			}
+			want := filesIn(t, dir)
+			compared := 0
+			for n, past := 2, 0; past < 3; n += 4 { // where nothing looks at the context after a checkpoint, the run goes on
+
+				name := "after"
+				_, err := run(stopping{t.Context(), filepath.Join(prune.DefaultWork(filepath.Join(dir, name)), fmt.Sprintf("step-%06d", n)), vk.ErrDeviceLost}, name, false)
+				if err == nil {
+					past++
+					continue
+				}
+				past = 0
+				if left := (*prune.Unfinished)(nil); !errors.As(err, &left) || !errors.Is(err, vk.ErrDeviceLost) {
+					t.Fatalf("stopped after checkpoint %d: %v", n, err)
+				}
+				if _, err := run(t.Context(), name, true); err != nil {
+					t.Fatalf("resumed after checkpoint %d: %v", n, err)
+				}
+				for file, text := range filesIn(t, dir) {
+					if of, ok := strings.CutPrefix(file, name); ok && text != want["alone"+of] {
+						t.Errorf("resumed after checkpoint %d: %s has other bytes", n, file)
+					}
+				}
+				compared++
+			}
+			if compared < 3 {
+				t.Errorf("%d runs were compared: the test shows little", compared)
+			}
+		})
+	}
+	if used := d.Memory().Used; used != 0 {
+		t.Errorf("%d bytes left on the device", used)
+	}
+}
+
+// pruned writes the small model with four layers into a folder and opens it.
+func pruned(t *testing.T, d *vk.Device, m *model.Model) *model.Model {
+	t.Helper()
+	plan, err := prune.NewPlan(m, prune.Options{TargetLayers: 4, Windows: modeltest.Windows(healed.Vocab, 5, 17)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "pruned")
+	if _, err := plan.RunTo(t.Context(), d, prune.Output{Dir: out}, nil); err != nil {
+		t.Fatal(err)
+	}
+	return opened(t, out)
+}
+
+func opened(t *testing.T, dir string) *model.Model {
+	t.Helper()
+	m, err := model.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// TestDistillResume does for a model that was pruned before what TestHealResume does.
+func TestDistillResume(t *testing.T) {
+	m, _ := healed.Open(t)
+	d := vktest.Open(t, vk.Options{})
+	student := pruned(t, d, m)
+	dir := t.TempDir()
+	run := func(ctx context.Context, name string, resume bool) (*prune.Lineage, error) {
+		p, err := prune.NewDistillation(m, student, prune.DistillOptions{Heal: *healing("", distill.Options{EndToEnd: 4})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.RunTo(ctx, d, prune.Output{Dir: filepath.Join(dir, name), Resume: resume, Force: true}, nil)
+	}
+	l, err := run(t.Context(), "alone", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(l.Healing.Stages) != 3 || l.Healing.Teacher == nil || len(l.Steps) != 2 {
+		t.Errorf("%+v", l)
+	}
+	if again, err := run(t.Context(), "alone", true); err != nil || again == nil {
+		t.Errorf("finished already, resumed: %v", err)
+	}
+	want := filesIn(t, filepath.Join(dir, "alone"))
+	if lines := strings.Count(want[model.Losses], "\n"); lines != 5+5+4 {
+		t.Errorf("%d lines of losses, want 14", lines)
+	}
+	compared := 0
+	for n, past := 1, 0; past < 3; n += 2 {
+		_, err := run(stopping{t.Context(), filepath.Join(prune.DefaultWork(filepath.Join(dir, "after")), fmt.Sprintf("step-%06d", n)), context.Canceled}, "after", false)
+		if err == nil {
+			past++
+			continue
+		}
+		past = 0
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if _, err := run(t.Context(), "after", true); err != nil {
+			t.Fatalf("resumed after checkpoint %d: %v", n, err)
+		}
+		for file, text := range filesIn(t, filepath.Join(dir, "after")) {
+			if text != want[file] {
+				t.Errorf("resumed after checkpoint %d: %s has other bytes", n, file)
+			}
+		}
+		compared++
+	}
+	if compared < 7 {
+		t.Errorf("%d runs were compared: a checkpoint after each step is expected", compared)
+	}
+}
+
+// TestHealEqual trains layers that equal the teacher's: every loss is 0, and nothing changes.
+func TestHealEqual(t *testing.T) {
+	m, _ := healed.Open(t)
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		for _, objective := range model.Objectives {
+			for _, input := range distill.Inputs {
+				out := filepath.Join(t.TempDir(), "out")
+				p, err := prune.NewDistillation(m, m, prune.DistillOptions{Heal: *healing("", distill.Options{Objective: objective, Input: input, EndToEnd: 2}), Groups: []distill.Group{{Layer: 1, First: 1, Last: 1}, {Layer: 4, First: 4, Last: 4}}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				l, err := p.RunTo(t.Context(), d, prune.Output{Dir: out}, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, s := range l.Healing.Stages {
+					if s.Before != 0 || s.After != 0 || s.Best != 0 || s.Done != 1 || s.Ended != "equal" {
+						t.Errorf("%s, %s input: %+v", objective, input, *s)
+					}
+				}
+				after := opened(t, out).AllValues()
+				for i, w := range m.AllValues() {
+					if string(w.Data) != string(after[i].Data) {
+						t.Errorf("%s, %s input: %s changed", objective, input, w.Name)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestNeverWorse trains with rates that do harm, or for no time at all: the weights stay what they were.
+func TestNeverWorse(t *testing.T) {
+	m, _ := healed.Open(t)
+	d := vktest.Open(t, vk.Options{})
+	student := pruned(t, d, m)
+	for name, o := range map[string]distill.Options{"harm": {LR: 0.2, Patience: 2}, "no time": {Budget: time.Nanosecond, EndToEnd: 3}} {
+		out := filepath.Join(t.TempDir(), "out")
+		p, err := prune.NewDistillation(m, student, prune.DistillOptions{Heal: *healing("", o)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := p.RunTo(t.Context(), d, prune.Output{Dir: out}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range l.Healing.Stages {
+			if s.Best != 0 || s.After != s.Before || name == "no time" && s.Done > 0 || name == "harm" && s.Ended != "patience" {
+				t.Errorf("%s: %+v", name, *s)
+			}
+		}
+		after := opened(t, out).AllValues()
+		for i, w := range student.AllValues() {
+			if string(w.Data) != string(after[i].Data) {
+				t.Errorf("%s: %s changed", name, w.Name)
+			}
+		}
+	}
+}
+
+// TestNotFinite trains a layer whose gradients are beyond f32: three steps in a row are skipped, and the run stops and writes nothing.
+func TestNotFinite(t *testing.T) {
+	m, _ := healed.Open(t)
+	d := vktest.Open(t, vk.Options{})
+	student := pruned(t, d, m)
+	parts := student.Layers[2].Parts
+	down := &parts[model.Down]
+	values := make([]float32, down.Rows*down.Cols)
+	down.DType.Decode(values, down.Data)
+	for i := range values {
+		values[i] *= 1e16
+	}
+	down.Data = make([]byte, len(down.Data))
+	down.DType.Encode(down.Data, values)
+	wild := *student
+	wild.Layers = slices.Clone(student.Layers)
+	wild.Layers[2] = model.NewLayer(parts[:])
+	dir := t.TempDir()
+	p, err := prune.NewDistillation(m, &wild, prune.DistillOptions{Heal: *healing("", distill.Options{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	skipped := 0
+	_, err = p.RunTo(t.Context(), d, prune.Output{Dir: filepath.Join(dir, "out")}, func(s prune.Status) {
+		if s.Training != nil && s.Training.Record != nil && s.Training.Record.Loss == nil {
+			skipped++
+		}
+	})
+	if err == nil || !strings.Contains(err.Error(), "not finite in 3 steps in a row") || !strings.Contains(err.Error(), "--lr") {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "out")); err == nil || skipped != 2 {
+		t.Errorf("%d skipped steps were told of, want 2; the output: %v", skipped, err)
+	}
+}
+
+func TestDistillRefuses(t *testing.T) {
+	m, _ := healed.Open(t)
+	d := vktest.Open(t, vk.Options{})
+	student := pruned(t, d, m)
+	other := healed
+	other.Hidden, other.Layers = 48, 6
+	wide, _ := other.Open(t)
+	for _, c := range []struct {
+		teacher, student *model.Model
+		o                prune.DistillOptions
+		want             string
+	}{
+		{m, m, prune.DistillOptions{Heal: *healing("", distill.Options{})}, "has no vkcome.json"},
+		{student, student, prune.DistillOptions{Heal: *healing("", distill.Options{})}, "come from a model of 6 layers"},
+		{m, student, prune.DistillOptions{Heal: *healing("mp", distill.Options{})}, "--heal mp"},
+		{m, student, prune.DistillOptions{Heal: *healing("zp", distill.Options{})}, "[sp mp]"},
+		{m, student, prune.DistillOptions{}, "empty"},
+		{m, student, prune.DistillOptions{Heal: *healing("", distill.Options{}), Groups: []distill.Group{{Layer: 4}}}, "the student has 4 layers"},
+		{wide, student, prune.DistillOptions{Heal: *healing("", distill.Options{})}, "hidden_size 48"},
+	} {
+		p, err := prune.NewDistillation(c.teacher, c.student, c.o)
+		if err == nil {
+			_, err = p.RunTo(t.Context(), d, prune.Output{Dir: filepath.Join(t.TempDir(), "out")}, nil)
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v, want %q", err, c.want)
+		}
+	}
+}
+
+// TestHealTiny heals the embedded model on 64 windows of its own domain: 16 steps a layer, and 8 of all weights, win back a quarter of
+// what pruning lost on another text.
+func TestHealTiny(t *testing.T) {
+	m, windows := embedded(t, 64, 128)
+	tokens, err := corpus.ReadTokens("../testdata/golden/eval_tokens.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	test, err := corpus.Cut(tokens, 128)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := vktest.Open(t, vk.Options{})
+	plan := func(heal *prune.Heal) *prune.Result {
+		return run(t, m, prune.Options{TargetLayers: 8, Windows: windows, Method: method.CoMe{}, Heal: heal})
+	}
+	perplexity := func(m *model.Model) float64 {
+		p, err := eval.RunPerplexity(t.Context(), d, m, test[:32], nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Perplexity
+	}
+	before, after := plan(nil), plan(&prune.Heal{Schedule: prune.HealEnd, Options: distill.Options{Tokens: 16 * 16 * 128, EndToEnd: 8, HeldOut: 16}, Windows: windows})
+	dense, merged, won := perplexity(m), perplexity(before.Model), perplexity(after.Model)
+	back := (merged - won) / (merged - dense)
+	t.Logf("perplexity %.3f dense, %.3f merged, %.3f healed: %.1f %% of the loss are back", dense, merged, won, 100*back)
+	if !(back > 0.25) || math.IsInf(won, 0) {
+		t.Errorf("%.1f %% of the loss are back, want 25 %% at least", 100*back)
+	}
+	for _, s := range after.Lineage.Healing.Stages {
+		if !(s.After < s.Before) {
+			t.Errorf("%+v: the held-out loss did not fall", *s)
+		}
+	}
+}

@@ -1,0 +1,82 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#include "common/dtype.glsl"
+#include "common/workgroup.glsl"
+
+// A step of AdamW, Loshchilov & Hutter 2019, arXiv 1711.05101, with t the step from 1 on:
+//   g' = control[2]·g,   m = β1·m + (1 − β1)·g',   v = β2·v + (1 − β2)·g'²
+//   p −= lr · (m/(1 − β1^t) / (√(v/(1 − β2^t)) + eps) + decay·p),   w = p to nearest even in the dtype
+//
+// control [4 and more] f32, see gradnorm_total.comp; nothing is written where control[3] is not 0
+// g, p, m, v [count] f32 · w [count] weight dtype · c1 = 1/(1 − β1^t), c2 = 1/(1 − β2^t)
+// One invocation four consecutive elements, by vec4 but for those that end the tensor. No loop but that of at most 3 elements.
+// With TEXELS, for drivers that run on the CPU: count a multiple of 4, and what is read comes from texel buffers of the same memory.
+
+layout(push_constant) uniform Push { uint count; float lr; float beta1; float beta2; float c1; float c2; float eps; float decay; };
+layout(binding = 0) readonly buffer Control { float control[]; };
+#if !defined(TEXELS)
+layout(binding = 1) readonly buffer G4 { vec4 g4[]; };
+layout(binding = 1) readonly buffer G { float g[]; };
+#endif
+layout(binding = 2) buffer P4 { vec4 p4[]; };
+layout(binding = 2) buffer P { float p[]; };
+layout(binding = 3) buffer M4 { vec4 m4[]; };
+layout(binding = 3) buffer M { float m[]; };
+layout(binding = 4) buffer V4 { vec4 v4[]; };
+layout(binding = 4) buffer V { float v[]; };
+layout(binding = 5) buffer W4 { words4 w4[]; };
+layout(binding = 5) buffer W { uint w[]; };
+#if defined(TEXELS)
+layout(binding = 1, rgba32ui) uniform readonly uimageBuffer g_texels;
+layout(binding = 6, rgba32ui) uniform readonly uimageBuffer p_texels;
+layout(binding = 7, rgba32ui) uniform readonly uimageBuffer m_texels;
+layout(binding = 8, rgba32ui) uniform readonly uimageBuffer v_texels;
+#define LOAD4(x, i) uintBitsToFloat(imageLoad(x##_texels, int(i)))
+#else
+#define LOAD4(x, i) x##4[i]
+#endif
+
+void adamw(vec4 grad, inout vec4 param, inout vec4 mean, inout vec4 square) {
+    grad *= control[2];
+    mean = beta1 * mean + (1.0 - beta1) * grad;
+    square = beta2 * square + (1.0 - beta2) * grad * grad;
+    param -= lr * (c1 * mean / (sqrt(c2 * square) + eps) + decay * param);
+}
+
+words4 pack4(vec4 x) {
+    uvec4 b = uvec4(to_bits(x.x), to_bits(x.y), to_bits(x.z), to_bits(x.w));
+#if WEIGHTS_PER_WORD == 1
+    return b;
+#else
+    return b.xz | b.yw << 16;
+#endif
+}
+
+void main() {
+    uint i = gl_WorkGroupID.x * WORKGROUP + gl_LocalInvocationID.x;
+    if (4 * i >= count || control[3] != 0.0) return;
+    if (4 * i + 4 <= count) {
+        vec4 param = LOAD4(p, i), mean = LOAD4(m, i), square = LOAD4(v, i);
+        adamw(LOAD4(g, i), param, mean, square);
+        p4[i] = param;
+        m4[i] = mean;
+        v4[i] = square;
+        w4[i] = pack4(param);
+        return;
+    }
+#if !defined(TEXELS)
+    for (uint e = 4 * i; e < count; e++) {
+        vec4 param = vec4(p[e]), mean = vec4(m[e]), square = vec4(v[e]);
+        adamw(vec4(g[e]), param, mean, square);
+        p[e] = param.x;
+        m[e] = mean.x;
+        v[e] = square.x;
+#if WEIGHTS_PER_WORD == 1
+        w[e] = to_bits(param.x);
+#else
+        uint shift = (e & 1) * 16; // what shares the word, an element before or what follows the tensor, stays
+        w[e / 2] = (w[e / 2] & ~(0xffffu << shift)) | to_bits(param.x) << shift;
+#endif
+    }
+#endif
+}
