@@ -48,7 +48,12 @@ var byDType = []string{
 }
 
 // texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.
-var texels = []string{"abssum", "adamw", "angulardistance", "bench_read", "blockinfluence", "cosineloss", "crossentropy_bwd", "embedding_bwd", "gradnorm", "kl", "mse", "rmsnorm", "rmsnorm_bwd", "rope", "splitqkv", "transpose"}
+var texels = []string{
+	"abssum", "angulardistance", "bench_read", "blockinfluence", "rmsnorm", "splitqkv",
+	"add", "relu", "relu_bwd", "swiglu", "swiglu_bwd",
+	"embedding_bwd", "layernorm_bwd", "rmsnorm_bwd", "rope", "transpose",
+	"adamw", "cosineloss", "crossentropy_bwd", "gradnorm", "kl", "mse",
+}
 
 // plain are the shaders that touch f32 only.
 var plain = []string{

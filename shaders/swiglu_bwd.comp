@@ -7,8 +7,33 @@
 //
 // dy, gate, up, dgate, dup [count] f32; dgate and dup may each be any of the others
 // One invocation four consecutive elements, by vec4 but for those that end the tensor. No loop but that of at most 3 elements.
+//
+// With TEXELS, for drivers that run on the CPU: count a multiple of four, loads of 16 bytes.
 
 layout(push_constant) uniform Push { uint count; };
+
+// The derivative of SiLU, σ(z)·(1 + z·σ(−z)).
+vec4 silu_slope(vec4 z) {
+    vec4 e = exp(-abs(z)), near = 1.0 / (1.0 + e), far = e * near;
+    bvec4 negative = lessThan(z, vec4(0.0));
+    return mix(near, far, negative) * (1.0 + z * mix(far, near, negative));
+}
+
+#if defined(TEXELS)
+layout(binding = 0, rgba32ui) uniform readonly uimageBuffer dy;
+layout(binding = 1, rgba32ui) uniform readonly uimageBuffer gate;
+layout(binding = 2, rgba32ui) uniform readonly uimageBuffer up;
+layout(binding = 3) writeonly buffer DGate { vec4 dgate[]; };
+layout(binding = 4) writeonly buffer DUp   { vec4 dup[]; };
+
+void main() {
+    int i = int(gl_GlobalInvocationID.x);
+    if (4 * i >= count) return;
+    vec4 d = uintBitsToFloat(imageLoad(dy, i)), z = uintBitsToFloat(imageLoad(gate, i)), u = uintBitsToFloat(imageLoad(up, i));
+    dup[i] = d * silu(z);
+    dgate[i] = d * u * silu_slope(z);
+}
+#else
 layout(binding = 0) readonly  buffer Dy4    { vec4  dy4[]; };
 layout(binding = 0) readonly  buffer Dy     { float dy[]; };
 layout(binding = 1) readonly  buffer Gate4  { vec4  gate4[]; };
@@ -19,13 +44,6 @@ layout(binding = 3) writeonly buffer DGate4 { vec4  dgate4[]; };
 layout(binding = 3) writeonly buffer DGate  { float dgate[]; };
 layout(binding = 4) writeonly buffer DUp4   { vec4  dup4[]; };
 layout(binding = 4) writeonly buffer DUp    { float dup[]; };
-
-// The derivative of SiLU, σ(z)·(1 + z·σ(−z)).
-vec4 silu_slope(vec4 z) {
-    vec4 e = exp(-abs(z)), near = 1.0 / (1.0 + e), far = e * near;
-    bvec4 negative = lessThan(z, vec4(0.0));
-    return mix(near, far, negative) * (1.0 + z * mix(far, near, negative));
-}
 
 void main() {
     uint i = gl_GlobalInvocationID.x, first = 4 * i;
@@ -42,3 +60,4 @@ void main() {
         dgate[e] = d * u * silu_slope(z).x;
     }
 }
+#endif

@@ -10,7 +10,7 @@
 // this dispatch copies rows [first_row, first_row + rows) and columns [first_col, first_col + cols) of the whole x.
 // One workgroup a tile of 32 × 32 through shared memory, gl_WorkGroupID.x along rows. With 16 bits y_cols and first_row are even, so that
 // the words of y are whole; otherwise DIRECT: an invocation a word of the bound y, which keeps what is not to be written of it.
-// 1536/WORKGROUP iterations.
+// At most 2048/WORKGROUP iterations.
 //
 // With TEXELS, for drivers that run on the CPU: all of first_row, rows, x_cols, y_cols, first_col and cols multiples of the B elements of
 // a texel. One invocation B rows and up to 64 bytes of each, a cache line: B × B elements at a time in registers, no shared memory.
@@ -19,9 +19,10 @@ layout(push_constant) uniform Push { uint x_cols; uint y_cols; uint first_row; u
 
 #if defined(TEXELS)
 layout(binding = 0, rgba32ui) uniform readonly uimageBuffer x;
-layout(binding = 1, rgba32ui) uniform writeonly uimageBuffer y;
+layout(binding = 1) writeonly buffer Y { uvec4 y[]; };
 
 const uint B = 4 * WEIGHTS_PER_WORD;
+const uint STEPS = 4; // transposeTexels in model/op/transpose.go
 
 // Column c of the block whose rows are these.
 uvec4 column(uvec4 block[B], uint c) {
@@ -35,14 +36,14 @@ uvec4 column(uvec4 block[B], uint c) {
 }
 
 void main() {
-    uint r = gl_GlobalInvocationID.x, begin = gl_WorkGroupID.y * 4;
+    uint r = gl_GlobalInvocationID.x, begin = gl_WorkGroupID.y * STEPS;
     if (r * B >= rows) return;
-    uint end = min(begin + 4, cols / B), from = r * B * (x_cols / B) + first_col / B;
+    uint end = min(begin + STEPS, cols / B), from = r * B * (x_cols / B) + first_col / B;
     for (uint t = begin; t < end; t++) {
         uvec4 block[B];
         [[unroll]] for (uint i = 0; i < B; i++) block[i] = imageLoad(x, int(from + i * (x_cols / B) + t));
         uint to = t * y_cols + first_row / B + r;
-        [[unroll]] for (uint c = 0; c < B; c++) imageStore(y, int(to + c * (y_cols / B)), column(block, c));
+        [[unroll]] for (uint c = 0; c < B; c++) y[to + c * (y_cols / B)] = column(block, c);
     }
 }
 #else

@@ -37,6 +37,10 @@ func elementwiseTo(r *vk.Recorder, op string, work float64, out []Tensor, in ...
 		for _, y := range out {
 			args = append(args, vk.Out(part(y)))
 		}
-		dispatch(r, op, []uint32{rowGroup}, [3]int{ceilDiv(end-begin, perGroup), 1, 1}, push(end-begin), work*float64(end-begin), args...)
+		variant, mask := op, uint32(0)
+		if n%4 == 0 && texelLoads(r.Device()) {
+			variant, mask = op+"_texels", 1<<len(in)-1
+		}
+		dispatchTexels(r, variant, mask, []uint32{rowGroup}, [3]int{ceilDiv(end-begin, perGroup), 1, 1}, push(end-begin), work*float64(end-begin), args...)
 	}, 4)
 }

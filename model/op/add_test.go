@@ -38,3 +38,10 @@ func TestAddShapes(t *testing.T) {
 	refused(t, d, "16-bit sum", func(r *vk.Recorder) { Add(r, Of(x.View, dtype.F16, 4, 6), x, x) })
 	refused(t, d, "absent tensors", func(r *vk.Recorder) { Add(r, Tensor{}, Tensor{}, Tensor{}) })
 }
+
+func BenchmarkAdd(b *testing.B) {
+	f := newBench(b, vktest.Open(b, vk.Options{}))
+	x := func() Tensor { return f.upload(random(2048, 384), dtype.F32) }
+	y, a, z := x(), x(), x()
+	f.measure(20, func() { Add(f.r, y, a, z) })
+}

@@ -13,5 +13,5 @@ import "github.com/vkcome/vkcome/vk"
 //
 // Source: Ba, Kiros & Hinton 2016, arXiv 1607.06450.
 func LayerNormBackward(r *vk.Recorder, dx, products, dy, x, w, residual Tensor, eps float32) {
-	normBackward(r, "layernorm_bwd", 0, dx, products, dy, x, w, residual, eps)
+	normBackward(r, "layernorm_bwd", dx, products, dy, x, w, residual, eps)
 }

@@ -24,3 +24,5 @@ func TestLayerNormBackwardShapes(t *testing.T) {
 	refused(t, d, "no result", func(r *vk.Recorder) { LayerNormBackward(r, Tensor{}, Tensor{}, x, x, w, Tensor{}, 1e-5) })
 	refused(t, d, "another w", func(r *vk.Recorder) { LayerNormBackward(r, y, Tensor{}, x, x, x, Tensor{}, 1e-5) })
 }
+
+func BenchmarkLayerNormBackward(b *testing.B) { benchmarkNormBackward(b, LayerNormBackward) }

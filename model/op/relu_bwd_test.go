@@ -40,3 +40,10 @@ func TestReLUBackwardShapes(t *testing.T) {
 	refused(t, d, "another shape", func(r *vk.Recorder) { ReLUBackward(r, x, x, x.RowRange(0, 3)) })
 	refused(t, d, "16-bit y", func(r *vk.Recorder) { ReLUBackward(r, x, x, Of(x.View, dtype.BF16, 4, 6)) })
 }
+
+func BenchmarkReLUBackward(b *testing.B) {
+	f := newBench(b, vktest.Open(b, vk.Options{}))
+	x := func() Tensor { return f.upload(random(2048, 384), dtype.F32) }
+	dx, dy, y := x(), x(), x()
+	f.measure(20, func() { ReLUBackward(f.r, dx, dy, y) })
+}

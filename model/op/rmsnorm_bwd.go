@@ -12,18 +12,18 @@ import "github.com/vkcome/vkcome/vk"
 //
 // For norms of heads, rows are tokens·heads and hidden is headDim. Source: Zhang & Sennrich 2019, arXiv 1910.07467.
 func RMSNormBackward(r *vk.Recorder, dx, products, dy, x, w, residual Tensor, eps float32) {
-	texels := 0b1111 * flag(w.Cols%(texelBytes/w.DType.Size()) == 0)
-	normBackward(r, "rmsnorm_bwd", texels, dx, products, dy, x, w, residual, eps)
+	normBackward(r, "rmsnorm_bwd", dx, products, dy, x, w, residual, eps)
 }
 
-// normBackward records the gradient of a norm of rows; texels is as for rowwiseSpec.
-func normBackward(r *vk.Recorder, op string, texels uint32, dx, products, dy, x, w, residual Tensor, eps float32) {
+// normBackward records the gradient of a norm of rows.
+func normBackward(r *vk.Recorder, op string, dx, products, dy, x, w, residual Tensor, eps float32) {
 	like := func(t Tensor, optional bool) bool { return optional && t.IsZero() || t.Is(x.Rows, x.Cols) }
 	ok := x.Elements() > 0 && words(dx, products, dy, x, residual) && w.Is(1, x.Cols) && like(dy, false) && like(dx, true) && like(products, true) &&
 		like(residual, true) && dx.View != products.View
 	if !check(r, op, ok, dx, products, dy, x, w, residual) {
 		return
 	}
+	texels := 0b1111 * flag(w.Cols%(texelBytes/w.DType.Size()) == 0)
 	spec := []uint32{flag(!dx.IsZero()), flag(!products.IsZero()), flag(!residual.IsZero())}
 	pieces(r, op, x.Rows, maxGroups, func(begin, end int) {
 		in := func(t Tensor) vk.Arg { return vk.In(t.RowRange(begin, end).View) }

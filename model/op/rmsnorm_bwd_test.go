@@ -78,14 +78,16 @@ func TestRMSNormBackwardShapes(t *testing.T) {
 	refused(t, d, "no dy", func(r *vk.Recorder) { RMSNormBackward(r, y, none, none, x, w, none, 1e-5) })
 }
 
-func BenchmarkRMSNormBackward(b *testing.B) {
+func BenchmarkRMSNormBackward(b *testing.B) { benchmarkNormBackward(b, RMSNormBackward) }
+
+func benchmarkNormBackward(b *testing.B, record func(r *vk.Recorder, dx, products, dy, x, w, residual Tensor, eps float32)) {
 	d := vktest.Open(b, vk.Options{})
 	for _, c := range [][2]int{{2048, 128}, {16384, 16}, {2048, 384}} {
 		b.Run(fmt.Sprintf("%dx%d", c[0], c[1]), func(b *testing.B) {
 			f := newBench(b, d)
 			x := func(rows int) Tensor { return f.upload(random(rows, c[1]), dtype.F32) }
 			dx, products, dy, in, w, residual := x(c[0]), x(c[0]), x(c[0]), x(c[0]), x(1), x(c[0])
-			f.measure(20, func() { RMSNormBackward(f.r, dx, products, dy, in, w, residual, 1e-5) })
+			f.measure(20, func() { record(f.r, dx, products, dy, in, w, residual, 1e-5) })
 		})
 	}
 }

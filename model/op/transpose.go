@@ -1,10 +1,11 @@
 package op
 
-import (
-	"github.com/vkcome/vkcome/vk"
-)
+import "github.com/vkcome/vkcome/vk"
 
-const transposeTile = 32 // rows and columns of transpose.comp's tile
+const (
+	transposeTile   = 32 // rows and columns of transpose.comp's tile
+	transposeTexels = 4  // of a row, for an invocation of its variant that reads texels
+)
 
 // Transpose records y = xᵀ, bit by bit.
 //
@@ -18,7 +19,7 @@ func Transpose(r *vk.Recorder, y, x Tensor) {
 	texel := texelBytes / x.DType.Size()
 	if x.Cols%texel == 0 && x.Rows%texel == 0 && texelLoads(d) {
 		bands(r, y, x, texel, 4*maxGroups, func(to, from Tensor, row, col int) {
-			dispatchTexels(r, "transpose_texels"+suffix(x.DType), 0b11, []uint32{cpuLanes}, [3]int{ceilDiv(from.Rows/texel, cpuLanes), ceilDiv(to.Rows/texel, 4), 1},
+			dispatchTexels(r, "transpose_texels"+suffix(x.DType), 0b01, []uint32{cpuLanes}, [3]int{ceilDiv(from.Rows/texel, cpuLanes), ceilDiv(to.Rows/texel, transposeTexels), 1},
 				push(x.Cols, y.Cols, row, from.Rows, col, to.Rows), float64(2*from.Size()), vk.In(from.View), vk.Out(to.View))
 		})
 		return
@@ -30,7 +31,7 @@ func Transpose(r *vk.Recorder, y, x Tensor) {
 		})
 		return
 	}
-	group := uint32(256)
+	group := uint32(min(256, d.Limits().WorkgroupSize))
 	if d.Info.Kind == vk.CPU {
 		group = reduceGroup(d)
 	}
