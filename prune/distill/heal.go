@@ -108,7 +108,7 @@ func (j Job) Plan(d *vk.Device) (o Options, memory model.TrainingMemory, err err
 		some.MicroBatch = micro
 		return model.PredictTraining(d, j.Teacher, j.Student, layers, len(ordered), window, some.forward(j.Memory), o.Objective, o.Input == StudentInput, o.EndToEnd > 0)
 	}
-	limit := d.MemoryLimit() - d.Memory().Reserved
+	limit := (d.MemoryLimit() - d.Memory().Reserved) / 32 * 31 // a rest for what the arena rounds up
 	if o.MicroBatch > 0 {
 		if memory, err = predict(o.MicroBatch); err == nil && memory.Peak() > limit {
 			err = tooLarge(o.MicroBatch, window, memory, limit)
