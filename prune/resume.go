@@ -173,9 +173,7 @@ type keeper struct {
 	number   int      // of the newest checkpoint
 	progress func(Status)
 
-	heal   *healing    // of the run
-	healed *healRecord // of the checkpoint that the run goes on from, with the state of the training on its way
-	open   func() (io.ReadCloser, error)
+	heal *healing // of the run
 }
 
 // record is what a checkpoint holds of a run besides the model and the scores.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -157,6 +158,49 @@ func TestRestore(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the folder is there after Remove: %v", err)
+	}
+}
+
+// TestState saves what Save has written, and finds it again, or finds out that it is not what was written.
+func TestState(t *testing.T) {
+	m, _ := spec.Open(t)
+	dir := filepath.Join(t.TempDir(), "work")
+	text := strings.Repeat("state", 1000)
+	f := open(t, dir, m, Options{})
+	save(t, f, 1, m)
+	if c := load(t, f, 1, 0); c.Open != nil {
+		t.Error("there is a state where none was written")
+	}
+	failed := errors.New("failed")
+	for _, err := range []error{failed, nil} {
+		c := Checkpoint{Step: 2, Model: m, Run: []byte("2"), Scorer: []byte{2, 2}, State: func(to io.Writer) error {
+			_, writeErr := io.WriteString(to, text)
+			return errors.Join(writeErr, err)
+		}}
+		if got := f.Save(c); !errors.Is(got, err) {
+			t.Fatalf("%v, want %v", got, err)
+		}
+		if err != nil {
+			load(t, f, 1, 0) // the one before is there still
+		}
+	}
+	c := load(t, f, 2, 0)
+	file, err := c.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(file); err != nil || string(got) != text {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(dir, "step-000002", "state"), 100); err != nil {
+		t.Fatal(err)
+	}
+	load(t, f, 0, 1)
+	if err := f.Remove(); err != nil {
+		t.Fatal(err)
 	}
 }
 
