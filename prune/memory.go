@@ -2,6 +2,7 @@ package prune
 
 import (
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -10,8 +11,14 @@ import (
 func (p *Plan) scoring(d *vk.Device) model.ForwardOptions {
 	o := score.Options(d)
 	o.Host = p.Options.Memory
-	o.StatesOnHost = p.Options.Heal != nil // training wants the device's memory
+	o.StatesOnHost = p.Options.Heal != nil || p.gradients() // which want the device's memory
 	return o
+}
+
+// gradients says whether the method needs those of the loss.
+func (p *Plan) gradients() bool {
+	_, ok := p.Method.(method.Taylor)
+	return ok
 }
 
 // workBytes is the host memory that a run takes beside its states: scores of every layer and window, and one merged layer on its way to
@@ -36,5 +43,13 @@ func (p *Plan) Footprint(d *vk.Device) (model.Footprint, error) {
 	if !p.scores() {
 		return model.Footprint{Host: p.workBytes()}, nil
 	}
-	return model.Predict(d, p.Model, len(p.Options.Windows), len(p.Options.Windows[0]), len(p.Model.Layers)+1, p.workBytes(), p.scoring(d))
+	windows, boundaries := p.Options.Windows, len(p.Model.Layers)+1
+	if p.gradients() {
+		boundaries++ // the gradients of one
+	}
+	need, err := model.Predict(d, p.Model, len(windows), len(windows[0]), boundaries, p.workBytes(), p.scoring(d))
+	if err == nil && p.gradients() {
+		need.Device += model.GradientBytes(d, p.Model, len(windows[0]))
+	}
+	return need, err
 }

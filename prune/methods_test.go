@@ -86,7 +86,7 @@ func TestMethodsGolden(t *testing.T) {
 		golden string // one name, or with %d one for each depth
 	}{
 		{method.CoMeP{}, "come_p_%d"}, {method.ShortGPT{}, "shortgpt"}, {method.SLEB{}, "sleb"}, {method.Magnitude{}, "magnitude"},
-		{method.Magnitude{Plus: true}, "magnitude+"}, {method.Reverse{}, "reverse"}, {method.WeightSum{}, "weightsum_%d"},
+		{method.Magnitude{Plus: true}, "magnitude+"}, {method.Taylor{}, "taylor"}, {method.Taylor{Plus: true}, "taylor+"}, {method.Reverse{}, "reverse"}, {method.WeightSum{}, "weightsum_%d"},
 	} {
 		t.Run(c.method.Name(), func(t *testing.T) {
 			s := &method.State{Device: d, Model: m}
@@ -186,6 +186,15 @@ func TestMethodsGolden(t *testing.T) {
 			}
 			if compared < 2 {
 				t.Errorf("%d depths were compared", compared)
+			}
+			if c.method == (method.Taylor{}) {
+				var want []float64
+				if err := json.Unmarshal(all["taylor_scores_sum"], &want); err != nil || len(want) != len(steps[0].Scores) {
+					t.Fatal(err)
+				}
+				for l, v := range want {
+					near(fmt.Sprintf("score of layer %d", l), steps[0].Scores[l], v, 1e-4)
+				}
 			}
 		})
 	}

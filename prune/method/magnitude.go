@@ -36,7 +36,6 @@ func (Magnitude) Check(s *State, target int) error { return checkDrops(s, target
 func (m Magnitude) Step(ctx context.Context, s *State, _ int, progress func(done, total int)) (*Step, error) {
 	return dropByOrder(ctx, s, func() ([]float64, []int, error) {
 		var scores []float64
-		var late []int
 		layers := len(s.Model.Layers)
 		for i, l := range s.Model.Layers {
 			v, err := score.Magnitude(ctx, s.Device, l)
@@ -44,13 +43,13 @@ func (m Magnitude) Step(ctx context.Context, s *State, _ int, progress func(done
 				return nil, nil, err
 			}
 			scores = append(scores, v)
-			if m.Plus && (i < 4 || i >= layers-2) {
-				late = append(late, i)
-			}
 			if progress != nil {
 				progress(i+1, layers)
 			}
 		}
-		return scores, late, nil
+		if !m.Plus {
+			return scores, nil, nil
+		}
+		return scores, outermost(layers), nil
 	})
 }

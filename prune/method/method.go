@@ -56,6 +56,8 @@ var Registry = []Entry{
 	{"mka", "sum the two last layers by similarity, again and again", func(Options) Method { return MKA{} }, nil},
 	{"magnitude", "drop the layers of the smallest weights", func(Options) Method { return Magnitude{} }, nil},
 	{"magnitude+", "magnitude, with the first 4 and last 2 layers dropped last", func(Options) Method { return Magnitude{Plus: true} }, nil},
+	{"taylor", "drop the layers whose weights the loss depends on least", func(Options) Method { return Taylor{} }, nil},
+	{"taylor+", "taylor, with the first 4 and last 2 layers dropped last", func(Options) Method { return Taylor{Plus: true} }, nil},
 	{"reverse", "drop layers from the last one down", func(Options) Method { return Reverse{} }, nil},
 	{"drop", "drop the layers of a list", func(o Options) Method { return Drop{o.Layers} }, []string{"layers"}},
 }

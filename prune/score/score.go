@@ -23,6 +23,7 @@ type Scorer struct {
 	ColumnSums int // layers whose column sums were computed
 
 	parts   []*part
+	options func(*vk.Device) model.ForwardOptions
 	windows [][]uint32
 	batches []model.Batch // of the corpus: those of the parts, one after the other
 	m       *model.Model
@@ -108,7 +109,7 @@ func NewOn(devices []*vk.Device, m *model.Model, windows [][]uint32, options fun
 			return nil, fmt.Errorf("score: window %d has %d tokens, window 0 has %d", i, len(w), len(windows[0]))
 		}
 	}
-	s := &Scorer{windows: windows, most: len(m.Layers), columns: map[*model.Layer]columnSums{}}
+	s := &Scorer{windows: windows, options: options, most: len(m.Layers), columns: map[*model.Layer]columnSums{}}
 	n := max(1, min(len(devices), len(windows))) // a device without windows has nothing to do
 	for i, d := range devices[:n] {
 		begin, end := shard(len(windows), i, n)

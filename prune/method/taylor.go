@@ -1,0 +1,50 @@
+package method
+
+import "context"
+
+// Taylor drops the layers of the smallest Σ|w·∂loss/∂w| on the calibration corpus, scored once: see score.Scorer.Taylor. Plus drops the first 4
+// and the last 2 layers after all others. Source: the block-wise criteria of Shortened LLaMA, arXiv 2402.02834.
+type Taylor struct {
+	Plus bool `json:"plus,omitempty"`
+}
+
+// Name is "taylor" or "taylor+".
+func (t Taylor) Name() string {
+	if t.Plus {
+		return "taylor+"
+	}
+	return "taylor"
+}
+
+// Cost is a run forward, and one back that takes three times as long: each layer is run again, and has two products for each of its own.
+func (Taylor) Cost(layers, _ int) (passes, heads int) { return 4 * layers, 2 }
+
+// Effective is the same.
+func (t Taylor) Effective() Method { return t }
+
+// Corpus is true.
+func (Taylor) Corpus() bool { return true }
+
+// Check refuses targets that protected layers are in the way of.
+func (Taylor) Check(s *State, target int) error { return checkDrops(s, target) }
+
+// Step drops one layer.
+func (t Taylor) Step(ctx context.Context, s *State, _ int, progress func(done, total int)) (*Step, error) {
+	return dropByOrder(ctx, s, func() ([]float64, []int, error) {
+		scores, err := s.Scorer.Taylor(ctx, s.Model, progress)
+		if err != nil || !t.Plus {
+			return scores, nil, err
+		}
+		return scores, outermost(len(scores)), nil
+	})
+}
+
+// outermost are the first 4 and the last 2 of so many layers.
+func outermost(layers int) (list []int) {
+	for l := range layers {
+		if l < 4 || l >= layers-2 {
+			list = append(list, l)
+		}
+	}
+	return list
+}
