@@ -32,6 +32,7 @@ func newTrained(ctx context.Context, r *vk.Recorder, weights []Weight, joins, de
 		v: make([]op.Tensor, n), decay: make([]bool, n)}
 	defer func() {
 		if err != nil {
+			err = errors.Join(err, r.Wait(context.WithoutCancel(ctx))) // what was recorded may not outlive its buffers
 			t.free()
 		}
 	}()
