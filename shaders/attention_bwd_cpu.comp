@@ -19,10 +19,11 @@ layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Qu
 // d is a multiple of 4. SHUFFLE is as in attention_cpu.comp.
 //
 // The accumulators are in registers, so loops over d are unrolled where those are used. lavapipe 22.3 stops an invocation's loops at
-// 65,535 iterations: there are 1 + 2·d/4/STEP for each tile, 33,000 for 4096 queries of 128 and a group of 4.
+// 65,535 iterations: there are 1 + 2·d/4/STEP for each tile, 1 where rows are held: 35,000 for 4096 queries of 128 and a group of 4.
 
 layout(constant_id = 2) const uint ROWS = 4;
 layout(constant_id = 3) const uint STEP = 4; // vec4 of the dot products in an iteration, a divisor of d/4
+layout(constant_id = 4) const uint HELD = 1; // d/4: what a row has is read once and held; else 1: it is read again for each tile
 
 const uint OTHERS = WORKGROUP; // of a tile
 
@@ -52,30 +53,41 @@ layout(binding = 6, rgba32ui) uniform readonly uimageBuffer b;
 #define SHARED(x, own, n, c) x.v[from[n] + (c)]
 #endif
 
-// result[t][n] = mine·theirs for row t of the lane and other n of the tile
-#define PRODUCTS(result, mine, theirs) { \
+// result[t][n] += mine·theirs of vec4 c, for row t of the lane and other n of the tile
+#define PRODUCT(result, mine, theirs, c) { \
+    vec4 own = OWN(theirs, c); \
+    [[unroll]] for (uint n = 0; n < OTHERS; n++) { \
+        vec4 right = SHARED(theirs, own, n, c); \
+        [[unroll]] for (uint t = 0; t < ROWS; t++) { \
+            float s = result[t][n]; \
+            s = fma(right.x, mine[t].x, s); \
+            s = fma(right.y, mine[t].y, s); \
+            s = fma(right.z, mine[t].z, s); \
+            result[t][n] = fma(right.w, mine[t].w, s); \
+        } \
+    } \
+}
+// result[t][n] = mine·theirs
+#define PRODUCTS(result, mine, held, theirs) \
     [[unroll]] for (uint t = 0; t < ROWS; t++) \
         [[unroll]] for (uint n = 0; n < OTHERS; n++) result[t][n] = 0.0; \
-    uint c0 = 0; /* tested at the end: see linear_cpu.comp */ \
-    [[dont_unroll]] do { \
-        [[unroll]] for (uint c = c0; c < c0 + STEP; c++) { \
+    if (HELD == DIMS) { \
+        [[unroll]] for (uint c = 0; c < HELD; c++) { \
             vec4 left[ROWS]; \
-            [[unroll]] for (uint t = 0; t < ROWS; t++) left[t] = TEXEL(mine, at[t] + c); \
-            vec4 own = OWN(theirs, c); \
-            [[unroll]] for (uint n = 0; n < OTHERS; n++) { \
-                vec4 right = SHARED(theirs, own, n, c); \
-                [[unroll]] for (uint t = 0; t < ROWS; t++) { \
-                    float s = result[t][n]; \
-                    s = fma(right.x, left[t].x, s); \
-                    s = fma(right.y, left[t].y, s); \
-                    s = fma(right.z, left[t].z, s); \
-                    result[t][n] = fma(right.w, left[t].w, s); \
-                } \
-            } \
+            [[unroll]] for (uint t = 0; t < ROWS; t++) left[t] = held[t][c]; \
+            PRODUCT(result, left, theirs, c) \
         } \
-        c0 += STEP; \
-    } while (c0 < DIMS); \
-}
+    } else { \
+        uint c0 = 0; /* tested at the end: see linear_cpu.comp */ \
+        [[dont_unroll]] do { \
+            [[unroll]] for (uint c = c0; c < c0 + STEP; c++) { \
+                vec4 left[ROWS]; \
+                [[unroll]] for (uint t = 0; t < ROWS; t++) left[t] = TEXEL(mine, at[t] + c); \
+                PRODUCT(result, left, theirs, c) \
+            } \
+            c0 += STEP; \
+        } while (c0 < DIMS); \
+    }
 
 // acc[t] = acc[t]·rescale[t] + Σ_n weight[t][n]·theirs_n
 #define ACCUMULATE(acc, rescale, weight, theirs) \
@@ -115,6 +127,14 @@ void main() {
     }
 #endif
 
+    vec4 held_x[ROWS][HELD], held_y[ROWS][HELD];
+    if (HELD == DIMS)
+        [[unroll]] for (uint t = 0; t < ROWS; t++)
+            [[unroll]] for (uint c = 0; c < HELD; c++) {
+                held_x[t][c] = TEXEL(x, at[t] + c);
+                held_y[t][c] = TEXEL(y, at[t] + c);
+            }
+
     for (uint other0 = begin; other0 < end; other0 += OTHERS) {
 #if defined(SHUFFLE)
         uint from = OTHER(lane);
@@ -123,8 +143,8 @@ void main() {
         [[unroll]] for (uint n = 0; n < OTHERS; n++) from[n] = OTHER(n);
 #endif
         float p[ROWS][OTHERS], ds[ROWS][OTHERS];
-        PRODUCTS(p, x, a)
-        PRODUCTS(ds, y, b)
+        PRODUCTS(p, x, held_x, a)
+        PRODUCTS(ds, y, held_y, b)
 #if defined(OF_KEYS)
         vec2 of = statistics[statistics_at(min(other0 + lane, end - 1))];
         [[unroll]] for (uint n = 0; n < OTHERS; n++) {
