@@ -215,6 +215,22 @@ func (f *Forward) Pairs(ctx context.Context, lower, upper int, visit func(b Batc
 	return f.r.Wait(ctx)
 }
 
+// StatePair is a batch's states at a boundary of source, a Forward of the same windows and batches that may be f itself, and at one of
+// f, as tensors [tokens, hidden] on f's recorder that are good for recording until the next call. What was recorded is waited for.
+func (f *Forward) StatePair(ctx context.Context, source *Forward, lower, upper, batch int) (x, y op.Tensor, err error) {
+	if !source.has(lower, []int{batch}) || !f.has(upper, []int{batch}) {
+		return x, y, fmt.Errorf("model: the states at boundaries %d and %d are not both kept", lower, upper)
+	}
+	if err := f.r.Wait(ctx); err != nil {
+		return x, y, err
+	}
+	if x, err = source.chunkTensor(ctx, source.states[lower][batch], f.in, batch); err != nil {
+		return x, y, err
+	}
+	y, err = f.chunkTensor(ctx, f.states[upper][batch], f.out, batch)
+	return x, y, err
+}
+
 // Hold keeps the states of all boundaries until Close, whatever model runs next, for Rewind to come back to. It is called once.
 func (f *Forward) Hold() {
 	for _, chunks := range f.states {
