@@ -8,7 +8,8 @@ import (
 	"github.com/vkcome/vkcome/vk"
 )
 
-// Objective is what a layer's training makes small, by what it gives and what it should: ALGORITHM §7.
+// Objective is what a layer's training makes small, by what it gives and what it should. Source: CoMe, arXiv 2510.15304, of which KL is the
+// figure 1; the others are ours.
 type Objective string
 
 // The objectives. N is the tokens of a step, H the hidden size, Y the states wanted, Ŷ those given, X those that enter.

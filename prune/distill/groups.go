@@ -60,8 +60,8 @@ func checkGroups(groups []Group, student, teacher int) error {
 		switch {
 		case g.Layer >= student || g.Last >= teacher || g.First > g.Last:
 			return fmt.Errorf("distill: map %v: the student has %d layers, the teacher %d", g, student, teacher)
-		case i > 0 && g.Layer == groups[i-1].Layer:
-			return fmt.Errorf("distill: map: layer %d is given twice", g.Layer)
+		case i > 0 && g.Layer <= groups[i-1].Layer:
+			return fmt.Errorf("distill: map: layer %d is given twice, or not in the student's order", g.Layer)
 		case i > 0 && g.First <= groups[i-1].Last:
 			return fmt.Errorf("distill: map: %v and %v stand for the same layer of the teacher, or not in its order", groups[i-1], g)
 		}
