@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/op"
@@ -55,12 +56,13 @@ type gradientPass struct {
 	loss  *vk.Buffer
 	words *vk.Buffer // targets
 	grads []*vk.Buffer
+	own   []*vk.Buffer // weights that lie where they cannot be bound, once more
 }
 
 // boundary is the place among the Forward's states of the gradients of those at boundary l.
 func (g *gradientPass) boundary(l int) int { return len(g.m.Layers) + 1 + l }
 
-func (g *gradientPass) own(c *Config) []buffer {
+func (g *gradientPass) list(c *Config) []buffer {
 	return []buffer{{&g.out, "layer's output", c.HiddenSize}, {&g.dy, "gradients of hidden states", c.HiddenSize}, {&g.loss, "losses", 1}, {&g.words, "targets", 1}}
 }
 
@@ -74,7 +76,7 @@ func (g *gradientPass) allocate() error {
 			sizes[p] = max(sizes[p], 4*int64(w.Rows)*int64(w.Cols))
 		}
 	}
-	g.grads = make([]*vk.Buffer, NumParts)
+	g.grads, g.own = make([]*vk.Buffer, NumParts), make([]*vk.Buffer, NumParts)
 	for p, size := range sizes {
 		if size == 0 {
 			continue
@@ -91,15 +93,16 @@ func (g *gradientPass) allocate() error {
 	if err := g.back.allocate(f.d, c, tokens, widest); err != nil {
 		return err
 	}
-	return allocate(f.d, tokens, g.own(c))
+	return allocate(f.d, tokens, g.list(c))
 }
 
 func (g *gradientPass) free() {
 	d := g.f.d
 	d.Free(g.grads...)
+	d.Free(g.own...)
 	free(d, g.tape.list(d, new(Config)))
 	g.back.free(d)
-	free(d, g.own(new(Config)))
+	free(d, g.list(new(Config)))
 }
 
 // head makes the gradients of the states that leave the last layer.
@@ -145,11 +148,23 @@ func (g *gradientPass) layer(ctx context.Context, l int, visit func(layer int, b
 		return err
 	}
 	defer f.cache.release(layer)
-	grads := make([]op.Tensor, NumParts)
+	grads, bound := make([]op.Tensor, NumParts), slices.Clone(weights)
+	places := layout(f.d, layer.Parts[:], partJoins)
 	for p, w := range layer.Parts {
-		if !w.IsZero() {
-			grads[p] = rows(g.grads[p], w.Rows, w.Cols)
+		if w.IsZero() {
+			continue
 		}
+		grads[p] = rows(g.grads[p], w.Rows, w.Cols)
+		if places[p] == aligned(f.d, places[p]) {
+			continue
+		}
+		if g.own[p] == nil {
+			if g.own[p], err = f.d.NewBuffer("weights", w.Size(), vk.OnDevice); err != nil {
+				return err
+			}
+		}
+		bound[p] = op.Of(g.own[p].View(0, w.Size()), w.DType, w.Rows, w.Cols)
+		f.r.Copy(bound[p].View, weights[p].View)
 	}
 	err = f.produce(ctx, g.boundary(l), f.all(), func(batch int, dx op.Tensor) error {
 		x, err := f.tensor(ctx, l, batch)
@@ -167,8 +182,8 @@ func (g *gradientPass) layer(ctx context.Context, l int, visit func(layer int, b
 		}
 		var run layerRun
 		run.record(f.r, c, l, weights, &g.tape.scratch, rows(g.out, x.Rows, x.Cols), x, f.fixed.rope, f.window)
-		g.tape.backward(f.r, c, l, weights, grads, &g.back, dx, dy, x, f.fixed.rope, f.window)
-		return errors.Join(f.r.Err(), visit(l, f.batches[batch], weights, grads))
+		g.tape.backward(f.r, c, l, bound, grads, &g.back, dx, dy, x, f.fixed.rope, f.window)
+		return errors.Join(f.r.Err(), visit(l, f.batches[batch], bound, grads))
 	})
 	if err = errors.Join(err, f.Wait(ctx)); err != nil {
 		return err
@@ -181,9 +196,12 @@ func (g *gradientPass) layer(ctx context.Context, l int, visit func(layer int, b
 func GradientBytes(d *vk.Device, m *Model, tokens int) int64 {
 	var g gradientPass
 	c, layer := m.Config, m.Layers[0] // they are of one size
-	n := aligned(d, widestMatrix(layer)) + 4*int64(tokens)*(columns(g.tape.list(d, c))+columns(g.back.list(d, c))+columns(g.own(c)))
-	for _, w := range layer.Parts {
-		n += aligned(d, 4*int64(w.Rows)*int64(w.Cols))
+	n := aligned(d, widestMatrix(layer)) + 4*int64(tokens)*(columns(g.tape.list(d, c))+columns(g.back.list(d, c))+columns(g.list(c)))
+	for p, at := range layout(d, layer.Parts[:], partJoins) {
+		w := layer.Parts[p]
+		if n += aligned(d, 4*int64(w.Rows)*int64(w.Cols)); at != aligned(d, at) {
+			n += aligned(d, w.Size())
+		}
 	}
 	return n + frozenLensBytes(d, m) + lensBytes(d, m, tokens, false, false)
 }

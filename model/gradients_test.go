@@ -1,15 +1,101 @@
 package model_test
 
 import (
+	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
+
+// values are the parts of a reference layer, by Part.
+func values(l *ref.Layer) [][]float64 {
+	return [][]float64{
+		model.InputNorm: l.InputNorm, model.InputNormBias: l.InputNormBias, model.Q: l.Q.Data, model.K: l.K.Data, model.V: l.V.Data, model.QBias: l.QBias,
+		model.KBias: l.KBias, model.VBias: l.VBias, model.QNorm: l.QNorm, model.KNorm: l.KNorm, model.O: l.O.Data, model.OBias: l.OBias, model.PostNorm: l.PostNorm,
+		model.PostNormBias: l.PostNormBias, model.Gate: l.Gate.Data, model.GateBias: l.GateBias, model.Up: l.Up.Data, model.UpBias: l.UpBias,
+		model.Down: l.Down.Data, model.DownBias: l.DownBias,
+	}
+}
+
+// slopes compares gradients with central differences of a loss in float64, at the largest and some other elements of each tensor.
+func slopes(t *testing.T, what string, got [][]float32, weights [][]float64, loss func() float64) {
+	t.Helper()
+	const h, bound = 1e-5, 1e-3
+	rng := rand.New(rand.NewPCG(3, 4))
+	noise := 0.0 // of f32, which is all that the bias of keys has: it changes nothing
+	for _, g := range got {
+		for _, v := range g {
+			noise = max(noise, 1e-6*math.Abs(float64(v)))
+		}
+	}
+	for p, w := range weights {
+		if len(w) != len(got[p]) {
+			t.Fatalf("%s: tensor %d: %d gradients of %d weights", what, p, len(got[p]), len(w))
+		}
+		if len(w) == 0 {
+			continue
+		}
+		squares, largest := 0.0, 0
+		for i, g := range got[p] {
+			if squares += float64(g) * float64(g); math.Abs(float64(g)) > math.Abs(float64(got[p][largest])) {
+				largest = i
+			}
+		}
+		rms := math.Sqrt(squares / float64(len(w)))
+		for _, i := range []int{largest, rng.IntN(len(w)), rng.IntN(len(w))} {
+			was := w[i]
+			w[i] = was + h
+			up := loss()
+			w[i] = was - h
+			slope := (up - loss()) / (2 * h)
+			w[i] = was
+			if !(math.Abs(float64(got[p][i])-slope) <= bound*(math.Abs(slope)+rms)+noise) {
+				t.Errorf("%s: tensor %d, element %d: gradient %v, slope %v", what, p, i, got[p][i], slope)
+			}
+		}
+	}
+}
+
+// architecture is a small model of an architecture, and the same in float64.
+func architecture(t *testing.T, name string, change func(s *modeltest.Spec)) (*model.Model, *ref.Model) {
+	t.Helper()
+	spec, err := modeltest.Named(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Vocab = 199
+	if change != nil {
+		change(&spec)
+	}
+	m, dir := spec.Open(t)
+	oracle, err := ref.LoadModel(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, oracle
+}
+
+// kept runs a Forward of a model to its end, keeping all states.
+func kept(t *testing.T, d *vk.Device, m *model.Model, windows, window, batch int) *model.Forward {
+	t.Helper()
+	f := trainingOn(t, d, m, windows, window, batch)
+	if err := f.Embed(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	for l := range m.Layers {
+		if err := f.Layer(t.Context(), m, l, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f
+}
 
 // Gradients of the language-model loss by every layer's weights are the slopes of the loss that the reference computes, window by window,
 // wherever the states are.

@@ -132,7 +132,7 @@ func (t *LayerTraining) Close() {
 func trainingBytes(d *vk.Device, teacher, m *Model, l, window, tokens int, o Objective) int64 {
 	var t LayerTraining
 	c, layer := m.Config, m.Layers[l]
-	n := trainedBytes(d, layer.Parts[:]) + aligned(d, widestMatrix(layer)) + fixedBytes(m, window)
+	n := trainedBytes(d, layer.Parts[:], partJoins) + aligned(d, widestMatrix(layer)) + fixedBytes(m, window)
 	n += 4 * int64(tokens) * (columns(t.tape.list(d, c)) + columns(t.back.list(d, c)) + columns(t.own(c)))
 	if o == KLLens {
 		n += frozenLensBytes(d, teacher) + lensBytes(d, teacher, tokens, true, false)
@@ -162,7 +162,7 @@ func (t *LayerTraining) record(x, y op.Tensor, target Target, train bool) {
 	c, r, window := t.config, t.f.r, t.f.window
 	out, loss := rows(t.out, x.Rows, x.Cols), rows(t.loss, 1, x.Rows)
 	var run layerRun
-	run.record(r, c, t.layer, t.params.copies, &t.tape.scratch, out, x, t.fixed.rope, window)
+	run.record(r, c, t.layer, t.params.joined, &t.tape.scratch, out, x, t.fixed.rope, window)
 	grad := op.Tensor{}
 	if train {
 		grad = out

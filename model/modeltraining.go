@@ -108,9 +108,9 @@ func (t *ModelTraining) own(c *Config) []buffer {
 func modelTrainingBytes(d *vk.Device, teacher, m *Model, window, tokens int) int64 {
 	c := m.Config
 	t := ModelTraining{states: make([]*vk.Buffer, len(m.Layers)+1)}
-	n, widest := trainedBytes(d, m.trainedTop()), int64(0)
+	n, widest := trainedBytes(d, m.trainedTop(), topJoins), int64(0)
 	for _, l := range m.Layers {
-		n += trainedBytes(d, l.Parts[:])
+		n += trainedBytes(d, l.Parts[:], partJoins)
 		widest = max(widest, widestMatrix(l))
 	}
 	var one tape
@@ -194,7 +194,7 @@ func (t *ModelTraining) record(ctx context.Context, b Batch, y op.Tensor, target
 	}
 	for l := range t.m.Layers {
 		var run layerRun
-		run.record(r, c, l, t.layers[l].copies, &t.tapes[l].scratch, state(l+1), state(l), t.rope.rope, window)
+		run.record(r, c, l, t.layers[l].joined, &t.tapes[l].scratch, state(l+1), state(l), t.rope.rope, window)
 	}
 	loss, grad := rows(t.loss, 1, n), op.Tensor{}
 	grads := lens{}

@@ -15,9 +15,11 @@ import (
 // that forward and backward passes read.
 type trained struct {
 	d       *vk.Device
+	r       *vk.Recorder
 	weights []Weight // by number; those that are absent are zero, here and below
 	decay   []bool
 	copies  []op.Tensor
+	joined  []op.Tensor // the copies for forward passes: those that lie right behind others, where they cannot be bound, are there again
 	master  []op.Tensor
 	grads   []op.Tensor
 	m, v    []op.Tensor
@@ -28,7 +30,7 @@ type trained struct {
 // before, decays which are drawn towards zero.
 func newTrained(ctx context.Context, r *vk.Recorder, weights []Weight, joins, decays func(i int) bool) (t *trained, err error) {
 	d, n := r.Device(), len(weights)
-	t = &trained{d: d, weights: weights, copies: make([]op.Tensor, n), master: make([]op.Tensor, n), grads: make([]op.Tensor, n), m: make([]op.Tensor, n),
+	t = &trained{d: d, r: r, weights: weights, copies: make([]op.Tensor, n), joined: make([]op.Tensor, n), master: make([]op.Tensor, n), grads: make([]op.Tensor, n), m: make([]op.Tensor, n),
 		v: make([]op.Tensor, n), decay: make([]bool, n)}
 	defer func() {
 		if err != nil {
@@ -44,22 +46,26 @@ func newTrained(ctx context.Context, r *vk.Recorder, weights []Weight, joins, de
 		}
 		return b
 	}
-	all := buffer("trained weights", residentBytes(d, weights))
-	var at int64
+	all, places := buffer("trained weights", residentBytes(d, weights)), layout(d, weights, joins)
 	for i, w := range weights {
 		if w.IsZero() || err != nil {
 			continue
 		}
-		if !joins(i) {
-			at = aligned(d, at)
+		view := all.View(places[i], w.Size())
+		t.joined[i] = op.Of(view, w.DType, w.Rows, w.Cols)
+		if places[i] != aligned(d, places[i]) {
+			b := buffer("trained weights", w.Size())
+			if err != nil {
+				break
+			}
+			view = b.All()
 		}
-		view := all.View(at, w.Size())
-		at += w.Size()
 		if err = w.Put(ctx, d, view); err != nil {
 			break
 		}
 		t.decay[i] = decays(i)
 		t.copies[i] = op.Of(view, w.DType, w.Rows, w.Cols)
+		t.join(i)
 		for _, kind := range []struct {
 			of   []op.Tensor
 			name string
@@ -81,12 +87,35 @@ func newTrained(ctx context.Context, r *vk.Recorder, weights []Weight, joins, de
 }
 
 // trainedBytes is the device memory that it takes.
-func trainedBytes(d *vk.Device, weights []Weight) int64 {
-	n := residentBytes(d, weights)
-	for _, w := range weights {
+func trainedBytes(d *vk.Device, weights []Weight, joins func(i int) bool) int64 {
+	n, places := residentBytes(d, weights), layout(d, weights, joins)
+	for i, w := range weights {
 		n += 4 * aligned(d, 4*int64(w.Rows)*int64(w.Cols))
+		if places[i] != aligned(d, places[i]) {
+			n += aligned(d, w.Size())
+		}
 	}
 	return n
+}
+
+// layout is where each of a set of weights lies in one buffer: at an offset that can be bound, unless it joins the one before it.
+func layout(d *vk.Device, weights []Weight, joins func(i int) bool) (places []int64) {
+	var at int64
+	for i, w := range weights {
+		if !joins(i) {
+			at = aligned(d, at)
+		}
+		places = append(places, at)
+		at += w.Size()
+	}
+	return places
+}
+
+// join records what makes a copy that cannot be bound in its place the same as the one that can.
+func (t *trained) join(i int) {
+	if t.joined[i].View != t.copies[i].View {
+		t.r.Copy(t.joined[i].View, t.copies[i].View)
+	}
 }
 
 func (t *trained) free() {
@@ -127,6 +156,7 @@ func (t *trained) step(r *vk.Recorder, control op.Tensor, p op.AdamWParams) {
 			own.Decay = 0
 		}
 		op.AdamW(r, t.copies[i], t.master[i], t.grads[i], t.m[i], t.v[i], control, own)
+		t.join(i)
 	}
 }
 
@@ -183,6 +213,9 @@ func (t *trained) load(ctx context.Context, from io.Reader) error {
 	})
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("model: the state of training is cut short: %w", err)
+	}
+	for _, i := range t.present() {
+		t.join(i)
 	}
 	return err
 }

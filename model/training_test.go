@@ -3,10 +3,11 @@ package model_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"math"
-	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -15,525 +16,602 @@ import (
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/model/op"
-	"github.com/vkcome/vkcome/model/ref"
+	"github.com/vkcome/vkcome/model/safetensors"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
 
-// values are the parts of a reference layer, by Part.
-func values(l *ref.Layer) [][]float64 {
-	return [][]float64{
-		model.InputNorm: l.InputNorm, model.InputNormBias: l.InputNormBias, model.Q: l.Q.Data, model.K: l.K.Data, model.V: l.V.Data, model.QBias: l.QBias,
-		model.KBias: l.KBias, model.VBias: l.VBias, model.QNorm: l.QNorm, model.KNorm: l.KNorm, model.O: l.O.Data, model.OBias: l.OBias, model.PostNorm: l.PostNorm,
-		model.PostNormBias: l.PostNormBias, model.Gate: l.Gate.Data, model.GateBias: l.GateBias, model.Up: l.Up.Data, model.UpBias: l.UpBias,
-		model.Down: l.Down.Data, model.DownBias: l.DownBias,
-	}
+// goldenLayer is testdata/distill/gqa: a layer, its inputs and targets, and the gradients that PyTorch computed in float64.
+type goldenLayer struct {
+	Loss      map[model.Objective]float64
+	GradNorm  map[model.Objective]float64               `json:"grad_norm"`
+	Checksums map[model.Objective]map[string][2]float64 `json:"grad_checksums"`
+	tensors   map[string][]float32
 }
 
-// slopes compares gradients with central differences of a loss in float64, at the largest and some other elements of each tensor.
-func slopes(t *testing.T, what string, got [][]float32, weights [][]float64, loss func() float64) {
-	t.Helper()
-	const h, bound = 1e-5, 1e-3
-	rng := rand.New(rand.NewPCG(3, 4))
-	noise := 0.0 // of f32, which is all that the bias of keys has: it changes nothing
-	for _, g := range got {
-		for _, v := range g {
-			noise = max(noise, 1e-6*math.Abs(float64(v)))
-		}
-	}
-	for p, w := range weights {
-		if len(w) != len(got[p]) {
-			t.Fatalf("%s: tensor %d: %d gradients of %d weights", what, p, len(got[p]), len(w))
-		}
-		if len(w) == 0 {
-			continue
-		}
-		squares, largest := 0.0, 0
-		for i, g := range got[p] {
-			if squares += float64(g) * float64(g); math.Abs(float64(g)) > math.Abs(float64(got[p][largest])) {
-				largest = i
-			}
-		}
-		rms := math.Sqrt(squares / float64(len(w)))
-		for _, i := range []int{largest, rng.IntN(len(w)), rng.IntN(len(w))} {
-			was := w[i]
-			w[i] = was + h
-			up := loss()
-			w[i] = was - h
-			slope := (up - loss()) / (2 * h)
-			w[i] = was
-			if !(math.Abs(float64(got[p][i])-slope) <= bound*(math.Abs(slope)+rms)+noise) {
-				t.Errorf("%s: tensor %d, element %d: gradient %v, slope %v", what, p, i, got[p][i], slope)
-			}
-		}
-	}
+// parts are the golden's names of the parts of a layer.
+var parts = map[model.Part]string{
+	model.InputNorm: "input_layernorm.weight", model.PostNorm: "post_attention_layernorm.weight", model.Q: "self_attn.q_proj.weight", model.K: "self_attn.k_proj.weight",
+	model.V: "self_attn.v_proj.weight", model.O: "self_attn.o_proj.weight", model.Gate: "mlp.gate_proj.weight", model.Up: "mlp.up_proj.weight", model.Down: "mlp.down_proj.weight",
 }
 
-// architecture is a small model of an architecture, and the same in float64.
-func architecture(t *testing.T, name string, change func(s *modeltest.Spec)) (*model.Model, *ref.Model) {
+func openGoldenLayer(t *testing.T) (g goldenLayer, m *model.Model) {
 	t.Helper()
-	spec, err := modeltest.Named(name)
+	raw, err := os.ReadFile("../testdata/distill/gqa/expected.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec.Vocab = 199
-	if change != nil {
-		change(&spec)
+	if err := json.Unmarshal(raw, &g); err != nil {
+		t.Fatal(err)
 	}
-	m, dir := spec.Open(t)
-	oracle, err := ref.LoadModel(dir)
+	file, err := safetensors.OpenFile("../testdata/distill/gqa/layer.safetensors")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m, oracle
-}
-
-// normal is a matrix of standard normal values, the same in f32.
-func normal(rng *rand.Rand, rows, cols int) (ref.Mat, []float32) {
-	m, f := ref.NewMat(rows, cols), make([]float32, rows*cols)
-	for i := range f {
-		f[i] = float32(rng.NormFloat64())
-		m.Data[i] = float64(f[i])
+	defer file.Close()
+	g.tensors = map[string][]float32{}
+	weight := func(name string) model.Weight {
+		x, ok := file.Lookup(name)
+		if !ok {
+			t.Fatalf("no tensor %s", name)
+		}
+		w := model.Weight{Name: name, DType: dtype.F32, Rows: 1, Cols: x.Shape[len(x.Shape)-1], Data: append([]byte{}, x.Data...)}
+		if len(x.Shape) > 1 {
+			w.Rows = len(x.Data) / 4 / w.Cols
+		}
+		values := make([]float32, w.Rows*w.Cols)
+		dtype.F32.Decode(values, w.Data)
+		g.tensors[name] = values
+		return w
 	}
-	return m, f
-}
-
-// windowsOf cuts a matrix into windows of rows.
-func windowsOf(m ref.Mat, window int) (list []ref.Mat) {
-	for at := 0; at < m.Rows; at += window {
-		list = append(list, ref.Mat{Rows: window, Cols: m.Cols, Data: m.Data[at*m.Cols : (at+window)*m.Cols]})
+	for _, name := range file.Names() {
+		weight(name)
 	}
-	return list
-}
-
-// Gradients of a layer of every architecture are the slopes of the loss that the reference computes.
-func TestTrainingArchitectures(t *testing.T) {
-	for i, name := range modeltest.Names() {
-		t.Run(name, func(t *testing.T) {
-			m, oracle := architecture(t, name, nil)
-			windows, window := 3, 13
-			if i%2 == 1 {
-				windows, window = 2, 16
-			}
-			rng := rand.New(rand.NewPCG(uint64(i), 7))
-			hidden, l := m.Config.HiddenSize, 1
-			x, x32 := normal(rng, windows*window, hidden)
-			y, y32 := normal(rng, windows*window, hidden)
-			each := vktest.Each
-			if name == "llama" || name == "qwen3-window" {
-				each = vktest.EachTier
-			}
-			each(t, func(t *testing.T, d *vk.Device) {
-				f := trainingOn(t, d, m, windows, window, windows)
-				for _, objective := range []model.Objective{model.MSE, []model.Objective{model.KL, model.Cosine}[i%2]} {
-					train, err := model.NewLayerTraining(t.Context(), f, m, m, l, objective)
-					if err != nil {
-						t.Fatal(err)
-					}
-					defer train.Close()
-					train.Begin()
-					if err := train.Add(onDevice(t, d, x32, hidden), onDevice(t, d, y32, hidden), model.Target{Objective: objective, Temperature: 1.5, Tokens: x.Rows}); err != nil {
-						t.Fatal(err)
-					}
-					got, err := train.Gradients(t.Context())
-					if err != nil {
-						t.Fatal(err)
-					}
-					loss := func() (total float64) {
-						for w, part := range windowsOf(x, window) {
-							out, _ := oracle.Layers[l].Forward(oracle.Config, part)
-							want, n := windowsOf(y, window)[w], float64(x.Rows)
-							var losses []float64
-							switch objective {
-							case model.KL:
-								losses, _ = ref.KLDivergence(out, want, 1/n, 1.5)
-							case model.Cosine:
-								losses, _ = ref.CosineLoss(out, want, 1/n)
-							default:
-								losses, _ = ref.MSE(out, want, 1/(n*float64(hidden)))
-							}
-							for _, v := range losses {
-								total += v
-							}
-						}
-						return total
-					}
-					slopes(t, string(objective), got, values(&oracle.Layers[l]), loss)
-					if value, err := train.Loss(t.Context()); err != nil || math.Abs(value/loss()-1) > 1e-4 {
-						t.Errorf("%s: loss %v, want %v: %v", objective, value, loss(), err)
-					}
-				}
-			})
-		})
+	m, _ = modeltest.Spec{Hidden: 48, Intermediate: 112, Layers: 1, Heads: 6, KVHeads: 3, HeadDim: 8, Vocab: 97, Context: 32}.Open(t)
+	list := make([]model.Weight, model.NumParts)
+	for p, name := range parts {
+		list[p] = weight("param." + name)
 	}
+	m.Layers[0], m.Norm, m.Head = model.NewLayer(list), weight("final_norm"), weight("lm_head")
+	return g, m
 }
 
-// kept runs a Forward of a model to its end, keeping all states.
-func kept(t *testing.T, d *vk.Device, m *model.Model, windows, window, batch int) *model.Forward {
+// trainingOn opens a Forward of windows of some tokens, in batches of so many windows, for training on states that are not its own.
+func trainingOn(t *testing.T, d *vk.Device, m *model.Model, windows, window, batch int) *model.Forward {
 	t.Helper()
-	f := trainingOn(t, d, m, windows, window, batch)
-	if err := f.Embed(t.Context(), m); err != nil {
+	f, err := model.NewForwardWith(d, m, modeltest.Windows(m.Config.VocabSize, windows, window), model.ForwardOptions{BatchWindows: batch, StatesOnHost: true})
+	if err != nil {
 		t.Fatal(err)
 	}
-	for l := range m.Layers {
-		if err := f.Layer(t.Context(), m, l, nil); err != nil {
-			t.Fatal(err)
+	t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			t.Error(err)
 		}
-	}
+	})
 	return f
 }
 
-// Gradients of all weights by the logits of a deeper teacher are the slopes of the loss that the reference computes.
-func TestTrainingWholeModel(t *testing.T) {
-	for _, name := range []string{"llama", "qwen2", "qwen3-window", "opt"} {
-		t.Run(name, func(t *testing.T) {
-			teacher, above := architecture(t, name, func(s *modeltest.Spec) { s.Seed = 5 })
-			m, oracle := architecture(t, name, func(s *modeltest.Spec) {
-				s.Layers = 2
-				if s.Extra["layer_types"] != nil {
-					s.Extra["layer_types"] = []string{"sliding_attention", "full_attention"}
-				}
-			})
-			const windows, window = 2, 11
-			vktest.Each(t, func(t *testing.T, d *vk.Device) {
-				f := kept(t, d, teacher, windows, window, 1)
-				train, err := model.NewModelTraining(t.Context(), f, teacher, m)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer train.Close()
-				train.Begin()
-				for b, batch := range f.Batches() {
-					_, y, err := f.StatePair(t.Context(), f, len(teacher.Layers), len(teacher.Layers), b)
-					if err == nil {
-						err = train.Add(t.Context(), batch, y, model.Target{Temperature: 1.5, Tokens: windows * window})
-					}
-					if err != nil {
-						t.Fatal(err)
-					}
-				}
-				got, err := train.Gradients(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				loss := func() (total float64) {
-					for _, w := range f.Windows() {
-						var ids []int
-						for _, v := range w {
-							ids = append(ids, int(v))
-						}
-						losses, _ := ref.KLDivergence(oracle.Logits(ids), above.Logits(ids), 1/float64(windows*window), 1.5)
-						for _, v := range losses {
-							total += v
-						}
-					}
-					return total
-				}
-				var all [][]float64
-				for l := range oracle.Layers {
-					all = append(all, values(&oracle.Layers[l])...)
-				}
-				top := [][]float64{oracle.Embed.Data, oracle.Positions.Data, oracle.Norm, oracle.NormBias, oracle.Head.Data}
-				if m.Config.TieWordEmbeddings {
-					oracle.Head = oracle.Embed
-					top[4] = nil
-				}
-				slopes(t, name, got, append(all, top...), loss)
-				if value, err := train.Loss(t.Context()); err != nil || math.Abs(value/loss()-1) > 1e-4 {
-					t.Errorf("loss %v, want %v: %v", value, loss(), err)
-				}
-			})
-		})
+// onDevice uploads a matrix.
+func onDevice(t *testing.T, d *vk.Device, values []float32, cols int) op.Tensor {
+	t.Helper()
+	raw := make([]byte, 4*len(values))
+	dtype.F32.Encode(raw, values)
+	b, err := d.NewBuffer(t.Name(), int64(len(raw)), vk.OnDevice)
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() { d.Free(b) })
+	if err := d.Upload(t.Context(), b.All(), raw); err != nil {
+		t.Fatal(err)
+	}
+	return op.Of(b.All(), dtype.F32, len(values)/cols, cols)
 }
 
-// A layer that is the teacher's own has its bits in training: every loss is 0, every gradient, and nothing changes.
-func TestTrainingSameBits(t *testing.T) {
-	const windows, window = 2, 24
-	for _, name := range []string{"llama", "qwen3", "opt"} {
-		for _, kind := range []dtype.DType{dtype.F32, dtype.F16, dtype.BF16} {
-			m, _ := architecture(t, name, func(s *modeltest.Spec) { s.DType, s.Layers = kind, 2 })
-			vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
-				f := kept(t, d, m, windows, window, windows)
-				for _, objective := range model.Objectives {
-					train, err := model.NewLayerTraining(t.Context(), f, m, m, 1, objective)
-					if err != nil {
-						t.Fatal(err)
-					}
-					unchanged(t, name+" "+kind.String()+" "+string(objective), m.Layers[1].Parts[:], train, func() error {
-						x, y, err := f.StatePair(t.Context(), f, 1, 2, 0)
-						if err != nil {
-							return err
-						}
-						return train.Add(x, y, model.Target{Objective: objective, Temperature: 1, Tokens: windows * window, Change: 1})
-					})
-					train.Close()
-				}
-				train, err := model.NewModelTraining(t.Context(), f, m, m)
+// The loss and the gradients of every parameter for every objective are PyTorch's, on every device and tier, however the tokens are cut
+// into micro-batches.
+func TestTrainingGolden(t *testing.T) {
+	const windows, window, hidden, bound = 3, 17, 48, 1e-4
+	g, m := openGoldenLayer(t)
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+		for _, batch := range []int{3, 1} {
+			f := trainingOn(t, d, m, windows, window, batch)
+			change := 0.0
+			for i := range g.tensors["X"] {
+				c := float64(g.tensors["Y"][i]) - float64(g.tensors["X"][i])
+				change += c * c
+			}
+			for _, objective := range model.Objectives {
+				train, err := model.NewLayerTraining(t.Context(), f, m, m, 0, objective)
 				if err != nil {
 					t.Fatal(err)
 				}
-				unchanged(t, name+" "+kind.String()+" whole", m.AllValues(), train, func() error {
-					_, y, err := f.StatePair(t.Context(), f, 2, 2, 0)
-					if err != nil {
-						return err
+				train.Begin()
+				for w := 0; w < windows; w += batch {
+					target := model.Target{Objective: objective, Temperature: 1, Tokens: windows * window, Change: change}
+					begin, end := w*window*hidden, (w+batch)*window*hidden
+					x, y := onDevice(t, d, g.tensors["X"][begin:end], hidden), onDevice(t, d, g.tensors["Y"][begin:end], hidden)
+					if err := train.Add(x, y, target); err != nil {
+						t.Fatal(err)
 					}
-					return train.Add(t.Context(), f.Batches()[0], y, model.Target{Temperature: 1, Tokens: windows * window})
-				})
+				}
+				loss, err := train.Loss(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				near := func(what string, got, want float64) {
+					t.Helper()
+					if !(math.Abs(got-want) <= bound*math.Abs(want)) {
+						t.Errorf("%s, batches of %d: %s is %v, want %v", objective, batch, what, got, want)
+					}
+				}
+				near("loss", loss, g.Loss[objective])
+				grads, err := train.Gradients(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				squares := 0.0
+				for p, name := range parts {
+					sum, abs := 0.0, 0.0
+					for _, v := range grads[p] {
+						sum, abs, squares = sum+float64(v), abs+math.Abs(float64(v)), squares+float64(v)*float64(v)
+					}
+					if want, ok := g.tensors["grad."+string(objective)+"."+name]; ok {
+						nearAll(t, string(objective)+" "+name, grads[p], want, bound)
+						continue
+					}
+					want := g.Checksums[objective][name]
+					near("Σ|∂"+name+"|", abs, want[1])
+					if math.Abs(sum-want[0]) > bound*want[1] { // a sum that cancels
+						t.Errorf("%s: Σ∂%s is %v, want %v", objective, name, sum, want[0])
+					}
+				}
+				near("norm of the gradients", math.Sqrt(squares), g.GradNorm[objective])
 				train.Close()
-			})
+			}
+		}
+	})
+}
+
+// nearAll compares vectors: |got − want| within bound of |want| and the root mean square of want together.
+func nearAll(t *testing.T, what string, got, want []float32, bound float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
+	}
+	squares := 0.0
+	for _, v := range want {
+		squares += float64(v) * float64(v)
+	}
+	rms := math.Sqrt(squares / float64(len(want)))
+	for i, w := range want {
+		if e := math.Abs(float64(got[i]) - float64(w)); !(e <= bound*(math.Abs(float64(w))+rms)) {
+			t.Errorf("%s: element %d is %v, want %v", what, i, got[i], w)
+			return
 		}
 	}
 }
 
-// trainer is what LayerTraining and ModelTraining share.
+// trainer is what trainings of a layer and of a model have in common.
 type trainer interface {
 	Begin()
 	Step(ctx context.Context, clip float64, p op.AdamWParams) (model.StepResult, error)
 	Values(ctx context.Context) ([]model.Weight, error)
 	Save(ctx context.Context, to io.Writer) error
 	Load(ctx context.Context, from io.Reader) error
+	Close()
 }
 
-var adam = op.AdamWParams{LR: 3e-3, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 1e-3, Step: 1}
+// stateOf is what a training saves.
+func stateOf(t *testing.T, train trainer) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := train.Save(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
 
-func unchanged(t *testing.T, what string, weights []model.Weight, train trainer, add func() error) {
+var adam = op.AdamWParams{LR: 3e-3, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 1e-2, Step: 1}
+
+// allZero fails unless all gradients are exactly 0.
+func allZero(t *testing.T, what string, grads [][]float32) {
+	t.Helper()
+	for i, g := range grads {
+		for k, v := range g {
+			if v != 0 {
+				t.Errorf("%s: the gradient of element %d of tensor %d is %v, not 0", what, k, i, v)
+				return
+			}
+		}
+	}
+}
+
+// stepLayer adds all batches of the states at two boundaries of f to a step of a layer's training.
+func stepLayer(t *testing.T, f *model.Forward, train *model.LayerTraining, o model.Objective, lower, upper int) {
 	t.Helper()
 	train.Begin()
-	if err := add(); err != nil {
-		t.Fatal(err)
-	}
-	s, err := train.Step(t.Context(), 1, adam)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.Loss != 0 || s.GradNorm != 0 || !s.Done {
-		t.Errorf("%s: %+v", what, s)
-	}
-	after, err := train.Values(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, w := range weights {
-		if !bytes.Equal(w.Data, after[i].Data) {
-			t.Errorf("%s: %s changed", what, w.Name)
+	for b := range f.Batches() {
+		x, y, err := f.StatePair(t.Context(), f, lower, upper, b)
+		if err == nil {
+			err = train.Add(x, y, model.Target{Objective: o, Temperature: temperature, Tokens: len(f.Windows()) * f.Window(), Change: 1})
 		}
-	}
-}
-
-// Training lowers the loss, goes on from what Save wrote to the same bytes, and says so where that is cut short.
-func TestTrainingGoesOn(t *testing.T) {
-	const windows, window = 4, 16
-	m, _ := architecture(t, "llama", func(s *modeltest.Spec) { s.DType = dtype.BF16 })
-	d := vktest.Open(t, vk.Options{})
-	f := kept(t, d, m, windows, window, windows)
-	two, err := m.With(m.Layers[:2], []int{0, 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, whole := range []bool{false, true} {
-		var layer *model.LayerTraining
-		var all *model.ModelTraining
-		open := func() trainer {
-			var err error
-			if whole {
-				all, err = model.NewModelTraining(t.Context(), f, m, two)
-			} else {
-				layer, err = model.NewLayerTraining(t.Context(), f, m, m, 1, model.MSE)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if whole {
-				return all
-			}
-			return layer
-		}
-		steps := func(train trainer, from, to int) (losses []float64) {
-			for n := from; n < to; n++ {
-				train.Begin()
-				var err error
-				if whole {
-					_, y, pairErr := f.StatePair(t.Context(), f, 4, 4, 0)
-					err = errors.Join(pairErr, all.Add(t.Context(), f.Batches()[0], y, model.Target{Temperature: 1, Tokens: windows * window}))
-				} else {
-					x, y, pairErr := f.StatePair(t.Context(), f, 1, 3, 0) // the layer is to do what two do
-					err = errors.Join(pairErr, layer.Add(x, y, model.Target{Objective: model.MSE, Tokens: windows * window}))
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				p := adam
-				p.Step = n + 1
-				s, err := train.Step(t.Context(), 1, p)
-				if err != nil {
-					t.Fatal(err)
-				}
-				losses = append(losses, s.Loss)
-			}
-			return losses
-		}
-		bytesOf := func(train trainer) (all []byte) {
-			values, err := train.Values(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, w := range values {
-				all = append(all, w.Data...)
-			}
-			return all
-		}
-		train := open()
-		first := steps(train, 0, 8)
-		var state bytes.Buffer
-		if err := train.Save(t.Context(), &state); err != nil {
-			t.Fatal(err)
-		}
-		losses := append(first, steps(train, 8, 20)...)
-		want := bytesOf(train)
-		train.(interface{ Close() }).Close()
-		if last := losses[len(losses)-1]; !(last < 0.9*losses[0]) {
-			t.Errorf("whole %v: the loss went from %v to %v", whole, losses[0], last)
-		}
-		train = open()
-		if err := train.Load(t.Context(), bytes.NewReader(state.Bytes())); err != nil {
-			t.Fatal(err)
-		}
-		if again := steps(train, 8, 20); !slices.Equal(again, losses[8:]) || !bytes.Equal(bytesOf(train), want) {
-			t.Errorf("whole %v: other losses or weights after going on", whole)
-		}
-		if err := train.Load(t.Context(), bytes.NewReader(state.Bytes()[:state.Len()-1])); err == nil || !strings.Contains(err.Error(), "cut short") {
-			t.Errorf("whole %v: a state that is cut short: %v", whole, err)
-		}
-		train.(interface{ Close() }).Close()
-	}
-}
-
-// A step whose input is not finite is skipped, and changes neither weights nor moments.
-func TestTrainingSkips(t *testing.T) {
-	const windows, window = 2, 8
-	m, _ := architecture(t, "llama", nil)
-	hidden := m.Config.HiddenSize
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
-		f := trainingOn(t, d, m, windows, window, windows)
-		train, err := model.NewLayerTraining(t.Context(), f, m, m, 1, model.MSE)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer train.Close()
-		rng := rand.New(rand.NewPCG(1, 1))
-		_, x := normal(rng, windows*window, hidden)
-		_, y := normal(rng, windows*window, hidden)
-		step := func() model.StepResult {
-			train.Begin()
-			if err := train.Add(onDevice(t, d, x, hidden), onDevice(t, d, y, hidden), model.Target{Objective: model.MSE, Tokens: windows * window}); err != nil {
-				t.Fatal(err)
-			}
-			s, err := train.Step(t.Context(), 1, adam)
+	}
+}
+
+// A student that is its teacher has a loss and gradients of exactly 0, whatever the objective, dtype and tier: the forward pass of
+// training has the bits of Forward's. A step then is done, and changes nothing.
+func TestTrainingOfTeacher(t *testing.T) {
+	type own struct {
+		what string
+		m    *model.Model
+	}
+	var cases []own
+	for _, name := range []string{"llama", "qwen3", "opt"} {
+		for _, dt := range dtype.All {
+			spec, err := modeltest.Named(name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return s
+			spec.Vocab, spec.Layers, spec.DType = 97, 2, dt
+			m, _ := spec.Open(t)
+			cases = append(cases, own{name + ", " + dt.String(), m})
 		}
-		if s := step(); s.Skipped || s.Done {
-			t.Fatalf("%+v", s)
-		}
-		var before, after bytes.Buffer
-		if err := train.Save(t.Context(), &before); err != nil {
-			t.Fatal(err)
-		}
-		for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), 1e30} {
-			y[5] = bad
-			if s := step(); !s.Skipped {
-				t.Errorf("a target of %v: %+v", bad, s)
+	}
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+		for _, c := range cases {
+			f := trainingOn(t, d, c.m, 3, 13, 2)
+			runAll(t, f, c.m)
+			step := func(what string, grads [][]float32, loss float64, train trainer) {
+				t.Helper()
+				if loss != 0 {
+					t.Errorf("%s: the loss of the teacher itself is %v, not 0", what, loss)
+				}
+				allZero(t, what, grads)
+				before := stateOf(t, train)
+				if s, err := train.Step(t.Context(), 1, adam); err != nil || !s.Done || s.Skipped || s.Loss != 0 || s.GradNorm != 0 {
+					t.Errorf("%s: the step did %+v, %v: it has to be done", what, s, err)
+				}
+				if !bytes.Equal(before, stateOf(t, train)) {
+					t.Errorf("%s: a step that is done changed the weights or moments", what)
+				}
 			}
-		}
-		if err := train.Save(t.Context(), &after); err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(before.Bytes(), after.Bytes()) {
-			t.Error("a step that was skipped changed something")
-		}
-		y[5] = 0
-		if s := step(); s.Skipped {
-			t.Errorf("the next step: %+v", s)
+			for _, o := range model.Objectives {
+				if c.m.Config.DType != dtype.F32 && o != model.MSE && o != model.KLLens {
+					continue // it sees no weights, and states are F32
+				}
+				train, err := model.NewLayerTraining(t.Context(), f, c.m, c.m, 1, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				stepLayer(t, f, train, o, 1, 2)
+				loss, err := train.Loss(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				grads, err := train.Gradients(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				step(c.what+", "+string(o), grads, loss, train)
+				train.Close()
+			}
+			train, err := model.NewModelTraining(t.Context(), f, c.m, c.m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			loss, grads := addAll(t, f, train, 2)
+			step(c.what+", all weights", grads, loss, train)
+			train.Close()
 		}
 	})
 }
 
-// What training takes is what was predicted, and all of it is given back, also where there is too little.
-func TestTrainingMemory(t *testing.T) {
-	spec := modeltest.Spec{Hidden: 512, Intermediate: 1408, Layers: 3, Heads: 8, KVHeads: 4, HeadDim: 64, Vocab: 8192, Context: 128, DType: dtype.F16}
-	m, _ := spec.Open(t)
-	one, err := m.With(m.Layers[:1], []int{0})
+// training is one that takes the same steps whenever it is asked for them.
+type training struct {
+	trainer
+	what string
+	add  func(t *testing.T)
+}
+
+// step takes step number n.
+func (tr training) step(t *testing.T, n int) model.StepResult {
+	t.Helper()
+	tr.add(t)
+	p := adam
+	p.Step = n
+	s, err := tr.Step(t.Context(), 1, p)
+	if err != nil || s.Skipped || s.Done {
+		t.Fatalf("%s: step %d did %+v, %v", tr.what, n, s, err)
+	}
+	return s
+}
+
+// bothTrainings are one of a layer that learns two, and one of a model that learns from another of twice the depth.
+func bothTrainings(t *testing.T, f *model.Forward, m *model.Model) []training {
+	t.Helper()
+	layer, err := model.NewLayerTraining(t.Context(), f, m, m, 0, model.MSE)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const windows, window = 4, 128
-	o := model.ForwardOptions{BatchWindows: windows, StatesOnHost: true}
-	open := func(limit int64) *vk.Device {
-		d, err := vk.Open(vk.Options{MaxMemory: limit})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := d.Close(); err != nil {
-				t.Error(err)
-			}
-			vktest.Clean(t)
-		})
-		return d
+	student, err := m.With(m.Layers[:1], []int{0})
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, objective := range []model.Objective{model.MSE, model.KLLens} {
-		d := open(0)
-		planned, err := model.PredictTraining(d, m, one, []int{0}, windows, window, o, objective, false, true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		phase := func(what string, planned int64) {
-			t.Helper()
-			took := d.Memory().Used
-			t.Logf("%s, %s: %s planned, %s taken", objective, what, vk.Bytes(planned), vk.Bytes(took))
-			if math.Abs(float64(took)/float64(planned)-1) > 0.1 {
-				t.Errorf("%s, %s: %s taken, %s planned", objective, what, vk.Bytes(took), vk.Bytes(planned))
+	all, err := model.NewModelTraining(t.Context(), f, m, student)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []training{
+		{layer, "a layer", func(t *testing.T) { stepLayer(t, f, layer, model.MSE, 0, 2) }},
+		{all, "a model", func(t *testing.T) { addAll(t, f, all, 2) }},
+	}
+}
+
+// Twenty steps make the loss small, and from what is saved in the middle training goes on to the same bits.
+func TestTrainingGoesOn(t *testing.T) {
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		for _, dt := range []dtype.DType{dtype.F32, dtype.BF16} {
+			m, _ := modeltest.Spec{Hidden: 48, Intermediate: 80, Layers: 2, Heads: 3, KVHeads: 3, HeadDim: 16, Vocab: 97, Context: 32, DType: dt}.Open(t)
+			f := trainingOn(t, d, m, 4, 16, 2)
+			runAll(t, f, m)
+			first, second := bothTrainings(t, f, m), bothTrainings(t, f, m)
+			for i, train := range first {
+				again := second[i]
+				var loss []float64
+				var middle []byte
+				for n := 1; n <= 20; n++ {
+					loss = append(loss, train.step(t, n).Loss)
+					if n == 10 {
+						middle = stateOf(t, train)
+					}
+				}
+				if !(loss[19] < loss[0]/3) {
+					t.Errorf("%v, %s: the losses of 20 steps are %v", dt, train.what, loss)
+				}
+				if err := again.Load(t.Context(), bytes.NewReader(middle)); err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(middle, stateOf(t, again)) {
+					t.Errorf("%v, %s: what is saved after loading is not what was loaded", dt, train.what)
+				}
+				for n := 11; n <= 20; n++ {
+					if got := again.step(t, n).Loss; got != loss[n-1] {
+						t.Errorf("%v, %s: the loss of step %d is %v after loading, %v without", dt, train.what, n, got, loss[n-1])
+					}
+				}
+				want, err := train.Values(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := again.Values(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				for k := range want {
+					if !bytes.Equal(got[k].Data, want[k].Data) {
+						t.Errorf("%v, %s: %s is another after training that was saved and loaded", dt, train.what, want[k].Name)
+					}
+				}
+				for _, n := range []int{0, 1, len(middle) / 2, len(middle) - 1} {
+					if err := again.Load(t.Context(), bytes.NewReader(middle[:n])); err == nil || !strings.Contains(err.Error(), "cut short") {
+						t.Errorf("%v, %s: %d bytes of a state of %d: %v", dt, train.what, n, len(middle), err)
+					}
+				}
+				train.Close()
+				again.Close()
 			}
 		}
-		f := kept(t, d, m, windows, window, windows)
-		if err := f.Rest(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		rest := d.Memory().Used
-		layer, err := model.NewLayerTraining(t.Context(), f, m, one, 0, objective)
-		if err != nil {
-			t.Fatal(err)
-		}
-		phase("a layer", planned.Layer)
-		layer.Close()
-		whole, err := model.NewModelTraining(t.Context(), f, m, one)
-		if err != nil {
-			t.Fatal(err)
-		}
-		phase("all weights", planned.Whole)
-		whole.Close()
-		if used := d.Memory().Used; used != rest {
-			t.Errorf("%d bytes left on the device", used-rest)
-		}
-	}
-	for _, limit := range []int64{40 << 20, 60 << 20, 70 << 20} {
-		d := open(limit)
+	})
+}
+
+// A step of losses or gradients that are not finite is skipped: weights and moments stay, bit for bit, and the next step is taken.
+func TestTrainingSkips(t *testing.T) {
+	const windows, window, hidden = 2, 9, 40
+	m, _ := modeltest.Spec{Hidden: hidden, Intermediate: 72, Layers: 2, Heads: 2, KVHeads: 1, HeadDim: 20, Vocab: 97, Context: 16}.Open(t)
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
 		f := trainingOn(t, d, m, windows, window, windows)
+		runAll(t, f, m)
+		good := make([]float32, windows*window*hidden)
+		for i := range good {
+			good[i] = float32(i%7) / 7
+		}
+		for _, c := range []struct {
+			what string
+			at   int
+			v    float32
+		}{
+			{"NaN", 0, float32(math.NaN())}, {"NaN", len(good) - 1, float32(math.NaN())}, {"infinity", hidden + 3, float32(math.Inf(-1))}, {"a number whose square overflows", 77, 1e30},
+		} {
+			values := slices.Clone(good)
+			values[c.at] = c.v
+			bad, fine := onDevice(t, d, values, hidden), onDevice(t, d, good, hidden)
+			for _, train := range bothTrainings(t, f, m) {
+				train.step(t, 1) // moments
+				before := stateOf(t, train)
+				target := model.Target{Objective: model.MSE, Temperature: 1, Tokens: windows * window}
+				for _, wrong := range []string{"states", "targets"} {
+					x, y := fine, bad
+					if wrong == "states" {
+						x, y = bad, fine
+					}
+					train.Begin()
+					var err error
+					if l, ok := train.trainer.(*model.LayerTraining); ok {
+						err = l.Add(x, y, target)
+					} else if wrong == "states" || c.v == 1e30 { // its states are its own, and targets are normed
+						continue
+					} else {
+						err = train.trainer.(*model.ModelTraining).Add(t.Context(), f.Batches()[0], y, target)
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					p := adam
+					p.Step = 2
+					if s, err := train.Step(t.Context(), 1, p); err != nil || !s.Skipped || s.Done {
+						t.Errorf("%s, %s with %s at %d: the step did %+v, %v: it has to be skipped", train.what, wrong, c.what, c.at, s, err)
+					}
+					if !bytes.Equal(before, stateOf(t, train)) {
+						t.Errorf("%s, %s with %s at %d: a step that is skipped changed weights or moments", train.what, wrong, c.what, c.at)
+					}
+				}
+				train.step(t, 2)
+				if bytes.Equal(before, stateOf(t, train)) {
+					t.Errorf("%s: the step after one that was skipped changed nothing", train.what)
+				}
+				train.Close()
+			}
+		}
+	})
+}
+
+// All memory of a training is free after Close, also of one that lacks memory half-way, wherever that is.
+func TestTrainingMemoryIsFreed(t *testing.T) {
+	teacher, err := modeltest.Named("opt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	teacher.Vocab, teacher.Layers, teacher.Hidden, teacher.Heads, teacher.KVHeads, teacher.Intermediate = 97, 2, 96, 4, 4, 720
+	m, _ := teacher.Open(t)
+	vktest.EachWith(t, vk.Options{MaxMemory: 14 << 20}, func(t *testing.T, d *vk.Device) { // matrices are more than half a block, and blocks of their own
+		f := trainingOn(t, d, m, 3, 13, 2)
+		runAll(t, f, m)
+		rest := d.Memory().Used
+		free := func(what string) {
+			t.Helper()
+			if used := d.Memory().Used; used != rest {
+				t.Fatalf("%s: %d bytes are in use, %d were before", what, used, rest)
+			}
+		}
+		open := map[string]func() (trainer, error){
+			"all weights": func() (trainer, error) { return model.NewModelTraining(t.Context(), f, m, m) },
+		}
+		for _, o := range model.Objectives {
+			open[string(o)] = func() (trainer, error) { return model.NewLayerTraining(t.Context(), f, m, m, 1, o) }
+		}
+		for what, open := range open {
+			train, err := open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l, ok := train.(*model.LayerTraining); ok {
+				stepLayer(t, f, l, model.Objective(what), 1, 2)
+			} else {
+				addAll(t, f, train.(*model.ModelTraining), 2)
+			}
+			taken := d.Memory().Used - rest
+			train.Close() // with what is recorded
+			free(what)
+			// Every room for less than all of it.
+			for k := range int64(16) {
+				restrict(t, d, taken*k/16, func() {
+					before := d.Memory().Used
+					if train, err := open(); err == nil {
+						train.Close()
+						t.Errorf("%s: %d of %d bytes were enough", what, taken*k/16, taken)
+					} else if !errors.Is(err, vk.ErrOutOfMemory) {
+						t.Errorf("%s: with %d of %d bytes: %v", what, taken*k/16, taken, err)
+					}
+					if used := d.Memory().Used; used != before {
+						t.Errorf("%s: with %d of %d bytes %d stay in use", what, taken*k/16, taken, used-before)
+					}
+				})
+				free(what)
+			}
+		}
+		if err := f.Recorder().Wait(t.Context()); err != nil {
+			t.Errorf("the recorder cannot be used any more: %v", err)
+		}
+	})
+}
+
+// restrict calls f while a device has room for so many bytes, and some 256 more at most.
+func restrict(t *testing.T, d *vk.Device, room int64, f func()) {
+	t.Helper()
+	var ballast []*vk.Buffer
+	defer func() { d.Free(ballast...) }()
+	for size := int64(64 << 20); size >= 256; size /= 2 {
+		for d.MemoryLimit()-d.Memory().Used-size >= room {
+			b, err := d.NewBuffer("ballast", size, vk.OnDevice)
+			if err != nil {
+				break
+			}
+			ballast = append(ballast, b)
+		}
+	}
+	f()
+}
+
+// What PredictTraining says of each phase is what is used, within a tenth.
+func TestPredictTraining(t *testing.T) {
+	const windows, window = 4, 32
+	for _, c := range []struct {
+		spec      modeltest.Spec
+		objective model.Objective
+	}{
+		{modeltest.Spec{Hidden: 256, Intermediate: 1536, Layers: 2, Heads: 8, KVHeads: 4, HeadDim: 32, Vocab: 2003, Context: 64}, model.MSE},
+		{modeltest.Spec{Hidden: 256, Intermediate: 1536, Layers: 2, Heads: 8, KVHeads: 4, HeadDim: 32, Vocab: 2003, Context: 64, DType: dtype.BF16, Tied: true}, model.KLLens},
+		{modeltest.Spec{Architecture: "OPTForCausalLM", Hidden: 256, Intermediate: 1024, Layers: 2, Heads: 8, KVHeads: 8, HeadDim: 32, Vocab: 2003, Context: 64, AttentionBias: true, Tied: true, DType: dtype.F16}, model.KL},
+	} {
+		m, _ := c.spec.Open(t)
+		d, err := vk.Open(vk.Options{}) // of its own, whose peak is its own
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := model.ForwardOptions{BatchWindows: 2, StatesOnHost: true}
+		want, err := model.PredictTraining(d, m, m, []int{0, 1}, windows, window, o, c.objective, false, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		near := func(phase string, want int64) {
+			t.Helper()
+			got := d.Memory().PeakUsed
+			t.Logf("%s, %v: %d bytes, predicted %d (%.3f)", phase, c.spec.DType, got, want, float64(want)/float64(got))
+			if math.Abs(float64(got-want)) > 0.1*float64(got) || got > want+1<<20 {
+				t.Errorf("%v %v, %s: %d bytes are used, %d were predicted", c.spec.Architecture, c.spec.DType, phase, got, want)
+			}
+		}
+		f, err := model.NewForwardWith(d, m, modeltest.Windows(c.spec.Vocab, windows, window), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runAll(t, f, m)
+		near("forward", want.Forward)
 		if err := f.Rest(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		rest := d.Memory().Used
-		if _, err := model.NewLayerTraining(t.Context(), f, m, one, 0, model.KLLens); !errors.Is(err, vk.ErrOutOfMemory) {
-			t.Errorf("under %s: %v", vk.Bytes(limit), err)
+		layer, err := model.NewLayerTraining(t.Context(), f, m, m, 1, c.objective)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if _, err := model.NewModelTraining(t.Context(), f, m, one); !errors.Is(err, vk.ErrOutOfMemory) {
-			t.Errorf("under %s: %v", vk.Bytes(limit), err)
+		stepLayer(t, f, layer, c.objective, 1, 2)
+		if _, err := layer.Step(t.Context(), 1, adam); err != nil {
+			t.Fatal(err)
 		}
-		if used := d.Memory().Used; used != rest {
-			t.Errorf("under %s: %d bytes left on the device", vk.Bytes(limit), used-rest)
+		near("layer", want.Layer)
+		layer.Close()
+		all, err := model.NewModelTraining(t.Context(), f, m, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addAll(t, f, all, 2)
+		if _, err := all.Step(t.Context(), 1, adam); err != nil {
+			t.Fatal(err)
+		}
+		near("whole", want.Whole)
+		all.Close()
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+		if used := d.Memory().Used; used != 0 {
+			t.Errorf("%d bytes are left", used)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
 		}
 	}
+	vktest.Clean(t)
 }

@@ -98,14 +98,13 @@ func (c *weightCache) start(ctx context.Context, key any, weights []Weight, must
 			c.uploaded.Add(at)
 			c.uploading.Add(int64(time.Since(begin)))
 		}()
-		for i, w := range weights { // by Part, or one tile of the LM head
+		places := layout(c.d, weights, partJoins) // by Part, or one tile of the LM head
+		for i, w := range weights {
 			if w.IsZero() {
 				e.tensors = append(e.tensors, op.Tensor{})
 				continue
 			}
-			if !Part(i).joins() {
-				at = aligned(c.d, at)
-			}
+			at = places[i]
 			v := e.buf.View(at, w.Size())
 			e.tensors = append(e.tensors, op.Of(v, w.DType, w.Rows, w.Cols))
 			if e.err = w.Put(ctx, c.d, v); e.err != nil {
