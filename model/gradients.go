@@ -17,6 +17,9 @@ import (
 // activations are on the device at a time; gradients of states lie where states do. progress, if not nil, is called after each layer.
 func (f *Forward) Gradients(ctx context.Context, m *Model, visit func(layer int, b Batch, w, g []op.Tensor) error, progress func(done, total int)) (err error) {
 	layers := len(m.Layers)
+	if f.window < 2 {
+		return errors.New("model: gradients: windows of one token have no loss; use a longer --window")
+	}
 	for b := range layers + 1 {
 		if !f.Has(b) {
 			return fmt.Errorf("model: the states at boundary %d are not kept", b)
@@ -44,6 +47,12 @@ func (f *Forward) Gradients(ctx context.Context, m *Model, visit func(layer int,
 	f.Drop(g.boundary(0))
 	return nil
 }
+
+// backwardRuns is how many runs of a layer its backward pass counts for: it is run again, and has two products for each of its own.
+const backwardRuns = 3
+
+// GradientPasses is how many passes of a layer its gradients take, those forward with them.
+const GradientPasses = 1 + backwardRuns
 
 // gradientPass is a backward pass on its way.
 type gradientPass struct {
@@ -182,6 +191,7 @@ func (g *gradientPass) layer(ctx context.Context, l int, visit func(layer int, b
 		}
 		var run layerRun
 		run.record(f.r, c, l, weights, &g.tape.scratch, rows(g.out, x.Rows, x.Cols), x, f.fixed.rope, f.window)
+		f.runs.All += backwardRuns * f.batches[batch].Windows()
 		g.tape.backward(f.r, c, l, bound, grads, &g.back, dx, dy, x, f.fixed.rope, f.window)
 		return errors.Join(f.r.Err(), visit(l, f.batches[batch], bound, grads))
 	})
@@ -192,16 +202,54 @@ func (g *gradientPass) layer(ctx context.Context, l int, visit func(layer int, b
 	return nil
 }
 
-// GradientBytes is the device memory that Gradients takes at most beside the Forward's own, with batches of so many tokens.
-func GradientBytes(d *vk.Device, m *Model, tokens int) int64 {
+// gradientBytes is the device memory that Gradients takes at most beside the Forward's own, with batches of so many tokens.
+func gradientBytes(d *vk.Device, m *Model, tokens int) int64 {
 	var g gradientPass
 	c, layer := m.Config, m.Layers[0] // they are of one size
-	n := aligned(d, widestMatrix(layer)) + 4*int64(tokens)*(columns(g.tape.list(d, c))+columns(g.back.list(d, c))+columns(g.list(c)))
+	list := append(append(g.tape.list(d, c), g.back.list(d, c)...), g.list(c)...)
+	n := aligned(d, widestMatrix(layer)) + 4*int64(tokens)*columns(list)
 	for p, at := range layout(d, layer.Parts[:], partJoins) {
 		w := layer.Parts[p]
 		if n += aligned(d, 4*int64(w.Rows)*int64(w.Cols)); at != aligned(d, at) {
 			n += aligned(d, w.Size())
 		}
 	}
-	return n + frozenLensBytes(d, m) + lensBytes(d, m, tokens, false, false)
+	return n + frozenLensBytes(d, m) + lensBytes(d, m, tokens, false, false) + bufferRounding*int64(len(list)+2*int(NumParts))
 }
+
+// bufferRounding is what a buffer takes on the device beside its size, at most.
+const bufferRounding = 256
+
+// GradientOptions are those of a Forward for the gradients of each window by itself, where o is what is best for scores.
+func GradientOptions(o ForwardOptions) ForwardOptions {
+	o.BatchWindows, o.StatesOnHost, o.KeepWeights = 1, true, false
+	return o
+}
+
+// PredictGradients is the footprint of Gradients of each window by itself, for a number of windows of some tokens, beside a Forward of the
+// options o, with StatesOnHost, that rests and keeps the states of one boundary, and beside extra bytes of host memory.
+func PredictGradients(d *vk.Device, m *Model, windows, window int, extra int64, o ForwardOptions) (p Footprint, err error) {
+	if p, err = Predict(d, m, windows, window, GradientBoundaries(m), extra+runBytes, o); err != nil {
+		return p, err
+	}
+	plan := func(o ForwardOptions) (f *Forward, rest int64, err error) {
+		f = &Forward{d: d, config: m.Config, windows: make([][]uint32, windows), window: window}
+		err = f.plan(m, o)
+		staging, lists := 2*int64(f.batch)*f.stateBytes(), int64(8*f.batch+4*maxCalls)
+		return f, fixedBytes(m, window) + staging + lists + 16*bufferRounding, err
+	}
+	_, beside, err := plan(o)
+	if err != nil {
+		return p, err
+	}
+	f, rest, err := plan(GradientOptions(o))
+	if err != nil {
+		return p, err
+	}
+	p.Device = max(p.Device, beside+max(f.taken, rest+f.cache.budget+gradientBytes(d, m, window)))
+	return p, nil
+}
+
+// GradientBoundaries is how many boundaries' states are kept together: those of the model, the gradients of two of them, and those that
+// enter the model once more, in the Forward beside.
+func GradientBoundaries(m *Model) int { return len(m.Layers) + 4 }

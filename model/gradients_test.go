@@ -1,8 +1,11 @@
 package model_test
 
 import (
+	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/vkcome/vkcome/model"
@@ -158,5 +161,86 @@ func TestGradientsArchitectures(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// The bits of a window's gradients are the same from run to run, and wherever the states lie; what fails leaves nothing on the device.
+func TestGradientsAgain(t *testing.T) {
+	spec := modeltest.Spec{Hidden: 32, Intermediate: 48, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 61, Context: 32, DType: dtype.BF16}
+	m, _ := spec.Open(t)
+	windows := modeltest.Windows(spec.Vocab, 3, 9)
+	d := vktest.Open(t, vk.Options{})
+	broken := errors.New("broken")
+	run := func(ctx context.Context, windows [][]uint32, o model.ForwardOptions, fail bool) (all []byte, err error) {
+		f, err := model.NewForwardWith(d, m, windows, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.Host != nil { // no room for states
+			s := o.Host.Stats()
+			o.Host.Limit = s.Base + s.Reserved
+		}
+		defer func() {
+			if err := f.Close(); err != nil {
+				t.Error(err)
+			}
+			if used := d.Memory().Used; used != 0 {
+				t.Errorf("%d bytes left on the device", used)
+			}
+		}()
+		if err := f.Embed(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		for l := range m.Layers {
+			if err := f.Layer(t.Context(), m, l, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return all, f.Gradients(ctx, m, func(l int, b model.Batch, w, g []op.Tensor) error {
+			if fail && l == 1 {
+				return broken
+			}
+			if err := f.Recorder().Wait(ctx); err != nil {
+				return err
+			}
+			for _, x := range g {
+				if !x.IsZero() {
+					raw := make([]byte, x.Size())
+					if err := d.Download(ctx, raw, x.View); err != nil {
+						return err
+					}
+					all = append(all, raw...)
+				}
+			}
+			return nil
+		}, nil)
+	}
+	want, err := run(t.Context(), windows, model.GradientOptions(model.ForwardOptions{}), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := &model.HostMemory{Limit: math.MaxInt64, Dir: t.TempDir()}
+	for name, o := range map[string]model.ForwardOptions{"again": model.GradientOptions(model.ForwardOptions{}), "on the device": {BatchWindows: 1}, "in files": model.GradientOptions(model.ForwardOptions{Host: files})} {
+		got, err := run(t.Context(), windows, o, false)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if string(got) != string(want) {
+			t.Errorf("%s: other gradients", name)
+		}
+	}
+	if s := files.Stats(); s.Spilled == 0 || s.Disk != 0 || s.States != 0 {
+		t.Errorf("states in files: %+v", s)
+	}
+	if _, err := run(t.Context(), windows, model.GradientOptions(model.ForwardOptions{}), true); !errors.Is(err, broken) {
+		t.Errorf("the visitor's error is lost: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := run(ctx, windows, model.GradientOptions(model.ForwardOptions{}), false); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
+	}
+	if _, err := run(t.Context(), modeltest.Windows(spec.Vocab, 2, 1), model.GradientOptions(model.ForwardOptions{}), false); err == nil || !strings.Contains(err.Error(), "one token") {
+		t.Errorf("windows of one token: %v", err)
 	}
 }

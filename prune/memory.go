@@ -43,13 +43,17 @@ func (p *Plan) Footprint(d *vk.Device) (model.Footprint, error) {
 	if !p.scores() {
 		return model.Footprint{Host: p.workBytes()}, nil
 	}
-	windows, boundaries := p.Options.Windows, len(p.Model.Layers)+1
+	windows := p.Options.Windows
 	if p.gradients() {
-		boundaries++ // the gradients of one
+		return score.PredictTaylor(d, p.Model, len(windows), len(windows[0]), p.workBytes(), p.scoring(d))
 	}
-	need, err := model.Predict(d, p.Model, len(windows), len(windows[0]), boundaries, p.workBytes(), p.scoring(d))
-	if err == nil && p.gradients() {
-		need.Device += model.GradientBytes(d, p.Model, len(windows[0]))
+	return model.Predict(d, p.Model, len(windows), len(windows[0]), p.boundaries(), p.workBytes(), p.scoring(d))
+}
+
+// boundaries is how many boundaries' states are kept together.
+func (p *Plan) boundaries() int {
+	if p.gradients() {
+		return model.GradientBoundaries(p.Model)
 	}
-	return need, err
+	return len(p.Model.Layers) + 1
 }

@@ -186,7 +186,7 @@ func (p *Plan) StateBytes() int64 {
 	if !p.scores() {
 		return 0
 	}
-	return int64(len(p.Model.Layers)+1) * int64(len(p.Options.Windows)) * int64(len(p.Options.Windows[0])) * int64(p.Model.Config.HiddenSize) * 4
+	return int64(p.boundaries()) * int64(len(p.Options.Windows)) * int64(len(p.Options.Windows[0])) * int64(p.Model.Config.HiddenSize) * 4
 }
 
 // ReadTree gives the origin of a model's layers, from its vkcome.json if it was pruned before, and how many the original model had.
@@ -355,6 +355,9 @@ func (p *Plan) lineage(s *method.State, steps []*method.Step) Lineage {
 		full := 0
 		for _, step := range steps {
 			full += step.From
+		}
+		if p.gradients() {
+			full *= model.GradientPasses
 		}
 		counted := passes(s.Scorer.Stats().Passes, full)
 		l.LayerPasses = &counted

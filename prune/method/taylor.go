@@ -1,6 +1,10 @@
 package method
 
-import "context"
+import (
+	"context"
+
+	"github.com/vkcome/vkcome/model"
+)
 
 // Taylor drops the layers of the smallest Σ|w·∂loss/∂w| on the calibration corpus, scored once: see score.Scorer.Taylor. Plus drops the first 4
 // and the last 2 layers after all others. Source: the block-wise criteria of Shortened LLaMA, arXiv 2402.02834.
@@ -17,7 +21,7 @@ func (t Taylor) Name() string {
 }
 
 // Cost is a run forward, and one back that takes three times as long: each layer is run again, and has two products for each of its own.
-func (Taylor) Cost(layers, _ int) (passes, heads int) { return 4 * layers, 2 }
+func (Taylor) Cost(layers, _ int) (passes, heads int) { return model.GradientPasses * layers, 2 }
 
 // Effective is the same.
 func (t Taylor) Effective() Method { return t }
@@ -31,6 +35,9 @@ func (Taylor) Check(s *State, target int) error { return checkDrops(s, target) }
 // Step drops one layer.
 func (t Taylor) Step(ctx context.Context, s *State, _ int, progress func(done, total int)) (*Step, error) {
 	return dropByOrder(ctx, s, func() ([]float64, []int, error) {
+		if err := s.score(ctx); err != nil { // a checkpoint keeps what the scorer knows
+			return nil, nil, err
+		}
 		scores, err := s.Scorer.Taylor(ctx, s.Model, progress)
 		if err != nil || !t.Plus {
 			return scores, nil, err

@@ -3,6 +3,8 @@ package score
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/dtype"
@@ -17,17 +19,20 @@ func (s *Scorer) Taylor(ctx context.Context, m *model.Model, progress func(done,
 	if err := s.Rest(ctx); err != nil {
 		return nil, err
 	}
-	parts := make([][][]float64, len(s.parts))
+	parts, runs := make([][][]float64, len(s.parts)), make([]model.Runs, len(s.parts))
 	err := s.each(ctx, func(ctx context.Context, p *part) (err error) {
 		report := progress
 		if p.index > 0 {
 			report = nil
 		}
-		parts[p.index], err = taylor(ctx, p.d, m, p.f.Windows(), s.options(p.d), report)
+		parts[p.index], runs[p.index], err = taylor(ctx, p.d, m, p.f.Windows(), s.options(p.d), report)
 		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	for _, r := range runs {
+		s.earlier = s.earlier.Plus(r)
 	}
 	scores := make([]float64, len(m.Layers))
 	for l := range scores {
@@ -36,35 +41,37 @@ func (s *Scorer) Taylor(ctx context.Context, m *model.Model, progress func(done,
 				scores[l] += v
 			}
 		}
+		if math.IsNaN(scores[l]) || math.IsInf(scores[l], 0) {
+			return nil, fmt.Errorf("score: %s: layer %d: the gradients of its weights are NaN or infinite", m.Name, l)
+		}
 	}
 	return scores, nil
 }
 
 // taylor is the products of each layer for each window.
-func taylor(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, o model.ForwardOptions, progress func(done, total int)) (values [][]float64, err error) {
-	o.BatchWindows, o.StatesOnHost, o.KeepWeights = 1, true, false
+func taylor(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, o model.ForwardOptions, progress func(done, total int)) (values [][]float64, runs model.Runs, err error) {
 	layers := len(m.Layers)
 	report := func(done int) {
 		if progress != nil {
-			progress(done, 4*layers) // a backward pass takes three times as long
+			progress(done, model.GradientPasses*layers)
 		}
 	}
-	f, err := model.NewForwardWith(d, m, windows, o)
+	f, err := model.NewForwardWith(d, m, windows, model.GradientOptions(o))
 	if err != nil {
-		return nil, err
+		return nil, runs, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if err := f.Embed(ctx, m); err != nil {
-		return nil, err
+		return nil, runs, err
 	}
 	for l := range m.Layers {
 		if err := f.Layer(ctx, m, l, nil); err != nil {
-			return nil, err
+			return nil, runs, err
 		}
 		report(l + 1)
 	}
 	if err := f.Rest(ctx); err != nil {
-		return nil, err
+		return nil, runs, err
 	}
 	values = make([][]float64, layers)
 	sums := make([]*vk.Buffer, model.NumParts)
@@ -73,8 +80,8 @@ func taylor(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint3
 		v, err := products(ctx, f.Recorder(), sums, w, g)
 		values[layer] = append(values[layer], v)
 		return err
-	}, func(done, _ int) { report(layers + 3*done) })
-	return values, err
+	}, func(done, _ int) { report(layers + (model.GradientPasses-1)*done) })
+	return values, f.Stats().Runs, err
 }
 
 // products is Σ|w·g| over a layer's weights. sums are buffers for the columns of each part, made where they are not there.
@@ -107,4 +114,17 @@ func products(ctx context.Context, r *vk.Recorder, sums []*vk.Buffer, w, g []op.
 		total += sum(decode(raw))
 	}
 	return total, nil
+}
+
+// PredictTaylor is the footprint of a Scorer that computes Taylor and no other scores, on a number of windows of some tokens, beside extra
+// bytes of host memory; o are the Scorer's options, with StatesOnHost.
+func PredictTaylor(d *vk.Device, m *model.Model, windows, window int, extra int64, o model.ForwardOptions) (model.Footprint, error) {
+	p, err := model.PredictGradients(d, m, windows, window, extra, o)
+	c, align := m.Config, max(d.Limits().OffsetAlignment, 4)
+	row := 4 * int64(window+c.Heads*c.HeadDim+c.IntermediateSize+3*c.HiddenSize+1) // of slots and pairs of last tokens, see part.allocate
+	p.Device += int64(windows) * (row + 4*align)
+	for _, w := range m.Layers[0].Parts { // sums of products
+		p.Device += (4*int64(w.Cols) + 255) / 256 * 256
+	}
+	return p, err
 }
