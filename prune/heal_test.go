@@ -311,8 +311,8 @@ func TestDistillRefuses(t *testing.T) {
 	}
 }
 
-// TestHealTiny heals the embedded model on 64 windows of its own domain: 16 steps a layer, and 8 of all weights, win back a quarter of
-// what pruning lost on another text.
+// TestHealTiny heals the embedded model on 64 windows of its own domain: 12 steps a layer, and 4 of all weights, win back a part of what
+// pruning lost on another text; 21 % when this was written.
 func TestHealTiny(t *testing.T) {
 	m, windows := embedded(t, 64, 128)
 	tokens, err := corpus.ReadTokens("../testdata/golden/eval_tokens.json")
@@ -334,12 +334,12 @@ func TestHealTiny(t *testing.T) {
 		}
 		return p.Perplexity
 	}
-	before, after := plan(nil), plan(&prune.Heal{Schedule: prune.HealEnd, Options: distill.Options{Tokens: 16 * 16 * 128, EndToEnd: 8, HeldOut: 16}, Windows: windows})
+	before, after := plan(nil), plan(&prune.Heal{Schedule: prune.HealEnd, Options: distill.Options{Tokens: 12 * 16 * 128, EndToEnd: 4, HeldOut: 16}, Windows: windows})
 	dense, merged, won := perplexity(m), perplexity(before.Model), perplexity(after.Model)
 	back := (merged - won) / (merged - dense)
 	t.Logf("perplexity %.3f dense, %.3f merged, %.3f healed: %.1f %% of the loss are back", dense, merged, won, 100*back)
-	if !(back > 0.25) || math.IsInf(won, 0) {
-		t.Errorf("%.1f %% of the loss are back, want 25 %% at least", 100*back)
+	if !(back > 0.15) || math.IsInf(won, 0) {
+		t.Errorf("%.1f %% of the loss are back, want 15 %% at least", 100*back)
 	}
 	for _, s := range after.Lineage.Healing.Stages {
 		if !(s.After < s.Before) {
