@@ -129,16 +129,16 @@ func TestKill(t *testing.T) {
 
 // TestKillTraining does that for training, with a checkpoint after every step.
 func TestKillTraining(t *testing.T) {
-	training := []string{"--batch", "4", "--held-out", "4", "--budget-tokens", "2560", "--end-to-end", "4", "--checkpoint", "1ns"}
+	training := []string{"--batch", "4", "--held-out", "4", "--budget-tokens", "1280", "--end-to-end", "3", "--checkpoint", "1ns"}
 	t.Run("mp", func(t *testing.T) {
-		testKill(t, 10, func(out string) []string {
+		testKill(t, 6, func(out string) []string {
 			return append(append(resumable(out, "come", 16), "--heal", "mp"), training...)
 		})
 	})
 	student := filepath.Join(t.TempDir(), "student")
 	vkcome(t, append(resumable(student, "come", 16), "-q")...)
 	t.Run("distill", func(t *testing.T) {
-		testKill(t, 10, func(out string) []string {
+		testKill(t, 6, func(out string) []string {
 			return append([]string{"distill", model.Embedded, student, out, "--tokens", calib, "--window", "64"}, training...)
 		})
 	})
