@@ -53,13 +53,13 @@ func NewDistillation(teacher, student *model.Model, o DistillOptions) (p *Distil
 		}
 	}
 	if o.Groups == nil {
-		switch p.Groups = distill.Groups(tree); {
+		switch p.Groups = distill.Groups(tree, root); {
 		case own == nil:
 			return nil, fmt.Errorf("prune: %s has no %s that says where its layers come from: give the correspondence (--map 3=4-5)", student.Name, model.Lineage)
 		case root != len(teacher.Layers):
 			return nil, fmt.Errorf("prune: the layers of %s come from a model of %d layers, %s has %d", student.Name, root, teacher.Name, len(teacher.Layers))
 		case len(p.Groups) == 0 && o.Heal.Options.EndToEnd == 0:
-			return nil, fmt.Errorf("prune: no layer of %s was merged of others: there is nothing to heal but all weights together (--end-to-end), or what --map says", student.Name)
+			return nil, fmt.Errorf("prune: no layer of %s stands for others: there is nothing to heal but all weights together (--end-to-end), or what --map says", student.Name)
 		}
 	}
 	if own == nil {

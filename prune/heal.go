@@ -115,16 +115,15 @@ func (h *healing) pending(steps []*method.Step, layers int) bool {
 func (h *healing) run(ctx context.Context, s *method.State, steps []*method.Step, progress func(Status)) error {
 	heal := h.p.Options.Heal
 	for h.pending(steps, len(s.Model.Layers)) {
-		spans := spansOf(len(h.p.Model.Layers), steps)
-		var groups []distill.Group
 		each := heal.Schedule == HealEach && h.Steps < len(steps)
+		var groups, before []distill.Group
 		if each {
-			if step := steps[len(steps)-1]; step.Operation != method.Removal {
-				groups = append(groups, spans[step.MergeList[0]])
-			}
-		} else if heal.Schedule == HealEnd {
-			for _, g := range spans {
-				if g.First < g.Last {
+			before = spansOf(len(h.p.Model.Layers), steps[:len(steps)-1])
+		}
+		if each || heal.Schedule == HealEnd {
+			for _, g := range spansOf(len(h.p.Model.Layers), steps) {
+				known := slices.ContainsFunc(before, func(o distill.Group) bool { return o.First == g.First && o.Last == g.Last })
+				if g.First < g.Last && !known {
 					groups = append(groups, g)
 				}
 			}
@@ -150,7 +149,8 @@ func (h *healing) run(ctx context.Context, s *method.State, steps []*method.Step
 	return nil
 }
 
-// spansOf is for each layer after steps which of a model's layers it stands for.
+// spansOf is for each layer after steps which of a model's layers it stands for. Those that were dropped go to the layer before, or to the
+// one behind where none is before.
 func spansOf(layers int, steps []*method.Step) (spans []distill.Group) {
 	for l := range layers {
 		spans = append(spans, distill.Group{First: l, Last: l})
@@ -158,6 +158,11 @@ func spansOf(layers int, steps []*method.Step) (spans []distill.Group) {
 	for _, s := range steps {
 		if s.Operation == method.Removal {
 			for _, l := range slices.Backward(s.DropList) {
+				if l > 0 {
+					spans[l-1].Last = spans[l].Last
+				} else {
+					spans[1].First = spans[0].First
+				}
 				spans = slices.Delete(spans, l, l+1)
 			}
 			continue

@@ -41,16 +41,18 @@ func TestHealResume(t *testing.T) {
 	windows := modeltest.Windows(healed.Vocab, 5, 17)
 	d := vktest.Open(t, vk.Options{})
 	for _, c := range []struct {
-		name string
-		heal *prune.Heal
+		name   string
+		method method.Method
+		heal   *prune.Heal
 	}{
-		{"sp", healing(prune.HealEnd, distill.Options{EndToEnd: 3})}, {"mp", healing(prune.HealEach, distill.Options{EndToEnd: 3})},
-		{"nmse, student, micro-batches", healing(prune.HealEnd, distill.Options{Objective: model.NMSE, Input: distill.StudentInput, MicroBatch: 2})},
+		{"sp", nil, healing(prune.HealEnd, distill.Options{EndToEnd: 3})}, {"mp", nil, healing(prune.HealEach, distill.Options{EndToEnd: 3})},
+		{"nmse, student, micro-batches", nil, healing(prune.HealEnd, distill.Options{Objective: model.NMSE, Input: distill.StudentInput, MicroBatch: 2})},
+		{"mp of layers that are dropped", method.ShortGPT{}, healing(prune.HealEach, distill.Options{})},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			run := func(ctx context.Context, name string, resume bool) (*prune.Lineage, error) {
-				plan, err := prune.NewPlan(m, prune.Options{TargetLayers: 4, Windows: windows, Heal: c.heal})
+				plan, err := prune.NewPlan(m, prune.Options{TargetLayers: 4, Method: c.method, Windows: windows, Heal: c.heal})
 				if err != nil {
 					t.Fatal(err)
 				}

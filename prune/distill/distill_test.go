@@ -42,12 +42,19 @@ func TestParseMap(t *testing.T) {
 }
 
 func TestGroups(t *testing.T) {
-	var tree []method.Tree
-	if err := json.Unmarshal([]byte(`[0, [1, [2, 3]], 4, [5, 6], 9]`), &tree); err != nil {
-		t.Fatal(err)
-	}
-	if got, want := Groups(tree), []Group{{1, 1, 3}, {3, 5, 6}}; !reflect.DeepEqual(got, want) {
-		t.Errorf("%v, want %v", got, want)
+	for text, want := range map[string][]Group{
+		`[0, [1, [2, 3]], 4, [5, 6], 7]`: {{1, 1, 3}, {3, 5, 6}},
+		`[0, 1, 4, 5, 6, 7]`:             {{1, 1, 3}},            // dropped: 2 and 3
+		`[2, 3, [4, 5]]`:                 {{0, 0, 2}, {2, 4, 7}}, // dropped: the first two and the last two
+		`[0, 1, 2, 3, 4, 5, 6, 7]`:       nil,
+	} {
+		var tree []method.Tree
+		if err := json.Unmarshal([]byte(text), &tree); err != nil {
+			t.Fatal(err)
+		}
+		if got := Groups(tree, 8); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v, want %v", text, got, want)
+		}
 	}
 }
 

@@ -19,11 +19,19 @@ type Group struct {
 
 func (g Group) String() string { return fmt.Sprintf("%d=%d-%d", g.Layer, g.First, g.Last) }
 
-// Groups are the layers of a pruned model that several of the original were merged into, from its lineage.
-func Groups(tree []method.Tree) (list []Group) {
+// Groups are the layers of a pruned model that stand for more than one of the original, which had so many layers, from its lineage: those
+// that several were merged into, and those before layers that were dropped, or behind where none is before.
+func Groups(tree []method.Tree, original int) (list []Group) {
 	for l, t := range tree {
-		if t.Merged != nil {
-			list = append(list, Group{l, t.First(), t.Last()})
+		g := Group{l, t.First(), original - 1}
+		if l == 0 {
+			g.First = 0
+		}
+		if l+1 < len(tree) {
+			g.Last = tree[l+1].First() - 1
+		}
+		if g.First < g.Last {
+			list = append(list, g)
 		}
 	}
 	return list

@@ -36,18 +36,6 @@ func (t Tree) First() int {
 	return first
 }
 
-// Last is the highest original layer inside.
-func (t Tree) Last() int {
-	if t.Merged == nil {
-		return t.Layer
-	}
-	last := 0
-	for _, m := range t.Merged {
-		last = max(last, m.Last())
-	}
-	return last
-}
-
 // MarshalJSON writes a layer as its number and a merge as an array: [0,1,[2,3]].
 func (t Tree) MarshalJSON() ([]byte, error) {
 	if t.Merged == nil {
