@@ -52,6 +52,13 @@ func TestBackward(t *testing.T) {
 
 	slopes(t, "relu", x.Data, ReLUBackward(dy, x).Data, dy, func() Mat { return ReLU(x) })
 
+	matrix, bias, dout := random(5, cols), random(3, 5).Row(1), random(rows, 5)
+	dx, dw, dbias := LinearBackward(dout, x, matrix)
+	linear := func() Mat { return Linear(x, matrix, bias) }
+	slopes(t, "linear dx", x.Data, dx.Data, dout, linear)
+	slopes(t, "linear dw", matrix.Data, dw.Data, dout, linear)
+	slopes(t, "linear dbias", bias, dbias, dout, linear)
+
 	positions, freqs := []int{3, 0, 5}, []float64{1.25, 0.5}
 	heads := random(rows, 8)
 	d := random(rows, 9)

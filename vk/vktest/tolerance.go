@@ -11,6 +11,7 @@ var tolerances = map[string]float64{
 	"model scores":        1e-4, // the same, of cosines that lie near each other
 	"model scores of f16": 5e-3, // as logits of f16
 	"linear":              2e-5, // additions in the order of k, a random walk: 2^-25·sqrt(K/2) for a standard deviation, 5e-6 at K = 56,000
+	"linear_bwd":          2e-5, // as linear
 	"linear of f16":       2e-3, // x rounded to 11 bits: 2^-12 of it in the mean, 2^-12 of y's deviation, and 5 times that among 10^6; twice with SwiGLU
 	"tohalf":              5e-4, // half a unit of 11 bits, 2^-11 at most where the significand is 1, and a rounding of the norm
 	"rmsnorm":             2e-6, // a few f32 roundings and the driver's inversesqrt (2 ulp)
