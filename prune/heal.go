@@ -225,6 +225,7 @@ func (h *healing) train(ctx context.Context, s *method.State, steps []*method.St
 		defer file.Close() // it was read
 		state = file
 	}
+	h.session.Continue(h.Done.Windows)
 	result, err := job.Heal(ctx, s.Device, &h.session, h.Current, state)
 	if err != nil {
 		return err
@@ -234,6 +235,7 @@ func (h *healing) train(ctx context.Context, s *method.State, steps []*method.St
 	h.Done.Stages = append(h.Done.Stages, result.Progress.Stages...)
 	h.Done.Records = append(h.Done.Records, result.Progress.Records...)
 	h.Done.Spent += result.Progress.Spent
+	h.Done.Windows = result.Progress.Windows
 	return nil
 }
 

@@ -50,12 +50,12 @@ type Options struct {
 	MicroBatch int     `json:"micro_batch"`   // windows on the device at a time; default as many as its memory allows, Batch at most
 	Seed       uint64  `json:"seed"`          // of the order of the windows
 
-	// Budget bounds the time that a run takes, 0 is no bound: how many steps of each stage fit is measured before its first, and no step
-	// begins after. The result then depends on the machine's speed.
+	// Budget bounds the time that a run takes, 0 is no bound: how many windows fit is measured before the first, how many steps before each
+	// stage, and no step begins after. The result then depends on the machine's speed.
 	Budget time.Duration `json:"budget_ns,omitempty"`
 }
 
-// Evaluations is how often a stage looks at the held-out loss.
+// Evaluations is how often a stage looks at the held-out loss, at most.
 const Evaluations = 20
 
 // defaultSteps is how many steps a layer's training takes.

@@ -130,22 +130,22 @@ func (f *fit) begin(ctx context.Context, until time.Time) (err error) {
 	}
 	each := time.Since(begin) / trial
 	each += each * time.Duration(Evaluations*f.h.o.HeldOut/3) / time.Duration(f.h.o.Batch*max(1, s.Steps)) // a pass without gradients takes a third
-	s.Steps = min(s.Steps, int(time.Until(until)/max(1, each)))
+	s.Steps = max(0, min(s.Steps, int(time.Until(until)/max(1, each))))
 	return nil
 }
 
 // run trains until the stage ends.
 func (f *fit) run(ctx context.Context, until time.Time) error {
 	s, o := f.stage, f.h.o
-	every := max(1, (s.Steps+Evaluations-1)/Evaluations)
+	every := max(minEvery, (s.Steps+Evaluations-1)/Evaluations)
 	for s.Ended == "" {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		switch {
-		case s.Done >= s.Steps:
+		case s.Steps > 0 && s.Done >= s.Steps:
 			s.Ended = endSteps
-		case !until.IsZero() && time.Now().After(until):
+		case s.Steps == 0 || !until.IsZero() && time.Now().After(until):
 			s.Ended = endBudget
 		}
 		if s.Ended != "" {
@@ -186,6 +186,9 @@ func (f *fit) run(ctx context.Context, until time.Time) error {
 	}
 	return f.h.checkpoint(ctx, f, true)
 }
+
+// minEvery is the fewest steps between two looks at the held-out loss.
+const minEvery = 4
 
 // maxFailed is how many steps in a row may be skipped.
 const maxFailed = 3

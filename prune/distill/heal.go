@@ -45,6 +45,7 @@ type Progress struct {
 	Stages  []*Stage      `json:"stages"` // the last of which may be on its way
 	Records []Record      `json:"records"`
 	Spent   time.Duration `json:"spent_ns"`
+	Windows int           `json:"windows"` // that are trained on
 }
 
 // Snapshot is a run between two steps.
@@ -144,7 +145,13 @@ func maxMicroTokens(d *vk.Device) int {
 }
 
 // Session keeps the teacher's states from one run to the next, where layers are healed as they are merged.
-type Session struct{ teacher *states }
+type Session struct {
+	teacher *states
+	windows int // that are trained on
+}
+
+// Continue makes a session go on from one whose runs had so many windows, as their Progress tells; 0 is none.
+func (s *Session) Continue(windows int) { s.windows = max(s.windows, windows) }
 
 // Close frees what the session holds.
 func (s *Session) Close() error {
@@ -178,6 +185,9 @@ func (j Job) Heal(ctx context.Context, d *vk.Device, session *Session, resume *P
 		session = &Session{}
 		defer func() { err = errors.Join(err, session.Close()) }()
 	}
+	if err := h.limit(ctx, session); err != nil {
+		return nil, fmt.Errorf("distill: %w", err)
+	}
 	if session.teacher == nil {
 		if session.teacher, err = newStates(d, j.Teacher, h.ordered, h.o.forward(j.Memory), j.Keep); err != nil {
 			return nil, err
@@ -202,6 +212,89 @@ func (j Job) Heal(ctx context.Context, d *vk.Device, session *Session, resume *P
 	}
 	h.progress.Spent = time.Since(h.began)
 	return &Result{h.Student, h.progress}, nil
+}
+
+// limit leaves windows out that the budget has no time for. A run that goes on, and one of a session that has begun, has those that were
+// chosen.
+func (h *healer) limit(ctx context.Context, session *Session) (err error) {
+	n := h.train
+	switch {
+	case session.windows > 0:
+		n = session.windows
+	case h.progress.Windows > 0:
+		n = h.progress.Windows
+	case h.o.Budget > 0:
+		if n, err = h.affordable(ctx); err != nil {
+			return err
+		}
+	}
+	h.ordered = append(h.ordered[:n:n], h.ordered[h.train:]...)
+	h.train, h.progress.Windows, session.windows = n, n, n
+	return nil
+}
+
+// affordable is how many windows there is time for that the teacher runs and each layer's training sees once, by one batch of each: a
+// multiple of a step's, and one step's at least. The last stage has up to half of the time.
+func (h *healer) affordable(ctx context.Context) (windows int, err error) {
+	micro := h.o.MicroBatch
+	f, err := model.NewForwardWith(h.d, h.Teacher, h.ordered[:micro], h.o.forward(h.Memory))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := f.Embed(ctx, h.Teacher); err != nil {
+		return 0, err
+	}
+	second := func(run func() error) (took float64, err error) { // the first compiles kernels
+		for range 2 {
+			begin := time.Now()
+			if err := run(); err != nil {
+				return 0, err
+			}
+			took = time.Since(begin).Seconds()
+		}
+		return took, nil
+	}
+	forward, err := second(func() error { return f.Layer(ctx, h.Teacher, 0, nil) })
+	if err != nil {
+		return 0, errors.Join(err, f.Rest(ctx))
+	}
+	if err := f.Rest(ctx); err != nil {
+		return 0, err
+	}
+	layer, layers, last := 0, len(h.Groups), len(h.Teacher.Layers)
+	if layers > 0 {
+		layer = h.Groups[0].Layer
+		if h.o.EndToEnd == 0 && !h.Keep {
+			last = h.Groups[layers-1].Last + 1
+		}
+	}
+	t, err := model.NewLayerTraining(ctx, f, h.Teacher, h.Student, layer, h.o.Objective)
+	if err != nil {
+		return 0, err
+	}
+	defer t.Close()
+	training, err := second(func() error {
+		x, y, err := f.StatePair(ctx, f, 0, 1, 0)
+		if err != nil {
+			return err
+		}
+		t.Begin()
+		if err := t.Add(x, y, model.Target{Objective: h.o.Objective, Temperature: h.o.Temperature, Tokens: micro * h.window, Change: 1}); err != nil {
+			return err
+		}
+		_, err = t.Loss(ctx)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	budget := 0.9 * h.o.Budget.Seconds()
+	whole := training * float64(len(h.Student.Layers)) * float64(h.o.Batch/micro)
+	budget -= min(budget/2, float64(h.o.EndToEnd)*whole)
+	budget -= float64(layers) * Evaluations / 2 * float64(h.o.HeldOut/micro) * training / 3 // a pass without gradients takes a third
+	batches := int(max(0, budget) / (float64(last)*forward + float64(layers)*training))
+	return min(h.train, max(h.o.Batch, batches*micro/h.o.Batch*h.o.Batch)), nil
 }
 
 // stage is stage number i: the one to go on with, or a new one. done says that it has ended.
