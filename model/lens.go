@@ -32,25 +32,24 @@ type lensPass struct {
 // offset that can be bound, and some 64 MiB each.
 func lensStep(vocab, tokens int) int { return min(tokens, max(64, (16<<20)/vocab/64*64)) }
 
-// lensPlan lists the buffers of a pass over tokens tokens and their sizes in bytes.
-func (p *lensPass) plan(m *Model, tokens int, teacher, train bool) []struct {
+// sized is a buffer of so many bytes.
+type sized struct {
 	buf  **vk.Buffer
 	size int64
-} {
+}
+
+// plan lists the buffers of a pass over tokens tokens.
+func (p *lensPass) plan(m *Model, tokens int, teacher, train bool) []sized {
 	h, v, n, s := int64(m.Config.HiddenSize), int64(p.vocab), int64(tokens), int64(p.step)
-	type entry = struct {
-		buf  **vk.Buffer
-		size int64
-	}
-	list := []entry{{&p.x, 4 * n * h}, {&p.dx, 4 * n * h}, {&p.logits, 4 * s * v}, {&p.turned, m.Head.Size()}}
+	list := []sized{{&p.x, 4 * n * h}, {&p.dx, 4 * n * h}, {&p.logits, 4 * s * v}, {&p.turned, m.Head.Size()}}
 	if teacher {
-		list = append(list, entry{&p.y, 4 * n * h}, entry{&p.teacher, 4 * s * v})
+		list = append(list, sized{&p.y, 4 * n * h}, sized{&p.teacher, 4 * s * v})
 	}
 	if train {
-		list = append(list, entry{&p.dy, 4 * s * v}, entry{&p.columns, 4 * s * h})
+		list = append(list, sized{&p.dy, 4 * s * v}, sized{&p.columns, 4 * s * h})
 	}
 	if op.LinearScratch(p.d, m.Head.DType) {
-		list = append(list, entry{&p.spare, 4 * s * max(h, v)})
+		list = append(list, sized{&p.spare, 4 * s * max(h, v)})
 	}
 	return list
 }

@@ -237,16 +237,13 @@ type optimizer struct {
 	mirror           *vk.Buffer // of control, where the host reads it
 }
 
-// controlWords is how many floats tell of a step: see op.GradNorm.
-const controlWords = 8
-
 func newOptimizer(d *vk.Device, grads []op.Tensor) (o *optimizer, err error) {
 	o = &optimizer{d: d}
 	for _, b := range []struct {
 		buf  **vk.Buffer
 		size int
 		use  vk.Use
-	}{{&o.control, controlWords, vk.OnDevice}, {&o.partial, op.GradNormScratch(grads...), vk.OnDevice}, {&o.mirror, controlWords, vk.ToHost}} {
+	}{{&o.control, op.ControlWords, vk.OnDevice}, {&o.partial, op.GradNormScratch(grads...), vk.OnDevice}, {&o.mirror, op.ControlWords, vk.ToHost}} {
 		if *b.buf, err = d.NewBuffer("optimizer", 4*int64(b.size), b.use); err != nil {
 			o.free()
 			return nil, err
@@ -257,7 +254,7 @@ func newOptimizer(d *vk.Device, grads []op.Tensor) (o *optimizer, err error) {
 
 func (o *optimizer) free() { o.d.Free(o.control, o.partial, o.mirror) }
 
-func (o *optimizer) tensor() op.Tensor { return rows(o.control, 1, controlWords) }
+func (o *optimizer) tensor() op.Tensor { return rows(o.control, 1, op.ControlWords) }
 
 // addLoss records that rows' losses are part of the step's, those of its first micro-batch or of one after it.
 func (o *optimizer) addLoss(r *vk.Recorder, loss op.Tensor, first bool) {
@@ -295,7 +292,7 @@ func (o *optimizer) read(ctx context.Context, r *vk.Recorder) ([]float32, error)
 	if err := r.Wait(ctx); err != nil {
 		return nil, err
 	}
-	control := make([]float32, controlWords)
+	control := make([]float32, op.ControlWords)
 	dtype.F32.Decode(control, o.mirror.Bytes())
 	return control, nil
 }

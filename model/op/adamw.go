@@ -28,7 +28,7 @@ type AdamWParams struct {
 //
 // Source: Loshchilov & Hutter 2019, arXiv 1711.05101.
 func AdamW(r *vk.Recorder, w, master, grad, m, v, control Tensor, p AdamWParams) {
-	ok := w.Elements() > 0 && words(master, grad, m, v, control) && control.Is(1, controlWords)
+	ok := w.Elements() > 0 && words(master, grad, m, v, control) && control.Is(1, ControlWords)
 	for _, t := range []Tensor{master, grad, m, v} {
 		ok = ok && t.Is(w.Rows, w.Cols)
 	}

@@ -12,7 +12,7 @@ import (
 
 // control is the tensor of a step with this loss, all else NaN.
 func (b *bench) control(loss float64) Tensor {
-	words := make([]uint32, controlWords)
+	words := make([]uint32, ControlWords)
 	for i := range words {
 		words[i] = math.MaxUint32
 	}
