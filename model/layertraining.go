@@ -2,7 +2,6 @@ package model
 
 import (
 	"context"
-	"io"
 
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/vk"
@@ -35,20 +34,16 @@ type Target struct {
 // LayerTraining trains a decoder layer on batches of a Forward's states, on its recorder: the forward pass has the Forward's bits. One
 // layer's weights, gradients and moments, and one batch's activations are on the device.
 type LayerTraining struct {
-	f       *Forward
-	config  *Config
-	fixed   fixed
-	layer   int // of the model, for what depends on it
-	params  *trained
-	tape    tape
-	back    backScratch
-	out     *vk.Buffer // [tokens, hidden]: what the layer gives, then its gradient
-	loss    *vk.Buffer // [1, tokens]
-	opt     *optimizer
-	lens    *lensPass
-	frozen  frozenLens
-	tokens  int
-	anyLoss bool // of the step so far
+	training // of the one set of the layer's weights
+	config   *Config
+	fixed    fixed
+	layer    int // of the model, for what depends on it
+	tape     tape
+	back     backScratch
+	out      *vk.Buffer // [tokens, hidden]: what the layer gives, then its gradient
+	loss     *vk.Buffer // [1, tokens]
+	lens     *lensPass
+	frozen   frozenLens
 }
 
 func partJoins(i int) bool { return Part(i).joins() }
@@ -63,35 +58,38 @@ func decays(i int) bool {
 // caller closes it before f.
 func NewLayerTraining(ctx context.Context, f *Forward, teacher, m *Model, l int, o Objective) (t *LayerTraining, err error) {
 	c, d, layer := m.Config, f.d, m.Layers[l]
-	t = &LayerTraining{f: f, config: c, layer: l, tokens: f.batch * f.window}
+	t = &LayerTraining{training: training{f: f}, config: c, layer: l}
+	tokens := f.batch * f.window
 	defer func() {
 		if err != nil {
 			t.Close()
 		}
 	}()
-	if t.params, err = newTrained(ctx, f.r, layer.Parts[:], partJoins, decays); err != nil {
+	params, err := newTrained(ctx, f.r, layer.Parts[:], partJoins, decays)
+	if err != nil {
 		return t, err
 	}
+	t.sets = []*trained{params}
 	if t.fixed, err = newFixed(f.r, m, f.window); err != nil {
 		return t, err
 	}
-	if err = allocate(d, t.tokens, t.tape.list(d, c)); err != nil {
+	if err = allocate(d, tokens, t.tape.list(d, c)); err != nil {
 		return t, err
 	}
-	if err = t.back.allocate(d, c, t.tokens, widestMatrix(layer)); err != nil {
+	if err = t.back.allocate(d, c, tokens, widestMatrix(layer)); err != nil {
 		return t, err
 	}
-	if err = allocate(d, t.tokens, t.own(c)); err != nil {
+	if err = allocate(d, tokens, t.own(c)); err != nil {
 		return t, err
 	}
-	if t.opt, err = newOptimizer(d, t.params.gradients()); err != nil {
+	if t.opt, err = newOptimizer(d, t.gradients()); err != nil {
 		return t, err
 	}
 	if o == KLLens {
 		if t.frozen, err = newFrozenLens(ctx, f.r, teacher); err != nil {
 			return t, err
 		}
-		t.lens, err = newLensPass(d, teacher, t.tokens, true, false)
+		t.lens, err = newLensPass(d, teacher, tokens, true, false)
 	}
 	return t, err
 }
@@ -111,16 +109,10 @@ func widestMatrix(l *Layer) (n int64) {
 // Close frees what the training holds.
 func (t *LayerTraining) Close() {
 	d := t.f.d
-	t.f.r.Wait(context.Background()) // nothing recorded may use what goes; its error is told by whoever waits next
-	if t.params != nil {
-		t.params.free()
-	}
+	t.close()
 	free(d, t.tape.list(d, new(Config)))
 	t.back.free(d)
 	free(d, t.own(new(Config)))
-	if t.opt != nil {
-		t.opt.free()
-	}
 	if t.lens != nil {
 		t.lens.free()
 	}
@@ -140,12 +132,6 @@ func trainingBytes(d *vk.Device, teacher, m *Model, l, window, tokens int, o Obj
 	return n
 }
 
-// Begin starts a step: gradients and loss are 0.
-func (t *LayerTraining) Begin() {
-	t.params.zero(t.f.r)
-	t.anyLoss = false
-}
-
 // Add records a batch: its loss, and the gradients of the layer's weights, are added to the step's.
 func (t *LayerTraining) Add(x, y op.Tensor, target Target) error {
 	t.record(x, y, target, true)
@@ -160,9 +146,9 @@ func (t *LayerTraining) Measure(x, y op.Tensor, target Target) error {
 
 func (t *LayerTraining) record(x, y op.Tensor, target Target, train bool) {
 	c, r, window := t.config, t.f.r, t.f.window
-	out, loss := rows(t.out, x.Rows, x.Cols), rows(t.loss, 1, x.Rows)
+	out, loss, params := rows(t.out, x.Rows, x.Cols), rows(t.loss, 1, x.Rows), t.sets[0]
 	var run layerRun
-	run.record(r, c, t.layer, t.params.joined, &t.tape.scratch, out, x, t.fixed.rope, window)
+	run.record(r, c, t.layer, params.joined, &t.tape.scratch, out, x, t.fixed.rope, window)
 	grad := op.Tensor{}
 	if train {
 		grad = out
@@ -180,63 +166,13 @@ func (t *LayerTraining) record(x, y op.Tensor, target Target, train bool) {
 	default:
 		op.MSE(r, loss, grad, out, y, float32(1/(n*float64(c.HiddenSize))))
 	}
-	t.opt.addLoss(r, loss, !t.anyLoss)
-	t.anyLoss = true
+	t.opt.addLoss(r, loss)
 	if train {
-		t.tape.backward(r, c, t.layer, t.params.copies, t.params.grads, &t.back, op.Tensor{}, grad, x, t.fixed.rope, window)
+		t.tape.backward(r, c, t.layer, params.copies, params.grads, &t.back, op.Tensor{}, grad, x, t.fixed.rope, window)
 	}
 }
 
-// Step takes the step that the batches since Begin make, and waits for it.
-func (t *LayerTraining) Step(ctx context.Context, clip float64, p op.AdamWParams) (StepResult, error) {
-	return t.opt.step(ctx, t.f.r, float32(clip), p, t.params)
-}
-
-// Loss waits for the batches since Begin, which drops what Add added, and gives their loss.
-func (t *LayerTraining) Loss(ctx context.Context) (float64, error) {
-	control, err := t.opt.read(ctx, t.f.r)
-	if err != nil {
-		return 0, err
-	}
-	return float64(control[0]), nil
-}
-
-// Gradients waits for the batches since Begin and reads the gradients of the layer's weights, by Part; those of absent parts are nil.
-func (t *LayerTraining) Gradients(ctx context.Context) ([][]float32, error) {
-	return readGradients(ctx, t.f, t.params)
-}
-
-func readGradients(ctx context.Context, f *Forward, sets ...*trained) (list [][]float32, err error) {
-	if err := f.r.Wait(ctx); err != nil {
-		return nil, err
-	}
-	for _, t := range sets {
-		for i, g := range t.grads {
-			var values []float32
-			if !t.weights[i].IsZero() {
-				values = make([]float32, g.Elements())
-				if err := download(ctx, f.d, values, g); err != nil {
-					return nil, err
-				}
-			}
-			list = append(list, values)
-		}
-	}
-	return list, nil
-}
-
-// Values are the layer's weights as they are now, by Part, in host memory.
-func (t *LayerTraining) Values(ctx context.Context) ([]Weight, error) { return t.params.values(ctx) }
-
-// Save writes the weights and moments for Load: all that training goes on from.
-func (t *LayerTraining) Save(ctx context.Context, to io.Writer) error { return t.params.save(ctx, to) }
-
-// Load reads what Save wrote of a layer of the same shapes.
-func (t *LayerTraining) Load(ctx context.Context, from io.Reader) error {
-	return t.params.load(ctx, from)
-}
-
-// Change is ‖Y−X‖² of batches of states, summed over those that visit is given: what nmse divides by.
+// Change is ‖Y−X‖² of a batch of states: what nmse divides by, summed over those of a step.
 func (t *LayerTraining) Change(ctx context.Context, x, y op.Tensor) (float64, error) {
 	loss := rows(t.loss, 1, x.Rows)
 	op.MSE(t.f.r, loss, op.Tensor{}, y, x, 1)

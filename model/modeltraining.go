@@ -2,7 +2,6 @@ package model
 
 import (
 	"context"
-	"io"
 
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/vk"
@@ -11,23 +10,19 @@ import (
 // ModelTraining trains all weights of a model against a teacher's logits. Everything is on the device: weights, gradients and moments,
 // and one batch's activations of every layer.
 type ModelTraining struct {
-	f       *Forward // of the teacher, whose last states are compared with
-	m       *Model
-	layers  []*trained
-	top     *trained // by the places in Model.top; no LM head where it is the embedding
-	tapes   []tape
-	back    backScratch
-	states  []*vk.Buffer // what enters each layer, and what leaves the last
-	loss    *vk.Buffer
-	grad    *vk.Buffer
-	ids     [3]*vk.Buffer // see op.EmbeddingRows
-	words   *vk.Buffer    // the tokens of a batch
-	rope    fixed
-	opt     *optimizer
-	lens    *lensPass
-	teacher frozenLens
-	anyLoss bool
-	tokens  int
+	training // of the layers, one set each, and of top; f is the teacher's Forward, whose last states are compared with
+	m        *Model
+	top      *trained // by the places in Model.top; no LM head where it is the embedding
+	tapes    []tape
+	back     backScratch
+	states   []*vk.Buffer // what enters each layer, and what leaves the last
+	loss     *vk.Buffer
+	grad     *vk.Buffer
+	ids      [3]*vk.Buffer // see op.EmbeddingRows
+	words    *vk.Buffer    // the tokens of a batch
+	rope     fixed
+	lens     *lensPass
+	teacher  frozenLens
 }
 
 // topJoins says that no weight outside the layers is joined with another.
@@ -50,39 +45,40 @@ func (m *Model) trainedTop() []Weight {
 // NewModelTraining prepares to train m against teacher, whose states f has at its last boundary.
 func NewModelTraining(ctx context.Context, f *Forward, teacher, m *Model) (t *ModelTraining, err error) {
 	c, d := m.Config, f.d
-	t = &ModelTraining{f: f, m: m, tokens: f.batch * f.window, tapes: make([]tape, len(m.Layers)), states: make([]*vk.Buffer, len(m.Layers)+1)}
+	tokens := f.batch * f.window
+	t = &ModelTraining{training: training{f: f}, m: m, tapes: make([]tape, len(m.Layers)), states: make([]*vk.Buffer, len(m.Layers)+1)}
 	defer func() {
 		if err != nil {
 			t.Close()
 		}
 	}()
-	var grads []op.Tensor
 	var widest int64
 	for i, l := range m.Layers {
 		p, err := newTrained(ctx, f.r, l.Parts[:], partJoins, decays)
 		if err != nil {
 			return t, err
 		}
-		t.layers, grads, widest = append(t.layers, p), append(grads, p.gradients()...), max(widest, widestMatrix(l))
-		if err := allocate(d, t.tokens, t.tapes[i].list(d, c)); err != nil {
+		t.sets, widest = append(t.sets, p), max(widest, widestMatrix(l))
+		if err := allocate(d, tokens, t.tapes[i].list(d, c)); err != nil {
 			return t, err
 		}
 	}
 	if t.top, err = newTrained(ctx, f.r, m.trainedTop(), topJoins, topDecays); err != nil {
 		return t, err
 	}
-	if err = t.back.allocate(d, c, t.tokens, widest); err != nil {
+	t.sets = append(t.sets, t.top)
+	if err = t.back.allocate(d, c, tokens, widest); err != nil {
 		return t, err
 	}
-	if err = allocate(d, t.tokens, t.own(c)); err != nil {
+	if err = allocate(d, tokens, t.own(c)); err != nil {
 		return t, err
 	}
 	for i := range t.ids {
-		if t.ids[i], err = d.NewBuffer("token ids", 4*int64(t.tokens+1), vk.OnDevice); err != nil {
+		if t.ids[i], err = d.NewBuffer("token ids", 4*int64(tokens+1), vk.OnDevice); err != nil {
 			return t, err
 		}
 	}
-	if t.opt, err = newOptimizer(d, append(grads, t.top.gradients()...)); err != nil {
+	if t.opt, err = newOptimizer(d, t.gradients()); err != nil {
 		return t, err
 	}
 	if t.teacher, err = newFrozenLens(ctx, f.r, teacher); err != nil {
@@ -91,7 +87,7 @@ func NewModelTraining(ctx context.Context, f *Forward, teacher, m *Model) (t *Mo
 	if t.rope, err = newFixed(f.r, m, f.window); err != nil {
 		return t, err
 	}
-	t.lens, err = newLensPass(d, m, t.tokens, true, true)
+	t.lens, err = newLensPass(d, m, tokens, true, true)
 	return t, err
 }
 
@@ -121,37 +117,18 @@ func modelTrainingBytes(d *vk.Device, teacher, m *Model, window, tokens int) int
 // Close frees what the training holds.
 func (t *ModelTraining) Close() {
 	d := t.f.d
-	t.f.r.Wait(context.Background()) // nothing recorded may use what goes; its error is told by whoever waits next
-	for _, p := range append(t.layers, t.top) {
-		if p != nil {
-			p.free()
-		}
-	}
+	t.close()
 	for i := range t.tapes {
 		free(d, t.tapes[i].list(d, new(Config)))
 	}
 	t.back.free(d)
 	free(d, t.own(new(Config)))
 	d.Free(t.ids[:]...)
-	if t.opt != nil {
-		t.opt.free()
-	}
 	if t.lens != nil {
 		t.lens.free()
 	}
 	t.teacher.fixed.free(d)
 	t.rope.free(d)
-}
-
-// sets are all weights that are trained.
-func (t *ModelTraining) sets() []*trained { return append(append([]*trained{}, t.layers...), t.top) }
-
-// Begin starts a step: gradients and loss are 0.
-func (t *ModelTraining) Begin() {
-	for _, p := range t.sets() {
-		p.zero(t.f.r)
-	}
-	t.anyLoss = false
 }
 
 // Add records a batch: its loss, and the gradients of all weights, are added to the step's. Target has the tokens and the temperature.
@@ -194,7 +171,7 @@ func (t *ModelTraining) record(ctx context.Context, b Batch, y op.Tensor, target
 	}
 	for l := range t.m.Layers {
 		var run layerRun
-		run.record(r, c, l, t.layers[l].joined, &t.tapes[l].scratch, state(l+1), state(l), t.rope.rope, window)
+		run.record(r, c, l, t.sets[l].joined, &t.tapes[l].scratch, state(l+1), state(l), t.rope.rope, window)
 	}
 	loss, grad := rows(t.loss, 1, n), op.Tensor{}
 	grads := lens{}
@@ -204,13 +181,12 @@ func (t *ModelTraining) record(ctx context.Context, b Batch, y op.Tensor, target
 	last := len(t.m.Layers)
 	t.lens.record(r, loss, grad, state(last), lensOf(t.m, t.top.copies), lensTarget{y: y, teacher: t.teacher.lens, tau: float32(target.Temperature)}, grads,
 		float32(1/float64(target.Tokens)))
-	t.opt.addLoss(r, loss, !t.anyLoss)
-	t.anyLoss = true
+	t.opt.addLoss(r, loss)
 	if !train {
 		return r.Err()
 	}
 	for l := last - 1; l >= 0; l-- {
-		t.tapes[l].backward(r, c, l, t.layers[l].copies, t.layers[l].grads, &t.back, grad, grad, state(l), t.rope.rope, window)
+		t.tapes[l].backward(r, c, l, t.sets[l].copies, t.sets[l].grads, &t.back, grad, grad, state(l), t.rope.rope, window)
 	}
 	var sorted op.EmbeddingRows
 	ids, starts, order := op.SortTokens(tokens)
@@ -227,37 +203,6 @@ func (t *ModelTraining) record(ctx context.Context, b Batch, y op.Tensor, target
 		op.PositionsBackward(r, t.top.grads[topPositions], grad, window, positionOffset)
 	}
 	return r.Err()
-}
-
-// Step takes the step that the batches since Begin make, and waits for it.
-func (t *ModelTraining) Step(ctx context.Context, clip float64, p op.AdamWParams) (StepResult, error) {
-	return t.opt.step(ctx, t.f.r, float32(clip), p, t.sets()...)
-}
-
-// Loss waits for the batches since Begin and gives their loss.
-func (t *ModelTraining) Loss(ctx context.Context) (float64, error) {
-	control, err := t.opt.read(ctx, t.f.r)
-	if err != nil {
-		return 0, err
-	}
-	return float64(control[0]), nil
-}
-
-// Gradients waits for the batches since Begin and reads the gradients of all weights, in the order of Values; those of absent ones are nil.
-func (t *ModelTraining) Gradients(ctx context.Context) ([][]float32, error) {
-	return readGradients(ctx, t.f, t.sets()...)
-}
-
-// Values are all weights as they are now, in host memory: layer by layer, by Part, then those outside the layers.
-func (t *ModelTraining) Values(ctx context.Context) (list []Weight, err error) {
-	for _, p := range t.sets() {
-		values, err := p.values(ctx)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, values...)
-	}
-	return list, nil
 }
 
 // WithValues is the model with the weights that ModelTraining.Values gave for it. It shares all else and must not be closed.
@@ -292,24 +237,4 @@ func NewLayer(parts []Weight) *Layer {
 	l := &Layer{}
 	copy(l.Parts[:], parts)
 	return l
-}
-
-// Save writes the weights and moments for Load: all that training goes on from.
-func (t *ModelTraining) Save(ctx context.Context, to io.Writer) error {
-	for _, p := range t.sets() {
-		if err := p.save(ctx, to); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Load reads what Save wrote of a model of the same shapes.
-func (t *ModelTraining) Load(ctx context.Context, from io.Reader) error {
-	for _, p := range t.sets() {
-		if err := p.load(ctx, from); err != nil {
-			return err
-		}
-	}
-	return nil
 }

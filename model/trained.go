@@ -235,6 +235,7 @@ type optimizer struct {
 	d                *vk.Device
 	control, partial *vk.Buffer
 	mirror           *vk.Buffer // of control, where the host reads it
+	any              bool       // there is a loss since begin
 }
 
 func newOptimizer(d *vk.Device, grads []op.Tensor) (o *optimizer, err error) {
@@ -256,9 +257,13 @@ func (o *optimizer) free() { o.d.Free(o.control, o.partial, o.mirror) }
 
 func (o *optimizer) tensor() op.Tensor { return rows(o.control, 1, op.ControlWords) }
 
-// addLoss records that rows' losses are part of the step's, those of its first micro-batch or of one after it.
-func (o *optimizer) addLoss(r *vk.Recorder, loss op.Tensor, first bool) {
-	op.SumLoss(r, o.tensor(), 0, loss, !first)
+// begin says that the next loss is the first of a step.
+func (o *optimizer) begin() { o.any = false }
+
+// addLoss records that the losses of a batch's rows are part of the step's.
+func (o *optimizer) addLoss(r *vk.Recorder, loss op.Tensor) {
+	op.SumLoss(r, o.tensor(), 0, loss, o.any)
+	o.any = true
 }
 
 // StepResult is what a step of training did.
@@ -270,7 +275,7 @@ type StepResult struct {
 }
 
 // step records the steps of all sets, waits for it and tells of it.
-func (o *optimizer) step(ctx context.Context, r *vk.Recorder, clip float32, p op.AdamWParams, sets ...*trained) (s StepResult, err error) {
+func (o *optimizer) step(ctx context.Context, r *vk.Recorder, clip float32, p op.AdamWParams, sets []*trained) (s StepResult, err error) {
 	var grads []op.Tensor
 	for _, t := range sets {
 		grads = append(grads, t.gradients()...)

@@ -148,6 +148,12 @@ func (f *fit) run(ctx context.Context, until time.Time) error {
 		case s.Steps == 0 || !until.IsZero() && time.Now().After(until):
 			s.Ended = endBudget
 		}
+		if s.Ended == endBudget && s.Done%every != 0 { // what was learned since the last look counts too
+			if err := f.evaluate(ctx, new(Record)); err != nil {
+				return err
+			}
+			s.Ended = endBudget
+		}
 		if s.Ended != "" {
 			break
 		}
