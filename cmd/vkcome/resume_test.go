@@ -154,7 +154,10 @@ func testKill(t *testing.T, count int, command func(out string) []string) (files
 	files = [2]int{len(want), len(contents(t, filepath.Join(alone, "out")))}
 	rng := rand.New(rand.NewPCG(1, 2))
 	writing, resumed := 0, map[string]int{}
-	for kills, run := 0, 0; kills < count; run++ {
+	kills := 0
+	// more asks for another kill: until there are count, and one of them came while a folder was written.
+	more := func() bool { return kills < count || writing == 0 && kills < 10*count }
+	for more() {
 		dir := t.TempDir()
 		args := command(filepath.Join(dir, "out"))
 		for {
@@ -163,11 +166,12 @@ func testKill(t *testing.T, count int, command func(out string) []string) (files
 				args = append(args, "--resume")
 			}
 			pattern := ""
-			if kills%5 == 4 {
+			if kills%5 == 4 || kills >= count {
 				pattern = filepath.Join(dir, ".out*.tmp-*", "*")
 			}
-			was := kills < count && killed(t, cmd, time.Duration(rng.Float64()*float64(duration)), pattern)
-			if kills == count {
+			killing := more()
+			was := killing && killed(t, cmd, time.Duration(rng.Float64()*float64(duration)), pattern)
+			if !killing {
 				_ = cmd.Wait() // the exit code tells
 			}
 			for line := range strings.Lines(stderr.String()) {
@@ -188,7 +192,7 @@ func testKill(t *testing.T, count int, command func(out string) []string) (files
 		}
 		sameFiles(t, dir, want)
 	}
-	t.Logf("%d kills in runs of %v, %d of them while writing; %v", count, duration.Round(time.Millisecond), writing, resumed)
+	t.Logf("%d kills in runs of %v, %d of them while writing; %v", kills, duration.Round(time.Millisecond), writing, resumed)
 	if writing == 0 || len(resumed) == 0 {
 		t.Errorf("%d kills came while a folder was written, %d before a resume: the test shows nothing", writing, len(resumed))
 	}
