@@ -82,6 +82,9 @@ func (f *Forward) explain(ctx context.Context, c layerCall, count uint32) error 
 			f.finite.count(f.r, len(seen), t)
 			seen = append(seen, value{name, t.Elements()})
 		}}
+		if run.pack, err = f.loadPack(ctx, batch); err != nil {
+			return err
+		}
 		run.record(f.r, c.m.Config, c.layer, weights, &f.scratch, rows(f.out, x.Rows, x.Cols), x, f.fixed.rope, f.window)
 		if err := f.r.Wait(ctx); err != nil {
 			return err
@@ -96,7 +99,7 @@ func (f *Forward) explain(ctx context.Context, c layerCall, count uint32) error 
 			}
 		}
 	}
-	return &NonFiniteError{c.layer, "layer", Batch{0, len(f.windows)}, int(count), 0}
+	return &NonFiniteError{c.layer, "layer", Batch{0, f.batches[len(f.batches)-1].End}, int(count), 0}
 }
 
 // NonFiniteError says where a run met the first NaN or infinity.
