@@ -137,7 +137,7 @@ func piqa() *Task {
 // boolq is BoolQ, Clark et al. 2019, arXiv 1905.10044, as SuperGLUE has it.
 func boolq() *Task {
 	return &Task{
-		Name: "boolq", Version: 2, Output: MultipleChoice, Metrics: []Metric{acc}, excludeSelf: true,
+		Name: "boolq", Version: 2, Output: MultipleChoice, Metrics: []Metric{acc}, bare: true, excludeSelf: true,
 		Dataset: Dataset{IDs: []string{"aps/super_glue", "super_glue"}, Config: "boolq", Test: "validation", Shots: "train"},
 		item: func(f *fields) item {
 			return choose(f.text("passage")+"\nQuestion: "+f.text("question")+"?\nAnswer:", []string{"no", "yes"}, f.index("label", 2))

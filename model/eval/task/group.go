@@ -1,8 +1,6 @@
 package task
 
-import (
-	"math"
-)
+import "math"
 
 // Group is several tasks that have a score in common.
 type Group struct {
@@ -52,7 +50,11 @@ func (g *Group) Aggregate(results map[string]Result) Result {
 				continue
 			}
 			n++
-			size, stderr := float64(r.Documents), r.Metrics[metric+"_stderr"+filter]
+			size := float64(r.Documents)
+			stderr, ok := r.Metrics[metric+"_stderr"+filter]
+			if !ok {
+				stderr = math.NaN()
+			}
 			if m.weighted {
 				variance += (size - 1) * (stderr * stderr) * size
 			} else {

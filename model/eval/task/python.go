@@ -21,7 +21,8 @@ func isSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f 
 // strip is Python's str.strip.
 func strip(s string) string { return strings.TrimFunc(s, isSpace) }
 
-// capitalize is Python's str.capitalize: the first character in title case, the rest in lower case.
+// capitalize is Python's str.capitalize: the first character in title case, the rest in lower case. A sigma that ends a word after nothing but
+// modifier letters or an iota subscript is final here and not there.
 func capitalize(s string) string {
 	if s == "" {
 		return ""

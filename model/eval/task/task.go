@@ -57,6 +57,7 @@ type Task struct {
 	description string
 	firstShots  bool // few-shot examples are the first of their split, not drawn
 	excludeSelf bool // the document that is asked about is no example
+	bare        bool // lm-eval's definition names the metrics alone, what they mean being understood
 	item        func(f *fields) item
 	config      map[string]any // what lm-eval's entry in "configs" has beside the above
 }
@@ -173,9 +174,14 @@ func (t *Task) Config(shots int) map[string]any {
 	}
 	var metrics []map[string]any
 	for _, m := range t.Metrics {
-		if !m.Extra {
-			metrics = append(metrics, map[string]any{"metric": m.Name, "aggregation": m.Aggregation, "higher_is_better": m.HigherIsBetter})
+		if m.Extra {
+			continue
 		}
+		entry := map[string]any{"metric": m.Name}
+		if !t.bare {
+			entry["aggregation"], entry["higher_is_better"] = m.Aggregation, m.HigherIsBetter
+		}
+		metrics = append(metrics, entry)
 	}
 	c["metric_list"] = metrics
 	return c

@@ -8,7 +8,7 @@ import (
 // wikitext is WikiText-2, Merity et al. 2016, arXiv 1609.07843, by whole pages.
 func wikitext() *Task {
 	return &Task{
-		Name: "wikitext", Version: 2, Output: Rolling,
+		Name: "wikitext", Version: 2, Output: Rolling, bare: true,
 		Metrics: []Metric{{Name: "word_perplexity", Aggregation: weightedPerplexity}, {Name: "byte_perplexity", Aggregation: weightedPerplexity}, {Name: "bits_per_byte", Aggregation: bitsPerByte}},
 		Dataset: Dataset{IDs: []string{"EleutherAI/wikitext_document_level"}, Config: "wikitext-2-raw-v1", Test: "test", Shots: "train"},
 		item: func(f *fields) item {
