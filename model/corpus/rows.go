@@ -63,7 +63,7 @@ const (
 
 // Rows hands on the rows of a file, Parquet or JSON by its ending: all their fields, in order. A Parquet column of structs is a Record; one
 // of lists of structs a Record of lists, as Hugging Face's Sequence has it; nulls in lists, lists of lists and columns of other types are
-// left out. An error says in which file and row it is, also that of take, which ends the reading.
+// left out, and times are numbers. An error says in which file and row it is, also that of take, which ends the reading.
 func Rows(path string, take func(Record) error) error {
 	var err error
 	switch kind(path) {

@@ -69,6 +69,7 @@ func define() (map[string]*Task, map[string]*Group) {
 		}
 		byName[t.Name] = t
 	}
+	// The seven tasks by which papers on depth pruning judge a model: the plain mean of acc_norm where a task has it, else of acc.
 	come7 := &Group{
 		Name: "come7", Alias: "come7", Version: "1",
 		Members: []string{"arc_easy", "arc_challenge", "hellaswag", "piqa", "winogrande", "boolq", "openbookqa"},

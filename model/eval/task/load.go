@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -157,13 +158,21 @@ func (d Dataset) files(ctx context.Context, src Source, split string) ([]string,
 	return nil, d.absent(split, err)
 }
 
-// absent says how to get a split that is not there.
+// absent says how to get a split that is not there: not in the cache and offline, or err when it was looked for on the hub.
 func (d Dataset) absent(split string, err error) error {
 	what := d.IDs[0]
 	if d.Config != "" {
 		what += " (" + d.Config + ")"
 	}
-	return fmt.Errorf("split %s of %s is not in the cache; fetch it with: huggingface-cli download %s --repo-type dataset, or name a folder that has it with --data DIR (%w)", split, what, d.IDs[0], err)
+	why := "and this is offline or the hub has it by another name"
+	var failed *url.Error
+	switch {
+	case errors.As(err, &failed):
+		why = "and could not be fetched: " + failed.Err.Error()
+	case !errors.Is(err, fs.ErrNotExist):
+		why = "and could not be fetched: " + err.Error()
+	}
+	return fmt.Errorf("split %s of %s is not in the cache, %s; fetch it with: huggingface-cli download %s --repo-type dataset, or name a folder that has it with --data DIR", split, what, why, d.IDs[0])
 }
 
 // below finds a split's files in the folder of a repository.

@@ -43,7 +43,6 @@ func pythonJSON(value any) (string, error) {
 }
 
 func writeJSON(b *strings.Builder, value any, line string) error {
-	inner := line + "  "
 	switch v := value.(type) {
 	case string:
 		b.WriteByte('"')
@@ -58,41 +57,15 @@ func writeJSON(b *strings.Builder, value any, line string) error {
 		}
 		b.WriteByte('"')
 	case []any:
-		if len(v) == 0 {
-			b.WriteString("[]")
-			return nil
-		}
-		b.WriteByte('[')
-		for i, e := range v {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			b.WriteString(inner)
-			if err := writeJSON(b, e, inner); err != nil {
-				return err
-			}
-		}
-		b.WriteString(line + "]")
+		return enclose(b, "[]", line, len(v), func(i int) error { return writeJSON(b, v[i], line+"  ") })
 	case corpus.Record:
-		if len(v) == 0 {
-			b.WriteString("{}")
-			return nil
-		}
-		b.WriteByte('{')
-		for i, f := range v {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			b.WriteString(inner)
-			if err := writeJSON(b, f.Name, inner); err != nil {
+		return enclose(b, "{}", line, len(v), func(i int) error {
+			if err := writeJSON(b, v[i].Name, ""); err != nil {
 				return err
 			}
 			b.WriteString(": ")
-			if err := writeJSON(b, f.Value, inner); err != nil {
-				return err
-			}
-		}
-		b.WriteString(line + "}")
+			return writeJSON(b, v[i].Value, line+"  ")
+		})
 	default: // null, true, 1: the same in both; a float need not be, and no data set here has one
 		raw, err := json.Marshal(v)
 		if err != nil {
@@ -100,6 +73,25 @@ func writeJSON(b *strings.Builder, value any, line string) error {
 		}
 		b.Write(raw)
 	}
+	return nil
+}
+
+// enclose writes n entries between brackets, each on its own line.
+func enclose(b *strings.Builder, brackets, line string, n int, entry func(i int) error) error {
+	b.WriteByte(brackets[0])
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(line + "  ")
+		if err := entry(i); err != nil {
+			return err
+		}
+	}
+	if n > 0 {
+		b.WriteString(line)
+	}
+	b.WriteByte(brackets[1])
 	return nil
 }
 
