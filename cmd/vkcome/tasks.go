@@ -159,8 +159,13 @@ func (r *taskRun) evaluate(ctx context.Context, d *vk.Device, name, output strin
 			return err
 		}
 		s := results.Run.Speed
-		r.note("%s: %d sequences scored in %.1f s and %d known from before; %.0f tokens scored a second, %.1f %% of the tokens saved as shared, %.1f %% padding",
-			m.Name, s.Sequences, s.Seconds, s.Cached, s.ScoredPerSecond, 100*s.Shared, 100*s.Padded)
+		if s.Sequences > 0 {
+			r.note("%s: scored %d sequences in %.1f s, %.0f tokens a second; sharing saved %.1f %% of the rows, padding is %.1f %%", m.Name, s.Sequences, s.Seconds, s.ScoredPerSecond,
+				100*s.Shared, 100*s.Padded)
+		}
+		if s.Cached > 0 {
+			r.note("%s: %d sequences were scored by earlier runs", m.Name, s.Cached)
+		}
 		if output == "" {
 			return nil
 		}

@@ -88,6 +88,7 @@ func Compare(fileA, fileB string) (*Comparison, error) {
 		return nil, err
 	}
 	c := &Comparison{A: cmp.Or(a.ModelName, fileA), B: cmp.Or(b.ModelName, fileB)}
+	paired := map[string]float64{} // standard errors of tasks' metrics
 	for _, e := range a.order(a.Results) {
 		sa, err := a.readSamples(fileA, e.name)
 		if err != nil {
@@ -109,6 +110,9 @@ func Compare(fileA, fileB string) (*Comparison, error) {
 				if err := d.pair(metric, sa, sb); err != nil {
 					return nil, fmt.Errorf("eval: %s: %w", e.name, err)
 				}
+				if d.Stderr != nil {
+					paired[e.name+" "+metric] = *d.Stderr
+				}
 			} else {
 				x, okA := ma.stderr(key)
 				y, okB := mb.stderr(key)
@@ -120,7 +124,61 @@ func Compare(fileA, fileB string) (*Comparison, error) {
 			c.Rows = append(c.Rows, d)
 		}
 	}
+	for i := range c.Rows {
+		if d := &c.Rows[i]; len(a.GroupSubtasks[d.Task]) > 0 {
+			if se, ok := a.pairGroup(d.Task, d.Metric, paired); ok {
+				d.Stderr, d.Paired = &se, true
+				d.test()
+			}
+		}
+	}
 	return c, nil
+}
+
+// pairGroup is the standard error of the difference of a group's metric, from those of its tasks.
+func (r *Results) pairGroup(group, metric string, paired map[string]float64) (float64, bool) {
+	variance, total := 0.0, 0.0
+	for _, task := range r.leaves(group, 0) {
+		var of string
+		for _, name := range chief {
+			if _, ok := r.Results[task].Values[name+noFilter]; ok && (metric == average || name == "acc") {
+				of = name
+				break
+			}
+		}
+		se, ok := paired[task+" "+of]
+		if !ok {
+			return 0, false
+		}
+		weight := 1.0
+		if metric == "acc" { // of all documents; acc_macro and the average are means of the tasks'
+			weight = float64(r.Documents[task].Effective)
+		}
+		variance, total = variance+weight*weight*se*se, total+weight
+	}
+	return math.Sqrt(variance) / total, total > 0
+}
+
+// average is the metric of come7.
+const average = "avg"
+
+// leaves are the tasks in a group.
+func (r *Results) leaves(name string, depth int) (tasks []string) {
+	members, group := r.GroupSubtasks[name]
+	if !group {
+		return []string{name}
+	}
+	if depth > len(r.GroupSubtasks) { // a stranger's file may have a group in itself
+		return nil
+	}
+	for _, member := range members {
+		for _, task := range r.leaves(member, depth+1) {
+			if !slices.Contains(tasks, task) {
+				tasks = append(tasks, task)
+			}
+		}
+	}
+	return tasks
 }
 
 // test fills what follows from the standard error.

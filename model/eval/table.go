@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -264,38 +265,50 @@ func (r *Results) within(name string) bool {
 // Table is a Markdown table with a column for each model, and behind those after the first what they retain of it.
 func (s *Side) Table() string {
 	t := table{head: []string{"Task", "Metric", ""}, text: []bool{true, true, true}}
-	for i, name := range s.Models {
+	for i, name := range shortNames(s.Models) {
 		t.head, t.text = append(t.head, name), append(t.text, false)
 		if i > 0 {
 			t.head, t.text = append(t.head, "Retained"), append(t.text, false)
 		}
 	}
-	line := func(name, metric, arrow string, values, retained []Number) {
-		row := []string{name, metric, arrow}
+	line := func(name, metric string, higher bool, values, relative []Number) {
+		row := []string{name, metric, "↓"}
+		if higher {
+			row[2] = "↑"
+		}
 		for i, v := range values {
-			row = append(row, number(float64(v)))
-			if i > 0 {
-				row = append(row, percent(float64(retained[i])))
+			if row = append(row, number(float64(v))); i == 0 {
+				continue
+			}
+			switch v := float64(relative[i]); {
+			case v-v != 0:
+				row = append(row, notAvailable)
+			case higher:
+				row = append(row, fmt.Sprintf("%.1f %%", 100*v))
+			default:
+				row = append(row, fmt.Sprintf("× %.4g", v))
 			}
 		}
 		t.add(row...)
 	}
 	for _, r := range s.Rows {
-		arrow := "↓"
-		if r.Higher {
-			arrow = "↑"
-		}
-		line(r.Task, r.Metric, arrow, r.Values, r.Retained)
+		line(r.Task, r.Metric, r.Higher, r.Values, r.Retained)
 	}
 	if len(s.Average) > 0 {
-		line(fmt.Sprintf("average of %d", len(s.Over)), "", "↑", s.Average, s.Retain)
+		line(fmt.Sprintf("average of %d", len(s.Over)), "", true, s.Average, s.Retain)
 	}
 	return t.String()
 }
 
-func percent(v float64) string {
-	if v-v != 0 {
-		return notAvailable
+// shortNames are the last parts of names, where those tell them apart.
+func shortNames(names []string) []string {
+	var short []string
+	for _, name := range names {
+		base := filepath.Base(name)
+		if slices.Contains(short, base) {
+			return names
+		}
+		short = append(short, base)
 	}
-	return fmt.Sprintf("%.1f %%", 100*v)
+	return short
 }
