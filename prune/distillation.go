@@ -104,7 +104,7 @@ func (p *Distillation) RunTo(ctx context.Context, d *vk.Device, o Output, progre
 	progress(Status{Stage: "hash the models", Done: 0, Total: 2})
 	var hashes [2]string
 	for i, m := range []*model.Model{p.Teacher, p.Student} {
-		if hashes[i], err = HashModel(ctx, m.Files); err != nil {
+		if hashes[i], err = model.Hash(ctx, m.Files); err != nil {
 			return nil, fmt.Errorf("prune: hash of %s: %w", m.Name, err)
 		}
 		progress(Status{Stage: "hash the models", Done: i + 1, Total: 2})

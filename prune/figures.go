@@ -55,7 +55,7 @@ func Figures(ctx context.Context, devices []*vk.Device, m *model.Model, o Figure
 		return nil, err
 	}
 	f.Corpus, f.Total, f.Begin, f.Seed, f.Source = corpus.Hash(o.Windows), len(o.Windows), begin, o.Seed, o.Source
-	if f.Model, err = HashModel(ctx, m.Files); err != nil {
+	if f.Model, err = model.Hash(ctx, m.Files); err != nil {
 		return nil, fmt.Errorf("prune: hash of the model: %w", err)
 	}
 	return f, nil
@@ -65,7 +65,7 @@ func Figures(ctx context.Context, devices []*vk.Device, m *model.Model, o Figure
 func (p *Plan) same(ctx context.Context, source string) (err error) {
 	f, r := p.Options.Figures, p.Options.Replay
 	if source == "" && (f != nil || r != nil && r.Source.SHA256 != "") {
-		if source, err = HashModel(ctx, p.Model.Files); err != nil {
+		if source, err = model.Hash(ctx, p.Model.Files); err != nil {
 			return fmt.Errorf("prune: hash of the model: %w", err)
 		}
 	}

@@ -3,17 +3,12 @@ package prune
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/vkcome/vkcome/model"
@@ -54,7 +49,7 @@ type Record struct {
 
 // Source identifies the model that was pruned.
 type Source struct {
-	SHA256 string `json:"sha256"` // of config.json and the weight files, see HashModel
+	SHA256 string `json:"sha256"` // of config.json and the weight files, see model.Hash
 	Layers int    `json:"layers"`
 }
 
@@ -130,43 +125,6 @@ func ReadLineage(path string) (*Lineage, error) {
 
 const maxLineage = 1 << 30 // bytes; that of a 70B model, merged 40 times, has some 20 MB
 
-// HashModel is the SHA-256 over the names and SHA-256s of a folder's config.json and safetensors files, by name.
-func HashModel(ctx context.Context, files fs.FS) (string, error) {
-	names, err := fs.Glob(files, "*.safetensors*")
-	if err != nil {
-		return "", err
-	}
-	names = append(names, "config.json")
-	slices.Sort(names)
-	all := sha256.New()
-	for _, name := range names {
-		f, err := files.Open(name)
-		if err != nil {
-			return "", err
-		}
-		h := sha256.New()
-		_, err = io.Copy(h, &reader{ctx, f})
-		if err = errors.Join(err, f.Close()); err != nil {
-			return "", err
-		}
-		fmt.Fprintf(all, "%s %s\n", hex.EncodeToString(h.Sum(nil)), name)
-	}
-	return hex.EncodeToString(all.Sum(nil)), nil
-}
-
-// reader stops reading when its context ends.
-type reader struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (r *reader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.Reader.Read(p)
-}
-
 // ErrExists says that an output folder is there already.
 var ErrExists = errors.New("exists already")
 
@@ -233,7 +191,7 @@ func (r *Result) Save(ctx context.Context, d *vk.Device, out string, force bool,
 		progress = func(Status) {}
 	}
 	progress(Status{Stage: "write", Done: 0, Total: 1})
-	if r.Lineage.Source.SHA256, err = HashModel(ctx, r.Model.Files); err != nil {
+	if r.Lineage.Source.SHA256, err = model.Hash(ctx, r.Model.Files); err != nil {
 		return fmt.Errorf("prune: hash of the source: %w", err)
 	}
 	r.Lineage.Source.Layers = r.Lineage.Steps[0].From

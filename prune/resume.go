@@ -101,7 +101,7 @@ func (p *Plan) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(
 	}
 	k := &keeper{plan: p, output: o, device: deviceRecord(d), progress: progress}
 	progress(Status{Stage: "hash the model", Done: 0, Total: 1})
-	if k.source, err = HashModel(ctx, p.Model.Files); err != nil {
+	if k.source, err = model.Hash(ctx, p.Model.Files); err != nil {
 		return nil, fmt.Errorf("prune: hash of the source: %w", err)
 	}
 	progress(Status{Stage: "hash the model", Done: 1, Total: 1})
@@ -166,7 +166,7 @@ type keeper struct {
 	plan     *Plan
 	output   Output
 	folder   *work.Folder
-	source   string // HashModel of the model
+	source   string // model.Hash of it
 	device   Device
 	devices  []Device // that the steps were taken on, each followed by another
 	step     int      // steps that are kept

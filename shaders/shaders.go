@@ -3,7 +3,11 @@
 package shaders
 
 import (
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
+	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -28,6 +32,15 @@ var load = sync.OnceValue(func() map[string]string {
 
 // SPIRV returns the words of a variant by its name, "" where there is none.
 func SPIRV(name string) string { return load()[name] }
+
+// Hash is the SHA-256 of all variants, by name.
+var Hash = sync.OnceValue(func() string {
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(load())) {
+		fmt.Fprintf(h, "%s %d\n%s", name, len(SPIRV(name)), SPIRV(name))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+})
 
 // Variant is one compilation of a shader.
 type Variant struct {

@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/bits"
 	"os"
-	"strconv"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/gzip"
@@ -43,7 +44,8 @@ func damaged(format string, args ...any) error {
 	return fmt.Errorf("damaged Parquet file: "+format, args...)
 }
 
-func readParquetFile(path string, f form, s sink) error {
+// openParquet opens a file for use of it and its size.
+func openParquet(path string, use func(r io.ReaderAt, size int64) error) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
@@ -53,10 +55,25 @@ func readParquetFile(path string, f form, s sink) error {
 	if err != nil {
 		return err
 	}
-	return readParquet(file, info.Size(), f, s)
+	return use(file, info.Size())
 }
 
 func readParquet(r io.ReaderAt, size int64, f form, s sink) error {
+	row := 1
+	return rowGroups(r, size, func(leaves []leaf) ([]leaf, error) {
+		wanted := make([]leaf, len(f.fields))
+		for i, name := range f.fields {
+			var err error
+			if wanted[i], err = find(leaves, name); err != nil {
+				return nil, err
+			}
+		}
+		return wanted, nil
+	}, func(columns []*column, rows int64) error { return readRows(columns, &row, rows, f, s) })
+}
+
+// rowGroups hands on the columns of those leaves that pick picks, row group by row group.
+func rowGroups(r io.ReaderAt, size int64, pick func([]leaf) ([]leaf, error), read func(columns []*column, rows int64) error) error {
 	meta, err := readFooter(r, size)
 	if err != nil {
 		return err
@@ -65,13 +82,10 @@ func readParquet(r io.ReaderAt, size int64, f form, s sink) error {
 	if err != nil {
 		return err
 	}
-	wanted := make([]leaf, len(f.fields))
-	for i, name := range f.fields {
-		if wanted[i], err = find(leaves, name); err != nil {
-			return err
-		}
+	wanted, err := pick(leaves)
+	if err != nil {
+		return err
 	}
-	row := 1
 	for g := range meta.RowGroups {
 		group := &meta.RowGroups[g]
 		columns := make([]*column, len(wanted))
@@ -80,7 +94,7 @@ func readParquet(r io.ReaderAt, size int64, f form, s sink) error {
 				return fmt.Errorf("row group %d: column %q: %w", g, l.name, err)
 			}
 		}
-		err := readRows(columns, &row, group.NumRows, f, s)
+		err := read(columns, group.NumRows)
 		for _, c := range columns {
 			c.close()
 		}
@@ -102,6 +116,9 @@ func readRows(columns []*column, row *int, rows int64, f form, s sink) error {
 		for i, c := range columns {
 			if values[i], err = c.row(keep); err != nil {
 				return at("row", *row, fmt.Errorf("column %q: %w", c.name, err))
+			}
+			if list, ok := values[i].([]any); ok {
+				values[i] = texts(list)
 			}
 		}
 		if keep {
@@ -160,7 +177,8 @@ func decodeThrift(b []byte, v any) (int, error) {
 
 // leaf is a column that holds values.
 type leaf struct {
-	name           string // of the top-level column that it belongs to
+	name           string   // of the top-level column that it belongs to
+	path           []string // below that: of the structs' fields that lead to it, those of lists left out
 	index          int
 	kind           format.Type
 	maxDef, maxRep int
@@ -174,21 +192,25 @@ func leavesOf(schema []format.SchemaElement) ([]leaf, error) {
 	}
 	var leaves []leaf
 	next := 1
-	var walk func(parent leaf, depth int) error
-	walk = func(parent leaf, depth int) error {
+	var walk func(parent leaf, depth int, list, only bool) error
+	// list says that the parent is the repeated group of a list, only that it has no other child.
+	walk = func(parent leaf, depth int, list, only bool) error {
 		if next >= len(schema) || depth > maxThriftDepth {
 			return damaged("the schema's tree does not fit its %d columns", len(schema))
 		}
 		e := &schema[next]
 		next++
 		l := parent
+		repeated := e.RepetitionType.Valid && e.RepetitionType.V == format.Repeated
 		if depth == 0 {
 			l.name = e.Name
+		} else if !(only && (list || repeated)) {
+			l.path = append(slices.Clone(l.path), e.Name)
 		}
 		if e.RepetitionType.Valid && e.RepetitionType.V != format.Required {
 			l.maxDef++
 		}
-		if e.RepetitionType.Valid && e.RepetitionType.V == format.Repeated {
+		if repeated {
 			l.maxRep++
 		}
 		children := int(e.NumChildren.V)
@@ -199,14 +221,14 @@ func leavesOf(schema []format.SchemaElement) ([]leaf, error) {
 		}
 		l.grouped = l.grouped || children > 1
 		for range children {
-			if err := walk(l, depth+1); err != nil {
+			if err := walk(l, depth+1, repeated, children == 1); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	for range schema[0].NumChildren.V {
-		if err := walk(leaf{}, 0); err != nil {
+		if err := walk(leaf{}, 0, false, false); err != nil {
 			return nil, err
 		}
 	}
@@ -291,9 +313,10 @@ func (c *column) close() {
 	}
 }
 
-// row gives the next row's value: nil, a string, an int64 or, of a list, []string; nil too if it is not to be kept.
+// row gives the next row's value: nil, a string, an int64, a float64, a bool or, of a list, []any of such, those of nil left out; nil too if
+// it is not to be kept.
 func (c *column) row(keep bool) (any, error) {
-	list, size := []string{}, 0
+	list, size := []any{}, 0
 	for first := true; ; first = false {
 		for c.at >= c.page.count {
 			err := c.nextPage()
@@ -325,17 +348,14 @@ func (c *column) row(keep bool) (any, error) {
 		if c.maxRep == 0 {
 			return value, nil
 		}
-		text, ok := value.(string)
-		if n, number := value.(int64); number {
-			text, ok = strconv.FormatInt(n, 10), true
-		}
-		if !ok {
+		if value == nil {
 			continue
 		}
+		text, _ := value.(string)
 		if size += len(text) + listEntry; size > maxDocument { // few bytes of a dictionary's indices make many texts
 			return nil, errLongLine
 		}
-		list = append(list, text)
+		list = append(list, value)
 	}
 }
 
@@ -353,8 +373,15 @@ func (c *column) value(keep bool) (any, error) {
 	if i >= len(cells) {
 		return nil, damaged("entry %d of a dictionary of %d", i, len(cells))
 	}
-	if c.kind != format.ByteArray {
+	switch c.kind {
+	case format.Int32, format.Int64:
 		return cells[i].number, nil
+	case format.Boolean:
+		return cells[i].number != 0, nil
+	case format.Float:
+		return float64(math.Float32frombits(uint32(cells[i].number))), nil
+	case format.Double:
+		return math.Float64frombits(uint64(cells[i].number)), nil
 	}
 	if len(cells[i].bytes) > maxDocument {
 		return nil, errLongLine
@@ -555,8 +582,8 @@ func (c *column) values(encoding format.Encoding, raw []byte) (err error) {
 			c.page.index = []uint32{}
 		}
 	case format.DeltaBinaryPacked:
-		if c.kind == format.ByteArray {
-			return damaged("text in encoding %s", encoding)
+		if c.kind != format.Int32 && c.kind != format.Int64 {
+			return damaged("%s in encoding %s", c.kind, encoding)
 		}
 		numbers, _, err := deltas(raw, n)
 		if err != nil {
@@ -567,7 +594,22 @@ func (c *column) values(encoding format.Encoding, raw []byte) (err error) {
 			c.page.cells[i].number = v
 		}
 	case format.DeltaLengthByteArray:
+		if c.kind != format.ByteArray {
+			return damaged("%s in encoding %s", c.kind, encoding)
+		}
 		c.page.cells, err = deltaLengths(raw, n)
+	case format.RLE:
+		if c.kind != format.Boolean || len(raw) < 4 {
+			return damaged("%s in encoding %s", c.kind, encoding)
+		}
+		flags, err := runs(raw[4:], 1, n)
+		if err != nil {
+			return err
+		}
+		c.page.cells = make([]cell, len(flags))
+		for i, v := range flags {
+			c.page.cells[i].number = int64(v)
+		}
 	default:
 		return fmt.Errorf("encoding %s is not read here; write the file in plain or dictionary encoding", encoding)
 	}
@@ -577,8 +619,11 @@ func (c *column) values(encoding format.Encoding, raw []byte) (err error) {
 // plain decodes n values that stand one after the other.
 func (c *column) plain(raw []byte, n int) ([]cell, error) {
 	size := 4 // and of text the length
-	if c.kind == format.Int64 {
+	switch c.kind {
+	case format.Int64, format.Double:
 		size = 8
+	case format.Boolean:
+		return flags(raw, n)
 	}
 	if n < 0 || n > len(raw)/size {
 		return nil, damaged("%d values in %d bytes", n, len(raw))
@@ -589,9 +634,9 @@ func (c *column) plain(raw []byte, n int) ([]cell, error) {
 			return nil, damaged("%d values in a page that ends at %d", n, i)
 		}
 		switch c.kind {
-		case format.Int32:
+		case format.Int32, format.Float:
 			cells[i].number = int64(int32(binary.LittleEndian.Uint32(raw)))
-		case format.Int64:
+		case format.Int64, format.Double:
 			cells[i].number = int64(binary.LittleEndian.Uint64(raw))
 		default:
 			length := uint64(binary.LittleEndian.Uint32(raw))
@@ -602,6 +647,18 @@ func (c *column) plain(raw []byte, n int) ([]cell, error) {
 			raw = raw[length:]
 		}
 		raw = raw[size:]
+	}
+	return cells, nil
+}
+
+// flags decodes n bits.
+func flags(raw []byte, n int) ([]cell, error) {
+	if n < 0 || n > len(raw)*8 {
+		return nil, damaged("%d values in %d bytes", n, len(raw))
+	}
+	cells := make([]cell, n)
+	for i := range cells {
+		cells[i].number = int64(raw[i/8] >> (i % 8) & 1)
 	}
 	return cells, nil
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -162,12 +163,19 @@ func read(path string, f form, s sink) error {
 	var err error
 	switch kind(path) {
 	case ".parquet":
-		err = readParquetFile(path, f, s)
+		err = openParquet(path, func(r io.ReaderAt, size int64) error { return readParquet(r, size, f, s) })
 	case ".json", ".jsonl", ".ndjson":
-		err = decompressed(path, func(r io.Reader) error { return readJSON(r, f, s) })
+		err = decompressed(path, func(r io.Reader) error {
+			return readJSON(r, func(raw []byte) error { return f.document(raw, s) })
+		})
 	default:
 		err = readText(path, s)
 	}
+	return located(path, err)
+}
+
+// located says in which file an error is, unless it is none or says so itself.
+func located(path string, err error) error {
 	if err == nil || errors.Is(err, errEnough) {
 		return err
 	}
@@ -222,8 +230,8 @@ func readText(path string, s sink) error {
 	})
 }
 
-// readJSON reads an array of objects, or an object a line.
-func readJSON(r io.Reader, f form, s sink) error {
+// readJSON hands on the objects of an array, or one a line.
+func readJSON(r io.Reader, take func(raw []byte) error) error {
 	b := bufio.NewReaderSize(r, 1<<18)
 	if mark, _ := b.Peek(3); string(mark) == "\ufeff" {
 		_, _ = b.Discard(3) // they are there
@@ -248,13 +256,13 @@ func readJSON(r io.Reader, f form, s sink) error {
 			return err
 		}
 		if c == '[' {
-			return readArray(b, f, s)
+			return readArray(b, take)
 		}
-		return readLines(b, line, f, s)
+		return readLines(b, line, take)
 	}
 }
 
-func readLines(b *bufio.Reader, line int, f form, s sink) error {
+func readLines(b *bufio.Reader, line int, take func(raw []byte) error) error {
 	var long []byte // a line that the buffer does not hold
 	for ; ; line++ {
 		long = long[:0]
@@ -276,7 +284,7 @@ func readLines(b *bufio.Reader, line int, f form, s sink) error {
 			raw = long
 		}
 		if len(bytes.TrimSpace(raw)) > 0 {
-			if err := f.document(raw, s); err != nil {
+			if err := take(raw); err != nil {
 				return at("line", line, err)
 			}
 		}
@@ -309,7 +317,7 @@ func (l *leash) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func readArray(r io.Reader, f form, s sink) error {
+func readArray(r io.Reader, take func(raw []byte) error) error {
 	limited := &leash{r, maxDocument}
 	d := json.NewDecoder(limited)
 	if _, err := d.Token(); err != nil {
@@ -321,7 +329,7 @@ func readArray(r io.Reader, f form, s sink) error {
 		var raw json.RawMessage
 		err := d.Decode(&raw)
 		if err == nil {
-			err = f.document(raw, s)
+			err = take(raw)
 		}
 		if err != nil {
 			return at("element", n, err)
@@ -376,15 +384,18 @@ func (f form) document(raw []byte, s sink) error {
 	return s.take(text)
 }
 
-// texts is list as []string, or list where it holds anything else.
+// texts is list as []string, or list where it holds anything but texts and whole numbers.
 func texts(list []any) any {
 	out := make([]string, len(list))
 	for i, v := range list {
-		text, ok := v.(string)
-		if !ok {
+		switch v := v.(type) {
+		case string:
+			out[i] = v
+		case int64: // JSON's are float64
+			out[i] = strconv.FormatInt(v, 10)
+		default:
 			return list
 		}
-		out[i] = text
 	}
 	return out
 }

@@ -299,7 +299,11 @@ func FuzzJSON(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var c collected
-		if err := readJSON(bytes.NewReader(raw), oneField("text"), &c); err != nil && strings.Contains(err.Error(), "\n") {
+		f := oneField("text")
+		if err := readJSON(bytes.NewReader(raw), func(raw []byte) error { return f.document(raw, &c) }); err != nil && strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q", err)
+		}
+		if _, err := jsonRecord(raw); err != nil && strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q", err)
 		}
 		size := 0
@@ -331,5 +335,12 @@ func FuzzParquet(f *testing.F) {
 				t.Error(err)
 			}
 		}
+		left := 10_000
+		_ = parquetRecords(bytes.NewReader(raw), int64(len(raw)), func(Record) error {
+			if left--; left == 0 {
+				return errEnough
+			}
+			return nil
+		})
 	})
 }

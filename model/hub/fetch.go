@@ -32,7 +32,8 @@ var (
 )
 
 // Files gives the files of a repository that match a pattern of path.Match, sorted, and their commit: those of the cache if there is one,
-// else all that the hub lists, which are fetched. Offline, and where the hub has none, the error says what to do.
+// else all that the hub lists, which are fetched. Offline, and where the hub has none, the error says what to do and matches
+// fs.ErrNotExist.
 func (h Hub) Files(ctx context.Context, r Repo, pattern string) (files []string, commit string, err error) {
 	files, commit, err = h.cached(r, pattern)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) || len(files) > 0 {
@@ -63,7 +64,7 @@ func (h Hub) Files(ctx context.Context, r Repo, pattern string) (files []string,
 		files = append(files, file)
 	}
 	if len(files) == 0 {
-		return nil, "", fmt.Errorf("hub: %s has no file %s at revision %s", r.ID, pattern, r.revision())
+		return nil, "", absent(fmt.Sprintf("hub: %s has no file %s at revision %s", r.ID, pattern, r.revision()))
 	}
 	ref := filepath.Join(cache, r.folder(), "refs", filepath.FromSlash(r.revision()))
 	if err := os.MkdirAll(filepath.Dir(ref), 0o755); err != nil {

@@ -168,7 +168,7 @@ func parseJSON(raw, rawConfig []byte) (Tokenizer, error) {
 		if _, known := t.tokens[id]; !known {
 			return nil, fmt.Errorf("post_processor: id %d is not in the vocabulary", id)
 		}
-		t.bos, t.addBOS = id, true
+		t.bos, t.prefix, t.addBOS = id, id, true
 	}
 	t.configure(cfg)
 	return t, nil

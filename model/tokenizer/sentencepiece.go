@@ -137,6 +137,9 @@ func parseSentencePiece(raw, rawConfig []byte) (Tokenizer, error) {
 	}
 	t.bos, t.eos, t.addBOS = t.control(bos), t.control(eos), true
 	t.configure(cfg)
+	if t.AddBOS() {
+		t.prefix = t.bos
+	}
 	return t, nil
 }
 

@@ -51,6 +51,9 @@ type Tokenizer interface {
 	EOS() (int, bool)
 	// AddBOS tells whether the model expects BOS in front of a text.
 	AddBOS() bool
+	// Prefix is the token that transformers 5 puts in front of a text: the one that the post-processor of tokenizer.json puts there, whatever
+	// add_bos_token says; with a tokenizer.model, BOS where AddBOS.
+	Prefix() (int, bool)
 }
 
 // Load is LoadFS for a folder on disk.
@@ -122,11 +125,12 @@ type vocabulary struct {
 	special  map[int]bool
 	size     int
 	bos, eos int // -1 when there is none
+	prefix   int // as well
 	addBOS   bool
 }
 
 func newVocabulary() vocabulary {
-	return vocabulary{ids: map[string]int{}, tokens: map[int]string{}, special: map[int]bool{}, bos: -1, eos: -1}
+	return vocabulary{ids: map[string]int{}, tokens: map[int]string{}, special: map[int]bool{}, bos: -1, eos: -1, prefix: -1}
 }
 
 // set enters a token. Should two share an id, the lesser spelling stands for it, whatever the order of a map.
@@ -162,6 +166,8 @@ func (v *vocabulary) VocabSize() int   { return v.size }
 func (v *vocabulary) BOS() (int, bool) { return v.bos, v.bos >= 0 }
 func (v *vocabulary) EOS() (int, bool) { return v.eos, v.eos >= 0 }
 func (v *vocabulary) AddBOS() bool     { return v.addBOS && v.bos >= 0 }
+
+func (v *vocabulary) Prefix() (int, bool) { return v.prefix, v.prefix >= 0 }
 
 func (v *vocabulary) Token(id int) (string, bool) {
 	token, ok := v.tokens[id]

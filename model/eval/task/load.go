@@ -1,0 +1,298 @@
+package task
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/hub"
+)
+
+// maxDocuments of a split; HellaSwag and WinoGrande have some 40,000 to train on.
+const maxDocuments = 1 << 20
+
+// Set is a task's documents.
+type Set struct {
+	Task *Task
+	Hash string // SHA-256 of the documents that were read, as JSON, and of the task's definition
+
+	docs, shots []document
+	shotsRead   bool
+}
+
+type document struct {
+	record corpus.Record
+	item   item
+}
+
+// Len is how many documents are evaluated.
+func (s *Set) Len() int { return len(s.docs) }
+
+// Load reads the task's documents. A split that is not there gives an error that says how to fetch it; a row that is not as it should be,
+// one that names its file, row and field.
+func (t *Task) Load(ctx context.Context, src Source) (*Set, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	h := sha256.New()
+	if err := json.NewEncoder(h).Encode(t.Config(0)); err != nil {
+		return nil, fmt.Errorf("%s: %w", t.Name, err)
+	}
+	s := &Set{Task: t}
+	var err error
+	if s.docs, err = t.read(ctx, src, t.Dataset.Test, h); err != nil {
+		return nil, fmt.Errorf("%s: %w", t.Name, err)
+	}
+	if src.Shots > 0 && t.Output != Rolling {
+		s.shotsRead = true
+		if s.shots = s.docs; t.Dataset.Shots != t.Dataset.Test {
+			if s.shots, err = t.read(ctx, src, t.Dataset.Shots, h); err != nil {
+				return nil, fmt.Errorf("%s: %w", t.Name, err)
+			}
+		}
+	}
+	s.Hash = hex.EncodeToString(h.Sum(nil))
+	return s, nil
+}
+
+// read reads the documents of a split, and adds them to a hash.
+func (t *Task) read(ctx context.Context, src Source, split string, h hash.Hash) ([]document, error) {
+	files, err := t.Dataset.files(ctx, src, split)
+	if err != nil {
+		return nil, err
+	}
+	var docs []document
+	fmt.Fprintf(h, "%s\n", split)
+	e := json.NewEncoder(h)
+	for _, file := range files {
+		err := corpus.Rows(file, func(record corpus.Record) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			f := fields{record: record}
+			d := document{record, t.item(&f)}
+			if f.err != nil {
+				return f.err
+			}
+			if docs = append(docs, d); len(docs) > maxDocuments {
+				return fmt.Errorf("more than %d documents", maxDocuments)
+			}
+			return e.Encode(record)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(docs) == 0 {
+		return nil, fmt.Errorf("%s: no documents", strings.Join(files, ", "))
+	}
+	return docs, nil
+}
+
+// endings of files of rows, the first that a folder has being taken.
+var endings = []string{".parquet", ".jsonl", ".json", ".ndjson", ".jsonl.gz", ".json.gz", ".ndjson.gz", ".jsonl.zst", ".json.zst", ".ndjson.zst"}
+
+// folders are those of a repository that may hold a split's files.
+func (d Dataset) folders() []string {
+	if d.Config != "" && d.Config != "default" {
+		return []string{d.Config}
+	}
+	return []string{"data", "", "default", "plain_text"}
+}
+
+// files gives the files of a split.
+func (d Dataset) files(ctx context.Context, src Source, split string) ([]string, error) {
+	if src.Dir != "" {
+		for _, id := range d.IDs {
+			if files := d.below(filepath.Join(src.Dir, filepath.FromSlash(id)), split); len(files) > 0 {
+				return files, nil
+			}
+		}
+		return nil, fmt.Errorf("%s has no %s; expected .parquet, .jsonl or .json there, as %s has on the hub",
+			src.Dir, filepath.Join(filepath.FromSlash(d.IDs[0]), d.folders()[0], split+".*"), d.IDs[0])
+	}
+	for _, id := range d.IDs {
+		dir, err := src.Hub.Snapshot(hub.Repo{Kind: hub.Datasets, ID: id})
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if files := d.below(dir, split); len(files) > 0 {
+			return files, nil
+		}
+	}
+	var err error
+	for _, folder := range d.folders() {
+		for _, pattern := range []string{split + "-*.parquet", split + "/*.parquet"} { // as they are written today, and as the hub converts
+			if folder != "" {
+				pattern = folder + "/" + pattern
+			}
+			var files []string
+			files, _, err = src.Hub.Files(ctx, hub.Repo{Kind: hub.Datasets, ID: d.IDs[0]}, pattern)
+			if err == nil {
+				return files, nil
+			}
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if !errors.Is(err, fs.ErrNotExist) {
+				return nil, d.absent(split, err)
+			}
+		}
+	}
+	return nil, d.absent(split, err)
+}
+
+// absent says how to get a split that is not there: not in the cache and offline, or err when it was looked for on the hub.
+func (d Dataset) absent(split string, err error) error {
+	what := d.IDs[0]
+	if d.Config != "" {
+		what += " (" + d.Config + ")"
+	}
+	why := "and this is offline or the hub has it by another name"
+	var failed *url.Error
+	switch {
+	case errors.As(err, &failed):
+		why = "and could not be fetched: " + failed.Err.Error()
+	case !errors.Is(err, fs.ErrNotExist):
+		why = "and could not be fetched: " + err.Error()
+	}
+	return fmt.Errorf("split %s of %s is not in the cache, %s; fetch it with: huggingface-cli download %s --repo-type dataset, or name a folder that has it with --data DIR", split, what, why, d.IDs[0])
+}
+
+// below finds a split's files in the folder of a repository.
+func (d Dataset) below(dir, split string) []string {
+	shard := regexp.MustCompile(`^` + regexp.QuoteMeta(split) + `(-[^/]*)?$`)
+	for _, folder := range d.folders() {
+		folder = filepath.Join(dir, filepath.FromSlash(folder))
+		for _, look := range []struct {
+			folder string
+			all    bool
+		}{{folder, false}, {filepath.Join(folder, split), true}} {
+			entries, err := os.ReadDir(look.folder)
+			if err != nil {
+				continue
+			}
+			for _, ending := range endings {
+				var files []string
+				for _, e := range entries {
+					stem, ok := strings.CutSuffix(e.Name(), ending)
+					if !ok || !look.all && !shard.MatchString(stem) {
+						continue
+					}
+					path := filepath.Join(look.folder, e.Name())
+					if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() { // a link of the cache may lead to a file that is not there
+						files = append(files, path)
+					}
+				}
+				if whole := filepath.Join(look.folder, split+ending); slices.Contains(files, whole) {
+					return []string{whole}
+				}
+				if len(files) > 0 {
+					slices.Sort(files)
+					return files
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// fields reads a document's fields; the first error stays, and what is read after it is empty.
+type fields struct {
+	record corpus.Record
+	err    error
+}
+
+func (f *fields) fail(format string, args ...any) {
+	if f.err == nil {
+		f.err = fmt.Errorf(format, args...)
+	}
+}
+
+// get is a field's value.
+func (f *fields) get(name string) any {
+	value, ok := f.record.Get(name)
+	if !ok {
+		var there []string
+		for _, field := range f.record[:min(len(f.record), 12)] {
+			there = append(there, field.Name)
+		}
+		f.fail("no field %q; there are: %.200s", name, strings.Join(there, ", "))
+	}
+	return value
+}
+
+func (f *fields) text(name string) string {
+	text, ok := f.get(name).(string)
+	if !ok {
+		f.fail("field %q is no text", name)
+	}
+	return text
+}
+
+func (f *fields) texts(name string) []string { return f.list(name, f.get(name)) }
+
+func (f *fields) list(name string, value any) []string {
+	list, ok := value.([]any)
+	out := make([]string, len(list))
+	for i := range list {
+		if out[i], ok = list[i].(string); !ok {
+			break
+		}
+	}
+	if !ok || len(list) == 0 {
+		f.fail("field %q is no list of texts", name)
+	}
+	return out
+}
+
+// index is a number below n, or text of one.
+func (f *fields) index(name string, n int) int {
+	value := f.get(name)
+	number, ok := value.(int64)
+	if text, isText := value.(string); isText {
+		parsed, err := strconv.ParseUint(text, 10, 31)
+		number, ok = int64(parsed), err == nil
+	}
+	if !ok || number < 0 || number >= int64(n) {
+		f.fail("field %q is %.40q, expected a number from 0 to %d", name, fmt.Sprint(value), n-1)
+		return 0
+	}
+	return int(number)
+}
+
+// labelled gives the texts of choices that have labels, and which one has this label.
+func (f *fields) labelled(name, label string) ([]string, int) {
+	choices, ok := f.get(name).(corpus.Record)
+	if !ok {
+		f.fail(`field %q is no object with the lists "text" and "label"`, name)
+		return nil, 0
+	}
+	var lists [2][]string
+	for i, inner := range []string{"text", "label"} {
+		value, _ := choices.Get(inner)
+		lists[i] = f.list(name+"."+inner, value)
+	}
+	gold := slices.Index(lists[1], label)
+	if gold < 0 || gold >= len(lists[0]) {
+		f.fail("the right answer is %.40q, expected one of the labels %.100q, of %d texts", label, lists[1], len(lists[0]))
+		return lists[0], 0
+	}
+	return lists[0], gold
+}

@@ -1,0 +1,49 @@
+package model
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+)
+
+// Hash is the SHA-256 over the names and SHA-256s of a folder's config.json and safetensors files, by name.
+func Hash(ctx context.Context, files fs.FS) (string, error) {
+	names, err := fs.Glob(files, "*.safetensors*")
+	if err != nil {
+		return "", err
+	}
+	names = append(names, "config.json")
+	slices.Sort(names)
+	all := sha256.New()
+	for _, name := range names {
+		f, err := files.Open(name)
+		if err != nil {
+			return "", err
+		}
+		h := sha256.New()
+		_, err = io.Copy(h, &contextReader{ctx, f})
+		if err = errors.Join(err, f.Close()); err != nil {
+			return "", err
+		}
+		fmt.Fprintf(all, "%s %s\n", hex.EncodeToString(h.Sum(nil)), name)
+	}
+	return hex.EncodeToString(all.Sum(nil)), nil
+}
+
+// contextReader stops reading when its context ends.
+type contextReader struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r *contextReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(p)
+}
