@@ -1,414 +1,437 @@
-"""Writes testdata/lmeval/data: small data sets of the schema of those that lm-evaluation-harness reads. All text was written for vkcome."""
+"""The documents of testdata/lmeval/data: text written for this project in the schema of the data sets that lm-eval's tasks read."""
 
 import json
 import os
 import random
+import re
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-def write(path, **splits):
-    folder = os.path.join(HERE, "data", path)
-    os.makedirs(folder, exist_ok=True)
-    for split, docs in splits.items():
-        with open(os.path.join(folder, split + ".jsonl"), "w", encoding="utf-8") as f:
-            for doc in docs:
-                f.write(json.dumps(doc, ensure_ascii=False) + "\n")
-
-
-# question | right answer | wrong answers
-SCIENCE = """
-Which part of a plant takes up most of the water that it needs?|the roots|the petals|the seeds|the bark
-A metal spoon left in hot soup becomes hot at its handle. By which process does the heat travel along the spoon?|conduction|radiation|evaporation|condensation
-What keeps the planets on their paths around the Sun?|gravity|friction|magnetism|sound
-Which of these animals is warm-blooded?|a sparrow|a trout|a frog|a lizard
-A pupil pours salt into warm water and stirs until it can no longer be seen. What has the pupil made?|a solution|a compound|an element|a gas
-Which tool is best for measuring the mass of a stone?|a balance|a ruler|a thermometer|a stopwatch
-Water in an open bowl slowly disappears on a sunny windowsill. What is this change called?|evaporation|freezing|melting|rusting
-Which source of energy will not run out in the lifetime of the Sun?|sunlight|coal|natural gas|petroleum
-Why does the Moon seem to change its shape during a month?|we see different parts of its lit half|the shadow of the Earth covers it each night|clouds hide parts of it|it turns into another moon
-What do the white blood cells of the body mainly do?|They fight infections.|They carry oxygen.|They digest food.|They make bones grow.
-Which rock forms when lava cools?|igneous rock|sedimentary rock|metamorphic rock|chalk
-A ball rolls down a ramp and speeds up. Which energy grows while it rolls?|kinetic energy|chemical energy|nuclear energy|potential energy
-Which gas do green plants take from the air to make sugar?|carbon dioxide|oxygen|helium|neon
-A student wants to know whether ice melts faster in salt water. What must be the same in both cups?|the amount of water|the amount of salt|the time until the ice is gone|the result of the test
-Which sense organ tells us whether a sound is loud or soft?|the ear|the skin|the tongue|the nose
-At night an owl finds mice chiefly by its|hearing.|feathers.|sense of taste.|claws.
-Which layer of the Earth do we walk on?|the crust|the mantle|the outer core|the inner core
-A magnet picks up some of the things on a table. Which will it pick up?|an iron nail|a wooden match|a glass bead|a copper coin
-What happens to most of the energy that a lamp with a glowing wire takes?|It becomes heat.|It becomes sound.|It is stored in the glass.|It turns into mass.
-Which season does the north have when its half of the Earth leans toward the Sun?|summer|winter|autumn|spring
-Bees move from flower to flower. How does this help the plants?|It carries pollen between them.|It waters their roots.|It keeps their leaves cool.|It removes their seeds.
-In a series circuit with two lamps, one lamp burns out. What does the other one do?|It goes dark.|It becomes brighter.|It blinks.|It stays the same.
-Which change is a chemical one?|a nail rusting|ice melting|paper being cut|sugar dissolving
-How long does the Earth take to turn once around itself?|about one day|about one hour|about one month|about one year
-""".strip().split("\n")
-
-
-def question(line):
-    q, *choices = line.split("|")
-    return q, choices
-
-
-def arc(lines, seed, prefix):
-    rng = random.Random(seed)
-    docs = []
-    for i, line in enumerate(lines):
-        q, choices = question(line)
-        right = choices[0]
-        if i % 7 == 3:
-            choices = choices[:3]
-        if i % 7 == 5:
-            choices = choices + ["none of these"]
-        rng.shuffle(choices)
-        labels = ["1", "2", "3", "4", "5"][: len(choices)] if i % 5 == 2 else ["A", "B", "C", "D", "E"][: len(choices)]
-        docs.append({"id": f"{prefix}_{i}", "question": q, "choices": {"text": choices, "label": labels}, "answerKey": labels[choices.index(right)]})
-    return docs
-
-
-HARDER = """
-Two identical cups hold equal amounts of hot tea; one of them has a lid. After ten minutes the tea with the lid is warmer. The best explanation is that the lid|lets less vapor carry heat away.|makes new heat from the steam.|stops the tea from conducting heat into the table.|raises the boiling point of the tea to above that of oil.
-A farmer plants beans in a field where maize grew for many years. Which result is most likely?|The soil gains nitrogen.|The soil turns to sand.|The soil loses all its water.|The soil becomes magnetic.
-A train moves at a steady speed on a straight track. What can be said of the forces on it?|They are balanced.|There are none.|They all point forward.|They grow with time.
-Light passes from air into water and bends. Which property of light changes at the surface?|its speed|its color|its source|its frequency
-A population of dark and light moths lives on trees that soot has darkened. Which moths will be more common after many years, and why?|Dark ones, because birds find fewer of them.|Light ones, because they reflect heat.|Dark ones, because soot dyes their wings.|Light ones, because they can fly farther.
-A block of wood floats with half of its volume below water. Its density is about|half that of water.|that of water.|twice that of water.|a tenth that of water.
-Why is the sea near a coast often cooler than the land on a summer afternoon?|Water needs more heat to warm by one degree.|Water reflects all of the sunlight.|Land makes heat of its own.|Salt keeps water from warming at all.
-Which observation shows that sound needs a medium?|A bell in an empty jar is not heard.|Thunder comes after lightning.|An echo returns from a cliff.|A loud tone shakes a window.
-A cell is put into very salty water and shrinks. Which process took the water out of it?|osmosis|mitosis|respiration|photosynthesis
-In a food chain of grass, hares and foxes, a disease kills most foxes. What happens first?|There are more hares.|There is more grass.|There are fewer hares.|The grass becomes poisonous.
-The half-life of a substance is 3 days. How much of 80 grams is left after 9 days?|10 grams|27 grams|40 grams|0 grams
-Which pair would attract each other?|a north pole and a south pole|two north poles|two positive charges|two negative charges
-Fossils of sea shells are found high on a mountain. What do they suggest?|The rock once lay under a sea.|Shells can climb.|The mountain is made of salt.|Rain carries shells.
-Why do engineers leave gaps between the plates of a bridge?|The plates grow when they are warm.|Cars would be too loud without them.|Rain must fall through.|The gaps make the bridge lighter by half.
-A seed sprouts in a dark box and the young plant is pale. What is it missing?|light to make chlorophyll|carbon dioxide to breathe out|darkness to rest|soil to lean on
-A wave has the frequency 5 hertz and the length 2 meters. How fast does it travel?|10 meters per second|2.5 meters per second|7 meters per second|3 meters per second
-Which of these is the best evidence that a gas formed when two liquids were mixed?|Bubbles rise.|The cup is heavier.|The liquids are clear.|The cup is made of glass.
-Dew forms on grass in a clear night because the grass|cools the air next to it.|gives off rain.|takes up starlight.|breathes out oxygen.
-A copper wire is replaced by one of the same metal that is twice as thick. What happens to its resistance?|It becomes smaller.|It doubles.|It stays the same.|It becomes infinite.
-Which organelle gives a cell most of its usable energy?|the mitochondrion|the nucleus|the ribosome|the cell wall
-What is the main reason that astronauts float inside their station?|They fall around the Earth together with it.|There is no gravity so far up.|The air pushes them up.|Their suits are filled with helium.
-Acid rain harms lakes mostly because it|lowers their pH.|makes them deeper.|freezes them.|adds salt to them.
-""".strip().split("\n")
-
-# activity | ctx_a | ctx_b | endings, the right one first
-SWAG = """
-Making pancakes|A man stands in a small kitchen and pours batter from a jug into a hot pan. He tilts the pan so that the batter runs to the edge, waits until the top is full of little bubbles, and slides a spatula below.|he|flips the pancake over and bakes its other side until it is brown.|throws the pan out of the window and sings to the jug.|paints the batter blue with a wide brush and leaves for the station.|puts the spatula into a drawer, locks it, and reads the paper to the stove.
-Riding a bike|A girl with a red helmet sits on a bicycle at the top of a gentle hill. Her father holds the saddle and runs beside her while the wheels begin to turn faster and faster, until he cannot keep up any more.|the girl|keeps her balance and rides down to the foot of the hill alone.|folds the bicycle into her pocket and flies to the clouds.|eats the helmet slowly and asks for another one.|turns into a lamp post that stands beside the road.
-Washing a car|A woman fills a bucket with warm water and soap behind her garage. She rinses the dust off the car with a hose, dips a big sponge into the bucket, and starts to rub the roof in circles, working her way down to the doors.|she|sprays clear water over the car and wipes it dry with a cloth.|drinks what is in the bucket and drives the hose to school.|hangs the car on a line between two trees to dry.|bakes the sponge in the oven and serves it cold.
-Home and Garden|[header] How to repot a house plant [title] Choose a pot that is a little larger. [step] The new pot should be about three centimeters wider than the old one and have holes in its floor. Put a layer of fresh soil into it.||[substeps] Lift the plant out by its stem's base and set it on the layer of soil.|[substeps] Paint the leaves with glue and wait for a week until they are firm.|[substeps] Fill the holes with wax and pour the plant out through the door.|[substeps] Read the soil a story and put the old pot on your head.
-Finance and Business|[header] How to write a thank-you note after an interview [title] Send it within a day. [step] A short message that reaches the interviewer soon is better than a long letter that comes late. Name something that you talked about.||End with a friendly line and check the spelling of every name.|Write it with lemon juice so that nobody can read it.|Ask the interviewer to pay for the stamp and  the paper.|Put the note into a bottle and wait for the tide.
-Playing the violin|An old man opens a worn case and takes a violin out of it. He tightens the bow, rubs it with rosin, and tucks the violin under his chin. People who were walking through the square begin to stop and form a half circle.|he|closes his eyes and plays a slow tune while the people listen.|saws the violin into planks and builds a fence around the square.|feeds the bow to the pigeons and bows to the fountain.|puts the case on and walks away as a turtle.
-Building a snowman|Three children roll a ball of snow across the yard until it is as high as their knees. They roll a second one, lift it onto the first together, and argue about whose scarf they should use. The smallest child runs into the house.|the child|comes back with a carrot for the nose and two buttons.|melts the yard with a spoon and sells it to a neighbor.|grows a beard and becomes the mayor of the town.|puts the house onto the snowman as a hat.
-Shaving|A young man looks into the bathroom mirror and spreads white foam over his cheeks and chin. He holds a razor under warm water, pulls his skin tight with one hand, and draws the blade down along his cheek.|he|rinses the razor and goes on with the other cheek.|shaves the mirror until it is bald.|combs the foam and braids it into a rope for climbing.|mails the water to his aunt, who collects doors.
-Food and Entertaining|[header] How to boil an egg [title] Put the eggs in a pot. [step] Cover them with cold water by about two centimeters, so that they heat evenly and do not crack. Bring the water to a boil.||[title] Take the pot off the heat and wait. [step] Six minutes give a soft yolk, ten a firm one.|[title] Plant the eggs in a row. [step] Water them each evening until they bark.|[title] Shout at the water. [step] It will hide below the stove and the eggs will follow.|[title] Count the eggs backwards. [step] A negative egg must be returned to the shop at once.
-Canoeing|Two friends push a green canoe from the bank into a quiet river. One of them kneels in front and the other one sits in the back with a paddle across his knees. The current takes hold of the boat and turns it slowly.|they|dip their paddles and steer the canoe into the middle of the stream.|stand on the river and iron it until it is flat.|knit the canoe a pair of socks for its long winter sleep.|climb the paddles and pick apples from the clouds.
-Hanging wallpaper|The painter measures the wall from the floor to the ceiling and cuts a strip of paper that is a hand longer. She lays it face down on the table, brushes paste onto its back, folds it loosely, and carries it to the ladder.|the painter|presses the top of the strip to the wall and smooths it downward.|reads the paste aloud and files it under music.|lays the ladder to sleep and covers it with the table.|eats the strip with a fork from the left to the right.
-Long jump|A runner waits at the end of the track and looks at the sandpit. She rocks back and forth, takes a deep breath, and begins to sprint, her steps getting longer. Her last step hits the white board exactly.|she|leaps, pulls her legs forward, and lands in the sand.|stops to buy the board a cup of tea.|drops her shadow and goes back to look for it.|turns the track around and rolls it up like a carpet.
-Pets and Animals|[header] How to brush a long-haired cat [title] Choose a quiet hour. [step] After a meal most cats are calm. Let the cat smell the brush and stroke its back with your hand first.||Brush in the direction of the hair, and stop when the cat has had enough.|Brush the meal, and let the hour smell the hand.|Sell the brush to the cat at a fair price and ask for a receipt.|Tie the calm to a chair and brush the step.
-""".strip().split("\n")
-
-
-def swag(lines, seed):
-    rng = random.Random(seed)
-    docs = []
-    for i, line in enumerate(lines):
-        activity, a, b, *endings = line.split("|")
-        right = endings[0]
-        rng.shuffle(endings)
-        docs.append({
-            "ind": i, "activity_label": activity, "ctx_a": a, "ctx_b": b, "ctx": (a + " " + b).strip(), "endings": endings, "source_id": f"vkcome~{i}",
-            "split": "val", "split_type": "indomain", "label": str(endings.index(right)),
-        })
-    return docs
-
-
-# goal | right | wrong
-PIQA = """
-How can I keep cut apples from turning brown?|Sprinkle lemon juice over the slices.|Sprinkle sand over the slices.
-To open a jar whose lid is stuck,|hold the lid under hot water for a minute and turn it with a dry cloth.|hold the jar under your arm for a minute and turn yourself around.
-remove a splinter from a finger|Pull it out with clean tweezers in the direction in which it went in.|Push it in with a clean hammer until it comes out on the other side.
-How do you find a small screw that fell on a carpet?|Move a magnet slowly over the carpet.|Move a candle slowly under the carpet.
-How to dry wet shoes without harming them?|Stuff them with newspaper and leave them in an airy place.|Fill them with water and leave them in the freezer.
-To cut a cake into neat pieces,|dip the knife into hot water and wipe it before each cut.|dip the cake into hot water and wipe it before each cut.
-keep a door from squeaking|Put a drop of oil on each hinge.|Put a drop of honey on each handle.
-How can you tell whether an egg is still fresh?|Lay it in a bowl of water; a fresh egg sinks.|Lay it in a bowl of flour; a fresh egg sings.
-To carry a hot dish from the oven,|use thick, dry mitts.|use thin, wet paper.
-How do you separate the white of an egg from its yolk?|Pass the yolk from one half of the shell to the other over a cup.|Pass the shell from one cup to the other over the yolk.
-make a quick funnel|Roll a sheet of paper into a cone and cut off the tip.|Roll a sheet of paper into a ball and cut off the middle.
-To soften butter fast,|grate it onto a plate and wait a few minutes.|bury it below a plate and wait a few winters.
-How to remove a sticker from a glass?|Warm it with a hair dryer and peel it off slowly.|Cool it with a lawn mower and peel it off loudly.
-What helps when a zipper is stuck?|Rub a pencil along its teeth.|Rub a tomato along its teeth.
-To hang a picture straight,|lay a small level on top of its frame.|lay a small whistle on top of its frame.
-How can I water my plants while I travel for a week?|Lead a wool thread from a bowl of water into each pot.|Lead a warm wire from a bowl of soup into each pot.
-clean a blackboard|Wipe it with a damp sponge.|Wipe it with a lump of chalk.
-To keep cookies soft,|store them in a tin together with a slice of bread.|store them in a tree together with a loaf of rain.
-How do you sharpen a pencil without a sharpener?|Carve its tip with a small knife, turning it a little each time.|Chew its tip with a small spoon, turning it a little each time.
-To warm your hands outdoors,|rub them together and tuck them into your sleeves.|rub snow together and tuck it into your sleeves.
-""".strip().split("\n")
-
-# sentence | option1 | option2 | answer
-WINO = """
-The suitcase did not fit on the shelf because the _ was too large.|suitcase|shelf|1
-Anna lent Maria her umbrella because _ had to walk home in the rain.|Anna|Maria|2
-The candle lit the room better than the lamp, so Peter switched off the _ .|candle|lamp|2
-The soup was too salty for Tom but not for Paul, as _ had asked for more salt.|Tom|Paul|2
-The cat chased the mouse into a hole, and the _ could not follow.|cat|mouse|1
-We moved the sofa from the hall to the attic so that there would be more space in the _.|hall|attic|1
-Laura thanked Julia for the book, since _ had waited for it for years.|Laura|Julia|1
-The nail would not go into the oak board although the hammer was heavy; the _ was too hard.|board|hammer|1
-Ben could not hear what Karl whispered because _ stood next to the waterfall.|Ben|Karl|1
-The red paint covered the wall better than the yellow paint, so we bought more of the _ paint.|red|yellow|1
-Susan carried the basket for Helen because _ had hurt her arm.|Susan|Helen|2
-The river froze before the lake did, as the water of the _ was warmer.|river|lake|2
-The teacher praised the pupil because the _ had solved the riddle.|teacher|pupil|2
-Mia gave Zoë her old skates, and _ went to buy new ones.|Mia|Zoë|1
-The bread got stale sooner than the cake because the _ had been wrapped in foil.|bread|cake|2
-The bus was faster than the tram, so the friends who took the _ came late.|bus|tram|2
-Emil wrote a letter to Oskar, and _ answered it the same day.|Emil|Oskar|2
-The shirt shrank in the wash while the trousers did not, so Jan gave away the _ .|shirt|trousers|1
-""".strip().split("\n")
-
-# passage | question | answer
-BOOLQ = """
-Lighthouse -- A lighthouse is a tower with a strong lamp that helps ships to find their way at night. In former times keepers lived in the tower, lit the lamp each evening and wound the clockwork that turned its lens. Today almost all lighthouses work by themselves: a sensor switches the lamp on when it gets dark, and a computer tells the coast guard when something has failed. Some of the old towers have become museums, and in a few of them guests may spend a night.|do keepers still live in most lighthouses|0
-Bridge of Alder -- The wooden bridge over the Alder was built by the people of two villages who had quarreled for a century. It burned down in a dry summer and was rebuilt in stone, with five arches, of which the middle one is wide enough for barges. The stones came from the same quarry as those of the church. A toll was asked until the last war; since then everybody may cross the bridge for free, even with a wagon.|is the bridge over the alder free to cross today|1
-Maple syrup -- The sap of the sugar maple is collected in early spring, when the nights are frosty and the days are mild. It holds only about two percent of sugar, so that some forty liters of sap have to be boiled down for one liter of syrup. Most of the water leaves as steam. The color of the syrup deepens as the season goes on, and its taste grows stronger. It needs no added sugar, although cheap imitations consist of little else.|is sugar added to real maple syrup|0
-Night trains -- A night train carries its passengers over long distances while they sleep. The cars have compartments with two to six berths, and an attendant brings breakfast before the train arrives. When cheap flights came up, many of these trains were given up. In recent years, however, several railways have bought new sleeping cars, as more people want to travel without flying, and some lines that had been closed for a decade run again.|have some night train lines opened again|1
-Honey -- Bees make honey from the nectar of flowers. They carry it home in a special stomach, pass it from mouth to mouth, and fan it with their wings until most of its water is gone. In closed combs it keeps for a very long time, because little water and much sugar leave nothing for mold to live on. Honey that has become solid is not spoiled: a warm bath makes it liquid once more. It should not be heated strongly, as that harms its aroma.|is honey spoiled when it becomes solid|0
-Chess clock -- A chess clock consists of two clocks that never run at the same time. After a move the player presses a button, which stops the own clock and starts that of the opponent. Who runs out of time loses the game, unless the opponent could not win with what is left on the board; then it is a draw. Modern clocks add some seconds for every move, so that a won position need not be lost in a scramble.|can a player who runs out of time still get a draw|1
-Ostrich -- The ostrich is the largest living bird. It cannot fly, but its strong legs carry it across the plain at up to seventy kilometers an hour. That it hides its head in the sand is a fable: seen from far away, a bird that turns the eggs in its nest on the ground may look as if it did. When danger is near it runs, or lies down flat and does not move. Its kick can be fatal to a lion.|do ostriches hide their heads in the sand|0
-Glass -- Glass is made by melting sand with soda and lime. The melt cools without forming crystals, and so it stays clear. Old windows are often thicker at the bottom, and people used to say that glass flows like a very slow liquid. In truth the panes were uneven from the start, since they were cut from spun disks, and glaziers liked to set the heavy edge below. At room temperature glass does not flow in any time that could be measured.|does window glass flow at room temperature|0
-Tea -- Green tea and black tea come from the same plant. For green tea the leaves are heated soon after the harvest, which keeps their color. For black tea they are rolled and left to react with air for some hours before they are dried. Tea also contains caffeine, though a cup has less of it than a cup of coffee in most cases. The water for green tea should be somewhat below its boiling point.|are green and black tea made of the same plant|1
-Mont Clair -- Mont Clair is a hill of 312 meters at the edge of the town of Sète-le-Haut. A cable car was planned in the nineteenth century, but the money was spent on a new well. Today a path of 900 steps leads to the top, where there is a café, a small chapel and a view over seven lakes. On the first Sunday in May a race is held: the winner of the last year carries a sack of flour. There is no road.|can you drive to the top of mont clair|0
-Tides -- The tides are caused by the pull of the Moon and, to a lesser degree, of the Sun. In most places the sea rises and falls twice a day. When Sun, Moon and Earth stand in a line, both pull together and the tides are high; when they form a right angle the tides are weak. Bays that narrow toward their end raise the water further, in some places by more than fifteen meters. Lakes have tides too, but they are too small to be noticed.|does the sun have an influence on the tides|1
-Pencils -- The core of a pencil contains no lead. It is a mixture of graphite and clay, baked at a great heat: the more clay, the harder the pencil. The name comes from a time when graphite was thought to be a kind of lead. Twenty pencils can be cut from a slat of cedar wood, and a single one could draw a line of more than fifty kilometers, if anybody had the patience for it.|is there lead in a pencil|0
-""".strip().split("\n")
-
-# stem | right | wrong
-OPENBOOK = """
-A person who wants to see stars well should|leave the city|light a fire|wear gloves|wait for noon
-Frost on a window shows that it is|cold outside|noon|raining hot water|summer
-A squirrel buries nuts so that it can|eat in winter|build a boat|scare owls|stay awake
-A compass needle points north because of|the magnetism of the Earth|the light of the Moon|the wind from the sea|the weight of the needle
-Rubbing two sticks together makes|heat|ice|copper|rain
-A cactus can live in the desert since it|stores water|has no skin|sleeps all year|drinks sand
-If a pond dries up, the fish in it will|die|fly|grow feathers|turn to stone
-The teeth of a rabbit are made for|chewing plants|breaking bones|catching flies|holding prey
-A rainbow needs sunshine and|drops of water|a mirror|a storm of sand|snow on the ground
-A person pushes a cart harder than before. The cart will|speed up more|stop at once|lose weight|become warmer than the Sun
-When the Sun sets, a sundial|no longer shows the time|runs faster|rings|turns around
-Which would carry electricity best?|a silver wire|a rubber band|a dry twig|a woolen thread
-The children of two brown dogs are most likely to be|brown dogs|gray cats|green birds|black sheep
-Something that is recycled is|used again|lost|burned twice|thrown into the sea
-A leaf that falls into a river will most likely|float|sink at once|burn|sprout wings
-Which animal begins its life in an egg?|a turtle|a horse|a whale|a dog
-Boots with deep treads help because they raise|friction|the temperature|the tide|the volume of the voice
-A glass of cold water on a warm day becomes wet outside because|vapor from the air condenses|glass lets water through|ice is salty|the table sweats
-""".strip().split("\n")
-
-PAGES = [
-    ("Harbor of Lindholm", """The harbor of Lindholm is a small port on the northern coast of the island . It was founded by fishermen in 1623 and has been used by ferries since 1871 . The harbor has a depth of 4 @.@ 5 m and a quay of 1 @,@ 250 feet , which was built by the engineer J. " Hans " Möller . In a good year some 12 @,@ 400 travelers pass through it .
-
- = = History = =
-
- In the first years there was only a wooden pier , and the boats were drawn ashore at night . A storm in the autumn of 1702 broke the pier ; the people 's answer was a wall of stone that still stands . The well @-@ known painter Ida Krog ( born 1840 ) lived in the lighthouse and painted the harbor at least thirty times .
-
- = = = The ferry = = =
-
- The first ferry , the Svale , was a steamer of 210 tons . It left at 6 : 30 in the morning and came back at noon ; passengers paid two crowns , and children paid nothing . When the captain was asked whether the ship would sail in fog , he said : " It always has . " The ship was sold in N of the years that followed , and a motor ferry took its place . The temperature of the water rarely exceeds 17 ° C . Is it a quiet place ? Yes ! But the gulls [ which are protected ] do not agree ."""),
-    ("The Clockmakers", """" The Clockmakers " is a play in three acts by Edda Brandt , first staged at the Garden Theater in 1911 . It tells of two brothers , Anton and Felix , who inherit a workshop with 300 @-@ odd clocks , none of which shows the same time . The critics ' first reviews were cool ; the audience , however , filled the house for 41 evenings .
-
- = = Plot = =
-
- In the first act the brothers find that their father sold the house to a banker ( who never appears on the stage ) . Felix wants to stop all clocks ; Anton wants to set them right . Their quarrel lasts until the clocks strike twelve , one after another , for a quarter of an hour . In the second act a girl brings a watch that runs backwards : it belonged to her grandmother , and she asks that it not be mended . " Time , " she says , " is what we agree on . "
-
- = = Reception = =
-
- The playwright 's friend Otto Hahn wrote that it was " a comedy for people who are late " . In 1924 it was made into a film of 82 minutes , which is lost except for a reel of 4 minutes . A new production in 1987 used 1 @,@ 100 real clocks and was seen by 35 @,@ 000 people . The last line of the play is : ' What time is it ? '"""),
-    ("Red-capped finch", """The red @-@ capped finch ( Carduelis ficta ) is a small bird of the mountain forests . It is about 11 @.@ 5 cm long and weighs 12 to 15 g . The male has a red cap , a gray back and a white belly ; the female is brown all over . Its song is a series of short trills , each of which ends on a lower note .
-
- = = Habits = =
-
- The bird lives in flocks of up to N birds in winter and in pairs in summer . It feeds on the seeds of birches and alders , and hangs upside down from the twigs while it eats . The nest , a cup of moss and spider webs , is built by the female alone in 6 to 9 days ; the male brings moss and sings . There are three to five eggs , which are pale blue with brown spots . The young leave the nest after 16 days and are fed for 10 days more .
-
- = = Status = =
-
- Some 40 @,@ 000 pairs are thought to live in the area . Their number has been falling since the 1990s , as old forests are cut ; in two of the parks { the northern ones } it is stable . The species is not thought to be in danger ."""),
-    ("Route 9 (Vale)", """Route 9 is a road of 63 @.@ 4 km in the Vale district . It begins at the market square of Vale , crosses the river on the Iron Bridge , climbs to the pass at 1 @,@ 204 m and ends at the border . The road was a mule track until 1858 , when the post decided to send its coaches over the pass .
-
- = = Course = =
-
- The first part of the road is lined by poplars . At the village of Stern it meets Route 4 , with which it shares a bridge of three lanes . Behind the village the climb begins : there are 28 bends , each of which has a number and the name of a workman . Snow closes the pass from November to April ; a tunnel , planned since 1966 , has not been built .
-
- = = Traffic = =
-
- On an average day 2 @,@ 300 vehicles use the lower part and 410 the pass . In summer cyclists come from all over the country ; the record from the bridge to the pass is 52 minutes and 8 seconds . The road 's workers paint the numbers of the bends anew each May ."""),
-    ("Salt bread", """Salt bread is a flat loaf with coarse salt on its crust . It comes from the coast , where wood was rare and bread had to bake fast . The dough consists of flour , water , yeast and a little oil ; it rests for 40 minutes , is pulled to the size of a hand , and bakes for 9 to 11 minutes at a great heat .
-
- = = Customs = =
-
- At weddings the couple breaks a loaf together : who keeps the larger piece is said to have the last word . Sailors carried it on their voyages , since the salt kept it dry . A proverb says : " Bread without salt is a letter without a name . " In the town of Orne a fair is held in its honor , and the largest loaf so far , baked in 2003 , weighed 86 @.@ 2 kg .
-
- = = Similar breads = =
-
- The " sea cake " of the northern islands is made with rye ; the people there say that theirs is older . Both have been listed as a tradition of the region since 2011 ."""),
-    ("Battle of the Two Fords", """The Battle of the Two Fords was fought on 3 October 1381 between the townsmen of Karst and the knights of Duke Albrecht . About 1 @,@ 900 men took part in it . The townsmen held the upper ford ; the duke , who thought that they had fled , sent his riders through the lower one , where the ground had been flooded the night before .
-
- = = Aftermath = =
-
- The duke 's horse was later found in a mill , and he is said to have walked home in a farmer 's coat . Peace was made in the spring : the town kept its gates , the duke kept his title , and both agreed on a toll of N pennies for every cart . A chapel was built between the fords in 1402 . Historians ( among them R. Weiss ) doubt that the number of the fallen , given as " five score and one " , is right . The battle is acted out every ten years by some 300 people , in boots of rubber ."""),
-    ("Lena Aster", """Lena Aster ( 12 March 1903 – 9 July 1988 ) was a botanist and mountaineer . She described 34 species of mosses , one of which bears her name , and was the first woman to climb the north face of the Grauhorn . Her field books , some 70 of them , are kept in the library of Vale .
-
- = = Life = =
-
- Aster was born as the fourth of five children of a forester . She learned the names of plants before she could read , and at the age of nine sent a box of lichens to the university ; the professor answered , and they wrote to each other for 20 years . She studied from 1922 to 1927 , taught at a school for girls , and spent each summer in a hut at 2 @,@ 480 m . In 1934 she fell into a crevasse and was found after 31 hours by her dog .
-
- = = Work = =
-
- Her main work , " Mosses of the High Valleys " , appeared in 1951 in two volumes . It was praised for its drawings , which she made with a pen of her own design . She never accepted a chair : " I sit badly , " she wrote . A street , a school and an asteroid [ 4 @,@ 712 ] are named after her ."""),
-    ("Glass organ", """The glass organ is an instrument of 37 glass tubes which are rubbed with wet fingers . It was invented by the brothers Tarn in 1788 , was in fashion for some 30 years , and was then forgotten . Its sound has been called " rain that remembers a tune " .
-
- = = Construction = =
-
- The tubes are between 9 and 84 cm long and stand in a row , the longest on the left . A wheel that is turned by a pedal keeps them wet ; the player needs both hands and one foot . Since glass keeps its pitch , the instrument is never tuned , and a broken tube has to be replaced by one of exactly the same length . Only four of the old instruments are left .
-
- = = Music = =
-
- Some 60 pieces for the glass organ are known . The most famous one is a slow movement in A minor , in which the player has to hold six tones at a time . In the 1970s the instrument was built again , and it has been heard in 3 films since then ."""),
-    ("Comet 88 N", """Comet 88 N is a comet with a period of 41 @.@ 6 years . It was discovered on 2 January 1891 by a baker who was on his way to work , and it has been seen at four returns . At its best it is as bright as the stars of the Great Bear ; its tail , however , is short .
-
- = = Orbit = =
-
- The comet comes as near to the Sun as Venus and goes out beyond Saturn . It passed the Earth at 0 @.@ 09 times the distance of the Sun in 1932 , when it moved across the sky in three weeks . The next return will be in 2057 . Spectra show water , carbon and a trace of sodium ; the core is thought to be 1 @.@ 8 km across ( with an error of 0 @.@ 3 km ) ."""),
+# ARC: question | choices, the first is right. Choices are turned by the document's number.
+ARC_EASY = [
+    "Which part of a plant takes in most of the water?|roots|petals|fruit|seeds",
+    "What do bees collect from flowers?|nectar|sand|wool|salt",
+    "Which object is attracted by a magnet?|an iron nail|a wooden spoon|a glass bead|a paper cup",
+    "What happens to ice when it is left in a warm room?|It melts.|It burns.|It rusts.|It grows.",
+    "Which sense do people use to tell that bread is baking in another room?|smell|touch|sight|balance",
+    "A student weighs a stone. Which tool should she use?|a balance|a ruler|a clock|a thermometer",
+    "Why do many birds fly south in autumn?|There is more food in warmer places.|They want to see the sea.|The nights become shorter.|Their feathers fall out.",
+    "Which of these gives off its own light?|a candle|a mirror|the Moon|a window",
+    "What is the main source of energy for the water cycle?|the Sun|the wind|the Moon|the soil",
+    "A shadow is longest at which time of a sunny day?|just before sunset|at noon|at eleven in the morning|at one in the afternoon",
+    "Which animal hatches from an egg?|a duck|a horse|a whale",
+    "A spoon left in hot tea becomes hot too. What is this an example of?|conduction|erosion|digestion|evaporation|pollination",
+    "At the café in Zürich, a glass of cold water becomes wet on the outside. Where do the drops come from?|from the air|from the glass|from the ice inside|from the table",
+    "Which change can be turned back most easily?|freezing water|burning paper|baking a cake|rusting iron",
+    "Which gas do people need to breathe in?|oxygen|helium|steam|neon",
+    "How long does the Earth take to go around the Sun?|one year|one day|one week|one month",
+    "What do we call the hard outer part of a tree?|bark|sap|pollen|moss",
+    "Which material lets electricity pass through it well?|copper|rubber|wool|dry wood",
+    "What is the freezing point of water?|0 °C|10 °C|50 °C|100 °C",
+    "Which body part pumps blood?|the heart|the stomach|the lungs|the liver",
+    "What does a seed need first in order to sprout?|water|darkness and salt|a flower pot|an insect",
+    "Which tool is best for looking at a very small insect?|a hand lens|a telescope|a compass|a barometer",
+    "What covers the body of most fish?|scales|fur|feathers|bark",
+    "Which of these is a liquid at room temperature?|milk|chalk|butter from the freezer|sugar",
+]
+ARC_CHALLENGE = [
+    "Two plants of one kind stand in the same soil. One gets light from the left only. How will it most likely differ after two weeks?|It bends toward the left.|It bends toward the right.|It has no leaves.|It becomes a different kind of plant.",
+    "A ball is rolled over grass and then, with the same push, over ice. Why does it roll farther on the ice?|There is less friction.|There is more gravity.|The ball becomes lighter.|The ice pulls the ball.",
+    "Farmers on a hillside plough along the slope's contour rather than up and down. What does this reduce most?|the loss of soil by rain|the number of birds|the heat of the soil|the need for seeds",
+    "A population of brown beetles lives on dark rocks, and a few are yellow. Birds eat the yellow ones first. What will most likely happen over many years?|Yellow beetles become rarer.|The rocks become yellow.|Brown beetles disappear.|The birds become yellow.",
+    "A cook notices that potatoes boil more slowly in a mountain village than at the coast. What explains it?|Water boils at a lower temperature there.|The air is cleaner there.|The potatoes are older there.|Gravity is stronger there.",
+    "Which observation shows best that a chemical change has taken place?|A gas forms when two clear liquids are mixed.|Sugar disappears in tea.|A wire is bent.|A puddle dries.",
+    "A car's speed rises from 10 to 20 meters per second in 5 seconds. What is its acceleration?|2 meters per second squared|4 meters per second squared|15 meters per second squared|50 meters per second squared",
+    "Wolves return to a valley where deer have eaten most young trees. Which result is most likely after ten years?|More young trees survive.|The deer eat the wolves.|There are no trees left.|The river runs backward.",
+    "Why can a person see lightning before the thunder is heard?|Light travels faster than sound.|Thunder starts later.|Clouds block the sound.",
+    "Which pair of traits is most likely learned and not inherited?|riding a bicycle and speaking Finnish|eye color and height|blood type and hair color|dimples and freckles|number of fingers and ear shape",
+    "The naïve model of the class says that heavy things fall faster. Which test would show best whether it is right?|dropping two balls of equal size but unequal weight|dropping a feather and a brick|throwing one ball upward|weighing both balls twice",
+    "On the Moon an astronaut's mass is the same as on the Earth, but the weight is less. Why?|The Moon's gravity is weaker.|The Moon has no air.|The suit is lighter.|Mass is lost in flight.",
+    "A student heats one end of a metal rod. Which energy transfer makes the other end hot?|conduction through the metal|radiation from the Sun|convection in the metal|sound waves in the rod",
+    "In which layer of the Earth do currents of slowly moving rock carry the plates?|the mantle|the crust|the inner core|the atmosphere",
+    "Yeast is added to dough, and the dough rises. What makes the bubbles?|carbon dioxide from the yeast|air from the oven|steam from the salt|oxygen from the flour",
+    "A pond is covered with algae after a field beside it was fertilized. What caused the growth?|nutrients that were washed in|colder water|fewer plants in the field|less sunlight",
+    "Which resource is renewable?|wind|coal|natural gas|uranium",
+    "An eclipse of the Sun can happen only at which phase of the Moon?|new moon|full moon|first quarter|last quarter",
+    "Which cell part would be found in a leaf but not in a muscle?|chloroplast|nucleus|membrane|mitochondrion",
+    "What will most likely happen to a balloon that is moved from a warm room to a freezer?|It shrinks.|It bursts at once.|It becomes heavier.|It glows.",
+    "A lever lets a worker lift a rock with less force. What is the cost?|The hand must move a longer way.|The rock becomes heavier.|The lever gains energy.|The work becomes zero.",
+    "Which property of a wave decides the pitch of a sound?|frequency|amplitude|direction|color",
+]
+# piqa: goal | right | wrong
+PIQA = [
+    "To keep cut apples from turning brown,|sprinkle them with lemon juice.|sprinkle them with brown paint.",
+    "How do you get a sticky label off a jar?|Soak the jar in warm water and rub the label off.|Freeze the label with a hammer and fold the jar.",
+    "To sharpen a pencil without a sharpener|shave the end with a small knife, away from your hand.|press the end against a pillow until it is sharp.",
+    "How can I find a stud behind a plaster wall?|Knock along the wall and listen for the sound to become dull.|Pour water along the wall and listen for a splash.",
+    "remove candle wax from a tablecloth|Lay paper over the wax and iron it at low heat.|Lay wax over the paper and iron the candle.",
+    "To stop a door from squeaking, you can|put a drop of oil on each hinge.|put a drop of oil on each window.",
+    "How to carry a hot pan?|Use two dry oven gloves and hold both handles.|Use two wet socks and hold the bottom of the pan.",
+    "When a screw turns but does not hold,|fill the hole with a matchstick and glue, then drive the screw in again.|fill the screw with a hole and glue, then drive the matchstick out again.",
+    "To separate an egg|crack it and pass the yolk from one half of the shell to the other.|boil it and pass the shell from one half of the yolk to the other.",
+    "Keep a bicycle chain from rusting.|Wipe it dry after rain and oil it.|Rinse it with salt water and let it stand in the rain.",
+    "How do you make iced coffee that isn’t watery?|Freeze coffee in an ice tray and use these cubes.|Freeze water in a coffee bag and use this tea.",
+    "To dry wet shoes overnight,|stuff them with newspaper and change it once.|stuff them with sponges full of water and change it once.",
+    "How can you tell whether eggs are fresh?|Put them in water: fresh ones sink.|Put them in water: fresh ones sing.",
+    "To keep a cutting board from slipping,|lay a damp cloth under it.|lay a few marbles under it.",
+    "What should be done before painting a wall?|Clean it and tape the edges.|Clean the paint and tape the brush shut.",
+    "To thread a needle easily|wet the end of the thread and cut it at a slant.|wet the end of the needle and cut it at a slant.",
+    "How do you open a jar whose lid is stuck?|Hold the lid under hot water for a minute, then twist.|Hold the bottom under hot water for a minute, then shake the lid.",
+    "To move a heavy wardrobe over a wooden floor|put a folded blanket under its feet and pull.|put a folded wardrobe under your feet and pull.",
+    "How to water plants while you are away for a week?|Run a wick from a bucket of water into each pot.|Run a wick from a bucket of sand into each cup.",
+    "Clean a burnt pot|Boil water with baking soda in it and scrub.|Boil baking soda without water in it and sing.",
+    "To find a lost contact lens on the carpet,|cover a vacuum hose with a stocking and move it over the carpet.|cover the carpet with a rug and move a vacuum hose over the ceiling.",
+]
+# winogrande: sentence | option1 | option2 | answer
+WINOGRANDE = [
+    "The cup did not fit into the box because the _ was too large.|cup|box|1",
+    "The cup did not fit into the box because the _ was too small.|cup|box|2",
+    "Anna lent Berta her umbrella, because _ had forgotten to bring one.|Anna|Berta|2",
+    "Anna lent Berta her umbrella, so _ walked home in the rain.|Anna|Berta|1",
+    "We kept the soup and threw away the salad, since nobody had liked the _ .|soup|salad|2",
+    "Ivan asked Omar for the way to the station, but the answer came from _, who had never been there.|Ivan|Omar|2",
+    "The oak gives more shade than the birch, so in July we always sit under the _|oak|birch|1",
+    "Maria repaired the bicycle of Lena, and in the evening _ thanked her with a cake.|Maria|Lena|2",
+    "The blue paint dried before the white paint did, because the _ had been put on thinly.|blue paint|white paint|1",
+    "Nobody could hear the flute over the drum, though the _ was played with great care.|flute|drum|1",
+    "José wanted to be early and Karl wanted to sleep, so it was _ who set the alarm: five o'clock!|José|Karl|1",
+    "The bridge was built after the tunnel; the _ is therefore older.|bridge|tunnel|2",
+    "_ opened the window, because Paul found the room too warm and Rita did not.|Paul|Rita|1",
+    "The nurse changed the bandage of the sailor while _ told a story of the sea.|the nurse|the sailor|2",
+    "The map was of more use than the compass, because the _ showed where the wells were.|map|compass|1",
+    "Tom gave the last biscuit to Eve, although _ was hungry too.|Tom|Eve|1",
+    "The candle went out before the lamp did, because the _ stood beside the open door.|candle|lamp|1",
+    "Sofia beat Nora at chess again, and _ asked for another game at once.|Sofia|Nora|2",
+    "The dog chased the cat until the _ climbed up a tree.|dog|cat|2",
+    "The rope was stronger than the string, so we tied the boat with the _.|rope|string|1",
+    "The sweater shrank and the shirt did not, because the _ was made of wool.|sweater|shirt|1",
+    "Grandfather carried the child until _ was too tired to go on.|grandfather|the child|1",
+]
+# openbookqa: stem | choices, the first is right
+OPENBOOKQA = [
+    "A person who wants to see stars should go where it is|dark|noisy|bright|crowded",
+    "Digging a hole in dry sand shows that below it there may be|wet sand|a roof|clouds|moonlight",
+    "When the days become short, a bear may|sleep through the winter|grow feathers|move into the sea|learn to swim",
+    "Which would float?|a cork|a coin|a brick|a key",
+    "A mirror works because light is|reflected|eaten|frozen|weighed",
+    "What would help a lizard to become warm?|a sunny stone|a shady cellar|a cold stream|a block of ice",
+    "A sailor uses a compass in order to find|north|the hour|fresh water|the price of fish",
+    "Squirrels hide nuts so that they|have food in winter|can build a dam|become heavier than bears|can see in the dark",
+    "The tide rises and falls mostly because of|the Moon|whales|ships|rivers",
+    "If a kettle is covered with “wool”, the tea in it will|stay warm longer|boil again|freeze at once|turn into coffee",
+    "A piece of bread becomes green after a week because of|mold|paint|moonlight|the butter knife",
+    "An umbrella is useful when|drops fall from the clouds|the wind is still and the sky blue|a book is read|soup is cooked",
+    "Rust forms on a gate that is made of|iron|glass|oak|plastic",
+    "Cactuses keep water in their|stems|flowers only|neighbors|thorns",
+    "A loud sound is made by|strong vibrations|white walls|slow clouds|cold tea",
+    "A puddle disappears on a hot day since the water|evaporates|burns|becomes stone|is stolen",
+    "What protects a turtle?|a hard shell|a long song|a warm nest of wool|a sweet smell",
+    "Plants grow toward|light|music|the north pole|iron",
+    "Gravity pulls an apple|down|up|sideways|into the tree",
+    "A bat finds insects at night by|echoes|lamps|maps|color",
+]
+# hellaswag: kind ~ activity ~ ctx_a ~ ctx_b ~ right ~ three wrong ones
+HELLASWAG = [
+    "a~Washing a bicycle~A young woman carries a muddy bicycle into a small yard and leans it against the fence. She fills a yellow bucket with warm water, adds a little soap and stirs it with her hand until there is foam. then~she~rubs the frame with a sponge, beginning at the handlebar.~throws the bucket over the fence and bakes a loaf of bread.~rides the sponge down the street while people cheer.~puts the fence into the bucket and folds the yard in half.",
+    "a~Cooking pancakes~A man with a striped apron stands in a bright kitchen and speaks to the camera about his grandmother's recipe. He beats three eggs with milk and flour, lets the batter rest, and melts a piece of butter in a flat pan. when the butter is foaming,~he~pours in a ladle of batter and tilts the pan.~pours the pan into the batter and eats the ladle.~paints the window with a thin coat of butter.~calls the eggs back into their shells.",
+    "w~How to plant a tree~[header] How to plant a young tree [title] Choose the right place. [step] Look for a place that gets sun for half of the day and is far from walls and pipes. Ask your neighbors if the tree will stand near their fence, and think of how wide it will be in twenty years.~~[substeps] Measure the distance to the house with a tape, not with your eye. Mark the place with a stick.~[substeps] Sell the sun to your neighbors and keep half of the pipes. Mark the wall with a cake.~Dig under the house until you find the twenty years that you have lost.~[title] Cut the tree into small pieces. [step] A tree that has been cut needs less sun.",
+    "w~Family Life~[header] How to prepare children for a long train journey [title] Talk about the journey some days before. [step] Show them on a map where you will change trains, and let them count the stations.  Children who know what is coming ask fewer questions on the way, and they are proud to know the names of the towns.~~[title] Pack a small bag for each child. [step] Let them choose one book and one toy.~[title] Hide the map from the conductor. [step] Trains that know the way are proud.~Count the children at each station and leave the fewer ones there.~[substeps] Change the names of the towns some days before.",
+    "a~Playing the cello~An elderly musician sits on a wooden chair in front of a white wall and holds a cello between his knees. He tightens the bow, turns two of the pegs a little, and plays a long low note with closed eyes. after a short pause~he~begins a slow melody and sways with the bow.~stands the chair upon the bow and climbs the wall.~cuts the melody into slices and fries them.~swims to the other side of the note.",
+    "a~Raking leaves~Two boys come out of a brick house with rakes that are taller than they are. The older one draws a line of leaves across the lawn and explains something to the smaller one, who nods. a dog runs through the heap, and~~the boys laugh and begin to rake it together again.~the rakes laugh and begin to eat the house.~the lawn is carried to the bank and exchanged for coins.~the line explains that bricks are a kind of soup.",
+    "w~Computers~[header] How to free space on a full computer [title] Find out what takes up the space. [step] Most systems have a page in the settings that lists the folders by size; open it and wait until the list is complete. [substeps] Old videos and copies of photographs are what is found most often.~~[title] Move what you want to keep to another disk. [step] Copy it, compare the sizes, and only then delete it.~[title] Pour the settings into a larger computer. [step] Shake it until the page is empty.~Wait until the photographs have eaten the old videos, then close the lid for a year.~[substeps] Lists that are complete should be complimented. Take the folders for a walk.",
+    "a~Ice fishing~The camera shows a frozen lake in the early morning, with low hills behind it and a red hut near the shore. A man in a thick coat drills a hole into the ice with a hand auger, blows on his fingers and smiles. next~he~lets a line down through the hole and sits on a bucket.~lets the lake down through the bucket and sits on a hill.~drills a hole into his smile and hangs up the hut.~sails away on the auger with a choir.",
+    "a~Painting a fence~A row of grey planks stands at the end of a garden, and a girl in old trousers opens a tin of green paint. She stirs it slowly, wipes the stick at the edge of the tin, and covers the grass with newspaper. finally~the girl~dips a wide brush into the tin and paints the first plank.~dips the garden into the newspaper and reads the first plank.~drinks the tin and becomes a row of trousers.~asks the grass to stir more slowly, please.",
+    "w~Home and Garden~[header] How to store onions for the winter [title] Dry them well. [step] Spread the onions on a rack in an airy shed for two or three weeks, until the skins rustle and the necks are thin – onions that are put away wet will rot from the inside, and one of them spoils the whole net. ~~[title] Hang them in nets. [step] The place should be dark, dry and cool, yet free of frost.~[title] Wet the shed from the inside. [step] Thin necks should be spread on the rack.~[title] Teach the onions to rustle. [step] Put one of them away and let the others guess.~Eat the rack in two or three weeks, and throw the winter away.",
+    "a~Shoe shining~A man kneels on a folded towel, with a pair of brown boots before him and a flat tin at his side. He brushes off the dust, winds a cloth around two fingers and takes a little polish from the tin. with small circles~he~spreads the polish over the leather of the left boot.~spreads the towel over the dust and kneels in the tin.~winds the boots around two fingers and whistles them.~polishes his knees until they can be eaten.",
+    "a~Long jump~A runner in a blue vest stands at the end of a red track and looks at the sand far in front of her. She claps her hands above her head, and the people on the benches clap with her. then~she~sprints down the track and jumps from the white board.~sprints down the benches and sells the white board.~buries the people in the sand with a blue spoon.~claps the track together and carries it home.",
+    # training split from here on
+    "a~Making tea~A woman lights a small gas stove on a balcony and sets an old kettle on it. While the water becomes hot she puts a spoon of dark leaves into a pot and cuts a lemon in two. when the kettle whistles,~she~pours the water over the leaves and looks at her watch.~pours the balcony over the watch and lights the lemon.~whistles the stove into the pot and sells the leaves.~cuts the water in two and reads it aloud.",
+    "a~Changing a tire~A man stops a grey car at the side of a road in the hills and puts a red triangle behind it. He takes a jack and a wrench from the trunk and loosens the nuts of the flat tire by half a turn. after that~he~raises the car with the jack until the wheel hangs free.~raises the road with the wrench until the hills hang free.~eats half of the triangle and naps under a nut.~writes a flat letter to the trunk.",
+    "w~Pets~[header] How to get a cat used to a carrier [title] Leave the carrier in the room. [step] Open its door and put a blanket in it that smells of home; do not push the cat, but let it look and sniff for some days. Feed it beside the carrier first, and later in it.~~[title] Close the door for a short time. [step] Give a treat after that, and open it again.~[title] Push the room into the carrier. [step] The home should smell of doors.~Feed the blanket for some days, and sniff at it later.~[substeps] Carriers that purr should be looked at twice.",
+    "w~Work~[header] How to take notes at a meeting [title] Prepare a page. [step] Write the date, the names of those who are there and the points of the agenda with space below each. If there is no agenda, ask for one: a meeting without points has no end.~~[title] Write down what was decided, and who will do it. [step] Whole sentences are not needed.~[title] Ask the space for a date. [step] Those who are there should be below.~Decide who will end the agenda, and point at the names.~[substeps] Fold the meeting into a boat.",
+    "a~Building a sandcastle~Children kneel on a wide beach and fill buckets with wet sand, which they press down with flat hands. One of them turns her bucket over, knocks on the bottom and lifts it with care. at once~the others~put shells and a flag on the tower.~put the beach and a flag into the bottom.~drink the tower with flat hands.~knock on the sea until it opens.",
+    "a~Cutting hair~A boy sits on a kitchen chair with a towel around his shoulders, and his mother combs his wet hair straight down. She takes a pair of scissors from a drawer and asks him to keep still. slowly~she~cuts along the comb, one strand after the other.~cuts along the chair, one kitchen after the other.~combs the drawer until it keeps still.~folds the boy and puts him beside the spoons.",
+    "a~Rowing~Four women carry a long narrow boat from a shed to a wooden jetty and lower it into the water. They fetch the oars, take off their shoes and step in one after the other, while a fifth holds the boat. then~they~push off and row past the reeds with even strokes.~push off the shed and row past the shoes with even reeds.~carry the water to the fifth and lower it.~fetch the jetty and step on one another.",
+    "w~Food~[header] How to bake bread without a mixer [title] Mix by hand. [step] Put flour, salt and yeast into a wide bowl, add lukewarm water and stir with a spoon until there is no dry flour left. Cover the bowl and let it rest for a quarter of an hour, which does half of the work.~~[title] Knead and fold the dough. [step] Pull one side up and fold it over, then turn the bowl.~[title] Rest until the spoon is lukewarm. [step] Half of the bowl does the work.~Stir the hour into the flour, and cover the salt with a mixer.~[substeps] Dry water should be left out.",
+]
+# boolq: question | passage | label
+BOOLQ = [
+    "is the lighthouse on the island still in use|The lighthouse at the northern end of the island was built in 1874 from grey stone that had been brought over by boat. For more than ninety years a family lived beside it and kept the lamp. Since 1968 the light has been driven by electricity and watched from the mainland, so nobody lives there any more, but ships still steer by it every night. In summer visitors may climb the 112 steps, and from the top one can see three other islands when the weather is clear.|1",
+    "can tomatoes grow without soil|In a greenhouse near the harbor tomatoes are grown in long gutters filled with stone wool. Water with dissolved salts drips onto the roots day and night, and what is not taken up is collected and used again. The plants never touch the ground. Growers say that they need a tenth of the water that a field would need, although the pumps must never stop for longer than a few hours, because the stone wool dries quickly.|1",
+    "did the old railway reach the coast|The narrow railway from the mines was planned to end at the coast, where coal should be loaded onto ships. Money ran out in 1911, when the rails had come as far as the village of Lund, fourteen kilometers from the sea. From there the coal went on by horse and cart. The last four kilometers of embankment were never given rails; today they are a path for bicycles, and the station of Lund is a library.|0",
+    "is rye bread made with wheat|Bread that is sold as pure rye bread in this region contains only rye flour, water, salt and sourdough. Because rye has little of the protein that makes dough elastic, the loaves stay low and dense, and they keep for a week or longer. Mixed breads, with up to half of their flour from wheat, are higher and lighter. They must be labelled “mixed” by law, and bakers who do not follow it pay a fine.|0",
+    "do swifts sleep while flying|Swifts spend most of their lives in the air. They catch insects, drink rain and gather feathers for their nests without landing, and young birds may fly for two years before they touch a roof again. At dusk they rise to great heights, where they glide with one half of the brain asleep, as measurements with small recorders have shown. Only for breeding do they stay in a hole for some weeks, and even then the parents take turns.|1",
+    "is the river frozen every winter|People who live at the lower river remember winters in which they drove over it with sleighs. Records kept by the ferry since 1890 show that it was frozen from bank to bank in about every third winter before 1950, and only four times since then. The river is salty near its mouth and the current has become faster since the bends were cut off, so that even hard frost gives only floating sheets of ice.|0",
+    "is the violin older than the piano|The violin took its present form in the sixteenth century, when makers in the north of Italy joined features of several older instruments. The piano was invented around 1700 by a keeper of instruments in Florence, who replaced the plucking of strings by small hammers. Both were changed later: the violin was given a longer neck, and the piano an iron frame. Yet players of today use violins that were made before the first piano was.|1",
+    "can you pay with coins on the island bus|The bus on the island takes no cash. Tickets are sold by a machine at the pier, in the post office and by telephone, and a day ticket costs as much as three single ones. Drivers may let passengers ride without a ticket when the machine is out of order, and they often do. Coins of a former currency, which tourists sometimes offer, are shown in a glass case beside the driver's seat.|0",
+    "does honey spoil|Honey keeps for a very long time if the jar is closed. It has so little water in it that bacteria cannot live there, and it is sour enough to stop most molds. Crystals that form after some months are sugar and do no harm; the honey becomes clear again in warm water. It spoils only when water gets in, for example from a wet spoon, because yeast then begins to grow in the upper layer.|1",
+    "was the town hall rebuilt after the fire|The town hall of Weilerbach burned down in the night of 3 May 1832, together with eleven houses. The council met in the church for two years and argued about the new building. In the end it was not rebuilt: the site was sold to a brewer, and the council moved into the school, where it still meets in what was the room of the third class. A plate in the brewery's wall tells of the fire.|0",
+    "is the moon of the story visible from the village|LONG|1",
+    "is chess a sport in norway|Chess has been a member of the federation of sports in some countries for decades, and in others it has never been. In Norway, as the naïve visitor learns at the café beside the club, the federation has its own rules for what is a sport; chess was turned down, since there is “no movement of the body that matters”. The clubs get money from the fund for culture instead, and the players say that this is quite enough.|0",
+    # training split from here on
+    "do all ferries carry cars|Three ferries cross the fjord. The largest carries forty cars and runs once an hour, the second takes bicycles and people, and the smallest, which is rowed, takes at most six people and a dog. Since the bridge was opened, the largest has run only in summer. The other two are kept by the villages themselves, who think that a fjord without ferries is a lake.|0",
+    "is the cellar of the museum open to visitors|The museum of clocks stands in the old mill beside the canal. Visitors can see the two upper floors and, since the flood of 1998 has been pumped out, the cellar as well, where a wheel of the mill drives a clock with a single hand. Children like the cellar best, since one may turn the wheel. The attic holds the workshop and stays closed.|1",
+    "do beavers eat fish|Beavers live in water and have teeth that never stop growing, and people have therefore thought that they catch fish. They eat plants only: leaves and herbs in summer, and bark and twigs in winter, which they store below the ice. The ponds behind their dams are good for fish all the same, because the water stands still there and is full of insects.|0",
+    "is salt mined in the valley|Below the valley lies a bed of salt that is two hundred meters thick. Until 1930 miners cut blocks from it; since then water has been pumped down, and the brine that comes up is dried in long pans. Engineers call this solution mining. About half of the salt is spread on roads in winter, and the rest goes to dairies and kitchens.|1",
+    "can the organ be heard on weekdays|The organ of the cathedral was finished in 1761 and has 3,200 pipes. It is played at services on Sunday and in half an hour of music on Wednesdays at noon, for which nothing is charged. On other days pupils practice on the small organ in the side chapel. During Lent neither of the two is played.|1",
+    "are the windows of the station original|The great windows at the western front of the station were broken in the storm of 1987. Colored glass of the same kind is no longer made, so the railway chose plain glass, and only the frames are those of 1903. Two small panes that were found in a cellar are shown in the waiting room, under a lamp that gives the light of an evening.|0",
+    "is the glacier growing|The glacier above the village has been measured each September since 1882, by paint marks on the rock. It grew a little around 1920 and again in the 1970s, but has lost length in each of the last thirty-one years, and its tongue now ends two kilometers behind the oldest mark. The path to the hut had to be moved twice, and a lake lies where the ice was.|0",
+    "does the market sell fish|The market is held on the square on Tuesdays and Saturdays from seven to one. Farmers sell vegetables, eggs and cheese; a van from the coast brings fish on Saturdays only; and there is a stall for knives, which are sharpened while one waits. In December the market stays open until dark, with lamps and hot juice, and the choir of the school sings.|1",
+]
+LONG_BOOLQ = "The story that is told in the village begins with a moon that could be seen from every door. "
+LAMBADA = [
+    "The baker put the tray of rolls on the counter and wiped his hands on his apron. The first customer was a boy who counted his coins twice. He had come for bread, but he kept looking at the tray. In the end the baker smiled, wrapped two of them in paper and gave the boy the rolls",
+    "Mina had searched the whole flat for her keys, under the sofa and behind the bread bin. She was late, and it was raining. When she reached for her coat, something rattled in its pocket. She put in her hand, sighed, and drew out the keys",
+    "“You can have the blue one or the red one,” said the old man at the boat rental. “The red one leaks a little.” The sisters looked at each other. It was a warm day and neither of them was afraid of getting wet. Still, they pointed at the other boat, the one that was blue",
+    "For three weeks the violin had lain in its case beside the wardrobe. Then one evening the neighbors heard a careful scale, and after it a tune that they knew. Somebody knocked on the wall, and the tune stopped. But it was only old Frau Keller, who called that she wished to hear more of the violin",
+    "The train stood still between two fields, and nobody knew why. A man read his newspaper for the second time. A child asked whether they were there yet. After an hour a voice from the loudspeaker said that a cow had lain down on the rails, and everyone got up to look for the cow",
+    "Every morning the lighthouse keeper wrote the weather into a thick book: wind, clouds, the height of the waves. His daughter, who was nine, wrote another one, about birds. Forty years later scholars came to the island to see the records. They leafed through the weather politely, but what they wished to copy were the pages about the birds",
+    "“It’s the fuse,” said Jakob. “It is never the fuse,” said his wife, and she went down to the cellar with a torch. He heard her open the box and laugh. The lights came on again all over the house. When she returned she would not look at him. “All right,” she said at last, “it was the fuse",
+    "The recipe asked for a pinch of saffron, which was dearer than the rest of the meal together. Ada stood in front of the shelf for a long while. Her guests would not notice; they never had. Then she thought of her grandmother's kitchen, of the yellow rice and of the smell, and she bought the saffron",
+    "They had built the raft out of six barrels and an old door. It floated, and the boys cheered; then it turned slowly around, and the flag pointed to the shore. “Row!” cried the captain. But the oars were still lying in the grass, and there was nothing on board that would move the raft",
+    "Snow had fallen in the night, and the street was without a sound. Peter put on his boots to clear the path of the widow next door, as he did each winter. He found it already swept, in neat strokes, down to the gate. Behind the curtain she waved to him, and beside her stood the broom",
+    "On the last day of school the teacher gave each of them a stone that she had painted herself. Nour’s had a small ship on it. She lost it in two moves and found it again, and when her own son was afraid of his first day at school, she opened the drawer and put into his hand the stone",
+    "The clock in the hall had not gone since the war. One Sunday the uncle took it apart on the kitchen table, oiled the wheels and put it together again, with one screw left over. It began to tick at once. He looked at the screw, put it into his pocket, and never told anyone the secret of the clock",
 ]
 
 
-def page(title, body):
-    return f" = {title} = \n\n {body} \n\n"
+def wikitext_form(text):
+    """Plain text in the form of wikitext's raw files: spaces around punctuation, @-@ in hyphens, @,@ and @.@ in numbers."""
+    text = re.sub(r"(\w)-(\w)", r"\1 @-@ \2", text)
+    text = re.sub(r"(\d),(\d{3})", r"\1 @,@ \2", text)
+    text = re.sub(r"(\d)\.(\d)", r"\1 @.@ \2", text)
+    text = re.sub(r"(\w)'s\b", r"\1 's", text)
+    text = re.sub(r"([.,;:!?])(\s|$)", r" \1\2", text)
+    text = re.sub(r"\(", "( ", text)
+    text = re.sub(r"\)", " )", text)
+    text = re.sub(r"[“”]", ' " ', text)
+    return re.sub(r" +", " ", text).strip()
+
+
+def wikitext_page(title, parts):
+    """parts are (heading, level, [paragraphs])."""
+    out = [f" = {title} = ", " "]
+    for heading, level, paragraphs in parts:
+        if heading:
+            marks = " ".join("=" * level)
+            out += [f" {marks} {heading} {marks} ", " "]
+        for p in paragraphs:
+            out += [f" {wikitext_form(p)} ", " "]
+    return "\n".join(out) + "\n"
+
+
+RAW_EXTRA = [  # paragraphs already in the raw form, for the rules that plain text seldom meets
+    " The mill 's wheel , which the villagers ' fathers had built , turned for 1 @,@ 204 days ; its axle ( of oak ) weighed 2 @.@ 5 tons : more than the mill 's door ! Was it worth it ? The miller said \" yes \" , and his wife ' perhaps ' . ",
+    " At 12 ° C the river is colder than the lake ( 15 ° C ) , and in [ some ] years it is { almost } frozen . About N people live there , N of them fishers , who speak of their boats ' names as \" the long list \" . ",
+    " [ 1 ] See the note ; the sailors ' [ own ] song says : \" the wind , the wind ! \" and ends there . The half @-@ timbered inn ( built in 1788 @–@ 91 ) has a sign of the year 1802 . ",
+    " '' The Grey Heron '' is a boat with two masts . In the ' 60s it was painted red , and in the ' 70s blue ; the children 's name for it , /' 7/ , was never explained . Its crew 's motto is ' slow , but dry ' . ",
+    " = = = = Numbers = = = = \n \n Of 10 @,@ 000 herrings N percent were sold for 3 @.@ 75 crowns each ; the rest — a few hundred — were smoked . Élise Müller , the warden , noted : \" Ça suffit \" ( that is enough ) . ",
+]
+WIKI_FACTS = [
+    "The Harbor Museum is a small museum in the port of Lindhavn. It was founded in 1921 by a retired pilot and holds 4,200 objects, among them ropes, lamps and a half-finished ship's bell (the founder could not pay for the rest). It is open from Tuesday to Sunday.",
+    "Its most visited room shows the inside of a fishing boat, with bunks that are 1.6 meters long. Fishermen slept sitting up; a sign says that they “had no reason to stretch”. Visitors may try the bunks: children like it, adults less.",
+    "The collection's catalogue was kept by hand until 1994. Three volunteers, who called themselves the card-index choir, copied it into a computer within two winters, and they found 312 objects that had been entered twice.",
+    "Lindhavn lies at the mouth of a short river. The harbor freezes about once in ten years, and ice-breakers are kept in a neighboring town, 38 kilometers away. When the ice of 1987 held for 41 days, flour was brought in by sleigh.",
+    "The grey wagtail is a bird of fast streams. It weighs 14 to 22 grams, has a long tail that never seems to rest, and eats insects which it picks from wet stones. Pairs return to the same bridge for years; the nest is a cup of moss, lined with hair.",
+    "Both parents feed the young, which leave the nest after about 13 days. In hard winters half of the birds may die, but the number is made up within two or three summers. Mills, weirs and bridges help the bird: it needs ledges near water.",
+    "The town's people call it “the miller's clerk”, because it nods as if it were counting sacks. A poem of 1866 says that it knows every stone by name! The poem isn't good, but it is learned at school.",
+    "The Aldern Valley Railway was a narrow-gauge line of 27.5 kilometers. It carried slate, milk and passengers from 1889 to 1957; the gauge was 760 millimeters. Trains climbed 412 meters and needed two hours for it, or three when the rails were wet.",
+    "Of the seven engines, two are left. Number 3, named Emma, stands in the park of Aldern, and number 6 was bought by an engineer who keeps it in a barn (he has promised to run it “when there is time”). Slate is carried by lorries today.",
+    "The line's best-known accident did no harm: in 1903 a train of eleven milk-waggons ran away, rolled through two stations and stopped by itself in a meadow. The milk, it was said, had turned to butter.",
+    "Cloudberry soup is a dish of the far north that is eaten warm or cold. Berries are boiled with water and 150 grams of sugar per liter, thickened with potato-starch and served with cream; some cooks add a piece of cinnamon. It was once given to the sick.",
+    "Each family's recipe differs. In the islands rye-bread crumbs are roasted in butter and strewn on top; in the inland valleys the soup is sieved, so that no seeds are left. Who is right? A newspaper asked 1,350 readers in 1978, and the result was 675 to 675.",
+    "Ida Sørensen (1852–1931) was a maker of maps and a teacher of drawing. She measured the coast of her home island with a chain of 20 meters, alone and mostly in winter, when the grass was short. Her map, printed in 1889, has an error of less than one percent.",
+    "She never married, kept bees and wrote 2,100 letters. In one of them she says: “A coast isn't a line; it is a quarrel between water and stone, and I only take the minutes.” The letters are kept in the library of the university.",
+    "A crater on the far side of the Moon is named after her. The proposal's author was a pupil of her last class, then 94 years old, who had drawn the same bay with her in 1925.",
+    "The bell of Torvik is a bronze bell of 780 kilograms, cast in 1641. It hangs in a wooden tower beside the church, since the church's own tower was too weak. It is rung at noon and in fog; fishermen have set their clocks by it.",
+    "In 1917 it was to be melted down, but four men of the village sank it in the bay, 11 meters deep, and pulled it up again two years later. It is a little green since then, and its tone fell by a quarter-tone: musicians have measured it.",
+    "The potato came to the valley in 1765 with a soldier who had eaten it abroad. The farmers planted it in their gardens first, as a flower. After the wet summer of 1771, when the rye had rotted, it was grown in every field; ten years later nobody remembered the flower.",
+    "The valley's dialect has eleven words for it, and three of them mean a small, late, wrinkled one. Scholars of the language came in 1934 with a phonograph and recorded 62 speakers. The wax cylinders (now copied) take up four meters of shelf.",
+    "Kestrels have nested in the chimney of the old brewery for at least 60 years. A camera was put there in 2009, and 15,000 people watched the first egg. Young kestrels leave after a month, often by falling onto the roof of the bus stop, which has therefore been padded.",
+]
+ALPINE_LONG = [5, 7, 8, 9, 15, 16, 17, 18, 19, 3, 2, 0, 11]
+
+CAPITALS = "France Paris,Italy Rome,Spain Madrid,Norway Oslo,Sweden Stockholm,Finland Helsinki,Denmark Copenhagen,Poland Warsaw,Austria Vienna,Hungary Budapest,Greece Athens,Portugal Lisbon,Ireland Dublin,Egypt Cairo,Kenya Nairobi,Japan Tokyo,Peru Lima,Chile Santiago,Cuba Havana,Canada Ottawa,Ghana Accra,Iran Tehran,Iraq Baghdad,Nepal Kathmandu,Turkey Ankara,Latvia Riga,Estonia Tallinn,Brazil Brasília,Colombia Bogotá".split(",")
+TERMS = [
+    ("contract", "an agreement that a court will enforce"), ("budget", "a plan of income and spending"), ("virus", "a tiny particle that multiplies in living cells"),
+    ("enzyme", "a protein that makes a reaction faster"), ("median", "the middle value of an ordered list"), ("prime number", "a whole number with exactly two divisors"),
+    ("inflation", "a general rise of prices"), ("tariff", "a tax on goods that cross a border"), ("treaty", "a written agreement between states"),
+    ("fossil", "a trace of life in old rock"), ("glacier", "a mass of ice that moves slowly downhill"), ("memory", "the keeping of what was learned"),
+    ("algorithm", "a list of exact steps that solves a task"), ("firewall", "a guard that filters network traffic"), ("isotope", "an atom with another number of neutrons"),
+    ("vein", "a vessel that leads blood to the heart"), ("syllogism", "a conclusion from two premises"), ("virtue", "a good and lasting habit of character"),
+    ("census", "a count of all people of a country"), ("migration", "the movement of people from place to place"), ("orbit", "the path of a body around another"),
+    ("voltage", "the push that drives a current"), ("vitamin", "a substance that the body needs in small amounts"), ("audit", "an examination of accounts"),
+    ("monopoly", "a market with one seller"), ("pilgrimage", "a journey to a holy place"), ("republic", "a state without a king"),
+    ("placebo", "a treatment without an active substance"), ("brand", "a name by which buyers know a product"), ("jury", "a group of citizens who decide on guilt"),
+]
+PEOPLE = ["Anna", "Björn", "Chen", "Dora", "Emil", "Fatima", "Goran", "Hana", "Ilya", "Jun"]
+THINGS = ["apples", "pencils", "tickets", "stamps", "chairs", "stones", "letters", "coins"]
+SUBJECTS = """abstract_algebra anatomy astronomy business_ethics clinical_knowledge college_biology college_chemistry college_computer_science
+college_mathematics college_medicine college_physics computer_security conceptual_physics econometrics electrical_engineering elementary_mathematics
+formal_logic global_facts high_school_biology high_school_chemistry high_school_computer_science high_school_european_history high_school_geography
+high_school_government_and_politics high_school_macroeconomics high_school_mathematics high_school_microeconomics high_school_physics
+high_school_psychology high_school_statistics high_school_us_history high_school_world_history human_aging human_sexuality international_law
+jurisprudence logical_fallacies machine_learning management marketing medical_genetics miscellaneous moral_disputes moral_scenarios nutrition
+philosophy prehistory professional_accounting professional_law professional_medicine professional_psychology public_relations security_studies
+sociology us_foreign_policy virology world_religions""".split()
+
+
+def mmlu_doc(subject, number):
+    r = random.Random(f"{subject} {number}")
+    kind = r.randrange(6)
+    if kind == 0:
+        a, b = r.randrange(3, 60), r.randrange(3, 40)
+        question = f"{r.choice(PEOPLE)} has {a} {r.choice(THINGS)} and gets {b} more. How many are there now?"
+        choices = [str(a + b), str(a + b + 1), str(abs(a - b)), str(a + b + 10)]
+    elif kind == 1:
+        country, city = r.choice(CAPITALS).split(" ")
+        others = [c.split(" ")[1] for c in CAPITALS if not c.startswith(country)]
+        question = f"What is the capital of {country}?"
+        choices = [city] + r.sample(others, 3)
+    elif kind == 2:
+        term, meaning = r.choice(TERMS)
+        question = f"Which of the following describes a {term} best?"
+        choices = [meaning] + r.sample([m for _, m in TERMS if m != meaning], 3)
+    elif kind == 3:
+        term, meaning = r.choice(TERMS)
+        question = f"{meaning[0].upper()}{meaning[1:]} is called"
+        choices = [term] + r.sample([t for t, _ in TERMS if t != term], 3)
+    elif kind == 4:
+        a, b = r.randrange(2, 13), r.randrange(2, 13)
+        question = f"Statement 1 | The product of {a} and {b} is {a * b}. Statement 2 | The sum of {a} and {b} is {a + b + r.randrange(2)}."
+        second = question.endswith(f" {a + b}.")
+        choices = ["True, True", "True, False"] if second else ["True, False", "True, True"]
+        choices += ["False, True", "False, False"]
+    else:
+        a, b, c = r.sample(PEOPLE, 3)
+        x, y, z = r.sample(range(20, 90), 3)
+        question = f"{a} is {x} years old, {b} is {y} and {c} is {z}.\nWho is the oldest of the three?"
+        choices = [max([(x, a), (y, b), (z, c)])[1]]
+        choices += [n for n in (a, b, c) if n != choices[0]] + ["They are of equal age"]
+    if number % 5 == 1:
+        question += " "
+    if number % 5 == 3:
+        question = " " + question + "\n"
+    answer = r.randrange(4)
+    choices[0], choices[answer] = choices[answer], choices[0]
+    return {"question": question, "subject": subject, "choices": choices, "answer": answer}
+
+
+def turned(choices, by):
+    by %= len(choices)
+    return choices[by:] + choices[:by], (len(choices) - by) % len(choices)
+
+
+def arc(lines, prefix, evaluated):
+    docs = []
+    for i, line in enumerate(lines):
+        question, *choices = line.split("|")
+        choices, right = turned(choices, i * 7 + i // 3)
+        labels = ("12345" if i % 4 == 2 else "ABCDE")[: len(choices)]
+        docs.append({"id": f"{prefix}_{i:03d}", "question": question, "choices": {"text": choices, "label": list(labels)}, "answerKey": labels[right]})
+    return docs[:evaluated], docs[evaluated:]
+
+
+def hellaswag(lines, evaluated):
+    docs = []
+    for i, line in enumerate(lines):
+        kind, activity, a, b, *endings = line.split("~")
+        endings, right = turned(endings, i * 3 + i // 4)
+        docs.append({
+            "ind": 100 + 3 * i, "activity_label": activity, "ctx_a": a, "ctx_b": b, "ctx": (a + " " + b) if b else a, "endings": endings,
+            "source_id": ("activitynet~v_local" if kind == "a" else "wikihow~") + str(i), "split": "val" if i < evaluated else "train",
+            "split_type": "indomain" if i % 2 else "zeroshot", "label": str(right),
+        })
+    return docs[:evaluated], docs[evaluated:]
+
+
+def piqa(lines, evaluated):
+    docs = []
+    for i, line in enumerate(lines):
+        goal, right, wrong = line.split("|")
+        label = (i * 5 + i // 3) % 2
+        first, second = (wrong, right) if label else (right, wrong)
+        docs.append({"goal": goal, "sol1": first, "sol2": second, "label": label})
+    return docs[:evaluated], docs[evaluated:]
+
+
+def winogrande(lines, evaluated):
+    docs = [dict(zip(("sentence", "option1", "option2", "answer"), line.split("|"))) for line in lines]
+    return docs[:evaluated], docs[evaluated:]
+
+
+def openbookqa(lines, evaluated):
+    docs = []
+    for i, line in enumerate(lines):
+        stem, *choices = line.split("|")
+        choices, right = turned(choices, i * 5 + i // 4)
+        key = "ABCD"[right]
+        docs.append({"id": f"7-{i + 100}", "question_stem": stem, "choices": {"text": choices, "label": list("ABCD")}, "answerKey": " " + key if i in (3, 14) else key})
+    return docs[:evaluated], docs[evaluated:]
+
+
+def boolq(lines, evaluated):
+    passages = [line.split("|")[1] for line in lines]
+    docs = []
+    for i, line in enumerate(lines):
+        question, passage, label = line.split("|")
+        if passage == "LONG":  # longer than the contexts of the models
+            passage = LONG_BOOLQ + " ".join(passages[j] for j in (0, 4, 2, 6, 8, 12, 13, 14, 15, 16, 17, 18, 19, 9, 3, 5))
+        docs.append({"question": question, "passage": passage, "idx": i if i < evaluated else i - evaluated, "label": int(label)})
+    return docs[:evaluated], docs[evaluated:]
 
 
 def wikitext():
-    pages = [page(*p) for p in PAGES]
-    long = PAGES[0][1] + "\n\n = = Surroundings = = \n\n " + "\n\n ".join(p[1] for p in PAGES[1:4])
-    pages.insert(3, page("Notes on the northern coast", long))  # longer than the context of every model
-    return [{"page": p} for p in pages]
+    f = WIKI_FACTS
+    spec = [
+        ("Harbor Museum ( Lindhavn )", [("", 0, [f[0], f[1]]), ("Collection", 2, [f[2]]), ("Place", 2, [f[3]])], [0]),
+        ("Grey wagtail", [("", 0, [f[4]]), ("Breeding", 2, [f[5]]), ("In the town", 3, [f[6]])], [1]),
+        ("Aldern Valley Railway", [("", 0, [f[7]]), ("Engines", 2, [f[8]]), ("Accidents", 2, [f[9]])], [2]),
+        ("Cloudberry soup", [("", 0, [f[10], f[11]])], [4]),
+        ("Ida Sørensen", [("", 0, [f[12]]), ("Letters", 2, [f[13]]), ("Crater", 3, [f[14]])], [3]),
+        ("Torvik", [("", 0, [f[15], f[16]]), ("Weather", 2, [f[3]])], [1, 2]),
+        ("Potatoes in the Aldern Valley", [("", 0, [f[17], f[18]])], [0, 4]),
+        ("Birds of the old brewery", [("", 0, [f[19]]), ("Other birds", 2, [f[4], f[6]])], [3]),
+        ("Lindhavn and the Aldern Valley", [("", 0, [f[3]])] + [(h, 2 + k % 3, [f[j]]) for k, (h, j) in enumerate(zip("Harbor Railway Engines Accidents Bell War Potatoes Dialect Kestrels Ice Index Museum Soup".split(), ALPINE_LONG))], [0, 1, 2, 3, 4]),
+        ("The long list", [("", 0, [f[10], f[0]]), ("Order", 4, [f[9]])], [2, 1]),
+    ]
+    pages = []
+    for title, parts, extra in spec:
+        page = wikitext_page(title, parts)
+        for e in extra:
+            page += RAW_EXTRA[e] + "\n \n"
+        pages.append({"page": page})
+    train = [{"page": wikitext_page(f"Notes {i + 1}", [("", 0, [f[i], f[19 - i]])])} for i in range(8)]
+    return pages, train
 
 
-LAMBADA = """
-The old clock in the hall had stopped again, and nobody but my grandfather knew how to wake it. He opened its door, put two fingers on the pendulum, and listened as a doctor listens to a heart. Then he took the little key from his vest and wound it up. "There," he said, and closed the door. "Give it a day, and you will hear that there is nothing wrong with my clock
-For a week the ship had seen no land. The water was low, the biscuits were full of worms, and the men had ceased to sing. On the eighth morning the boy in the crow's nest rubbed his eyes, leaned forward and shouted so loud that the cook dropped his ladle. Far away, between the gray sea and the gray sky, there was a thin dark line. It was land
-Nora had never liked the color green, and now the whole kitchen was full of it. Her brother had painted the walls, the chairs and even the lid of the bread box while she was away. He stood there with the brush in his hand and waited. She looked around for a long time, and said that she would need some time to get used to so much green
-"You are late," said the baker. "The rolls are gone, the pretzels are gone, and all that I can give you is the loaf in the window." The boy turned his last coin over and over. The loaf in the window was two days old and as hard as wood, but he was too hungry to mind. He put the coin on the counter and took the loaf
-The letter had lain behind the drawer for fifty years. It had neither a stamp nor a name on it, and the ink had turned brown. Clara read it twice by the window. Then she called her sister, who sat in the garden, and read it to her aloud. Neither of them said a word until the evening, but both of them knew who had written that letter
-They had told him that the bridge was old and that he should lead the horse across it by the bridle. But the storm was close behind him and he did not want to lose a minute. He rode on. In the middle the planks began to groan, the horse stopped with shaking legs, and the rider at last got down and said a prayer for himself and for his horse
-The professor drew a circle on the board and beneath it a second one. "Suppose," he said, "that this is the Sun and that is the Earth." A hand went up in the last row. "Yes, Miss Lind?" She asked why the Earth was larger than the Sun. There was a silence, and then everybody laughed, the professor loudest of all, and he drew another, much larger Sun
-When my father came home in the evening he used to whistle in the yard, two high notes and a low one, and the dog would jump up from his place and run to the door. After my father died the dog lay beside the stove all day. Years later a stranger went by and whistled two high notes and a low one, and nobody could hold the dog
-It was the last match of the season, and it had begun to snow. Nobody could see the lines any more, so the referee asked both teams whether they wanted to stop. The captains looked at each other. We have come a long way, said the one; so have we, said the other. They shook hands, and an orange ball was brought for the rest of the match
-On the top of the hill stood three birches, and under the middle one there was a bench. Here my parents had met, here I had learned to read, and here, on a clear day in May, I asked Emma whether she would marry me. She said that she would, if I promised that we would come back every year to sit on the bench
-Mr. Ödman kept a list of the things that he had lost: an umbrella, two gloves that did not match, a ticket to Rome, the thread of a good story, and the address of a woman with gray eyes. He had found the gloves behind the radiator. He did not need the umbrella any more. But sometimes, late at night, he would go through the drawers and look for the address
-At first the two boys shared the island fairly: the one had the beach and the other the wood. Then the one wanted wood for a fire, and the other wanted to swim. They argued, they threw cones and shells, and in the end they drew a line through the sand. When the tide came it washed the line away, and they had to laugh, and from then on they shared the island
-""".strip().split("\n")
+def write(root):
+    def put(path, docs):
+        path = os.path.join(root, path + ".jsonl")
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as out:
+            for d in docs:
+                out.write(json.dumps(d, ensure_ascii=False) + "\n")
 
-MMLU = {
-    "stem": "abstract_algebra anatomy astronomy college_biology college_chemistry college_computer_science college_mathematics college_physics computer_security conceptual_physics electrical_engineering elementary_mathematics high_school_biology high_school_chemistry high_school_computer_science high_school_mathematics high_school_physics high_school_statistics machine_learning",
-    "other": "business_ethics clinical_knowledge college_medicine global_facts human_aging management marketing medical_genetics miscellaneous nutrition professional_accounting professional_medicine virology",
-    "social": "econometrics high_school_geography high_school_government_and_politics high_school_macroeconomics high_school_microeconomics high_school_psychology human_sexuality professional_psychology public_relations security_studies sociology us_foreign_policy",
-    "humanities": "formal_logic high_school_european_history high_school_us_history high_school_world_history international_law jurisprudence logical_fallacies moral_disputes moral_scenarios philosophy prehistory professional_law world_religions",
-}
-TERMS = {
-    "stem": ["energy", "a cell", "a prime number", "a circuit", "an acid", "a star", "a proof", "a variable", "a wave", "a catalyst", "an orbit", "a matrix"],
-    "other": ["a budget", "a vitamin", "a virus", "a market", "a symptom", "a contract", "an audit", "a gene", "a diet", "a dose", "a brand", "a muscle"],
-    "social": ["inflation", "a border", "a vote", "a treaty", "a survey", "demand", "a habit", "an election", "a norm", "trade", "a census", "a ministry"],
-    "humanities": ["an argument", "a duty", "a temple", "a statute", "a kingdom", "a virtue", "a revolution", "a witness", "a premise", "a myth", "a tomb", "a verdict"],
-}
-DEFINITIONS = {
-    "energy": "what is needed to do work", "a cell": "the smallest unit of life", "a prime number": "a number with exactly two divisors", "a circuit": "a closed path for a current",
-    "an acid": "a substance that gives off protons", "a star": "a ball of gas that shines by itself", "a proof": "a chain of steps from axioms to a claim", "a variable": "a name for a value that may change",
-    "a wave": "a disturbance that travels", "a catalyst": "a substance that speeds up a reaction", "an orbit": "the path of one body around another", "a matrix": "a table of numbers with rows and columns",
-    "a budget": "a plan of income and spending", "a vitamin": "a nutrient needed in small amounts", "a virus": "an agent that multiplies inside living cells", "a market": "a place where buyers meet sellers",
-    "a symptom": "a sign that a patient notices", "a contract": "an agreement that can be enforced", "an audit": "an independent check of accounts", "a gene": "a stretch of DNA that codes for a trait",
-    "a diet": "what a person usually eats", "a dose": "the amount of a drug taken at a time", "a brand": "a name that sets goods apart", "a muscle": "a tissue that contracts",
-    "inflation": "a general rise of prices", "a border": "a line between two states", "a vote": "a choice that is counted", "a treaty": "an agreement between states", "a survey": "a set of questions put to many people",
-    "demand": "how much buyers want at a price", "a habit": "an act that is done without thinking", "an election": "a choice of persons for an office", "a norm": "a rule that a group expects to be kept",
-    "trade": "the exchange of goods", "a census": "a count of a whole population", "a ministry": "a department of a government",
-    "an argument": "premises with a conclusion", "a duty": "what one ought to do", "a temple": "a building for worship", "a statute": "a law passed by a parliament", "a kingdom": "a state that is ruled by a monarch",
-    "a virtue": "a good trait of character", "a revolution": "a sudden change of rule", "a witness": "a person who saw what happened", "a premise": "a claim that a conclusion rests on",
-    "a myth": "a story about gods or origins", "a tomb": "a place where the dead are laid", "a verdict": "the decision of a jury",
-}
-
-
-def mmlu(area, subject, number):
-    """15 questions of a subject: sums, definitions, and statements that are true or not."""
-    rng = random.Random(f"{subject} {number}")
-    docs = []
-    terms = TERMS[area]
-    for i in range(15):
-        kind = i % 3
-        if kind == 0:
-            a, b = rng.randint(2, 90), rng.randint(2, 90)
-            times = rng.random() < 0.4
-            right = a * b if times else a + b
-            choices = [right, right + rng.randint(1, 9), right - rng.randint(1, 9), right + 10 + rng.randint(1, 9)]
-            q = f"A course on {subject.replace('_', ' ')} has {a} {'groups of' if times else 'old and'} {b} {'' if times else 'new '}students. How many students are there?"
-            choices = [str(c) for c in choices]
-        elif kind == 1:
-            term, *others = rng.sample(terms, 4)
-            q = f"Which of the following describes {term} best?"
-            choices = [DEFINITIONS[t] for t in [term, *others]]
-        else:
-            one, two, three = rng.sample(terms, 3)
-            first, second = rng.random() < 0.5, rng.random() < 0.5
-            q = f"Statement 1 | {one[0].upper() + one[1:]} is {DEFINITIONS[one if first else two]}.\nStatement 2 | {three[0].upper() + three[1:]} is {DEFINITIONS[three if second else one]}."
-            order = ["True, True", "False, False", "True, False", "False, True"]
-            right = f"{first}, {second}"
-            choices = [right] + [c for c in order if c != right]
-        right = choices[0]
-        rng.shuffle(choices)
-        if i % 6 == 4:
-            q += " "
-        if i % 9 == 7:
-            q = "\n" + q + "\n"
-        docs.append({"question": q, "subject": subject, "choices": choices, "answer": choices.index(right)})
-    return docs
-
-
-def main():
-    write("allenai/ai2_arc/ARC-Easy", train=arc(SCIENCE[12:], 1, "T"), test=arc(SCIENCE[:12], 2, "E"))
-    # One question longer than the context of every model: what it begins with is cut off.
-    challenge = arc(HARDER[:12], 3, "C")
-    challenge[7]["question"] = " ".join(p[1].replace(" @-@ ", "-").replace("\n\n", "").replace(" = ", "") for p in PAGES[1:3]) + " " + challenge[7]["question"]
-    write("allenai/ai2_arc/ARC-Challenge", train=arc(HARDER[12:] , 4, "T"), test=challenge)
-    write("Rowan/hellaswag", train=swag(SWAG[3:] + SWAG[:1], 5), validation=swag(SWAG, 6))
-    piqa = []
-    rng = random.Random(7)
-    for line in PIQA:
-        goal, right, wrong = line.split("|")
-        label = rng.randint(0, 1)
-        piqa.append({"goal": goal, "sol1": wrong if label else right, "sol2": right if label else wrong, "label": label})
-    write("baber/piqa", train=piqa[12:], validation=piqa[:12])
-    wino = [dict(zip(["sentence", "option1", "option2", "answer"], line.split("|"))) for line in WINO]
-    write("allenai/winogrande/winogrande_xl", train=wino[10:] + wino[:2], validation=wino[:12])
-    boolq = []
-    for i, line in enumerate(BOOLQ):
-        passage, q, answer = line.split("|")
-        boolq.append({"question": q, "passage": passage, "idx": i, "label": int(answer)})
-    write("aps/super_glue/boolq", train=boolq[4:], validation=boolq)
-    book = arc(OPENBOOK, 8, "B")
-    for i, doc in enumerate(book):
-        doc["question_stem"] = doc.pop("question")
-        doc["choices"] = {"text": doc["choices"]["text"][:4], "label": ["A", "B", "C", "D"][: len(doc["choices"]["text"][:4])]}
-        right = OPENBOOK[i].split("|")[1]
-        if right not in doc["choices"]["text"]:
-            doc["choices"]["text"][0] = right
-        doc["answerKey"] = (" " if i == 4 else "") + doc["choices"]["label"][doc["choices"]["text"].index(right)]
-    write("allenai/openbookqa/main", train=book[10:] + book[:1], validation=book[:2], test=book[:12])
-    write("EleutherAI/wikitext_document_level/wikitext-2-raw-v1", test=wikitext(), validation=wikitext()[:1], train=wikitext()[:1])
-    write("EleutherAI/lambada_openai/default", test=[{"text": text} for text in LAMBADA])
-    for area, subjects in MMLU.items():
-        for n, subject in enumerate(subjects.split()):
-            docs = mmlu(area, subject, n)
-            write("cais/mmlu/" + subject, dev=docs[10:], test=docs[:10])
-
-
-main()
+    for name, lines in (("ARC-Easy", ARC_EASY), ("ARC-Challenge", ARC_CHALLENGE)):
+        test, train = arc(lines, "VK" + name[4], 13 if name == "ARC-Easy" else 12)
+        put(f"allenai/ai2_arc/{name}/test", test)
+        put(f"allenai/ai2_arc/{name}/train", train)
+        put(f"allenai/ai2_arc/{name}/validation", train[-2:])
+    for path, (evaluated, train), split in (
+        ("Rowan/hellaswag/", hellaswag(HELLASWAG, 12), "validation"),
+        ("baber/piqa/", piqa(PIQA, 12), "validation"),
+        ("allenai/winogrande/winogrande_xl/", winogrande(WINOGRANDE, 13), "validation"),
+        ("aps/super_glue/boolq/", boolq(BOOLQ, 12), "validation"),
+        ("allenai/openbookqa/main/", openbookqa(OPENBOOKQA, 12), "test"),
+    ):
+        put(path + split, evaluated)
+        put(path + "train", train)
+        if split == "test":
+            put(path + "validation", train[-2:])
+    for subject in SUBJECTS:
+        put(f"cais/mmlu/{subject}/test", [mmlu_doc(subject, i) for i in range(10)])
+        put(f"cais/mmlu/{subject}/dev", [mmlu_doc(subject, i) for i in range(10, 15)])
+    test, train = wikitext()
+    put("EleutherAI/wikitext_document_level/wikitext-2-raw-v1/test", test)
+    put("EleutherAI/wikitext_document_level/wikitext-2-raw-v1/train", train)
+    put("EleutherAI/wikitext_document_level/wikitext-2-raw-v1/validation", train[:2])
+    put("EleutherAI/lambada_openai/default/test", [{"text": t} for t in LAMBADA])
