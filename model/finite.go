@@ -82,6 +82,9 @@ func (f *Forward) explain(ctx context.Context, c layerCall, count uint32) error 
 			f.finite.count(f.r, len(seen), t)
 			seen = append(seen, value{name, t.Elements()})
 		}}
+		if run.pack, err = f.loadPack(ctx, batch); err != nil {
+			return err
+		}
 		run.record(f.r, c.m.Config, c.layer, weights, &f.scratch, rows(f.out, x.Rows, x.Cols), x, f.fixed.rope, f.window)
 		if err := f.r.Wait(ctx); err != nil {
 			return err
@@ -92,11 +95,11 @@ func (f *Forward) explain(ctx context.Context, c layerCall, count uint32) error 
 		}
 		for i, v := range seen {
 			if n := binary.LittleEndian.Uint32(raw[4*i:]); n > 0 {
-				return &NonFiniteError{c.layer, v.name, f.batches[batch], int(n), v.elements}
+				return &NonFiniteError{c.layer, v.name, f.batches[batch], f.packed != nil, int(n), v.elements}
 			}
 		}
 	}
-	return &NonFiniteError{c.layer, "layer", Batch{0, len(f.windows)}, int(count), 0}
+	return &NonFiniteError{c.layer, "layer", Batch{0, f.batches[len(f.batches)-1].End}, f.packed != nil, int(count), 0}
 }
 
 // NonFiniteError says where a run met the first NaN or infinity.
@@ -104,13 +107,17 @@ type NonFiniteError struct {
 	Layer     int
 	Op        string // as mlp.down_proj
 	Batch     Batch  // the windows whose values these are
+	Packed    bool   // they are batches of sequences instead
 	Count, Of int    // Of is 0 where the operation was not found
 }
 
 func (e *NonFiniteError) Error() string {
-	of := ""
+	of, what := "", "windows"
+	if e.Packed {
+		what = "batches of sequences"
+	}
 	if e.Of > 0 {
 		of = fmt.Sprintf(" of %d", e.Of)
 	}
-	return fmt.Sprintf("layer %d: %s output: %d%s values are NaN or infinite (windows %d to %d)", e.Layer, e.Op, e.Count, of, e.Batch.Begin, e.Batch.End-1)
+	return fmt.Sprintf("layer %d: %s output: %d%s values are NaN or infinite (%s %d to %d)", e.Layer, e.Op, e.Count, of, what, e.Batch.Begin, e.Batch.End-1)
 }

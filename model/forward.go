@@ -32,7 +32,8 @@ type Forward struct {
 	windows [][]uint32
 	window  int // tokens each
 	batches []Batch
-	batch   int // windows of a full batch
+	batch   int     // windows of a full batch
+	packed  *packed // batches are sequences that share what they begin with, not windows; nil: windows
 
 	scratch scratch
 	in, out *vk.Buffer // states on their way from and to host memory
@@ -166,16 +167,20 @@ func NewForwardWith(d *vk.Device, m *Model, windows [][]uint32, o ForwardOptions
 	if err := f.plan(m, o); err != nil {
 		return nil, err
 	}
-	f.host = o.Host
-	f.host.Begin(d)
-	var err error
+	return f, f.begin(m, o.Host, f.window)
+}
+
+// begin allocates what was planned, for sequences of at most so many positions; where it fails, nothing is left.
+func (f *Forward) begin(m *Model, host *HostMemory, positions int) (err error) {
+	f.host = host
+	f.host.Begin(f.d)
 	if f.release, err = f.host.Reserve("a run", runBytes); err != nil {
-		return nil, err
+		return err
 	}
-	if err := f.allocate(m); err != nil {
-		return nil, errors.Join(err, f.Close())
+	if err := f.allocate(m, positions); err != nil {
+		return errors.Join(err, f.Close())
 	}
-	return f, nil
+	return nil
 }
 
 // plan chooses the batch and divides the memory.
@@ -235,10 +240,18 @@ func (f *Forward) plan(m *Model, o ForwardOptions) error {
 	return nil
 }
 
+// rows is how many tokens a batch has.
+func (f *Forward) rows(batch int) int {
+	if f.packed != nil {
+		return len(f.packed.packs[batch].tokens)
+	}
+	return f.batches[batch].Windows() * f.window
+}
+
 // stateBytes is the size of one window's hidden states.
 func (f *Forward) stateBytes() int64 { return int64(f.window) * int64(f.config.HiddenSize) * 4 }
 
-func (f *Forward) allocate(m *Model) (err error) {
+func (f *Forward) allocate(m *Model, positions int) (err error) {
 	if f.r, err = f.d.NewRecorder(); err != nil {
 		return err
 	}
@@ -256,7 +269,7 @@ func (f *Forward) allocate(m *Model) (err error) {
 	if err = f.allocateLookup(); err != nil {
 		return err
 	}
-	f.fixed, err = newFixed(f.r, m, f.window)
+	f.fixed, err = newFixed(f.r, m, positions)
 	return err
 }
 
@@ -328,6 +341,7 @@ func (f *Forward) Close() error {
 	}
 	f.scratch.free(f.d)
 	f.d.Free(f.in, f.out, f.lookup[0], f.lookup[1])
+	f.packed.free(f.d)
 	f.finite.free(f.d)
 	f.fixed.free(f.d)
 	if f.spill != nil {
@@ -412,7 +426,7 @@ func (f *Forward) tensor(ctx context.Context, boundary, batch int) (op.Tensor, e
 
 // chunkTensor is tensor for any states of a batch, uploaded into staging.
 func (f *Forward) chunkTensor(ctx context.Context, c chunk, staging *vk.Buffer, batch int) (op.Tensor, error) {
-	n := f.batches[batch].Windows() * f.window
+	n := f.rows(batch)
 	if c.device != nil {
 		return rows(c.device, n, f.config.HiddenSize), nil
 	}
@@ -503,8 +517,8 @@ func (f *Forward) produce(ctx context.Context, boundary int, batches []int, fill
 		chunks[i] = chunk{}
 	}
 	for _, i := range batches {
-		n := f.batches[i].Windows() * f.window
-		size := int64(f.batches[i].Windows()) * f.stateBytes()
+		n := f.rows(i)
+		size := int64(n) * int64(f.config.HiddenSize) * 4
 		buf, resident := f.out, false
 		if size <= f.room {
 			before := f.d.Memory().Reserved
@@ -543,6 +557,9 @@ func (f *Forward) produce(ctx context.Context, boundary int, batches []int, fill
 // Embed makes boundary 0. Only the rows of the embedding that a batch uses travel to the device.
 func (f *Forward) Embed(ctx context.Context, m *Model) error {
 	err := f.produce(ctx, 0, f.all(), func(batch int, out op.Tensor) error {
+		if f.packed != nil {
+			return f.embedPack(ctx, m, batch, out)
+		}
 		b := f.batches[batch]
 		if err := embed(ctx, f.r, m.Embed, slices.Concat(f.windows[b.Begin:b.End]...), out); err != nil {
 			return err
@@ -688,6 +705,9 @@ func (f *Forward) record(ctx context.Context, c layerCall, visit func(Step) erro
 		}
 		windows := f.batches[batch].Windows()
 		run, ends := layerRun{guard: func(t op.Tensor) { f.finite.count(f.r, slot, t) }}, f.ends
+		if run.pack, err = f.loadPack(ctx, batch); err != nil {
+			return err
+		}
 		if c.last {
 			run.last, ends = slice(f.ends, 0, windows), f.each
 		}

@@ -376,6 +376,18 @@ func TestNonFiniteStates(t *testing.T) {
 					t.Error(err)
 				}
 			}
+			scorer, err := model.NewScorer(d, m, model.ScorerOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = scorer.Score(t.Context(), [][]model.Sequence{{{Tokens: modeltest.Windows(50, 1, 17)[0], Scored: 2}}}, func(int, []model.Score) error { return nil })
+			var spoiled *model.NonFiniteError
+			if !errors.As(err, &spoiled) || spoiled.Layer != c.layer || spoiled.Op != c.want || !strings.Contains(err.Error(), "(batches of sequences 0 to 0)") {
+				t.Errorf("scoring, %s of layer %d overflows: %v", c.want, c.layer, err)
+			}
+			if err := scorer.Close(); err != nil {
+				t.Error(err)
+			}
 			if c.part == model.Q {
 				continue // attention.comp hides NaN queries from the logits, all that a Generator looks at
 			}

@@ -140,7 +140,7 @@ func (g *gradientPass) head(ctx context.Context) (err error) {
 			return err
 		}
 		tokens := op.Of(g.words.All(), dtype.F32, 1, x.Rows)
-		if err := f.d.Upload(ctx, tokens.View, targets(f.windows[b.Begin:b.End])); err != nil {
+		if err := f.d.Upload(ctx, tokens.View, words(targets(f.windows[b.Begin:b.End]))); err != nil {
 			return err
 		}
 		scored := b.Windows() * (f.window - 1)

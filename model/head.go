@@ -2,7 +2,6 @@ package model
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -79,51 +78,107 @@ func (f *Forward) Loss(ctx context.Context, m *Model) ([][]float32, error) {
 
 // losses is Loss for several sets of states that left the last layer, whose tiles of the LM head are uploaded once for all.
 func (f *Forward) losses(ctx context.Context, m *Model, ends [][]chunk) (loss [][][]float32, err error) {
-	type scored struct{ state, targets, loss op.Tensor }
+	batches := make([]headRows, len(ends)*len(f.batches)) // by set, then by batch
+	for i := range batches {
+		b := i % len(f.batches)
+		batches[i] = headRows{chunk: ends[i/len(f.batches)][b], batch: b, targets: targets(f.windows[f.batches[b].Begin:f.batches[b].End])}
+	}
+	loss = make([][][]float32, len(ends))
+	err = f.foldHead(ctx, m, batches, func(i int, s scored) error {
+		op.CrossEntropy(f.r, s.loss, s.state, s.targets)
+		if err := f.r.Wait(ctx); err != nil {
+			return err
+		}
+		all := make([]float32, s.loss.Cols)
+		if err := download(ctx, f.d, all, s.loss); err != nil {
+			return err
+		}
+		set := &loss[i/len(f.batches)]
+		for w := range f.batches[i%len(f.batches)].Windows() {
+			*set = append(*set, all[w*f.window:(w+1)*f.window-1])
+		}
+		return nil
+	})
+	return loss, err
+}
+
+// headRows are rows of a batch's last states whose targets the LM head is to score.
+type headRows struct {
+	chunk   chunk
+	batch   int
+	rows    []uint32 // one for each target; nil: all
+	targets []uint32
+}
+
+// scored is what the LM head makes of headRows.
+type scored struct {
+	rows    op.Tensor // [1, n]; absent: all
+	state   op.Tensor // [n, 3], see op.CrossEntropyTile
+	targets op.Tensor // [1, n]
+	loss    op.Tensor // [1, n], for use
+}
+
+// foldHead takes batches through the LM head, whose tiles are uploaded once for all, and calls use with what came of each.
+func (f *Forward) foldHead(ctx context.Context, m *Model, batches []headRows, use func(i int, s scored) error) (err error) {
 	var bufs []*vk.Buffer
 	defer func() {
 		err = errors.Join(err, f.r.Wait(context.WithoutCancel(ctx)))
 		f.d.Free(bufs...)
 	}()
-	alloc := func(name string, rows, cols int) (op.Tensor, error) {
+	alloc := func(name string, rows, cols int, values []uint32) (op.Tensor, error) {
 		b, err := f.d.NewBuffer(name, 4*int64(rows)*int64(cols), vk.OnDevice)
 		if err != nil {
 			return op.Tensor{}, err
 		}
 		bufs = append(bufs, b)
-		return op.Of(b.All(), dtype.F32, rows, cols), nil
-	}
-	batches := make([]scored, len(ends)*len(f.batches)) // by set, then by batch
-	for i := range batches {
-		b := f.batches[i%len(f.batches)]
-		n := b.Windows() * f.window
-		s := &batches[i]
-		var errs [3]error
-		s.state, errs[0] = alloc("cross-entropy state", n, 3)
-		s.targets, errs[1] = alloc("targets", 1, n)
-		s.loss, errs[2] = alloc("losses", 1, n)
-		if err := errors.Join(errs[:]...); err != nil {
-			return nil, err
+		if values != nil {
+			err = f.d.Upload(ctx, b.All(), words(values))
 		}
-		if err := f.d.Upload(ctx, s.targets.View, targets(f.windows[b.Begin:b.End])); err != nil {
-			return nil, err
+		return op.Of(b.All(), dtype.F32, rows, cols), err
+	}
+	all := make([]scored, len(batches))
+	for i, b := range batches {
+		n := len(b.targets)
+		s := &all[i]
+		var errs [4]error
+		s.state, errs[0] = alloc("cross-entropy state", n, 3, nil)
+		s.targets, errs[1] = alloc("targets", 1, n, b.targets)
+		s.loss, errs[2] = alloc("losses", 1, n, nil)
+		if b.rows != nil {
+			s.rows, errs[3] = alloc("scored rows", 1, n, b.rows)
+		}
+		if err := errors.Join(errs[:]...); err != nil {
+			return err
 		}
 	}
 	step := f.logitRows()
-	logits, err := alloc("logits", step, headUnit)
+	logits, err := alloc("logits", step, headUnit, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	err = headTiles(ctx, f.cache, f.r, m, func(first int, w op.Tensor) error {
-		for i, s := range batches {
-			x, err := f.chunkTensor(ctx, ends[i/len(f.batches)][i%len(f.batches)], f.in, i%len(f.batches))
+		for i, s := range all {
+			x, err := f.chunkTensor(ctx, batches[i].chunk, f.in, batches[i].batch)
 			if err != nil {
 				return err
 			}
-			norm := f.FinalNorm(m, x)
-			for begin := 0; begin < x.Rows; begin += step {
-				end := min(begin+step, x.Rows)
-				op.LMHeadLoss(f.r, s.state.RowRange(begin, end), op.Of(logits.View, dtype.F32, end-begin, headUnit), norm.RowRange(begin, end), w, slice(s.targets, begin, end), first)
+			most := x.Rows
+			if !s.rows.IsZero() {
+				most = f.batch * f.window / 64 * 64
+			}
+			for at := 0; at < s.state.Rows; at += most { // as many rows as there is room for
+				end := min(at+most, s.state.Rows)
+				part := x
+				if !s.rows.IsZero() {
+					part = rows(f.out, end-at, x.Cols)
+					op.GatherRows(f.r, part, 0, x, slice(s.rows, at, end))
+				}
+				norm := f.FinalNorm(m, part)
+				for begin := at; begin < end; begin += step {
+					next := min(begin+step, end)
+					op.LMHeadLoss(f.r, s.state.RowRange(begin, next), op.Of(logits.View, dtype.F32, next-begin, headUnit), norm.RowRange(begin-at, next-at), w,
+						slice(s.targets, begin, next), first)
+				}
 			}
 			if err := f.r.Err(); err != nil {
 				return err
@@ -131,39 +186,21 @@ func (f *Forward) losses(ctx context.Context, m *Model, ends [][]chunk) (loss []
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range batches {
-		op.CrossEntropy(f.r, s.loss, s.state, s.targets)
-	}
-	if err := f.r.Wait(ctx); err != nil {
-		return nil, err
-	}
-	loss = make([][][]float32, len(ends))
-	for i, s := range batches {
-		all := make([]float32, s.loss.Cols)
-		if err := download(ctx, f.d, all, s.loss); err != nil {
-			return nil, err
-		}
-		set := &loss[i/len(f.batches)]
-		for w := range f.batches[i%len(f.batches)].Windows() {
-			*set = append(*set, all[w*f.window:(w+1)*f.window-1])
+	for i, s := range all {
+		if err == nil {
+			err = use(i, s)
 		}
 	}
-	return loss, nil
+	return err
 }
 
 // targets gives each token's successor in its window, Unscored for the last.
-func targets(windows [][]uint32) []byte {
-	var raw []byte
+func targets(windows [][]uint32) []uint32 {
+	var list []uint32
 	for _, w := range windows {
-		for _, t := range w[1:] {
-			raw = binary.LittleEndian.AppendUint32(raw, t)
-		}
-		raw = binary.LittleEndian.AppendUint32(raw, Unscored)
+		list = append(append(list, w[1:]...), Unscored)
 	}
-	return raw
+	return list
 }
 
 func download(ctx context.Context, d *vk.Device, dst []float32, t op.Tensor) error {

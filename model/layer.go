@@ -108,6 +108,7 @@ type activations struct {
 // layerRun is a layer's forward pass besides its tensors. The zero value is all of it, of sequences from their first token on.
 type layerRun struct {
 	cache *kvCache                           // continue one sequence
+	pack  *devicePack                        // x is sequences that share what they begin with
 	last  op.Tensor                          // [1, windows·n]: rows of x, the last n of each window, that alone are wanted; zero: all
 	probe func(name string, value op.Tensor) // sees what each operation made; nil: nobody
 	guard func(value op.Tensor)              // sees queries, keys and values, whose NaNs attention may hide; nil: nobody
@@ -134,6 +135,9 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 		column := func(t op.Tensor) op.Tensor { return t.Reshape(t.Cols, 1) }
 		bias = op.Joined(column(bias), column(w[KBias]), column(w[VBias]))
 		bias = bias.Reshape(1, bias.Rows)
+	}
+	if run.pack != nil {
+		split.Window = n
 	}
 	spare := func(x op.Tensor) op.Tensor {
 		if s.spare == nil {
@@ -175,6 +179,9 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 	if run.guard != nil {
 		run.guard(qkv)
 	}
+	if run.pack != nil && !rope.IsZero() {
+		rope = run.pack.gather(r, rope)
+	}
 	op.SplitQKV(r, q, k, v, qkv, rope, w[QNorm], w[KNorm], split)
 	probe(c.operation(Q), q)
 	probe(c.operation(K), k)
@@ -191,7 +198,11 @@ func (run layerRun) record(r *vk.Recorder, c *Config, layer int, w []op.Tensor, 
 	if s.o != nil {
 		o, mid = rows(s.o, n, q.Cols), rows(s.mid, n, c.HiddenSize)
 	}
-	op.Attention(r, o, q, k, v, shape, op.AttentionExtra{Scratch: s.partial})
+	if p := run.pack; p != nil {
+		op.AttentionPacked(r, o, q, k, v, p.table, p.packing, c.packedShape(layer))
+	} else {
+		op.Attention(r, o, q, k, v, shape, op.AttentionExtra{Scratch: s.partial})
+	}
 	probe("self_attn", o)
 	alone(c.operation(O), norm, o, w[O], w[OBias])
 	op.LinearFused(r, mid, o, w[O], op.Fused{Bias: w[OBias], Residual: x, Scratch: spare(o), Batch: batch})

@@ -2,9 +2,9 @@ package model
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/vkcome/vkcome/vk"
 )
@@ -15,17 +15,20 @@ type Sequence struct {
 	Scored int // 1 ≤ Scored < len(Tokens)
 }
 
+// input is what goes through a model: nothing follows the last token.
+func (s Sequence) input() []uint32 { return s.Tokens[:len(s.Tokens)-1] }
+
 // Score is what a model thinks of a sequence's scored tokens.
 type Score struct {
 	LogLikelihood float64 // of all of them, in nats
-	Greedy        bool    // each is the most likely after those before it
+	Greedy        bool    // none is less likely than another token in its place
 }
 
 // ScorerOptions tune a Scorer. The zero value is good.
 type ScorerOptions struct {
-	Batch    int // groups that go through a layer together; 0 is as many as are fast. No result depends on it.
+	Batch    int // groups that go through a layer together, fewer where memory does not hold them; 0 is as many as are fast. No result depends on it.
 	Host     *HostMemory
-	Progress func(done, total int) // of token rows times layers; may be nil
+	Progress func(done, total int) // of tokens times layers; may be nil
 }
 
 // ScorerStats counts what was scored.
@@ -34,91 +37,282 @@ type ScorerStats struct {
 	Scored            int // tokens
 	Rows              int // tokens that went through the layers
 	Alone             int // that would have, had each sequence been run by itself
-	Padding           int // rows that were nobody's token
+	Padding           int // rows that were nobody's token: none, as batches are packed
+	Uploaded          int64
 }
 
-// Scorer scores sequences.
+// Scorer scores sequences. Sequences of a batch are packed: what they begin with alike goes through the layers once, for all of them, and
+// no row is padding. Where all weights fit on the device, batches go through the model one after another; else many go through a layer
+// before the next layer's weights are uploaded. A score does not depend on what is scored with it, bit by bit. A Scorer belongs to one
+// goroutine.
 type Scorer struct {
 	d     *vk.Device
 	m     *Model
 	o     ScorerOptions
+	f     *Forward // for sequences of at most longest tokens
+	most  int
 	stats ScorerStats
 }
 
 // NewScorer prepares to score sequences with m.
 func NewScorer(d *vk.Device, m *Model, o ScorerOptions) (*Scorer, error) {
+	if o.Batch < 0 {
+		return nil, fmt.Errorf("model: batches of %d", o.Batch)
+	}
 	return &Scorer{d: d, m: m, o: o}, nil
 }
 
-// Close frees what the Scorer holds.
-func (s *Scorer) Close() error { return nil }
+// Close frees what the Scorer holds on the device.
+func (s *Scorer) Close() error {
+	if s.f == nil {
+		return nil
+	}
+	err := s.f.Close()
+	s.f = nil
+	return err
+}
 
 // Stats is what was done so far.
-func (s *Scorer) Stats() ScorerStats { return s.stats }
+func (s *Scorer) Stats() ScorerStats {
+	n := s.stats
+	if s.f != nil {
+		n.Uploaded += s.f.Stats().Uploaded
+	}
+	return n
+}
 
-// Score scores groups of sequences that share what they begin with. done is called once for each group, as it is ready.
+// roundBytes is how much of states, beside what the device has room for, a model whose weights do not stay is given before the first
+// layer's weights are uploaded again.
+const roundBytes = 1 << 30
+
+// member is a sequence of a batch.
+type member struct {
+	group, index int
+	Sequence
+}
+
+// Score scores groups of sequences that share what they begin with, as the choices of a question do. done is called once for each group,
+// as it is ready, in any order; an error of it ends the run.
 func (s *Scorer) Score(ctx context.Context, groups [][]Sequence, done func(group int, scores []Score) error) error {
-	for i, group := range groups {
-		var scores []Score
-		for _, q := range group {
-			score, err := s.score(ctx, q)
-			if err != nil {
-				return err
-			}
-			scores = append(scores, score)
-		}
-		if err := done(i, scores); err != nil {
+	longest, err := s.check(groups)
+	if err != nil {
+		return err
+	}
+	var order []int
+	scores, missing := make([][]Score, len(groups)), make([]int, len(groups))
+	for i, g := range groups {
+		scores[i], missing[i] = make([]Score, len(g)), len(g)
+		if len(g) > 0 {
+			order = append(order, i)
+		} else if err := done(i, nil); err != nil {
 			return err
 		}
+	}
+	if len(order) == 0 {
+		return nil
+	}
+	if err := s.prepare(longest); err != nil {
+		return err
+	}
+	// Groups that begin alike, as with the same examples, come together.
+	slices.SortStableFunc(order, func(a, b int) int { return slices.Compare(groups[a][0].Tokens, groups[b][0].Tokens) })
+	batches := s.batches(groups, order)
+	total, finished := 0, 0
+	for _, b := range batches {
+		total += b.rows
+	}
+	layers := len(s.m.Layers)
+	for len(batches) > 0 {
+		round := s.round(batches)
+		rows := 0
+		for _, b := range batches[:round] {
+			rows += b.rows
+		}
+		got, err := s.run(ctx, batches[:round], func(layer int) {
+			if s.o.Progress != nil {
+				s.o.Progress(finished*layers+rows*layer, total*layers)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		finished += rows
+		for i, b := range batches[:round] {
+			for j, m := range b.members {
+				scores[m.group][m.index] = got[i][j]
+				if missing[m.group]--; missing[m.group] > 0 {
+					continue
+				}
+				s.stats.Groups++
+				if err := done(m.group, scores[m.group]); err != nil {
+					return err
+				}
+				scores[m.group] = nil
+			}
+		}
+		batches = batches[round:]
 	}
 	return nil
 }
 
-func (s *Scorer) score(ctx context.Context, q Sequence) (score Score, err error) {
-	if q.Scored < 1 || q.Scored >= len(q.Tokens) {
-		return Score{}, fmt.Errorf("model: %d scored tokens of %d", q.Scored, len(q.Tokens))
-	}
-	n := len(q.Tokens) - 1
-	f, err := NewForwardWith(s.d, s.m, [][]uint32{q.Tokens[:n]}, ForwardOptions{Host: s.o.Host})
-	if err != nil {
-		return Score{}, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := f.Run(ctx, s.m, nil); err != nil {
-		return Score{}, err
-	}
-	score.Greedy = true
-	err = f.Logits(ctx, s.m, func(_ int, logits []float32) error {
-		vocab := len(logits) / n
-		for t := n - q.Scored; t < n; t++ {
-			row := logits[t*vocab : (t+1)*vocab]
-			best, target := 0, int(q.Tokens[t+1])
-			for i, v := range row {
-				if v > row[best] {
-					best = i
+// check refuses what cannot be scored, and gives the length of the longest sequence that goes through the model.
+func (s *Scorer) check(groups [][]Sequence) (longest int, err error) {
+	c := s.m.Config
+	for i, g := range groups {
+		for j, q := range g {
+			n := len(q.Tokens) - 1
+			if q.Scored < 1 || q.Scored > n {
+				return 0, fmt.Errorf("model: group %d, sequence %d: %d scored tokens of %d", i, j, q.Scored, n+1)
+			}
+			if n > c.MaxPositionEmbeddings {
+				return 0, fmt.Errorf("model: group %d, sequence %d: %d tokens before the last, %s has max_position_embeddings %d", i, j, n, s.m.Name, c.MaxPositionEmbeddings)
+			}
+			for _, t := range q.Tokens {
+				if int(t) >= c.VocabSize {
+					return 0, fmt.Errorf("model: group %d, sequence %d: token %d, the vocabulary of %s has %d", i, j, t, s.m.Name, c.VocabSize)
 				}
 			}
-			score.LogLikelihood += LogSoftmax(row, target)
-			score.Greedy = score.Greedy && best == target
+			longest = max(longest, n)
 		}
-		return nil
-	})
-	s.stats.Sequences++
-	s.stats.Scored += q.Scored
-	s.stats.Rows += n
-	s.stats.Alone += n
-	return score, err
+	}
+	return longest, nil
 }
 
-// LogSoftmax is log softmax(row)[i].
-func LogSoftmax(row []float32, i int) float64 {
-	top := row[0]
-	for _, v := range row {
-		top = max(top, v)
+// prepare makes the Forward, unless one is there for sequences as long.
+func (s *Scorer) prepare(longest int) (err error) {
+	if s.f != nil && longest <= s.most {
+		return nil
 	}
-	sum := 0.0
-	for _, v := range row {
-		sum += math.Exp(float64(v - top))
+	s.stats = s.Stats()
+	if err := s.Close(); err != nil {
+		return err
 	}
-	return float64(row[i]-top) - math.Log(sum)
+	s.f, err = newPackedForward(s.d, s.m, longest, s.o.Host)
+	s.most = longest
+	return err
+}
+
+// batch is sequences that are packed together.
+type batch struct {
+	members []member
+	groups  int
+	rows    int // at most
+	words   int // of its table, at most
+}
+
+// add says what a batch would be with more members.
+func (b batch) add(c *Config, more []member) batch {
+	for _, m := range more {
+		n, shared := len(m.input()), 0
+		for i := len(b.members) - 1; i >= max(0, len(b.members)-16); i-- { // what is sorted has its likes nearby
+			shared = max(shared, common(m.input(), b.members[i].input()))
+		}
+		fresh := n - shared
+		b.rows += fresh
+		// A path for the sequence and one for what it shares; workgroups of at least 4 queries times heads, and of each segment.
+		b.words += 2*n + 5*(fresh*c.Heads/c.KVHeads/4+2)
+		b.members = append(b.members[:len(b.members):len(b.members)], m)
+	}
+	b.groups++
+	return b
+}
+
+func (s *Scorer) batches(groups [][]Sequence, order []int) (list []batch) {
+	most := s.f.window
+	var b batch
+	flush := func() {
+		if len(b.members) > 0 {
+			list = append(list, b)
+		}
+		b = batch{}
+	}
+	add := func(more []member) bool {
+		next := b.add(s.m.Config, more)
+		if next.rows > most || next.words > tableWords*most || s.o.Batch > 0 && next.groups > s.o.Batch {
+			return false
+		}
+		b = next
+		return true
+	}
+	for _, i := range order {
+		var members []member
+		for j, q := range groups[i] {
+			members = append(members, member{i, j, q})
+		}
+		if add(members) {
+			continue
+		}
+		if flush(); add(members) {
+			continue
+		}
+		for _, m := range members { // a group that does not fit goes in parts
+			if one := []member{m}; !add(one) {
+				flush()
+				b = b.add(s.m.Config, one)
+			}
+			b.groups = 1
+		}
+	}
+	flush()
+	return list
+}
+
+// round is how many batches go through each layer together.
+func (s *Scorer) round(batches []batch) int {
+	if s.f.keep {
+		return 1
+	}
+	hidden := 4 * int64(s.m.Config.HiddenSize)
+	states := (max(0, s.f.room) + roundBytes) / 2 // before and after a layer
+	heads := s.d.MemoryLimit() / 32 / 20          // see newPackedForward
+	for n, b := range batches {
+		scored := 0
+		for _, m := range b.members {
+			scored += m.Scored
+		}
+		if states, heads = states-hidden*int64(b.rows), heads-int64(scored); n > 0 && (states < 0 || heads < 0) {
+			return n
+		}
+	}
+	return len(batches)
+}
+
+// run scores batches that go through each layer together.
+func (s *Scorer) run(ctx context.Context, batches []batch, progress func(layer int)) ([][]Score, error) {
+	packs, targets := make([]*pack, len(batches)), make([][]uint32, len(batches))
+	for i, b := range batches {
+		var sequences []Sequence
+		for _, m := range b.members {
+			sequences = append(sequences, m.Sequence)
+			targets[i] = append(targets[i], m.Tokens[len(m.Tokens)-m.Scored:]...)
+			s.stats.Sequences++
+			s.stats.Scored += m.Scored
+			s.stats.Alone += len(m.Tokens) - 1
+		}
+		packs[i] = newPack(sequences)
+		s.stats.Rows += len(packs[i].tokens)
+	}
+	f := s.f
+	f.setPacks(packs)
+	if err := f.Run(ctx, s.m, func(done, _ int) { progress(done) }); err != nil {
+		return nil, err
+	}
+	states, err := f.packScores(ctx, s.m, targets)
+	if err != nil {
+		return nil, err
+	}
+	scores := make([][]Score, len(batches))
+	for i, b := range batches {
+		at := 0
+		for _, m := range b.members {
+			score := Score{Greedy: true}
+			for _, t := range states[i][at : at+m.Scored] {
+				score.LogLikelihood += float64(t.target-t.max) - math.Log(float64(t.sum))
+				score.Greedy = score.Greedy && t.target >= t.max
+			}
+			at += m.Scored
+			scores[i] = append(scores[i], score)
+		}
+	}
+	return scores, nil
 }

@@ -17,6 +17,8 @@
 // vec4 if of 4. f32; the order of additions to an element depends on nothing but d and the positions of the keys.
 // activity [windows·blocks, kv_heads·group·d] f32, where it is wanted: Σ|o| over the rows of each workgroup, in their order.
 //
+// PACKED: the tokens of segments instead of windows, see common/attention.glsl; there is no activity.
+//
 // lavapipe 22.3 stops an invocation's loops at 65,535 iterations. Those that are left when [[unroll]] is obeyed, for each tile of 64
 // keys: d/32 chunks of the dot products and d/64 blocks of 1 + 16 for the values: 39 for d = 128, 77 for d = 256: 2,500 and 5,000 for
 // 4096 keys, 20,000 and 40,000 for 32,768.
@@ -36,8 +38,10 @@ layout(binding = 0) readonly  buffer Q4 { vec4  q4[]; };
 layout(binding = 0) readonly  buffer Q  { float q[]; };
 layout(binding = 1) writeonly buffer O4 { vec4  o4[]; };
 layout(binding = 1) writeonly buffer O  { float o[]; };
+#if !defined(PACKED)
 layout(binding = 2) writeonly buffer A4 { vec4  activity4[]; };
 layout(binding = 2) writeonly buffer A  { float activity[]; };
+#endif
 layout(binding = 3) readonly  buffer K4 { vec4  k4[]; };
 layout(binding = 3) readonly  buffer K  { float k[]; };
 layout(binding = 4) readonly  buffer V4 { vec4  v4[]; };
@@ -50,9 +54,15 @@ shared vec4 partial[THREAD_ROWS * THREAD_COLS];
 
 void main() {
     uint thread = gl_LocalInvocationID.x, tr = thread / THREAD_COLS, tc = thread % THREAD_COLS;
+#if defined(PACKED)
+    READ_ITEM
+    uint rows = queries * group;
+#else
     uint rows = queries * group, tile_row = (rows - 1) / ROWS - gl_WorkGroupID.x; // those with most keys start first
-    uint row0 = tile_row * ROWS, kv_head = gl_WorkGroupID.y;
+    uint row0 = tile_row * ROWS;
     uint q_window = skip_q + gl_WorkGroupID.z * queries, k_window = skip_k + gl_WorkGroupID.z * key_stride;
+#endif
+    uint kv_head = gl_WorkGroupID.y;
     uint q_cols = kv_heads * group * HEAD_DIM, k_cols = kv_heads * HEAD_DIM;
 
     uvec4 row; // by element: SPIRV-Tools of 2023 folds vectors of specialization constants to invalid code
@@ -80,7 +90,7 @@ void main() {
                     uint at = (q_window + (row0 + line) / group) * q_cols + (kv_head * group + (row0 + line) % group) * HEAD_DIM;
                     value = LOAD(q, at, c) * scale;
                 } else if (c < DIMS && line >= ROWS && key0 + line - ROWS < end) {
-                    uint at = (k_window + key0 + line - ROWS) * k_cols + kv_head * HEAD_DIM;
+                    uint at = KEY_ROW(key0 + line - ROWS) * k_cols + kv_head * HEAD_DIM;
                     value = LOAD(k, at, c);
                 }
                 if (line < ROWS + KEYS) tile[e % CHUNK * (ROWS + KEYS) + line] = value;
@@ -126,7 +136,7 @@ void main() {
                 uint e = e0 + thread, c = n * WIDTH + e % WIDTH, key = key0 + e / WIDTH;
                 vec4 value = vec4(0.0);
                 if (c < DIMS && e < KEYS * WIDTH && key < end) {
-                    uint at = (k_window + key) * k_cols + kv_head * HEAD_DIM;
+                    uint at = KEY_ROW(key) * k_cols + kv_head * HEAD_DIM;
                     value = LOAD(v, at, c);
                 }
                 if (e < KEYS * WIDTH) tile[e] = value;
@@ -157,6 +167,7 @@ void main() {
             if (row[i] < rows && tc < WIDTH && c < DIMS) STORE(o, at, c, acc[i][n])
         }
     }
+#if !defined(PACKED)
     if (ACTIVITY == 0) return;
     uint block = skip_activity + gl_WorkGroupID.z * blocks + tile_row, count = min(ROWS, rows - row0);
     [[unroll]] for (uint n = 0; n < BLOCKS; n++) {
@@ -170,4 +181,5 @@ void main() {
             if (c < DIMS) STORE(activity, block * q_cols + (kv_head * group + h) * HEAD_DIM, c, total)
         }
     }
+#endif
 }

@@ -20,6 +20,8 @@ layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Qu
 // a load, and shuffles give it to the others, which are one instruction where a broadcast is a search for active lanes (lavapipe
 // 22.3). Else keys and values are read at their addresses: a driver that reads an address once for all lanes needs nothing more.
 //
+// PACKED: the tokens of segments instead of windows, see common/attention.glsl; there is no activity.
+//
 // The accumulators are in registers, so loops over d are unrolled where those are used. lavapipe 22.3 stops an invocation's loops at
 // 65,535 iterations: there are 1 + d/4/STEP for each tile, 37,000 for 32,768 keys of 128, and `group` besides.
 
@@ -32,7 +34,9 @@ const uint PARTS = (DIMS + WORKGROUP - 1) / WORKGROUP;
 
 layout(binding = 0, rgba32ui) uniform readonly uimageBuffer q;
 layout(binding = 1) writeonly buffer O { vec4 o[]; };
+#if !defined(PACKED)
 layout(binding = 2) writeonly buffer Activity { vec4 activity[]; };
+#endif
 #if defined(SHUFFLE)
 layout(binding = 3, rgba32ui) uniform readonly uimageBuffer k;
 layout(binding = 4, rgba32ui) uniform readonly uimageBuffer v;
@@ -40,7 +44,7 @@ layout(binding = 4, rgba32ui) uniform readonly uimageBuffer v;
 #define TEXEL(x, at) uintBitsToFloat(imageLoad(x, int(at)))
 
 // vec4 c of key or value n of the tile, in every lane; of the last key in place of those past the end.
-#define ROW(n) (((k_window + min(key0 + (n), end - 1)) * kv_heads + kv_head) * DIMS)
+#define ROW(n) ((KEY_ROW(min(key0 + (n), end - 1)) * kv_heads + kv_head) * DIMS)
 #if defined(SHUFFLE)
 #define OWN(x, c) TEXEL(x, from + (c))
 #define SHARED(x, own, n, c) subgroupShuffle(own, n)
@@ -51,8 +55,13 @@ layout(binding = 4, rgba32ui) uniform readonly uimageBuffer v;
 
 void main() {
     uint lane = gl_SubgroupInvocationID, kv_head = gl_WorkGroupID.y;
+#if defined(PACKED)
+    READ_ITEM
+    uint rows = queries * group;
+#else
     uint rows = queries * group, row0 = gl_WorkGroupID.x * WORKGROUP * ROWS;
     uint q_window = skip_q + gl_WorkGroupID.z * queries, k_window = skip_k + gl_WorkGroupID.z * key_stride;
+#endif
 
     uint low[ROWS], span[ROWS], at[ROWS]; // the keys low to low + span are seen
     vec4 acc[ROWS][DIMS];
@@ -129,6 +138,7 @@ void main() {
         float inverse = 1.0 / sum[t];
         [[unroll]] for (uint c = 0; c < DIMS; c++) acc[t][c] *= inverse;
     }
+#if !defined(PACKED)
     if (ACTIVITY != 0) {
         uint block = skip_activity + gl_WorkGroupID.z * blocks + gl_WorkGroupID.x;
         for (uint h = 0; h < group; h++) {
@@ -151,6 +161,7 @@ void main() {
             }
         }
     }
+#endif
     [[unroll]] for (uint t = 0; t < ROWS; t++)
         if (row0 + t * WORKGROUP + lane < rows)
             [[unroll]] for (uint c = 0; c < DIMS; c++) o[at[t] + c] = acc[t][c];

@@ -81,6 +81,9 @@ func Variants() []Variant {
 		add("attention_bwd_cpu", v.suffix, v.define)
 		add("attention_bwd_cpu", v.suffix+"_shuffle", v.define, "SHUFFLE")
 	}
+	add("attention", "_packed", "PACKED")
+	add("attention_cpu", "_packed", "PACKED")
+	add("attention_cpu", "_packed_shuffle", "PACKED", "SHUFFLE")
 	all = append(all, Variant{Name: "attention_cpu_shuffle", Source: "attention_cpu.comp", Defines: []string{"SHUFFLE"}},
 		Variant{Name: "bench_fma_f16", Source: "bench_fma.comp", Defines: []string{"HALF"}},
 		Variant{Name: "bench_coopmat", Source: "bench_coopmat.comp", Newer: true})

@@ -7,6 +7,23 @@ const float MASKED = -3.0e38;
 #if !defined(MORE_PUSH)
 #define MORE_PUSH
 #endif
+#if defined(PACKED)
+// Rows of q, k and v are the tokens of segments: runs of tokens that follow a path of earlier segments, as choices follow a question.
+// Workgroup x takes what the x-th ITEM words of map say: the first row of a segment, its position, its rows, where its table begins in
+// map, and the first query times head of the group. Word p of a table is the row of the key at position p of the segment's path.
+layout(push_constant) uniform Push {
+    uint kv_heads; uint group;
+    uint sliding; // 0: every key so far is seen
+    float scale;  // log2(e)/√d
+    MORE_PUSH
+};
+layout(binding = 2) readonly buffer Map { uint map[]; };
+const uint ITEM = 5;
+#define READ_ITEM uint item = ITEM * gl_WorkGroupID.x, q_window = map[item], first = map[item + 1], queries = map[item + 2], \
+    table = map[item + 3], row0 = map[item + 4], keys = first + queries;
+#define KEY_ROW(p) map[table + (p)]
+#else
+#define KEY_ROW(p) (k_window + (p))
 layout(push_constant) uniform Push {
     uint queries; uint keys; uint key_stride; uint kv_heads; uint group;
     uint first;                      // position of query 0
@@ -16,6 +33,7 @@ layout(push_constant) uniform Push {
     uint blocks; uint skip_activity; // rows of activity for each window, and before the first in the bound one (backward: statistics)
     MORE_PUSH
 };
+#endif
 
 // The first key that a query at this position sees.
 uint lowest_key(uint position) { return sliding > 0 && position >= sliding ? position - sliding + 1 : 0; }
