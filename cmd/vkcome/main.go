@@ -21,14 +21,14 @@ import (
 // verb is one thing that vkcome does: one file of this folder.
 type verb struct {
 	name    string // as typed: "prune", "eval ppl"
-	args    string // as the help shows them: "MODEL OUT"; "[MODEL]" may be left out, "REPORT..." repeated
+	args    string // as the help shows them: "MODEL OUT"; "[MODEL]" may be left out, "REPORT..." repeated, "[MODEL...]" both
 	short   string
 	example string
 	// flags declares the verb's flags and returns what carries it out.
 	flags func(f *pflag.FlagSet) func(ctx context.Context, args []string) error
 }
 
-var verbs = []verb{devicesVerb, inspectVerb, pruneVerb, distillVerb, compareVerb, statsMergeVerb, statsVerb, pplVerb, logitsVerb, generateVerb, benchCompareVerb, benchVerb, tuneVerb, demoVerb}
+var verbs = []verb{devicesVerb, inspectVerb, pruneVerb, distillVerb, compareVerb, statsMergeVerb, statsVerb, pplVerb, tasksVerb, tasksCompareVerb, logitsVerb, generateVerb, benchCompareVerb, benchVerb, tuneVerb, demoVerb}
 
 // usageError is a command line that makes no sense: exit code 2.
 type usageError struct{ error }
@@ -105,6 +105,8 @@ func (v verb) arity() (least, most int) {
 		switch most++; {
 		case strings.HasSuffix(word, "..."):
 			least, most = least+1, math.MaxInt
+		case strings.HasSuffix(word, "...]"):
+			most = math.MaxInt
 		case !strings.HasPrefix(word, "["):
 			least++
 		}

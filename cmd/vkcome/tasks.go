@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/eval"
+	"github.com/vkcome/vkcome/model/eval/task"
+	"github.com/vkcome/vkcome/prune"
+	"github.com/vkcome/vkcome/vk"
+)
+
+var tasksVerb = verb{
+	name: "eval tasks", args: "[MODEL...]", short: "accuracy on lm-eval's tasks, of one model or of several side by side",
+	example: "vkcome eval tasks ~/models/Llama-2-7b-hf ~/models/llama-2-come-24 --tasks come7,wikitext --output results --log-samples",
+	flags:   tasksFlags,
+}
+
+// taskRun are the flags of eval tasks.
+type taskRun struct {
+	*common
+	o          eval.TaskOptions
+	tasks      []*task.Task
+	groups     []*task.Group
+	output     string
+	logSamples bool
+}
+
+func tasksFlags(f *pflag.FlagSet) func(context.Context, []string) error {
+	var names []string
+	var samples, baseline string
+	var list, noCache bool
+	var seed int64
+	var bootstrap int
+	r := &taskRun{}
+	f.StringSliceVar(&names, "tasks", nil, "tasks and groups of tasks to run (see --list); all is come7, mmlu, lambada_openai and wikitext")
+	f.BoolVar(&list, "list", false, "list the tasks and groups that there are")
+	f.IntVar(&r.o.Shots, "num-fewshot", 0, "examples before each question")
+	f.Float64Var(&r.o.Limit, "limit", 0, "documents of each task; below 1 a part of them (default all)")
+	f.StringVar(&samples, "samples", "", `documents by their index instead, as JSON or a file of it: {"arc_easy":[0,3]}`)
+	f.StringVar(&r.o.Source.Dir, "data", "", "folder with data sets as DIR/OWNER/NAME/[CONFIG/]SPLIT.parquet or .jsonl (default the Hugging Face cache and hub)")
+	f.IntVar(&r.o.Batch, "batch-size", 0, "questions that go through a layer together; no result depends on it (default as many as are fast)")
+	f.StringVarP(&r.output, "output", "o", "", "file NAME.json for the results, or folder that gets MODEL/results_DATE.json; nothing is overwritten")
+	f.BoolVar(&r.logSamples, "log-samples", false, "write samples_TASK_DATE.jsonl beside the results: what the model answered to each document")
+	f.StringVar(&baseline, "baseline", "", "model, or file of results, that the retained fraction is measured by")
+	f.StringVar(&r.o.Cache, "cache", eval.DefaultCache(), "folder where scores are kept, so that a run that was ended goes on")
+	f.BoolVar(&noCache, "no-cache", false, "keep no scores and use none that were kept")
+	f.Int64Var(&seed, "seed", eval.DefaultSeed, "seed by which examples are drawn")
+	f.IntVar(&bootstrap, "bootstrap-iters", eval.DefaultBootstrap, "resamples for the standard error of a perplexity; 0 computes no standard errors")
+	r.common = commonFlags(f)
+	r.hostFlags(f)
+	return func(ctx context.Context, args []string) (err error) {
+		if list {
+			return listTasks(r.json)
+		}
+		switch {
+		case len(args) == 0:
+			return usagef("eval tasks: expected a model (vkcome eval tasks MODEL --tasks NAMES), or --list")
+		case len(names) == 0:
+			return usagef("eval tasks: give --tasks NAMES (vkcome eval tasks --list lists them)")
+		case r.logSamples && r.output == "":
+			return usagef("--log-samples: give --output DIR or FILE.json, beside which samples are written")
+		case strings.HasSuffix(r.output, ".json") && len(args) > 1:
+			return usagef("--output %s: the results of %d models do not go into one file; name a folder", r.output, len(args))
+		}
+		if r.output != "" {
+			if err := eval.CheckOutput(r.output); err != nil {
+				return err
+			}
+		}
+		if r.tasks, r.groups, err = findTasks(names); err != nil {
+			return err
+		}
+		if r.o.Samples, err = readSamples(samples); err != nil {
+			return err
+		}
+		if r.o.Host, err = r.host(); err != nil {
+			return err
+		}
+		if noCache {
+			r.o.Cache = ""
+		}
+		r.o.Seed, r.o.Bootstrap, r.o.Version = &seed, &bootstrap, prune.Version
+		return r.run(ctx, args, baseline)
+	}
+}
+
+// run evaluates the models, and the baseline before them if it is a model.
+func (r *taskRun) run(ctx context.Context, models []string, baseline string) error {
+	var all []*eval.Results
+	if baseline != "" {
+		if info, err := os.Stat(baseline); err == nil && !info.IsDir() {
+			read, err := eval.ReadResults(baseline)
+			if err != nil {
+				return err
+			}
+			all = append(all, read)
+		} else {
+			models = append([]string{baseline}, models...)
+		}
+	}
+	err := r.compute(func(d *vk.Device) error {
+		for i, name := range models {
+			output := r.output
+			if strings.HasSuffix(output, ".json") && i < len(models)-1 {
+				output = "" // of the baseline
+			}
+			results, err := r.evaluate(ctx, d, name, output)
+			if err != nil {
+				return err
+			}
+			all = append(all, results)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var side *eval.Side
+	if len(all) > 1 {
+		if side, err = eval.NewSide(all); err != nil {
+			return err
+		}
+	}
+	if r.json {
+		if side == nil {
+			return printJSON(all[0])
+		}
+		return printJSON(map[string]any{"models": all, "side_by_side": side})
+	}
+	if side != nil {
+		fmt.Print(side.Table())
+		return nil
+	}
+	fmt.Print(all[0].Table())
+	if groups := all[0].GroupTable(); groups != "" {
+		fmt.Print("\n" + groups)
+	}
+	return nil
+}
+
+// evaluate runs the tasks on a model and saves the results where an output is given.
+func (r *taskRun) evaluate(ctx context.Context, d *vk.Device, name, output string) (results *eval.Results, err error) {
+	err = withModel(name, func(m *model.Model) error {
+		b := r.bar()
+		r.o.Progress = func(stage string, done, total int) { b.set(m.Name+": "+stage, done, total) }
+		results, err = eval.RunTasks(ctx, d, m, r.tasks, r.groups, r.o)
+		b.finish()
+		r.tellHost(r.o.Host)
+		if err != nil {
+			return err
+		}
+		s := results.Run.Speed
+		r.note("%s: %d sequences scored in %.1f s and %d known from before; %.0f tokens scored a second, %.1f %% of the tokens saved as shared, %.1f %% padding",
+			m.Name, s.Sequences, s.Seconds, s.Cached, s.ScoredPerSecond, 100*s.Shared, 100*s.Padded)
+		if output == "" {
+			return nil
+		}
+		file, err := results.Save(output, r.logSamples)
+		if err != nil {
+			return err
+		}
+		r.note("%s: results are in %s", m.Name, file)
+		return nil
+	})
+	return results, err
+}
+
+// allTasks is what --tasks all means.
+var allTasks = []string{"come7", "lambada_openai", "mmlu", "wikitext"}
+
+func findTasks(names []string) ([]*task.Task, []*task.Group, error) {
+	var list []string
+	for _, name := range names {
+		if name = strings.TrimSpace(name); name == "all" {
+			list = append(list, allTasks...)
+		} else {
+			list = append(list, name)
+		}
+	}
+	tasks, groups, err := task.Find(list)
+	if err != nil {
+		return nil, nil, usagef("--tasks: %w", err)
+	}
+	return tasks, groups, nil
+}
+
+// readSamples reads documents by task from JSON, or a file of it.
+func readSamples(text string) (samples map[string][]int, err error) {
+	if text == "" {
+		return nil, nil
+	}
+	raw := []byte(text)
+	if !strings.HasPrefix(strings.TrimSpace(text), "{") {
+		if raw, err = os.ReadFile(text); errors.Is(err, fs.ErrNotExist) {
+			return nil, usagef(`--samples %q: neither a file nor JSON such as {"arc_easy":[0,3]}`, text)
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	if err := json.Unmarshal(raw, &samples); err != nil || len(samples) == 0 {
+		return nil, usagef(`--samples: expected JSON such as {"arc_easy":[0,3]}`)
+	}
+	return samples, nil
+}
+
+// listTasks prints what there is.
+func listTasks(asJSON bool) error {
+	if asJSON {
+		return printJSON(eval.List())
+	}
+	fmt.Print(eval.ListTable())
+	return nil
+}
+
+var tasksCompareVerb = verb{
+	name: "eval compare", args: "A.json B.json", short: "how the results of two models differ, and whether that may be chance",
+	example: "vkcome eval compare results/dense/results_*.json results/come-24/results_*.json",
+	flags: func(f *pflag.FlagSet) func(context.Context, []string) error {
+		c := outputFlags(f)
+		return func(_ context.Context, args []string) error {
+			result, err := eval.Compare(args[0], args[1])
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return printJSON(result)
+			}
+			fmt.Print(result.Table())
+			return nil
+		}
+	},
+}

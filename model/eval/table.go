@@ -1,0 +1,301 @@
+package eval
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// table is a Markdown table whose columns are as wide as what is in them.
+type table struct {
+	head []string
+	text []bool // columns that begin at the left; numbers end at the right
+	rows [][]string
+}
+
+func (t *table) add(row ...string) { t.rows = append(t.rows, row) }
+
+func (t *table) String() string {
+	width := make([]int, len(t.head))
+	for _, row := range append([][]string{t.head}, t.rows...) {
+		for i, cell := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(cell), 3)
+		}
+	}
+	var b strings.Builder
+	line := func(cell func(i int) string) {
+		for i := range t.head {
+			b.WriteString("|" + cell(i))
+		}
+		b.WriteString("|\n")
+	}
+	spaces := func(n int) string { return strings.Repeat(" ", n) }
+	line(func(i int) string {
+		n := width[i] - utf8.RuneCountInString(t.head[i])
+		return spaces(n/2) + t.head[i] + spaces(n-n/2)
+	})
+	line(func(i int) string {
+		if t.text[i] {
+			return strings.Repeat("-", width[i])
+		}
+		return strings.Repeat("-", width[i]-1) + ":"
+	})
+	for _, row := range t.rows {
+		line(func(i int) string {
+			n := width[i] - utf8.RuneCountInString(row[i])
+			if t.text[i] {
+				return row[i] + spaces(n)
+			}
+			return spaces(n) + row[i]
+		})
+	}
+	return b.String()
+}
+
+// Table is the results as a Markdown table like lm-eval's.
+func (r *Results) Table() string { return r.table("Tasks", r.Results) }
+
+// GroupTable is the results of the groups, "" where there are none.
+func (r *Results) GroupTable() string {
+	if len(r.Groups) == 0 {
+		return ""
+	}
+	return r.table("Groups", r.Groups)
+}
+
+func (r *Results) table(title string, all map[string]Metrics) string {
+	t := table{
+		head: []string{title, "Version", "Filter", "n-shot", "Metric", "", "Value", "", "Stderr"},
+		text: []bool{true, false, true, false, true, true, false, true, false},
+	}
+	for _, e := range r.order(all) {
+		m := all[e.name]
+		name := cmp.Or(m.Alias, e.name)
+		if e.depth > 0 {
+			name = strings.Repeat(" ", e.depth) + "- " + name
+		}
+		version, shots := fmt.Sprint(r.Versions[e.name]), ""
+		if n, ok := r.Shots[e.name]; ok {
+			shots = fmt.Sprint(n)
+		}
+		for _, key := range m.metrics() {
+			metric, filter, _ := strings.Cut(key, ",")
+			arrow := ""
+			if better := r.HigherIsBetter[e.name][metric]; better != nil {
+				if arrow = "↓"; *better {
+					arrow = "↑"
+				}
+			}
+			sign, deviation := "", ""
+			if v, ok := m.stderr(key); ok {
+				sign, deviation = "±", number(v)
+			}
+			t.add(name, version, filter, shots, metric, arrow, number(m.Values[key]), sign, deviation)
+			name, version = "", ""
+		}
+	}
+	return t.String()
+}
+
+// Number is a float64 that JSON has as null where it is not finite.
+type Number float64
+
+// MarshalJSON writes the number.
+func (n Number) MarshalJSON() ([]byte, error) {
+	if v := float64(n); v-v == 0 {
+		return json.Marshal(v)
+	}
+	return []byte("null"), nil
+}
+
+func number(v float64) string {
+	if math.IsNaN(v) {
+		return notAvailable
+	}
+	return fmt.Sprintf("%.4f", v)
+}
+
+// metrics are the keys of the metrics that are no standard error.
+func (m Metrics) metrics() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(m.Values)), func(key string) bool {
+		name, _, filtered := strings.Cut(key, ",")
+		return !filtered || strings.HasSuffix(name, stderrEnd)
+	})
+}
+
+const stderrEnd = "_stderr"
+
+// stderr is the standard error of a metric.
+func (m Metrics) stderr(key string) (float64, bool) {
+	name, filter, _ := strings.Cut(key, ",")
+	v, ok := m.Values[name+stderrEnd+","+filter]
+	return v, ok
+}
+
+// entry is a task or a group in a table, and how many groups it is in.
+type entry struct {
+	name  string
+	depth int
+}
+
+// order lists what of these names is in all: groups by name with what is in them, then tasks by name.
+func (r *Results) order(all map[string]Metrics) []entry {
+	var list []entry
+	seen, inner := map[string]bool{}, map[string]bool{}
+	for _, members := range r.GroupSubtasks {
+		for _, name := range members {
+			inner[name] = true
+		}
+	}
+	var visit func(name string, depth int)
+	visit = func(name string, depth int) {
+		if depth > len(r.GroupSubtasks) { // a stranger's file may have a group in itself
+			return
+		}
+		if _, ok := all[name]; ok && !seen[name] {
+			list = append(list, entry{name, depth})
+		}
+		seen[name] = true
+		for _, member := range slices.Sorted(slices.Values(r.GroupSubtasks[name])) {
+			visit(member, depth+1)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.GroupSubtasks)) {
+		if !inner[name] {
+			visit(name, 0)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if !seen[name] {
+			list = append(list, entry{name, 0})
+		}
+	}
+	return list
+}
+
+// Side is the scores of several models side by side, of which the first is what the others are measured by.
+type Side struct {
+	Models  []string  `json:"models"`
+	Rows    []SideRow `json:"rows"`
+	Average []Number  `json:"average,omitempty"`  // of the accuracies
+	Retain  []Number  `json:"retained,omitempty"` // average of a model over that of the first
+	Over    []string  `json:"average_over,omitempty"`
+}
+
+// SideRow is a score of each model.
+type SideRow struct {
+	Task     string   `json:"task"`
+	Metric   string   `json:"metric"`
+	Higher   bool     `json:"higher_is_better"`
+	Values   []Number `json:"values"`
+	Retained []Number `json:"retained"` // of a model over that of the first
+}
+
+// chief are the metrics that stand for a task, the first that it has.
+var chief = []string{"acc_norm", "acc", "word_perplexity", "perplexity"}
+
+// NewSide puts results of the same tasks side by side: of each task the normalized accuracy, else the accuracy, else the perplexity; of a
+// group of MMLU its accuracy and not those of its subjects. The average is that of the accuracies of come7's tasks where all of them are there, else of
+// all accuracies.
+func NewSide(all []*Results) (*Side, error) {
+	s := &Side{}
+	for _, r := range all {
+		s.Models = append(s.Models, r.ModelName)
+		if err := all[0].comparable(r); err != nil {
+			return nil, err
+		}
+	}
+	first := all[0]
+	var rows []SideRow
+	for _, e := range first.order(first.Results) {
+		if first.within(e.name) {
+			continue
+		}
+		for _, metric := range chief {
+			if _, ok := first.Results[e.name].Values[metric+noFilter]; !ok {
+				continue
+			}
+			row := SideRow{Task: e.name, Metric: metric, Higher: !strings.HasSuffix(metric, "perplexity")}
+			for _, r := range all {
+				v := r.Results[e.name].Values[metric+noFilter]
+				row.Values = append(row.Values, Number(v))
+				row.Retained = append(row.Retained, Number(v)/row.Values[0])
+			}
+			rows = append(rows, row)
+			break
+		}
+	}
+	s.Rows = rows
+	seven := first.GroupSubtasks["come7"]
+	counts := func(row SideRow) bool { return row.Higher && (len(seven) == 0 || slices.Contains(seven, row.Task)) }
+	for i := range all {
+		sum, n := Number(0), 0
+		for _, row := range rows {
+			if counts(row) {
+				sum, n = sum+row.Values[i], n+1
+				if i == 0 {
+					s.Over = append(s.Over, row.Task)
+				}
+			}
+		}
+		if n > 0 {
+			s.Average = append(s.Average, sum/Number(n))
+			s.Retain = append(s.Retain, s.Average[i]/s.Average[0])
+		}
+	}
+	return s, nil
+}
+
+// within says whether a task or group is part of a group that has an accuracy of its own.
+func (r *Results) within(name string) bool {
+	for group, members := range r.GroupSubtasks {
+		if _, ok := r.Results[group].Values["acc"+noFilter]; ok && slices.Contains(members, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// Table is a Markdown table with a column for each model, and behind those after the first what they retain of it.
+func (s *Side) Table() string {
+	t := table{head: []string{"Task", "Metric", ""}, text: []bool{true, true, true}}
+	for i, name := range s.Models {
+		t.head, t.text = append(t.head, name), append(t.text, false)
+		if i > 0 {
+			t.head, t.text = append(t.head, "Retained"), append(t.text, false)
+		}
+	}
+	line := func(name, metric, arrow string, values, retained []Number) {
+		row := []string{name, metric, arrow}
+		for i, v := range values {
+			row = append(row, number(float64(v)))
+			if i > 0 {
+				row = append(row, percent(float64(retained[i])))
+			}
+		}
+		t.add(row...)
+	}
+	for _, r := range s.Rows {
+		arrow := "↓"
+		if r.Higher {
+			arrow = "↑"
+		}
+		line(r.Task, r.Metric, arrow, r.Values, r.Retained)
+	}
+	if len(s.Average) > 0 {
+		line(fmt.Sprintf("average of %d", len(s.Over)), "", "↑", s.Average, s.Retain)
+	}
+	return t.String()
+}
+
+func percent(v float64) string {
+	if v-v != 0 {
+		return notAvailable
+	}
+	return fmt.Sprintf("%.1f %%", 100*v)
+}
