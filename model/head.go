@@ -14,38 +14,64 @@ import (
 // It is fixed, whatever the memory: the last bits of a streamed softmax depend on where it is cut.
 const headUnit = 1024
 
-// headTile is the key of rows of the LM head that are on the device.
-type headTile struct{ begin, end int }
+// headTile is the key of rows of an LM head that are on the device, by the head's number among those that are streamed together.
+type headTile struct{ head, begin, end int }
 
 // headTiles calls visit with the LM head tile by tile, each as large as half the cache's budget allows, the next on its way while
 // the current one is used. The recorder is waited for after each.
 func headTiles(ctx context.Context, c *weightCache, r *vk.Recorder, m *Model, visit func(first int, w op.Tensor) error) error {
-	rowBytes := m.Head.Cols * m.Head.DType.Size()
-	step := max(headUnit, int(c.budget/2/int64(rowBytes))/headUnit*headUnit)
-	tile := func(begin int) (headTile, []Weight) {
-		end := min(begin+step, m.Head.Rows)
-		return headTile{begin, end}, []Weight{m.Head.rows(begin, end)}
+	return headTilesOf(ctx, c, r, []*Model{m}, func(first int, w []op.Tensor) error { return visit(first, w[0]) })
+}
+
+// headTilesOf is headTiles for the LM heads of several models, which have the same number of rows: visit gets the same rows of each.
+// The heads of a cache are always these.
+func headTilesOf(ctx context.Context, c *weightCache, r *vk.Recorder, models []*Model, visit func(first int, w []op.Tensor) error) error {
+	rowBytes, rows := 0, models[0].Head.Rows
+	for _, m := range models {
+		rowBytes += m.Head.Cols * m.Head.DType.Size()
 	}
-	for begin := 0; begin < m.Head.Rows; begin += step {
-		key, weights := tile(begin)
-		w, err := c.acquire(ctx, key, weights)
-		if err != nil {
-			return fmt.Errorf("model: %s: LM head: %w", m.Name, err)
+	step := max(headUnit, int(c.budget/2/int64(rowBytes))/headUnit*headUnit)
+	tile := func(head, begin int) (headTile, []Weight) {
+		end := min(begin+step, rows)
+		return headTile{head, begin, end}, []Weight{models[head].Head.rows(begin, end)}
+	}
+	tensors := make([]op.Tensor, len(models))
+	visitTile := func(begin int) (err error) {
+		var keys []headTile
+		defer func() {
+			for _, key := range keys {
+				c.release(key)
+			}
+		}()
+		for i, m := range models {
+			key, weights := tile(i, begin)
+			w, err := c.acquire(ctx, key, weights)
+			if err != nil {
+				return fmt.Errorf("model: %s: LM head: %w", m.Name, err)
+			}
+			keys, tensors[i] = append(keys, key), w[0]
 		}
-		if key.end < m.Head.Rows {
-			next, nextWeights := tile(key.end)
-			c.prefetch(ctx, next, nextWeights)
+		for i, m := range models {
+			key, weights := tile(i, begin)
+			if key.end < rows {
+				next, nextWeights := tile(i, key.end)
+				c.prefetch(ctx, next, nextWeights)
+			}
+			if !c.checked[key] {
+				if err := checkFinite(ctx, r, tensors[i:i+1], weights); err != nil {
+					return fmt.Errorf("model: %s: LM head: %w", m.Name, err)
+				}
+				c.checked[key] = true
+			}
 		}
-		if !c.checked[key] {
-			err = checkFinite(ctx, r, w, weights)
-			c.checked[key] = err == nil
+		if err := errors.Join(visit(begin, tensors), r.Wait(ctx)); err != nil {
+			return fmt.Errorf("model: %s: LM head: %w", models[0].Name, err)
 		}
-		if err == nil {
-			err = errors.Join(visit(begin, w[0]), r.Wait(ctx))
-		}
-		c.release(key)
-		if err != nil {
-			return fmt.Errorf("model: %s: LM head: %w", m.Name, err)
+		return nil
+	}
+	for begin := 0; begin < rows; begin += step {
+		if err := visitTile(begin); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -4,36 +4,21 @@
 #include "common/workgroup.glsl"
 #include "common/reduce.glsl"
 #include "common/softmax.glsl"
+#include "common/divergence.glsl"
 
 // p = softmax(y[t]/τ), q = softmax(ŷ[t]/τ):   loss[t] = loss_scale · Σ_i p_i·log(p_i/q_i),   grad[t,i] = grad_scale · (q_i − p_i)
 //
 // ŷ, y [rows, cols] f32, finite · loss [all rows] f32, from element `first` on · grad [rows, cols] f32, may be ŷ; with GRAD 0 it is not
 // touched. One workgroup a row; f32 accumulation; any cols; no subgroup operations.
 //
-// With δ = log(q/p), the terms are p·(e^δ − 1 − δ), which differ from −p·δ by q − p, whose sum is 0: none is negative, so that
-// nothing cancels where q is near p. There e^δ − 1 − δ is a polynomial, and q − p is p times that plus δ. The sums of p and of q come
-// from the same operations and δ is not contracted, so that rows of the same bits give 0 exactly.
+// The terms are those of common/divergence.glsl. The sums of p and of q come from the same operations and δ is not contracted, so that
+// rows of the same bits give 0 exactly.
 //
 // With TEXELS, for drivers that run on the CPU: cols a multiple of 16, one invocation a row. 2·cols/16 iterations, else
 // 3·cols/WORKGROUP: model/op/mse.go keeps them below lavapipe's 65,535.
 
 layout(constant_id = 1) const uint GRAD = 1;
 layout(push_constant) uniform Push { uint cols; uint first; uint rows; float inverse_tau; float loss_scale; float grad_scale; };
-
-// log(a/b), to the last bits where the ratio is near 1.
-float log_ratio(float a, float b) {
-    float u = (a - b) / (a + b), s = u * u;
-    float series = 2.0 * u * (1.0 + s * (1.0 / 3.0 + s * (1.0 / 5.0 + s * (1.0 / 7.0 + s * (1.0 / 9.0 + s / 11.0)))));
-    return abs(u) < 0.25 ? series : log(a / b);
-}
-
-#if defined(TEXELS)
-#define REAL vec4
-#define CHOOSE(far, near, d) mix(far, near, lessThan(abs(d), vec4(0.5)))
-#else
-#define REAL float
-#define CHOOSE(far, near, d) (abs(d) < 0.5 ? near : far)
-#endif
 
 Softmax p, q;
 float inverse_p, inverse_q, shift; // 1/Σ, and log(Σ_p/Σ_q)
@@ -48,9 +33,7 @@ void normalize() {
 REAL divergence(REAL u, REAL v, out REAL difference) {
     precise REAL d = ((v - u) - (q.top - p.top)) * inverse_tau + shift;
     REAL a = exp((u - p.top) * inverse_tau) * inverse_p, b = exp((v - q.top) * inverse_tau) * inverse_q;
-    REAL series = d * d * (0.5 + d * (1.0 / 6.0 + d * (1.0 / 24.0 + d * (1.0 / 120.0 + d * (1.0 / 720.0 + d * (1.0 / 5040.0 + d * (1.0 / 40320.0)))))));
-    difference = CHOOSE(b - a, a * (d + series), d);
-    return CHOOSE(b - a - a * d, a * series, d);
+    return divergence_term(a, b, d, difference);
 }
 
 #if defined(TEXELS)

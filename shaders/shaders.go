@@ -71,7 +71,7 @@ var texels = []string{
 // plain are the shaders that touch f32 only.
 var plain = []string{
 	"add", "attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "relu", "rope", "swiglu",
-	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "sensitivity",
+	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "kltile", "sensitivity",
 	"swiglu_bwd", "relu_bwd", "embedding_bwd", "positions_bwd",
 	"cosineloss", "crossentropy_bwd", "kl", "mse", "sumloss", "gradnorm", "gradnorm_total",
 	"bench_fma", "bench_read",

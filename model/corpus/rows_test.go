@@ -22,7 +22,7 @@ func rowsOf(t *testing.T, path string) []Record {
 	return out
 }
 
-// TestRowsOfDatasets reads what Hugging Face datasets 4 wrote with pyarrow: a Sequence of a struct, a ClassLabel, flags, numbers of two sizes,
+// TestRowsOfDatasets reads what Hugging Face datasets 5.2 wrote with pyarrow: a Sequence of a struct, a ClassLabel, flags, numbers of two sizes,
 // lists of texts and of structs.
 func TestRowsOfDatasets(t *testing.T) {
 	texts := func(s ...string) []any {

@@ -133,4 +133,5 @@ def main(names):
             f.write(json.dumps(got, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

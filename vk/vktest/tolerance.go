@@ -37,6 +37,7 @@ var tolerances = map[string]float64{
 	"mse":                 2e-6, // a difference, a square and 2^-25·sqrt(cols/2) of their sum
 	"cosineloss":          5e-6, // blockinfluence's, and of gradients the roundings of a difference of directions 0.2 apart
 	"kl":                  1e-5, // exp of f32 (3 + 2|x| ulp in Vulkan), twice, and a reciprocal; log within 2^-21
+	"kltile":              1e-5, // kl; and for each tile exp, log_ratio and a few roundings of what is never negative
 	"sumloss":             3e-7, // compensated sums, and six roundings of those of 64 invocations
 	"gradnorm":            1e-6, // half the error of sums of squares by blocks
 	"adamw":               2e-6, // moments of few steps; sqrt and a division (2.5 ulp each)
