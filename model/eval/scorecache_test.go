@@ -1,0 +1,79 @@
+package eval_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/eval"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+func TestScoreCache(t *testing.T) {
+	d := vktest.Open(t, vk.Options{})
+	dir := t.TempDir()
+	open := func(hash string) *eval.ScoreCache {
+		t.Helper()
+		c, err := eval.OpenScoreCache(t.Context(), dir, hash, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	sequences := []model.Sequence{{Tokens: []uint32{1, 2, 3}, Scored: 1}, {Tokens: []uint32{1, 2, 3}, Scored: 2}, {Tokens: []uint32{1, 2, 4}, Scored: 1}}
+	scores := []model.Score{{LogLikelihood: -1.25, Greedy: true}, {LogLikelihood: -2.5}, {LogLikelihood: -1e-300}}
+	// Two runs at the same time, one of which is killed and leaves a torn record.
+	a, b := open("a"), open("a")
+	for i := range sequences {
+		if _, ok := a.Get(sequences[i]); ok {
+			t.Fatal("an empty cache knows a score")
+		}
+	}
+	if err := a.Put(sequences[:1], scores[:1]); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Put(sequences[1:], scores[1:]); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*eval.ScoreCache{a, b} {
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	known := func(hash string, want ...bool) {
+		t.Helper()
+		c := open(hash)
+		for i, w := range want {
+			got, ok := c.Get(sequences[i])
+			if ok != w || ok && got != scores[i] {
+				t.Errorf("sequence %d: %v %v, want %v %v", i, got, ok, scores[i], w)
+			}
+		}
+	}
+	known("a", true, true, true)
+	known("b", false, false, false)
+	files, err := filepath.Glob(filepath.Join(dir, "*", "scores-*.bin"))
+	if err != nil || len(files) != 2 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(raw) < 96 {
+			continue
+		}
+		if err := os.WriteFile(file, raw[:95], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		known("a", true, true, false)
+		raw[3] ^= 1
+		if err := os.WriteFile(file, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		known("a", true, false, true)
+	}
+}
