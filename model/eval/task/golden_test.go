@@ -42,7 +42,7 @@ func goldenRuns(t *testing.T) map[string][]goldenRun {
 	files := []string{"testdata/hashed.json.gz"}
 	for _, model := range []string{"tiny12", "qwen3", "mistral"} {
 		path := filepath.Join(goldens, "golden", model+".json.gz")
-		if _, err := os.Stat(path); err == nil { // they take an hour to make, and come after the documents
+		if _, err := os.Stat(path); err == nil { // made apart from the documents
 			files = append(files, path)
 		}
 	}
