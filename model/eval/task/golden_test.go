@@ -39,11 +39,13 @@ type goldenRun struct {
 
 func goldenRuns(t *testing.T) map[string][]goldenRun {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(goldens, "golden", "*.json.gz"))
-	if err != nil {
-		t.Fatal(err)
+	files := []string{"testdata/hashed.json.gz"}
+	for _, model := range []string{"tiny12", "qwen3", "mistral"} {
+		path := filepath.Join(goldens, "golden", model+".json.gz")
+		if _, err := os.Stat(path); err == nil { // made apart from the documents
+			files = append(files, path)
+		}
 	}
-	files = append(files, "testdata/hashed.json.gz")
 	out := map[string][]goldenRun{}
 	for _, path := range files {
 		f, err := os.Open(path)
