@@ -203,7 +203,9 @@ func (r *Results) addGroups(groups []*task.Group) {
 		m := Metrics{g.Name, g.Alias, result.Documents, result.Metrics}
 		r.Results[g.Name], r.Groups[g.Name] = m, m
 		r.GroupSubtasks[g.Name] = g.Members
-		r.Versions[g.Name] = json.Number(g.Version)
+		r.Versions[g.Name] = g.Version
+	}
+	for _, g := range slices.Backward(groups) { // as in lm-eval, where a group of groups has no n-shot
 		better, shots := map[string]*bool{}, map[int]bool{}
 		for _, member := range g.Members {
 			if n, ok := r.Shots[member]; ok {
@@ -221,7 +223,9 @@ func (r *Results) addGroups(groups []*task.Group) {
 				r.Shots[g.Name] = n
 			}
 		}
-		r.HigherIsBetter[g.Name] = better
+		if len(better) > 0 {
+			r.HigherIsBetter[g.Name] = better
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 
 os.environ["HF_DATASETS_OFFLINE"] = os.environ["HF_HUB_OFFLINE"] = os.environ["TOKENIZERS_PARALLELISM"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # more make small models ten times as slow
 import datasets
 import torch
 import zstandard
