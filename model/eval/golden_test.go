@@ -77,10 +77,10 @@ type goldenDoc struct {
 	Tokens   [][][]uint32 `json:"tokens"`
 }
 
-// readGZ reads a file of testdata/lmeval/golden.
+// readGZ reads a .json.gz file of testdata/lmeval.
 func readGZ(t testing.TB, name string, into any) {
 	t.Helper()
-	f, err := os.Open(lmeval + "golden/" + name + ".json.gz")
+	f, err := os.Open(lmeval + name + ".json.gz")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func readGolden(t testing.TB, name string) (g goldenFile) {
 		MaxLength int `json:"max_length"`
 		Runs      []json.RawMessage
 	}
-	readGZ(t, name, &raw)
+	readGZ(t, "golden/"+name, &raw)
 	g.MaxLength = raw.MaxLength
 	for _, r := range raw.Runs {
 		var run goldenRun

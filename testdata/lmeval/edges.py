@@ -1,4 +1,4 @@
-"""Makes golden/edges.json.gz and golden/logs.json.gz: requests that no task makes, and how lm-eval logs tasks and documents. See README.md."""
+"""Makes edges.json.gz and logs.json.gz: requests that no task makes, and how lm-eval logs tasks and documents. See README.md."""
 
 import gzip
 import json
@@ -6,6 +6,7 @@ import os
 import sys
 
 import golden  # replaces datasets.load_dataset
+import torch
 from lm_eval import evaluator, utils
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
@@ -40,6 +41,25 @@ def windows(lm, text):
     return [[list(a), list(b)] for a, b in map(utils.make_disjoint_window, w)]
 
 
+def greedy_pairs(lm, page):
+    """Continuations of one to four tokens that the model finds most likely, which those of tasks never are, and each with another end."""
+    out = []
+    for end in range(40, len(page)):
+        count = 1 + len(out) // 2 % 4
+        ids = lm.tok_encode(page[:end].rstrip())
+        if len(ids) + count > lm.max_length:
+            break
+        for _ in range(count):
+            ids.append(int(lm.model(torch.tensor([ids])).logits[0, -1].argmax()))
+        text = lm.tok_decode(ids[-count:], skip_special_tokens=False)
+        if pair_tokens(lm, page[:end].rstrip(), text)[1] == ids[-count:]:
+            out += [(page[:end].rstrip(), text), (page[:end].rstrip(), text + ".")]
+            if len(out) == 16:
+                break
+    assert len(out) >= 4, out
+    return out
+
+
 def edges(lm, page):
     first = lm.tokenizer.decode(lm.prefix_token_id)
     pairs = [
@@ -53,6 +73,7 @@ def edges(lm, page):
             if not page[end - 1].isspace() and sum(map(len, pair_tokens(lm, page[:end], " and the museum"))) == want:
                 pairs.append((page[:end], " and the museum"))
                 break
+    pairs += greedy_pairs(lm, page)
     texts = ["A", "The harbor", " The harbor\n", first + "The harbor"]
     for want in (n - 1, n, n + 1, 2 * n, 2 * n + 1):
         texts += [page[:end] for end in range(want, len(page)) if len(lm.tok_encode(page[:end])) == want][:1]
@@ -98,12 +119,11 @@ def logs(spec):
 
 
 def put(name, value):
-    with gzip.GzipFile(os.path.join(golden.HERE, "golden", name), "wb", mtime=0) as f:
+    with gzip.GzipFile(os.path.join(golden.HERE, name), "wb", mtime=0) as f:
         f.write(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8"))
 
 
 def main(parts):
-    os.makedirs(os.path.join(golden.HERE, "golden"), exist_ok=True)
     if not parts or "edges" in parts:
         with open(LONG, encoding="utf-8") as f:
             page = max((json.loads(line)["page"] for line in f), key=len)
