@@ -77,7 +77,8 @@ type goldenDoc struct {
 	Tokens   [][][]uint32 `json:"tokens"`
 }
 
-func readGolden(t testing.TB, name string) (g goldenFile) {
+// readGZ reads a file of testdata/lmeval/golden.
+func readGZ(t testing.TB, name string, into any) {
 	t.Helper()
 	f, err := os.Open(lmeval + "golden/" + name + ".json.gz")
 	if err != nil {
@@ -88,13 +89,18 @@ func readGolden(t testing.TB, name string) (g goldenFile) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := json.NewDecoder(z).Decode(into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readGolden(t testing.TB, name string) (g goldenFile) {
+	t.Helper()
 	var raw struct {
 		MaxLength int `json:"max_length"`
 		Runs      []json.RawMessage
 	}
-	if err := json.NewDecoder(z).Decode(&raw); err != nil {
-		t.Fatal(err)
-	}
+	readGZ(t, name, &raw)
 	g.MaxLength = raw.MaxLength
 	for _, r := range raw.Runs {
 		var run goldenRun

@@ -435,3 +435,7 @@ def write(root):
     put("EleutherAI/wikitext_document_level/wikitext-2-raw-v1/train", train)
     put("EleutherAI/wikitext_document_level/wikitext-2-raw-v1/validation", train[:2])
     put("EleutherAI/lambada_openai/default/test", [{"text": t} for t in LAMBADA])
+
+
+if __name__ == "__main__":
+    write(os.path.join(os.path.dirname(os.path.abspath(__file__)), "data"))
