@@ -39,7 +39,7 @@ type goldenRun struct {
 
 func goldenRuns(t *testing.T) map[string][]goldenRun {
 	t.Helper()
-	files := []string{"testdata/hashed.json.gz"}
+	files := []string{filepath.Join(goldens, "hashed.json.gz")}
 	for _, model := range []string{"tiny12", "qwen3", "mistral"} {
 		path := filepath.Join(goldens, "golden", model+".json.gz")
 		if _, err := os.Stat(path); err == nil { // made apart from the documents
@@ -68,7 +68,7 @@ func goldenRuns(t *testing.T) map[string][]goldenRun {
 
 // TestGolden: of every document lm-eval's requests to the byte and its target; of the log-likelihoods that its models gave, its metrics, and
 // its results of tasks and groups. The models are those of testdata/lmeval/golden, and one whose answers are hashes of what it is asked
-// (testdata/hashed.py), that knows nothing and so is right and wrong in every way.
+// (testdata/lmeval/hashed.py), that knows nothing and so is right and wrong in every way.
 func TestGolden(t *testing.T) {
 	for model, runs := range goldenRuns(t) {
 		for _, run := range runs {
