@@ -26,7 +26,9 @@ type Divergence struct {
 }
 
 // Divergences compares f's last boundary, of m, with base's, of bm: element [w][t] is of token t+1 of window w, and a window of S
-// tokens has S−1. Both have gone through the same windows, and rest; they may be of other depths and widths, but have one vocabulary. The logits of both are made tile by tile, in one pass over the two LM heads, beside 40 bytes for each token on the device.
+// tokens has S−1. Both have gone through the same windows, and rest; they may be of other depths and widths, but have one vocabulary.
+// The logits of both are made tile by tile, in one pass over the two LM heads, beside 40 bytes for each token on the device, and the
+// normed states and a tile of logits of one batch for both.
 func (f *Forward) Divergences(ctx context.Context, m *Model, base *Forward, bm *Model) (all [][]Divergence, err error) {
 	switch {
 	case !f.Has(len(m.Layers)):

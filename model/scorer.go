@@ -52,6 +52,8 @@ type Scorer struct {
 	f     *Forward // for sequences of at most longest tokens
 	most  int
 	stats ScorerStats
+
+	failed bool // an error is the recorder's for good
 }
 
 // NewScorer prepares to score sequences with m.
@@ -67,6 +69,7 @@ func (s *Scorer) Close() error {
 	if s.f == nil {
 		return nil
 	}
+	s.stats = s.Stats()
 	err := s.f.Close()
 	s.f = nil
 	return err
@@ -116,7 +119,10 @@ func (s *Scorer) Score(ctx context.Context, groups [][]Sequence, done func(group
 	}
 	// Groups that begin alike, as with the same examples, come together.
 	slices.SortStableFunc(order, func(a, b int) int { return slices.Compare(groups[a][0].Tokens, groups[b][0].Tokens) })
-	batches := s.batches(groups, order)
+	batches, err := s.batches(ctx, groups, order)
+	if err != nil {
+		return err
+	}
 	total, finished := 0, 0
 	for _, b := range batches {
 		total += b.rows
@@ -134,6 +140,7 @@ func (s *Scorer) Score(ctx context.Context, groups [][]Sequence, done func(group
 			}
 		})
 		if err != nil {
+			s.failed = true
 			return err
 		}
 		finished += rows
@@ -178,12 +185,12 @@ func (s *Scorer) check(groups [][]Sequence) (longest int, err error) {
 	return longest, nil
 }
 
-// prepare makes the Forward, unless one is there for sequences as long.
+// prepare makes the Forward, unless one is there for sequences as long that met no error.
 func (s *Scorer) prepare(longest int) (err error) {
-	if s.f != nil && longest <= s.most {
+	if s.f != nil && longest <= s.most && !s.failed {
 		return nil
 	}
-	s.stats = s.Stats()
+	s.failed = false
 	if err := s.Close(); err != nil {
 		return err
 	}
@@ -198,27 +205,56 @@ type batch struct {
 	groups  int
 	rows    int // at most
 	words   int // of its table, at most
+	scored  int // tokens
 }
 
-// add says what a batch would be with more members.
-func (b batch) add(c *Config, more []member) batch {
-	for _, m := range more {
-		n, shared := len(m.input()), 0
-		for i := len(b.members) - 1; i >= max(0, len(b.members)-16); i-- { // what is sorted has its likes nearby
-			shared = max(shared, common(m.input(), b.members[i].input()))
+// more is what members add to a batch.
+type more struct{ rows, words, scored int }
+
+// add counts what members, in the order of a batch, add to it. Once that is more than fits it need not be exact.
+func (s *Scorer) add(b *batch, members []member) (m more) {
+	c := s.m.Config
+	for i, q := range members {
+		n, shared := len(q.input()), 0
+		for back := 1; back <= 16; back++ { // what is sorted has its likes nearby
+			j := i - back
+			var other []uint32
+			switch {
+			case j >= 0:
+				other = members[j].input()
+			case len(b.members)+j >= 0:
+				other = b.members[len(b.members)+j].input()
+			default:
+				continue
+			}
+			if shared = max(shared, common(q.input(), other)); shared == n {
+				break
+			}
 		}
-		fresh := n - shared
-		b.rows += fresh
+		m.rows += n - shared
 		// A path for the sequence and one for what it shares; workgroups of at least 4 queries times heads, and of each segment.
-		b.words += 2*n + 5*(fresh*c.Heads/c.KVHeads/4+2)
-		b.members = append(b.members[:len(b.members):len(b.members)], m)
+		m.words += 2*n + 5*((n-shared)*c.Heads/c.KVHeads/4+2)
+		m.scored += q.Scored
+		if !s.fits(b, m) {
+			break
+		}
 	}
-	b.groups++
-	return b
+	return m
 }
 
-func (s *Scorer) batches(groups [][]Sequence, order []int) (list []batch) {
+// fits reports whether a batch has room.
+func (s *Scorer) fits(b *batch, m more) bool {
 	most := s.f.window
+	return b.rows+m.rows <= most && b.words+m.words <= tableWords*most && int64(b.scored+m.scored) <= max(s.scores(), int64(most))
+}
+
+// scores is for how many tokens there is room for what the LM head makes of them, see newPackedForward.
+func (s *Scorer) scores() int64 { return s.d.MemoryLimit() / 32 / scoredBytes }
+
+// scoredBytes is the device memory that foldHead takes for a token.
+const scoredBytes = 4 * (3 + 1 + 1 + 1)
+
+func (s *Scorer) batches(ctx context.Context, groups [][]Sequence, order []int) (list []batch, err error) {
 	var b batch
 	flush := func() {
 		if len(b.members) > 0 {
@@ -226,35 +262,41 @@ func (s *Scorer) batches(groups [][]Sequence, order []int) (list []batch) {
 		}
 		b = batch{}
 	}
-	add := func(more []member) bool {
-		next := b.add(s.m.Config, more)
-		if next.rows > most || next.words > tableWords*most || s.o.Batch > 0 && next.groups > s.o.Batch {
+	// put adds members where they fit, and in any case to an empty batch if they must be there.
+	put := func(members []member, must bool) bool {
+		m := s.add(&b, members)
+		if !(must && len(b.members) == 0) && (!s.fits(&b, m) || s.o.Batch > 0 && b.groups >= s.o.Batch) {
 			return false
 		}
-		b = next
+		b.members = append(b.members, members...)
+		b.rows, b.words, b.scored = b.rows+m.rows, b.words+m.words, b.scored+m.scored
+		b.groups++
 		return true
 	}
 	for _, i := range order {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		var members []member
 		for j, q := range groups[i] {
 			members = append(members, member{i, j, q})
 		}
-		if add(members) {
+		if put(members, len(members) == 1) {
 			continue
 		}
-		if flush(); add(members) {
+		if flush(); put(members, len(members) == 1) {
 			continue
 		}
-		for _, m := range members { // a group that does not fit goes in parts
-			if one := []member{m}; !add(one) {
+		for j := range members { // a group that does not fit goes in parts
+			b.groups = 0
+			if one := members[j : j+1]; !put(one, true) {
 				flush()
-				b = b.add(s.m.Config, one)
+				put(one, true)
 			}
-			b.groups = 1
 		}
 	}
 	flush()
-	return list
+	return list, nil
 }
 
 // round is how many batches go through each layer together.
@@ -264,13 +306,9 @@ func (s *Scorer) round(batches []batch) int {
 	}
 	hidden := 4 * int64(s.m.Config.HiddenSize)
 	states := (max(0, s.f.room) + roundBytes) / 2 // before and after a layer
-	heads := s.d.MemoryLimit() / 32 / 20          // see newPackedForward
+	heads := s.scores()
 	for n, b := range batches {
-		scored := 0
-		for _, m := range b.members {
-			scored += m.Scored
-		}
-		if states, heads = states-hidden*int64(b.rows), heads-int64(scored); n > 0 && (states < 0 || heads < 0) {
+		if states, heads = states-hidden*int64(b.rows), heads-int64(b.scored); n > 0 && (states < 0 || heads < 0) {
 			return n
 		}
 	}

@@ -179,6 +179,63 @@ func TestScorerMemory(t *testing.T) {
 	})
 }
 
+// A group that is larger than a batch goes in parts, which share as much as there is room for, also where batches are of one group.
+func TestScorerLargeGroup(t *testing.T) {
+	spec := modeltest.Spec{Hidden: 32, Intermediate: 48, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 200, Context: 256}
+	m, _ := spec.Open(t)
+	d := vktest.Open(t, vk.Options{})
+	whole := modeltest.Windows(spec.Vocab, 201, 200)
+	var group []model.Sequence
+	for _, own := range whole[1:] {
+		group = append(group, model.Sequence{Tokens: slices.Concat(whole[0], own[:21]), Scored: 21})
+	}
+	groups := [][]model.Sequence{group, group[:5]}
+	want, all := scored(t, d, m, groups, model.ScorerOptions{})
+	got, one := scored(t, d, m, groups, model.ScorerOptions{Batch: 1})
+	sameScores(t, "batches of 1", got, want)
+	if least := 200 + 200*20; all.Rows > least+4*200 || one.Rows > least+5*200+5*20 {
+		t.Errorf("%d rows, in batches of 1 %d, of %d", all.Rows, one.Rows, all.Alone)
+	}
+}
+
+// A scorer whose run was cancelled in the middle scores again.
+func TestScorerCancelled(t *testing.T) {
+	spec := modeltest.Spec{Hidden: 32, Intermediate: 48, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 99, Context: 32}
+	m, _ := spec.Open(t)
+	d := vktest.Open(t, vk.Options{})
+	groups := questions(spec.Vocab, spec.Context, 8)
+	want, _ := scored(t, d, m, groups, model.ScorerOptions{})
+	for after := range 4 {
+		ctx, cancel := context.WithCancel(t.Context())
+		calls := 0
+		s, err := model.NewScorer(d, m, model.ScorerOptions{Batch: 4, Progress: func(int, int) {
+			if calls++; calls > after {
+				cancel()
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Score(ctx, groups, func(int, []model.Score) error { return nil }); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v, want that it was canceled", err)
+		}
+		got := make([][]model.Score, len(groups))
+		if err := s.Score(t.Context(), groups, func(group int, scores []model.Score) error {
+			got[group] = scores
+			return nil
+		}); err != nil {
+			t.Errorf("cancelled after %d layers: %v", after+1, err)
+		}
+		sameScores(t, "after a cancelled run", got, want)
+		if err := s.Close(); err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+	if used := d.Memory().Used; used != 0 {
+		t.Errorf("%d bytes left on the device", used)
+	}
+}
+
 func TestScorerErrors(t *testing.T) {
 	spec := modeltest.Spec{Hidden: 32, Intermediate: 48, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 99, Context: 32}
 	m, _ := spec.Open(t)
@@ -221,7 +278,7 @@ func TestScorerErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer little.Close()
-	if err := little.Score(t.Context(), good, nothing); !errors.Is(err, vk.ErrOutOfMemory) || !strings.Contains(err.Error(), "a larger --max-device-memory") {
+	if err := little.Score(t.Context(), good, nothing); !errors.Is(err, vk.ErrOutOfMemory) || !strings.Contains(err.Error(), "--max-device-memory of") {
 		t.Errorf("%v, want that there is too little memory", err)
 	}
 }
