@@ -93,7 +93,7 @@ func tasksFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	}
 }
 
-// run evaluates the models, and the baseline before them if it is a model.
+// run evaluates the models, and the baseline before them if it is a model. What was computed is printed also if something fails after it.
 func (r *taskRun) run(ctx context.Context, models []string, baseline string) error {
 	var all []*eval.Results
 	if baseline != "" {
@@ -102,53 +102,82 @@ func (r *taskRun) run(ctx context.Context, models []string, baseline string) err
 			if err != nil {
 				return err
 			}
+			if err := read.CheckBaseline(r.tasks, r.o); err != nil {
+				return fmt.Errorf("--baseline %s: %w", baseline, err)
+			}
 			all = append(all, read)
 		} else {
 			models = append([]string{baseline}, models...)
 		}
 	}
+	var unsaved error
+	read := len(all)
 	err := r.compute(func(d *vk.Device) error {
 		for i, name := range models {
 			output := r.output
 			if strings.HasSuffix(output, ".json") && i < len(models)-1 {
 				output = "" // of the baseline
 			}
-			results, err := r.evaluate(ctx, d, name, output)
+			results, err := r.evaluate(ctx, d, name)
 			if err != nil {
 				return err
 			}
 			all = append(all, results)
+			if output == "" {
+				continue
+			}
+			if file, err := results.Save(output, r.logSamples); err != nil {
+				unsaved = errors.Join(unsaved, err)
+			} else {
+				r.note("%s: results are in %s", results.ModelName, file)
+			}
 		}
 		return nil
 	})
-	if err != nil {
-		return err
+	return errors.Join(r.print(all, read), err, unsaved)
+}
+
+// print prints results, of which the first are read ones: one model's own tables, or several models side by side.
+func (r *taskRun) print(all []*eval.Results, read int) (err error) {
+	if len(all) == read {
+		return nil
 	}
 	var side *eval.Side
 	if len(all) > 1 {
-		if side, err = eval.NewSide(all); err != nil {
-			return err
+		if side, err = eval.NewSide(all); err == nil && len(side.Left) > 0 {
+			r.noteLeft(side.Left)
 		}
 	}
-	if r.json {
-		if side == nil {
-			return printJSON(all[0])
-		}
+	switch {
+	case r.json && len(all) == 1:
+		return printJSON(all[0])
+	case r.json && side == nil:
+		return errors.Join(printJSON(map[string]any{"models": all}), err)
+	case r.json:
 		return printJSON(map[string]any{"models": all, "side_by_side": side})
-	}
-	if side != nil {
+	case side != nil:
 		fmt.Print(side.Table())
 		return nil
 	}
-	fmt.Print(all[0].Table())
-	if groups := all[0].GroupTable(); groups != "" {
-		fmt.Print("\n" + groups)
+	for i, results := range all[read:] {
+		if i > 0 {
+			fmt.Println()
+		}
+		fmt.Print(results.Table())
+		if groups := results.GroupTable(); groups != "" {
+			fmt.Print("\n" + groups)
+		}
 	}
-	return nil
+	return err
 }
 
-// evaluate runs the tasks on a model and saves the results where an output is given.
-func (r *taskRun) evaluate(ctx context.Context, d *vk.Device, name, output string) (results *eval.Results, err error) {
+// noteLeft says what a comparison leaves out.
+func (c *common) noteLeft(names []string) {
+	c.note("left out, as not all results have them: %s", strings.Join(names, ", "))
+}
+
+// evaluate runs the tasks on a model.
+func (r *taskRun) evaluate(ctx context.Context, d *vk.Device, name string) (results *eval.Results, err error) {
 	err = withModel(name, func(m *model.Model) error {
 		b := r.bar()
 		r.o.Progress = func(stage string, done, total int) { b.set(m.Name+": "+stage, done, total) }
@@ -166,14 +195,6 @@ func (r *taskRun) evaluate(ctx context.Context, d *vk.Device, name, output strin
 		if s.Cached > 0 {
 			r.note("%s: %d sequences were scored by earlier runs", m.Name, s.Cached)
 		}
-		if output == "" {
-			return nil
-		}
-		file, err := results.Save(output, r.logSamples)
-		if err != nil {
-			return err
-		}
-		r.note("%s: results are in %s", m.Name, file)
 		return nil
 	})
 	return results, err
@@ -235,6 +256,9 @@ var tasksCompareVerb = verb{
 			result, err := eval.Compare(args[0], args[1])
 			if err != nil {
 				return err
+			}
+			if len(result.Left) > 0 {
+				c.noteLeft(result.Left)
 			}
 			if c.json {
 				return printJSON(result)

@@ -159,6 +159,13 @@ func TestTasksOutput(t *testing.T) {
 
 	one := filepath.Join(dir, "one.json")
 	run(taskModel, "--tasks", "arc_easy", "-o", one)
+	other := filepath.Join(dir, "other.json")
+	run(taskModel, "--tasks", "piqa", "-o", other)
+	_, stderr, code := try(t, evalTasks(taskModel, "--tasks", "arc_easy,piqa", "--limit", "4", "--cache", filepath.Join(dir, "cache"), "--baseline", one)...)
+	if code != 0 {
+		t.Fatal(stderr)
+	}
+	holds(stderr, "left out, as not all results have them: piqa\n")
 	before, err := os.ReadFile(one)
 	if err != nil {
 		t.Fatal(err)
@@ -178,7 +185,9 @@ func TestTasksOutput(t *testing.T) {
 		{evalTasks(taskModel, "--tasks", "arc_easy", "--samples", "nothing"), "neither a file nor JSON", 2},
 		{evalTasks(taskModel, "--tasks", "arc_easy", "--log-samples"), "--log-samples: give --output", 2},
 		{[]string{"eval", "tasks", taskModel, "--tasks", "arc_easy", "--data", dir}, "allenai/ai2_arc", 1},
-		{[]string{"eval", "compare", one, files[0]}, "the results are of other tasks", 1},
+		{[]string{"eval", "compare", one, other}, "the results have no task in common", 1},
+		{evalTasks("--device", "nothing", taskModel, "--tasks", "arc_easy", "--limit", "4", "--baseline", other), "the results have no task in common", 1},
+		{evalTasks("--device", "nothing", taskModel, "--tasks", "arc_easy", "--limit", "3", "--baseline", one), "arc_easy: the results have n-samples 4 and 3", 1},
 		{[]string{"eval", "compare", one, taskModel + "/config.json"}, "no results of tasks", 1},
 	} {
 		_, stderr, code := try(t, c.args...)

@@ -17,6 +17,8 @@ import (
 
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/distuv"
+
+	"github.com/vkcome/vkcome/model/eval/task"
 )
 
 // Comparison is how the results of two models differ.
@@ -24,6 +26,7 @@ type Comparison struct {
 	A    string       `json:"a"`
 	B    string       `json:"b"`
 	Rows []Difference `json:"differences"`
+	Left []string     `json:"left_out,omitempty"` // tasks and groups that only one has
 }
 
 // Difference is that of a metric of a task or group.
@@ -40,31 +43,144 @@ type Difference struct {
 	McNemar    *float64 `json:"mcnemar_p"`  // McNemar's exact test, of accuracies that are paired
 }
 
-// comparable refuses results of other tasks, versions, few-shot examples or numbers of documents.
-func (r *Results) comparable(other *Results) error {
-	a, b := slices.Sorted(maps.Keys(r.Results)), slices.Sorted(maps.Keys(other.Results))
-	if !slices.Equal(a, b) {
-		return fmt.Errorf("eval: the results are of other tasks: %s; and %s", clip(a), clip(b))
+// common restricts results to what all of them have: the tasks, and the groups that are of such tasks alone. A group that lm-eval does not know, or was not
+// asked for, is computed from its tasks. left names what not all have. Tasks that all have must be of one version, of as many few-shot examples and documents.
+func common(all []*Results) (same []*Results, left []string, err error) {
+	names, groups := map[string]int{}, map[string]bool{}
+	for _, r := range all {
+		for name := range r.Results {
+			names[name]++
+		}
+		for name, members := range r.GroupSubtasks {
+			groups[name] = groups[name] || len(members) > 0 // earlier versions of lm-eval have tasks there, without members
+		}
+		for name := range r.Groups {
+			groups[name] = true
+		}
 	}
-	for _, name := range a {
-		for _, f := range []struct {
-			what string
-			a, b any
-		}{
-			{"version", fmt.Sprint(r.Versions[name]), fmt.Sprint(other.Versions[name])},
-			{"n-shot", r.Shots[name], other.Shots[name]},
-			{"n-samples", r.Documents[name].Effective, other.Documents[name].Effective},
-		} {
-			if f.a != f.b {
-				return fmt.Errorf("eval: %s: the results have %s %v and %v", name, f.what, f.a, f.b)
+	known := map[string]*task.Group{}
+	for _, g := range task.Groups() {
+		known[g.Name], groups[g.Name] = g, true
+	}
+	shared := func(name string) bool { return !groups[name] && names[name] == len(all) }
+	tasks := 0
+	for _, r := range all {
+		c := *r
+		c.Results, c.GroupSubtasks = map[string]Metrics{}, maps.Clone(r.GroupSubtasks)
+		if c.GroupSubtasks == nil {
+			c.GroupSubtasks = map[string][]string{}
+		}
+		same = append(same, &c)
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		switch {
+		case groups[name]:
+			if !commonGroup(all, same, name, known[name], shared) {
+				left = append(left, name)
+			}
+		case !shared(name):
+			left = append(left, name)
+		default:
+			tasks++
+			for i, r := range all {
+				if err := all[0].agrees(r, name); err != nil {
+					return nil, nil, err
+				}
+				same[i].Results[name] = r.Results[name]
 			}
 		}
-		hash, same := r.TaskHashes[name], other.TaskHashes[name]
-		if hash != "" && same != "" && hash != same {
-			return fmt.Errorf("eval: %s: the results are of other documents or prompts: task_hashes %.12s… and %.12s…", name, hash, same)
+	}
+	if tasks == 0 {
+		var lists []string
+		for _, r := range all {
+			lists = append(lists, clip(slices.Sorted(maps.Keys(r.Results))))
+		}
+		return nil, nil, fmt.Errorf("eval: the results have no task in common: %s", strings.Join(lists, "; and "))
+	}
+	return same, left, nil
+}
+
+// commonGroup puts a group into same: as it is where all have it of the same tasks, else computed from its tasks if all have those.
+func commonGroup(all, same []*Results, name string, known *task.Group, shared func(string) bool) bool {
+	asIs := true
+	first := slices.Sorted(slices.Values(all[0].leaves(name, 0)))
+	for _, r := range all {
+		_, ok := r.Results[name]
+		leaves := slices.Sorted(slices.Values(r.leaves(name, 0)))
+		asIs = asIs && ok && slices.Equal(leaves, first) && fmt.Sprint(r.Versions[name]) == fmt.Sprint(all[0].Versions[name])
+		for _, leaf := range leaves {
+			asIs = asIs && shared(leaf)
 		}
 	}
+	if asIs {
+		for i, r := range all {
+			same[i].Results[name] = r.Results[name]
+		}
+		return true
+	}
+	if known == nil {
+		return false
+	}
+	for _, t := range known.Tasks {
+		if !shared(t.Name) {
+			return false
+		}
+	}
+	for i, r := range all {
+		results := map[string]task.Result{}
+		for _, t := range known.Tasks {
+			results[t.Name] = task.Result{Metrics: r.Results[t.Name].Values, Documents: r.Documents[t.Name].Effective}
+		}
+		result := known.Aggregate(results)
+		same[i].Results[name] = Metrics{known.Name, known.Alias, result.Documents, result.Metrics}
+		for _, g := range append([]*task.Group{known}, known.Groups...) {
+			same[i].GroupSubtasks[g.Name] = g.Members
+		}
+	}
+	return true
+}
+
+// agrees refuses a task of another version, number of few-shot examples or documents, or of other documents.
+func (r *Results) agrees(other *Results, name string) error {
+	for _, f := range []struct {
+		what string
+		a, b any
+	}{
+		{"version", fmt.Sprint(r.Versions[name]), fmt.Sprint(other.Versions[name])},
+		{"n-shot", r.Shots[name], other.Shots[name]},
+		{"n-samples", r.Documents[name].Effective, other.Documents[name].Effective},
+	} {
+		if f.a != f.b {
+			return fmt.Errorf("eval: %s: the results have %s %v and %v", name, f.what, f.a, f.b)
+		}
+	}
+	hash, same := r.TaskHashes[name], other.TaskHashes[name]
+	if hash != "" && same != "" && hash != same {
+		return fmt.Errorf("eval: %s: the results are of other documents or prompts: task_hashes %.12s… and %.12s…", name, hash, same)
+	}
 	return nil
+}
+
+// CheckBaseline refuses a baseline with which results of these tasks could not be compared, as far as that is known before they are computed.
+func (r *Results) CheckBaseline(tasks []*task.Task, o TaskOptions) error {
+	asked := &Results{Results: map[string]Metrics{}, Versions: map[string]any{}, Shots: map[string]int{}, Documents: map[string]Documents{}}
+	for _, t := range tasks {
+		asked.Results[t.Name], asked.Versions[t.Name], asked.Shots[t.Name] = Metrics{}, t.Version, o.Shots
+		n := r.Documents[t.Name]
+		switch samples, ok := o.Samples[t.Name]; {
+		case ok:
+			n.Effective = len(slices.Compact(slices.Sorted(slices.Values(samples))))
+		case o.Limit >= 1:
+			n.Effective = int(min(float64(n.Original), o.Limit))
+		case o.Limit > 0:
+			n.Effective = int(math.Ceil(float64(n.Original) * o.Limit))
+		default:
+			n.Effective = n.Original
+		}
+		asked.Documents[t.Name] = n
+	}
+	_, _, err := common([]*Results{r, asked})
+	return err
 }
 
 func clip(names []string) string {
@@ -74,7 +190,7 @@ func clip(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// Compare compares two results files of the same tasks. Where both have their samples beside them, differences are paired.
+// Compare compares the tasks that two results files have in common. Where both have their samples beside them, differences are paired.
 func Compare(fileA, fileB string) (*Comparison, error) {
 	a, err := ReadResults(fileA)
 	if err != nil {
@@ -84,10 +200,12 @@ func Compare(fileA, fileB string) (*Comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.comparable(b); err != nil {
+	same, left, err := common([]*Results{a, b})
+	if err != nil {
 		return nil, err
 	}
-	c := &Comparison{A: cmp.Or(a.ModelName, fileA), B: cmp.Or(b.ModelName, fileB)}
+	a, b = same[0], same[1]
+	c := &Comparison{A: cmp.Or(a.ModelName, fileA), B: cmp.Or(b.ModelName, fileB), Left: left}
 	paired := map[string]float64{} // standard errors of tasks' metrics
 	for _, e := range a.order(a.Results) {
 		sa, err := a.readSamples(fileA, e.name)

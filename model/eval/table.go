@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/vkcome/vkcome/model/eval/task"
 )
 
 // table is a Markdown table whose columns are as wide as what is in them.
@@ -186,6 +188,7 @@ type Side struct {
 	Average []Number  `json:"average,omitempty"`  // of the accuracies
 	Retain  []Number  `json:"retained,omitempty"` // average of a model over that of the first
 	Over    []string  `json:"average_over,omitempty"`
+	Left    []string  `json:"left_out,omitempty"` // tasks and groups that not all have
 }
 
 // SideRow is a score of each model.
@@ -200,56 +203,71 @@ type SideRow struct {
 // chief are the metrics that stand for a task, the first that it has.
 var chief = []string{"acc_norm", "acc", "word_perplexity", "perplexity"}
 
-// NewSide puts results of the same tasks side by side: of each task the normalized accuracy, else the accuracy, else the perplexity; of a
-// group of MMLU its accuracy and not those of its subjects. The average is that of the accuracies of come7's tasks where all of them are there, else of
-// all accuracies.
+// NewSide puts the tasks that all results have side by side: of each the normalized accuracy, else the accuracy, else the perplexity; of a group of MMLU
+// its accuracy and not those of its subjects. The average is that of come7's tasks where all of them are there, else of all accuracies.
 func NewSide(all []*Results) (*Side, error) {
-	s := &Side{}
-	for _, r := range all {
-		s.Models = append(s.Models, r.ModelName)
-		if err := all[0].comparable(r); err != nil {
-			return nil, err
-		}
+	same, left, err := common(all)
+	if err != nil {
+		return nil, err
 	}
-	first := all[0]
-	var rows []SideRow
+	s := &Side{Left: left}
+	for _, r := range same {
+		s.Models = append(s.Models, r.ModelName)
+	}
+	first := same[0]
+	seven := come7()
 	for _, e := range first.order(first.Results) {
-		if first.within(e.name) {
+		if first.within(e.name) && !slices.Contains(seven, e.name) {
 			continue
 		}
 		for _, metric := range chief {
-			if _, ok := first.Results[e.name].Values[metric+noFilter]; !ok {
+			if slices.ContainsFunc(same, func(r *Results) bool { _, ok := r.Results[e.name].Values[metric+noFilter]; return !ok }) {
 				continue
 			}
 			row := SideRow{Task: e.name, Metric: metric, Higher: !strings.HasSuffix(metric, "perplexity")}
-			for _, r := range all {
+			for _, r := range same {
 				v := r.Results[e.name].Values[metric+noFilter]
 				row.Values = append(row.Values, Number(v))
 				row.Retained = append(row.Retained, Number(v)/row.Values[0])
 			}
-			rows = append(rows, row)
+			s.Rows = append(s.Rows, row)
 			break
 		}
 	}
-	s.Rows = rows
-	seven := first.GroupSubtasks["come7"]
-	counts := func(row SideRow) bool { return row.Higher && (len(seven) == 0 || slices.Contains(seven, row.Task)) }
-	for i := range all {
-		sum, n := Number(0), 0
-		for _, row := range rows {
-			if counts(row) {
-				sum, n = sum+row.Values[i], n+1
-				if i == 0 {
-					s.Over = append(s.Over, row.Task)
-				}
-			}
-		}
-		if n > 0 {
-			s.Average = append(s.Average, sum/Number(n))
-			s.Retain = append(s.Retain, s.Average[i]/s.Average[0])
+	for _, row := range s.Rows {
+		if row.Higher {
+			s.Over = append(s.Over, row.Task)
 		}
 	}
+	if whole := slices.DeleteFunc(slices.Clone(s.Over), func(name string) bool { return !slices.Contains(seven, name) }); len(whole) == len(seven) {
+		s.Over = whole
+	}
+	if len(s.Over) == 0 {
+		return s, nil
+	}
+	for i := range same {
+		sum := Number(0)
+		for _, row := range s.Rows {
+			if slices.Contains(s.Over, row.Task) {
+				sum += row.Values[i]
+			}
+		}
+		s.Average = append(s.Average, sum/Number(len(s.Over)))
+		s.Retain = append(s.Retain, s.Average[i]/s.Average[0])
+	}
 	return s, nil
+}
+
+// come7 are the tasks of the group, whatever a file names.
+func come7() (tasks []string) {
+	for _, g := range task.Groups() {
+		if g.Name == "come7" {
+			for _, t := range g.Tasks {
+				tasks = append(tasks, t.Name)
+			}
+		}
+	}
+	return tasks
 }
 
 // within says whether a task or group is part of a group that has an accuracy of its own.
@@ -294,10 +312,15 @@ func (s *Side) Table() string {
 	for _, r := range s.Rows {
 		line(r.Task, r.Metric, r.Higher, r.Values, r.Retained)
 	}
-	if len(s.Average) > 0 {
-		line(fmt.Sprintf("average of %d", len(s.Over)), "", true, s.Average, s.Retain)
+	if len(s.Average) == 0 {
+		return t.String()
 	}
-	return t.String()
+	line(fmt.Sprintf("average of %d", len(s.Over)), "", true, s.Average, s.Retain)
+	over := strings.Join(s.Over, ", ")
+	if slices.Equal(slices.Sorted(slices.Values(s.Over)), slices.Sorted(slices.Values(come7()))) {
+		over = "come7's tasks"
+	}
+	return t.String() + "\nThe average is of " + over + ".\n"
 }
 
 // shortNames are the last parts of names, where those tell them apart.

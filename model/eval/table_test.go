@@ -2,6 +2,7 @@ package eval_test
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/vkcome/vkcome/model/eval"
+	"github.com/vkcome/vkcome/model/eval/task"
 )
 
 // TestTable compares with the tables that lm-eval's make_table makes of the same file, but for the line below the head, where a "N/A" makes
@@ -117,11 +119,130 @@ func TestCompare(t *testing.T) {
 	}{
 		{resultsFile(t, "b", 5, b, true), "eval: arc_easy: the results have n-shot 0 and 5"},
 		{resultsFile(t, "b", 0, b[:19], true), "eval: arc_easy: the results have n-samples 20 and 19"},
-		{"testdata/table.json", "eval: the results are of other tasks: arc_easy; and arc_easy, lambada_openai, mmlu, mmlu_anatomy, mmlu_stem, wikitext"},
+		{tasksFile(t, "b", map[string]float64{"piqa": 0.5}), "eval: the results have no task in common: arc_easy; and piqa"},
 		{"testdata/table.md", "eval: testdata/table.md: no results of tasks"},
 	} {
 		if _, err := eval.Compare(resultsFile(t, "a", 0, a, true), c.file); err == nil || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("error %v, want %s", err, c.want)
+		}
+	}
+}
+
+// tasksFile writes a results file of these accuracies of 10 documents, without groups.
+func tasksFile(t *testing.T, name string, acc map[string]float64) string {
+	t.Helper()
+	results, versions, shots, samples := map[string]any{}, map[string]any{}, map[string]int{}, map[string]any{}
+	for task, v := range acc {
+		results[task] = map[string]any{"alias": task, "acc,none": v, "acc_stderr,none": 0.1}
+		versions[task], shots[task], samples[task] = 1.0, 0, map[string]int{"original": 20, "effective": 10}
+	}
+	raw, err := json.Marshal(map[string]any{"results": results, "versions": versions, "n-shot": shots, "n-samples": samples, "model_name": name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "results.json")
+	if err := os.WriteFile(file, raw, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func readTasks(t *testing.T, file string) *eval.Results {
+	t.Helper()
+	r, err := eval.ReadResults(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// sevenTasks are accuracies of come7's tasks, whose mean is 0.4.
+var sevenTasks = map[string]float64{"arc_challenge": 0.1, "arc_easy": 0.2, "boolq": 0.3, "hellaswag": 0.4, "openbookqa": 0.5, "piqa": 0.6, "winogrande": 0.7}
+
+// TestSideAverage has the average of come7's tasks where they are there, whether a file names the group or not.
+func TestSideAverage(t *testing.T) {
+	check := func(all []*eval.Results, average float64, over int, left []string, text string) {
+		t.Helper()
+		s, err := eval.NewSide(all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s.Average) != len(all) || math.Abs(float64(s.Average[0])-average) > 1e-12 || len(s.Over) != over || !slices.Equal(s.Left, left) {
+			t.Errorf("average %v of %v, left out %v; want %v of %d, %v", s.Average, s.Over, s.Left, average, over, left)
+		}
+		if !strings.Contains(s.Table(), text) {
+			t.Errorf("no %q in:\n%s", text, s.Table())
+		}
+	}
+	more := maps.Clone(sevenTasks)
+	more["lambada_openai"] = 1
+	seven, eight := readTasks(t, tasksFile(t, "a", sevenTasks)), readTasks(t, tasksFile(t, "b", more))
+	check([]*eval.Results{seven, seven}, 0.4, 7, nil, "The average is of come7's tasks.")
+	check([]*eval.Results{eight, eight}, 0.4, 7, nil, "The average is of come7's tasks.")
+	check([]*eval.Results{eight, seven}, 0.4, 7, []string{"lambada_openai"}, "average of 7")
+	grouped := *eight
+	grouped.Results = maps.Clone(eight.Results)
+	grouped.Results["come7"] = eval.Metrics{Values: map[string]float64{"avg,none": 0.4}}
+	grouped.GroupSubtasks = map[string][]string{"come7": {"arc_easy"}}
+	check([]*eval.Results{&grouped, seven}, 0.4, 7, []string{"lambada_openai"}, "The average is of come7's tasks.")
+	few := readTasks(t, tasksFile(t, "c", map[string]float64{"arc_easy": 0.2, "lambada_openai": 1}))
+	check([]*eval.Results{few, few}, 0.6, 2, nil, "The average is of arc_easy, lambada_openai.")
+	check([]*eval.Results{few, seven}, 0.2, 1, []string{"arc_challenge", "boolq", "hellaswag", "lambada_openai", "openbookqa", "piqa", "winogrande"}, "The average is of arc_easy.")
+}
+
+// TestCompareGroups has a group that only one file names computed from its tasks where both have them, else left out.
+func TestCompareGroups(t *testing.T) {
+	groups := readTasks(t, tasksFile(t, "a", sevenTasks))
+	groups.GroupSubtasks = map[string][]string{"come7": slices.Sorted(maps.Keys(sevenTasks))}
+	groups.Results["come7"] = eval.Metrics{Values: map[string]float64{"avg,none": 0.4}}
+	file := filepath.Join(t.TempDir(), "grouped.json")
+	raw, err := json.Marshal(groups)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, raw, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	better := map[string]float64{}
+	for name, v := range sevenTasks {
+		better[name] = v + 0.1
+	}
+	c, err := eval.Compare(file, tasksFile(t, "b", better))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Rows) != 8 || c.Rows[0].Task != "come7" || math.Abs(float64(c.Rows[0].Difference)-0.1) > 1e-12 || len(c.Left) != 0 {
+		t.Errorf("%+v", c)
+	}
+	delete(better, "piqa")
+	if c, err = eval.Compare(file, tasksFile(t, "b", better)); err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Rows) != 6 || !slices.Equal(c.Left, []string{"come7", "piqa"}) {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestCompareBaseline(t *testing.T) {
+	r := readTasks(t, tasksFile(t, "a", map[string]float64{"arc_easy": 0.2, "piqa": 0.6}))
+	for _, c := range []struct {
+		tasks []string
+		o     eval.TaskOptions
+		want  string
+	}{
+		{[]string{"arc_easy"}, eval.TaskOptions{Limit: 10}, ""},
+		{[]string{"arc_easy", "boolq"}, eval.TaskOptions{Limit: 0.5}, ""},
+		{[]string{"piqa"}, eval.TaskOptions{Samples: map[string][]int{"piqa": {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9}}}, ""},
+		{[]string{"piqa"}, eval.TaskOptions{}, "eval: piqa: the results have n-samples 10 and 20"},
+		{[]string{"piqa"}, eval.TaskOptions{Limit: 10, Shots: 5}, "eval: piqa: the results have n-shot 0 and 5"},
+		{[]string{"boolq"}, eval.TaskOptions{Limit: 10}, "eval: the results have no task in common"},
+	} {
+		tasks, _, err := task.Find(c.tasks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.CheckBaseline(tasks, c.o); (err == nil) != (c.want == "") || err != nil && !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%v: error %v, want %q", c.tasks, err, c.want)
 		}
 	}
 }
