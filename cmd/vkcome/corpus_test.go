@@ -29,7 +29,7 @@ func TestCorpusFlags(t *testing.T) {
 		refuse(t, 2, c.want, append([]string{"eval", "ppl", model.Embedded}, c.args...)...)
 	}
 	t.Setenv("HF_HUB_CACHE", t.TempDir())
-	refuse(t, 1, "huggingface-cli download --repo-type dataset Salesforce/wikitext", "eval", "ppl", model.Embedded, "--protocol", "come-paper", "--offline")
+	refuse(t, 1, "hf download --repo-type dataset Salesforce/wikitext", "eval", "ppl", model.Embedded, "--protocol", "come-paper", "--offline")
 	refuse(t, 1, "nor a corpus by name", "eval", "ppl", model.Embedded, "--text", "nothing")
 }
 
@@ -77,5 +77,5 @@ func TestHubName(t *testing.T) {
 	if got["layers"] != 4.0 {
 		t.Errorf("%v", got)
 	}
-	refuse(t, 1, "huggingface-cli download some/Other", "inspect", "some/Other")
+	refuse(t, 1, "hf download some/Other", "inspect", "some/Other")
 }

@@ -259,7 +259,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 	_, err := Load(t.Context(), tok, Options{Sources: []string{"wiki2:validation"}, Hub: hub.Hub{Cache: cache, Offline: true}})
-	if err == nil || !strings.Contains(err.Error(), "huggingface-cli download --repo-type dataset Salesforce/wikitext --include 'wikitext-2-raw-v1/validation-*.parquet'") {
+	if err == nil || !strings.Contains(err.Error(), "hf download --repo-type dataset Salesforce/wikitext --include 'wikitext-2-raw-v1/validation-*.parquet'") {
 		t.Errorf("offline: %v", err)
 	}
 }

@@ -1,6 +1,8 @@
 package corpus
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,9 +11,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go/format"
-
-	"bytes"
-	"encoding/json"
 )
 
 // Field is a named value of a row.

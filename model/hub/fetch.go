@@ -43,7 +43,7 @@ func (h Hub) Files(ctx context.Context, r Repo, pattern string) (files []string,
 	if err != nil {
 		return nil, "", err
 	}
-	how := fmt.Sprintf("fetch it with: huggingface-cli download --repo-type %s %s --include '%s'", strings.TrimSuffix(string(r.Kind), "s"), r.ID, pattern)
+	how := fmt.Sprintf("fetch it with: hf download --repo-type %s %s --include '%s'", strings.TrimSuffix(string(r.Kind), "s"), r.ID, pattern)
 	if h.offline() {
 		return nil, "", absent(fmt.Sprintf("hub: %s of %s is not in %s, and this is offline; %s", pattern, r, cache, how))
 	}

@@ -199,7 +199,7 @@ func (h Hub) Resolve(name string) (string, error) {
 		if revision != "" {
 			flag = " --revision " + revision
 		}
-		return "", absent(fmt.Sprintf("%s is no folder and no model in the Hugging Face cache; fetch it with: huggingface-cli download %s%s", name, id, flag))
+		return "", absent(fmt.Sprintf("%s is no folder and no model in the Hugging Face cache; fetch it with: hf download %s%s", name, id, flag))
 	}
 	return dir, err
 }

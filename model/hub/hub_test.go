@@ -86,7 +86,7 @@ func TestResolve(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"meta/Other":         "huggingface-cli download meta/Other",
+		"meta/Other":         "hf download meta/Other",
 		"meta/Tiny-1.1@v2":   "download meta/Tiny-1.1 --revision v2",
 		"meta/NoRefs@branch": "--revision branch",
 		"meta/Bad":           "not a commit",
@@ -161,7 +161,7 @@ func TestFetch(t *testing.T) {
 	if err != nil || len(again) != 1 || again[0] != files[0] || len(s.asked) != asked {
 		t.Errorf("from the cache: %v, %v, %d requests", again, err, len(s.asked)-asked)
 	}
-	if _, _, err := h.Files(t.Context(), set, "data/test-*.parquet"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "huggingface-cli download --repo-type dataset owner/set --include 'data/test-*.parquet'") {
+	if _, _, err := h.Files(t.Context(), set, "data/test-*.parquet"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "hf download --repo-type dataset owner/set --include 'data/test-*.parquet'") {
 		t.Errorf("offline: %v", err)
 	}
 	t.Setenv("HF_HUB_OFFLINE", "1")
