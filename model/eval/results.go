@@ -37,7 +37,14 @@ type Results struct {
 	Date           float64                     `json:"date"` // when it began, in seconds since 1970
 	EOS            [2]any                      `json:"tokenizer_eos_token"`
 	BOS            [2]any                      `json:"tokenizer_bos_token"`
+	EOT            *int                        `json:"eot_token_id"`
 	MaxLength      int                         `json:"max_length"`
+	System         any                         `json:"system_instruction"` // this and what has to do with chats: none
+	SystemHash     any                         `json:"system_instruction_sha"`
+	MultiTurn      any                         `json:"fewshot_as_multiturn"`
+	Chat           any                         `json:"chat_template"`
+	ChatHash       any                         `json:"chat_template_sha"`
+	GitHash        any                         `json:"git_hash"`
 	TaskHashes     map[string]string           `json:"task_hashes"` // of the documents, prompts and targets that were evaluated
 	ModelSource    string                      `json:"model_source"`
 	ModelName      string                      `json:"model_name"`
@@ -137,7 +144,7 @@ func newResults(s *suite, tok tokenizer.Tokenizer, hash string, seed int64, boot
 		Versions: map[string]any{}, Shots: map[string]int{}, HigherIsBetter: map[string]map[string]*bool{}, Documents: map[string]Documents{},
 		TaskHashes: map[string]string{}, Samples: map[string][]Sample{},
 		Config: Config{
-			Model: "vkcome", ModelArgs: "pretrained=" + s.m.Name, Parameters: s.m.Parameters(), DType: s.m.Config.DType.String(), SHA: hash, Batch: s.o.Batch, Batches: []int{},
+			Model: "vkcome", ModelArgs: map[string]any{"pretrained": s.m.Name}, Parameters: s.m.Parameters(), DType: s.m.Config.DType.String(), SHA: hash, Batch: s.o.Batch, Batches: []int{},
 			Device: info.Name, Bootstrap: bootstrap, NumPySeed: DefaultSeed, TorchSeed: DefaultSeed, FewShotSeed: seed,
 		},
 		Date: float64(begin.UnixNano()) / 1e9, EOS: token(tok.EOS()), BOS: token(tok.BOS()), MaxLength: s.m.Config.MaxPositionEmbeddings,
@@ -146,6 +153,9 @@ func newResults(s *suite, tok tokenizer.Tokenizer, hash string, seed int64, boot
 			Version: s.o.Version, Tasks: tasksOf, Device: info.Name, Driver: info.Driver, DriverVersion: info.DriverVersion, Tier: s.d.Tier.String(),
 			ModelHash: hash, DataHashes: map[string]string{}, DateID: strings.ReplaceAll(begin.Format("2006-01-02T15:04:05.000000"), ":", "-"),
 		},
+	}
+	if eos, ok := tok.EOS(); ok {
+		r.EOT = &eos
 	}
 	if s.o.Limit != 0 {
 		r.Config.Limit = &s.o.Limit
