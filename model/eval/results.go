@@ -60,6 +60,7 @@ type Metrics struct {
 	Name, Alias string
 	Documents   int // that were evaluated
 	Values      map[string]float64
+	Counts      map[string]int // of a group: of documents behind each metric
 }
 
 // Documents are how many a task has, and how many of them were evaluated.
@@ -186,7 +187,7 @@ func (r *Results) add(u *taskRun, shots, bootstrap int) error {
 		samples[i], counted[i] = s, s.Sample
 		all.WriteString(s.DocHash + s.promptHash() + s.targetHash())
 	}
-	r.Results[t.Name] = Metrics{t.Name, t.Alias, len(u.docs), t.Aggregate(counted, bootstrap)}
+	r.Results[t.Name] = Metrics{Name: t.Name, Alias: t.Alias, Documents: len(u.docs), Values: t.Aggregate(counted, bootstrap)}
 	r.Configs[t.Name] = t.Config(shots)
 	r.Versions[t.Name] = t.Version
 	r.Shots[t.Name] = shots
@@ -210,7 +211,7 @@ func (r *Results) addGroups(groups []*task.Group) {
 	}
 	for _, g := range groups {
 		result := g.Aggregate(tasks)
-		m := Metrics{g.Name, g.Alias, result.Documents, result.Metrics}
+		m := Metrics{g.Name, g.Alias, result.Documents, result.Metrics, result.Counts}
 		r.Results[g.Name], r.Groups[g.Name] = m, m
 		r.GroupSubtasks[g.Name] = g.Members
 		r.Versions[g.Name] = g.Version
@@ -257,6 +258,9 @@ func (r *Results) finish(s *suite, begin time.Time) {
 // MarshalJSON writes lm-eval's object.
 func (m Metrics) MarshalJSON() ([]byte, error) {
 	all := map[string]any{"name": m.Name, "alias": m.Alias, "sample_len": m.Documents}
+	if len(m.Counts) > 0 {
+		all["sample_count"] = m.Counts
+	}
 	for name, v := range m.Values {
 		if all[name] = v; math.IsNaN(v) || math.IsInf(v, 0) {
 			all[name] = notAvailable
