@@ -37,7 +37,14 @@ type Results struct {
 	Date           float64                     `json:"date"` // when it began, in seconds since 1970
 	EOS            [2]any                      `json:"tokenizer_eos_token"`
 	BOS            [2]any                      `json:"tokenizer_bos_token"`
+	EOT            *int                        `json:"eot_token_id"`
 	MaxLength      int                         `json:"max_length"`
+	System         any                         `json:"system_instruction"` // this and what has to do with chats: none
+	SystemHash     any                         `json:"system_instruction_sha"`
+	MultiTurn      any                         `json:"fewshot_as_multiturn"`
+	Chat           any                         `json:"chat_template"`
+	ChatHash       any                         `json:"chat_template_sha"`
+	GitHash        any                         `json:"git_hash"`
 	TaskHashes     map[string]string           `json:"task_hashes"` // of the documents, prompts and targets that were evaluated
 	ModelSource    string                      `json:"model_source"`
 	ModelName      string                      `json:"model_name"`
@@ -53,6 +60,7 @@ type Metrics struct {
 	Name, Alias string
 	Documents   int // that were evaluated
 	Values      map[string]float64
+	Counts      map[string]int // of a group: of documents behind each metric
 }
 
 // Documents are how many a task has, and how many of them were evaluated.
@@ -137,7 +145,7 @@ func newResults(s *suite, tok tokenizer.Tokenizer, hash string, seed int64, boot
 		Versions: map[string]any{}, Shots: map[string]int{}, HigherIsBetter: map[string]map[string]*bool{}, Documents: map[string]Documents{},
 		TaskHashes: map[string]string{}, Samples: map[string][]Sample{},
 		Config: Config{
-			Model: "vkcome", ModelArgs: "pretrained=" + s.m.Name, Parameters: s.m.Parameters(), DType: s.m.Config.DType.String(), SHA: hash, Batch: s.o.Batch, Batches: []int{},
+			Model: "vkcome", ModelArgs: map[string]any{"pretrained": s.m.Name}, Parameters: s.m.Parameters(), DType: s.m.Config.DType.String(), SHA: hash, Batch: s.o.Batch, Batches: []int{},
 			Device: info.Name, Bootstrap: bootstrap, NumPySeed: DefaultSeed, TorchSeed: DefaultSeed, FewShotSeed: seed,
 		},
 		Date: float64(begin.UnixNano()) / 1e9, EOS: token(tok.EOS()), BOS: token(tok.BOS()), MaxLength: s.m.Config.MaxPositionEmbeddings,
@@ -146,6 +154,9 @@ func newResults(s *suite, tok tokenizer.Tokenizer, hash string, seed int64, boot
 			Version: s.o.Version, Tasks: tasksOf, Device: info.Name, Driver: info.Driver, DriverVersion: info.DriverVersion, Tier: s.d.Tier.String(),
 			ModelHash: hash, DataHashes: map[string]string{}, DateID: strings.ReplaceAll(begin.Format("2006-01-02T15:04:05.000000"), ":", "-"),
 		},
+	}
+	if eos, ok := tok.EOS(); ok {
+		r.EOT = &eos
 	}
 	if s.o.Limit != 0 {
 		r.Config.Limit = &s.o.Limit
@@ -176,7 +187,7 @@ func (r *Results) add(u *taskRun, shots, bootstrap int) error {
 		samples[i], counted[i] = s, s.Sample
 		all.WriteString(s.DocHash + s.promptHash() + s.targetHash())
 	}
-	r.Results[t.Name] = Metrics{t.Name, t.Alias, len(u.docs), t.Aggregate(counted, bootstrap)}
+	r.Results[t.Name] = Metrics{Name: t.Name, Alias: t.Alias, Documents: len(u.docs), Values: t.Aggregate(counted, bootstrap)}
 	r.Configs[t.Name] = t.Config(shots)
 	r.Versions[t.Name] = t.Version
 	r.Shots[t.Name] = shots
@@ -200,7 +211,7 @@ func (r *Results) addGroups(groups []*task.Group) {
 	}
 	for _, g := range groups {
 		result := g.Aggregate(tasks)
-		m := Metrics{g.Name, g.Alias, result.Documents, result.Metrics}
+		m := Metrics{g.Name, g.Alias, result.Documents, result.Metrics, result.Counts}
 		r.Results[g.Name], r.Groups[g.Name] = m, m
 		r.GroupSubtasks[g.Name] = g.Members
 		r.Versions[g.Name] = g.Version
@@ -247,6 +258,9 @@ func (r *Results) finish(s *suite, begin time.Time) {
 // MarshalJSON writes lm-eval's object.
 func (m Metrics) MarshalJSON() ([]byte, error) {
 	all := map[string]any{"name": m.Name, "alias": m.Alias, "sample_len": m.Documents}
+	if len(m.Counts) > 0 {
+		all["sample_count"] = m.Counts
+	}
 	for name, v := range m.Values {
 		if all[name] = v; math.IsNaN(v) || math.IsInf(v, 0) {
 			all[name] = notAvailable

@@ -150,7 +150,7 @@ func (run *goldenRun) check(t *testing.T) {
 			}
 			samples = append(samples, sample)
 		}
-		results[task.Name] = Result{task.Aggregate(samples, 100_000), len(samples)}
+		results[task.Name] = Result{Metrics: task.Aggregate(samples, 100_000), Documents: len(samples)}
 	}
 	for _, g := range groups {
 		results[g.Name] = g.Aggregate(results)

@@ -23,7 +23,8 @@ type groupMetric struct {
 // Result is a task's or a group's aggregated metrics: "acc,none", "acc_stderr,none" and so on; NaN is lm-eval's "N/A".
 type Result struct {
 	Metrics   map[string]float64
-	Documents int // that were evaluated
+	Documents int            // that were evaluated
+	Counts    map[string]int // of a group: of documents behind each metric
 }
 
 // filter is what lm-eval calls the way from a model's output to an answer; these tasks have none.
@@ -33,13 +34,13 @@ const filter = ",none"
 //
 // A weighted mean has the pooled standard error of lm-eval's pooled_sample_stderr, a plain one that of its unweighted_mean_stderr.
 func (g *Group) Aggregate(results map[string]Result) Result {
-	out := Result{Metrics: map[string]float64{}}
+	out := Result{Metrics: map[string]float64{}, Counts: map[string]int{}}
 	for _, t := range g.Tasks {
 		out.Documents += results[t.Name].Documents
 	}
 	for _, m := range g.metrics {
 		var mean, total, variance float64
-		n := 0
+		n, count := 0, 0
 		for _, t := range g.Tasks {
 			r, ok := results[t.Name]
 			if !ok {
@@ -50,6 +51,7 @@ func (g *Group) Aggregate(results map[string]Result) Result {
 				continue
 			}
 			n++
+			count += r.Documents
 			size := float64(r.Documents)
 			stderr, ok := r.Metrics[metric+"_stderr"+filter]
 			if !ok {
@@ -67,7 +69,7 @@ func (g *Group) Aggregate(results map[string]Result) Result {
 		if n == 0 {
 			continue
 		}
-		out.Metrics[m.name+filter] = mean / total
+		out.Metrics[m.name+filter], out.Counts[m.name+filter] = mean/total, count
 		stderr := math.Sqrt(variance) / float64(n)
 		if m.weighted {
 			stderr = math.Sqrt(variance / (total - float64(n)) / total)

@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -115,11 +116,17 @@ func (d Dataset) folders() []string {
 
 // files gives the files of a split.
 func (d Dataset) files(ctx context.Context, src Source, split string) ([]string, error) {
+	var partial error
 	if src.Dir != "" {
 		for _, id := range d.IDs {
-			if files := d.below(filepath.Join(src.Dir, filepath.FromSlash(id)), split); len(files) > 0 {
+			files, err := d.below(filepath.Join(src.Dir, filepath.FromSlash(id)), split)
+			if err == nil && len(files) > 0 {
 				return files, nil
 			}
+			partial = cmp.Or(partial, err)
+		}
+		if partial != nil {
+			return nil, partial
 		}
 		return nil, fmt.Errorf("%s has no %s; expected .parquet, .jsonl or .json there, as %s has on the hub",
 			src.Dir, filepath.Join(filepath.FromSlash(d.IDs[0]), d.folders()[0], split+".*"), d.IDs[0])
@@ -132,9 +139,11 @@ func (d Dataset) files(ctx context.Context, src Source, split string) ([]string,
 		if err != nil {
 			return nil, err
 		}
-		if files := d.below(dir, split); len(files) > 0 {
+		files, err := d.below(dir, split)
+		if err == nil && len(files) > 0 {
 			return files, nil
 		}
+		partial = cmp.Or(partial, err)
 	}
 	var err error
 	for _, folder := range d.folders() {
@@ -144,6 +153,9 @@ func (d Dataset) files(ctx context.Context, src Source, split string) ([]string,
 			}
 			var files []string
 			files, _, err = src.Hub.Files(ctx, hub.Repo{Kind: hub.Datasets, ID: d.IDs[0]}, pattern)
+			if err == nil {
+				err = wholeSplit(split, files)
+			}
 			if err == nil {
 				return files, nil
 			}
@@ -155,7 +167,7 @@ func (d Dataset) files(ctx context.Context, src Source, split string) ([]string,
 			}
 		}
 	}
-	return nil, d.absent(split, err)
+	return nil, d.absent(split, cmp.Or(partial, err))
 }
 
 // absent says how to get a split that is not there: not in the cache and offline, or err when it was looked for on the hub.
@@ -166,7 +178,10 @@ func (d Dataset) absent(split string, err error) error {
 	}
 	why := "and this is offline or the hub has it by another name"
 	var failed *url.Error
+	var partial *partialError
 	switch {
+	case errors.As(err, &partial):
+		why = "where only " + partial.Error()
 	case errors.As(err, &failed):
 		why = "and could not be fetched: " + failed.Err.Error()
 	case !errors.Is(err, fs.ErrNotExist):
@@ -175,8 +190,42 @@ func (d Dataset) absent(split string, err error) error {
 	return fmt.Errorf("split %s of %s is not in the cache, %s; fetch it with: hf download %s --repo-type dataset, or name a folder that has it with --data DIR", split, what, why, d.IDs[0])
 }
 
-// below finds a split's files in the folder of a repository.
-func (d Dataset) below(dir, split string) []string {
+// partialError is of a split some of whose files are missing.
+type partialError struct {
+	split, folder string
+	have, want    int
+}
+
+func (e *partialError) Error() string {
+	return fmt.Sprintf("%d of %d files of split %s are there, in %s", e.have, e.want, e.split, e.folder)
+}
+
+// numbered is the name of one of several files: what they have in common, its index, and how many they are.
+var numbered = regexp.MustCompile(`^(.*)-([0-9]{5,9})-of-([0-9]{5,9})`)
+
+// wholeSplit refuses files whose names say that there are more of them.
+func wholeSplit(split string, files []string) error {
+	type series struct{ name, total string }
+	there := map[series]map[string]bool{}
+	for _, file := range files {
+		if m := numbered.FindStringSubmatch(filepath.Base(file)); m != nil {
+			key := series{m[1], m[3]}
+			if there[key] == nil {
+				there[key] = map[string]bool{}
+			}
+			there[key][m[2]] = true
+		}
+	}
+	for key, indices := range there {
+		if want, err := strconv.Atoi(key.total); err != nil || len(indices) != want {
+			return &partialError{split, filepath.Dir(files[0]), len(indices), want}
+		}
+	}
+	return nil
+}
+
+// below finds a split's files in the folder of a repository. If there is none but of a split that is not whole, the error says so.
+func (d Dataset) below(dir, split string) (files []string, partial error) {
 	shard := regexp.MustCompile(`^` + regexp.QuoteMeta(split) + `(-[^/]*)?$`)
 	for _, folder := range d.folders() {
 		folder = filepath.Join(dir, filepath.FromSlash(folder))
@@ -201,16 +250,18 @@ func (d Dataset) below(dir, split string) []string {
 					}
 				}
 				if whole := filepath.Join(look.folder, split+ending); slices.Contains(files, whole) {
-					return []string{whole}
+					return []string{whole}, nil
 				}
-				if len(files) > 0 {
+				err := wholeSplit(split, files)
+				if err == nil && len(files) > 0 {
 					slices.Sort(files)
-					return files
+					return files, nil
 				}
+				partial = cmp.Or(partial, err)
 			}
 		}
 	}
-	return nil
+	return nil, partial
 }
 
 // fields reads a document's fields; the first error stays, and what is read after it is empty.

@@ -60,6 +60,37 @@ func TestLoadFiles(t *testing.T) {
 	}
 }
 
+// TestLoadPartial: some of a split's files are not the split.
+func TestLoadPartial(t *testing.T) {
+	const repo, want = "aps/super_glue", "1 of 2 files of split validation are there"
+	first := filepath.Join(repo, "boolq/validation-00000-of-00002.jsonl")
+	second := filepath.Join(repo, "boolq/validation-00001-of-00002.jsonl")
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, first), fmt.Sprintf(boolqRow, 1))
+	refuse := func(src Source, want string) {
+		t.Helper()
+		if s, err := tasks["boolq"].Load(t.Context(), src); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%+v, %v; want %q", s, err, want)
+		}
+	}
+	refuse(Source{Dir: dir}, want)
+	if err := os.Symlink("nowhere", filepath.Join(dir, second)); err != nil {
+		t.Fatal(err)
+	}
+	refuse(Source{Dir: dir}, want)
+
+	cache := t.TempDir()
+	snapshot := filepath.Join(cache, "datasets--aps--super_glue/snapshots/abc/boolq")
+	write(t, filepath.Join(snapshot, "validation-00000-of-00002.parquet"), "")
+	refuse(Source{Hub: hub.Hub{Cache: cache, Offline: true}}, want)
+	refuse(Source{Hub: hub.Hub{Cache: cache, Offline: true}}, "fetch it with: hf download aps/super_glue --repo-type dataset")
+
+	write(t, filepath.Join(dir, "super_glue/boolq/validation.jsonl"), fmt.Sprintf(boolqRow, 1))
+	if s, err := tasks["boolq"].Load(t.Context(), Source{Dir: dir}); err != nil || s.Len() != 1 {
+		t.Errorf("with the whole split by another name: %+v, %v", s, err)
+	}
+}
+
 // TestLoadParquet reads choices as the hub's files have them.
 func TestLoadParquet(t *testing.T) {
 	type choices struct {
@@ -139,6 +170,7 @@ func TestLoadErrors(t *testing.T) {
 		{"mmlu_virology", "cais/mmlu/virology/test.jsonl", `{"question":"q","choices":["a","b"],"answer":0}`, `field "choices" has 2 texts, expected 4`},
 		{"lambada_openai", "EleutherAI/lambada_openai/test.jsonl", `{"text":null}`, `field "text" is no text`},
 		{"wikitext", "EleutherAI/wikitext_document_level/wikitext-2-raw-v1/test.jsonl", `{"text":""}`, `no field "page"`},
+		{"wikitext", "EleutherAI/wikitext_document_level/wikitext-2-raw-v1/test.jsonl", `{"page":""}`, `line 2: field "page" is empty`},
 		{"piqa", "baber/piqa/validation.jsonl", "", `no documents`},
 	} {
 		dir := t.TempDir()

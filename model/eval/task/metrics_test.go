@@ -100,8 +100,8 @@ func TestGroup(t *testing.T) {
 	g := groups["mmlu_stem"]
 	results := map[string]Result{}
 	for i, r := range []Result{
-		{map[string]float64{"acc,none": .5, "acc_stderr,none": .1}, 10}, {map[string]float64{"acc,none": .25, "acc_stderr,none": .2}, 30},
-		{map[string]float64{"acc,none": .75, "acc_stderr,none": .05}, 7},
+		{Metrics: map[string]float64{"acc,none": .5, "acc_stderr,none": .1}, Documents: 10}, {Metrics: map[string]float64{"acc,none": .25, "acc_stderr,none": .2}, Documents: 30},
+		{Metrics: map[string]float64{"acc,none": .75, "acc_stderr,none": .05}, Documents: 7},
 	} {
 		results[g.Tasks[i].Name] = r
 	}
@@ -124,7 +124,7 @@ func TestGroup(t *testing.T) {
 func TestCome7(t *testing.T) {
 	results := map[string]Result{}
 	for i, task := range groups["come7"].Tasks {
-		results[task.Name] = Result{map[string]float64{"acc,none": .1 * float64(i), "acc_stderr,none": .07}, 10 + i}
+		results[task.Name] = Result{Metrics: map[string]float64{"acc,none": .1 * float64(i), "acc_stderr,none": .07}, Documents: 10 + i}
 		if len(task.Metrics) == 3 {
 			results[task.Name].Metrics["acc_norm,none"], results[task.Name].Metrics["acc_norm_stderr,none"] = 1, 0
 		}

@@ -85,7 +85,11 @@ func (s *Set) examples(random pythonRandom, doc, n int) (string, error) {
 		need++ // one that may be the document itself
 	}
 	if need > len(s.shots) {
-		return "", fmt.Errorf("%d few-shot examples, but split %s has %d documents, and %d are needed", n, s.Task.Dataset.Shots, len(s.shots), need)
+		more := ""
+		if need > n {
+			more = fmt.Sprintf(", and %d are needed, as one may be the question", need)
+		}
+		return "", fmt.Errorf("%d few-shot examples, but split %s has %d documents%s", n, s.Task.Dataset.Shots, len(s.shots), more)
 	}
 	var chosen []int
 	if s.Task.firstShots {

@@ -14,6 +14,9 @@ func wikitext() *Task {
 		item: func(f *fields) item {
 			page := f.text("page")
 			text := detokenize(page)
+			if text == "" {
+				f.fail(`field "page" is empty, and has no perplexity`)
+			}
 			// The perplexities are per word and byte of the page as it stands, not of the text that is scored.
 			return item{continuations: []string{text}, target: text, words: len(spaces.FindAllStringIndex(page, -1)) + 1, bytes: len(page)}
 		},
