@@ -132,7 +132,7 @@ func commonGroup(all, same []*Results, name string, known *task.Group, shared fu
 			results[t.Name] = task.Result{Metrics: r.Results[t.Name].Values, Documents: r.Documents[t.Name].Effective}
 		}
 		result := known.Aggregate(results)
-		same[i].Results[name] = Metrics{known.Name, known.Alias, result.Documents, result.Metrics}
+		same[i].Results[name] = Metrics{known.Name, known.Alias, result.Documents, result.Metrics, result.Counts}
 		for _, g := range append([]*task.Group{known}, known.Groups...) {
 			same[i].GroupSubtasks[g.Name] = g.Members
 		}
