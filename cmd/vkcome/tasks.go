@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -14,6 +17,7 @@ import (
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/eval"
 	"github.com/vkcome/vkcome/model/eval/task"
+	"github.com/vkcome/vkcome/model/tokenizer"
 	"github.com/vkcome/vkcome/prune"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -66,6 +70,16 @@ func tasksFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			return usagef("eval tasks: expected a model (vkcome eval tasks MODEL --tasks NAMES), or --list")
 		case len(names) == 0:
 			return usagef("eval tasks: give --tasks NAMES (vkcome eval tasks --list lists them)")
+		case slices.ContainsFunc(names, func(name string) bool { return strings.TrimSpace(name) == "" }):
+			return usagef("--tasks %s: an empty name", strings.Join(names, ","))
+		case r.o.Batch < 0:
+			return usagef("--batch-size %d: expected 0 or more", r.o.Batch)
+		case bootstrap < 0:
+			return usagef("--bootstrap-iters %d: expected 0 or more", bootstrap)
+		case r.o.Shots < 0:
+			return usagef("--num-fewshot %d: expected 0 or more", r.o.Shots)
+		case r.o.Limit < 0 || math.IsNaN(r.o.Limit):
+			return usagef("--limit %v: expected 0 or more", r.o.Limit)
 		case r.logSamples && r.output == "":
 			return usagef("--log-samples: give --output DIR or FILE.json, beside which samples are written")
 		case strings.HasSuffix(r.output, ".json") && len(args) > 1:
@@ -81,6 +95,11 @@ func tasksFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		}
 		if r.o.Samples, err = readSamples(samples); err != nil {
 			return err
+		}
+		for _, g := range task.Groups() {
+			if _, ok := r.o.Samples[g.Name]; ok {
+				return usagef("--samples: %s is a group; name tasks that are in it", g.Name)
+			}
 		}
 		if r.o.Host, err = r.host(); err != nil {
 			return err
@@ -107,8 +126,22 @@ func (r *taskRun) run(ctx context.Context, models []string, baseline string) err
 			}
 			all = append(all, read)
 		} else {
+			if err != nil && filepath.Ext(baseline) == ".json" {
+				return fmt.Errorf("--baseline %s: neither a model nor a file of results", baseline)
+			}
 			models = append([]string{baseline}, models...)
 		}
+	}
+	for _, name := range models { // what is not there is known before the first is scored
+		if err := withModel(name, func(m *model.Model) error {
+			_, err := tokenizer.LoadFS(m.Name, m.Files)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	if err := r.probe(); err != nil {
+		return err
 	}
 	var unsaved error
 	read := len(all)
@@ -135,6 +168,33 @@ func (r *taskRun) run(ctx context.Context, models []string, baseline string) err
 		return nil
 	})
 	return errors.Join(r.print(all, read), err, unsaved)
+}
+
+// probe tries the folders of the results and of the cache, which it makes, before hours are spent.
+func (r *taskRun) probe() error {
+	output := r.output
+	if strings.HasSuffix(output, ".json") {
+		output = filepath.Dir(output)
+	}
+	for _, f := range []struct{ flag, dir string }{{"--output", output}, {"--cache", r.o.Cache}} {
+		if f.dir == "" {
+			continue
+		}
+		err := os.MkdirAll(f.dir, 0o755)
+		if err == nil {
+			var file *os.File
+			if file, err = os.CreateTemp(f.dir, ".probe-"); err == nil {
+				err = errors.Join(file.Close(), os.Remove(file.Name()))
+			}
+		}
+		if err != nil && f.flag == "--cache" {
+			return fmt.Errorf("--cache: %w; --no-cache does without", err)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.flag, err)
+		}
+	}
+	return nil
 }
 
 // print prints results, of which the first are read ones: one model's own tables, or several models side by side.
