@@ -252,6 +252,9 @@ func (r *taskRun) evaluate(ctx context.Context, d *vk.Device, name string) (resu
 			r.note("%s: scored %d sequences in %.1f s, %.0f tokens a second; sharing saved %.1f %% of the rows, padding is %.1f %%", m.Name, s.Sequences, s.Seconds, s.ScoredPerSecond,
 				100*s.Shared, 100*s.Padded)
 		}
+		if results.Run.CacheError != "" {
+			r.note("%s: not all scores were kept: %s", m.Name, results.Run.CacheError)
+		}
 		if s.Cached > 0 {
 			r.note("%s: %d sequences were scored by earlier runs", m.Name, s.Cached)
 		}

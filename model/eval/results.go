@@ -98,9 +98,10 @@ type Run struct {
 	Driver        string            `json:"driver"`
 	DriverVersion string            `json:"driver_version"`
 	Tier          string            `json:"tier"`
-	ModelHash     string            `json:"model_sha256"` // see model.Hash
-	DataHashes    map[string]string `json:"data_sha256"`  // of each task's documents
-	DateID        string            `json:"date_id"`      // in names of files
+	ModelHash     string            `json:"model_sha256"`          // see model.Hash
+	DataHashes    map[string]string `json:"data_sha256"`           // of each task's documents
+	DateID        string            `json:"date_id"`               // in names of files
+	CacheError    string            `json:"cache_error,omitempty"` // why scores were not kept
 	Speed         Speed             `json:"speed"`
 }
 
@@ -252,6 +253,9 @@ func (r *Results) finish(s *suite, begin time.Time) {
 		v.Padded = float64(s.stats.Padding) / float64(v.Rows+s.stats.Padding)
 	}
 	r.Run.Speed = v
+	if s.lost != nil {
+		r.Run.CacheError = s.lost.Error()
+	}
 	r.Seconds = pythonFloat(time.Since(begin).Seconds())
 }
 

@@ -128,16 +128,16 @@ func (c *ScoreCache) Put(group []model.Sequence, scores []model.Score) error {
 	}
 	if c.file == nil {
 		if err := os.MkdirAll(c.dir, 0o755); err != nil {
-			return fmt.Errorf("eval: cache: %w", err)
+			return fmt.Errorf("cache: %w", err)
 		}
 		f, err := os.CreateTemp(c.dir, "scores-*.bin")
 		if err != nil {
-			return fmt.Errorf("eval: cache: %w", err)
+			return fmt.Errorf("cache: %w", err)
 		}
 		c.file = f
 	}
 	if _, err := c.file.Write(records); err != nil {
-		return fmt.Errorf("eval: cache: %w; --no-cache does without", err)
+		return fmt.Errorf("cache: %w", err)
 	}
 	return nil
 }

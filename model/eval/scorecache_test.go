@@ -7,6 +7,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/eval"
+	"github.com/vkcome/vkcome/model/eval/task"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
@@ -75,5 +76,31 @@ func TestScoreCache(t *testing.T) {
 			t.Fatal(err)
 		}
 		known("a", true, false, true)
+	}
+}
+
+// A cache that cannot be written loses nothing else.
+func TestScoreCacheLost(t *testing.T) {
+	tasks, groups, err := task.Find([]string{"arc_easy"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d, m := vktest.Open(t, vk.Options{}), openLMEval(t, "qwen3")
+	o := eval.TaskOptions{Limit: 2, Source: task.Source{Dir: fixtures}, Cache: filepath.Join(file, "cache")}
+	r, err := eval.RunTasks(t.Context(), d, m, tasks, groups, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Cache = ""
+	want, err := eval.RunTasks(t.Context(), d, m, tasks, groups, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Run.CacheError == "" || want.Run.CacheError != "" || outcome(t, r) != outcome(t, want) {
+		t.Errorf("%q and %q, the results are the same: %v", r.Run.CacheError, want.Run.CacheError, outcome(t, r) == outcome(t, want))
 	}
 }

@@ -109,6 +109,7 @@ type suite struct {
 	encoder *Encoder
 	runs    []*taskRun
 	cache   *ScoreCache
+	lost    error // the cache's, which is then written no more
 	stats   model.ScorerStats
 	known   int           // sequences whose scores were in the cache
 	scoring time.Duration // without loading, hashing and the like
@@ -191,7 +192,10 @@ func (s *suite) score(ctx context.Context) (err error) {
 			}
 			p.u.scores[p.i][j] = scores[n]
 		}
-		return s.cache.Put(groups[g], scores)
+		if s.lost == nil { // what cannot be kept is no reason to lose the rest
+			s.lost = s.cache.Put(groups[g], scores)
+		}
+		return nil
 	})
 	s.stats, s.scoring = scorer.Stats(), time.Since(begin)
 	return err
