@@ -89,7 +89,7 @@ type devicePack struct {
 	gathered  *vk.Buffer
 }
 
-// rowBytes is the device memory that a row of a pack takes beside its activations.
+// packedRowBytes is the device memory that a row of a pack takes beside its activations.
 func (c *Config) packedRowBytes() int64 {
 	return 4*(1+tableWords) + c.positionBytes()
 }
