@@ -167,7 +167,10 @@ func NewForwardWith(d *vk.Device, m *Model, windows [][]uint32, o ForwardOptions
 	if err := f.plan(m, o); err != nil {
 		return nil, err
 	}
-	return f, f.begin(m, o.Host, f.window)
+	if err := f.begin(m, o.Host, f.window); err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // begin allocates what was planned, for sequences of at most so many positions; where it fails, nothing is left.
