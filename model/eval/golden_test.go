@@ -132,11 +132,11 @@ func TestGolden(t *testing.T) {
 	})
 }
 
-// all says that nothing is left out to save time.
-var all = os.Getenv("VKCOME_BIG") != ""
+// big says that nothing is left out to save time.
+var big = os.Getenv("VKCOME_BIG") != ""
 
 // slow says that a device takes some 50 times as long as others.
-func slow(d *vk.Device) bool { return !all && strings.Contains(d.Info.Name, "SwiftShader") }
+func slow(d *vk.Device) bool { return !big && strings.Contains(d.Info.Name, "SwiftShader") }
 
 func checkGolden(t *testing.T, d *vk.Device, m *model.Model, want goldenRun) {
 	tasks, groups, err := task.Find(want.Tasks)
@@ -145,7 +145,7 @@ func checkGolden(t *testing.T, d *vk.Device, m *model.Model, want goldenRun) {
 	}
 	o := eval.TaskOptions{Shots: want.Shots, Limit: want.Limit, Samples: want.Samples, Seed: &want.Seed, Source: task.Source{Dir: fixtures}}
 	// All of MMLU after five examples is most of the work of this test; which examples a document has does not depend on the others.
-	few := !all && len(tasks) > 50 && want.Shots > 0
+	few := !big && len(tasks) > 50 && want.Shots > 0
 	if few && slow(d) {
 		t.Skip("it takes minutes on this device: set VKCOME_BIG=1")
 	}
