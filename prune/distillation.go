@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/states"
+	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/prune/work"
 	"github.com/vkcome/vkcome/vk"
@@ -17,9 +19,9 @@ import (
 
 // DistillOptions say what a model learns of another.
 type DistillOptions struct {
-	Heal   Heal              // its Schedule is HealEnd, or empty
-	Groups []distill.Group   // which layers stand for which of the teacher's; nil: as the student's lineage says
-	Memory *model.HostMemory // bounds host memory; nil: no bound
+	Heal   Heal               // its Schedule is HealEnd, or empty
+	Groups []distill.Group    // which layers stand for which of the teacher's; nil: as the student's lineage says
+	Memory *states.HostMemory // bounds host memory; nil: no bound
 }
 
 // Distillation is the healing of a model that was pruned before, checked and not started.
@@ -75,7 +77,7 @@ func (p *Distillation) job() distill.Job {
 }
 
 // Plan is the options with defaults filled in and the device memory that Run takes at most.
-func (p *Distillation) Plan(d *vk.Device) (distill.Options, model.TrainingMemory, error) {
+func (p *Distillation) Plan(d *vk.Device) (distill.Options, train.Memory, error) {
 	return p.job().Plan(d)
 }
 
@@ -172,7 +174,7 @@ func (p *Distillation) RunTo(ctx context.Context, d *vk.Device, o Output, progre
 		o.Note(fmt.Sprintf("going on after %d steps", n))
 	}
 	job.Options, job.Progress = options, training(progress)
-	job.Store = &model.LayerStore{Host: p.Options.Memory}
+	job.Store = &states.LayerStore{Host: p.Options.Memory}
 	defer func() { err = joined(err, job.Store.Close()) }()
 	job.Save = func(ctx context.Context, now distill.Snapshot) error {
 		raw, err := json.Marshal(distillRecord{options, now.Progress})

@@ -1,14 +1,15 @@
 package prune
 
 import (
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
 )
 
 // scoring is how a run goes forward.
-func (p *Plan) scoring(d *vk.Device) model.ForwardOptions {
+func (p *Plan) scoring(d *vk.Device) run.Options {
 	o := score.Options(d)
 	o.Host = p.Options.Memory
 	o.StatesOnHost = p.Options.Heal != nil || p.gradients() // which want the device's memory
@@ -39,21 +40,21 @@ func (p *Plan) workBytes() int64 {
 }
 
 // Footprint predicts the memory that Run takes on a device, whose memory limit and that of Options.Memory it honours.
-func (p *Plan) Footprint(d *vk.Device) (model.Footprint, error) {
+func (p *Plan) Footprint(d *vk.Device) (run.Footprint, error) {
 	if !p.scores() {
-		return model.Footprint{Host: p.workBytes()}, nil
+		return run.Footprint{Host: p.workBytes()}, nil
 	}
 	windows := p.Options.Windows
 	if p.gradients() {
 		return score.PredictTaylor(d, p.Model, len(windows), len(windows[0]), p.workBytes(), p.scoring(d))
 	}
-	return model.Predict(d, p.Model, len(windows), len(windows[0]), p.boundaries(), p.workBytes(), p.scoring(d))
+	return run.Predict(d, p.Model, len(windows), len(windows[0]), p.boundaries(), p.workBytes(), p.scoring(d))
 }
 
 // boundaries is how many boundaries' states are kept together.
 func (p *Plan) boundaries() int {
 	if p.gradients() {
-		return model.GradientBoundaries(p.Model)
+		return train.GradientBoundaries(p.Model)
 	}
 	return len(p.Model.Layers) + 1
 }

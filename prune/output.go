@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/prune/work"
 	"github.com/vkcome/vkcome/vk"
@@ -290,7 +291,7 @@ func verify(ctx context.Context, d *vk.Device, dir string) (err error) {
 	for i := range window {
 		window[i] = uint32(i * (m.Config.VocabSize - 1) / len(window))
 	}
-	f, err := model.NewForward(d, m, [][]uint32{window})
+	f, err := run.New(d, m, [][]uint32{window})
 	if err != nil {
 		return err
 	}

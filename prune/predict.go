@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -25,7 +27,7 @@ type Prediction struct {
 	DeviceBytes int64 `json:"device_bytes"` // peak of the device's memory, at most
 	HostBytes   int64 `json:"host_bytes"`   // peak of what the process holds resident of the host's, without the device's, at most
 
-	Training *model.TrainingMemory `json:"training,omitempty"` // device memory of healing, phase by phase; it is in DeviceBytes
+	Training *train.Memory `json:"training,omitempty"` // device memory of healing, phase by phase; it is in DeviceBytes
 
 	// Seconds is how long the run takes at most, going by one layer run for some windows on the device.
 	Seconds float64 `json:"seconds"`
@@ -82,7 +84,7 @@ func measure(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint
 		return 0, 0, err
 	}
 	some := windows[:min(len(windows), max(1, sampleTokens/len(windows[0])))]
-	f, err := model.NewForward(d, one, some)
+	f, err := run.New(d, one, some)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/states"
+	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/prune/score"
@@ -38,10 +40,10 @@ type Options struct {
 	// Windows, Seed and Source stay empty. Further steps run on these windows.
 	Figures *score.Figures
 
-	Windows [][]uint32        // calibration corpus: windows of equal length; not needed where the method says so
-	Seed    uint64            // that the windows were sampled with, for the record
-	Memory  *model.HostMemory // bounds host memory; nil: no bound
-	Source  string            // names of the files that the windows were made of, for the record
+	Windows [][]uint32         // calibration corpus: windows of equal length; not needed where the method says so
+	Seed    uint64             // that the windows were sampled with, for the record
+	Memory  *states.HostMemory // bounds host memory; nil: no bound
+	Source  string             // names of the files that the windows were made of, for the record
 }
 
 // Plan is a run that was checked and not started.
@@ -230,8 +232,8 @@ type Status struct {
 type Result struct {
 	Model   *model.Model // shares the original's weights: valid until that is closed
 	Lineage Lineage
-	Losses  []distill.Record  // of the steps of training
-	store   *model.LayerStore // of merged layers
+	Losses  []distill.Record   // of the steps of training
+	store   *states.LayerStore // of merged layers
 }
 
 // Close gives back what merged layers take beside memory; the Model is gone with it.
@@ -256,7 +258,7 @@ func (p *Plan) run(ctx context.Context, d *vk.Device, k *keeper, progress func(S
 	}
 	s := p.state(p.Model)
 	s.AllScores = p.Options.AllScores
-	s.Device, s.Store = d, &model.LayerStore{Host: p.Options.Memory}
+	s.Device, s.Store = d, &states.LayerStore{Host: p.Options.Memory}
 	p.Options.Memory.Begin(d)
 	release, err := p.Options.Memory.Reserve("scores and merged layers", p.workBytes())
 	if err != nil {
@@ -357,7 +359,7 @@ func (p *Plan) lineage(s *method.State, steps []*method.Step) Lineage {
 			full += step.From
 		}
 		if p.gradients() {
-			full *= model.GradientPasses
+			full *= train.GradientPasses
 		}
 		counted := passes(s.Scorer.Stats().Passes, full)
 		l.LayerPasses = &counted

@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/safetensors"
 )
@@ -53,6 +53,17 @@ var named = map[string]Spec{
 	"qwen3-window": {Architecture: "Qwen3ForCausalLM", Hidden: 48, Intermediate: 96, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 20, Vocab: 1999, Context: 64, Tied: true,
 		Extra: map[string]any{"use_sliding_window": true, "sliding_window": 6, "layer_types": []string{"sliding_attention", "full_attention", "sliding_attention", "full_attention"}}},
 	"opt": {Architecture: opt, Hidden: 48, Intermediate: 120, Layers: 4, Heads: 2, KVHeads: 2, HeadDim: 24, Vocab: 1999, Context: 64, Tied: true, AttentionBias: true},
+}
+
+// Odd are one small model of each architecture, with sizes that divide nothing.
+var Odd = map[string]Spec{
+	"llama":          {Hidden: 48, Intermediate: 112, Layers: 3, Heads: 6, KVHeads: 3, HeadDim: 8, Vocab: 97, Context: 64, DType: dtype.BF16},
+	"llama3 rope":    {Hidden: 40, Intermediate: 72, Layers: 2, Heads: 2, KVHeads: 1, HeadDim: 20, Vocab: 131, Context: 64, Extra: map[string]any{"rope_scaling": map[string]any{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 16}}},
+	"llama biases":   {Hidden: 24, Intermediate: 50, Layers: 2, Heads: 3, KVHeads: 3, HeadDim: 8, Vocab: 65, Context: 64, AttentionBias: true, MLPBias: true, DType: dtype.F16},
+	"mistral":        {Architecture: "MistralForCausalLM", Hidden: 64, Intermediate: 96, Layers: 2, Heads: 4, KVHeads: 1, HeadDim: 24, Vocab: 300, Context: 64, DType: dtype.BF16, Extra: map[string]any{"sliding_window": 7}},
+	"qwen2 tied":     {Architecture: "Qwen2ForCausalLM", Hidden: 56, Intermediate: 100, Layers: 2, Heads: 7, KVHeads: 1, HeadDim: 8, Vocab: 211, Context: 64, Tied: true, DType: dtype.BF16},
+	"opt":            {Architecture: "OPTForCausalLM", Hidden: 60, Intermediate: 130, Layers: 3, Heads: 3, KVHeads: 3, HeadDim: 20, Vocab: 97, Context: 64, Tied: true, AttentionBias: true, DType: dtype.F16},
+	"qwen3 q/k norm": {Architecture: "Qwen3ForCausalLM", Hidden: 32, Intermediate: 64, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 129, Context: 64, DType: dtype.F32},
 }
 
 // Names lists what Named knows.
@@ -100,7 +111,7 @@ func (s Spec) WriteTo(dir string) error {
 	if err != nil {
 		return err
 	}
-	c, err := model.ParseConfig(filepath.Join(dir, "config.json"), raw)
+	c, err := arch.ParseConfig(filepath.Join(dir, "config.json"), raw)
 	if err != nil {
 		return err
 	}
@@ -110,7 +121,7 @@ func (s Spec) WriteTo(dir string) error {
 	}
 	embedding := shapes[0]
 	if s.StoredHead && s.Tied {
-		shapes = append(shapes, model.TensorShape{Name: "lm_head.weight", Shape: embedding.Shape})
+		shapes = append(shapes, arch.Tensor{Name: "lm_head.weight", Shape: embedding.Shape})
 	}
 	var entries []safetensors.Entry
 	var all [][]byte
@@ -149,7 +160,7 @@ func (s Spec) WriteTo(dir string) error {
 }
 
 // values are a tensor's.
-func values(rng *rand.Rand, sh model.TensorShape) []float32 {
+func values(rng *rand.Rand, sh arch.Tensor) []float32 {
 	n, scale := 1, 0.3
 	for _, d := range sh.Shape {
 		n *= d

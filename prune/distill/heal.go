@@ -9,6 +9,9 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/model/states"
+	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -19,11 +22,11 @@ type Job struct {
 	Groups  []Group
 	Windows [][]uint32 // of equal length
 	Options Options
-	Memory  *model.HostMemory // bounds host memory; nil: no bound
-	Keep    bool              // keep the teacher's states at all boundaries, for layers that come in any order
+	Memory  *states.HostMemory // bounds host memory; nil: no bound
+	Keep    bool               // keep the teacher's states at all boundaries, for layers that come in any order
 
 	Progress func(Status)                          // may be nil
-	Store    *model.LayerStore                     // of healed layers; nil keeps them in memory
+	Store    *states.LayerStore                    // of healed layers; nil keeps them in memory
 	Save     func(context.Context, Snapshot) error // is given what Resume goes on from, now and then; nil: nothing is kept
 	Every    time.Duration                         // between two of these inside a stage; 0 is half a minute, less than that every step
 }
@@ -69,8 +72,8 @@ type healer struct {
 	window   int
 	ordered  [][]uint32
 	train    int // windows
-	teacher  *states
-	student  *states
+	teacher  *boundaries
+	student  *boundaries
 	progress Progress
 	began    time.Time
 	saved    time.Time
@@ -78,12 +81,12 @@ type healer struct {
 }
 
 // forward is how Forwards of a run go.
-func (o Options) forward(memory *model.HostMemory) model.ForwardOptions {
-	return model.ForwardOptions{BatchWindows: o.MicroBatch, StatesOnHost: true, Host: memory}
+func (o Options) forward(memory *states.HostMemory) run.Options {
+	return run.Options{BatchWindows: o.MicroBatch, StatesOnHost: true, Host: memory}
 }
 
 // Plan is the options with defaults filled in, and the device memory that a run takes at most.
-func (j Job) Plan(d *vk.Device) (o Options, memory model.TrainingMemory, err error) {
+func (j Job) Plan(d *vk.Device) (o Options, memory train.Memory, err error) {
 	if len(j.Windows) == 0 {
 		return o, memory, errors.New("distill: the corpus is empty")
 	}
@@ -104,10 +107,10 @@ func (j Job) Plan(d *vk.Device) (o Options, memory model.TrainingMemory, err err
 		layers = append(layers, g.Layer)
 	}
 	ordered, _ := split(j.Windows, o)
-	predict := func(micro int) (model.TrainingMemory, error) {
+	predict := func(micro int) (train.Memory, error) {
 		some := o
 		some.MicroBatch = micro
-		return model.PredictTraining(d, j.Teacher, j.Student, layers, len(ordered), window, some.forward(j.Memory), o.Objective, o.Input == StudentInput, o.EndToEnd > 0)
+		return train.Predict(d, j.Teacher, j.Student, layers, len(ordered), window, some.forward(j.Memory), o.Objective, o.Input == StudentInput, o.EndToEnd > 0)
 	}
 	limit := (d.MemoryLimit() - d.Memory().Reserved) / 32 * 31 // a rest for what the arena rounds up
 	if o.MicroBatch > 0 {
@@ -131,7 +134,7 @@ func (j Job) Plan(d *vk.Device) (o Options, memory model.TrainingMemory, err err
 	return o, memory, err
 }
 
-func tooLarge(n, window int, memory model.TrainingMemory, limit int64) error {
+func tooLarge(n, window int, memory train.Memory, limit int64) error {
 	return fmt.Errorf("distill: %s of device memory for micro-batches of %d windows of %d tokens, %s are free: %w; use a shorter --window or a larger --max-device-memory",
 		vk.Bytes(memory.Peak()), n, window, vk.Bytes(limit), vk.ErrOutOfMemory)
 }
@@ -146,7 +149,7 @@ func maxMicroTokens(d *vk.Device) int {
 
 // Session keeps the teacher's states from one run to the next, where layers are healed as they are merged.
 type Session struct {
-	teacher *states
+	teacher *boundaries
 	windows int // that are trained on
 }
 
@@ -189,13 +192,13 @@ func (j Job) Heal(ctx context.Context, d *vk.Device, session *Session, resume *P
 		return nil, fmt.Errorf("distill: %w", err)
 	}
 	if session.teacher == nil {
-		if session.teacher, err = newStates(d, j.Teacher, h.ordered, h.o.forward(j.Memory), j.Keep); err != nil {
+		if session.teacher, err = newBoundaries(d, j.Teacher, h.ordered, h.o.forward(j.Memory), j.Keep); err != nil {
 			return nil, err
 		}
 	}
 	h.teacher = session.teacher
 	if h.o.Input == StudentInput {
-		if h.student, err = newStates(d, j.Student, h.ordered, h.o.forward(j.Memory), false); err != nil {
+		if h.student, err = newBoundaries(d, j.Student, h.ordered, h.o.forward(j.Memory), false); err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, h.student.f.Close()) }()
@@ -237,7 +240,7 @@ func (h *healer) limit(ctx context.Context, session *Session) (err error) {
 // multiple of a step's, and one step's at least. The last stage has up to half of the time.
 func (h *healer) affordable(ctx context.Context) (windows int, err error) {
 	micro := h.o.MicroBatch
-	f, err := model.NewForwardWith(h.d, h.Teacher, h.ordered[:micro], h.o.forward(h.Memory))
+	f, err := run.NewWith(h.d, h.Teacher, h.ordered[:micro], h.o.forward(h.Memory))
 	if err != nil {
 		return 0, err
 	}
@@ -269,18 +272,18 @@ func (h *healer) affordable(ctx context.Context) (windows int, err error) {
 			last = h.Groups[layers-1].Last + 1
 		}
 	}
-	t, err := model.NewLayerTraining(ctx, f, h.Teacher, h.Student, layer, h.o.Objective)
+	t, err := train.NewLayer(ctx, f, h.Teacher, h.Student, layer, h.o.Objective)
 	if err != nil {
 		return 0, err
 	}
 	defer t.Close()
 	training, err := second(func() error {
-		x, y, err := f.StatePair(ctx, f, 0, 1, 0)
+		x, y, err := f.States().Pair(ctx, f.States(), 0, 1, 0)
 		if err != nil {
 			return err
 		}
 		t.Begin()
-		if err := t.Add(x, y, model.Target{Objective: h.o.Objective, Temperature: h.o.Temperature, Tokens: micro * h.window, Change: 1}); err != nil {
+		if err := t.Add(x, y, train.Target{Objective: h.o.Objective, Temperature: h.o.Temperature, Tokens: micro * h.window, Change: 1}); err != nil {
 			return err
 		}
 		_, err = t.Loss(ctx)
@@ -328,7 +331,7 @@ func (h *healer) layer(ctx context.Context, i int, state *io.Reader) error {
 	if h.o.EndToEnd > 0 {
 		wanted = append(wanted, len(h.Teacher.Layers))
 	}
-	reach := func(s *states, what string, boundary int) error {
+	reach := func(s *boundaries, what string, boundary int) error {
 		return s.reach(ctx, boundary, wanted, func(done, total int) { h.Progress(Status{Stage: what, Done: done, Total: total}) })
 	}
 	source, lower := h.teacher, g.First
@@ -344,15 +347,15 @@ func (h *healer) layer(ctx context.Context, i int, state *io.Reader) error {
 	if err := reach(h.teacher, "teacher", g.Last+1); err != nil {
 		return err
 	}
-	t, err := model.NewLayerTraining(ctx, h.teacher.f, h.Teacher, h.Student, g.Layer, h.o.Objective)
+	t, err := train.NewLayer(ctx, h.teacher.f, h.Teacher, h.Student, g.Layer, h.o.Objective)
 	if err != nil {
 		return err
 	}
 	defer t.Close()
 	pair := func(ctx context.Context, batch int) (x, y op.Tensor, err error) {
-		return h.teacher.f.StatePair(ctx, source.f, lower, g.Last+1, batch)
+		return h.teacher.f.States().Pair(ctx, source.f.States(), lower, g.Last+1, batch)
 	}
-	if fresh && h.o.Objective == model.NMSE {
+	if fresh && h.o.Objective == train.NMSE {
 		total := 0.0
 		for b := range h.train / h.o.MicroBatch {
 			x, y, err := pair(ctx, b)
@@ -368,13 +371,13 @@ func (h *healer) layer(ctx context.Context, i int, state *io.Reader) error {
 		s.Change = total / float64(h.train*h.window)
 	}
 	f := &fit{trainer: t, h: h, stage: s, peak: h.o.LR, final: h.o.FinalLR}
-	f.batch = func(ctx context.Context, number, tokens int, train bool) error {
+	f.batch = func(ctx context.Context, number, tokens int, learn bool) error {
 		x, y, err := pair(ctx, number)
 		if err != nil {
 			return err
 		}
-		target := model.Target{Objective: h.o.Objective, Temperature: h.o.Temperature, Tokens: tokens, Change: s.Change * float64(tokens)}
-		if train {
+		target := train.Target{Objective: h.o.Objective, Temperature: h.o.Temperature, Tokens: tokens, Change: s.Change * float64(tokens)}
+		if learn {
 			return t.Add(x, y, target)
 		}
 		return t.Measure(x, y, target)
@@ -383,7 +386,7 @@ func (h *healer) layer(ctx context.Context, i int, state *io.Reader) error {
 	if h.o.EndToEnd > 0 {
 		share /= 2
 	}
-	if err := h.fit(ctx, f, fresh, state, h.Student.Layers[g.Layer].Parts[:], h.until(share)); err != nil {
+	if err := h.fit(ctx, f, fresh, state, h.Student.Layers[g.Layer].Weights[:], h.until(share)); err != nil {
 		return err
 	}
 	if f.best != nil {
@@ -411,29 +414,29 @@ func (h *healer) whole(ctx context.Context, state io.Reader) error {
 		return err
 	}
 	h.teacher.forget(last)
-	t, err := model.NewModelTraining(ctx, h.teacher.f, h.Teacher, h.Student)
+	t, err := train.NewModel(ctx, h.teacher.f, h.Teacher, h.Student)
 	if err != nil {
 		return err
 	}
 	defer t.Close()
-	batches := h.teacher.f.Batches()
+	batches := h.teacher.f.Corpus.Batches
 	f := &fit{trainer: t, h: h, stage: s, peak: h.o.EndLR, final: h.o.EndLR / 10}
-	f.batch = func(ctx context.Context, number, tokens int, train bool) error {
-		_, y, err := h.teacher.f.StatePair(ctx, h.teacher.f, last, last, number)
+	f.batch = func(ctx context.Context, number, tokens int, learn bool) error {
+		_, y, err := h.teacher.f.States().Pair(ctx, h.teacher.f.States(), last, last, number)
 		if err != nil {
 			return err
 		}
-		target := model.Target{Temperature: h.o.Temperature, Tokens: tokens}
-		if train {
+		target := train.Target{Temperature: h.o.Temperature, Tokens: tokens}
+		if learn {
 			return t.Add(ctx, batches[number], y, target)
 		}
 		return t.Measure(ctx, batches[number], y, target)
 	}
-	if err := h.fit(ctx, f, fresh, &state, h.Student.AllValues(), h.until(1)); err != nil {
+	if err := h.fit(ctx, f, fresh, &state, h.Student.AllWeights(), h.until(1)); err != nil {
 		return err
 	}
 	if f.best != nil {
-		h.Student = h.Student.WithValues(f.best)
+		h.Student = h.Student.WithWeights(f.best)
 	}
 	return nil
 }

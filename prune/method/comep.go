@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/vkcome/vkcome/model"
+
+	"github.com/vkcome/vkcome/model/run"
 )
 
 // CoMeP is CoMe with the ratio of a pair found by trial: of r = 0, 1/G, …, 1 for the first layer and 1−r for the second that of the
@@ -62,7 +63,7 @@ func (c CoMeP) Step(ctx context.Context, s *State, target int, progress func(don
 		return nil, err
 	}
 	var trials []*Step
-	var candidates []model.Candidate
+	var candidates []run.Candidate
 	for k := range c.Granularity + 1 {
 		trial := *step
 		r := float64(k) / float64(c.Granularity)
