@@ -42,11 +42,11 @@ func TestEncoder(t *testing.T) {
 	if err := json.Unmarshal(raw, &golden); err != nil {
 		t.Fatal(err)
 	}
-	plain, err := os.ReadFile("../../testdata/tiny12/tokenizer.json")
+	plain, err := os.ReadFile("../embedded/tiny12/tokenizer.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := os.ReadFile("../../testdata/tiny12/tokenizer_config.json")
+	config, err := os.ReadFile("../embedded/tiny12/tokenizer_config.json")
 	if err != nil {
 		t.Fatal(err)
 	}
