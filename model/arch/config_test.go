@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,6 +60,8 @@ func edited(keys map[string]any) []byte {
 	return out
 }
 
+func eights(v float64) []float64 { return slices.Repeat([]float64{v}, 8) }
+
 func tiny() *Config {
 	return &Config{
 		Architecture: "LlamaForCausalLM", ModelType: "llama", HiddenSize: 128, IntermediateSize: 384, Layers: 12, Heads: 8, KVHeads: 4,
@@ -100,6 +104,14 @@ func TestParseConfig(t *testing.T) {
 		{"no architectures", keys{"architectures": nil}, func(c *Config) {}},
 		{"an unknown architecture of a known type", keys{"architectures": []string{"LlamaModel"}}, func(c *Config) {}},
 		{"linear rope", keys{"rope_scaling": keys{"type": "linear", "factor": 2}}, func(c *Config) { c.RopeScaling = RopeScaling{Type: RopeLinear, Factor: 2} }},
+		{"longrope", keys{"max_position_embeddings": 1024, "rope_scaling": keys{"type": "longrope", "short_factor": eights(1), "long_factor": eights(2), "original_max_position_embeddings": 32}}, func(c *Config) {
+			c.MaxPositionEmbeddings = 1024
+			c.RopeScaling = RopeScaling{Type: RopeLong, Short: eights(1), Long: eights(2), OriginalMaxPosition: 32, AttentionFactor: math.Sqrt(2)}
+		}},
+		{"longrope of a context of its own", keys{"original_max_position_embeddings": 16, "rope_scaling": keys{"rope_type": "longrope", "short_factor": eights(1), "long_factor": eights(2), "attention_factor": 1.5,
+			"original_max_position_embeddings": 32}}, func(c *Config) {
+			c.RopeScaling = RopeScaling{Type: RopeLong, Short: eights(1), Long: eights(2), OriginalMaxPosition: 16, AttentionFactor: 1.5}
+		}},
 		{"llama3 rope", keys{"rope_scaling": llama3}, func(c *Config) { c.RopeScaling = scaled }},
 		{"rope_parameters", keys{"rope_theta": nil, "rope_parameters": keys{"rope_theta": 5e5, "rope_type": "llama3", "factor": 8, "low_freq_factor": 1,
 			"high_freq_factor": 4, "original_max_position_embeddings": 8192}}, func(c *Config) { c.RopeTheta, c.RopeScaling = 5e5, scaled }},
@@ -178,8 +190,10 @@ func TestConfigErrors(t *testing.T) {
 		{keys{"torch_dtype": "int8"}, `torch_dtype "int8", supported are float32, float16, bfloat16`},
 		{keys{"rms_norm_eps": -1}, "rms_norm_eps -1, expected 0 to 1"},
 		{keys{"rope_theta": 0}, "rope_theta 0, expected 1 to 1e12"},
-		{keys{"rope_scaling": keys{"type": "yarn", "factor": 4}}, `rope_scaling type "yarn", supported are default, linear, llama3`},
-		{keys{"rope_parameters": keys{"rope_type": "longrope"}}, `rope_parameters type "longrope", supported are default, linear, llama3`},
+		{keys{"rope_scaling": keys{"type": "yarn", "factor": 4}}, `rope_scaling type "yarn", supported are default, linear, llama3, longrope`},
+		{keys{"rope_parameters": keys{"rope_type": "longrope"}}, "rope_parameters: short_factor has 0 numbers, expected 8"},
+		{keys{"rope_scaling": keys{"type": "longrope", "short_factor": eights(1), "long_factor": eights(-1)}}, "rope_scaling: long_factor: number 0 is -1, expected more than 0"},
+		{keys{"rope_scaling": keys{"type": "longrope", "short_factor": eights(1), "long_factor": eights(2), "attention_factor": -1}}, "rope_scaling: attention_factor -1, expected more than 0"},
 		{keys{"rope_scaling": keys{"type": "linear"}}, "rope_scaling: factor 0, expected more than 0"},
 		{keys{"rope_scaling": keys{"type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 4}}, "rope_scaling: high_freq_factor 4 is not above low_freq_factor 4"},
 		{keys{"rope_parameters": keys{"full_attention": keys{"rope_type": "default"}}}, "rope_parameters has rotary positions of their own for full_attention, which is not supported"},

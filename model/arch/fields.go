@@ -64,6 +64,20 @@ func (f *Fields) number(key string, fallback float64) float64 {
 	return fallback
 }
 
+// numbers reads an array of n numbers of more than 0; key is what holds it, for messages.
+func (f *Fields) numbers(key, name string, n int) (list []float64) {
+	f.get(name, &list)
+	if len(list) != n {
+		f.fail("%s: %s has %d numbers, expected %d", key, name, len(list), n)
+	}
+	for i, v := range list {
+		if !(v > 0 && v <= 1e9) {
+			f.fail("%s: %s: number %d is %v, expected more than 0", key, name, i, v)
+		}
+	}
+	return list
+}
+
 func (f *Fields) text(key, fallback string) string {
 	f.get(key, &fallback)
 	return fallback

@@ -29,11 +29,13 @@ type dialect struct {
 	attentionBias bool // attention_bias counts, for q, k, v and o
 	mlpBias       bool // mlp_bias counts
 	qkNorm        bool
-	useWindow     bool    // sliding_window counts only under use_sliding_window
-	window        bool    // sliding_window counts
-	headDim       int     // when the file has none; 0 means hidden / heads
-	tied          bool    // when the file does not say
-	ropeTheta     float64 // when the file has none; 0 means 10000
+	useWindow     bool                  // sliding_window counts only under use_sliding_window
+	window        bool                  // sliding_window counts
+	headDim       int                   // when the file has none; 0 means hidden / heads
+	tied          bool                  // when the file does not say
+	ropeTheta     float64               // when the file has none; 0 means 10000
+	ropeNames     map[RopeType]RopeType // what types of rotary positions are called besides
+	originalMax   int                   // original_max_position_embeddings when the file has none; 0 means max_position_embeddings
 }
 
 // llama reads what the families with Llama's keys have.

@@ -50,6 +50,9 @@ func (f *Fields) rope(c *Config, d dialect) {
 		}
 	}
 	s := RopeScaling{Type: RopeType(in.text("rope_type", in.text("type", "default")))}
+	if name, ok := d.ropeNames[s.Type]; ok {
+		s.Type = name
+	}
 	positive := func(name string, fallback float64) float64 {
 		v := in.number(name, fallback)
 		if in.err == nil && !(v > 0 && v <= 1e9) {
@@ -70,13 +73,32 @@ func (f *Fields) rope(c *Config, d dialect) {
 		if s.HighFreqFactor <= s.LowFreqFactor {
 			in.fail("%s: high_freq_factor %v is not above low_freq_factor %v", key, s.HighFreqFactor, s.LowFreqFactor)
 		}
+	case RopeLong:
+		// A file's own original_max_position_embeddings goes before the one among these, as in transformers.
+		s.OriginalMaxPosition = in.size("original_max_position_embeddings", 1<<30, cmp.Or(d.originalMax, c.MaxPositionEmbeddings))
+		if f.has("original_max_position_embeddings") {
+			s.OriginalMaxPosition = f.size("original_max_position_embeddings", 1<<30, required)
+		}
+		s.Short, s.Long = in.numbers(key, "short_factor", c.HeadDim/2), in.numbers(key, "long_factor", c.HeadDim/2)
+		s.AttentionFactor = in.number("attention_factor", longAttention(positive("factor", float64(c.MaxPositionEmbeddings)/float64(max(1, s.OriginalMaxPosition))), s.OriginalMaxPosition))
+		if in.err == nil && !(s.AttentionFactor > 0 && s.AttentionFactor <= 1e3) {
+			in.fail("%s: attention_factor %v, expected more than 0", key, s.AttentionFactor)
+		}
 	default:
-		in.fail("%s type %q, supported are default, linear, llama3", key, s.Type)
+		in.fail("%s type %q, supported are default, linear, llama3, longrope", key, s.Type)
 	}
 	if in.err != nil {
 		f.fail("%w", in.err)
 	}
 	c.RopeScaling = s
+}
+
+// longAttention is what longrope multiplies cosines and sines by where the file does not say. Source: LongRoPE, arXiv 2402.13753.
+func longAttention(factor float64, original int) float64 {
+	if factor <= 1 || original < 2 {
+		return 1
+	}
+	return math.Sqrt(1 + math.Log(factor)/math.Log(float64(original)))
 }
 
 // Rotary says whether a layer turns queries and keys by their positions.

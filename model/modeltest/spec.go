@@ -34,7 +34,6 @@ type Spec struct {
 	StoredHead bool   // a tied model's LM head is stored all the same
 }
 
-var modelTypes = map[string]string{"LlamaForCausalLM": "llama", "MistralForCausalLM": "mistral", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3", opt: "opt"}
 var torch = map[dtype.DType]string{dtype.F32: "float32", dtype.F16: "float16", dtype.BF16: "bfloat16"}
 
 const opt = "OPTForCausalLM"
@@ -66,6 +65,16 @@ var Odd = map[string]Spec{
 	"qwen3 q/k norm": {Architecture: "Qwen3ForCausalLM", Hidden: 32, Intermediate: 64, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 129, Context: 64, DType: dtype.F32},
 }
 
+// modelType is the model_type of an architecture.
+func modelType(architecture string) string {
+	for _, f := range arch.Families() {
+		if f.Architecture == architecture {
+			return f.ModelType
+		}
+	}
+	return ""
+}
+
 // Names lists what Named knows.
 func Names() []string { return slices.Sorted(maps.Keys(named)) }
 
@@ -85,7 +94,7 @@ func (s Spec) JSON() ([]byte, error) {
 		s.Architecture = "LlamaForCausalLM"
 	}
 	c := map[string]any{
-		"architectures": []string{s.Architecture}, "model_type": modelTypes[s.Architecture], "hidden_size": s.Hidden, "num_hidden_layers": s.Layers,
+		"architectures": []string{s.Architecture}, "model_type": modelType(s.Architecture), "hidden_size": s.Hidden, "num_hidden_layers": s.Layers,
 		"num_attention_heads": s.Heads, "vocab_size": s.Vocab, "max_position_embeddings": s.Context, "tie_word_embeddings": s.Tied,
 		"bos_token_id": 0, "eos_token_id": 1, "torch_dtype": torch[s.DType],
 	}
