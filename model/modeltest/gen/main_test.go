@@ -49,7 +49,7 @@ func TestRun(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ args, want string }{
-		{"-name mamba x", `no architecture "mamba"`}, {"-dtype int8 x", `dtype "int8"`}, {"", "expected a folder"}, {"-tied maybe x", `-tied "maybe"`},
+		{"-arch mamba x", `no architecture "mamba"`}, {"-dtype int8 x", `dtype "int8"`}, {"", "expected a folder"}, {"-tied maybe x", `-tied "maybe"`},
 	} {
 		if err := run(strings.Fields(c.args)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: %v, want %q", c.args, err, c.want)
