@@ -60,7 +60,7 @@ func (l *Layer) Continue(c Config, x Mat, cache *Cache) (Mat, Taps) {
 		k = HeadNorm(k, l.KNorm, c.HeadDim, c.Eps)
 	}
 	if c.RopeTheta != 0 && !l.NoRope {
-		freqs := RopeFrequencies(c.HeadDim, c.RopeTheta, c.RopeScaling.For(cache.K.Rows + x.Rows))
+		freqs := RopeFrequencies(c.HeadDim, c.RopeTheta, c.RopeScaling.For(cache.K.Rows+x.Rows))
 		q, k = RoPE(q, c.HeadDim, positions, freqs), RoPE(k, c.HeadDim, positions, freqs)
 		if scale := c.RopeScaling.AttentionFactor; scale != 0 {
 			q, k = Scale(q, scale), Scale(k, scale)
