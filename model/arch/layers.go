@@ -58,12 +58,13 @@ func (c *Config) withLayers(keep []int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	implied := "" // what the file leaves to a default
+	key, chosen, own := "", []byte(nil), false // the array that the family knows of
 	if c.family.PerLayer != nil {
-		key, value, ok := c.family.PerLayer(c, keep)
-		if ok && !slices.ContainsFunc(spans, func(s span) bool { return s.key == key }) {
-			implied = fmt.Sprintf(", %q: %s", key, value)
-		}
+		key, chosen, own = c.family.PerLayer(c, keep)
+	}
+	implied := "" // it, where the file leaves it to a default
+	if own && !slices.ContainsFunc(spans, func(s span) bool { return s.key == key }) {
+		implied = fmt.Sprintf(", %q: %s", key, chosen)
 	}
 	var out []byte
 	at := 0
@@ -78,9 +79,14 @@ func (c *Config) withLayers(keep []int) ([]byte, error) {
 				value = fmt.Append(nil, below(keep, most))
 			}
 		case value[0] == '[' && describesLayers(s.key):
-			if value, err = cutArray(value, c.Layers, keep); err != nil {
+			cut, err := cutArray(value, c.Layers, keep)
+			if err != nil {
 				return nil, fmt.Errorf("%s: %w", s.key, err)
 			}
+			if own && s.key == key && bytes.Equal(cut, value) && len(keep) < c.Layers { // it has more entries than layers
+				cut = chosen
+			}
+			value = cut
 		}
 		out = append(append(out, c.raw[at:s.begin]...), value...)
 		at = s.end
