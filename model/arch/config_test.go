@@ -145,6 +145,10 @@ func TestParseConfig(t *testing.T) {
 			func(c *Config) {
 				c.Architecture, c.ModelType, c.QKNorm, c.HeadDim, c.MaxWindowLayers, c.SlidingWindow, c.MaxPositionEmbeddings = "Qwen3ForCausalLM", "qwen3", true, 128, 28, 4096, 8192
 			}},
+		{"SmolLM3", keys{"architectures": []string{"SmolLM3ForCausalLM"}, "num_hidden_layers": 5, "tie_word_embeddings": nil, "rope_theta": nil, "sliding_window": 4}, func(c *Config) {
+			c.Architecture, c.ModelType, c.Layers, c.TieWordEmbeddings, c.RopeTheta = "SmolLM3ForCausalLM", "smollm3", 5, true, 2e6
+			c.NoRope = []bool{false, false, false, true, false}
+		}},
 		{"OPT", optKeys(nil), opt},
 		{"OPT without biases", optKeys(keys{"enable_bias": false, "tie_word_embeddings": false, "word_embed_proj_dim": nil}), func(c *Config) {
 			opt(c)
@@ -168,7 +172,7 @@ func TestParseConfig(t *testing.T) {
 
 func TestConfigErrors(t *testing.T) {
 	type keys = map[string]any
-	const supported = "supported are LlamaForCausalLM, MistralForCausalLM, OPTForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM"
+	const supported = "supported are LlamaForCausalLM, MistralForCausalLM, OPTForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, SmolLM3ForCausalLM"
 	for _, c := range []struct {
 		keys keys
 		want string
@@ -205,6 +209,8 @@ func TestConfigErrors(t *testing.T) {
 			"layer_types: layer 0 is full_attention, the sliding_window of MistralForCausalLM is that of every layer"},
 		{keys{"architectures": []string{"Qwen2ForCausalLM"}, "num_hidden_layers": 1, "sliding_window": 9, "layer_types": []string{"sliding_attention"}},
 			"layer_types: layer 0 is sliding_attention, without sliding_window and use_sliding_window"},
+		{keys{"architectures": []string{"SmolLM3ForCausalLM"}, "no_rope_layers": []int{1}}, "no_rope_layers has 1 entries, num_hidden_layers is 12"},
+		{keys{"architectures": []string{"SmolLM3ForCausalLM"}, "num_hidden_layers": 1, "layer_types": []string{"sliding_attention"}}, "layer_types: layer 0 is sliding_attention, without sliding_window and use_sliding_window"},
 		{optKeys(keys{"do_layer_norm_before": false, "word_embed_proj_dim": 64}), "do_layer_norm_before false: norms behind attention and MLP, as of opt-350m, are not supported"},
 		{optKeys(keys{"word_embed_proj_dim": 64}), "word_embed_proj_dim 64, hidden_size 128: embeddings of another size, as of opt-350m, are not supported"},
 		{optKeys(keys{"layer_norm_elementwise_affine": false}), "layer_norm_elementwise_affine false: norms without weights are not supported"},
@@ -406,4 +412,24 @@ func FuzzConfig(f *testing.F) {
 			t.Errorf("%s became %s: %v", raw, out, err)
 		}
 	})
+}
+
+// A choice of SmolLM3's layers keeps which of them turn queries and keys, whether the file lists them or leaves them to the default.
+func TestWithLayersNoRope(t *testing.T) {
+	for _, list := range []any{nil, []int{1, 0, 1, 0, 0, 1, 1, 1, 1, 1, 1, 0}, []int{1, 0, 1, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0}} {
+		c, err := ParseConfig("config.json", edited(map[string]any{"architectures": []string{"SmolLM3ForCausalLM"}, "no_rope_layers": list, "use_sliding_window": true, "sliding_window": 7}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keep := []int{0, 1, 3, 4, 8, 11}
+		got, err := c.Choose(keep)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, l := range keep {
+			if got.Rotary(i) != c.Rotary(l) || got.Window(i) != c.Window(l) {
+				t.Errorf("%v: layer %d became %d: rotary %v, window %d, want %v, %d", list, l, i, got.Rotary(i), got.Window(i), c.Rotary(l), c.Window(l))
+			}
+		}
+	}
 }

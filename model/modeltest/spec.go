@@ -51,6 +51,10 @@ var named = map[string]Spec{
 	"qwen3": {Architecture: "Qwen3ForCausalLM", Hidden: 48, Intermediate: 96, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 64, Vocab: 1999, Context: 64},
 	"qwen3-window": {Architecture: "Qwen3ForCausalLM", Hidden: 48, Intermediate: 96, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 20, Vocab: 1999, Context: 64, Tied: true,
 		Extra: map[string]any{"use_sliding_window": true, "sliding_window": 6, "layer_types": []string{"sliding_attention", "full_attention", "sliding_attention", "full_attention"}}},
+	"smollm3": {Architecture: "SmolLM3ForCausalLM", Hidden: 48, Intermediate: 104, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 12, Vocab: 1999, Context: 64, Tied: true,
+		Extra: map[string]any{"no_rope_layers": []int{1, 0, 1, 0}, "pad_token_id": 1}},
+	"smollm3-window": {Architecture: "SmolLM3ForCausalLM", Hidden: 40, Intermediate: 96, Layers: 4, Heads: 4, KVHeads: 4, HeadDim: 20, Vocab: 1999, Context: 64, Tied: true,
+		Extra: map[string]any{"pad_token_id": 1, "no_rope_layer_interval": 2, "use_sliding_window": true, "sliding_window": 6}},
 	"opt": {Architecture: opt, Hidden: 48, Intermediate: 120, Layers: 4, Heads: 2, KVHeads: 2, HeadDim: 24, Vocab: 1999, Context: 64, Tied: true, AttentionBias: true},
 }
 
@@ -62,6 +66,7 @@ var Odd = map[string]Spec{
 	"mistral":        {Architecture: "MistralForCausalLM", Hidden: 64, Intermediate: 96, Layers: 2, Heads: 4, KVHeads: 1, HeadDim: 24, Vocab: 300, Context: 64, DType: dtype.BF16, Extra: map[string]any{"sliding_window": 7}},
 	"qwen2 tied":     {Architecture: "Qwen2ForCausalLM", Hidden: 56, Intermediate: 100, Layers: 2, Heads: 7, KVHeads: 1, HeadDim: 8, Vocab: 211, Context: 64, Tied: true, DType: dtype.BF16},
 	"opt":            {Architecture: "OPTForCausalLM", Hidden: 60, Intermediate: 130, Layers: 3, Heads: 3, KVHeads: 3, HeadDim: 20, Vocab: 97, Context: 64, Tied: true, AttentionBias: true, DType: dtype.F16},
+	"smollm3":        {Architecture: "SmolLM3ForCausalLM", Hidden: 40, Intermediate: 72, Layers: 3, Heads: 5, KVHeads: 1, HeadDim: 12, Vocab: 113, Context: 64, Tied: true, DType: dtype.BF16, Extra: map[string]any{"no_rope_layer_interval": 2}},
 	"qwen3 q/k norm": {Architecture: "Qwen3ForCausalLM", Hidden: 32, Intermediate: 64, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 129, Context: 64, DType: dtype.F32},
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/x448/float16"
 )
 
-// LoadModel reads a Hugging Face folder of a Llama, Mistral, Qwen2, Qwen3 or OPT: config.json and model.safetensors, or the
+// LoadModel reads a Hugging Face folder of a Llama, Mistral, Qwen2, Qwen3, SmolLM3 or OPT: config.json and model.safetensors, or the
 // shards that model.safetensors.index.json names. It shares no code with the tool's reader, so that it can check what
 // the tool writes; it trusts the folder to be sound, and holds all weights in memory as float64.
 func LoadModel(dir string) (*Model, error) {
@@ -27,7 +27,7 @@ func LoadModel(dir string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, tied := llamaNames, false
+	n, tied := llamaNames, c.ModelType == "smollm3"
 	if c.ModelType == "opt" {
 		n, tied = optNames, true
 		c.IntermediateSize = c.FFNDim
@@ -74,6 +74,7 @@ func LoadModel(dir string) (*Model, error) {
 			UpBias:        find.optional(at+n.up+".bias", m.FFN),
 			DownBias:      find.optional(at+n.down+".bias", m.Hidden),
 			Window:        c.window(i),
+			NoRope:        c.noRope(i),
 		}
 		if n.gate != "" {
 			m.Layers[i].Gate = find.matrix(at+n.gate+".weight", m.FFN, m.Hidden)
@@ -119,6 +120,8 @@ type config struct {
 	UseSlidingWindow  *bool    `json:"use_sliding_window"`
 	MaxWindowLayers   int      `json:"max_window_layers"`
 	LayerTypes        []string `json:"layer_types"`
+	NoRopeLayers      []int    `json:"no_rope_layers"`
+	NoRopeInterval    *int     `json:"no_rope_layer_interval"`
 	MaxPosition       int      `json:"max_position_embeddings"`
 	Original          int      `json:"original_max_position_embeddings"`
 }
@@ -171,7 +174,7 @@ func (c *config) arithmetic() Config {
 		}
 	}
 	if a.RopeTheta == 0 {
-		a.RopeTheta = 10000
+		a.RopeTheta = map[bool]float64{true: 2e6, false: 10000}[c.ModelType == "smollm3"]
 	}
 	if c.ModelType == "opt" {
 		a.RopeTheta, a.Eps = 0, 1e-5
@@ -200,10 +203,26 @@ func (c *config) window(i int) int {
 		c.UseSlidingWindow != nil && !*c.UseSlidingWindow,
 		c.UseSlidingWindow == nil && c.ModelType != "mistral",
 		i < len(c.LayerTypes) && c.LayerTypes[i] != "sliding_attention",
-		len(c.LayerTypes) == 0 && c.ModelType != "mistral" && i < c.MaxWindowLayers:
+		c.ModelType == "smollm3" && len(c.LayerTypes) == 0 && !c.noRope(i),
+		c.ModelType != "smollm3" && len(c.LayerTypes) == 0 && c.ModelType != "mistral" && i < c.MaxWindowLayers:
 		return 0
 	}
 	return *c.SlidingWindow
+}
+
+// noRope says whether layer i of a SmolLM3 turns nothing: where the list has 0, without one every fourth layer, or as the interval says.
+func (c *config) noRope(i int) bool {
+	if c.ModelType != "smollm3" {
+		return false
+	}
+	if c.NoRopeLayers != nil {
+		return c.NoRopeLayers[i] == 0
+	}
+	interval := 4
+	if c.NoRopeInterval != nil {
+		interval = *c.NoRopeInterval
+	}
+	return (i+1)%interval == 0
 }
 
 // tensor is a tensor of a safetensors file, decoded.

@@ -44,6 +44,8 @@ func cases(t *testing.T) map[string]modeltest.Spec {
 				s.AttentionBias = i != 4
 			case name == "llama":
 				s.AttentionBias, s.MLPBias = i%2 == 0, i%3 == 0
+			case name == "smollm3":
+				s.Extra["no_rope_layers"] = []int{0, 1, 0}
 			case name == "qwen3-window":
 				s.Extra["layer_types"] = []string{"sliding_attention", "full_attention", "sliding_attention"}
 			}
