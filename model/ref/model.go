@@ -3,6 +3,7 @@ package ref
 import (
 	"math"
 	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -77,6 +78,9 @@ func (m *Model) Generate(prompt []int, n int) []int {
 	var tokens []int
 	seen := 0
 	for next := prompt; len(tokens) < n; next = tokens[len(tokens)-1:] {
+		if s := m.RopeScaling; s.Type == "longrope" && seen <= s.OriginalMaxPosition && seen+len(next) > s.OriginalMaxPosition {
+			next, seen, caches = slices.Concat(prompt, tokens), 0, make([]Cache, len(m.Layers)) // all positions are turned otherwise from here on
+		}
 		x := m.embed(next, seen)
 		seen += len(next)
 		for l := range m.Layers {
