@@ -145,6 +145,13 @@ func TestParseConfig(t *testing.T) {
 			func(c *Config) {
 				c.Architecture, c.ModelType, c.QKNorm, c.HeadDim, c.MaxWindowLayers, c.SlidingWindow, c.MaxPositionEmbeddings = "Qwen3ForCausalLM", "qwen3", true, 128, 28, 4096, 8192
 			}},
+		{"Phi-3", keys{"architectures": []string{"Phi3ForCausalLM"}, "rms_norm_eps": nil, "max_position_embeddings": nil, "rope_scaling": keys{"type": "su", "short_factor": eights(1), "long_factor": eights(2)}},
+			func(c *Config) {
+				c.Architecture, c.ModelType, c.RMSNormEps, c.MaxPositionEmbeddings = "Phi3ForCausalLM", "phi3", 1e-5, 4096
+				c.RopeScaling = RopeScaling{Type: RopeLong, Short: eights(1), Long: eights(2), OriginalMaxPosition: 4096, AttentionFactor: 1}
+			}},
+		{"Phi-3 with window", keys{"architectures": []string{"Phi3ForCausalLM"}, "sliding_window": 64},
+			func(c *Config) { c.Architecture, c.ModelType, c.SlidingWindow = "Phi3ForCausalLM", "phi3", 64 }},
 		{"SmolLM3", keys{"architectures": []string{"SmolLM3ForCausalLM"}, "num_hidden_layers": 5, "tie_word_embeddings": nil, "rope_theta": nil, "sliding_window": 4}, func(c *Config) {
 			c.Architecture, c.ModelType, c.Layers, c.TieWordEmbeddings, c.RopeTheta = "SmolLM3ForCausalLM", "smollm3", 5, true, 2e6
 			c.NoRope = []bool{false, false, false, true, false}
@@ -172,7 +179,7 @@ func TestParseConfig(t *testing.T) {
 
 func TestConfigErrors(t *testing.T) {
 	type keys = map[string]any
-	const supported = "supported are LlamaForCausalLM, MistralForCausalLM, OPTForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, SmolLM3ForCausalLM"
+	const supported = "supported are LlamaForCausalLM, MistralForCausalLM, OPTForCausalLM, Phi3ForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, SmolLM3ForCausalLM"
 	for _, c := range []struct {
 		keys keys
 		want string

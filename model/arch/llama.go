@@ -1,5 +1,7 @@
 package arch
 
+import "cmp"
+
 // Source of this family and its relatives: configuration_*.py and modeling_*.py of transformers 4.45 to 5.
 var llama = register(Family{
 	Architecture: "LlamaForCausalLM", ModelType: "llama", MaxPosition: 2048,
@@ -32,6 +34,7 @@ type dialect struct {
 	useWindow     bool                  // sliding_window counts only under use_sliding_window
 	window        bool                  // sliding_window counts
 	headDim       int                   // when the file has none; 0 means hidden / heads
+	eps           float64               // rms_norm_eps when the file has none; 0 means 1e-6
 	tied          bool                  // when the file does not say
 	ropeTheta     float64               // when the file has none; 0 means 10000
 	ropeNames     map[RopeType]RopeType // what types of rotary positions are called besides
@@ -46,7 +49,7 @@ func (f *Fields) llama(c *Config, d dialect) {
 	c.QKNorm = d.qkNorm
 	c.IntermediateSize = f.size("intermediate_size", 1<<22, required)
 	c.KVHeads = f.size("num_key_value_heads", 1<<14, c.Heads)
-	c.RMSNormEps = f.number("rms_norm_eps", 1e-6)
+	c.RMSNormEps = f.number("rms_norm_eps", cmp.Or(d.eps, 1e-6))
 	c.TieWordEmbeddings = f.flag("tie_word_embeddings", d.tied)
 	bias := d.attentionBias && f.flag("attention_bias", false)
 	c.AttentionBias, c.OutputBias = d.qkvBias || bias, bias

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { vktest.Main(m) }
 
 func TestGenerate(t *testing.T) {
 	vktest.Each(t, func(t *testing.T, d *vk.Device) {
-		for _, name := range []string{"llama", "mistral", "qwen3 q/k norm", "opt"} {
+		for _, name := range []string{"llama", "mistral", "qwen3 q/k norm", "opt", "smollm3", "phi3"} {
 			spec := modeltest.Odd[name]
 			m, dir := spec.Open(t)
 			oracle, err := ref.LoadModel(dir)

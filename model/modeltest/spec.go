@@ -25,6 +25,7 @@ type Spec struct {
 	Tied, AttentionBias, MLPBias                 bool   // of an OPT AttentionBias stands for all biases
 	DType                                        dtype.DType
 	Extra                                        map[string]any // further keys of config.json
+	LongRope                                     int            // original_max_position_embeddings of longrope; 0 is none of it
 	ShardBytes                                   int            // 0 is one file
 	Seed                                         uint64
 
@@ -55,18 +56,24 @@ var named = map[string]Spec{
 		Extra: map[string]any{"no_rope_layers": []int{1, 0, 1, 0}, "pad_token_id": 1}},
 	"smollm3-window": {Architecture: "SmolLM3ForCausalLM", Hidden: 40, Intermediate: 96, Layers: 4, Heads: 4, KVHeads: 4, HeadDim: 20, Vocab: 1999, Context: 64, Tied: true,
 		Extra: map[string]any{"pad_token_id": 1, "no_rope_layer_interval": 2, "use_sliding_window": true, "sliding_window": 6}},
+	"phi3": {Architecture: "Phi3ForCausalLM", Hidden: 48, Intermediate: 104, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 12, Vocab: 1999, Context: 64,
+		Extra: map[string]any{"pad_token_id": 1, "sliding_window": 9}},
+	"phi3-long": {Architecture: "Phi3ForCausalLM", Hidden: 48, Intermediate: 104, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 12, Vocab: 1999, Context: 128,
+		LongRope: 24, Extra: map[string]any{"pad_token_id": 1}},
 	"opt": {Architecture: opt, Hidden: 48, Intermediate: 120, Layers: 4, Heads: 2, KVHeads: 2, HeadDim: 24, Vocab: 1999, Context: 64, Tied: true, AttentionBias: true},
 }
 
 // Odd are one small model of each architecture, with sizes that divide nothing.
 var Odd = map[string]Spec{
-	"llama":          {Hidden: 48, Intermediate: 112, Layers: 3, Heads: 6, KVHeads: 3, HeadDim: 8, Vocab: 97, Context: 64, DType: dtype.BF16},
-	"llama3 rope":    {Hidden: 40, Intermediate: 72, Layers: 2, Heads: 2, KVHeads: 1, HeadDim: 20, Vocab: 131, Context: 64, Extra: map[string]any{"rope_scaling": map[string]any{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 16}}},
-	"llama biases":   {Hidden: 24, Intermediate: 50, Layers: 2, Heads: 3, KVHeads: 3, HeadDim: 8, Vocab: 65, Context: 64, AttentionBias: true, MLPBias: true, DType: dtype.F16},
-	"mistral":        {Architecture: "MistralForCausalLM", Hidden: 64, Intermediate: 96, Layers: 2, Heads: 4, KVHeads: 1, HeadDim: 24, Vocab: 300, Context: 64, DType: dtype.BF16, Extra: map[string]any{"sliding_window": 7}},
-	"qwen2 tied":     {Architecture: "Qwen2ForCausalLM", Hidden: 56, Intermediate: 100, Layers: 2, Heads: 7, KVHeads: 1, HeadDim: 8, Vocab: 211, Context: 64, Tied: true, DType: dtype.BF16},
-	"opt":            {Architecture: "OPTForCausalLM", Hidden: 60, Intermediate: 130, Layers: 3, Heads: 3, KVHeads: 3, HeadDim: 20, Vocab: 97, Context: 64, Tied: true, AttentionBias: true, DType: dtype.F16},
-	"smollm3":        {Architecture: "SmolLM3ForCausalLM", Hidden: 40, Intermediate: 72, Layers: 3, Heads: 5, KVHeads: 1, HeadDim: 12, Vocab: 113, Context: 64, Tied: true, DType: dtype.BF16, Extra: map[string]any{"no_rope_layer_interval": 2}},
+	"llama":        {Hidden: 48, Intermediate: 112, Layers: 3, Heads: 6, KVHeads: 3, HeadDim: 8, Vocab: 97, Context: 64, DType: dtype.BF16},
+	"llama3 rope":  {Hidden: 40, Intermediate: 72, Layers: 2, Heads: 2, KVHeads: 1, HeadDim: 20, Vocab: 131, Context: 64, Extra: map[string]any{"rope_scaling": map[string]any{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 16}}},
+	"llama biases": {Hidden: 24, Intermediate: 50, Layers: 2, Heads: 3, KVHeads: 3, HeadDim: 8, Vocab: 65, Context: 64, AttentionBias: true, MLPBias: true, DType: dtype.F16},
+	"mistral":      {Architecture: "MistralForCausalLM", Hidden: 64, Intermediate: 96, Layers: 2, Heads: 4, KVHeads: 1, HeadDim: 24, Vocab: 300, Context: 64, DType: dtype.BF16, Extra: map[string]any{"sliding_window": 7}},
+	"qwen2 tied":   {Architecture: "Qwen2ForCausalLM", Hidden: 56, Intermediate: 100, Layers: 2, Heads: 7, KVHeads: 1, HeadDim: 8, Vocab: 211, Context: 64, Tied: true, DType: dtype.BF16},
+	"opt":          {Architecture: "OPTForCausalLM", Hidden: 60, Intermediate: 130, Layers: 3, Heads: 3, KVHeads: 3, HeadDim: 20, Vocab: 97, Context: 64, Tied: true, AttentionBias: true, DType: dtype.F16},
+	"smollm3":      {Architecture: "SmolLM3ForCausalLM", Hidden: 40, Intermediate: 72, Layers: 3, Heads: 5, KVHeads: 1, HeadDim: 12, Vocab: 113, Context: 64, Tied: true, DType: dtype.BF16, Extra: map[string]any{"no_rope_layer_interval": 2}},
+	"phi3": {Architecture: "Phi3ForCausalLM", Hidden: 40, Intermediate: 72, Layers: 3, Heads: 5, KVHeads: 1, HeadDim: 8, Vocab: 113, Context: 64, DType: dtype.BF16,
+		LongRope: 8},
 	"qwen3 q/k norm": {Architecture: "Qwen3ForCausalLM", Hidden: 32, Intermediate: 64, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 129, Context: 64, DType: dtype.F32},
 }
 
@@ -112,6 +119,14 @@ func (s Spec) JSON() ([]byte, error) {
 	} else {
 		maps.Copy(c, map[string]any{"intermediate_size": s.Intermediate, "num_key_value_heads": s.KVHeads, "head_dim": s.HeadDim, "rms_norm_eps": 1e-5,
 			"rope_theta": 10000.0, "hidden_act": "silu", "attention_bias": s.AttentionBias, "mlp_bias": s.MLPBias})
+	}
+	if s.LongRope > 0 {
+		var short, long []float64
+		for i := range s.HeadDim / 2 {
+			short, long = append(short, 1+float64(i)/8), append(long, 1+float64(i*i)/2)
+		}
+		c["original_max_position_embeddings"] = s.LongRope
+		c["rope_scaling"] = map[string]any{"type": "longrope", "short_factor": short, "long_factor": long}
 	}
 	maps.Copy(c, s.Extra)
 	return json.MarshalIndent(c, "", "  ")

@@ -14,13 +14,22 @@ import (
 	"github.com/x448/float16"
 )
 
-// LoadModel reads a Hugging Face folder of a Llama, Mistral, Qwen2, Qwen3, SmolLM3 or OPT: config.json and model.safetensors, or the
+// LoadModel reads a Hugging Face folder of a Llama, Mistral, Qwen2, Qwen3, SmolLM3, Phi-3 or OPT: config.json and model.safetensors, or the
 // shards that model.safetensors.index.json names. It shares no code with the tool's reader, so that it can check what
 // the tool writes; it trusts the folder to be sound, and holds all weights in memory as float64.
 func LoadModel(dir string) (*Model, error) {
-	c := config{SlidingWindow: new(int), MaxWindowLayers: 28} // what transformers takes for absent keys
-	*c.SlidingWindow = 4096
-	if err := readJSON(filepath.Join(dir, "config.json"), &c); err != nil {
+	var c config
+	path := filepath.Join(dir, "config.json")
+	if err := readJSON(path, &c); err != nil {
+		return nil, err
+	}
+	absent := config{MaxWindowLayers: 28} // what transformers takes for absent keys
+	if c.ModelType != "phi3" {
+		absent.SlidingWindow = new(int)
+		*absent.SlidingWindow = 4096
+	}
+	c = absent
+	if err := readJSON(path, &c); err != nil {
 		return nil, err
 	}
 	tensors, err := loadTensors(dir)
@@ -50,6 +59,9 @@ func LoadModel(dir string) (*Model, error) {
 	}
 	if m.Head = m.Embed; !tied {
 		m.Head = find.matrix("lm_head.weight", m.Vocab, m.Hidden)
+	}
+	if c.ModelType == "phi3" {
+		find.unfuse(len(m.Layers), [2]int{query, kv}, m.FFN)
 	}
 	for i := range m.Layers {
 		at := fmt.Sprintf("%slayers.%d.", n.top, i)
@@ -144,7 +156,7 @@ func (c *config) arithmetic() Config {
 	a := Config{
 		Hidden: c.HiddenSize, FFN: c.IntermediateSize, Vocab: c.VocabSize,
 		Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
-		Eps: 1e-6, RopeTheta: c.RopeTheta, // 1e-6 is what transformers takes for an absent rms_norm_eps
+		Eps: map[bool]float64{true: 1e-5, false: 1e-6}[c.ModelType == "phi3"], RopeTheta: c.RopeTheta, // what transformers takes for an absent rms_norm_eps
 	}
 	if c.RMSNormEps != nil {
 		a.Eps = *c.RMSNormEps
@@ -168,6 +180,9 @@ func (c *config) arithmetic() Config {
 		}
 		if r.Original == 0 {
 			a.RopeScaling.OriginalMaxPosition = c.MaxPosition
+		}
+		if c.ModelType == "phi3" && (a.RopeScaling.Type == "su" || a.RopeScaling.Type == "yarn") {
+			a.RopeScaling.Type = "longrope"
 		}
 		if a.RopeScaling.Type == "longrope" {
 			a.RopeScaling.longDefaults(c)
@@ -201,10 +216,10 @@ func (c *config) window(i int) int {
 	switch {
 	case c.SlidingWindow == nil, c.ModelType == "opt",
 		c.UseSlidingWindow != nil && !*c.UseSlidingWindow,
-		c.UseSlidingWindow == nil && c.ModelType != "mistral",
+		c.UseSlidingWindow == nil && c.ModelType != "mistral" && c.ModelType != "phi3",
 		i < len(c.LayerTypes) && c.LayerTypes[i] != "sliding_attention",
 		c.ModelType == "smollm3" && len(c.LayerTypes) == 0 && !c.noRope(i),
-		c.ModelType != "smollm3" && len(c.LayerTypes) == 0 && c.ModelType != "mistral" && i < c.MaxWindowLayers:
+		c.ModelType != "smollm3" && len(c.LayerTypes) == 0 && c.ModelType != "mistral" && c.ModelType != "phi3" && i < c.MaxWindowLayers:
 		return 0
 	}
 	return *c.SlidingWindow
@@ -255,6 +270,29 @@ func (f *finder) get(name string, shape ...int) []float64 {
 	}
 	f.used[name] = true
 	return t.data
+}
+
+// unfuse cuts the fused tensors of a Phi-3 into those of a Llama.
+func (f *finder) unfuse(layers int, qkv [2]int, ffn int) {
+	cut := func(from string, parts map[string][2]int) {
+		t, ok := f.tensors[from]
+		if !ok || len(t.shape) != 2 {
+			return // what misses the parts says so
+		}
+		for name, rows := range parts {
+			if rows[1] <= t.shape[0] {
+				f.tensors[name] = tensor{[]int{rows[1] - rows[0], t.shape[1]}, t.data[rows[0]*t.shape[1] : rows[1]*t.shape[1]]}
+			}
+		}
+		delete(f.tensors, from)
+	}
+	q, kv := qkv[0], qkv[1]
+	for i := range layers {
+		at := f.stored(fmt.Sprintf("model.layers.%d.", i))
+		attn, mlp := at+"self_attn.", at+"mlp."
+		cut(attn+"qkv_proj.weight", map[string][2]int{attn + "q_proj.weight": {0, q}, attn + "k_proj.weight": {q, q + kv}, attn + "v_proj.weight": {q + kv, q + 2*kv}})
+		cut(mlp+"gate_up_proj.weight", map[string][2]int{mlp + "gate_proj.weight": {0, ffn}, mlp + "up_proj.weight": {ffn, 2 * ffn}})
+	}
 }
 
 func (f *finder) stored(name string) string {

@@ -95,7 +95,7 @@ func TestScorer(t *testing.T) {
 			t.Fatal(err)
 		}
 		groups := questions(spec.Vocab, spec.Context, 14)
-		rows, alone, count := distinct(groups)
+		rows, alone, count := distinct(groups, m.Config.RopeSwitch())
 		want := make([][]run.Score, len(groups))
 		for i, g := range groups {
 			for _, q := range g {
@@ -125,12 +125,12 @@ func TestScorer(t *testing.T) {
 }
 
 // distinct counts the tokens before the last of all sequences, the different beginnings among them, and the sequences.
-func distinct(groups [][]run.Sequence) (rows, alone, sequences int) {
+func distinct(groups [][]run.Sequence, turn int) (rows, alone, sequences int) {
 	seen := map[string]bool{}
 	for _, g := range groups {
 		for _, q := range g {
 			for n := 1; n < len(q.Tokens); n++ {
-				seen[fmt.Sprint(q.Tokens[:n])] = true
+				seen[fmt.Sprint(q.Tokens[:n], turn > 0 && len(q.Tokens)-1 > turn)] = true
 				alone++
 			}
 			sequences++
