@@ -15,32 +15,32 @@ import (
 	"github.com/vkcome/vkcome/vk"
 )
 
-// DistillOptions say what a model learns of another.
-type DistillOptions struct {
-	Heal   Heal              // its Schedule is HealEnd, or empty
-	Groups []distill.Group   // which layers stand for which of the teacher's; nil: as the student's lineage says
-	Memory *model.HostMemory // bounds host memory; nil: no bound
+// DistillationOptions say what a model learns of another.
+type DistillationOptions struct {
+	Distill DistillOptions    // its Schedule is DistillAtEnd, or empty
+	Groups  []distill.Group   // which layers stand for which of the teacher's; nil: as the student's lineage says
+	Memory  *model.HostMemory // bounds host memory; nil: no bound
 }
 
 // Distillation is the healing of a model that was pruned before, checked and not started.
 type Distillation struct {
 	Teacher, Student *model.Model
 	Groups           []distill.Group
-	Options          DistillOptions
+	Options          DistillationOptions
 	lineage          Lineage // the student's, empty if it has none
 	own              []byte  // the same as it stands
 }
 
 // NewDistillation checks options against models: the layers of the student's lineage must be the teacher's.
-func NewDistillation(teacher, student *model.Model, o DistillOptions) (p *Distillation, err error) {
-	if o.Heal.Schedule == "" {
-		o.Heal.Schedule = HealEnd
+func NewDistillation(teacher, student *model.Model, o DistillationOptions) (p *Distillation, err error) {
+	if o.Distill.Schedule == "" {
+		o.Distill.Schedule = DistillAtEnd
 	}
-	if err := o.Heal.check(); err != nil {
+	if err := o.Distill.check(); err != nil {
 		return nil, err
 	}
-	if o.Heal.Schedule != HealEnd {
-		return nil, fmt.Errorf("prune: schedule %s is one of pruning (vkcome prune --heal %s): a model that is pruned already can be healed by %s", o.Heal.Schedule, o.Heal.Schedule, HealEnd)
+	if o.Distill.Schedule != DistillAtEnd {
+		return nil, fmt.Errorf("prune: schedule %s is one of pruning (vkcome prune --heal %s): a model that is pruned already can be healed by %s", o.Distill.Schedule, o.Distill.Schedule, DistillAtEnd)
 	}
 	p = &Distillation{Teacher: teacher, Student: student, Groups: o.Groups, Options: o}
 	tree, root, own, err := readLineage(student)
@@ -58,7 +58,7 @@ func NewDistillation(teacher, student *model.Model, o DistillOptions) (p *Distil
 			return nil, fmt.Errorf("prune: %s has no %s that says where its layers come from: give the correspondence (--map 3=4-5)", student.Name, model.Lineage)
 		case root != len(teacher.Layers):
 			return nil, fmt.Errorf("prune: the layers of %s come from a model of %d layers, %s has %d", student.Name, root, teacher.Name, len(teacher.Layers))
-		case len(p.Groups) == 0 && o.Heal.Options.EndToEnd == 0:
+		case len(p.Groups) == 0 && o.Distill.Options.EndToEnd == 0:
 			return nil, fmt.Errorf("prune: no layer of %s stands for others: there is nothing to heal but all weights together (--end-to-end), or what --map says", student.Name)
 		}
 	}
@@ -70,7 +70,7 @@ func NewDistillation(teacher, student *model.Model, o DistillOptions) (p *Distil
 
 // job is what distill does of it.
 func (p *Distillation) job() distill.Job {
-	h := p.Options.Heal
+	h := p.Options.Distill
 	return distill.Job{Teacher: p.Teacher, Student: p.Student, Groups: p.Groups, Windows: h.Windows, Options: h.Options, Memory: p.Options.Memory, Every: h.Every}
 }
 
@@ -182,7 +182,7 @@ func (p *Distillation) RunTo(ctx context.Context, d *vk.Device, o Output, progre
 		kept++
 		return folder.Save(work.Checkpoint{Step: kept, Model: now.Student, Run: raw, State: now.State})
 	}
-	healed, err := job.Heal(ctx, d, nil, resume, state)
+	healed, err := job.Run(ctx, d, nil, resume, state)
 	if err != nil {
 		return nil, err
 	}
@@ -195,10 +195,10 @@ func (p *Distillation) record(d *vk.Device, o distill.Options, stages []*distill
 	l, device := p.lineage, deviceRecord(d)
 	if p.own == nil {
 		l.Device, l.Source = device, Source{hashes[1], len(p.Student.Layers)}
-	} else if p.lineage.Healing != nil { // it was healed before
+	} else if p.lineage.Distill != nil { // it was healed before
 		l.Previous = p.own
 	}
-	l.Healing = &Healing{Schedule: HealEnd, Teacher: &Source{hashes[0], len(p.Teacher.Layers)}, Options: o, Corpus: p.Options.Heal.corpus(), Device: &device, Stages: stages}
+	l.Distill = &DistillRecord{Schedule: DistillAtEnd, Teacher: &Source{hashes[0], len(p.Teacher.Layers)}, Options: o, Corpus: p.Options.Distill.corpus(), Device: &device, Stages: stages}
 	return l
 }
 
@@ -206,15 +206,15 @@ func (p *Distillation) record(d *vk.Device, o distill.Options, stages []*distill
 func (p *Distillation) finished(d *vk.Device, o Output, hashes [2]string) *Lineage {
 	raw, err := os.ReadFile(filepath.Join(o.Dir, model.Lineage))
 	var is Lineage
-	if err != nil || json.Unmarshal(raw, &is) != nil || is.Healing == nil {
+	if err != nil || json.Unmarshal(raw, &is) != nil || is.Distill == nil {
 		return nil // not of a distillation: check says so
 	}
 	options, _, err := p.Plan(d)
 	if err != nil {
 		return nil
 	}
-	options.MicroBatch = is.Healing.Options.MicroBatch // which depends on the memory that was free
-	want := p.record(d, options, is.Healing.Stages, hashes)
+	options.MicroBatch = is.Distill.Options.MicroBatch // which depends on the memory that was free
+	want := p.record(d, options, is.Distill.Stages, hashes)
 	text, err := want.text()
 	if err != nil || string(text) != string(raw) {
 		return nil
@@ -229,7 +229,7 @@ func (p *Distillation) key(d *vk.Device, hashes [2]string) []work.Field {
 		{Name: "vkcome", Value: Version}, {Name: "the teacher", Value: hashes[0]}, {Name: "the student", Value: hashes[1]},
 		{Name: "the student's " + model.Lineage, Value: hashBytes(p.own)}, {Name: "--map", Value: fmt.Sprint(p.Groups)},
 	}
-	for _, f := range p.Options.Heal.fields() {
+	for _, f := range p.Options.Distill.fields() {
 		fields = append(fields, work.Field{Name: f[0], Value: f[1]})
 	}
 	return append(fields, device.fields()...)

@@ -42,7 +42,7 @@ func TestEveryMethod(t *testing.T) {
 		methods = append(methods, method.CoMe{Selector: selector, Norm: method.NormRatio}, method.WeightSum{CoMe: method.CoMe{Selector: selector}})
 	}
 	for _, sensitivity := range method.Sensitivities {
-		methods = append(methods, method.CoMe{Sensitivity: sensitivity, Seed: 3, Repeat: true, MergeItem: 3})
+		methods = append(methods, method.CoMe{Sensitivity: sensitivity, Seed: 3, Repeat: true, LayersPerMerge: 3})
 	}
 	bytesOf := map[string]string{}
 	for i, k := range methods {

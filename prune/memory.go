@@ -11,7 +11,7 @@ import (
 func (p *Plan) scoring(d *vk.Device) model.ForwardOptions {
 	o := score.Options(d)
 	o.Host = p.Options.Memory
-	o.StatesOnHost = p.Options.Heal != nil || p.gradients() // which want the device's memory
+	o.StatesOnHost = p.Options.Distill != nil || p.gradients() // which want the device's memory
 	return o
 }
 

@@ -29,12 +29,12 @@ type Lineage struct {
 	Calibration    *Calibration   `json:"calibration,omitempty"` // absent where the method needs none
 	Device         Device         `json:"device"`
 	Devices        []Device       `json:"devices,omitempty"`      // where more than one did the steps: all, in their order
-	FiguresFrom    []string       `json:"figures_from,omitempty"` // where the first figures were computed, if not here
+	StatsFrom      []string       `json:"figures_from,omitempty"` // where the first stats were computed, if not here
 	OriginalLayers int            `json:"original_layers"`        // of the model that the tree's numbers mean
 	Tree           []method.Tree  `json:"tree"`
 	Steps          []*method.Step `json:"steps"`
 	LayerPasses    *Passes        `json:"layer_passes,omitempty"`
-	Healing        *Healing       `json:"healing,omitempty"`
+	Distill        *DistillRecord `json:"healing,omitempty"`
 
 	// Previous is the lineage of the opened model, if that was pruned before: its steps led to the layers that these steps merged.
 	Previous json.RawMessage `json:"previous,omitempty"`

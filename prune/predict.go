@@ -25,7 +25,7 @@ type Prediction struct {
 	DeviceBytes int64 `json:"device_bytes"` // peak of the device's memory, at most
 	HostBytes   int64 `json:"host_bytes"`   // peak of what the process holds resident of the host's, without the device's, at most
 
-	Training *model.TrainingMemory `json:"training,omitempty"` // device memory of healing, phase by phase; it is in DeviceBytes
+	Training *model.TrainingMemory `json:"training,omitempty"` // device memory of distillation, phase by phase; it is in DeviceBytes
 
 	// Seconds is how long the run takes at most, going by one layer run for some windows on the device.
 	Seconds float64 `json:"seconds"`
@@ -48,8 +48,8 @@ func (p *Plan) Predict(ctx context.Context, d *vk.Device) (*Prediction, error) {
 			out.Depths = append(out.Depths, depth)
 		}
 	}
-	if p.Options.Heal != nil {
-		_, memory, err := p.healJob(m).Plan(d)
+	if p.Options.Distill != nil {
+		_, memory, err := p.distillJob(m).Plan(d)
 		if err != nil {
 			return nil, err
 		}

@@ -32,11 +32,11 @@ type Options struct {
 	// Devices are more devices, of the same kind as the one that Run is given, which share the calibration windows with it. The model is
 	// the same.
 	Devices []*vk.Device
-	// Heal trains the layers that merges make against those that they were made of; nil: none.
-	Heal *Heal
-	// Figures are taken for what running the model on its calibration corpus gives, and their windows and record for those of that corpus:
+	// Distill trains the layers that merges make against those that they were made of; nil: none.
+	Distill *DistillOptions
+	// Stats are taken for what running the model on its calibration corpus gives, and their windows and record for those of that corpus:
 	// Windows, Seed and Source stay empty. Further steps run on these windows.
-	Figures *score.Figures
+	Stats *score.Stats
 
 	Windows [][]uint32        // calibration corpus: windows of equal length; not needed where the method says so
 	Seed    uint64            // that the windows were sampled with, for the record
@@ -82,7 +82,7 @@ func (s start) state(m *model.Model) *method.State {
 
 // NewPlan checks options against a model: the depth must lie between 1 and the model's, and be reachable.
 func NewPlan(m *model.Model, o Options) (p *Plan, err error) {
-	if f := o.Figures; f != nil {
+	if f := o.Stats; f != nil {
 		if len(o.Windows) > 0 || o.Replay != nil {
 			return nil, errors.New("prune: figures come with their corpus: no other is read, and a plan that is replayed needs none")
 		}
@@ -99,7 +99,7 @@ func NewPlan(m *model.Model, o Options) (p *Plan, err error) {
 	if p.TargetLayers, err = p.target(); err != nil {
 		return nil, fmt.Errorf("prune: %w", err)
 	}
-	if err := o.Heal.check(); err != nil {
+	if err := o.Distill.check(); err != nil {
 		return nil, err
 	}
 	switch {
@@ -109,7 +109,7 @@ func NewPlan(m *model.Model, o Options) (p *Plan, err error) {
 		return nil, fmt.Errorf("prune: %s has %d layers already", m.Name, layers)
 	case o.Replay != nil:
 		return p, nil
-	case o.Figures != nil && !p.Method.Corpus():
+	case o.Stats != nil && !p.Method.Corpus():
 		return nil, fmt.Errorf("prune: method %s needs no figures", p.Method.Name())
 	case p.Method.Corpus() && len(o.Windows) == 0:
 		return nil, errors.New("prune: the calibration corpus is empty")
@@ -309,7 +309,7 @@ func (p *Plan) run(ctx context.Context, d *vk.Device, k *keeper, progress func(S
 		}
 	}
 	r := &Result{Model: s.Model, store: s.Store, Lineage: lineage(s, steps), Losses: h.Done.Records}
-	r.Lineage.Healing = h.record()
+	r.Lineage.Distill = h.record()
 	return r, nil
 }
 
@@ -344,7 +344,7 @@ func (p *Plan) step(ctx context.Context, s *method.State, done int, progress fun
 func (p *Plan) lineage(s *method.State, steps []*method.Step) Lineage {
 	l := Lineage{Version: Version, Device: deviceRecord(s.Device), OriginalLayers: p.root, Tree: s.Tree, Steps: steps, Previous: p.previous}
 	if r := p.Options.Replay; r != nil {
-		l.Method, l.Options, l.Calibration, l.LayerPasses, l.Device, l.FiguresFrom = r.Method, r.Options, r.Calibration, r.LayerPasses, r.Device, r.FiguresFrom
+		l.Method, l.Options, l.Calibration, l.LayerPasses, l.Device, l.StatsFrom = r.Method, r.Options, r.Calibration, r.LayerPasses, r.Device, r.StatsFrom
 		return l
 	}
 	l.Method, l.Options = p.Method.Name(), p.record()
@@ -359,13 +359,13 @@ func (p *Plan) lineage(s *method.State, steps []*method.Step) Lineage {
 		if p.gradients() {
 			full *= model.GradientPasses
 		}
-		counted := passes(s.Scorer.Stats().Passes, full)
+		counted := passes(s.Scorer.Work().Passes, full)
 		l.LayerPasses = &counted
 	}
 	w := p.Options.Windows
 	l.Calibration = &Calibration{SHA256: corpus.Hash(w), Windows: len(w), Window: len(w[0]), Seed: p.Options.Seed, Source: p.Options.Source}
-	if p.Options.Figures != nil {
-		l.FiguresFrom = p.Options.Figures.Computed
+	if p.Options.Stats != nil {
+		l.StatsFrom = p.Options.Stats.Computed
 	}
 	return l
 }

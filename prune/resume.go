@@ -181,7 +181,7 @@ type record struct {
 	Steps   []*method.Step  `json:"steps"`
 	State   json.RawMessage `json:"state"`
 	Devices []Device        `json:"devices"`
-	Healing *healRecord     `json:"healing,omitempty"`
+	Distill *trained        `json:"healing,omitempty"`
 }
 
 // key is all that the files of the result depend on.
@@ -210,7 +210,7 @@ func (k *keeper) key() []work.Field {
 	for _, name := range slices.Sorted(maps.Keys(own)) {
 		fields = append(fields, work.Field{Name: "--" + strings.ReplaceAll(name, "_", "-"), Value: string(own[name])})
 	}
-	for _, f := range p.Options.Heal.fields() {
+	for _, f := range p.Options.Distill.fields() {
 		fields = append(fields, work.Field{Name: f[0], Value: f[1]})
 	}
 	if p.scores() {
@@ -218,7 +218,7 @@ func (k *keeper) key() []work.Field {
 		fields = append(fields, work.Field{Name: "the calibration corpus", Value: fmt.Sprintf("%d windows of %d tokens", len(w), len(w[0]))},
 			work.Field{Name: "the files of the corpus", Value: p.Options.Source}, work.Field{Name: "--seed", Value: fmt.Sprint(p.Options.Seed)},
 			work.Field{Name: "the text of the corpus", Value: corpus.Hash(w)})
-		if f := p.Options.Figures; f != nil {
+		if f := p.Options.Stats; f != nil {
 			fields = append(fields, work.Field{Name: "--stats", Value: strings.Join(f.Computed, "; ")})
 		}
 	}
@@ -278,7 +278,7 @@ func (k *keeper) finished(d *vk.Device) (*Lineage, error) {
 	want.Source = Source{k.source, len(k.plan.Model.Layers)}
 	bare := is
 	for _, l := range []*Lineage{&want, &bare} {
-		l.Tree, l.LayerPasses, l.Devices, l.Healing = nil, nil, nil, nil
+		l.Tree, l.LayerPasses, l.Devices, l.Distill = nil, nil, nil, nil
 	}
 	if r := k.plan.Options.Replay; r != nil {
 		want.Steps = r.Steps
@@ -324,8 +324,8 @@ func (k *keeper) restore(ctx context.Context, s *method.State) ([]*method.Step, 
 	}
 	k.progress(Status{Stage: "restore", Done: 1, Total: 1})
 	k.step, k.number = len(r.Steps), c.Step
-	if r.Healing != nil {
-		k.heal.healRecord, k.heal.open = *r.Healing, c.Open
+	if r.Distill != nil {
+		k.heal.trained, k.heal.open = *r.Distill, c.Open
 	}
 	if k.devices = r.Devices; k.devices[len(k.devices)-1] != k.device {
 		k.devices = append(k.devices, k.device)
@@ -348,8 +348,8 @@ func (k *keeper) keepHalf(ctx context.Context, s *method.State, steps []*method.
 		return err
 	}
 	r := record{Steps: steps, State: state, Devices: k.devices}
-	if k.plan.Options.Heal != nil {
-		r.Healing = &k.heal.healRecord
+	if k.plan.Options.Distill != nil {
+		r.Distill = &k.heal.trained
 	}
 	raw, err := json.Marshal(r)
 	if err != nil {
@@ -388,7 +388,7 @@ func (k *keeper) lineage(s *method.State, steps []*method.Step) Lineage {
 		l.Devices = k.devices
 	}
 	if k.heal != nil {
-		l.Healing = k.heal.record()
+		l.Distill = k.heal.record()
 	}
 	return l
 }

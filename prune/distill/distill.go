@@ -1,4 +1,4 @@
-// Package distill heals pruned models: it trains the layers that stand for several others against those, one at a time, so that one
+// Package distill trains the layers of a pruned model that stand for several others against those, one at a time, so that one
 // layer's weights, gradients and moments are all that a device must hold; and in the end, if that is wanted, all weights together
 // against the logits.
 //
@@ -20,7 +20,7 @@ import (
 // Inputs of a layer in training.
 const (
 	TeacherInput = "teacher" // the teacher's state that enters the first layer replaced: the paper's Figure 1
-	StudentInput = "student" // what the student's own layers below, healed already, give
+	StudentInput = "student" // what the student's own layers below, trained already, give
 )
 
 // Inputs lists them.

@@ -16,15 +16,15 @@ import (
 // sensitive heads and neurons, and scores the new model before the next merge. Source: Layer as Puzzle Pieces: Compressing Large
 // Language Models through Layer Concatenation, NeurIPS 2025, arXiv 2510.15304.
 type CoMe struct {
-	MergeItem   int     `json:"merge_item"`            // layers merged in a step; 0 is 2
-	Repeat      bool    `json:"repeat"`                // a merged layer may be merged again
-	PSU         float64 `json:"psu"`                   // power of the block influences in the ratio; 0 is 1
-	MinMax      float64 `json:"min_max"`               // floor of the largest ratio, 0 to 1
-	Tiled       bool    `json:"tiled,omitempty"`       // take query heads as the released code does, see merge.Options
-	Selector    string  `json:"selector,omitempty"`    // what chooses the layers; empty is SelectAngular
-	Norm        string  `json:"norm,omitempty"`        // of the RMSNorms; empty is NormMean
-	Sensitivity string  `json:"sensitivity,omitempty"` // what ranks heads and neurons; empty is SensitivityL1
-	Seed        uint64  `json:"seed,omitempty"`        // of SensitivityRandom
+	LayersPerMerge int     `json:"merge_item"`            // layers merged in a step; 0 is 2
+	Repeat         bool    `json:"repeat"`                // a merged layer may be merged again
+	RatioPower     float64 `json:"psu"`                   // power of the block influences in the ratio; 0 is 1
+	RatioFloor     float64 `json:"min_max"`               // floor of the largest ratio, 0 to 1
+	Tiled          bool    `json:"tiled,omitempty"`       // take query heads as the released code does, see merge.Options
+	Selector       string  `json:"selector,omitempty"`    // what chooses the layers; empty is SelectAngular
+	Norm           string  `json:"norm,omitempty"`        // of the RMSNorms; empty is NormMean
+	Sensitivity    string  `json:"sensitivity,omitempty"` // what ranks heads and neurons; empty is SensitivityL1
+	Seed           uint64  `json:"seed,omitempty"`        // of SensitivityRandom
 }
 
 // What chooses the layers to merge.
@@ -66,7 +66,7 @@ func (c CoMe) Name() string { return "come" }
 // Cost counts every step in full, though scoring resumes where the last merge left off and stops early.
 func (c CoMe) Cost(layers, target int) (passes, heads int) {
 	c = c.Defaults()
-	return steps(layers, target, c.MergeItem-1, func(from int) (int, int) {
+	return steps(layers, target, c.LayersPerMerge-1, func(from int) (int, int) {
 		if c.Selector == SelectSLEB {
 			return from + from*(from-1)/2, from
 		}
@@ -82,11 +82,11 @@ func (c CoMe) Corpus() bool { return true }
 
 // Defaults fills in what the zero value stands for.
 func (c CoMe) Defaults() CoMe {
-	if c.MergeItem == 0 {
-		c.MergeItem = 2
+	if c.LayersPerMerge == 0 {
+		c.LayersPerMerge = 2
 	}
-	if c.PSU == 0 {
-		c.PSU = 1
+	if c.RatioPower == 0 {
+		c.RatioPower = 1
 	}
 	return c
 }
@@ -104,12 +104,12 @@ func (c CoMe) Check(s *State, target int) error {
 		}
 	}
 	switch {
-	case c.MergeItem < 2 || c.MergeItem > layers:
-		return fmt.Errorf("merge item %d, expected 2 to the model's %d layers", c.MergeItem, layers)
-	case !(c.MinMax >= 0 && c.MinMax <= 1):
-		return fmt.Errorf("min-max %v, expected 0 to 1", c.MinMax)
-	case !(c.PSU > 0 && c.PSU <= 1000):
-		return fmt.Errorf("psu %v, expected more than 0 and at most 1000", c.PSU)
+	case c.LayersPerMerge < 2 || c.LayersPerMerge > layers:
+		return fmt.Errorf("merge item %d, expected 2 to the model's %d layers", c.LayersPerMerge, layers)
+	case !(c.RatioFloor >= 0 && c.RatioFloor <= 1):
+		return fmt.Errorf("min-max %v, expected 0 to 1", c.RatioFloor)
+	case !(c.RatioPower > 0 && c.RatioPower <= 1000):
+		return fmt.Errorf("psu %v, expected more than 0 and at most 1000", c.RatioPower)
 	}
 	if reach := c.Reach(s.Tree, s.Protected); target < reach {
 		if c.Repeat {
@@ -136,8 +136,8 @@ func (c CoMe) Reach(tree []Tree, protected []bool) int {
 			end()
 			continue
 		}
-		if run++; run == c.MergeItem && !c.Repeat {
-			depth -= c.MergeItem - 1
+		if run++; run == c.LayersPerMerge && !c.Repeat {
+			depth -= c.LayersPerMerge - 1
 			run = 0
 		}
 	}
@@ -174,7 +174,7 @@ const (
 // of the tokens over.
 func (c CoMe) choose(ctx context.Context, s *State, target int, over tokens, progress func(done, total int)) (*Step, error) {
 	layers := len(s.Model.Layers)
-	span := min(c.MergeItem, layers-target+1)
+	span := min(c.LayersPerMerge, layers-target+1)
 	eligible := make([]bool, layers-span+1)
 	for l := range eligible {
 		eligible[l] = !s.protects(l, l+span) &&
@@ -251,7 +251,7 @@ func (c CoMe) ratio(s *State, step *Step) {
 		originals += s.Tree[l].Originals()
 	}
 	first := step.MergeList[0]
-	step.Ratio = merge.Ratio(step.BI[first:first+len(step.MergeList)], c.PSU, c.MinMax, originals)
+	step.Ratio = merge.Ratio(step.BI[first:first+len(step.MergeList)], c.RatioPower, c.RatioFloor, originals)
 }
 
 // keep chooses the units of each layer by its share.

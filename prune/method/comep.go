@@ -8,8 +8,8 @@ import (
 )
 
 // CoMeP is CoMe with the ratio of a pair found by trial: of r = 0, 1/G, …, 1 for the first layer and 1−r for the second that of the
-// smallest calibration loss, the first of equals. Pairs are chosen by the angles of all tokens' states, not the last ones' only. PSU and
-// MinMax have no meaning. Source: CoMe-P of arXiv 2510.15304.
+// smallest calibration loss, the first of equals. Pairs are chosen by the angles of all tokens' states, not the last ones' only. RatioPower and
+// RatioFloor have no meaning. Source: CoMe-P of arXiv 2510.15304.
 type CoMeP struct {
 	CoMe
 	Granularity int `json:"granularity"` // G; 0 is 20
@@ -42,8 +42,8 @@ func (c CoMeP) defaults() CoMeP {
 func (c CoMeP) Check(s *State, target int) error {
 	c = c.defaults()
 	switch {
-	case c.MergeItem != 2:
-		return fmt.Errorf("merge item %d: come-p merges pairs", c.MergeItem)
+	case c.LayersPerMerge != 2:
+		return fmt.Errorf("merge item %d: come-p merges pairs", c.LayersPerMerge)
 	case c.Granularity < 1 || c.Granularity > 1000:
 		return fmt.Errorf("granularity %d, expected 1 to 1000", c.Granularity)
 	}

@@ -51,7 +51,7 @@ var Registry = []Entry{
 		[]string{"merge-item", "no-repeat", "psu", "min-max", "selector"}},
 	{"shortgpt", "drop the layers of the smallest block influence", func(Options) Method { return ShortGPT{} }, nil},
 	{"sleb", "drop the layer whose removal gives the smallest calibration loss, again and again", func(Options) Method { return SLEB{} }, nil},
-	{"laco", "collapse layers into the one before while the output stays similar", func(o Options) Method { return LaCo{o.MergeItem, o.Similarity} },
+	{"laco", "collapse layers into the one before while the output stays similar", func(o Options) Method { return LaCo{o.LayersPerMerge, o.Similarity} },
 		[]string{"merge-item", "similarity"}},
 	{"mka", "sum the two last layers by similarity, again and again", func(Options) Method { return MKA{} }, nil},
 	{"magnitude", "drop the layers of the smallest weights", func(Options) Method { return Magnitude{} }, nil},

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// Scores are figures of which those are NaN, and null in JSON, that were not needed: of layers that the choice of a merge could do
+// Scores are stats of which those are NaN, and null in JSON, that were not needed: of layers that the choice of a merge could do
 // without. Which these are depends on the rounds in which a corpus runs, and so on the device's memory; the others do not.
 type Scores []float64
 

@@ -18,15 +18,15 @@ import (
 
 // Schedules of healing. Source: CoMe, arXiv 2510.15304.
 const (
-	HealEnd  = "sp" // prune to the end, then train every merged layer: the paper's CoMe-sp
-	HealEach = "mp" // train each new layer right after its merge, and score what came of it: CoMe-mp
+	DistillAtEnd = "sp" // prune to the end, then train every merged layer: the paper's CoMe-sp
+	DistillEach  = "mp" // train each new layer right after its merge, and score what came of it: CoMe-mp
 )
 
 // Schedules lists them.
-var Schedules = []string{HealEnd, HealEach}
+var Schedules = []string{DistillAtEnd, DistillEach}
 
-// Heal says how merged layers are trained, and on what.
-type Heal struct {
+// DistillOptions say how merged layers are trained, and on what.
+type DistillOptions struct {
 	Schedule string
 	Options  distill.Options
 	Windows  [][]uint32 // of equal length
@@ -36,7 +36,7 @@ type Heal struct {
 	Every time.Duration // between checkpoints inside a layer's training; 0 is half a minute
 }
 
-func (h *Heal) check() error {
+func (h *DistillOptions) check() error {
 	switch {
 	case h == nil:
 		return nil
@@ -48,8 +48,8 @@ func (h *Heal) check() error {
 	return nil
 }
 
-// Healing is what a lineage tells of training.
-type Healing struct {
+// DistillRecord is what a lineage tells of training.
+type DistillRecord struct {
 	Schedule string           `json:"schedule"`
 	Teacher  *Source          `json:"teacher,omitempty"` // where it is not the source
 	Options  distill.Options  `json:"options"`
@@ -58,12 +58,12 @@ type Healing struct {
 	Stages   []*distill.Stage `json:"stages"`           // layers by their numbers at the time
 }
 
-func (h *Heal) corpus() Calibration {
+func (h *DistillOptions) corpus() Calibration {
 	return Calibration{SHA256: corpus.Hash(h.Windows), Windows: len(h.Windows), Window: len(h.Windows[0]), Seed: h.Seed, Source: h.Source}
 }
 
 // fields are what the result of healing depends on.
-func (h *Heal) fields() (list [][2]string) {
+func (h *DistillOptions) fields() (list [][2]string) {
 	if h == nil {
 		return nil
 	}
@@ -81,12 +81,12 @@ type healing struct {
 	p       *Plan
 	k       *keeper // nil: nothing is kept
 	session distill.Session
-	healRecord
+	trained
 	open func() (io.ReadCloser, error) // the state of the training on its way
 }
 
-// healRecord is what a checkpoint holds of it.
-type healRecord struct {
+// trained is what a checkpoint holds of it.
+type trained struct {
 	Options  *distill.Options  `json:"options"` // with defaults, once they are known
 	Steps    int               `json:"steps"`   // of the method whose layers are healed
 	Finished bool              `json:"finished"`
@@ -107,20 +107,20 @@ func (h *healing) close() error { return h.session.Close() }
 
 // pending says whether layers wait for their training, after which steps are kept in full.
 func (h *healing) pending(steps []*method.Step, layers int) bool {
-	heal := h.p.Options.Heal
-	return heal != nil && (heal.Schedule == HealEach && h.Steps < len(steps) || layers <= h.p.TargetLayers && !h.Finished)
+	heal := h.p.Options.Distill
+	return heal != nil && (heal.Schedule == DistillEach && h.Steps < len(steps) || layers <= h.p.TargetLayers && !h.Finished)
 }
 
 // run trains what is to be trained after these steps.
 func (h *healing) run(ctx context.Context, s *method.State, steps []*method.Step, progress func(Status)) error {
-	heal := h.p.Options.Heal
+	heal := h.p.Options.Distill
 	for h.pending(steps, len(s.Model.Layers)) {
-		each := heal.Schedule == HealEach && h.Steps < len(steps)
+		each := heal.Schedule == DistillEach && h.Steps < len(steps)
 		var groups, before []distill.Group
 		if each {
 			before = spansOf(len(h.p.Model.Layers), steps[:len(steps)-1])
 		}
-		if each || heal.Schedule == HealEnd {
+		if each || heal.Schedule == DistillAtEnd {
 			for _, g := range spansOf(len(h.p.Model.Layers), steps) {
 				known := slices.ContainsFunc(before, func(o distill.Group) bool { return o.First == g.First && o.Last == g.Last })
 				if g.First < g.Last && !known {
@@ -185,7 +185,7 @@ func (h *healing) train(ctx context.Context, s *method.State, steps []*method.St
 			return err
 		}
 	}
-	job := p.healJob(s.Model)
+	job := p.distillJob(s.Model)
 	job.Groups, job.Store, job.Progress = groups, s.Store, training(progress)
 	if h.Options == nil {
 		o, _, err := job.Plan(s.Device)
@@ -226,7 +226,7 @@ func (h *healing) train(ctx context.Context, s *method.State, steps []*method.St
 		state = file
 	}
 	h.session.Continue(h.Done.Windows)
-	result, err := job.Heal(ctx, s.Device, &h.session, h.Current, state)
+	result, err := job.Run(ctx, s.Device, &h.session, h.Current, state)
 	if err != nil {
 		return err
 	}
@@ -239,11 +239,11 @@ func (h *healing) train(ctx context.Context, s *method.State, steps []*method.St
 	return nil
 }
 
-// healJob is the training of a student that is made of the plan's model; its groups are the caller's.
-func (p *Plan) healJob(student *model.Model) distill.Job {
-	h := p.Options.Heal
+// distillJob is the training of a student that is made of the plan's model; its groups are the caller's.
+func (p *Plan) distillJob(student *model.Model) distill.Job {
+	h := p.Options.Distill
 	return distill.Job{Teacher: p.Model, Student: student, Groups: []distill.Group{{Last: 1}}, Windows: h.Windows, Options: h.Options, Memory: p.Options.Memory,
-		Keep: h.Schedule == HealEach, Every: h.Every}
+		Keep: h.Schedule == DistillEach, Every: h.Every}
 }
 
 // training makes the progress of training that of a run.
@@ -255,14 +255,14 @@ func training(progress func(Status)) func(distill.Status) {
 }
 
 // record is what the lineage tells of it.
-func (h *healing) record() *Healing {
-	heal := h.p.Options.Heal
+func (h *healing) record() *DistillRecord {
+	heal := h.p.Options.Distill
 	if heal == nil {
 		return nil
 	}
-	out := &Healing{Schedule: heal.Schedule, Options: heal.Options, Corpus: heal.corpus(), Stages: h.Done.Stages}
-	if h.healRecord.Options != nil {
-		out.Options = *h.healRecord.Options
+	out := &DistillRecord{Schedule: heal.Schedule, Options: heal.Options, Corpus: heal.corpus(), Stages: h.Done.Stages}
+	if h.trained.Options != nil {
+		out.Options = *h.trained.Options
 	}
 	return out
 }

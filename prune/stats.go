@@ -11,8 +11,8 @@ import (
 	"github.com/vkcome/vkcome/vk"
 )
 
-// FiguresOptions say what of a corpus to compute figures on.
-type FiguresOptions struct {
+// StatsOptions say what of a corpus to compute stats on.
+type StatsOptions struct {
 	Windows       [][]uint32 // the whole corpus: windows of equal length
 	Shard, Shards int        // compute part Shard of Shards, from 0 on; 0 Shards: all of it
 	Memory        *model.HostMemory
@@ -20,9 +20,9 @@ type FiguresOptions struct {
 	Source        string // names of the files that the windows were made of, for the record
 }
 
-// Figures computes what the first step of pruning m needs to know of a corpus, or of a shard of it: score.Merge joins those of all
-// shards, and Options.Figures takes the result for the corpus. The devices share the windows. progress may be nil.
-func Figures(ctx context.Context, devices []*vk.Device, m *model.Model, o FiguresOptions, progress func(Status)) (f *score.Figures, err error) {
+// ComputeStats computes what the first step of pruning m needs to know of a corpus, or of a shard of it: score.Merge joins those of all
+// shards, and Options.Stats takes the result for the corpus. The devices share the windows. progress may be nil.
+func ComputeStats(ctx context.Context, devices []*vk.Device, m *model.Model, o StatsOptions, progress func(Status)) (f *score.Stats, err error) {
 	if len(o.Windows) == 0 {
 		return nil, errors.New("prune: the calibration corpus is empty")
 	}
@@ -51,7 +51,7 @@ func Figures(ctx context.Context, devices []*vk.Device, m *model.Model, o Figure
 	if err != nil {
 		return nil, err
 	}
-	if f, err = s.Figures(); err != nil {
+	if f, err = s.Stats(); err != nil {
 		return nil, err
 	}
 	f.Corpus, f.Total, f.Begin, f.Seed, f.Source = corpus.Hash(o.Windows), len(o.Windows), begin, o.Seed, o.Source
@@ -61,9 +61,9 @@ func Figures(ctx context.Context, devices []*vk.Device, m *model.Model, o Figure
 	return f, nil
 }
 
-// same refuses figures and plans that are of another model. source is the model's hash, or empty where it is not known yet.
+// same refuses stats and plans that are of another model. source is the model's hash, or empty where it is not known yet.
 func (p *Plan) same(ctx context.Context, source string) (err error) {
-	f, r := p.Options.Figures, p.Options.Replay
+	f, r := p.Options.Stats, p.Options.Replay
 	if source == "" && (f != nil || r != nil && r.Source.SHA256 != "") {
 		if source, err = model.Hash(ctx, p.Model.Files); err != nil {
 			return fmt.Errorf("prune: hash of the model: %w", err)
@@ -78,9 +78,9 @@ func (p *Plan) same(ctx context.Context, source string) (err error) {
 	return nil
 }
 
-// load gives a new scorer the figures of the model, if the options have them.
+// load gives a new scorer the stats of the model, if the options have them.
 func (p *Plan) load(ctx context.Context, s *score.Scorer) (loaded bool, err error) {
-	f := p.Options.Figures
+	f := p.Options.Stats
 	if f == nil {
 		return false, nil
 	}

@@ -14,10 +14,10 @@ import (
 	"github.com/vkcome/vkcome/model/safetensors"
 )
 
-// Figures are what a Scorer needs to know of a model on a corpus, or a part of it, in place of running it: for each layer the block
+// Stats are what a Scorer needs to know of a model on a corpus, or a part of it, in place of running it: for each layer the block
 // influence of every token and the sums of its channels' activities in every window, for each boundary the state of every window's last
-// token. Window by window, so that the figures of the parts of a corpus join to those of the whole, bit by bit.
-type Figures struct {
+// token. Window by window, so that the stats of the parts of a corpus join to those of the whole, bit by bit.
+type Stats struct {
 	Model      string     // hash of the model
 	Corpus     string     // corpus.Hash of the whole corpus
 	Total      int        // windows of the whole corpus
@@ -31,14 +31,14 @@ type Figures struct {
 	last       [][]byte // by boundary: [windows, hidden] f32; that of the last one normed
 }
 
-// figuresVersion is what the metadata of a file of figures calls its format.
-const figuresVersion = "vkcome figures 1"
+// statsFormat is what the metadata of a file of stats calls its format.
+const statsFormat = "vkcome figures 1"
 
-// Layers is the number of layers that the figures are of.
-func (f *Figures) Layers() int { return len(f.influence) }
+// Layers is the number of layers that the stats are of.
+func (f *Stats) Layers() int { return len(f.influence) }
 
-// Whole says whether the figures are of a whole corpus.
-func (f *Figures) Whole() bool { return f.Begin == 0 && len(f.Windows) == f.Total }
+// Whole says whether the stats are of a whole corpus.
+func (f *Stats) Whole() bool { return f.Begin == 0 && len(f.Windows) == f.Total }
 
 // Shard is part i of n of the windows of a corpus, from 0 on, and where it begins. Parts differ by a window at most.
 func Shard(windows [][]uint32, i, n int) (part [][]uint32, begin int, err error) {
@@ -52,13 +52,13 @@ func Shard(windows [][]uint32, i, n int) (part [][]uint32, begin int, err error)
 	return windows[begin:end], begin, nil
 }
 
-// Figures are those of all layers, each of which must have run for all tokens: see All. The caller fills in what the Scorer cannot know:
+// Stats are those of all layers, each of which must have run for all tokens: see All. The caller fills in what the Scorer cannot know:
 // Model, the whole corpus where this is a part, and the record.
-func (s *Scorer) Figures() (*Figures, error) {
+func (s *Scorer) Stats() (*Stats, error) {
 	if s.m == nil {
 		return nil, errNoUpdate
 	}
-	f := &Figures{Corpus: corpus.Hash(s.windows), Total: len(s.windows), Windows: s.windows, last: s.last}
+	f := &Stats{Corpus: corpus.Hash(s.windows), Total: len(s.windows), Windows: s.windows, last: s.last}
 	for _, p := range s.parts {
 		if name := fmt.Sprintf("%s, %s %s, %s", p.d.Info.Name, p.d.Info.Driver, p.d.Info.DriverVersion, p.d.Tier); !slices.Contains(f.Computed, name) {
 			f.Computed = append(f.Computed, name)
@@ -73,9 +73,9 @@ func (s *Scorer) Figures() (*Figures, error) {
 	return f, nil
 }
 
-// Load takes figures of the whole corpus for those that running the model would give, right after its Update. Hidden states are not
+// Load takes stats of the whole corpus for those that running the model would give, right after its Update. Hidden states are not
 // among them: layers run where these are needed.
-func (s *Scorer) Load(f *Figures) error {
+func (s *Scorer) Load(f *Stats) error {
 	if s.m == nil || len(s.seen) != len(s.m.Layers) {
 		return errNoUpdate
 	}
@@ -102,16 +102,16 @@ func (s *Scorer) Load(f *Figures) error {
 	return nil
 }
 
-// Merge joins the figures of all parts of a corpus, in any order. The result is that of the whole corpus on the same kind of device, to
+// Merge joins the stats of all parts of a corpus, in any order. The result is that of the whole corpus on the same kind of device, to
 // the bit.
-func Merge(parts []*Figures) (*Figures, error) {
+func Merge(parts []*Stats) (*Stats, error) {
 	if len(parts) == 0 {
 		return nil, errors.New("score: no figures to merge")
 	}
 	parts = slices.Clone(parts)
-	slices.SortStableFunc(parts, func(a, b *Figures) int { return a.Begin - b.Begin })
+	slices.SortStableFunc(parts, func(a, b *Stats) int { return a.Begin - b.Begin })
 	first := parts[0]
-	out := &Figures{Model: first.Model, Corpus: first.Corpus, Total: first.Total, Seed: first.Seed, Source: first.Source,
+	out := &Stats{Model: first.Model, Corpus: first.Corpus, Total: first.Total, Seed: first.Seed, Source: first.Source,
 		influence: make([][]byte, first.Layers()), activities: make([][2][]byte, first.Layers()), last: make([][]byte, len(first.last))}
 	for _, p := range parts {
 		at := len(out.Windows)
@@ -150,13 +150,13 @@ func Merge(parts []*Figures) (*Figures, error) {
 	return out, nil
 }
 
-// entry is a tensor of a file of figures.
+// entry is a tensor of a file of stats.
 type entry struct {
 	safetensors.Entry
 	data []byte
 }
 
-func (f *Figures) entries() []entry {
+func (f *Stats) entries() []entry {
 	n, window := len(f.Windows), len(f.Windows[0])
 	tokens := make([]byte, 0, 4*n*window)
 	for _, w := range f.Windows {
@@ -179,9 +179,9 @@ func (f *Figures) entries() []entry {
 	return list
 }
 
-// Save writes the figures as a safetensors file under another name first, so that path is whole when it is there. With force it may be
+// Save writes the stats as a safetensors file under another name first, so that path is whole when it is there. With force it may be
 // there already.
-func (f *Figures) Save(path string, force bool) (err error) {
+func (f *Stats) Save(path string, force bool) (err error) {
 	if _, err := os.Lstat(path); err == nil && !force {
 		return fmt.Errorf("score: %s exists already; choose another name, or --force to replace it", path)
 	}
@@ -197,7 +197,7 @@ func (f *Figures) Save(path string, force bool) (err error) {
 	}
 	tmp := filepath.Join(dir, "figures.safetensors")
 	w, err := safetensors.Create(tmp, headers, map[string]string{
-		"format": figuresVersion, "model": f.Model, "corpus": f.Corpus, "total": strconv.Itoa(f.Total), "begin": strconv.Itoa(f.Begin),
+		"format": statsFormat, "model": f.Model, "corpus": f.Corpus, "total": strconv.Itoa(f.Total), "begin": strconv.Itoa(f.Begin),
 		"layers": strconv.Itoa(f.Layers()), "computed": strings.Join(f.Computed, "; "), "seed": strconv.FormatUint(f.Seed, 10), "source": f.Source,
 	})
 	if err != nil {
@@ -214,32 +214,32 @@ func (f *Figures) Save(path string, force bool) (err error) {
 	return os.Rename(tmp, path)
 }
 
-// OpenFigures reads what Save wrote.
-func OpenFigures(path string) (f *Figures, err error) {
+// OpenStats reads what Save wrote.
+func OpenStats(path string) (f *Stats, err error) {
 	file, err := safetensors.OpenFile(path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	if f, err = readFigures(file); err != nil {
+	if f, err = readStats(file); err != nil {
 		return nil, fmt.Errorf("score: figures %s: %w", path, err)
 	}
 	return f, nil
 }
 
-// maxFigureLayers bounds what a header may claim; no model has as many.
-const maxFigureLayers = 1 << 14
+// maxStatsLayers bounds what a header may claim; no model has as many.
+const maxStatsLayers = 1 << 14
 
-func readFigures(file *safetensors.Checkpoint) (*Figures, error) {
+func readStats(file *safetensors.Checkpoint) (*Stats, error) {
 	meta := file.Metadata()
-	if meta["format"] != figuresVersion {
-		return nil, fmt.Errorf("its format is %.40q, expected %q: it is no file of vkcome stats, or of another version", meta["format"], figuresVersion)
+	if meta["format"] != statsFormat {
+		return nil, fmt.Errorf("its format is %.40q, expected %q: it is no file of vkcome stats, or of another version", meta["format"], statsFormat)
 	}
-	f := &Figures{Model: meta["model"], Corpus: meta["corpus"], Computed: strings.Split(meta["computed"], "; "), Source: meta["source"]}
+	f := &Stats{Model: meta["model"], Corpus: meta["corpus"], Computed: strings.Split(meta["computed"], "; "), Source: meta["source"]}
 	var layers int
 	for name, to := range map[string]*int{"total": &f.Total, "begin": &f.Begin, "layers": &layers} {
 		n, err := strconv.Atoi(meta[name])
-		if err != nil || n < 0 || name == "layers" && (n == 0 || n > maxFigureLayers) {
+		if err != nil || n < 0 || name == "layers" && (n == 0 || n > maxStatsLayers) {
 			return nil, fmt.Errorf("%s %.40q, expected a number", name, meta[name])
 		}
 		*to = n
