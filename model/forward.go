@@ -204,7 +204,7 @@ func (f *Forward) plan(m *Model, o ForwardOptions) error {
 	}
 	available = min(available, limit-used-4*tensor) // a merge has three tensors on the device at a time
 	if fixed+perWindow+layer > available {
-		return fmt.Errorf("model: %s of device memory cannot hold one window of %d tokens (%s) and one layer (%s): %w; use a shorter --window or a larger --max-device-memory",
+		return fmt.Errorf("model: %s of device memory cannot hold one window of %d tokens (%s) and one layer (%s): %w; use a shorter corpus.Options.Window or a larger vk.Options.MaxMemory",
 			vk.Bytes(limit), f.window, vk.Bytes(perWindow+fixed), vk.Bytes(layer), vk.ErrOutOfMemory)
 	}
 	if o.BatchTokens == 0 {

@@ -188,7 +188,7 @@ func TestForwardRefuses(t *testing.T) {
 		}
 	}
 	small := vktest.Open(t, vk.Options{MaxMemory: 64 << 10})
-	if _, err := model.NewForward(small, m, modeltest.Windows(97, 1, 64)); err == nil || !strings.Contains(err.Error(), "--max-device-memory") {
+	if _, err := model.NewForward(small, m, modeltest.Windows(97, 1, 64)); err == nil || !strings.Contains(err.Error(), "vk.Options.MaxMemory") {
 		t.Errorf("64 KiB of memory: %v", err)
 	}
 	if _, err := model.NewGenerator(d, m, 65); err == nil {

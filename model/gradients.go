@@ -18,7 +18,7 @@ import (
 func (f *Forward) Gradients(ctx context.Context, m *Model, visit func(layer int, b Batch, w, g []op.Tensor) error, progress func(done, total int)) (err error) {
 	layers := len(m.Layers)
 	if f.window < 2 {
-		return errors.New("model: gradients: windows of one token have no loss; use a longer --window")
+		return errors.New("model: gradients: windows of one token have no loss; use a longer corpus.Options.Window")
 	}
 	for b := range layers + 1 {
 		if !f.Has(b) {

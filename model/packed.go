@@ -216,7 +216,7 @@ func newPackedForward(d *vk.Device, m *Model, longest int, host *HostMemory) (*F
 	all += aligned(d, m.Head.Size())
 	least := (longest + 63) / 64 * 64 // the rows of lists begin where they can be bound
 	if need := fixed + int64(least)*perRow + layer; need > available {
-		return nil, fmt.Errorf("model: %s of device memory cannot hold a sequence of %d tokens (%s), one layer (%s) and logits: %w; use a --max-device-memory of %s, or shorter texts",
+		return nil, fmt.Errorf("model: %s of device memory cannot hold a sequence of %d tokens (%s), one layer (%s) and logits: %w; use a vk.Options.MaxMemory of %s, or shorter texts",
 			vk.Bytes(limit), longest, vk.Bytes(fixed+int64(least)*perRow), vk.Bytes(layer), vk.ErrOutOfMemory, vk.Bytes(used+(need+(limit-used)/8*7-available)/7*8+(1<<20)))
 	}
 	// No tensor of a pack may outgrow a binding.

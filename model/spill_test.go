@@ -155,7 +155,7 @@ func TestSpillErrors(t *testing.T) {
 		t.Errorf("files are left: %v %v", list, err)
 	}
 	host := &model.HostMemory{Limit: 1 << 20}
-	if _, err := model.NewForwardWith(d, m, windows, model.ForwardOptions{Host: host}); err == nil || !strings.Contains(err.Error(), "use a larger --max-host-memory") {
+	if _, err := model.NewForwardWith(d, m, windows, model.ForwardOptions{Host: host}); err == nil || !strings.Contains(err.Error(), "use a larger model.HostMemory.Limit") {
 		t.Errorf("a limit of 1 MiB: %v", err)
 	}
 }

@@ -2,21 +2,18 @@ package prune
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"time"
 
 	"github.com/vkcome/vkcome/model"
-	"github.com/vkcome/vkcome/model/corpus"
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/prune/method"
 )
 
-// Schedules of healing. Source: CoMe, arXiv 2510.15304.
+// When a run that prunes distills. Source: CoMe, arXiv 2510.15304.
 const (
 	DistillAtEnd = "sp" // prune to the end, then train every merged layer: the paper's CoMe-sp
 	DistillEach  = "mp" // train each new layer right after its merge, and score what came of it: CoMe-mp
@@ -25,9 +22,9 @@ const (
 // Schedules lists them.
 var Schedules = []string{DistillAtEnd, DistillEach}
 
-// DistillOptions say how merged layers are trained, and on what.
+// DistillOptions say how layers that stand for several are trained against those, and on what.
 type DistillOptions struct {
-	Schedule string
+	Schedule string // DistillAtEnd or DistillEach
 	Options  distill.Options
 	Windows  [][]uint32 // of equal length
 	Seed     uint64     // that the windows were sampled with, for the record
@@ -36,17 +33,20 @@ type DistillOptions struct {
 	Every time.Duration // between checkpoints inside a layer's training; 0 is half a minute
 }
 
-func (h *DistillOptions) check() error {
+func (o *DistillOptions) check() error {
 	switch {
-	case h == nil:
+	case o == nil:
 		return nil
-	case !slices.Contains(Schedules, h.Schedule):
-		return fmt.Errorf("prune: heal schedule %q, expected one of %v", h.Schedule, Schedules)
-	case len(h.Windows) == 0:
+	case !slices.Contains(Schedules, o.Schedule):
+		return fmt.Errorf("prune: heal schedule %q, expected one of %v", o.Schedule, Schedules)
+	case len(o.Windows) == 0:
 		return errors.New("prune: the corpus to heal on is empty")
 	}
 	return nil
 }
+
+// corpus is the record of the windows.
+func (o *DistillOptions) corpus() Calibration { return calibration(o.Windows, o.Seed, o.Source) }
 
 // DistillRecord is what a lineage tells of training.
 type DistillRecord struct {
@@ -58,95 +58,78 @@ type DistillRecord struct {
 	Stages   []*distill.Stage `json:"stages"`           // layers by their numbers at the time
 }
 
-func (h *DistillOptions) corpus() Calibration {
-	return Calibration{SHA256: corpus.Hash(h.Windows), Windows: len(h.Windows), Window: len(h.Windows[0]), Seed: h.Seed, Source: h.Source}
-}
-
-// fields are what the result of healing depends on.
-func (h *DistillOptions) fields() (list [][2]string) {
-	if h == nil {
-		return nil
-	}
-	options, _ := json.Marshal(h.Options) // plain numbers and strings
-	var own map[string]json.RawMessage
-	_ = json.Unmarshal(options, &own) // it was marshalled just now
-	for _, name := range slices.Sorted(maps.Keys(own)) {
-		list = append(list, [2]string{"healing's " + name, string(own[name])})
-	}
-	return append(list, [2]string{"--heal", h.Schedule}, [2]string{"the text to heal on", corpus.Hash(h.Windows)}, [2]string{"the files to heal on", h.Source})
-}
-
-// healing is the training of a run that prunes.
-type healing struct {
-	p       *Plan
-	k       *keeper // nil: nothing is kept
+// training is the part of a pruning that trains.
+type training struct {
+	*pruning
 	session distill.Session
 	trained
-	open func() (io.ReadCloser, error) // the state of the training on its way
+	open func() (io.ReadCloser, error) // the state of the training on its way, in a checkpoint
 }
 
-// trained is what a checkpoint holds of it.
+// trained is what a checkpoint holds of the training.
 type trained struct {
 	Options  *distill.Options  `json:"options"` // with defaults, once they are known
-	Steps    int               `json:"steps"`   // of the method whose layers are healed
+	Steps    int               `json:"steps"`   // of the method, whose layers are trained
 	Finished bool              `json:"finished"`
 	Done     distill.Progress  `json:"done"`
 	Current  *distill.Progress `json:"current,omitempty"` // of the training on its way
 }
 
-// healing is the training of a run that is at its start.
-func (p *Plan) healing(k *keeper) *healing {
-	h := &healing{p: p, k: k}
-	if k != nil {
-		k.heal = h
-	}
-	return h
+// each says whether the layers of steps that were taken wait to be trained one by one.
+func (t *training) each() bool {
+	return t.plan.Options.Distill.Schedule == DistillEach && t.Steps < len(t.taken)
 }
-
-func (h *healing) close() error { return h.session.Close() }
 
 // pending says whether layers wait for their training, after which steps are kept in full.
-func (h *healing) pending(steps []*method.Step, layers int) bool {
-	heal := h.p.Options.Distill
-	return heal != nil && (heal.Schedule == DistillEach && h.Steps < len(steps) || layers <= h.p.TargetLayers && !h.Finished)
+func (t *training) pending() bool {
+	return t.plan.Options.Distill != nil && (t.each() || len(t.state.Model.Layers) <= t.plan.TargetLayers && !t.Finished)
 }
 
-// run trains what is to be trained after these steps.
-func (h *healing) run(ctx context.Context, s *method.State, steps []*method.Step, progress func(Status)) error {
-	heal := h.p.Options.Distill
-	for h.pending(steps, len(s.Model.Layers)) {
-		each := heal.Schedule == DistillEach && h.Steps < len(steps)
-		var groups, before []distill.Group
-		if each {
-			before = spansOf(len(h.p.Model.Layers), steps[:len(steps)-1])
-		}
-		if each || heal.Schedule == DistillAtEnd {
-			for _, g := range spansOf(len(h.p.Model.Layers), steps) {
-				known := slices.ContainsFunc(before, func(o distill.Group) bool { return o.First == g.First && o.Last == g.Last })
-				if g.First < g.Last && !known {
-					groups = append(groups, g)
-				}
-			}
-		}
-		if len(groups) > 0 || !each && heal.Options.EndToEnd > 0 {
-			if err := h.train(ctx, s, steps, groups, !each, progress); err != nil {
+// run trains what is to be trained after the steps that were taken.
+func (t *training) run(ctx context.Context) error {
+	o := t.plan.Options.Distill
+	for t.pending() {
+		each := t.each()
+		groups := t.groups(each)
+		if len(groups) > 0 || !each && o.Options.EndToEnd > 0 {
+			if err := t.train(ctx, groups, !each); err != nil {
 				return err
 			}
 		}
 		if each {
-			h.Steps = len(steps)
+			t.Steps = len(t.taken)
 		} else {
-			h.Finished = true
+			t.Finished = true
 		}
 		// A checkpoint's model has the original's embedding, final norm and head: after a stage that trained these, its own last checkpoint,
 		// which has all weights, is the one to go on from.
-		if h.k != nil && len(steps) > 0 && (each || heal.Options.EndToEnd == 0) {
-			if err := h.k.keep(ctx, s, steps); err != nil {
+		if len(t.taken) > 0 && (each || o.Options.EndToEnd == 0) {
+			if err := t.keep(ctx); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// groups are the layers to train: with each those that the last step made, at the end all that stand for several, unless each was
+// trained before.
+func (t *training) groups(each bool) (groups []distill.Group) {
+	if !each && t.plan.Options.Distill.Schedule == DistillEach {
+		return nil
+	}
+	layers := len(t.plan.Model.Layers)
+	var before []distill.Group
+	if each {
+		before = spansOf(layers, t.taken[:len(t.taken)-1])
+	}
+	for _, g := range spansOf(layers, t.taken) {
+		known := slices.ContainsFunc(before, func(o distill.Group) bool { return o.First == g.First && o.Last == g.Last })
+		if g.First < g.Last && !known {
+			groups = append(groups, g)
+		}
+	}
+	return groups
 }
 
 // spansOf is for each layer after steps which of a model's layers it stands for. Those that were dropped go to the layer before, or to the
@@ -177,92 +160,93 @@ func spansOf(layers int, steps []*method.Step) (spans []distill.Group) {
 	return spans
 }
 
-// train heals layers of the state's model, and all weights in the end if that is wanted.
-func (h *healing) train(ctx context.Context, s *method.State, steps []*method.Step, groups []distill.Group, last bool, progress func(Status)) (err error) {
-	p := h.p
+// train trains layers of the state's model, and with last all weights if that is wanted.
+func (t *training) train(ctx context.Context, groups []distill.Group, last bool) (err error) {
+	s := t.state
 	if s.Scorer != nil {
 		if err := s.Scorer.Rest(ctx); err != nil {
 			return err
 		}
 	}
-	job := p.distillJob(s.Model)
-	job.Groups, job.Store, job.Progress = groups, s.Store, training(progress)
-	if h.Options == nil {
+	job := t.plan.distillJob(s.Model)
+	job.Groups, job.Store, job.Progress = groups, s.Store, t.driver.tellTraining
+	if t.Options == nil {
 		o, _, err := job.Plan(s.Device)
 		if err != nil {
 			return err
 		}
-		h.Options = &o
+		t.Options = &o
 	}
-	job.Options = *h.Options
-	if !last {
-		job.Options.EndToEnd = 0
-		if job.Options.Budget > 0 {
-			left := max(1, job.Options.Budget-h.Done.Spent)
-			stages := len(s.Model.Layers) - p.TargetLayers + 1
-			if h.Options.EndToEnd > 0 {
-				stages *= 2
-			}
-			job.Options.Budget = left / time.Duration(stages)
-		}
-	} else if job.Options.Budget > 0 {
-		job.Options.Budget = max(1, job.Options.Budget-h.Done.Spent)
-	}
-	if h.k != nil {
+	job.Options = t.share(last)
+	if t.driver.keeps() {
 		job.Save = func(ctx context.Context, now distill.Snapshot) error {
-			h.Current = &now.Progress
+			t.Current = &now.Progress
 			half := *s
 			half.Model = now.Student
-			return h.k.keepHalf(ctx, &half, steps, now.State)
+			return t.checkpoint(&half, now.State)
 		}
 	}
 	var state io.Reader
-	if h.open != nil && h.Current != nil {
-		file, err := h.open()
+	if t.open != nil && t.Current != nil {
+		file, err := t.open()
 		if err != nil {
 			return err
 		}
 		defer file.Close() // it was read
 		state = file
 	}
-	h.session.Continue(h.Done.Windows)
-	result, err := job.Run(ctx, s.Device, &h.session, h.Current, state)
+	t.session.Continue(t.Done.Windows)
+	result, err := job.Run(ctx, s.Device, &t.session, t.Current, state)
 	if err != nil {
 		return err
 	}
-	h.Current, h.open = nil, nil
+	t.Current, t.open = nil, nil
 	s.Model = result.Model
-	h.Done.Stages = append(h.Done.Stages, result.Progress.Stages...)
-	h.Done.Records = append(h.Done.Records, result.Progress.Records...)
-	h.Done.Spent += result.Progress.Spent
-	h.Done.Windows = result.Progress.Windows
+	t.Done.Stages = append(t.Done.Stages, result.Progress.Stages...)
+	t.Done.Records = append(t.Done.Records, result.Progress.Records...)
+	t.Done.Spent += result.Progress.Spent
+	t.Done.Windows = result.Progress.Windows
 	return nil
+}
+
+// share is the options of one training of several: its part of the time that is left, and all weights together only in the last.
+func (t *training) share(last bool) distill.Options {
+	o := *t.Options
+	if o.Budget > 0 {
+		o.Budget = max(1, o.Budget-t.Done.Spent)
+	}
+	if last {
+		return o
+	}
+	stages := len(t.state.Model.Layers) - t.plan.TargetLayers + 1
+	if o.EndToEnd > 0 {
+		stages *= 2
+	}
+	o.EndToEnd, o.Budget = 0, o.Budget/time.Duration(stages)
+	return o
+}
+
+// record is what the lineage tells of the training, nil where there is none.
+func (t *training) record() *DistillRecord {
+	o := t.plan.Options.Distill
+	if o == nil {
+		return nil
+	}
+	out := &DistillRecord{Schedule: o.Schedule, Options: o.Options, Corpus: o.corpus(), Stages: t.Done.Stages}
+	if t.Options != nil {
+		out.Options = *t.Options
+	}
+	return out
 }
 
 // distillJob is the training of a student that is made of the plan's model; its groups are the caller's.
 func (p *Plan) distillJob(student *model.Model) distill.Job {
-	h := p.Options.Distill
-	return distill.Job{Teacher: p.Model, Student: student, Groups: []distill.Group{{Last: 1}}, Windows: h.Windows, Options: h.Options, Memory: p.Options.Memory,
-		Keep: h.Schedule == DistillEach, Every: h.Every}
+	o := p.Options.Distill
+	return distill.Job{Teacher: p.Model, Student: student, Groups: []distill.Group{{Last: 1}}, Windows: o.Windows, Options: o.Options, Memory: p.Options.Memory,
+		Keep: o.Schedule == DistillEach, Every: o.Every}
 }
 
-// training makes the progress of training that of a run.
-func training(progress func(Status)) func(distill.Status) {
-	if progress == nil {
-		return nil
-	}
-	return func(s distill.Status) { progress(Status{Stage: s.Stage, Done: s.Done, Total: s.Total, Training: &s}) }
-}
-
-// record is what the lineage tells of it.
-func (h *healing) record() *DistillRecord {
-	heal := h.p.Options.Distill
-	if heal == nil {
-		return nil
-	}
-	out := &DistillRecord{Schedule: heal.Schedule, Options: heal.Options, Corpus: heal.corpus(), Stages: h.Done.Stages}
-	if h.trained.Options != nil {
-		out.Options = *h.trained.Options
-	}
-	return out
+// tellTraining makes the progress of training that of the run.
+func (d *driver) tellTraining(s distill.Status) {
+	d.progress(Status{Stage: s.Stage, Done: s.Done, Total: s.Total, Training: &s})
 }

@@ -274,7 +274,7 @@ func TestNotFinite(t *testing.T) {
 			skipped++
 		}
 	})
-	if err == nil || !strings.Contains(err.Error(), "not finite in 3 steps in a row") || !strings.Contains(err.Error(), "--lr") {
+	if err == nil || !strings.Contains(err.Error(), "not finite in 3 steps in a row") || !strings.Contains(err.Error(), "distill.Options.LR") {
 		t.Errorf("%v", err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "out")); err == nil || skipped != 2 {
@@ -296,7 +296,7 @@ func TestDistillRefuses(t *testing.T) {
 	}{
 		{m, m, prune.DistillationOptions{Distill: *distilling("", distill.Options{})}, "has no vkcome.json"},
 		{student, student, prune.DistillationOptions{Distill: *distilling("", distill.Options{})}, "come from a model of 6 layers"},
-		{m, student, prune.DistillationOptions{Distill: *distilling("mp", distill.Options{})}, "--heal mp"},
+		{m, student, prune.DistillationOptions{Distill: *distilling("mp", distill.Options{})}, "prune.Options.Distill mp"},
 		{m, student, prune.DistillationOptions{Distill: *distilling("zp", distill.Options{})}, "[sp mp]"},
 		{m, student, prune.DistillationOptions{}, "empty"},
 		{m, student, prune.DistillationOptions{Distill: *distilling("", distill.Options{}), Groups: []distill.Group{{Layer: 4}}}, "the student has 4 layers"},

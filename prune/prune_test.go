@@ -310,7 +310,7 @@ func TestStuck(t *testing.T) {
 	merged := method.Tree{Merged: []method.Tree{{Layer: 1}, {Layer: 2}}}
 	s := &method.State{Device: d, Model: m, Scorer: scorer, Tree: []method.Tree{{}, merged, {Layer: 3}, merged}}
 	_, err = method.CoMe{}.Step(t.Context(), s, 3, nil)
-	if !errors.Is(err, method.ErrNoWindow) || !strings.Contains(err.Error(), "4 layers is as deep") || !strings.Contains(err.Error(), "--no-repeat=false") {
+	if !errors.Is(err, method.ErrNoWindow) || !strings.Contains(err.Error(), "4 layers is as deep") || !strings.Contains(err.Error(), "method.CoMe.Repeat=true") {
 		t.Error(err)
 	}
 	if step, err := (method.CoMe{Repeat: true}).Step(t.Context(), s, 3, nil); err != nil || step.To != 3 {
@@ -380,7 +380,7 @@ func TestSaveNeverLosesAnything(t *testing.T) {
 	if err := os.WriteFile(precious, []byte("mine"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Save(t.Context(), d, out, false, nil); !errors.Is(err, prune.ErrExists) || !strings.Contains(err.Error(), "--force") {
+	if err := r.Save(t.Context(), d, out, false, nil); !errors.Is(err, prune.ErrExists) || !strings.Contains(err.Error(), "prune.Output.Force") {
 		t.Errorf("an existing folder: %v", err)
 	}
 	if err := r.Save(t.Context(), d, out, true, nil); !errors.Is(err, prune.ErrExists) || !strings.Contains(err.Error(), "no folder that vkcome wrote") {

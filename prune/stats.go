@@ -60,32 +60,3 @@ func ComputeStats(ctx context.Context, devices []*vk.Device, m *model.Model, o S
 	}
 	return f, nil
 }
-
-// same refuses stats and plans that are of another model. source is the model's hash, or empty where it is not known yet.
-func (p *Plan) same(ctx context.Context, source string) (err error) {
-	f, r := p.Options.Stats, p.Options.Replay
-	if source == "" && (f != nil || r != nil && r.Source.SHA256 != "") {
-		if source, err = model.Hash(ctx, p.Model.Files); err != nil {
-			return fmt.Errorf("prune: hash of the model: %w", err)
-		}
-	}
-	switch {
-	case f != nil && f.Model != source:
-		return fmt.Errorf("prune: the figures are not of %s, but of a model of %d layers with the hash %.12s", p.Model.Name, f.Layers(), f.Model)
-	case r != nil && r.Source.SHA256 != "" && r.Source.SHA256 != source:
-		return fmt.Errorf("prune: the plan is not of %s, but of a model of %d layers with the hash %.12s", p.Model.Name, r.Source.Layers, r.Source.SHA256)
-	}
-	return nil
-}
-
-// load gives a new scorer the stats of the model, if the options have them.
-func (p *Plan) load(ctx context.Context, s *score.Scorer) (loaded bool, err error) {
-	f := p.Options.Stats
-	if f == nil {
-		return false, nil
-	}
-	if err := s.Update(ctx, p.Model, 0, 0); err != nil {
-		return false, err
-	}
-	return true, s.Load(f)
-}

@@ -188,7 +188,7 @@ func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			return err
 		}
 		if !planOnly {
-			to.Dir, to.Note = args[2], func(line string) { c.note("%s", line) }
+			to.Dir, to.Note = args[2], c.noteLine
 		}
 		return withModel(args[0], func(teacher *model.Model) error {
 			return withModel(args[1], func(student *model.Model) (err error) {

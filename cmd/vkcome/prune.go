@@ -62,8 +62,8 @@ func (m *methodFlags) method(name string, seed uint64, alone bool) (method.Metho
 	}
 	if alone {
 		for _, other := range method.Registry {
-			for _, flag := range other.Options {
-				if m.f.Changed(flag) && !slices.Contains(e.Options, flag) {
+			for _, flag := range flagsOf(other.Options()) {
+				if m.f.Changed(flag) && !slices.Contains(flagsOf(e.Options()), flag) {
 					return nil, usagef("--%s has no meaning for method %s", flag, name)
 				}
 			}
@@ -132,7 +132,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				targets++
 			}
 		}
-		if targets > 1 || targets == 0 && plan == "" && name != "drop" {
+		if targets > 1 || targets == 0 && plan == "" && !hasTarget(name) {
 			return usagef("give one of --target-layers, --sparsity, --target-params and --target-size")
 		}
 		if params != "" {
@@ -178,13 +178,13 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			return err
 		}
 		if !planOnly {
-			to.Dir, to.Note = args[1], func(line string) { c.note("%s", line) }
+			to.Dir, to.Note = args[1], c.noteLine
 			if err := prune.CheckOutput(to.Dir, args[0], to.Force); err != nil && !to.Resume { // an OUT that is finished may be resumed
 				return err
 			}
 		}
 		return withModel(args[0], func(m *model.Model) (err error) {
-			if o.Replay == nil && o.Stats == nil && (o.Method.Corpus() || in.given()) {
+			if o.Replay == nil && o.Stats == nil && (o.Method.Needs().Corpus || in.given()) {
 				if o.Windows, err = in.load(ctx, m); err != nil {
 					return err
 				}
@@ -208,11 +208,17 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	}
 }
 
+// hasTarget says whether a method's own options say how many layers it leaves.
+func hasTarget(name string) bool {
+	e, err := method.Lookup(name)
+	return err == nil && e.Needs().Target != nil
+}
+
 // methodFlagNames lists the flags that have a meaning for some method.
 func methodFlagNames() []string {
 	var names []string
 	for _, e := range method.Registry {
-		names = append(names, e.Options...)
+		names = append(names, flagsOf(e.Options())...)
 	}
 	return names
 }

@@ -54,7 +54,7 @@ func statsFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				b.finish()
 				c.tellHost(o.Memory)
 				if err == nil {
-					err = stats.Save(args[1], force)
+					err = stats.Save(args[1], score.SaveOptions{Force: force})
 				}
 				if err != nil {
 					return err
@@ -83,7 +83,7 @@ var statsMergeVerb = verb{
 			}
 			stats, err := score.Merge(parts)
 			if err == nil {
-				err = stats.Save(args[0], force)
+				err = stats.Save(args[0], score.SaveOptions{Force: force})
 			}
 			if err != nil {
 				return err

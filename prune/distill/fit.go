@@ -176,7 +176,7 @@ func (f *fit) run(ctx context.Context, until time.Time) error {
 			s.Failed = 0
 			record.Loss, record.GradNorm = &result.Loss, &result.GradNorm
 		} else if s.Skipped++; s.Failed == maxFailed {
-			return fmt.Errorf("the loss or its gradients were not finite in %d steps in a row, up to step %d: use a smaller learning rate (--lr, now %.3g)", maxFailed, s.Done, f.peak)
+			return fmt.Errorf("the loss or its gradients were not finite in %d steps in a row, up to step %d: use a smaller learning rate (distill.Options.LR, now %.3g)", maxFailed, s.Done, f.peak)
 		}
 		if result.Done && result.Loss == 0 && s.Before == 0 {
 			s.Ended = endEqual

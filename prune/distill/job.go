@@ -115,7 +115,7 @@ func (j Job) Plan(d *vk.Device) (o Options, memory model.TrainingMemory, err err
 }
 
 func tooLarge(n, window int, memory model.TrainingMemory, limit int64) error {
-	return fmt.Errorf("distill: %s of device memory for micro-batches of %d windows of %d tokens, %s are free: %w; use a shorter --window or a larger --max-device-memory",
+	return fmt.Errorf("distill: %s of device memory for micro-batches of %d windows of %d tokens, %s are free: %w; use a shorter corpus.Options.Window or a larger vk.Options.MaxMemory",
 		vk.Bytes(memory.Peak()), n, window, vk.Bytes(limit), vk.ErrOutOfMemory)
 }
 

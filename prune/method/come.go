@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/vkcome/vkcome/model"
 	"math/rand/v2"
 	"slices"
 
+	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/prune/merge"
 	"github.com/vkcome/vkcome/prune/score"
 )
+
+func init() {
+	register(Entry{Name: "come", Short: "concatenate the most sensitive heads and neurons of adjacent layers", Place: 10, New: func(o Options) Method { return o.CoMe }})
+}
 
 // CoMe merges the adjacent layers whose skipping changes the direction of the hidden state least, by concatenating their most
 // sensitive heads and neurons, and scores the new model before the next merge. Source: Layer as Puzzle Pieces: Compressing Large
@@ -63,6 +67,17 @@ var ErrNoWindow = errors.New("no window of unmerged layers is left")
 // Name is "come".
 func (c CoMe) Name() string { return "come" }
 
+// Needs is a calibration corpus.
+func (CoMe) Needs() Needs { return Needs{Corpus: true} }
+
+// Options lists those that have a meaning for come.
+func (CoMe) Options() []string {
+	return []string{
+		"method.CoMe.LayersPerMerge", "method.CoMe.Repeat", "method.CoMe.RatioPower", "method.CoMe.RatioFloor", "method.CoMe.Tiled",
+		"method.CoMe.Selector", "method.CoMe.Norm", "method.CoMe.Sensitivity",
+	}
+}
+
 // Cost counts every step in full, though scoring resumes where the last merge left off and stops early.
 func (c CoMe) Cost(layers, target int) (passes, heads int) {
 	c = c.Defaults()
@@ -76,9 +91,6 @@ func (c CoMe) Cost(layers, target int) (passes, heads int) {
 
 // Effective is the method with every default spelled out, as a lineage records it.
 func (c CoMe) Effective() Method { return c.Defaults() }
-
-// Corpus is true.
-func (c CoMe) Corpus() bool { return true }
 
 // Defaults fills in what the zero value stands for.
 func (c CoMe) Defaults() CoMe {
@@ -113,9 +125,9 @@ func (c CoMe) Check(s *State, target int) error {
 	}
 	if reach := c.Reach(s.Tree, s.Protected); target < reach {
 		if c.Repeat {
-			return fmt.Errorf("%d target layers: with the protected layers left alone, the model reaches %d; protect fewer (--protect)", target, reach)
+			return fmt.Errorf("%d target layers: with the protected layers left alone, the model reaches %d; protect fewer (prune.Options.Protect)", target, reach)
 		}
-		return fmt.Errorf("%d target layers: with each layer merged at most once, the model reaches %d; allow repeated merges (--no-repeat=false)", target, reach)
+		return fmt.Errorf("%d target layers: with each layer merged at most once, the model reaches %d; allow repeated merges (method.CoMe.Repeat=true)", target, reach)
 	}
 	return nil
 }
@@ -181,7 +193,7 @@ func (c CoMe) choose(ctx context.Context, s *State, target int, over tokens, pro
 			(c.Repeat || !slices.ContainsFunc(s.Tree[l:l+span], func(t Tree) bool { return t.Merged != nil }))
 	}
 	if !slices.Contains(eligible, true) {
-		return nil, fmt.Errorf("come: %w of %d layers, so %d layers is as deep as this goes; allow repeated merges (--no-repeat=false) or protect fewer layers to go to %d", ErrNoWindow, span, layers, target)
+		return nil, fmt.Errorf("come: %w of %d layers, so %d layers is as deep as this goes; allow repeated merges (method.CoMe.Repeat=true) or protect fewer layers to go to %d", ErrNoWindow, span, layers, target)
 	}
 	if err := s.score(ctx); err != nil {
 		return nil, err

@@ -10,6 +10,10 @@ import (
 	"github.com/vkcome/vkcome/model/dtype"
 )
 
+func init() {
+	register(Entry{Name: "laco", Short: "collapse layers into the one before while the output stays similar", Place: 60, New: func(o Options) Method { return LaCo{o.LayersPerMerge, o.Similarity} }})
+}
+
 // LaCo collapses up to LayersPerMerge−1 layers into the one before them, θ_l + Σ_k (θ_{l+k} − θ_l), going down from the last layers, wherever
 // the output of the collapsed model stays similar to the original's: the mean over the calibration windows of the cosine of their last
 // tokens' states after the final norm is above Similarity. After a merge at l it goes on Interval layers further down.
@@ -29,8 +33,13 @@ const (
 // Name is "laco".
 func (LaCo) Name() string { return "laco" }
 
-// Corpus is true.
-func (LaCo) Corpus() bool { return true }
+// Needs is a calibration corpus.
+func (LaCo) Needs() Needs { return Needs{Corpus: true} }
+
+// Options lists those that have a meaning for laco.
+func (LaCo) Options() []string {
+	return []string{"method.LaCo.LayersPerMerge", "method.LaCo.Similarity"}
+}
 
 // Cost counts one walk down the layers for each merge.
 func (c LaCo) Cost(layers, target int) (passes, heads int) {
@@ -60,7 +69,7 @@ func (c LaCo) Check(s *State, target int) error {
 		return fmt.Errorf("similarity %v, expected more than -1 and at most 1", c.Similarity)
 	}
 	if reach := (CoMe{Repeat: true}).Reach(s.Tree, s.Protected); target < reach {
-		return fmt.Errorf("%d target layers: with the protected layers left alone, the model reaches %d; protect fewer (--protect)", target, reach)
+		return fmt.Errorf("%d target layers: with the protected layers left alone, the model reaches %d; protect fewer (prune.Options.Protect)", target, reach)
 	}
 	return nil
 }

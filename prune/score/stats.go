@@ -179,13 +179,18 @@ func (f *Stats) entries() []entry {
 	return list
 }
 
-// Save writes the stats as a safetensors file under another name first, so that path is whole when it is there. With force it may be
-// there already.
-func (f *Stats) Save(path string, force bool) (err error) {
-	if _, err := os.Lstat(path); err == nil && !force {
-		return fmt.Errorf("score: %s exists already; choose another name, or --force to replace it", path)
+// SaveOptions say how to save stats.
+type SaveOptions struct {
+	Force bool // replace a file of the name
+}
+
+// Save writes the stats as a safetensors file under another name first, so that path is whole when it is there. That it is there already
+// is an error unless it may be replaced.
+func (f *Stats) Save(path string, o SaveOptions) (err error) {
+	if _, err := os.Lstat(path); err == nil && !o.Force {
+		return fmt.Errorf("score: %s exists already; choose another name, or score.SaveOptions.Force to replace it", path)
 	}
-	dir, err := os.MkdirTemp(filepath.Dir(path), ".vkcome-figures-")
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".vkcome-stats-")
 	if err != nil {
 		return fmt.Errorf("score: %w", err)
 	}
@@ -195,7 +200,7 @@ func (f *Stats) Save(path string, force bool) (err error) {
 	for _, e := range list {
 		headers = append(headers, e.Entry)
 	}
-	tmp := filepath.Join(dir, "figures.safetensors")
+	tmp := filepath.Join(dir, "stats.safetensors")
 	w, err := safetensors.Create(tmp, headers, map[string]string{
 		"format": statsFormat, "model": f.Model, "corpus": f.Corpus, "total": strconv.Itoa(f.Total), "begin": strconv.Itoa(f.Begin),
 		"layers": strconv.Itoa(f.Layers()), "computed": strings.Join(f.Computed, "; "), "seed": strconv.FormatUint(f.Seed, 10), "source": f.Source,
