@@ -18,19 +18,19 @@ import (
 	"github.com/vkcome/vkcome/vk"
 )
 
-// Output says where a pruned model goes, and where a run keeps what it has done until it is there.
+// Output says where a run writes its model, and where it keeps its work until then.
 type Output struct {
-	Dir       string // the folder to write
-	Force     bool   // replace Dir if vkcome wrote it; without Resume, remove what an unfinished run left in Work
-	Work      string // the work folder; "" is DefaultWork(Dir)
-	Resume    bool   // go on where a run of the same options stopped; where none did, start afresh
-	AnyDevice bool   // with Resume: also where the run computed on another device, driver or tier
-	SaveSteps bool   // write the model of N layers after every step but the last as well, as StepDir(Dir, N)
+	Dir       string // folder to write; its parent must exist
+	Force     bool   // replace Dir if vkcome wrote it; without Resume, also remove what an unfinished run left in Work
+	Work      string // folder of checkpoints, removed at the end; "" is DefaultWork(Dir)
+	Resume    bool   // go on where a run with the same options stopped; start afresh if none did
+	AnyDevice bool   // with Resume: go on although the device, its driver or its tier is another
+	SaveSteps bool   // of a run that prunes: write the model of N layers after every step but the last too, as StepDir(Dir, N)
 
-	Note func(line string) // is told how a run goes on, and what of it is damaged; may be nil
+	Note func(line string) // receives lines on how a run is resumed and which checkpoints are damaged; may be nil
 }
 
-// DefaultWork is the work folder of a run that writes out.
+// DefaultWork is the work folder of a run that writes the folder out: .NAME.vkcome-work beside it.
 func DefaultWork(out string) string {
 	out = filepath.Clean(out)
 	return filepath.Join(filepath.Dir(out), "."+filepath.Base(out)+".vkcome-work")
@@ -58,16 +58,17 @@ func (o Output) temporary(out string) string {
 	return filepath.Join(filepath.Dir(out), "."+filepath.Base(out)+".tmp-"+hex.EncodeToString(sum[:6]))
 }
 
-// StepDir is where the model of a number of layers goes on the way to out.
+// StepDir is the folder of the model of a number of layers, on the way to that in out: out.LN.
 func StepDir(out string, layers int) string {
 	return fmt.Sprintf("%s.L%d", filepath.Clean(out), layers)
 }
 
-// ErrExists says that an output folder is there already.
+// ErrExists is the error for an output folder that exists and may not be replaced.
 var ErrExists = errors.New("exists already")
 
-// CheckOutput refuses an output path that Save would refuse, before hours are spent. With force a folder may be replaced that
-// vkcome wrote, known by its vkcome.json, unless source, the folder of the model to be pruned, is it or lies in it.
+// CheckOutput refuses what Save would refuse to write, before hours are spent: a folder that exists, which is an ErrExists, or whose parent
+// does not exist or cannot be written. With force a folder that vkcome wrote may be replaced, known by its vkcome.json, unless source, the
+// folder of the model to be pruned, is in it.
 func CheckOutput(out, source string, force bool) error {
 	if out == "" {
 		return errors.New("prune: the name of the output folder is empty")
@@ -110,7 +111,7 @@ func inside(path, dir string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
-// Result is a pruned or distilled model in memory and how it came about.
+// Result is a pruned or distilled model in memory, and how it came about.
 type Result struct {
 	Model   *model.Model // shares the original's weights: valid until that is closed
 	Lineage Lineage
@@ -118,12 +119,12 @@ type Result struct {
 	store   *model.LayerStore // of merged layers
 }
 
-// Close gives back what merged layers take beside memory; the Model is gone with it.
+// Close removes the files of merged layers, if they lie in files. The Model cannot be used any more.
 func (r *Result) Close() error { return r.store.Close() }
 
-// Save writes the pruned model into a temporary folder beside out, opens it again, runs it once on the device, and only then gives
-// it its name. An existing out is an error, or with force replaced; whatever fails, it stays as it was, and nothing half-written
-// is left.
+// Save writes the model into a temporary folder beside out, opens it, runs it once on the device, and gives it the name out last. An out
+// that exists is an ErrExists, or is replaced with force. After an error it is as it was, and the temporary folder is removed. progress
+// may be nil.
 func (r *Result) Save(ctx context.Context, d *vk.Device, out string, force bool, progress func(Status)) error {
 	if err := CheckOutput(out, r.Model.Name, force); err != nil {
 		return err
