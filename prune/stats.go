@@ -22,7 +22,7 @@ type StatsOptions struct {
 
 // ComputeStats computes what the first step of pruning m needs to know of a corpus, or of a shard of it: score.Merge joins those of all
 // shards, and Options.Stats takes the result for the corpus. The devices share the windows. progress may be nil.
-func ComputeStats(ctx context.Context, devices []*vk.Device, m *model.Model, o StatsOptions, progress func(Status)) (f *score.Stats, err error) {
+func ComputeStats(ctx context.Context, devices []*vk.Device, m *model.Model, o StatsOptions, progress func(Status)) (stats *score.Stats, err error) {
 	if len(o.Windows) == 0 {
 		return nil, errors.New("prune: the calibration corpus is empty")
 	}
@@ -51,12 +51,12 @@ func ComputeStats(ctx context.Context, devices []*vk.Device, m *model.Model, o S
 	if err != nil {
 		return nil, err
 	}
-	if f, err = s.Stats(); err != nil {
+	if stats, err = s.Stats(); err != nil {
 		return nil, err
 	}
-	f.Corpus, f.Total, f.Begin, f.Seed, f.Source = corpus.Hash(o.Windows), len(o.Windows), begin, o.Seed, o.Source
-	if f.Model, err = model.Hash(ctx, m.Files); err != nil {
+	stats.Corpus, stats.Total, stats.Begin, stats.Seed, stats.Source = corpus.Hash(o.Windows), len(o.Windows), begin, o.Seed, o.Source
+	if stats.Model, err = model.Hash(ctx, m.Files); err != nil {
 		return nil, fmt.Errorf("prune: hash of the model: %w", err)
 	}
-	return f, nil
+	return stats, nil
 }

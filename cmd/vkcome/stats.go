@@ -93,8 +93,8 @@ var statsMergeVerb = verb{
 	},
 }
 
-func (c *common) printStats(path string, f *score.Stats) error {
-	end := f.Begin + len(f.Windows)
+func (c *common) printStats(path string, s *score.Stats) error {
+	end := s.Begin + len(s.Windows)
 	if c.json {
 		return printJSON(struct {
 			File     string   `json:"file"`
@@ -104,9 +104,9 @@ func (c *common) printStats(path string, f *score.Stats) error {
 			Windows  int      `json:"windows"`
 			Window   int      `json:"window"`
 			Computed []string `json:"computed"`
-		}{path, f.Layers(), f.Begin, end, f.Total, len(f.Windows[0]), f.Computed})
+		}{path, s.Layers(), s.Begin, end, s.Total, len(s.Windows[0]), s.Computed})
 	}
-	fmt.Printf("%s: %d layers, windows %d to %d of %d, each of %d tokens\n", path, f.Layers(), f.Begin, end-1, f.Total, len(f.Windows[0]))
+	fmt.Printf("%s: %d layers, windows %d to %d of %d, each of %d tokens\n", path, s.Layers(), s.Begin, end-1, s.Total, len(s.Windows[0]))
 	return nil
 }
 

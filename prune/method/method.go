@@ -53,7 +53,7 @@ func (e Entry) Needs() Needs { return e.New(Options{}).Needs() }
 // Options lists the options that have a meaning for the method, by their Go names.
 func (e Entry) Options() []string { return e.New(Options{}).Options() }
 
-// Options are the options of all methods.
+// Options are the options of all methods, from which New takes those of one. A method with an option of its own adds it here.
 type Options struct {
 	CoMe
 	Granularity int     // CoMeP
