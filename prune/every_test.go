@@ -258,7 +258,7 @@ func TestCompare(t *testing.T) {
 			t.Errorf("row %d is out of order: %+v", i, c.Rows)
 		}
 		if r.Error != "" {
-			if unreachable++; !strings.Contains(r.Error, "no-repeat") {
+			if unreachable++; !strings.Contains(r.Error, "(method.CoMe.Repeat=true)") {
 				t.Errorf("%+v", r)
 			}
 			continue
