@@ -63,7 +63,7 @@ type trainer interface {
 // fit is a stage on its way.
 type fit struct {
 	trainer
-	job   *run
+	job   *distiller
 	stage *Stage
 	// batch records a batch by its number: its loss and, to train, its gradients. tokens are those of all batches together.
 	batch func(ctx context.Context, number, tokens int, train bool) error

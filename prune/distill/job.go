@@ -150,7 +150,7 @@ func (s *Session) Close() error {
 // Snapshot's Progress and state, which is nil between two stages; the job's student is then the Snapshot's. What it gives is the same to
 // the bit. session may be nil.
 func (j Job) Run(ctx context.Context, d *vk.Device, session *Session, resume *Progress, state io.Reader) (result *Result, err error) {
-	r := &run{Job: j, d: d, began: time.Now()}
+	r := &distiller{Job: j, d: d, began: time.Now()}
 	r.saved = r.began
 	if r.o, _, err = j.Plan(d); err != nil {
 		return nil, err

@@ -12,8 +12,8 @@ import (
 	"github.com/vkcome/vkcome/vk"
 )
 
-// run is a job on its way.
-type run struct {
+// distiller is a job on its way.
+type distiller struct {
 	Job
 	d        *vk.Device
 	o        Options // with defaults
@@ -30,7 +30,7 @@ type run struct {
 
 // limit leaves windows out that the budget has no time for. A run that goes on, and one of a session that has begun, has those that were
 // chosen.
-func (r *run) limit(ctx context.Context, session *Session) (err error) {
+func (r *distiller) limit(ctx context.Context, session *Session) (err error) {
 	n := r.train
 	switch {
 	case session.windows > 0:
@@ -49,7 +49,7 @@ func (r *run) limit(ctx context.Context, session *Session) (err error) {
 
 // affordable is how many windows there is time for that the teacher runs and each layer's training sees once, by one batch of each: a
 // multiple of a step's, and one step's at least. The last stage has up to half of the time.
-func (r *run) affordable(ctx context.Context) (windows int, err error) {
+func (r *distiller) affordable(ctx context.Context) (windows int, err error) {
 	micro := r.o.MicroBatch
 	f, err := model.NewForwardWith(r.d, r.Teacher, r.ordered[:micro], r.o.forward(r.Memory))
 	if err != nil {
@@ -112,7 +112,7 @@ func (r *run) affordable(ctx context.Context) (windows int, err error) {
 }
 
 // stage is stage number i: the one to go on with, or a new one. done says that it has ended.
-func (r *run) stage(i int, group *Group, steps int) (s *Stage, fresh, done bool) {
+func (r *distiller) stage(i int, group *Group, steps int) (s *Stage, fresh, done bool) {
 	if i < len(r.progress.Stages) {
 		s = r.progress.Stages[i]
 		return s, false, s.Ended != "" && i+1 < len(r.progress.Stages)
@@ -123,7 +123,7 @@ func (r *run) stage(i int, group *Group, steps int) (s *Stage, fresh, done bool)
 }
 
 // until is when a stage is to end, so that those after it have their share of what is left: zero is never.
-func (r *run) until(share float64) time.Time {
+func (r *distiller) until(share float64) time.Time {
 	if r.o.Budget == 0 {
 		return time.Time{}
 	}
@@ -132,7 +132,7 @@ func (r *run) until(share float64) time.Time {
 }
 
 // layer trains one layer.
-func (r *run) layer(ctx context.Context, i int, state *io.Reader) error {
+func (r *distiller) layer(ctx context.Context, i int, state *io.Reader) error {
 	g := r.Groups[i]
 	s, fresh, done := r.stage(i, &g, r.o.steps(r.window))
 	if done || !fresh && s.Ended != "" && *state == nil {
@@ -218,7 +218,7 @@ func (r *run) layer(ctx context.Context, i int, state *io.Reader) error {
 }
 
 // whole trains all weights against the teacher's logits.
-func (r *run) whole(ctx context.Context, state io.Reader) error {
+func (r *distiller) whole(ctx context.Context, state io.Reader) error {
 	s, fresh, _ := r.stage(len(r.Groups), nil, r.o.EndToEnd)
 	last := len(r.Teacher.Layers)
 	if err := r.teacher.reach(ctx, last, nil, func(done, total int) { r.Progress(Status{Stage: "teacher", Done: done, Total: total}) }); err != nil {
@@ -253,7 +253,7 @@ func (r *run) whole(ctx context.Context, state io.Reader) error {
 }
 
 // fit runs a stage, from its start or from where state says; like are weights of the shapes that it trains.
-func (r *run) fit(ctx context.Context, f *fit, fresh bool, state *io.Reader, like []model.Weight, until time.Time) error {
+func (r *distiller) fit(ctx context.Context, f *fit, fresh bool, state *io.Reader, like []model.Weight, until time.Time) error {
 	r.pace = pace{}
 	if *state != nil {
 		err := f.load(ctx, *state, like)
@@ -278,7 +278,7 @@ type pace struct {
 }
 
 // tell reports a step.
-func (r *run) tell(s *Stage, record Record) {
+func (r *distiller) tell(s *Stage, record Record) {
 	r.progress.Records = append(r.progress.Records, record)
 	status := Status{Stage: "all weights", Done: s.Done, Total: s.Steps, HeldOut: s.After, Device: r.d.Memory().Reserved, Record: &record}
 	if s.Group != nil {
@@ -302,7 +302,7 @@ func (r *run) tell(s *Stage, record Record) {
 const defaultEvery = 30 * time.Second
 
 // checkpoint saves the stage on its way, if it is time or the stage has ended.
-func (r *run) checkpoint(ctx context.Context, f *fit, ended bool) error {
+func (r *distiller) checkpoint(ctx context.Context, f *fit, ended bool) error {
 	every := r.Every
 	if every == 0 {
 		every = defaultEvery
@@ -317,7 +317,7 @@ func (r *run) checkpoint(ctx context.Context, f *fit, ended bool) error {
 }
 
 // between saves the run between two stages.
-func (r *run) between(ctx context.Context) error {
+func (r *distiller) between(ctx context.Context) error {
 	if r.Save == nil {
 		return nil
 	}
