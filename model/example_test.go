@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"log"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/embedded"
+	"github.com/vkcome/vkcome/model/generate"
 	"github.com/vkcome/vkcome/vk"
 )
 
 func Example() {
-	m, err := model.OpenEmbedded()
+	m, err := embedded.Open()
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -20,7 +21,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer d.Close()
-	g, err := model.NewGenerator(d, m, 16)
+	g, err := generate.New(d, m, 16)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -31,7 +32,7 @@ func Example() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		tokens = append(tokens, model.Sampling{}.Next(logits, nil))
+		tokens = append(tokens, generate.Sampling{}.Next(logits, nil))
 	}
 	fmt.Println(tokens)
 	// Output: [0 504 463 311 259 996 1309 46]

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,25 +8,25 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/safetensors"
 )
 
-// SaveLayer writes a layer's weights into a safetensors file of its own: each part a tensor [rows, cols] under its name in a decoder
-// layer, and in the metadata the name of the Weight. The file is on the disk, under its name, only when it is whole; one that is there
+// SaveLayer writes a layer's weights into a safetensors file of its own: each weight a tensor [rows, cols] under the name of its role, and in the metadata the name of the Weight. The file is on the disk, under its name, only when it is whole; one that is there
 // is replaced.
 func SaveLayer(path string, l *Layer) (err error) {
 	var entries []safetensors.Entry
 	names := map[string]string{}
-	for i, w := range l.Parts {
-		p := Part(i)
+	for i, w := range l.Weights {
+		r := arch.Role(i)
 		if w.IsZero() {
 			continue
 		}
 		if w.Data == nil {
 			return fmt.Errorf("model: save %s: tensor %s is made on the device and has no values to save", path, w.Name)
 		}
-		entries = append(entries, safetensors.Entry{Name: partName(p), DType: w.DType.String(), Shape: []int{w.Rows, w.Cols}})
-		names[partName(p)] = w.Name
+		entries = append(entries, safetensors.Entry{Name: r.Info().Name, DType: w.DType.String(), Shape: []int{w.Rows, w.Cols}})
+		names[r.Info().Name] = w.Name
 	}
 	tmp := path + ".tmp"
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) { // what a crash left
@@ -37,10 +36,10 @@ func SaveLayer(path string, l *Layer) (err error) {
 	if err != nil {
 		return err
 	}
-	for i, w := range l.Parts {
-		p := Part(i)
+	for i, w := range l.Weights {
+		r := arch.Role(i)
 		if !w.IsZero() && err == nil {
-			err = w.write(out, partName(p))
+			err = write(out, r.Info().Name, w)
 		}
 	}
 	if err = errors.Join(err, out.Close()); err != nil { // it removes what was written
@@ -51,9 +50,6 @@ func SaveLayer(path string, l *Layer) (err error) {
 	}
 	return SyncDir(filepath.Dir(path))
 }
-
-// partName is a part's name in a layer's file: a Llama's, and an OPT's of what that has not.
-func partName(p Part) string { return cmp.Or(llamaNames[p], optNames[p]) }
 
 // SyncDir brings the names in a folder to the disk; Windows does so by itself.
 func SyncDir(dir string) error {
@@ -85,8 +81,8 @@ func LoadLayer(path string) (*Layer, io.Closer, error) {
 
 func layerOf(file *safetensors.Checkpoint, path string) (*Layer, error) {
 	l, names, found := &Layer{}, file.Metadata(), 0
-	for p := range NumParts {
-		t, ok := file.Lookup(partName(p))
+	for r := range arch.LayerRoles {
+		t, ok := file.Lookup(r.Info().Name)
 		if !ok {
 			continue
 		}
@@ -98,57 +94,10 @@ func layerOf(file *safetensors.Checkpoint, path string) (*Layer, error) {
 		if len(t.Shape) != 2 || t.Shape[0] == 0 {
 			return nil, fmt.Errorf("model: %s: tensor %s: shape %v, expected [rows cols]", path, t.Name, t.Shape)
 		}
-		l.Parts[p] = Weight{Name: names[t.Name], DType: d, Rows: t.Shape[0], Cols: t.Shape[1], Data: t.Data, file: file}
+		l.Weights[r] = Weight{Name: names[t.Name], DType: d, Rows: t.Shape[0], Cols: t.Shape[1], Data: t.Data, file: Safetensors{file}}
 	}
 	if all := file.Names(); found != len(all) || found == 0 {
 		return nil, fmt.Errorf("model: %s: %d of its %d tensors are parts of a decoder layer: SaveLayer did not write it", path, found, len(all))
 	}
 	return l, nil
-}
-
-// LayerStore keeps merged layers: in memory, or, where a HostMemory has a bound, in files that are mapped and vanish with the process.
-// A nil *LayerStore keeps them in memory.
-type LayerStore struct {
-	Host  *HostMemory
-	files []io.Closer
-	dirs  []string // that could not be removed while their files are open
-}
-
-// Keep gives back the layer as the store keeps it, good until Close.
-func (s *LayerStore) Keep(l *Layer) (*Layer, error) {
-	if s == nil || !s.Host.bounded() {
-		return l, nil
-	}
-	dir, err := os.MkdirTemp(s.Host.Dir, "vkcome-layer-*")
-	if err != nil {
-		return nil, fmt.Errorf("model: %w", err)
-	}
-	path := filepath.Join(dir, "layer.safetensors")
-	if err := SaveLayer(path, l); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	kept, file, err := LoadLayer(path)
-	if removed := os.RemoveAll(dir); removed != nil {
-		s.dirs = append(s.dirs, dir)
-	}
-	if err != nil {
-		return nil, err
-	}
-	s.files = append(s.files, file)
-	return kept, nil
-}
-
-// Close unmaps the layers.
-func (s *LayerStore) Close() (err error) {
-	if s == nil {
-		return nil
-	}
-	for _, f := range s.files {
-		err = errors.Join(err, f.Close())
-	}
-	for _, dir := range s.dirs {
-		err = errors.Join(err, os.RemoveAll(dir))
-	}
-	s.files, s.dirs = nil, nil
-	return err
 }

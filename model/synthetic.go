@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
 )
 
@@ -45,38 +46,36 @@ func Synthetic(name string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := ParseConfig(name, raw)
+	c, err := arch.ParseConfig(name, raw)
 	if err != nil {
 		return nil, err
 	}
 	m := &Model{Config: c, Name: "synthetic:" + name, Files: noFiles{}}
 	seed := uint32(1)
-	weight := func(s TensorShape) Weight {
-		w := Weight{Name: s.Name, DType: dtype.F16, Rows: 1, Cols: s.Shape[0], Seed: seed}
-		if len(s.Shape) == 2 {
-			w.Rows, w.Cols = s.Shape[0], s.Shape[1]
+	add := func(tensors []arch.Tensor, weights []Weight) {
+		for _, t := range tensors {
+			for _, r := range t.Roles {
+				rows, cols := c.Shape(r)
+				w := Weight{Name: t.Name, DType: dtype.F16, Rows: rows, Cols: cols, Seed: seed}
+				w.Scale = float32(math.Sqrt(12 / float64(cols))) // a standard deviation of 1/√in keeps activations at their size
+				seed += uint32(rows) * uint32(cols)
+				switch {
+				case r.Info().Vector():
+					ones(&w)
+				case r == arch.Embed:
+					random(&w) // the host looks rows up
+				}
+				weights[r] = w
+			}
 		}
-		w.Scale = float32(math.Sqrt(12 / float64(w.Cols))) // a standard deviation of 1/√in keeps activations at their size
-		seed += uint32(w.Rows) * uint32(w.Cols)
-		if w.Rows == 1 {
-			ones(&w)
-		}
-		return w
 	}
-	top := c.TopTensors() // embedding, norm and, unless it is tied, LM head
-	m.Embed, m.Norm = weight(top[0]), weight(top[1])
-	random(&m.Embed) // the host looks rows up
-	m.Head = m.Embed
-	if !c.TieWordEmbeddings {
-		m.Head = weight(top[2])
+	add(c.TopTensors(), m.Top[:])
+	if c.TieWordEmbeddings {
+		m.Top[arch.Head] = m.Top[arch.Embed]
 	}
 	for l := range c.Layers {
 		layer := &Layer{}
-		for p := range NumParts {
-			if shape := c.partShape(p); shape != nil {
-				layer.Parts[p] = weight(TensorShape{c.TensorName(l, p), shape})
-			}
-		}
+		add(c.LayerTensors(l), layer.Weights[:])
 		m.Layers = append(m.Layers, layer)
 	}
 	return m, nil

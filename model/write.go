@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/safetensors"
 )
 
@@ -20,40 +21,34 @@ const DefaultShard = 5_000_000_000
 // Write writes the model as a Hugging Face folder into dir, which exists and is empty: weights in their own dtypes, streamed tensor
 // by tensor; config.json; and every other file of the original folder that holds no weights, unchanged.
 func (m *Model) Write(ctx context.Context, dir string, maxShard int) error {
-	if err := os.WriteFile(filepath.Join(dir, configFile), m.Config.raw, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, arch.ConfigFile), m.Config.JSON(), 0o644); err != nil {
 		return err
 	}
 	if err := copyFiles(dir, m.Files); err != nil {
 		return err
 	}
 	var entries []safetensors.Entry
-	var weights []Weight
-	add := func(name string, w Weight, vector bool) {
-		if w.IsZero() {
-			return
-		}
-		shape := []int{w.Rows, w.Cols}
-		if vector {
-			shape = shape[1:]
-		}
-		entries, weights = append(entries, safetensors.Entry{Name: m.stored(name), DType: w.DType.String(), Shape: shape}), append(weights, w)
-	}
-	for i, name := range m.Config.topNames() {
-		if name != "" {
-			add(name, *m.top()[i], i == topNorm || i == topNormBias)
+	var parts [][]Weight // of each entry, one behind the other
+	add := func(tensors []arch.Tensor, weights []Weight) {
+		for _, t := range tensors {
+			e := safetensors.Entry{Name: m.stored(t.Name), Shape: t.Shape, DType: weights[t.Roles[0]].DType.String()}
+			var list []Weight
+			for _, r := range t.Roles {
+				list = append(list, weights[r])
+			}
+			entries, parts = append(entries, e), append(parts, list)
 		}
 	}
-	for i, l := range m.Layers {
-		for p, w := range l.Parts {
-			add(m.Config.TensorName(i, Part(p)), w, len(m.Config.partShape(Part(p))) == 1)
-		}
+	add(m.Config.TopTensors(), m.Top[:])
+	for l := range m.Layers {
+		add(m.Config.LayerTensors(l), m.Layers[l].Weights[:])
 	}
 	w, err := safetensors.CreateSharded(dir, entries, maxShard)
 	if err != nil {
 		return err
 	}
 	for i, e := range entries {
-		if err := errors.Join(ctx.Err(), weights[i].write(w, e.Name)); err != nil {
+		if err := errors.Join(ctx.Err(), write(w, e.Name, parts[i]...)); err != nil {
 			w.Close() // it removes what was written, and has no other error to tell
 			return err
 		}
@@ -61,16 +56,22 @@ func (m *Model) Write(ctx context.Context, dir string, maxShard int) error {
 	return w.Close()
 }
 
-// write writes the values as the tensor that comes next.
-func (w Weight) write(out *safetensors.Writer, name string) error {
+// write writes the rows of weights, one behind the other, as the tensor that comes next.
+func write(out *safetensors.Writer, name string, parts ...Weight) error {
 	t, err := out.Tensor(name)
 	if err != nil {
 		return err
 	}
-	return w.pieces(func(_ int64, data []byte) error {
-		_, err := t.Write(data)
-		return err
-	})
+	for _, w := range parts {
+		err := w.Pieces(func(_ int64, data []byte) error {
+			_, err := t.Write(data)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // weightFiles are the endings of files that hold a model's weights, in this or another format: they are not a pruned model's.
@@ -91,7 +92,7 @@ func copyFiles(dir string, files fs.FS) error {
 	for _, e := range entries {
 		name := e.Name()
 		isWeights := slices.ContainsFunc(weightFiles, func(end string) bool { return strings.HasSuffix(name, end) })
-		if isWeights || name == configFile || name == Lineage || name == Losses || strings.HasPrefix(name, ".") {
+		if isWeights || name == arch.ConfigFile || name == Lineage || name == Losses || strings.HasPrefix(name, ".") {
 			continue
 		}
 		if info, err := fs.Stat(files, name); err != nil || !info.Mode().IsRegular() {

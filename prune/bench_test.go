@@ -11,7 +11,7 @@ import (
 // BenchmarkPrune merges the embedded model from 12 to 8 layers on 8192 tokens, without writing it: what the authors' PyTorch code
 // takes 3 s for. all: with the scores that are not needed.
 func BenchmarkPrune(b *testing.B) {
-	m, windows := embedded(b, 64, 128)
+	m, windows := embeddedModel(b, 64, 128)
 	for name, all := range map[string]bool{"needed": false, "all": true} {
 		b.Run(name, func(b *testing.B) {
 			plan, err := prune.NewPlan(m, prune.Options{TargetLayers: 8, AllScores: all, Windows: windows})

@@ -9,6 +9,8 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/eval"
+	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
@@ -22,7 +24,7 @@ type CompareOptions struct {
 	Windows    [][]uint32 // calibration: windows of equal length
 	Evaluation [][]uint32 // what perplexities are computed on: windows of equal length
 
-	Memory *model.HostMemory // bounds host memory; nil: no bound
+	Memory *states.HostMemory // bounds host memory; nil: no bound
 
 	Seed             uint64 // of the calibration's windows, for the record
 	Source, EvalText string // names of the files behind the two, for the record
@@ -77,7 +79,7 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 
 	begin := time.Now()
 	o.Memory.Begin(d)
-	relative, err := eval.NewRelative(ctx, d, m, o.Evaluation, model.ForwardOptions{Host: o.Memory}, report("evaluate "+m.Name))
+	relative, err := eval.NewRelative(ctx, d, m, o.Evaluation, run.Options{Host: o.Memory}, report("evaluate "+m.Name))
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +105,7 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 	}
 	for _, k := range o.Methods {
 		s := start.state(m)
-		s.Device, s.Scorer, s.Known, s.Store = d, scorer, true, &model.LayerStore{Host: o.Memory}
+		s.Device, s.Scorer, s.Known, s.Store = d, scorer, true, &states.LayerStore{Host: o.Memory}
 		rows, err := compareMethod(ctx, s, k, depths, relative, report(k.Name()))
 		scorer.Rewind() // nothing keeps the merged layers any more
 		if err = errors.Join(err, s.Store.Close()); err != nil {

@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/corpus"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/eval"
 	"github.com/vkcome/vkcome/model/modeltest"
+	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/prune"
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/prune/method"
@@ -46,19 +48,19 @@ func TestDistillWhilePruning(t *testing.T) {
 		training *prune.DistillOptions
 	}{
 		{"sp", nil, distilling(prune.DistillAtEnd, distill.Options{EndToEnd: 3})}, {"mp", nil, distilling(prune.DistillEach, distill.Options{EndToEnd: 3})},
-		{"nmse, student, micro-batches", nil, distilling(prune.DistillAtEnd, distill.Options{Objective: model.NMSE, Input: distill.StudentInput, MicroBatch: 2})},
+		{"nmse, student, micro-batches", nil, distilling(prune.DistillAtEnd, distill.Options{Objective: train.NMSE, Input: distill.StudentInput, MicroBatch: 2})},
 		{"mp of layers that are dropped", method.ShortGPT{}, distilling(prune.DistillEach, distill.Options{})},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
-			run := func(ctx context.Context, name string, resume bool) (*prune.Lineage, error) {
+			execute := func(ctx context.Context, name string, resume bool) (*prune.Lineage, error) {
 				plan, err := prune.NewPlan(m, prune.Options{TargetLayers: 4, Method: c.method, Windows: windows, Distill: c.training})
 				if err != nil {
 					t.Fatal(err)
 				}
 				return plan.RunTo(ctx, d, prune.Output{Dir: filepath.Join(dir, name), Resume: resume, Force: true, SaveSteps: true}, nil)
 			}
-			l, err := run(t.Context(), "alone", false)
+			l, err := execute(t.Context(), "alone", false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -76,7 +78,7 @@ func TestDistillWhilePruning(t *testing.T) {
 			for n, past := 2, 0; past < 2; n += 4 { // where nothing looks at the context after a checkpoint, the run goes on
 
 				name := "after"
-				_, err := run(stopping{t.Context(), filepath.Join(prune.DefaultWork(filepath.Join(dir, name)), fmt.Sprintf("step-%06d", n)), vk.ErrDeviceLost}, name, false)
+				_, err := execute(stopping{t.Context(), filepath.Join(prune.DefaultWork(filepath.Join(dir, name)), fmt.Sprintf("step-%06d", n)), vk.ErrDeviceLost}, name, false)
 				if err == nil {
 					past++
 					continue
@@ -85,7 +87,7 @@ func TestDistillWhilePruning(t *testing.T) {
 				if left := (*prune.Unfinished)(nil); !errors.As(err, &left) || !errors.Is(err, vk.ErrDeviceLost) {
 					t.Fatalf("stopped after checkpoint %d: %v", n, err)
 				}
-				if _, err := run(t.Context(), name, true); err != nil {
+				if _, err := execute(t.Context(), name, true); err != nil {
 					t.Fatalf("resumed after checkpoint %d: %v", n, err)
 				}
 				for file, text := range filesIn(t, dir) {
@@ -139,21 +141,21 @@ func TestDistillResume(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})
 	student := pruned(t, d, m)
 	dir := t.TempDir()
-	run := func(ctx context.Context, name string, resume bool) (*prune.Lineage, error) {
+	execute := func(ctx context.Context, name string, resume bool) (*prune.Lineage, error) {
 		p, err := prune.NewDistillation(m, student, prune.DistillationOptions{Distill: *distilling("", distill.Options{EndToEnd: 4})})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return p.RunTo(ctx, d, prune.Output{Dir: filepath.Join(dir, name), Resume: resume, Force: true}, nil)
 	}
-	l, err := run(t.Context(), "alone", false)
+	l, err := execute(t.Context(), "alone", false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(l.Distill.Stages) != 3 || l.Distill.Teacher == nil || len(l.Steps) != 2 {
 		t.Errorf("%+v", l)
 	}
-	if again, err := run(t.Context(), "alone", true); err != nil || again == nil {
+	if again, err := execute(t.Context(), "alone", true); err != nil || again == nil {
 		t.Errorf("finished already, resumed: %v", err)
 	}
 	want := filesIn(t, filepath.Join(dir, "alone"))
@@ -162,7 +164,7 @@ func TestDistillResume(t *testing.T) {
 	}
 	compared := 0
 	for n, past := 1, 0; past < 2; n += 4 {
-		_, err := run(stopping{t.Context(), filepath.Join(prune.DefaultWork(filepath.Join(dir, "after")), fmt.Sprintf("step-%06d", n)), context.Canceled}, "after", false)
+		_, err := execute(stopping{t.Context(), filepath.Join(prune.DefaultWork(filepath.Join(dir, "after")), fmt.Sprintf("step-%06d", n)), context.Canceled}, "after", false)
 		if err == nil {
 			past++
 			continue
@@ -171,7 +173,7 @@ func TestDistillResume(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		if _, err := run(t.Context(), "after", true); err != nil {
+		if _, err := execute(t.Context(), "after", true); err != nil {
 			t.Fatalf("resumed after checkpoint %d: %v", n, err)
 		}
 		for file, text := range filesIn(t, filepath.Join(dir, "after")) {
@@ -190,7 +192,7 @@ func TestDistillResume(t *testing.T) {
 func TestDistillEqual(t *testing.T) {
 	m, _ := sixLayers.Open(t)
 	vktest.Each(t, func(t *testing.T, d *vk.Device) {
-		for _, objective := range model.Objectives {
+		for _, objective := range train.Objectives {
 			for _, input := range distill.Inputs {
 				out := filepath.Join(t.TempDir(), "out")
 				p, err := prune.NewDistillation(m, m, prune.DistillationOptions{Distill: *distilling("", distill.Options{Objective: objective, Input: input, EndToEnd: 2}), Groups: []distill.Group{{Layer: 1, First: 1, Last: 1}, {Layer: 4, First: 4, Last: 4}}})
@@ -206,8 +208,8 @@ func TestDistillEqual(t *testing.T) {
 						t.Errorf("%s, %s input: %+v", objective, input, *s)
 					}
 				}
-				after := opened(t, out).AllValues()
-				for i, w := range m.AllValues() {
+				after := opened(t, out).AllWeights()
+				for i, w := range m.AllWeights() {
 					if string(w.Data) != string(after[i].Data) {
 						t.Errorf("%s, %s input: %s changed", objective, input, w.Name)
 					}
@@ -237,8 +239,8 @@ func TestNeverWorse(t *testing.T) {
 				t.Errorf("%s: %+v", name, *s)
 			}
 		}
-		after := opened(t, out).AllValues()
-		for i, w := range student.AllValues() {
+		after := opened(t, out).AllWeights()
+		for i, w := range student.AllWeights() {
 			if string(w.Data) != string(after[i].Data) {
 				t.Errorf("%s: %s changed", name, w.Name)
 			}
@@ -251,8 +253,8 @@ func TestNotFinite(t *testing.T) {
 	m, _ := sixLayers.Open(t)
 	d := vktest.Open(t, vk.Options{})
 	student := pruned(t, d, m)
-	parts := student.Layers[2].Parts
-	down := &parts[model.Down]
+	parts := student.Layers[2].Weights
+	down := &parts[arch.Down]
 	values := make([]float32, down.Rows*down.Cols)
 	down.DType.Decode(values, down.Data)
 	for i := range values {
@@ -315,7 +317,7 @@ func TestDistillRefuses(t *testing.T) {
 // TestDistillTiny distills the embedded model on 64 windows of its own domain: 12 steps a layer, and 4 of all weights, win back a part of what
 // pruning lost on another text; 21 % when this was written.
 func TestDistillTiny(t *testing.T) {
-	m, windows := embedded(t, 64, 128)
+	m, windows := embeddedModel(t, 64, 128)
 	tokens, err := corpus.ReadTokens("../testdata/golden/eval_tokens.json")
 	if err != nil {
 		t.Fatal(err)
@@ -326,7 +328,7 @@ func TestDistillTiny(t *testing.T) {
 	}
 	d := vktest.Open(t, vk.Options{})
 	plan := func(training *prune.DistillOptions) *prune.Result {
-		return run(t, m, prune.Options{TargetLayers: 8, Windows: windows, Method: method.CoMe{}, Distill: training})
+		return execute(t, m, prune.Options{TargetLayers: 8, Windows: windows, Method: method.CoMe{}, Distill: training})
 	}
 	perplexity := func(m *model.Model) float64 {
 		p, err := eval.RunPerplexity(t.Context(), d, m, test[:24], nil)

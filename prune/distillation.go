@@ -9,6 +9,8 @@ import (
 	"io/fs"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/states"
+	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/prune/work"
 	"github.com/vkcome/vkcome/vk"
@@ -16,9 +18,9 @@ import (
 
 // DistillationOptions say what a model that was pruned before learns of another.
 type DistillationOptions struct {
-	Distill DistillOptions    // its Schedule is DistillAtEnd, or empty
-	Groups  []distill.Group   // which layers stand for which of the teacher's; nil: as the student's lineage says
-	Memory  *model.HostMemory // bounds host memory; nil: no bound
+	Distill DistillOptions     // its Schedule is DistillAtEnd, or empty
+	Groups  []distill.Group    // which layers stand for which of the teacher's; nil: as the student's lineage says
+	Memory  *states.HostMemory // bounds host memory; nil: no bound
 }
 
 // Distillation is the training of a model that was pruned before, checked and not started.
@@ -74,7 +76,7 @@ func (p *Distillation) job() distill.Job {
 }
 
 // Plan is the options with defaults filled in and the device memory that RunTo takes at most.
-func (p *Distillation) Plan(d *vk.Device) (distill.Options, model.TrainingMemory, error) {
+func (p *Distillation) Plan(d *vk.Device) (distill.Options, train.Memory, error) {
 	return p.job().Plan(d)
 }
 

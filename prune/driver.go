@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/prune/work"
 	"github.com/vkcome/vkcome/vk"
@@ -81,7 +82,7 @@ type driver struct {
 	device   *vk.Device
 	output   Output // with defaults
 	progress func(Status)
-	store    *model.LayerStore // of layers that the task makes
+	store    *states.LayerStore // of layers that the task makes
 
 	hashes []string     // of the sources; nil where no work folder needs them
 	folder *work.Folder // nil: nothing is kept
@@ -90,11 +91,11 @@ type driver struct {
 }
 
 // newDriver makes a driver without a task. progress may be nil.
-func newDriver(d *vk.Device, o Output, memory *model.HostMemory, progress func(Status)) *driver {
+func newDriver(d *vk.Device, o Output, memory *states.HostMemory, progress func(Status)) *driver {
 	if progress == nil {
 		progress = func(Status) {}
 	}
-	return &driver{device: d, output: o.defaults(), progress: progress, store: &model.LayerStore{Host: memory}}
+	return &driver{device: d, output: o.defaults(), progress: progress, store: &states.LayerStore{Host: memory}}
 }
 
 // run takes the task's steps, from the newest checkpoint on if there is one.

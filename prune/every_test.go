@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/eval"
 	"github.com/vkcome/vkcome/model/modeltest"
@@ -156,7 +157,7 @@ func TestSum(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := got.Model.Layers[2].Parts[model.Gate]
+		w := got.Model.Layers[2].Weights[arch.Gate]
 		values := make([]float32, w.Rows*w.Cols)
 		w.DType.Decode(values, w.Data)
 		for i, v := range values {

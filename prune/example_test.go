@@ -6,15 +6,14 @@ import (
 	"fmt"
 	"log"
 
-	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/prune"
-	"github.com/vkcome/vkcome/testdata"
 	"github.com/vkcome/vkcome/vk"
 )
 
 func Example() {
-	m, err := model.OpenEmbedded()
+	m, err := embedded.Open()
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -28,7 +27,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	windows, err := corpus.Cut(corpus.Encode(t, testdata.DemoText), 128)
+	windows, err := corpus.Cut(corpus.Encode(t, embedded.Text), 128)
 	if err != nil {
 		log.Fatal(err)
 	}

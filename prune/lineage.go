@@ -12,6 +12,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -121,7 +122,7 @@ func (p *Plan) lineage(s *method.State, steps []*method.Step) Lineage {
 			full += step.From
 		}
 		if p.Method.Needs().Gradients {
-			full *= model.GradientPasses
+			full *= train.GradientPasses
 		}
 		counted := passes(s.Scorer.Work().Passes, full)
 		l.LayerPasses = &counted

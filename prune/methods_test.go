@@ -8,9 +8,9 @@ import (
 	"os"
 	"testing"
 
-	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
 	"github.com/vkcome/vkcome/model/eval"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
@@ -56,7 +56,7 @@ func golden(t *testing.T) map[string]json.RawMessage {
 // ratios, losses of candidates within 0.1 %, perplexities within 0.3 %.
 func TestMethodsGolden(t *testing.T) {
 	all := golden(t)
-	m, windows := embedded(t, 64, 128)
+	m, windows := embeddedModel(t, 64, 128)
 	tokens, err := corpus.ReadTokens("../testdata/golden/eval_tokens.json")
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ func TestMethodsGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := vktest.Open(t, vk.Options{})
-	relative, err := eval.NewRelative(t.Context(), d, m, test, model.ForwardOptions{}, nil)
+	relative, err := eval.NewRelative(t.Context(), d, m, test, run.Options{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/prune/work"
 	"github.com/vkcome/vkcome/vk"
@@ -115,8 +117,8 @@ func inside(path, dir string) bool {
 type Result struct {
 	Model   *model.Model // shares the original's weights: valid until that is closed
 	Lineage Lineage
-	Losses  []distill.Record  // of the steps of training
-	store   *model.LayerStore // of merged layers
+	Losses  []distill.Record   // of the steps of training
+	store   *states.LayerStore // of merged layers
 }
 
 // Close removes the files of merged layers, if they lie in files. The Model cannot be used any more.
@@ -242,7 +244,7 @@ func verify(ctx context.Context, d *vk.Device, dir string) (err error) {
 	for i := range window {
 		window[i] = uint32(i * (m.Config.VocabSize - 1) / len(window))
 	}
-	f, err := model.NewForward(d, m, [][]uint32{window})
+	f, err := run.New(d, m, [][]uint32{window})
 	if err != nil {
 		return err
 	}

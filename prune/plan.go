@@ -10,6 +10,7 @@ import (
 	"fmt"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
@@ -36,10 +37,10 @@ type Options struct {
 	// for the corpus, so Windows, Seed and Source stay empty. Later steps run on these windows.
 	Stats *score.Stats
 
-	Windows [][]uint32        // calibration corpus: windows of equal length; not needed where the method says so
-	Seed    uint64            // that the windows were sampled with, for the record
-	Memory  *model.HostMemory // bounds host memory; nil: no bound
-	Source  string            // names of the files that the windows were made of, for the record
+	Windows [][]uint32         // calibration corpus: windows of equal length; not needed where the method says so
+	Seed    uint64             // that the windows were sampled with, for the record
+	Memory  *states.HostMemory // bounds host memory; nil: no bound
+	Source  string             // names of the files that the windows were made of, for the record
 }
 
 // Plan is a run that was checked and not started.

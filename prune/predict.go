@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -26,7 +28,7 @@ type Prediction struct {
 	DeviceBytes int64 `json:"device_bytes"` // peak of the device's memory, at most
 	HostBytes   int64 `json:"host_bytes"`   // peak of what the process holds resident of the host's, without the device's, at most
 
-	Training *model.TrainingMemory `json:"training,omitempty"` // device memory of distillation, phase by phase; it is in DeviceBytes
+	Training *train.Memory `json:"training,omitempty"` // device memory of distillation, phase by phase; it is in DeviceBytes
 
 	// Seconds is how long the run takes at most, without distillation, going by one layer that was run for some windows on the device.
 	Seconds float64 `json:"seconds"`
@@ -84,7 +86,7 @@ func measure(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint
 		return 0, 0, err
 	}
 	some := windows[:min(len(windows), max(1, sampleTokens/len(windows[0])))]
-	f, err := model.NewForward(d, one, some)
+	f, err := run.New(d, one, some)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -116,19 +118,19 @@ func (p *Plan) StateBytes() int64 {
 }
 
 // Footprint predicts the memory that Run takes on a device, within the device's limit and that of Options.Memory.
-func (p *Plan) Footprint(d *vk.Device) (model.Footprint, error) {
+func (p *Plan) Footprint(d *vk.Device) (run.Footprint, error) {
 	if !p.scores() {
-		return model.Footprint{Host: p.workBytes()}, nil
+		return run.Footprint{Host: p.workBytes()}, nil
 	}
 	windows := p.Options.Windows
 	if p.Method.Needs().Gradients {
 		return score.PredictTaylor(d, p.Model, len(windows), len(windows[0]), p.workBytes(), p.scoring(d))
 	}
-	return model.Predict(d, p.Model, len(windows), len(windows[0]), p.boundaries(), p.workBytes(), p.scoring(d))
+	return run.Predict(d, p.Model, len(windows), len(windows[0]), p.boundaries(), p.workBytes(), p.scoring(d))
 }
 
 // scoring is how a run goes forward.
-func (p *Plan) scoring(d *vk.Device) model.ForwardOptions {
+func (p *Plan) scoring(d *vk.Device) run.Options {
 	o := score.Options(d)
 	o.Host = p.Options.Memory
 	o.StatesOnHost = p.Options.Distill != nil || p.Method.Needs().Gradients // which want the device's memory
@@ -138,7 +140,7 @@ func (p *Plan) scoring(d *vk.Device) model.ForwardOptions {
 // boundaries is how many boundaries' states are kept together.
 func (p *Plan) boundaries() int {
 	if p.Method.Needs().Gradients {
-		return model.GradientBoundaries(p.Model)
+		return train.GradientBoundaries(p.Model)
 	}
 	return len(p.Model.Layers) + 1
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/prune"
@@ -149,10 +150,10 @@ func same(t *testing.T, what string, got, want []float64) {
 	}
 }
 
-// embedded opens the embedded model and cuts the first tokens of its calibration corpus into windows.
-func embedded(t testing.TB, count, window int) (*model.Model, [][]uint32) {
+// embeddedModel opens the embedded model and cuts the first tokens of its calibration corpus into windows.
+func embeddedModel(t testing.TB, count, window int) (*model.Model, [][]uint32) {
 	t.Helper()
-	m, err := model.OpenEmbedded()
+	m, err := embedded.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +176,7 @@ func embedded(t testing.TB, count, window int) (*model.Model, [][]uint32) {
 // TestAllScores gets the same choices and the same weights whether all scores are computed or only those that tell, in all
 // configurations that PyTorch's figures are of and some more, and whatever the memory.
 func TestAllScores(t *testing.T) {
-	m, windows := embedded(t, 8, 72)
+	m, windows := embeddedModel(t, 8, 72)
 	for name, c := range map[string]struct {
 		target int
 		come   method.CoMe
@@ -222,8 +223,8 @@ func TestAllScores(t *testing.T) {
 					}
 				}
 				for l, layer := range got.Model.Layers {
-					for part, weight := range layer.Parts {
-						if !bytes.Equal(weight.Data, want.Model.Layers[l].Parts[part].Data) {
+					for part, weight := range layer.Weights {
+						if !bytes.Equal(weight.Data, want.Model.Layers[l].Weights[part].Data) {
 							t.Errorf("layer %d: %s differs", l, weight.Name)
 						}
 					}
@@ -318,7 +319,7 @@ func TestStuck(t *testing.T) {
 	}
 }
 
-func run(t *testing.T, m *model.Model, o prune.Options) *prune.Result {
+func execute(t *testing.T, m *model.Model, o prune.Options) *prune.Result {
 	t.Helper()
 	plan, err := prune.NewPlan(m, o)
 	if err != nil {
@@ -341,7 +342,7 @@ func TestPrunedAgain(t *testing.T) {
 	}
 	windows, d := modeltest.Windows(50, 3, 16), vktest.Open(t, vk.Options{})
 	first := filepath.Join(t.TempDir(), "five")
-	if err := run(t, m, prune.Options{TargetLayers: 5, Windows: windows}).Save(t.Context(), d, first, false, nil); err != nil {
+	if err := execute(t, m, prune.Options{TargetLayers: 5, Windows: windows}).Save(t.Context(), d, first, false, nil); err != nil {
 		t.Fatal(err)
 	}
 	again, err := model.Open(first)
@@ -349,8 +350,8 @@ func TestPrunedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer again.Close()
-	r := run(t, again, prune.Options{TargetLayers: 4, Windows: windows})
-	once := run(t, m, prune.Options{TargetLayers: 4, Windows: windows})
+	r := execute(t, again, prune.Options{TargetLayers: 4, Windows: windows})
+	once := execute(t, m, prune.Options{TargetLayers: 4, Windows: windows})
 	if fmt.Sprint(r.Lineage.Tree) != fmt.Sprint(once.Lineage.Tree) || r.Lineage.OriginalLayers != 6 {
 		t.Errorf("tree %v of %d layers, want %v of 6", r.Lineage.Tree, r.Lineage.OriginalLayers, once.Lineage.Tree)
 	}
@@ -370,7 +371,7 @@ func TestPrunedAgain(t *testing.T) {
 func TestSaveNeverLosesAnything(t *testing.T) {
 	m, _ := tiny.Open(t)
 	d := vktest.Open(t, vk.Options{})
-	r := run(t, m, prune.Options{TargetLayers: 3, Windows: modeltest.Windows(50, 2, 16)})
+	r := execute(t, m, prune.Options{TargetLayers: 3, Windows: modeltest.Windows(50, 2, 16)})
 	dir := t.TempDir()
 	out := filepath.Join(dir, "out")
 	if err := os.Mkdir(out, 0o755); err != nil {

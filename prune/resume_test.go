@@ -65,14 +65,14 @@ func TestResumeEveryMethod(t *testing.T) {
 			}
 			options := prune.Options{TargetLayers: 4, Method: e.New(o), Windows: windows}
 			dir := t.TempDir()
-			run := func(ctx context.Context, name string, resume bool) (*prune.Lineage, error) {
+			execute := func(ctx context.Context, name string, resume bool) (*prune.Lineage, error) {
 				plan, err := prune.NewPlan(m, options)
 				if err != nil {
 					t.Fatal(err)
 				}
 				return plan.RunTo(ctx, d, prune.Output{Dir: filepath.Join(dir, name), Resume: resume, Force: true}, nil)
 			}
-			l, err := run(t.Context(), "alone", false)
+			l, err := execute(t.Context(), "alone", false)
 			if err != nil {
 				t.Fatalf("%s: %v", e.Name, err)
 			}
@@ -81,12 +81,12 @@ func TestResumeEveryMethod(t *testing.T) {
 				name := fmt.Sprint("after", n)
 				work := prune.DefaultWork(filepath.Join(dir, name))
 				why := []error{context.Canceled, vk.ErrDeviceLost}[n%2]
-				_, err := run(stopping{t.Context(), filepath.Join(work, fmt.Sprintf("step-%06d", n)), why}, name, false)
+				_, err := execute(stopping{t.Context(), filepath.Join(work, fmt.Sprintf("step-%06d", n)), why}, name, false)
 				left := (*prune.Unfinished)(nil)
 				if !errors.As(err, &left) || left.Step != n || !errors.Is(err, why) {
 					t.Fatalf("%s: stopped after step %d: %v", e.Name, n, err)
 				}
-				if _, err := run(t.Context(), name, true); err != nil {
+				if _, err := execute(t.Context(), name, true); err != nil {
 					t.Fatalf("%s: resumed after step %d: %v", e.Name, n, err)
 				}
 				for file, text := range filesIn(t, filepath.Join(dir, name)) {

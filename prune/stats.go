@@ -7,6 +7,8 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -15,7 +17,7 @@ import (
 type StatsOptions struct {
 	Windows       [][]uint32 // the whole corpus: windows of equal length
 	Shard, Shards int        // compute part Shard of Shards, from 0 on; 0 Shards: all of it
-	Memory        *model.HostMemory
+	Memory        *states.HostMemory
 	Seed          uint64 // that the windows were sampled with, for the record
 	Source        string // names of the files that the windows were made of, for the record
 }
@@ -31,7 +33,7 @@ func ComputeStats(ctx context.Context, devices []*vk.Device, m *model.Model, o S
 		return nil, err
 	}
 	o.Memory.Begin(devices[0])
-	s, err := score.NewOn(devices, m, part, func(d *vk.Device) model.ForwardOptions {
+	s, err := score.NewOn(devices, m, part, func(d *vk.Device) run.Options {
 		options := score.Options(d)
 		options.Host = o.Memory
 		return options

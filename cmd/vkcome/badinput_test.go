@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/model/modeltest"
 )
 
@@ -34,25 +34,25 @@ func TestUsage(t *testing.T) {
 	}{
 		{"unknown command", []string{"prun"}},
 		{"unknown flag", []string{"devices", "--nosuch"}},
-		{"vkcome prune MODEL OUT", []string{"prune", model.Embedded}},
+		{"vkcome prune MODEL OUT", []string{"prune", embedded.Name}},
 		{"expected 1 arguments", []string{"inspect"}},
-		{"give one of --target-layers, --sparsity", []string{"prune", model.Embedded, out, "--tokens", calib}},
-		{"give one of --target-layers, --sparsity", []string{"prune", model.Embedded, out, "--tokens", calib, "--target-layers", "8", "--sparsity", "0.3"}},
-		{"--sparsity 1.5", []string{"prune", model.Embedded, out, "--tokens", calib, "--sparsity", "1.5"}},
-		{"--text FILE or --tokens FILE", []string{"prune", model.Embedded, out, "--target-layers", "8"}},
-		{"--compat", []string{"prune", model.Embedded, out, "--target-layers", "8", "--compat=x"}},
-		{"--psu -1", []string{"prune", model.Embedded, out, "--target-layers", "8", "--psu", "-1"}},
-		{"--psu NaN", []string{"prune", model.Embedded, out, "--target-layers", "8", "--psu", "NaN"}},
-		{"--merge-item 1", []string{"prune", model.Embedded, out, "--target-layers", "8", "--merge-item", "1"}},
-		{"--max-device-memory", []string{"eval", "ppl", model.Embedded, "--tokens", calib, "--max-device-memory", "lots"}},
-		{"--tier", []string{"eval", "ppl", model.Embedded, "--tokens", calib, "--tier", "best"}},
-		{"--out FILE", []string{"logits", model.Embedded, "--tokens", calib}},
-		{"-n 0", []string{"generate", model.Embedded, "-n", "0"}},
-		{"vkcome distill TEACHER STUDENT OUT", []string{"distill", model.Embedded, model.Embedded}},
-		{"--lr has no meaning without --heal", []string{"prune", model.Embedded, out, "--tokens", calib, "--target-layers", "8", "--lr", "1"}},
-		{"--heal \"zp\": expected sp, mp", []string{"prune", model.Embedded, out, "--tokens", calib, "--target-layers", "8", "--heal", "zp"}},
-		{"as in 3=4-5", []string{"distill", model.Embedded, model.Embedded, out, "--tokens", calib, "--map", "3"}},
-		{"--samples -1", []string{"eval", "ppl", model.Embedded, "--tokens", calib, "--samples", "-1"}},
+		{"give one of --target-layers, --sparsity", []string{"prune", embedded.Name, out, "--tokens", calib}},
+		{"give one of --target-layers, --sparsity", []string{"prune", embedded.Name, out, "--tokens", calib, "--target-layers", "8", "--sparsity", "0.3"}},
+		{"--sparsity 1.5", []string{"prune", embedded.Name, out, "--tokens", calib, "--sparsity", "1.5"}},
+		{"--text FILE or --tokens FILE", []string{"prune", embedded.Name, out, "--target-layers", "8"}},
+		{"--compat", []string{"prune", embedded.Name, out, "--target-layers", "8", "--compat=x"}},
+		{"--psu -1", []string{"prune", embedded.Name, out, "--target-layers", "8", "--psu", "-1"}},
+		{"--psu NaN", []string{"prune", embedded.Name, out, "--target-layers", "8", "--psu", "NaN"}},
+		{"--merge-item 1", []string{"prune", embedded.Name, out, "--target-layers", "8", "--merge-item", "1"}},
+		{"--max-device-memory", []string{"eval", "ppl", embedded.Name, "--tokens", calib, "--max-device-memory", "lots"}},
+		{"--tier", []string{"eval", "ppl", embedded.Name, "--tokens", calib, "--tier", "best"}},
+		{"--out FILE", []string{"logits", embedded.Name, "--tokens", calib}},
+		{"-n 0", []string{"generate", embedded.Name, "-n", "0"}},
+		{"vkcome distill TEACHER STUDENT OUT", []string{"distill", embedded.Name, embedded.Name}},
+		{"--lr has no meaning without --heal", []string{"prune", embedded.Name, out, "--tokens", calib, "--target-layers", "8", "--lr", "1"}},
+		{"--heal \"zp\": expected sp, mp", []string{"prune", embedded.Name, out, "--tokens", calib, "--target-layers", "8", "--heal", "zp"}},
+		{"as in 3=4-5", []string{"distill", embedded.Name, embedded.Name, out, "--tokens", calib, "--map", "3"}},
+		{"--samples -1", []string{"eval", "ppl", embedded.Name, "--tokens", calib, "--samples", "-1"}},
 	} {
 		refuse(t, 2, c.want, c.args...)
 	}
@@ -167,14 +167,14 @@ func TestNoDevice(t *testing.T) {
 	t.Setenv("VK_DRIVER_FILES", filepath.Join(t.TempDir(), "none.json"))
 	t.Setenv("VKCOME_VALIDATE", "")
 	refuse(t, 1, "no such Vulkan device", "devices")
-	refuse(t, 1, "no such Vulkan device", "eval", "ppl", model.Embedded, "--tokens", calib, "-q")
+	refuse(t, 1, "no such Vulkan device", "eval", "ppl", embedded.Name, "--tokens", calib, "-q")
 }
 
 // TestFullDisk prunes onto a disk of 1 MiB: one line, and nothing left behind.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	script := `mount -t tmpfs -o size=1m tmpfs "$0" && { "$@"; code=$?; ls -A "$0"; exit $code; }`
-	inner := command(t.Context(), "prune", model.Embedded, filepath.Join(dir, "out"), "--tokens", calib, "--window", "128", "--target-layers", "11", "-q")
+	inner := command(t.Context(), "prune", embedded.Name, filepath.Join(dir, "out"), "--tokens", calib, "--window", "128", "--target-layers", "11", "-q")
 	cmd := exec.CommandContext(t.Context(), "unshare", append([]string{"-rm", "sh", "-c", script, dir}, inner.Args...)...)
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -211,13 +211,13 @@ func TestDevicesJSON(t *testing.T) {
 
 func TestInspectJSON(t *testing.T) {
 	var got map[string]any
-	parseJSON(t, vkcome(t, "inspect", model.Embedded, "--json"), &got)
+	parseJSON(t, vkcome(t, "inspect", embedded.Name, "--json"), &got)
 	for key, want := range map[string]any{"layers": 12.0, "heads": 8.0, "kv_heads": 4.0, "head_dim": 16.0, "vocab_size": 2048.0, "dtype": "BF16", "original_layers": 12.0} {
 		if got[key] != want {
 			t.Errorf("%s is %v, want %v", key, got[key], want)
 		}
 	}
-	if text := string(vkcome(t, "inspect", model.Embedded)); !strings.Contains(text, "8 query, 4 key/value, of 16") {
+	if text := string(vkcome(t, "inspect", embedded.Name)); !strings.Contains(text, "8 query, 4 key/value, of 16") {
 		t.Error(text)
 	}
 }

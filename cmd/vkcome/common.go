@@ -16,7 +16,9 @@ import (
 	"golang.org/x/term"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/model/hub"
+	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -73,7 +75,7 @@ func (c *common) hostFlags(f *pflag.FlagSet) {
 }
 
 // host is the bound that the flags mean, nil for none.
-func (c *common) host() (*model.HostMemory, error) {
+func (c *common) host() (*states.HostMemory, error) {
 	if c.hostMemory == "" {
 		if c.spillDir != "" {
 			return nil, usagef("--spill-dir: nothing goes there without --max-host-memory")
@@ -89,11 +91,11 @@ func (c *common) host() (*model.HostMemory, error) {
 	}
 	debug.SetGCPercent(20) // what is kept is counted, what is not yet collected is not
 	debug.SetMemoryLimit(n)
-	return &model.HostMemory{Limit: n, Dir: c.spillDir}, nil
+	return &states.HostMemory{Limit: n, Dir: c.spillDir}, nil
 }
 
 // tellHost says where the states of a run that has a bound were.
-func (c *common) tellHost(h *model.HostMemory) {
+func (c *common) tellHost(h *states.HostMemory) {
 	if h != nil {
 		s := h.Stats()
 		c.note("host memory: %s of %s counted at most, %s of hidden states went to files", vk.Bytes(s.Peak), vk.Bytes(h.Limit), vk.Bytes(s.Spilled))
@@ -146,8 +148,8 @@ func (c *common) computeOn(f func(devices []*vk.Device) error) (err error) {
 func withModel(name string, f func(m *model.Model) error) error {
 	open := model.Open
 	dir := name
-	if name == model.Embedded {
-		open = func(string) (*model.Model, error) { return model.OpenEmbedded() }
+	if name == embedded.Name {
+		open = func(string) (*model.Model, error) { return embedded.Open() }
 	} else {
 		var err error
 		if dir, err = hub.Resolve(name); err != nil {

@@ -7,10 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/model/eval"
 	"github.com/vkcome/vkcome/prune"
-	"github.com/vkcome/vkcome/testdata"
 )
 
 func TestCorpusFlags(t *testing.T) {
@@ -26,27 +25,27 @@ func TestCorpusFlags(t *testing.T) {
 		{"either --text FILE or --tokens FILE", []string{"--tokens", calib, "--protocol", "come-paper"}},
 		{"--no-cross", []string{"--text", "x", "--no-cross", "--pack", "join"}},
 	} {
-		refuse(t, 2, c.want, append([]string{"eval", "ppl", model.Embedded}, c.args...)...)
+		refuse(t, 2, c.want, append([]string{"eval", "ppl", embedded.Name}, c.args...)...)
 	}
 	t.Setenv("HF_HUB_CACHE", t.TempDir())
-	refuse(t, 1, "hf download --repo-type dataset Salesforce/wikitext", "eval", "ppl", model.Embedded, "--protocol", "come-paper", "--offline")
-	refuse(t, 1, "nor a corpus by name", "eval", "ppl", model.Embedded, "--text", "nothing")
+	refuse(t, 1, "hf download --repo-type dataset Salesforce/wikitext", "eval", "ppl", embedded.Name, "--protocol", "come-paper", "--offline")
+	refuse(t, 1, "nor a corpus by name", "eval", "ppl", embedded.Name, "--text", "nothing")
 }
 
 // TestCorpusFormats: a text gives one perplexity, whichever file it is in, and a record of where it came from.
 func TestCorpusFormats(t *testing.T) {
 	dir := t.TempDir()
-	line, err := json.Marshal(map[string]string{"body": testdata.DemoText})
+	line, err := json.Marshal(map[string]string{"body": embedded.Text})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, raw := range map[string][]byte{"story.txt": []byte(testdata.DemoText), "story.jsonl": line} {
+	for name, raw := range map[string][]byte{"story.txt": []byte(embedded.Text), "story.jsonl": line} {
 		if err := os.WriteFile(filepath.Join(dir, name), raw, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	ppl := func(args ...string) (p eval.Perplexity) {
-		parseJSON(t, vkcome(t, append([]string{"eval", "ppl", model.Embedded, "--window", "64", "--json", "-q"}, args...)...), &p)
+		parseJSON(t, vkcome(t, append([]string{"eval", "ppl", embedded.Name, "--window", "64", "--json", "-q"}, args...)...), &p)
 		return p
 	}
 	text := ppl("--text", filepath.Join(dir, "story.txt"))
@@ -56,7 +55,7 @@ func TestCorpusFormats(t *testing.T) {
 		}
 	}
 	var l prune.Lineage
-	parseJSON(t, vkcome(t, "prune", model.Embedded, filepath.Join(dir, "out"), "--target-layers", "11", "--window", "64", "--json", "-q",
+	parseJSON(t, vkcome(t, "prune", embedded.Name, filepath.Join(dir, "out"), "--target-layers", "11", "--window", "64", "--json", "-q",
 		"--protocol", "come-paper", "--docs", "1", "--field", "body", "--text", filepath.Join(dir, "story.jsonl")), &l)
 	if want := "story.jsonl; 1 of 1 documents, shuffled by seed 0; come-paper"; l.Calibration.Source != want {
 		t.Errorf("source %q, want %q", l.Calibration.Source, want)

@@ -12,9 +12,9 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/model/eval"
 	"github.com/vkcome/vkcome/prune"
-	"github.com/vkcome/vkcome/testdata"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -25,7 +25,7 @@ var demoVerb = verb{
 		out := f.String("out", "", "keep the pruned model in this folder (default: a temporary one, removed at the end)")
 		c := commonFlags(f)
 		return func(ctx context.Context, _ []string) error {
-			return withModel(model.Embedded, func(m *model.Model) error {
+			return withModel(embedded.Name, func(m *model.Model) error {
 				return c.compute(func(d *vk.Device) error { return demo(ctx, c, d, m, *out) })
 			})
 		}
@@ -55,7 +55,7 @@ func demo(ctx context.Context, c *common, d *vk.Device, m *model.Model, out stri
 	if err != nil {
 		return err
 	}
-	windows, err := corpus.Cut(corpus.Encode(t, testdata.DemoText), 128)
+	windows, err := corpus.Cut(corpus.Encode(t, embedded.Text), 128)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func demo(ctx context.Context, c *common, d *vk.Device, m *model.Model, out stri
 			return err
 		}
 		const prompt = "The film is"
-		tokens, err := generate(ctx, d, m, t, corpus.Encode(t, prompt), generateOptions{tokens: 24}, nil)
+		tokens, err := continueText(ctx, d, m, t, corpus.Encode(t, prompt), generateOptions{tokens: 24}, nil)
 		if err != nil {
 			return err
 		}

@@ -4,7 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/embedded"
 )
 
 // TestSeveralDevices has the files of one device when two share the windows, for a method that stops early, one that tries candidates
@@ -14,7 +14,7 @@ func TestSeveralDevices(t *testing.T) {
 		dir := t.TempDir()
 		one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
 		args := func(out, device string) []string {
-			return []string{"prune", model.Embedded, out, "-q", "--method", name, "--target-layers", "10", "--tokens", calib, "--window", "72", "--samples", "9", "--all-scores", "--device", device}
+			return []string{"prune", embedded.Name, out, "-q", "--method", name, "--target-layers", "10", "--tokens", calib, "--window", "72", "--samples", "9", "--all-scores", "--device", device}
 		}
 		vkcome(t, args(one, "0")...)
 		vkcome(t, args(two, "0,0")...)
@@ -23,5 +23,5 @@ func TestSeveralDevices(t *testing.T) {
 		vkcome(t, args(filepath.Join(dir, "env"), "")...)
 		sameFiles(t, filepath.Join(dir, "env"), contents(t, one))
 	}
-	refuse(t, 1, "radeon", "prune", model.Embedded, filepath.Join(t.TempDir(), "out"), "-q", "--target-layers", "10", "--tokens", calib, "--window", "72", "--device", "0,radeon")
+	refuse(t, 1, "radeon", "prune", embedded.Name, filepath.Join(t.TempDir(), "out"), "-q", "--target-layers", "10", "--tokens", calib, "--window", "72", "--device", "0,radeon")
 }

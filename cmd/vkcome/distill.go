@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/prune"
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/vk"
@@ -35,7 +36,7 @@ type trainingFlags struct {
 
 func newTrainingFlags(f *pflag.FlagSet) *trainingFlags {
 	t := &trainingFlags{f: f}
-	f.StringVar(&t.loss, "loss", string(model.MSE), "what a layer's training makes small: "+distill.Names())
+	f.StringVar(&t.loss, "loss", string(train.MSE), "what a layer's training makes small: "+distill.Names())
 	f.Float64Var(&t.o.Temperature, "temperature", 1, "of kl, kl-lens and --end-to-end")
 	f.StringVar(&t.o.Input, "input", distill.TeacherInput, "states that enter a layer in training: "+strings.Join(distill.Inputs, ", ")+" (whose layers below are healed then)")
 	f.Float64Var(&t.o.LR, "lr", 0, "peak of the learning rate (default 2e-4, times 2048/hidden_size where that is above 1, at most 4e-3)")
@@ -66,7 +67,7 @@ func trainingFlagNames() (names []string) {
 
 // options are what the flags mean, defaults not filled in.
 func (t *trainingFlags) options(seed uint64) distill.Options {
-	t.o.Objective, t.o.Seed = model.Objective(t.loss), seed
+	t.o.Objective, t.o.Seed = train.Objective(t.loss), seed
 	return t.o
 }
 
@@ -219,12 +220,12 @@ func printDistillation(c *common, d *vk.Device, p *prune.Distillation) error {
 	windows := p.Options.Distill.Windows
 	if c.json {
 		return printJSON(struct {
-			Layers  []distill.Group      `json:"layers"`
-			Options distill.Options      `json:"options"`
-			Windows int                  `json:"windows"`
-			Window  int                  `json:"window"`
-			Device  model.TrainingMemory `json:"device_bytes"`
-			Peak    int64                `json:"device_bytes_peak"`
+			Layers  []distill.Group `json:"layers"`
+			Options distill.Options `json:"options"`
+			Windows int             `json:"windows"`
+			Window  int             `json:"window"`
+			Device  train.Memory    `json:"device_bytes"`
+			Peak    int64           `json:"device_bytes_peak"`
 		}{p.Groups, o, len(windows), len(windows[0]), memory, memory.Peak()})
 	}
 	fmt.Printf("%s learns from %s on %s (%s)\n", p.Student.Name, p.Teacher.Name, d.Info.Name, d.Tier)

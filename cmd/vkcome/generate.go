@@ -13,6 +13,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/generate"
 	"github.com/vkcome/vkcome/model/tokenizer"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -47,7 +48,7 @@ var generateVerb = verb{
 type generateOptions struct {
 	prompt    string
 	tokens    int
-	sampling  model.Sampling
+	sampling  generate.Sampling
 	seed      uint64
 	ignoreEOS bool
 }
@@ -67,7 +68,7 @@ func runGenerate(ctx context.Context, c *common, d *vk.Device, m *model.Model, o
 		print = func(text string) { fmt.Print(text) }
 	}
 	start := time.Now()
-	tokens, err := generate(ctx, d, m, t, prompt, o, print)
+	tokens, err := continueText(ctx, d, m, t, prompt, o, print)
 	if err != nil {
 		return err
 	}
@@ -89,14 +90,14 @@ func ints(tokens []uint32) []int {
 	return out
 }
 
-// generate continues prompt; print, if not nil, gets the text piece by piece.
-func generate(ctx context.Context, d *vk.Device, m *model.Model, t tokenizer.Tokenizer, prompt []uint32, o generateOptions, print func(string)) (tokens []uint32, err error) {
+// continueText continues prompt; print, if not nil, gets the text piece by piece.
+func continueText(ctx context.Context, d *vk.Device, m *model.Model, t tokenizer.Tokenizer, prompt []uint32, o generateOptions, print func(string)) (tokens []uint32, err error) {
 	room := m.Config.MaxPositionEmbeddings - len(prompt)
 	if room < 1 {
 		return nil, fmt.Errorf("generate: a prompt of %d tokens, %s has max_position_embeddings %d", len(prompt), m.Name, m.Config.MaxPositionEmbeddings)
 	}
 	n := min(o.tokens, room)
-	g, err := model.NewGenerator(d, m, len(prompt)+n)
+	g, err := generate.New(d, m, len(prompt)+n)
 	if err != nil {
 		return nil, err
 	}

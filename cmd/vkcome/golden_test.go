@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/model/eval"
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/model/safetensors"
@@ -136,7 +136,7 @@ func within(t *testing.T, what string, got, want, relative float64) {
 }
 
 func TestPerplexityGolden(t *testing.T) {
-	within(t, "dense perplexity", perplexity(t, model.Embedded), expected(t)["dense"].PPL, 0.001)
+	within(t, "dense perplexity", perplexity(t, embedded.Name), expected(t)["dense"].PPL, 0.001)
 }
 
 func TestLogitsGolden(t *testing.T) {
@@ -153,7 +153,7 @@ func TestLogitsGolden(t *testing.T) {
 	if err := os.WriteFile(ids, raw, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	all := logitsOf(t, model.Embedded, ids)
+	all := logitsOf(t, embedded.Name, ids)
 	for i, p := range g.Positions {
 		vktest.Near(t, all[p*len(g.Logits[i]):(p+1)*len(g.Logits[i])], g.Logits[i], "model logits", "BF16")
 	}
@@ -170,7 +170,7 @@ func TestGenerateGolden(t *testing.T) {
 	for _, c := range cases {
 		got := c
 		got.PromptTokens, got.NewTokens, got.Text = nil, nil, ""
-		parseJSON(t, vkcome(t, "generate", model.Embedded, "-p", c.Prompt, "-n", fmt.Sprint(len(c.NewTokens)), "--json", "-q"), &got)
+		parseJSON(t, vkcome(t, "generate", embedded.Name, "-p", c.Prompt, "-n", fmt.Sprint(len(c.NewTokens)), "--json", "-q"), &got)
 		if !reflect.DeepEqual(got, c) {
 			t.Errorf("got %+v\nwant %+v", got, c)
 		}
@@ -182,7 +182,7 @@ func pruned(t *testing.T, flags ...string) (string, prune.Lineage) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out")
 	var l prune.Lineage
-	parseJSON(t, vkcome(t, append([]string{"prune", model.Embedded, out, "--tokens", calib, "--window", "128", "--json", "-q"}, flags...)...), &l)
+	parseJSON(t, vkcome(t, append([]string{"prune", embedded.Name, out, "--tokens", calib, "--window", "128", "--json", "-q"}, flags...)...), &l)
 	return out, l
 }
 
@@ -334,7 +334,7 @@ func inFull(t *testing.T, l prune.Lineage) string {
 
 func TestInterrupt(t *testing.T) {
 	dir := t.TempDir()
-	cmd := command(t.Context(), "prune", model.Embedded, filepath.Join(dir, "out"), "--tokens", calib, "--window", "128", "--target-layers", "8", "-q")
+	cmd := command(t.Context(), "prune", embedded.Name, filepath.Join(dir, "out"), "--tokens", calib, "--window", "128", "--target-layers", "8", "-q")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/prune"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/vk"
@@ -51,7 +52,7 @@ func inspect(c *common, m *model.Model) error {
 		Tree            []method.Tree `json:"tree"`
 	}{
 		config.Architecture, config.Layers, config.HiddenSize, config.IntermediateSize, config.Heads, config.KVHeads, config.HeadDim, config.VocabSize,
-		config.MaxPositionEmbeddings, config.TieWordEmbeddings, m.Layers[0].Parts[model.Q].DType.String(), m.Parameters(), m.Layers[0].Parameters(), m.Bytes(), original, tree,
+		config.MaxPositionEmbeddings, config.TieWordEmbeddings, m.Layers[0].Weights[arch.Q].DType.String(), m.Parameters(), m.Layers[0].Parameters(), m.Bytes(), original, tree,
 	}
 	if c.json {
 		return printJSON(out)

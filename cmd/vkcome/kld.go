@@ -9,6 +9,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/eval"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -39,7 +40,7 @@ var kldVerb = verb{
 					}
 					return c.compute(func(d *vk.Device) error {
 						b := c.bar()
-						k, err := eval.RunKLD(ctx, d, m, dense, windows, model.ForwardOptions{Host: host}, func(done, total int) { b.set("layers", done, total) })
+						k, err := eval.RunKLD(ctx, d, m, dense, windows, run.Options{Host: host}, func(done, total int) { b.set("layers", done, total) })
 						b.finish()
 						c.tellHost(host)
 						if err != nil {

@@ -7,16 +7,16 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/model/eval"
 )
 
 // What PyTorch computed in float64 of tiny12 and of what CoMe makes of it: testdata/kld/README.md.
 func TestKLDGolden(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "come8")
-	vkcome(t, "prune", model.Embedded, out, "--target-layers", "8", "--tokens", calib, "--window", "128", "-q")
+	vkcome(t, "prune", embedded.Name, out, "--target-layers", "8", "--tokens", calib, "--window", "128", "-q")
 	var got eval.KLD
-	if err := json.Unmarshal(vkcome(t, "eval", "kld", out, "--base", model.Embedded, "--tokens", evalSet, "--window", "128", "--json"), &got); err != nil {
+	if err := json.Unmarshal(vkcome(t, "eval", "kld", out, "--base", embedded.Name, "--tokens", evalSet, "--window", "128", "--json"), &got); err != nil {
 		t.Fatal(err)
 	}
 	var want struct {
@@ -71,13 +71,13 @@ func TestKLDGolden(t *testing.T) {
 }
 
 func TestKLDCommand(t *testing.T) {
-	text := string(vkcome(t, "eval", "kld", model.Embedded, "--base", model.Embedded, "--tokens", evalSet, "--window", "64", "--samples", "2"))
+	text := string(vkcome(t, "eval", "kld", embedded.Name, "--base", embedded.Name, "--tokens", evalSet, "--window", "64", "--samples", "2"))
 	for _, line := range []string{"perplexity, 126 tokens of 2 windows", "model / base                 1.000000 ± 0.000000", "mean                         0.000000 ± 0.000000", "share                       100.000 % ± 0.000 %"} {
 		if !strings.Contains(text, line) {
 			t.Errorf("no line %q in\n%s", line, text)
 		}
 	}
-	if _, stderr, code := try(t, "eval", "kld", model.Embedded, "--tokens", evalSet); code != 2 || !strings.Contains(stderr, "--base") {
+	if _, stderr, code := try(t, "eval", "kld", embedded.Name, "--tokens", evalSet); code != 2 || !strings.Contains(stderr, "--base") {
 		t.Errorf("without --base: exit %d, %s", code, stderr)
 	}
 }

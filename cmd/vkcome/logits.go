@@ -9,6 +9,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/model/safetensors"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -58,7 +59,7 @@ func logits(ctx context.Context, c *common, d *vk.Device, m *model.Model, window
 }
 
 func writeLogits(ctx context.Context, b *bar, d *vk.Device, m *model.Model, windows [][]uint32, w *safetensors.Writer) (err error) {
-	f, err := model.NewForward(d, m, windows)
+	f, err := run.New(d, m, windows)
 	if err != nil {
 		return err
 	}

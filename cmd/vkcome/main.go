@@ -37,7 +37,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	err := run(ctx, os.Args[1:])
+	err := execute(ctx, os.Args[1:])
 	interrupted := ctx.Err() != nil
 	stop()
 	switch {
@@ -65,7 +65,7 @@ func main() {
 	os.Exit(1)
 }
 
-func run(ctx context.Context, args []string) error {
+func execute(ctx context.Context, args []string) error {
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 		overview(os.Stdout)
 		return nil

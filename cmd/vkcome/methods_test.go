@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/prune"
 )
 
@@ -14,7 +14,7 @@ import (
 func TestPlanOnly(t *testing.T) {
 	dir := t.TempDir()
 	out := filepath.Join(dir, "out")
-	args := []string{"prune", model.Embedded, out, "--plan-only", "-m", "come-p", "--sparsity", "0.2", "--protect", "0,-1", "--tokens", calib, "--window", "64", "--samples", "8", "-q"}
+	args := []string{"prune", embedded.Name, out, "--plan-only", "-m", "come-p", "--sparsity", "0.2", "--protect", "0,-1", "--tokens", calib, "--window", "64", "--samples", "8", "-q"}
 	var p prune.Prediction
 	parseJSON(t, vkcome(t, append(args, "--json")...), &p)
 	if p.TargetLayers != 9 || len(p.Depths) != 4 || p.Windows != 8 || p.Window != 64 || p.DeviceBytes <= 0 || p.HostBytes <= 0 || p.StateBytes != 13*8*64*128*4 || p.Seconds <= 0 {
@@ -34,7 +34,7 @@ func TestPlanOnly(t *testing.T) {
 func TestMethodFlags(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	run := func(flags ...string) []string {
-		return append([]string{"prune", model.Embedded, out, "-q"}, flags...)
+		return append([]string{"prune", embedded.Name, out, "-q"}, flags...)
 	}
 	refuse(t, 2, "--psu has no meaning for method sleb", run("-m", "sleb", "--psu", "2", "--target-layers", "9", "--tokens", calib)...)
 	refuse(t, 2, "--layers has no meaning for method come", run("--layers", "3", "--target-layers", "9", "--tokens", calib)...)
@@ -46,6 +46,6 @@ func TestMethodFlags(t *testing.T) {
 	refuse(t, 1, `selector "x"`, run("--selector", "x", "--target-layers", "9", "--tokens", calib, "--window", "128")...)
 	refuse(t, 1, "out of reach", run("-m", "reverse", "--target-size", "10KiB")...)
 	refuse(t, 2, "has no meaning beside it", run("--plan", out, "--psu", "2")...)
-	refuse(t, 2, "--depths", "compare", model.Embedded, "--tokens", calib, "--eval-tokens", evalSet)
-	refuse(t, 1, "expected 1 to 11", "compare", model.Embedded, "--tokens", calib, "--eval-tokens", evalSet, "--window", "128", "--depths", "12", "-q")
+	refuse(t, 2, "--depths", "compare", embedded.Name, "--tokens", calib, "--eval-tokens", evalSet)
+	refuse(t, 1, "expected 1 to 11", "compare", embedded.Name, "--tokens", calib, "--eval-tokens", evalSet, "--window", "128", "--depths", "12", "-q")
 }

@@ -59,7 +59,7 @@ var optionFlags = []optionFlag{
 	{option: "corpus.Options.Window", flag: "window"},
 	{option: "corpus.ReadTokens", flag: "tokens"},
 	{option: "task.Source.Dir", flag: "data"},
-	{option: "model.HostMemory.Limit", flag: "max-host-memory"},
+	{option: "states.HostMemory.Limit", flag: "max-host-memory"},
 	{option: "vk.Options.MaxMemory", flag: "max-device-memory"},
 }
 

@@ -15,7 +15,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/prune"
 	"github.com/vkcome/vkcome/prune/method"
 )
@@ -174,7 +174,7 @@ func TestSpelledErrors(t *testing.T) {
 		}
 		return path
 	}
-	run := func(args ...string) []string { return append([]string{"prune", model.Embedded, out, "-q"}, args...) }
+	run := func(args ...string) []string { return append([]string{"prune", embedded.Name, out, "-q"}, args...) }
 	scored := func(args ...string) []string {
 		return append(run("--tokens", calib, "--window", "128", "--samples", "2"), args...)
 	}
@@ -185,8 +185,8 @@ func TestSpelledErrors(t *testing.T) {
 		{"5 target layers: with each layer merged at most once, the model reaches 6; allow repeated merges (--no-repeat=false)", scored("--target-layers", "5")},
 		{"1 target layers: 2 layers are protected; protect fewer (--protect)", run("-m", "reverse", "--target-layers", "1", "--protect", "0,-1")},
 		{"with the protected layers left alone, the model reaches 2; protect fewer (--protect)", scored("--target-layers", "1", "--protect", "0", "--no-repeat=false")},
-		{"give the correspondence (--map 3=4-5)", []string{"distill", model.Embedded, model.Embedded, out, "--tokens", calib, "--window", "128"}},
-		{"use a shorter --window or a larger --max-device-memory", []string{"eval", "ppl", model.Embedded, "--tokens", calib, "--window", "128", "--max-device-memory", "16KiB"}},
+		{"give the correspondence (--map 3=4-5)", []string{"distill", embedded.Name, embedded.Name, out, "--tokens", calib, "--window", "128"}},
+		{"use a shorter --window or a larger --max-device-memory", []string{"eval", "ppl", embedded.Name, "--tokens", calib, "--window", "128", "--max-device-memory", "16KiB"}},
 		{`no field "text"; choose one with --field, there are: body`, run("--target-layers", "9", "--text", file("a.jsonl", `{"body":"x"}`))},
 		{"(lists of token ids go to --tokens)", run("--target-layers", "9", "--text", file("b.jsonl", `[1,2]`))},
 		{"are too little for", scored("--target-layers", "9", "--max-host-memory", "1MiB")},
@@ -200,7 +200,7 @@ func TestSpelledErrors(t *testing.T) {
 		refuse(t, 1, c.want, c.args...)
 	}
 	var table prune.Comparison
-	parseJSON(t, vkcome(t, "compare", model.Embedded, "--methods", "come,reverse", "--depths", "5", "--tokens", calib, "--eval-tokens", evalSet, "--window", "64", "--samples", "1", "--eval-samples", "1", "-q", "--json"), &table)
+	parseJSON(t, vkcome(t, "compare", embedded.Name, "--methods", "come,reverse", "--depths", "5", "--tokens", calib, "--eval-tokens", evalSet, "--window", "64", "--samples", "1", "--eval-samples", "1", "-q", "--json"), &table)
 	if !slices.ContainsFunc(table.Rows, func(r prune.Compared) bool {
 		return strings.HasSuffix(r.Error, "allow repeated merges (--no-repeat=false)")
 	}) {

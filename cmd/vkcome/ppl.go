@@ -8,6 +8,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/eval"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -29,7 +30,7 @@ var pplVerb = verb{
 				}
 				return c.compute(func(d *vk.Device) error {
 					b := c.bar()
-					p, err := eval.RunPerplexityWith(ctx, d, m, windows, model.ForwardOptions{Host: host}, func(done, total int) { b.set("layers", done, total) })
+					p, err := eval.RunPerplexityWith(ctx, d, m, windows, run.Options{Host: host}, func(done, total int) { b.set("layers", done, total) })
 					b.finish()
 					c.tellHost(host)
 					if err != nil {

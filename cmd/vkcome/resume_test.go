@@ -12,13 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/prune"
 )
 
 // resumable is the arguments of a run on some windows, with as many outputs as there can be.
 func resumable(out, method string, windows int) []string {
-	return []string{"prune", model.Embedded, out, "--method", method, "--target-layers", "8", "--save-steps", "--tokens", calib, "--window", "64", "--samples", fmt.Sprint(windows)}
+	return []string{"prune", embedded.Name, out, "--method", method, "--target-layers", "8", "--save-steps", "--tokens", calib, "--window", "64", "--samples", fmt.Sprint(windows)}
 }
 
 // contents are the files under a folder, by path.
@@ -139,7 +139,7 @@ func TestKillTraining(t *testing.T) {
 	vkcome(t, append(resumable(student, "come", 16), "-q")...)
 	t.Run("distill", func(t *testing.T) {
 		testKill(t, 6, func(out string) []string {
-			return append([]string{"distill", model.Embedded, student, out, "--tokens", calib, "--window", "64"}, training...)
+			return append([]string{"distill", embedded.Name, student, out, "--tokens", calib, "--window", "64"}, training...)
 		})
 	})
 }
@@ -284,7 +284,7 @@ func TestResume(t *testing.T) {
 	// Killed while it replaced a folder: the old one comes back, until the new one is there.
 	out, _ = left()
 	tmp := tmpOf(t, out)
-	vkcome(t, "prune", model.Embedded, out, "--work", filepath.Join(t.TempDir(), "work"), "--method", "reverse", "--target-layers", "9", "-q")
+	vkcome(t, "prune", embedded.Name, out, "--work", filepath.Join(t.TempDir(), "work"), "--method", "reverse", "--target-layers", "9", "-q")
 	old := contents(t, out)
 	if err := os.Rename(out, tmp+".old"); err != nil {
 		t.Fatal(err)

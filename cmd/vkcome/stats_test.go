@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/embedded"
 )
 
 // TestStats computes the scores of a corpus by three processes at once and merges them: to the byte what one process makes, also on two
@@ -19,7 +19,7 @@ func TestStats(t *testing.T) {
 	path := func(name string) string { return filepath.Join(dir, name) }
 	text := []string{"--tokens", calib, "--window", "72", "--samples", "10", "--seed", "3", "-q"}
 	stats := func(out string, more ...string) []string {
-		return append(append([]string{"stats", model.Embedded, path(out)}, text...), more...)
+		return append(append([]string{"stats", embedded.Name, path(out)}, text...), more...)
 	}
 	vkcome(t, stats("whole")...)
 	var wait sync.WaitGroup
@@ -51,11 +51,11 @@ func TestStats(t *testing.T) {
 
 	for _, name := range []string{"come", "weightsum", "shortgpt", "mka", "sleb", "come-p", "laco"} {
 		args := func(out string, more ...string) []string {
-			return append([]string{"prune", model.Embedded, path(out + name), "--method", name, "--target-layers", "10", "-q", "--all-scores"}, more...)
+			return append([]string{"prune", embedded.Name, path(out + name), "--method", name, "--target-layers", "10", "-q", "--all-scores"}, more...)
 		}
 		if name == "come-p" {
 			args = func(out string, more ...string) []string {
-				return append([]string{"prune", model.Embedded, path(out + name), "--method", name, "--target-layers", "10", "-q", "--granularity", "3"}, more...)
+				return append([]string{"prune", embedded.Name, path(out + name), "--method", name, "--target-layers", "10", "-q", "--granularity", "3"}, more...)
 			}
 		}
 		vkcome(t, args("corpus-", text...)...)
@@ -83,18 +83,18 @@ func TestStats(t *testing.T) {
 		}
 		return args
 	}
-	vkcome(t, "stats", model.Embedded, path("foreign"), "--tokens", calib, "--window", "72", "--samples", "10", "--seed", "4", "-q")
+	vkcome(t, "stats", embedded.Name, path("foreign"), "--tokens", calib, "--window", "72", "--samples", "10", "--seed", "4", "-q")
 	refuse(t, 1, "windows 3 to 5 of 10 are missing", parts("part0", "part2")...)
 	refuse(t, 1, "windows 6 to 9 of 10 are missing", parts("part0", "part1")...)
 	refuse(t, 1, "are in two of the files", parts("part0", "part0", "part1", "part2")...)
 	refuse(t, 1, "different corpora", parts("part0", "foreign")...)
 	refuse(t, 1, "exists already", "stats", "merge", path("whole"), path("merged"))
 	refuse(t, 1, "exists already", stats("whole")...)
-	refuse(t, 1, "merge them", "prune", model.Embedded, path("out"), "--target-layers", "10", "--stats", path("part0"), "-q")
-	refuse(t, 1, "no file of vkcome stats", "prune", model.Embedded, path("out"), "--target-layers", "10", "--stats", path("corpus-come/model.safetensors"), "-q")
+	refuse(t, 1, "merge them", "prune", embedded.Name, path("out"), "--target-layers", "10", "--stats", path("part0"), "-q")
+	refuse(t, 1, "no file of vkcome stats", "prune", embedded.Name, path("out"), "--target-layers", "10", "--stats", path("corpus-come/model.safetensors"), "-q")
 	refuse(t, 1, "not of "+path("corpus-come"), "prune", path("corpus-come"), path("out"), "--target-layers", "9", "--stats", path("whole"), "-q")
-	refuse(t, 2, "own corpus", "prune", model.Embedded, path("out"), "--target-layers", "10", "--stats", path("whole"), "--tokens", calib)
-	refuse(t, 1, "needs no figures", "prune", model.Embedded, path("out"), "--target-layers", "10", "--stats", path("whole"), "--method", "reverse", "-q")
+	refuse(t, 2, "own corpus", "prune", embedded.Name, path("out"), "--target-layers", "10", "--stats", path("whole"), "--tokens", calib)
+	refuse(t, 1, "needs no figures", "prune", embedded.Name, path("out"), "--target-layers", "10", "--stats", path("whole"), "--method", "reverse", "-q")
 }
 
 func TestShardFlag(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 
 func tiny12(t testing.TB) tokenizer.Tokenizer {
 	t.Helper()
-	tok, err := tokenizer.Load("../../testdata/tiny12")
+	tok, err := tokenizer.Load("../embedded/tiny12")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +320,7 @@ func TestComePaper(t *testing.T) {
 }
 
 func ExampleLoad() {
-	tok, err := tokenizer.Load("../../testdata/tiny12")
+	tok, err := tokenizer.Load("../embedded/tiny12")
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/eval"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/model/tokenizer"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
@@ -28,12 +29,12 @@ type edge struct {
 }
 
 // scored is what lm-eval hands to the model: the two parts joined, less the tokens on the left that are too many.
-func scored(parts [2][]uint32, longest int) model.Sequence {
+func scored(parts [2][]uint32, longest int) run.Sequence {
 	whole := slices.Concat(parts[0], parts[1])
-	return model.Sequence{Tokens: whole[max(0, len(whole)-longest-1):], Scored: len(parts[1])}
+	return run.Sequence{Tokens: whole[max(0, len(whole)-longest-1):], Scored: len(parts[1])}
 }
 
-func sameSequence(a, b model.Sequence) bool {
+func sameSequence(a, b run.Sequence) bool {
 	return a.Scored == b.Scored && slices.Equal(a.Tokens, b.Tokens)
 }
 
@@ -51,7 +52,7 @@ func TestEdges(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := eval.NewEncoder(tok, want.MaxLength)
-		var groups [][]model.Sequence
+		var groups [][]run.Sequence
 		for _, p := range want.Pairs {
 			got, err := e.Pair(p.Context, p.Continuation)
 			if err != nil {
@@ -60,7 +61,7 @@ func TestEdges(t *testing.T) {
 			if w := scored(p.Tokens, want.MaxLength); !sameSequence(got, w) {
 				t.Errorf("%s: %q + %q:\ngot  %v\nwant %v", name, p.Context, p.Continuation, got, w)
 			}
-			groups = append(groups, []model.Sequence{got})
+			groups = append(groups, []run.Sequence{got})
 		}
 		for _, r := range want.Rolling {
 			got, err := e.Rolling(r.Text)
@@ -84,8 +85,8 @@ func TestEdges(t *testing.T) {
 }
 
 // checkEdges scores the pairs, and then the windows of each text.
-func checkEdges(t *testing.T, d *vk.Device, m *model.Model, want edge, groups [][]model.Sequence) {
-	s, err := model.NewScorer(d, m, model.ScorerOptions{})
+func checkEdges(t *testing.T, d *vk.Device, m *model.Model, want edge, groups [][]run.Sequence) {
+	s, err := run.NewScorer(d, m, run.ScorerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +96,7 @@ func checkEdges(t *testing.T, d *vk.Device, m *model.Model, want edge, groups []
 		}
 	}()
 	done := 0
-	err = s.Score(t.Context(), groups, func(g int, scores []model.Score) error {
+	err = s.Score(t.Context(), groups, func(g int, scores []run.Score) error {
 		done++
 		if g < len(want.Pairs) {
 			p := want.Pairs[g]

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/model/eval"
 	"github.com/vkcome/vkcome/model/eval/task"
 	"github.com/vkcome/vkcome/model/tokenizer"
@@ -34,7 +35,7 @@ func openLMEval(t testing.TB, name string) *model.Model {
 	var m *model.Model
 	var err error
 	if name == "tiny12" {
-		m, err = model.OpenEmbedded()
+		m, err = embedded.Open()
 	} else {
 		m, err = model.Open(lmeval + "models/" + name)
 	}

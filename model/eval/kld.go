@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -61,23 +62,23 @@ type KLD struct {
 	// SameTop is the part s of tokens where p and q are largest for the same token; its error is √(s·(1−s)/(n−1)).
 	SameTop Estimate `json:"same_top"`
 
-	Tokens [][]model.Divergence `json:"-"` // by window: element t is of token t+1
+	Tokens [][]run.Divergence `json:"-"` // by window: element t is of token t+1
 }
 
 // RunKLD compares m with base on windows of equal length that do not overlap: each goes layer by layer, then both LM heads in one pass.
 // They may be of any depths, but have one vocabulary. progress may be nil.
-func RunKLD(ctx context.Context, d *vk.Device, m, base *model.Model, windows [][]uint32, o model.ForwardOptions, progress func(done, total int)) (k *KLD, err error) {
+func RunKLD(ctx context.Context, d *vk.Device, m, base *model.Model, windows [][]uint32, o run.Options, progress func(done, total int)) (k *KLD, err error) {
 	if err := model.SameVocabulary(m, base); err != nil {
 		return nil, err
 	}
 	layers := len(m.Layers) + len(base.Layers)
-	run := func(m *model.Model, before int) (*model.Forward, error) {
+	through := func(m *model.Model, before int) (*run.Forward, error) {
 		o := o
 		// Twice the states of a boundary beside the other model's layers: an eighth of the memory, or none of it.
 		if len(windows) > 0 && 2*4*int64(len(windows))*int64(len(windows[0]))*int64(m.Config.HiddenSize) > d.MemoryLimit()/8 {
 			o.StatesOnHost = true
 		}
-		f, err := model.NewForwardWith(d, m, windows, o)
+		f, err := run.NewWith(d, m, windows, o)
 		if err != nil {
 			return nil, err
 		}
@@ -94,17 +95,17 @@ func RunKLD(ctx context.Context, d *vk.Device, m, base *model.Model, windows [][
 		}
 		return f, nil
 	}
-	b, err := run(base, 0)
+	b, err := through(base, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	f, err := run(m, len(base.Layers))
+	f, err := through(m, len(base.Layers))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	tokens, err := f.Divergences(ctx, m, b, base)
+	tokens, err := run.Divergences(ctx, f, m, b, base)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +113,7 @@ func RunKLD(ctx context.Context, d *vk.Device, m, base *model.Model, windows [][
 }
 
 // NewKLD makes the figures of tokens, by window. It wants two of them at least, as errors do.
-func NewKLD(tokens [][]model.Divergence) (*KLD, error) {
+func NewKLD(tokens [][]run.Divergence) (*KLD, error) {
 	all := slices.Concat(tokens...)
 	if len(all) < 2 {
 		return nil, errors.New("eval: KL divergence: fewer than two tokens with a predecessor in their window; use more text")

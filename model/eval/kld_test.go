@@ -13,6 +13,8 @@ import (
 	"github.com/vkcome/vkcome/model/eval"
 	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/model/ref"
+	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
@@ -40,7 +42,7 @@ func divergences(base, m *ref.Model, windows [][]uint32) (all [][]ref.Divergence
 }
 
 // near compares the tokens with the oracle's, the divergence within a part of it.
-func near(t *testing.T, got [][]model.Divergence, want [][]ref.Divergence, bound float64) {
+func near(t *testing.T, got [][]run.Divergence, want [][]ref.Divergence, bound float64) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Fatalf("%d windows, want %d", len(got), len(want))
@@ -70,8 +72,8 @@ func TestKLD(t *testing.T) {
 	m, dir := kldSpec.Open(t)
 	windows := modeltest.Windows(baseSpec.Vocab, 9, 17)
 	want := divergences(oracle(t, baseDir), oracle(t, dir), windows)
-	var first [][]model.Divergence
-	check := func(t *testing.T, d *vk.Device, o model.ForwardOptions) [][]model.Divergence {
+	var first [][]run.Divergence
+	check := func(t *testing.T, d *vk.Device, o run.Options) [][]run.Divergence {
 		done := 0
 		k, err := eval.RunKLD(t.Context(), d, m, base, windows, o, func(n, total int) {
 			if done++; n != done || total != 5 {
@@ -87,22 +89,22 @@ func TestKLD(t *testing.T) {
 		near(t, k.Tokens, want, 1e-3)
 		return k.Tokens
 	}
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) { check(t, d, model.ForwardOptions{}) })
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) { check(t, d, run.Options{}) })
 	for _, c := range []struct {
 		name   string
 		memory int64
-		o      model.ForwardOptions
+		o      run.Options
 		files  bool
 	}{
-		{"plain", 0, model.ForwardOptions{}, false}, {"one window at a time", 0, model.ForwardOptions{BatchTokens: 17}, false},
-		{"host", 0, model.ForwardOptions{BatchTokens: 60, StatesOnHost: true}, false}, {"small", 2600 << 10, model.ForwardOptions{}, false},
-		{"files", 2600 << 10, model.ForwardOptions{StatesOnHost: true}, true},
+		{"plain", 0, run.Options{}, false}, {"one window at a time", 0, run.Options{BatchTokens: 17}, false},
+		{"host", 0, run.Options{BatchTokens: 60, StatesOnHost: true}, false}, {"small", 2600 << 10, run.Options{}, false},
+		{"files", 2600 << 10, run.Options{StatesOnHost: true}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := vktest.Open(t, vk.Options{MaxMemory: c.memory})
 			if c.files {
-				c.o.Host = &model.HostMemory{Limit: math.MaxInt64, Dir: t.TempDir()}
-				f, err := model.NewForwardWith(d, base, windows, c.o)
+				c.o.Host = &states.HostMemory{Limit: math.MaxInt64, Dir: t.TempDir()}
+				f, err := run.NewWith(d, base, windows, c.o)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -119,7 +121,7 @@ func TestKLD(t *testing.T) {
 			if first == nil {
 				first = got
 			}
-			if !slices.EqualFunc(got, first, slices.Equal[[]model.Divergence]) {
+			if !slices.EqualFunc(got, first, slices.Equal[[]run.Divergence]) {
 				t.Error("other bits than with all memory")
 			}
 			vktest.Clean(t)
@@ -133,8 +135,8 @@ func TestDivergencesOfOtherBatches(t *testing.T) {
 	m, _ := kldSpec.Open(t)
 	windows := modeltest.Windows(baseSpec.Vocab, 9, 17)
 	vktest.Each(t, func(t *testing.T, d *vk.Device) {
-		run := func(m *model.Model, batch int) *model.Forward {
-			f, err := model.NewForwardWith(d, m, windows, model.ForwardOptions{BatchTokens: 17 * batch, StatesOnHost: batch == 2})
+		through := func(m *model.Model, batch int) *run.Forward {
+			f, err := run.NewWith(d, m, windows, run.Options{BatchTokens: 17 * batch, StatesOnHost: batch == 2})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -148,16 +150,16 @@ func TestDivergencesOfOtherBatches(t *testing.T) {
 			}
 			return f
 		}
-		var first [][]model.Divergence
+		var first [][]run.Divergence
 		for _, c := range [][2]int{{3, 3}, {2, 3}, {4, 1}, {2, 9}} {
-			got, err := run(m, c[0]).Divergences(t.Context(), m, run(base, c[1]), base)
+			got, err := run.Divergences(t.Context(), through(m, c[0]), m, through(base, c[1]), base)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if first == nil {
 				first = got
 			}
-			if !slices.EqualFunc(got, first, slices.Equal[[]model.Divergence]) {
+			if !slices.EqualFunc(got, first, slices.Equal[[]run.Divergence]) {
 				t.Errorf("batches of %d and %d windows change the bits", c[0], c[1])
 			}
 		}
@@ -174,7 +176,7 @@ func TestKLDItself(t *testing.T) {
 	defer again.Close()
 	windows := modeltest.Windows(baseSpec.Vocab, 5, 17)
 	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
-		k, err := eval.RunKLD(t.Context(), d, again, base, windows, model.ForwardOptions{}, nil)
+		k, err := eval.RunKLD(t.Context(), d, again, base, windows, run.Options{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -209,7 +211,7 @@ func TestKLDSmall(t *testing.T) {
 	}
 	t.Logf("mean divergence %.3g", sum)
 	vktest.Each(t, func(t *testing.T, d *vk.Device) {
-		k, err := eval.RunKLD(t.Context(), d, m, base, windows, model.ForwardOptions{}, nil)
+		k, err := eval.RunKLD(t.Context(), d, m, base, windows, run.Options{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -250,7 +252,7 @@ func TestKLDRefuses(t *testing.T) {
 	m, _ := other.Open(t)
 	d := vktest.Open(t, vk.Options{})
 	windows := modeltest.Windows(baseSpec.Vocab, 2, 9)
-	_, err := eval.RunKLD(t.Context(), d, m, base, windows, model.ForwardOptions{}, nil)
+	_, err := eval.RunKLD(t.Context(), d, m, base, windows, run.Options{}, nil)
 	if err == nil || !strings.Contains(err.Error(), "vocabulary of 3002 tokens") {
 		t.Errorf("other vocabulary: %v", err)
 	}
@@ -261,10 +263,10 @@ func TestKLDRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err = eval.RunKLD(t.Context(), d, one, two, windows, model.ForwardOptions{}, nil); err == nil || !strings.Contains(err.Error(), "tokenizer.json") {
+	if _, err = eval.RunKLD(t.Context(), d, one, two, windows, run.Options{}, nil); err == nil || !strings.Contains(err.Error(), "tokenizer.json") {
 		t.Errorf("other tokenizer: %v", err)
 	}
-	if _, err = eval.RunKLD(t.Context(), d, base, base, modeltest.Windows(baseSpec.Vocab, 1, 2), model.ForwardOptions{}, nil); err == nil || !strings.Contains(err.Error(), "two tokens") {
+	if _, err = eval.RunKLD(t.Context(), d, base, base, modeltest.Windows(baseSpec.Vocab, 1, 2), run.Options{}, nil); err == nil || !strings.Contains(err.Error(), "two tokens") {
 		t.Errorf("one token: %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -21,12 +22,12 @@ type Perplexity struct {
 
 // RunPerplexity evaluates m on windows of equal length that do not overlap, layer by layer. progress may be nil.
 func RunPerplexity(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, progress func(done, total int)) (*Perplexity, error) {
-	return RunPerplexityWith(ctx, d, m, windows, model.ForwardOptions{}, progress)
+	return RunPerplexityWith(ctx, d, m, windows, run.Options{}, progress)
 }
 
 // RunPerplexityWith is RunPerplexity with options.
-func RunPerplexityWith(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, o model.ForwardOptions, progress func(done, total int)) (p *Perplexity, err error) {
-	f, err := model.NewForwardWith(d, m, windows, o)
+func RunPerplexityWith(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, o run.Options, progress func(done, total int)) (p *Perplexity, err error) {
+	f, err := run.NewWith(d, m, windows, o)
 	if err != nil {
 		return nil, err
 	}

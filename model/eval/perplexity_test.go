@@ -7,12 +7,11 @@ import (
 	"math"
 	"testing"
 
-	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/model/eval"
 	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/model/ref"
-	"github.com/vkcome/vkcome/testdata"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
@@ -51,7 +50,7 @@ func TestPerplexity(t *testing.T) {
 }
 
 func ExampleRunPerplexity() {
-	m, err := model.OpenEmbedded()
+	m, err := embedded.Open()
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -65,7 +64,7 @@ func ExampleRunPerplexity() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	windows, err := corpus.Cut(corpus.Encode(t, testdata.DemoText), 128)
+	windows, err := corpus.Cut(corpus.Encode(t, embedded.Text), 128)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -6,19 +6,20 @@ import (
 	"math"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/vk"
 )
 
 // Relative computes perplexities of models that were made of one: those share its first layers, whose states are computed once.
 type Relative struct {
-	f *model.Forward
+	f *run.Forward
 	m *model.Model
 }
 
 // NewRelative runs m on windows of equal length that do not overlap, and keeps the states between its layers until Close. progress may
 // be nil.
-func NewRelative(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, o model.ForwardOptions, progress func(done, total int)) (*Relative, error) {
-	f, err := model.NewForwardWith(d, m, windows, o)
+func NewRelative(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, o run.Options, progress func(done, total int)) (*Relative, error) {
+	f, err := run.NewWith(d, m, windows, o)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +46,7 @@ func (r *Relative) Perplexity(ctx context.Context, m *model.Model) (float64, err
 		from++
 	}
 	itself := func(context.Context) (*model.Model, error) { return m, nil }
-	windows, err := r.f.Losses(ctx, len(m.Layers), []model.Candidate{{From: from, Make: itself}}, nil)
+	windows, err := r.f.Losses(ctx, len(m.Layers), []run.Candidate{{From: from, Make: itself}}, nil)
 	if err != nil {
 		return 0, err
 	}

@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/eval/task"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/model/tokenizer"
 )
 
@@ -56,18 +56,18 @@ var errNoPrefix = errors.New("its context is empty, and the tokenizer names neit
 // Pair gives the tokens of a context and its continuation, of which those of the continuation are scored. Spaces that end the context
 // count to the continuation; both are encoded together, and what follows as many tokens as the context has alone is the continuation's.
 // Tokens beyond what the model sees are cut from the left.
-func (e *Encoder) Pair(context, continuation string) (model.Sequence, error) {
+func (e *Encoder) Pair(context, continuation string) (run.Sequence, error) {
 	return e.pair(context, continuation, e.encode)
 }
 
 // pair has the encoder of contexts given, so that choices can share it.
-func (e *Encoder) pair(context, continuation string, encode func(string) []int) (model.Sequence, error) {
+func (e *Encoder) pair(context, continuation string, encode func(string) []int) (run.Sequence, error) {
 	var before, after []int
 	if context == "" {
 		after = e.t.EncodeSpecial(continuation)
 		switch {
 		case e.prefix < 0:
-			return model.Sequence{}, errNoPrefix
+			return run.Sequence{}, errNoPrefix
 		case len(after) > 0 && after[0] == e.prefix:
 			before, after = after[:1], after[1:]
 		default:
@@ -82,11 +82,11 @@ func (e *Encoder) pair(context, continuation string, encode func(string) []int) 
 	}
 	switch {
 	case len(before) == 0:
-		return model.Sequence{}, errors.New("its context has no tokens")
+		return run.Sequence{}, errors.New("its context has no tokens")
 	case len(after) == 0:
-		return model.Sequence{}, fmt.Errorf("its continuation %.40q adds no tokens to its context", continuation)
+		return run.Sequence{}, fmt.Errorf("its continuation %.40q adds no tokens to its context", continuation)
 	case len(after) > e.longest:
-		return model.Sequence{}, fmt.Errorf("its continuation has %d tokens, the model sees at most %d", len(after), e.longest)
+		return run.Sequence{}, fmt.Errorf("its continuation has %d tokens, the model sees at most %d", len(after), e.longest)
 	}
 	return e.sequence(before, after), nil
 }
@@ -95,9 +95,9 @@ func (e *Encoder) pair(context, continuation string, encode func(string) []int) 
 func pythonSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
 
 // sequence joins tokens, of which the last are scored, and cuts from the left what the model cannot see.
-func (e *Encoder) sequence(before, after []int) model.Sequence {
+func (e *Encoder) sequence(before, after []int) run.Sequence {
 	over := max(0, len(before)+len(after)-(e.longest+1))
-	q := model.Sequence{Tokens: make([]uint32, 0, len(before)+len(after)-over), Scored: len(after)}
+	q := run.Sequence{Tokens: make([]uint32, 0, len(before)+len(after)-over), Scored: len(after)}
 	for _, part := range [][]int{before[over:], after} {
 		for _, id := range part {
 			q.Tokens = append(q.Tokens, uint32(id))
@@ -108,12 +108,12 @@ func (e *Encoder) sequence(before, after []int) model.Sequence {
 
 // Rolling gives windows that score every token of a text once: the first begins with the prefix token, and each of the others has one token
 // before those that it scores, or in the last as many as the model sees. A text without tokens has no window.
-func (e *Encoder) Rolling(text string) ([]model.Sequence, error) {
+func (e *Encoder) Rolling(text string) ([]run.Sequence, error) {
 	if e.prefix < 0 {
 		return nil, errNoPrefix
 	}
 	ids := append([]int{e.prefix}, e.encode(text)...)
-	var windows []model.Sequence
+	var windows []run.Sequence
 	for done := 1; done < len(ids); {
 		n := min(e.longest, len(ids)-done)
 		done += n
@@ -125,7 +125,7 @@ func (e *Encoder) Rolling(text string) ([]model.Sequence, error) {
 
 // encoded are the sequences of a document, and how many each of its requests has.
 type encoded struct {
-	sequences []model.Sequence
+	sequences []run.Sequence
 	counts    []int
 }
 
@@ -159,11 +159,11 @@ func (e *Encoder) document(t *task.Task, requests []task.Request) (d encoded, er
 		return ids
 	}
 	for i, r := range requests {
-		var some []model.Sequence
+		var some []run.Sequence
 		if t.Output == task.Rolling {
 			some, err = e.Rolling(r.Continuation)
 		} else {
-			some = make([]model.Sequence, 1)
+			some = make([]run.Sequence, 1)
 			some[0], err = e.pair(r.Context, r.Continuation, encode)
 		}
 		if err != nil {

@@ -7,17 +7,17 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/model/tokenizer"
 )
 
-// sequence is a model.Sequence of requests.json; one without tokens is what lm-eval refuses.
+// sequence is a run.Sequence of requests.json; one without tokens is what lm-eval refuses.
 type sequence struct {
 	Tokens []uint32
 	Scored int
 }
 
-func (s sequence) equals(q model.Sequence) bool {
+func (s sequence) equals(q run.Sequence) bool {
 	return s.Scored == q.Scored && slices.Equal(s.Tokens, q.Tokens)
 }
 
@@ -42,11 +42,11 @@ func TestEncoder(t *testing.T) {
 	if err := json.Unmarshal(raw, &golden); err != nil {
 		t.Fatal(err)
 	}
-	plain, err := os.ReadFile("../../testdata/tiny12/tokenizer.json")
+	plain, err := os.ReadFile("../embedded/tiny12/tokenizer.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := os.ReadFile("../../testdata/tiny12/tokenizer_config.json")
+	config, err := os.ReadFile("../embedded/tiny12/tokenizer_config.json")
 	if err != nil {
 		t.Fatal(err)
 	}

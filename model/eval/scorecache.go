@@ -15,7 +15,7 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/shaders"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -41,7 +41,7 @@ const scoresFormat = 1
 type ScoreCache struct {
 	dir    string
 	mu     sync.Mutex
-	scores map[scoreKey]model.Score
+	scores map[scoreKey]run.Score
 	file   *os.File
 }
 
@@ -56,7 +56,7 @@ func OpenScoreCache(ctx context.Context, dir, hash string, d *vk.Device) (*Score
 		return nil, err
 	}
 	sum := sha256.Sum256(numerics)
-	c := &ScoreCache{dir: filepath.Join(dir, hash+"-"+hex.EncodeToString(sum[:8])), scores: map[scoreKey]model.Score{}}
+	c := &ScoreCache{dir: filepath.Join(dir, hash+"-"+hex.EncodeToString(sum[:8])), scores: map[scoreKey]run.Score{}}
 	files, err := fs.Glob(os.DirFS(c.dir), "scores-*.bin")
 	if err != nil {
 		return nil, fmt.Errorf("eval: cache %s: %w", c.dir, err)
@@ -81,12 +81,12 @@ func (c *ScoreCache) read(name string) error {
 		if u.Uint32(r[44:]) != crc32.ChecksumIEEE(r[:44]) || greedy > 1 {
 			continue
 		}
-		c.scores[scoreKey(r)] = model.Score{LogLikelihood: math.Float64frombits(u.Uint64(r[32:])), Greedy: greedy == 1}
+		c.scores[scoreKey(r)] = run.Score{LogLikelihood: math.Float64frombits(u.Uint64(r[32:])), Greedy: greedy == 1}
 	}
 	return nil
 }
 
-func keyOf(q model.Sequence) scoreKey {
+func keyOf(q run.Sequence) scoreKey {
 	raw := binary.LittleEndian.AppendUint32(make([]byte, 0, 4*len(q.Tokens)+4), uint32(q.Scored))
 	for _, t := range q.Tokens {
 		raw = binary.LittleEndian.AppendUint32(raw, t)
@@ -95,9 +95,9 @@ func keyOf(q model.Sequence) scoreKey {
 }
 
 // Get gives a sequence's score, if it is known. Of a nil ScoreCache none is.
-func (c *ScoreCache) Get(q model.Sequence) (model.Score, bool) {
+func (c *ScoreCache) Get(q run.Sequence) (run.Score, bool) {
 	if c == nil {
-		return model.Score{}, false
+		return run.Score{}, false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -106,7 +106,7 @@ func (c *ScoreCache) Get(q model.Sequence) (model.Score, bool) {
 }
 
 // Put keeps the scores of a group. A nil ScoreCache keeps none.
-func (c *ScoreCache) Put(group []model.Sequence, scores []model.Score) error {
+func (c *ScoreCache) Put(group []run.Sequence, scores []run.Score) error {
 	if c == nil {
 		return nil
 	}

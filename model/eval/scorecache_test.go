@@ -5,9 +5,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/eval"
 	"github.com/vkcome/vkcome/model/eval/task"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
@@ -23,8 +23,8 @@ func TestScoreCache(t *testing.T) {
 		}
 		return c
 	}
-	sequences := []model.Sequence{{Tokens: []uint32{1, 2, 3}, Scored: 1}, {Tokens: []uint32{1, 2, 3}, Scored: 2}, {Tokens: []uint32{1, 2, 4}, Scored: 1}}
-	scores := []model.Score{{LogLikelihood: -1.25, Greedy: true}, {LogLikelihood: -2.5}, {LogLikelihood: -1e-300}}
+	sequences := []run.Sequence{{Tokens: []uint32{1, 2, 3}, Scored: 1}, {Tokens: []uint32{1, 2, 3}, Scored: 2}, {Tokens: []uint32{1, 2, 4}, Scored: 1}}
+	scores := []run.Score{{LogLikelihood: -1.25, Greedy: true}, {LogLikelihood: -2.5}, {LogLikelihood: -1e-300}}
 	// Two runs at the same time, one of which is killed and leaves a torn record.
 	a, b := open("a"), open("a")
 	for i := range sequences {

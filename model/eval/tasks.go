@@ -8,6 +8,8 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/eval/task"
+	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/model/tokenizer"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -27,9 +29,9 @@ type TaskOptions struct {
 	Bootstrap *int             // default DefaultBootstrap
 
 	Source task.Source
-	Batch  int               // see model.ScorerOptions
-	Host   *model.HostMemory // as well
-	Cache  string            // folder of scores that earlier runs left, see ScoreCache; "" keeps none
+	Batch  int                // see run.ScorerOptions
+	Host   *states.HostMemory // as well
+	Cache  string             // folder of scores that earlier runs left, see ScoreCache; "" keeps none
 
 	Version  string                              // of the program, for the record
 	Progress func(stage string, done, total int) // may be nil
@@ -110,7 +112,7 @@ type suite struct {
 	runs    []*taskRun
 	cache   *ScoreCache
 	lost    error // the cache's, which is then written no more
-	stats   model.ScorerStats
+	stats   run.ScorerStats
 	known   int           // sequences whose scores were in the cache
 	scoring time.Duration // without loading, hashing and the like
 }
@@ -121,7 +123,7 @@ type taskRun struct {
 	docs     []int
 	requests [][]task.Request
 	encoded  []encoded
-	scores   [][]model.Score // of the sequences of each document
+	scores   [][]run.Score // of the sequences of each document
 }
 
 func (s *suite) load(ctx context.Context, t *task.Task, src task.Source, seed int64) error {
@@ -155,13 +157,13 @@ func (s *suite) score(ctx context.Context) (err error) {
 		which []int // of the document's sequences
 	}
 	var places []place
-	var groups [][]model.Sequence
+	var groups [][]run.Sequence
 	for _, u := range s.runs {
-		u.scores = make([][]model.Score, len(u.docs))
+		u.scores = make([][]run.Score, len(u.docs))
 		for i, e := range u.encoded {
-			u.scores[i] = make([]model.Score, len(e.sequences))
+			u.scores[i] = make([]run.Score, len(e.sequences))
 			p := place{u: u, i: i}
-			var group []model.Sequence
+			var group []run.Sequence
 			for j, q := range e.sequences {
 				if score, ok := s.cache.Get(q); ok {
 					u.scores[i][j] = score
@@ -179,12 +181,12 @@ func (s *suite) score(ctx context.Context) (err error) {
 		return nil
 	}
 	begin := time.Now()
-	scorer, err := model.NewScorer(s.d, s.m, model.ScorerOptions{Batch: s.o.Batch, Host: s.o.Host, Progress: func(done, total int) { s.o.Progress("score", done, total) }})
+	scorer, err := run.NewScorer(s.d, s.m, run.ScorerOptions{Batch: s.o.Batch, Host: s.o.Host, Progress: func(done, total int) { s.o.Progress("score", done, total) }})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, scorer.Close()) }()
-	err = scorer.Score(ctx, groups, func(g int, scores []model.Score) error {
+	err = scorer.Score(ctx, groups, func(g int, scores []run.Score) error {
 		p := places[g]
 		for n, j := range p.which {
 			if ll := scores[n].LogLikelihood; ll-ll != 0 {

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/safetensors"
 )
 
@@ -18,7 +18,7 @@ import (
 func (s Spec) WriteLarge(t testing.TB, dir string) {
 	t.Helper()
 	raw := s.Config(t)
-	c, err := model.ParseConfig("config.json", raw)
+	c, err := arch.ParseConfig("config.json", raw)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, "config.json"), raw, 0o644)
 	}

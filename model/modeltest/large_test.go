@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/modeltest"
 )
@@ -33,7 +34,7 @@ func TestWriteLarge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, w := range map[string]model.Weight{"norm": m.Norm, "up": m.Layers[1].Parts[model.Up]} {
+		for name, w := range map[string]model.Weight{"norm": m.Top[arch.FinalNorm], "up": m.Layers[1].Weights[arch.Up]} {
 			values := make([]float32, w.Rows*w.Cols)
 			w.DType.Decode(values, w.Data)
 			mean, square := 0.0, 0.0

@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/safetensors"
 )
@@ -34,7 +34,6 @@ type Spec struct {
 	StoredHead bool   // a tied model's LM head is stored all the same
 }
 
-var modelTypes = map[string]string{"LlamaForCausalLM": "llama", "MistralForCausalLM": "mistral", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3", opt: "opt"}
 var torch = map[dtype.DType]string{dtype.F32: "float32", dtype.F16: "float16", dtype.BF16: "bfloat16"}
 
 const opt = "OPTForCausalLM"
@@ -53,6 +52,27 @@ var named = map[string]Spec{
 	"qwen3-window": {Architecture: "Qwen3ForCausalLM", Hidden: 48, Intermediate: 96, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 20, Vocab: 1999, Context: 64, Tied: true,
 		Extra: map[string]any{"use_sliding_window": true, "sliding_window": 6, "layer_types": []string{"sliding_attention", "full_attention", "sliding_attention", "full_attention"}}},
 	"opt": {Architecture: opt, Hidden: 48, Intermediate: 120, Layers: 4, Heads: 2, KVHeads: 2, HeadDim: 24, Vocab: 1999, Context: 64, Tied: true, AttentionBias: true},
+}
+
+// Odd are one small model of each architecture, with sizes that divide nothing.
+var Odd = map[string]Spec{
+	"llama":          {Hidden: 48, Intermediate: 112, Layers: 3, Heads: 6, KVHeads: 3, HeadDim: 8, Vocab: 97, Context: 64, DType: dtype.BF16},
+	"llama3 rope":    {Hidden: 40, Intermediate: 72, Layers: 2, Heads: 2, KVHeads: 1, HeadDim: 20, Vocab: 131, Context: 64, Extra: map[string]any{"rope_scaling": map[string]any{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 16}}},
+	"llama biases":   {Hidden: 24, Intermediate: 50, Layers: 2, Heads: 3, KVHeads: 3, HeadDim: 8, Vocab: 65, Context: 64, AttentionBias: true, MLPBias: true, DType: dtype.F16},
+	"mistral":        {Architecture: "MistralForCausalLM", Hidden: 64, Intermediate: 96, Layers: 2, Heads: 4, KVHeads: 1, HeadDim: 24, Vocab: 300, Context: 64, DType: dtype.BF16, Extra: map[string]any{"sliding_window": 7}},
+	"qwen2 tied":     {Architecture: "Qwen2ForCausalLM", Hidden: 56, Intermediate: 100, Layers: 2, Heads: 7, KVHeads: 1, HeadDim: 8, Vocab: 211, Context: 64, Tied: true, DType: dtype.BF16},
+	"opt":            {Architecture: "OPTForCausalLM", Hidden: 60, Intermediate: 130, Layers: 3, Heads: 3, KVHeads: 3, HeadDim: 20, Vocab: 97, Context: 64, Tied: true, AttentionBias: true, DType: dtype.F16},
+	"qwen3 q/k norm": {Architecture: "Qwen3ForCausalLM", Hidden: 32, Intermediate: 64, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 129, Context: 64, DType: dtype.F32},
+}
+
+// modelType is the model_type of an architecture.
+func modelType(architecture string) string {
+	for _, f := range arch.Families() {
+		if f.Architecture == architecture {
+			return f.ModelType
+		}
+	}
+	return ""
 }
 
 // Names lists what Named knows.
@@ -74,7 +94,7 @@ func (s Spec) JSON() ([]byte, error) {
 		s.Architecture = "LlamaForCausalLM"
 	}
 	c := map[string]any{
-		"architectures": []string{s.Architecture}, "model_type": modelTypes[s.Architecture], "hidden_size": s.Hidden, "num_hidden_layers": s.Layers,
+		"architectures": []string{s.Architecture}, "model_type": modelType(s.Architecture), "hidden_size": s.Hidden, "num_hidden_layers": s.Layers,
 		"num_attention_heads": s.Heads, "vocab_size": s.Vocab, "max_position_embeddings": s.Context, "tie_word_embeddings": s.Tied,
 		"bos_token_id": 0, "eos_token_id": 1, "torch_dtype": torch[s.DType],
 	}
@@ -100,7 +120,7 @@ func (s Spec) WriteTo(dir string) error {
 	if err != nil {
 		return err
 	}
-	c, err := model.ParseConfig(filepath.Join(dir, "config.json"), raw)
+	c, err := arch.ParseConfig(filepath.Join(dir, "config.json"), raw)
 	if err != nil {
 		return err
 	}
@@ -110,7 +130,7 @@ func (s Spec) WriteTo(dir string) error {
 	}
 	embedding := shapes[0]
 	if s.StoredHead && s.Tied {
-		shapes = append(shapes, model.TensorShape{Name: "lm_head.weight", Shape: embedding.Shape})
+		shapes = append(shapes, arch.Tensor{Name: "lm_head.weight", Shape: embedding.Shape})
 	}
 	var entries []safetensors.Entry
 	var all [][]byte
@@ -149,7 +169,7 @@ func (s Spec) WriteTo(dir string) error {
 }
 
 // values are a tensor's.
-func values(rng *rand.Rand, sh model.TensorShape) []float32 {
+func values(rng *rand.Rand, sh arch.Tensor) []float32 {
 	n, scale := 1, 0.3
 	for _, d := range sh.Shape {
 		n *= d

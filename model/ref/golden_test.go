@@ -49,7 +49,7 @@ func tiny12(t testing.TB) *Model {
 }
 
 var unpacked = sync.OnceValues(func() (*Model, error) {
-	const from = "../../testdata/tiny12"
+	const from = "../embedded/tiny12"
 	dir, err := os.MkdirTemp("", "tiny12")
 	if err != nil {
 		return nil, err

@@ -24,7 +24,8 @@ type Layer struct {
 	Gate, Up, Down             Mat // twice [ffn, hidden], [hidden, ffn]; without Gate the FFN is Down · relu(Up · x)
 	GateBias, UpBias, DownBias []float64
 
-	Window int // sliding attention window, 0 = none
+	Window int  // sliding attention window, 0 = none
+	NoRope bool // queries and keys are not turned by their positions
 }
 
 // Taps are the activations that the sensitivities of ALGORITHM §1 look at.
@@ -58,9 +59,12 @@ func (l *Layer) Continue(c Config, x Mat, cache *Cache) (Mat, Taps) {
 	if l.KNorm != nil {
 		k = HeadNorm(k, l.KNorm, c.HeadDim, c.Eps)
 	}
-	if c.RopeTheta != 0 {
-		freqs := RopeFrequencies(c.HeadDim, c.RopeTheta, c.RopeScaling)
+	if c.RopeTheta != 0 && !l.NoRope {
+		freqs := RopeFrequencies(c.HeadDim, c.RopeTheta, c.RopeScaling.For(cache.K.Rows+x.Rows))
 		q, k = RoPE(q, c.HeadDim, positions, freqs), RoPE(k, c.HeadDim, positions, freqs)
+		if scale := c.RopeScaling.AttentionFactor; scale != 0 {
+			q, k = Scale(q, scale), Scale(k, scale)
+		}
 	}
 	if cache.K.Rows > 0 {
 		k, v = ConcatRows(cache.K, k), ConcatRows(cache.V, v)

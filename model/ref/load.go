@@ -120,6 +120,7 @@ type config struct {
 	MaxWindowLayers   int      `json:"max_window_layers"`
 	LayerTypes        []string `json:"layer_types"`
 	MaxPosition       int      `json:"max_position_embeddings"`
+	Original          int      `json:"original_max_position_embeddings"`
 }
 
 type rope struct {
@@ -130,6 +131,10 @@ type rope struct {
 	LowFreqFactor  float64 `json:"low_freq_factor"`
 	HighFreqFactor float64 `json:"high_freq_factor"`
 	Original       int     `json:"original_max_position_embeddings"`
+
+	ShortFactor     []float64 `json:"short_factor"`
+	LongFactor      []float64 `json:"long_factor"`
+	AttentionFactor float64   `json:"attention_factor"`
 }
 
 func (c *config) arithmetic() Config {
@@ -151,7 +156,7 @@ func (c *config) arithmetic() Config {
 		if r == nil {
 			continue
 		}
-		a.RopeScaling = RopeScaling{r.RopeType, r.Factor, r.LowFreqFactor, r.HighFreqFactor, r.Original}
+		a.RopeScaling = RopeScaling{r.RopeType, r.Factor, r.LowFreqFactor, r.HighFreqFactor, r.Original, r.ShortFactor, r.LongFactor, r.AttentionFactor}
 		if r.RopeType == "" {
 			a.RopeScaling.Type = r.Type
 		}
@@ -161,6 +166,9 @@ func (c *config) arithmetic() Config {
 		if r.Original == 0 {
 			a.RopeScaling.OriginalMaxPosition = c.MaxPosition
 		}
+		if a.RopeScaling.Type == "longrope" {
+			a.RopeScaling.longDefaults(c)
+		}
 	}
 	if a.RopeTheta == 0 {
 		a.RopeTheta = 10000
@@ -169,6 +177,19 @@ func (c *config) arithmetic() Config {
 		a.RopeTheta, a.Eps = 0, 1e-5
 	}
 	return a
+}
+
+// longDefaults fills in what the file leaves to longrope's defaults.
+func (s *RopeScaling) longDefaults(c *config) {
+	if c.Original != 0 {
+		s.OriginalMaxPosition = c.Original
+	}
+	if s.Factor == 0 {
+		s.Factor = float64(c.MaxPosition) / float64(s.OriginalMaxPosition)
+	}
+	if s.AttentionFactor == 0 {
+		s.AttentionFactor = math.Sqrt(1 + math.Log(math.Max(1, s.Factor))/math.Log(float64(s.OriginalMaxPosition)))
+	}
 }
 
 // window is the sliding window of layer i: Mistral slides everywhere; Qwen only where it is told to, from layer

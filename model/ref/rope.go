@@ -9,12 +9,17 @@ import (
 
 // RopeScaling stretches the rotary frequencies. The zero value leaves them as they are.
 type RopeScaling struct {
-	Type   string // "" or "default", "linear", "llama3"
+	Type   string // "" or "default", "linear", "llama3", "longrope"
 	Factor float64
 	// The rest is for llama3: wavelengths above OriginalMaxPosition/LowFreqFactor are stretched by Factor, those below
 	// OriginalMaxPosition/HighFreqFactor are kept, those between are interpolated.
 	LowFreqFactor, HighFreqFactor float64
 	OriginalMaxPosition           int
+	// For longrope: each frequency is divided by a factor of its own, of Short, or of Long in sequences of more than
+	// OriginalMaxPosition tokens (see For); cosines
+	// and sines are multiplied by AttentionFactor.
+	Short, Long     []float64
+	AttentionFactor float64
 }
 
 // RopeFrequencies gives the angle per position of every pair: theta^(−2i/headDim), i = 0..headDim/2−1, then scaled.
@@ -22,12 +27,20 @@ type RopeScaling struct {
 func RopeFrequencies(headDim int, theta float64, scaling RopeScaling) []float64 {
 	freqs := make([]float64, headDim/2)
 	for i := range freqs {
-		freqs[i] = scaling.apply(math.Pow(theta, -2*float64(i)/float64(headDim)))
+		freqs[i] = scaling.apply(i, math.Pow(theta, -2*float64(i)/float64(headDim)))
 	}
 	return freqs
 }
 
-func (s RopeScaling) apply(freq float64) float64 {
+// For is the scaling in a sequence of length tokens.
+func (s RopeScaling) For(length int) RopeScaling {
+	if length > s.OriginalMaxPosition && s.Type == "longrope" {
+		s.Short = s.Long
+	}
+	return s
+}
+
+func (s RopeScaling) apply(i int, freq float64) float64 {
 	switch s.Type {
 	case "", "default":
 		return freq
@@ -37,6 +50,9 @@ func (s RopeScaling) apply(freq float64) float64 {
 		turns := float64(s.OriginalMaxPosition) * freq / (2 * math.Pi) // in the original context
 		smooth := (turns - s.LowFreqFactor) / (s.HighFreqFactor - s.LowFreqFactor)
 		return mgl64.Clamp(smooth, 0, 1)*freq + (1-mgl64.Clamp(smooth, 0, 1))*freq/s.Factor
+	}
+	if s.Type == "longrope" {
+		return freq / s.Short[i]
 	}
 	panic(fmt.Sprintf("ref: rope: unknown scaling %q", s.Type))
 }

@@ -8,7 +8,7 @@ import (
 )
 
 func Example() {
-	tok, err := tokenizer.Load("../../testdata/tiny12")
+	tok, err := tokenizer.Load("../embedded/tiny12")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -21,7 +21,7 @@ func Example() {
 }
 
 func ExampleStream() {
-	tok, err := tokenizer.Load("../../testdata/tiny12")
+	tok, err := tokenizer.Load("../embedded/tiny12")
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func read(t testing.TB, path string) []byte {
 
 func tiny12(t testing.TB) Tokenizer {
 	t.Helper()
-	tok, err := Load("../../testdata/tiny12")
+	tok, err := Load("../embedded/tiny12")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/train"
 )
 
 // Inputs of a layer in training.
@@ -30,7 +31,7 @@ var Inputs = []string{TeacherInput, StudentInput}
 type Options struct {
 	// Objective is what each layer's training makes small. Default mse: the paper's Figure 1 shows a KL loss, which over the hidden
 	// dimension recovers least of all in measurements.
-	Objective   model.Objective `json:"loss"`
+	Objective   train.Objective `json:"loss"`
 	Temperature float64         `json:"temperature"` // of kl, kl-lens and the end-to-end stage; default 1
 	Input       string          `json:"input"`       // default TeacherInput
 
@@ -73,7 +74,7 @@ func (o Options) Defaults(m *model.Model, windows, window int) (Options, error) 
 		}
 	}
 	if o.Objective == "" {
-		o.Objective = model.MSE
+		o.Objective = train.MSE
 	}
 	if o.Input == "" {
 		o.Input = TeacherInput
@@ -104,7 +105,7 @@ func (o Options) Defaults(m *model.Model, windows, window int) (Options, error) 
 		o.Patience = 8
 	}
 	switch {
-	case !slices.Contains(model.Objectives, o.Objective):
+	case !slices.Contains(train.Objectives, o.Objective):
 		return o, fmt.Errorf("distill: loss %q, expected %s", o.Objective, Names())
 	case !slices.Contains(Inputs, o.Input):
 		return o, fmt.Errorf("distill: input %q, expected %s", o.Input, strings.Join(Inputs, ", "))
@@ -131,7 +132,7 @@ func (o Options) Defaults(m *model.Model, windows, window int) (Options, error) 
 // Names lists the objectives, for messages.
 func Names() string {
 	var list []string
-	for _, o := range model.Objectives {
+	for _, o := range train.Objectives {
 		list = append(list, string(o))
 	}
 	return strings.Join(list, ", ")

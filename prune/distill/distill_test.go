@@ -10,7 +10,9 @@ import (
 	"testing"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/modeltest"
+	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
@@ -60,10 +62,10 @@ func TestGroups(t *testing.T) {
 
 // The documented defaults, of a small model and of one of billions of parameters.
 func TestDefaults(t *testing.T) {
-	small := &model.Model{Config: &model.Config{HiddenSize: 128}}
-	large := &model.Model{Config: &model.Config{HiddenSize: 4096}}
+	small := &model.Model{Config: &arch.Config{HiddenSize: 128}}
+	large := &model.Model{Config: &arch.Config{HiddenSize: 4096}}
 	o, err := Options{}.Defaults(small, 3264, 128)
-	if err != nil || math.Abs(o.LR-3.2e-3) > 1e-12 || math.Abs(o.FinalLR-3.2e-4) > 1e-12 || o.Batch != 16 || o.HeldOut != 64 || o.Tokens != 200*2048 || o.Objective != model.MSE || o.Input != TeacherInput {
+	if err != nil || math.Abs(o.LR-3.2e-3) > 1e-12 || math.Abs(o.FinalLR-3.2e-4) > 1e-12 || o.Batch != 16 || o.HeldOut != 64 || o.Tokens != 200*2048 || o.Objective != train.MSE || o.Input != TeacherInput {
 		t.Errorf("%+v %v", o, err)
 	}
 	if o, err = (Options{}).Defaults(large, 40, 2048); err != nil || o.LR != 2e-4 || math.Abs(o.FinalLR-2e-5) > 1e-12 || o.Decay != 1e-3 || o.Clip != 1 || o.WarmUp != 0.03 || o.HeldOut != 16 {

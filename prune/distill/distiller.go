@@ -9,6 +9,8 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -20,8 +22,8 @@ type distiller struct {
 	window   int
 	ordered  [][]uint32
 	train    int // windows
-	teacher  *states
-	student  *states
+	teacher  *boundaries
+	student  *boundaries
 	progress Progress
 	began    time.Time
 	saved    time.Time
@@ -51,7 +53,7 @@ func (r *distiller) limit(ctx context.Context, session *Session) (err error) {
 // multiple of a step's, and one step's at least. The last stage has up to half of the time.
 func (r *distiller) affordable(ctx context.Context) (windows int, err error) {
 	micro := r.o.MicroBatch
-	f, err := model.NewForwardWith(r.d, r.Teacher, r.ordered[:micro], r.o.forward(r.Memory))
+	f, err := run.NewWith(r.d, r.Teacher, r.ordered[:micro], r.o.forward(r.Memory))
 	if err != nil {
 		return 0, err
 	}
@@ -83,18 +85,18 @@ func (r *distiller) affordable(ctx context.Context) (windows int, err error) {
 			last = r.Groups[layers-1].Last + 1
 		}
 	}
-	t, err := model.NewLayerTraining(ctx, f, r.Teacher, r.Student, layer, r.o.Objective)
+	t, err := train.NewLayer(ctx, f, r.Teacher, r.Student, layer, r.o.Objective)
 	if err != nil {
 		return 0, err
 	}
 	defer t.Close()
 	training, err := second(func() error {
-		x, y, err := f.StatePair(ctx, f, 0, 1, 0)
+		x, y, err := f.States().Pair(ctx, f.States(), 0, 1, 0)
 		if err != nil {
 			return err
 		}
 		t.Begin()
-		if err := t.Add(x, y, model.Target{Objective: r.o.Objective, Temperature: r.o.Temperature, Tokens: micro * r.window, Change: 1}); err != nil {
+		if err := t.Add(x, y, train.Target{Objective: r.o.Objective, Temperature: r.o.Temperature, Tokens: micro * r.window, Change: 1}); err != nil {
 			return err
 		}
 		_, err = t.Loss(ctx)
@@ -142,7 +144,7 @@ func (r *distiller) layer(ctx context.Context, i int, state *io.Reader) error {
 	if r.o.EndToEnd > 0 {
 		wanted = append(wanted, len(r.Teacher.Layers))
 	}
-	reach := func(s *states, what string, boundary int) error {
+	reach := func(s *boundaries, what string, boundary int) error {
 		return s.reach(ctx, boundary, wanted, func(done, total int) { r.Progress(Status{Stage: what, Done: done, Total: total}) })
 	}
 	source, lower := r.teacher, g.First
@@ -158,15 +160,15 @@ func (r *distiller) layer(ctx context.Context, i int, state *io.Reader) error {
 	if err := reach(r.teacher, "teacher", g.Last+1); err != nil {
 		return err
 	}
-	t, err := model.NewLayerTraining(ctx, r.teacher.f, r.Teacher, r.Student, g.Layer, r.o.Objective)
+	t, err := train.NewLayer(ctx, r.teacher.f, r.Teacher, r.Student, g.Layer, r.o.Objective)
 	if err != nil {
 		return err
 	}
 	defer t.Close()
 	pair := func(ctx context.Context, batch int) (x, y op.Tensor, err error) {
-		return r.teacher.f.StatePair(ctx, source.f, lower, g.Last+1, batch)
+		return r.teacher.f.States().Pair(ctx, source.f.States(), lower, g.Last+1, batch)
 	}
-	if fresh && r.o.Objective == model.NMSE {
+	if fresh && r.o.Objective == train.NMSE {
 		total := 0.0
 		for b := range r.train / r.o.MicroBatch {
 			x, y, err := pair(ctx, b)
@@ -182,13 +184,13 @@ func (r *distiller) layer(ctx context.Context, i int, state *io.Reader) error {
 		s.Change = total / float64(r.train*r.window)
 	}
 	f := &fit{trainer: t, job: r, stage: s, peak: r.o.LR, final: r.o.FinalLR}
-	f.batch = func(ctx context.Context, number, tokens int, train bool) error {
+	f.batch = func(ctx context.Context, number, tokens int, learn bool) error {
 		x, y, err := pair(ctx, number)
 		if err != nil {
 			return err
 		}
-		target := model.Target{Objective: r.o.Objective, Temperature: r.o.Temperature, Tokens: tokens, Change: s.Change * float64(tokens)}
-		if train {
+		target := train.Target{Objective: r.o.Objective, Temperature: r.o.Temperature, Tokens: tokens, Change: s.Change * float64(tokens)}
+		if learn {
 			return t.Add(x, y, target)
 		}
 		return t.Measure(x, y, target)
@@ -197,7 +199,7 @@ func (r *distiller) layer(ctx context.Context, i int, state *io.Reader) error {
 	if r.o.EndToEnd > 0 {
 		share /= 2
 	}
-	if err := r.fit(ctx, f, fresh, state, r.Student.Layers[g.Layer].Parts[:], r.until(share)); err != nil {
+	if err := r.fit(ctx, f, fresh, state, r.Student.Layers[g.Layer].Weights[:], r.until(share)); err != nil {
 		return err
 	}
 	if f.best != nil {
@@ -225,29 +227,29 @@ func (r *distiller) whole(ctx context.Context, state io.Reader) error {
 		return err
 	}
 	r.teacher.forget(last)
-	t, err := model.NewModelTraining(ctx, r.teacher.f, r.Teacher, r.Student)
+	t, err := train.NewModel(ctx, r.teacher.f, r.Teacher, r.Student)
 	if err != nil {
 		return err
 	}
 	defer t.Close()
-	batches := r.teacher.f.Batches()
+	batches := r.teacher.f.Corpus.Batches
 	f := &fit{trainer: t, job: r, stage: s, peak: r.o.EndLR, final: r.o.EndLR / 10}
-	f.batch = func(ctx context.Context, number, tokens int, train bool) error {
-		_, y, err := r.teacher.f.StatePair(ctx, r.teacher.f, last, last, number)
+	f.batch = func(ctx context.Context, number, tokens int, learn bool) error {
+		_, y, err := r.teacher.f.States().Pair(ctx, r.teacher.f.States(), last, last, number)
 		if err != nil {
 			return err
 		}
-		target := model.Target{Temperature: r.o.Temperature, Tokens: tokens}
-		if train {
+		target := train.Target{Temperature: r.o.Temperature, Tokens: tokens}
+		if learn {
 			return t.Add(ctx, batches[number], y, target)
 		}
 		return t.Measure(ctx, batches[number], y, target)
 	}
-	if err := r.fit(ctx, f, fresh, &state, r.Student.AllValues(), r.until(1)); err != nil {
+	if err := r.fit(ctx, f, fresh, &state, r.Student.AllWeights(), r.until(1)); err != nil {
 		return err
 	}
 	if f.best != nil {
-		r.Student = r.Student.WithValues(f.best)
+		r.Student = r.Student.WithWeights(f.best)
 	}
 	return nil
 }

@@ -7,14 +7,14 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/prune/distill"
-	"github.com/vkcome/vkcome/testdata"
 	"github.com/vkcome/vkcome/vk"
 )
 
 // Layer 3 of a model from which layer 4 was dropped learns to stand for both.
 func Example() {
-	m, err := model.OpenEmbedded()
+	m, err := embedded.Open()
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	windows, err := corpus.Cut(corpus.Encode(t, testdata.DemoText), 64)
+	windows, err := corpus.Cut(corpus.Encode(t, embedded.Text), 64)
 	if err != nil {
 		log.Fatal(err)
 	}

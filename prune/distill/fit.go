@@ -10,6 +10,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/model/train"
 )
 
 // Stage is a layer's training, or that of all weights, from its start to its end: what a lineage tells of it, and where it is.
@@ -52,7 +53,7 @@ type Record struct {
 // trainer is what a stage trains.
 type trainer interface {
 	Begin()
-	Step(ctx context.Context, clip float64, p op.AdamWParams) (model.StepResult, error)
+	Step(ctx context.Context, clip float64, p op.AdamWParams) (train.StepResult, error)
 	Loss(ctx context.Context) (float64, error)
 	Values(ctx context.Context) ([]model.Weight, error)
 	Save(ctx context.Context, to io.Writer) error
@@ -66,7 +67,7 @@ type fit struct {
 	job   *distiller
 	stage *Stage
 	// batch records a batch by its number: its loss and, to train, its gradients. tokens are those of all batches together.
-	batch func(ctx context.Context, number, tokens int, train bool) error
+	batch func(ctx context.Context, number, tokens int, learn bool) error
 	peak  float64 // learning rate
 	final float64
 	best  []model.Weight // nil: those of the start

@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/model/states"
+	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -18,11 +21,11 @@ type Job struct {
 	Groups  []Group
 	Windows [][]uint32 // of equal length
 	Options Options
-	Memory  *model.HostMemory // bounds host memory; nil: no bound
-	Keep    bool              // keep the teacher's states at all boundaries, for layers that come in any order
+	Memory  *states.HostMemory // bounds host memory; nil: no bound
+	Keep    bool               // keep the teacher's states at all boundaries, for layers that come in any order
 
 	Progress func(Status)                          // may be nil
-	Store    *model.LayerStore                     // of trained layers; nil keeps them in memory
+	Store    *states.LayerStore                    // of trained layers; nil keeps them in memory
 	Save     func(context.Context, Snapshot) error // is given what Resume goes on from, now and then; nil: nothing is kept
 	Every    time.Duration                         // between two of these inside a stage; 0 is half a minute, less than that every step
 }
@@ -61,12 +64,12 @@ type Result struct {
 }
 
 // forward is how Forwards of a run go.
-func (o Options) forward(memory *model.HostMemory) model.ForwardOptions {
-	return model.ForwardOptions{BatchWindows: o.MicroBatch, StatesOnHost: true, Host: memory}
+func (o Options) forward(memory *states.HostMemory) run.Options {
+	return run.Options{BatchWindows: o.MicroBatch, StatesOnHost: true, Host: memory}
 }
 
 // Plan is the options with defaults filled in, and the device memory that a run takes at most.
-func (j Job) Plan(d *vk.Device) (o Options, memory model.TrainingMemory, err error) {
+func (j Job) Plan(d *vk.Device) (o Options, memory train.Memory, err error) {
 	if len(j.Windows) == 0 {
 		return o, memory, errors.New("distill: the corpus is empty")
 	}
@@ -87,10 +90,10 @@ func (j Job) Plan(d *vk.Device) (o Options, memory model.TrainingMemory, err err
 		layers = append(layers, g.Layer)
 	}
 	ordered, _ := split(j.Windows, o)
-	predict := func(micro int) (model.TrainingMemory, error) {
+	predict := func(micro int) (train.Memory, error) {
 		some := o
 		some.MicroBatch = micro
-		return model.PredictTraining(d, j.Teacher, j.Student, layers, len(ordered), window, some.forward(j.Memory), o.Objective, o.Input == StudentInput, o.EndToEnd > 0)
+		return train.Predict(d, j.Teacher, j.Student, layers, len(ordered), window, some.forward(j.Memory), o.Objective, o.Input == StudentInput, o.EndToEnd > 0)
 	}
 	limit := (d.MemoryLimit() - d.Memory().Reserved) / 32 * 31 // a rest for what the arena rounds up
 	if o.MicroBatch > 0 {
@@ -114,7 +117,7 @@ func (j Job) Plan(d *vk.Device) (o Options, memory model.TrainingMemory, err err
 	return o, memory, err
 }
 
-func tooLarge(n, window int, memory model.TrainingMemory, limit int64) error {
+func tooLarge(n, window int, memory train.Memory, limit int64) error {
 	return fmt.Errorf("distill: %s of device memory for micro-batches of %d windows of %d tokens, %s are free: %w; use a shorter corpus.Options.Window or a larger vk.Options.MaxMemory",
 		vk.Bytes(memory.Peak()), n, window, vk.Bytes(limit), vk.ErrOutOfMemory)
 }
@@ -129,7 +132,7 @@ func maxMicroTokens(d *vk.Device) int {
 
 // Session keeps the teacher's states from one run to the next, where layers are trained as they are merged.
 type Session struct {
-	teacher *states
+	teacher *boundaries
 	windows int // that are trained on
 }
 
@@ -172,13 +175,13 @@ func (j Job) Run(ctx context.Context, d *vk.Device, session *Session, resume *Pr
 		return nil, fmt.Errorf("distill: %w", err)
 	}
 	if session.teacher == nil {
-		if session.teacher, err = newStates(d, j.Teacher, r.ordered, r.o.forward(j.Memory), j.Keep); err != nil {
+		if session.teacher, err = newBoundaries(d, j.Teacher, r.ordered, r.o.forward(j.Memory), j.Keep); err != nil {
 			return nil, err
 		}
 	}
 	r.teacher = session.teacher
 	if r.o.Input == StudentInput {
-		if r.student, err = newStates(d, j.Student, r.ordered, r.o.forward(j.Memory), false); err != nil {
+		if r.student, err = newBoundaries(d, j.Student, r.ordered, r.o.forward(j.Memory), false); err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, r.student.f.Close()) }()

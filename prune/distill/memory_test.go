@@ -7,6 +7,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/modeltest"
+	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
@@ -44,7 +45,7 @@ func testMemory(t *testing.T, m *model.Model, window int) {
 		}
 		vktest.Clean(t)
 	}()
-	for _, objective := range []model.Objective{model.MSE, model.KLLens} {
+	for _, objective := range []train.Objective{train.MSE, train.KLLens} {
 		job := Job{Teacher: with(2), Student: with(1), Groups: []Group{{0, 0, 1}}, Windows: modeltest.Windows(m.Config.VocabSize, 3, window),
 			Options: Options{Objective: objective, Batch: 1, HeldOut: 1, Tokens: int64(2 * window)}}
 		_, planned, err := job.Plan(d)

@@ -7,40 +7,41 @@ import (
 	"slices"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/vk"
 )
 
 // split puts windows into the order in which they are trained on, and those that are held out behind them. A rest of fewer windows than
 // a step's is left out.
-func split(windows [][]uint32, o Options) (ordered [][]uint32, train int) {
+func split(windows [][]uint32, o Options) (ordered [][]uint32, trained int) {
 	rng := rand.New(rand.NewPCG(o.Seed, 0x6865616c)) // another stream than that which samples the windows
 	for _, i := range rng.Perm(len(windows)) {
 		ordered = append(ordered, windows[i])
 	}
-	train = (len(windows) - o.HeldOut) / o.Batch * o.Batch
-	return append(ordered[:train:train], ordered[len(windows)-o.HeldOut:]...), train
+	trained = (len(windows) - o.HeldOut) / o.Batch * o.Batch
+	return append(ordered[:trained:trained], ordered[len(windows)-o.HeldOut:]...), trained
 }
 
-// states gives the hidden states of a model at its boundaries, layer by layer as they are wanted. Those that are kept lie in host memory,
+// boundaries gives the hidden states of a model at its boundaries, layer by layer as they are wanted. Those that are kept lie in host memory,
 // or in files beyond what that may hold.
-type states struct {
-	f    *model.Forward
+type boundaries struct {
+	f    *run.Forward
 	m    *model.Model
 	at   int // boundary that the run is at; -1 before the embeddings
 	keep bool
 }
 
-func newStates(d *vk.Device, m *model.Model, windows [][]uint32, o model.ForwardOptions, keep bool) (*states, error) {
-	f, err := model.NewForwardWith(d, m, windows, o)
+func newBoundaries(d *vk.Device, m *model.Model, windows [][]uint32, o run.Options, keep bool) (*boundaries, error) {
+	f, err := run.NewWith(d, m, windows, o)
 	if err != nil {
 		return nil, err
 	}
-	return &states{f: f, m: m, at: -1, keep: keep}, f.Rest(context.Background())
+	return &boundaries{f: f, m: m, at: -1, keep: keep}, f.Rest(context.Background())
 }
 
 // reach makes the states of a boundary, unless they are there. Of the boundaries on the way only those listed are kept, unless all are.
-func (s *states) reach(ctx context.Context, boundary int, wanted []int, progress func(done, total int)) error {
-	if s.f.Has(boundary) && s.at >= boundary {
+func (s *boundaries) reach(ctx context.Context, boundary int, wanted []int, progress func(done, total int)) error {
+	if s.f.States().Has(boundary) && s.at >= boundary {
 		return nil
 	}
 	if s.at > boundary {
@@ -59,7 +60,7 @@ func (s *states) reach(ctx context.Context, boundary int, wanted []int, progress
 			return err
 		}
 		if !s.keep && !slices.Contains(wanted, s.at) {
-			s.f.Drop(s.at)
+			s.f.States().Drop(s.at)
 		}
 	}
 	progress(boundary-first, boundary-first)
@@ -67,10 +68,10 @@ func (s *states) reach(ctx context.Context, boundary int, wanted []int, progress
 }
 
 // forget drops boundaries below one, unless all are kept.
-func (s *states) forget(below int) {
+func (s *boundaries) forget(below int) {
 	for b := range below {
 		if !s.keep {
-			s.f.Drop(b)
+			s.f.States().Drop(b)
 		}
 	}
 }

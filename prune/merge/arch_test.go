@@ -7,9 +7,11 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/generate"
 	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/model/ref"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/prune/merge"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
@@ -88,7 +90,7 @@ func architecture(t *testing.T, d *vk.Device, spec modeltest.Spec) {
 	}
 	logits := func(m *model.Model, oracle *ref.Model) {
 		t.Helper()
-		f, err := model.NewForward(d, m, windows)
+		f, err := run.New(d, m, windows)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +181,7 @@ func architecture(t *testing.T, d *vk.Device, spec modeltest.Spec) {
 // generated feeds a sequence in three parts, so that the cache is used, and checks the logits after each.
 func generated(t *testing.T, d *vk.Device, m *model.Model, check func(got []float32, tokens []int), ids []int) {
 	t.Helper()
-	g, err := model.NewGenerator(d, m, len(ids))
+	g, err := generate.New(d, m, len(ids))
 	if err != nil {
 		t.Fatal(err)
 	}

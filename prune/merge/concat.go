@@ -7,7 +7,9 @@ import (
 	"fmt"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/graph"
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -26,7 +28,7 @@ type Options struct {
 // projections are summed by ratio. It is done on the device, one tensor at a time.
 //
 // The query heads of KV head k are k·g … k·g+g−1, g being heads / kv_heads.
-func Concat(ctx context.Context, d *vk.Device, c *model.Config, layers []*model.Layer, kept []Kept, ratio []float64, o Options) (out *model.Layer, err error) {
+func Concat(ctx context.Context, d *vk.Device, c *arch.Config, layers []*model.Layer, kept []Kept, ratio []float64, o Options) (out *model.Layer, err error) {
 	r, err := d.NewRecorder()
 	if err != nil {
 		return nil, err
@@ -34,46 +36,34 @@ func Concat(ctx context.Context, d *vk.Device, c *model.Config, layers []*model.
 	defer func() { err = errors.Join(err, r.Close()) }()
 	j := joiner{ctx: ctx, d: d, r: r, layers: layers}
 
-	mean, query, kv, neurons := make([]float32, len(layers)), make([][]uint32, len(layers)), make([][]uint32, len(layers)), make([][]uint32, len(layers))
-	shares := make([]float32, len(layers))
+	mean, shares := make([]float32, len(layers)), make([]float32, len(layers))
+	channels := map[arch.Axis][][]uint32{} // that are kept of each layer, along the axes that are cut
 	for i, k := range kept {
 		mean[i], shares[i] = 1/float32(len(layers)), float32(ratio[i])
 		if o.NormByRatio {
 			mean[i] = shares[i]
 		}
-		query[i] = expand(queryHeads(k.KVHeads, c.Heads, c.KVHeads, o.Tiled), c.HeadDim)
-		kv[i] = expand(k.KVHeads, c.HeadDim)
-		neurons[i] = expand(k.Neurons, 1)
+		channels[arch.QueryChannels] = append(channels[arch.QueryChannels], expand(queryHeads(k.KVHeads, c.Heads, c.KVHeads, o.Tiled), c.HeadDim))
+		channels[arch.KVChannels] = append(channels[arch.KVChannels], expand(k.KVHeads, c.HeadDim))
+		channels[arch.Neurons] = append(channels[arch.Neurons], expand(k.Neurons, 1))
 	}
 	out = &model.Layer{}
-	for p := range model.NumParts {
+	for r := range arch.LayerRoles {
 		var w model.Weight
-		switch p {
-		case model.InputNorm, model.InputNormBias, model.PostNorm, model.PostNormBias:
-			w, err = j.sum(p, mean)
-		case model.QNorm, model.KNorm, model.OBias, model.DownBias:
-			w, err = j.sum(p, shares)
-		case model.Q:
-			w, err = j.gather(p, query, op.GatherRows)
-		case model.K, model.V:
-			w, err = j.gather(p, kv, op.GatherRows)
-		case model.O:
-			w, err = j.gather(p, query, op.GatherCols)
-		case model.QBias:
-			w, err = j.gather(p, query, op.GatherCols)
-		case model.KBias, model.VBias:
-			w, err = j.gather(p, kv, op.GatherCols)
-		case model.Gate, model.Up:
-			w, err = j.gather(p, neurons, op.GatherRows)
-		case model.Down, model.GateBias, model.UpBias:
-			w, err = j.gather(p, neurons, op.GatherCols)
+		switch info := r.Info(); {
+		case info.Merge == arch.Average:
+			w, err = j.sum(r, mean)
+		case info.Merge == arch.ByRatio:
+			w, err = j.sum(r, shares)
+		case channels[info.Rows] != nil:
+			w, err = j.gather(r, channels[info.Rows], op.GatherRows)
 		default:
-			panic(fmt.Sprintf("merge: no rule for part %d", p))
+			w, err = j.gather(r, channels[info.Cols], op.GatherCols)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("merge: %s: %w", layers[0].Parts[p].Name, err)
+			return nil, fmt.Errorf("merge: %s: %w", layers[0].Weights[r].Name, err)
 		}
-		out.Parts[p] = w
+		out.Weights[r] = w
 	}
 	return out, nil
 }
@@ -122,13 +112,13 @@ func (j *joiner) put(w model.Weight) (op.Tensor, error) {
 		return op.Tensor{}, err
 	}
 	j.bufs = append(j.bufs, b)
-	return op.Of(b.All(), w.DType, w.Rows, w.Cols), w.Put(j.ctx, j.d, b.All())
+	return op.Of(b.All(), w.DType, w.Rows, w.Cols), graph.Put(j.ctx, j.d, b.All(), w)
 }
 
 // join makes part p: record records the share of each source, which is on the device for that long. scratch is f32 of the part's
 // shape, or absent.
-func (j *joiner) join(p model.Part, scratch bool, record func(dst, scratch, src op.Tensor, i int) error) (w model.Weight, err error) {
-	first := j.layers[0].Parts[p]
+func (j *joiner) join(p arch.Role, scratch bool, record func(dst, scratch, src op.Tensor, i int) error) (w model.Weight, err error) {
+	first := j.layers[0].Weights[p]
 	if first.IsZero() {
 		return w, nil
 	}
@@ -150,7 +140,7 @@ func (j *joiner) join(p model.Part, scratch bool, record func(dst, scratch, src 
 	}
 	stay := len(j.bufs)
 	for i, l := range j.layers {
-		s := l.Parts[p]
+		s := l.Weights[p]
 		if s.DType != w.DType || s.Rows != w.Rows || s.Cols != w.Cols {
 			return w, fmt.Errorf("%s is %v [%d %d], %s is %v [%d %d]", first.Name, w.DType, w.Rows, w.Cols, s.Name, s.DType, s.Rows, s.Cols)
 		}
@@ -168,7 +158,7 @@ func (j *joiner) join(p model.Part, scratch bool, record func(dst, scratch, src 
 }
 
 // gather concatenates the listed rows or columns of every source.
-func (j *joiner) gather(p model.Part, index [][]uint32, gather func(r *vk.Recorder, dst op.Tensor, at int, src, index op.Tensor)) (model.Weight, error) {
+func (j *joiner) gather(p arch.Role, index [][]uint32, gather func(r *vk.Recorder, dst op.Tensor, at int, src, index op.Tensor)) (model.Weight, error) {
 	at := 0
 	return j.join(p, false, func(dst, _, src op.Tensor, i int) error {
 		n := len(index[i])
@@ -190,7 +180,7 @@ func (j *joiner) gather(p model.Part, index [][]uint32, gather func(r *vk.Record
 }
 
 // sum adds the sources up by weight.
-func (j *joiner) sum(p model.Part, weights []float32) (model.Weight, error) {
+func (j *joiner) sum(p arch.Role, weights []float32) (model.Weight, error) {
 	return j.join(p, true, func(dst, scratch, src op.Tensor, i int) error {
 		op.WeightedTerm(j.r, dst, scratch, src, weights[i], i == 0, i == len(j.layers)-1)
 		return nil

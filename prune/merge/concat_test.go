@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/prune/merge"
@@ -16,26 +17,26 @@ import (
 
 // labelled is a layer with all biases whose values tell where they come from: 10,000·layer + the row of q, k, v and their biases, or the
 // column of o.
-func labelled(c *model.Config, layer int) *model.Layer {
+func labelled(c *arch.Config, layer int) *model.Layer {
 	l := &model.Layer{}
-	fill := func(p model.Part, rows, cols int, label func(row, col int) int) {
+	fill := func(p arch.Role, rows, cols int, label func(row, col int) int) {
 		values := make([]float32, rows*cols)
 		for i := range values {
 			values[i] = float32(10_000*layer + label(i/cols, i%cols))
 		}
-		w := model.Weight{Name: c.TensorName(layer, p), DType: dtype.F32, Rows: rows, Cols: cols, Data: make([]byte, 4*len(values))}
+		w := model.Weight{Name: p.Info().Name, DType: dtype.F32, Rows: rows, Cols: cols, Data: make([]byte, 4*len(values))}
 		dtype.F32.Encode(w.Data, values)
-		l.Parts[p] = w
+		l.Weights[p] = w
 	}
 	byRow, byCol := func(row, _ int) int { return row }, func(_, col int) int { return col }
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	fill(model.Q, q, c.HiddenSize, byRow)
-	fill(model.K, kv, c.HiddenSize, byRow)
-	fill(model.V, kv, c.HiddenSize, byRow)
-	fill(model.QBias, 1, q, byCol)
-	fill(model.KBias, 1, kv, byCol)
-	fill(model.VBias, 1, kv, byCol)
-	fill(model.O, c.HiddenSize, q, byCol)
+	fill(arch.Q, q, c.HiddenSize, byRow)
+	fill(arch.K, kv, c.HiddenSize, byRow)
+	fill(arch.V, kv, c.HiddenSize, byRow)
+	fill(arch.QBias, 1, q, byCol)
+	fill(arch.KBias, 1, kv, byCol)
+	fill(arch.VBias, 1, kv, byCol)
+	fill(arch.O, c.HiddenSize, q, byCol)
 	return l
 }
 
@@ -47,7 +48,7 @@ func TestGroupsStayTogether(t *testing.T) {
 	for range 60 {
 		kv, group, dim, sources := 1+rng.IntN(9), 1+rng.IntN(8), 2*(1+rng.IntN(16)), 2+rng.IntN(2)
 		spec := modeltest.Spec{Hidden: 1 + rng.IntN(5), Intermediate: 3, Layers: sources, Heads: kv * group, KVHeads: kv, HeadDim: dim, Vocab: 7, Context: 16, AttentionBias: true}
-		c, err := model.ParseConfig("config.json", spec.Config(t))
+		c, err := arch.ParseConfig("config.json", spec.Config(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,11 +86,11 @@ func TestGroupsStayTogether(t *testing.T) {
 			}
 		}
 		for _, p := range []struct {
-			part model.Part
+			part arch.Role
 			want []float32
 			rows bool // of the matrix are labelled, else columns
-		}{{model.Q, wantQ, true}, {model.K, wantKV, true}, {model.V, wantKV, true}, {model.QBias, wantQ, false}, {model.KBias, wantKV, false}, {model.VBias, wantKV, false}, {model.O, wantQ, false}} {
-			w := got.Parts[p.part]
+		}{{arch.Q, wantQ, true}, {arch.K, wantKV, true}, {arch.V, wantKV, true}, {arch.QBias, wantQ, false}, {arch.KBias, wantKV, false}, {arch.VBias, wantKV, false}, {arch.O, wantQ, false}} {
+			w := got.Weights[p.part]
 			values := make([]float32, w.Rows*w.Cols)
 			w.DType.Decode(values, w.Data)
 			for i, v := range values {

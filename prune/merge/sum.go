@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -23,9 +24,9 @@ func Sum(ctx context.Context, d *vk.Device, layers []*model.Layer, weights []flo
 		shares[i] = float32(w)
 	}
 	out = &model.Layer{}
-	for p := range model.NumParts {
-		if out.Parts[p], err = j.sum(p, shares); err != nil {
-			return nil, fmt.Errorf("merge: %s: %w", layers[0].Parts[p].Name, err)
+	for p := range arch.LayerRoles {
+		if out.Weights[p], err = j.sum(p, shares); err != nil {
+			return nil, fmt.Errorf("merge: %s: %w", layers[0].Weights[p].Name, err)
 		}
 	}
 	return out, nil

@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/prune/merge"
 	"github.com/vkcome/vkcome/prune/score"
 )
@@ -238,7 +238,7 @@ func (c CoMe) choose(ctx context.Context, s *State, target int, over tokens, pro
 
 // without is the calibration loss without each eligible window of span layers, NaN for the others.
 func (s *State) without(ctx context.Context, span int, eligible []bool, progress func(done, total int)) ([]float64, error) {
-	var candidates []model.Candidate
+	var candidates []run.Candidate
 	for l, ok := range eligible {
 		if !ok {
 			continue

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/run"
 )
 
 func init() {
@@ -75,7 +75,7 @@ func (c CoMeP) Step(ctx context.Context, s *State, target int, progress func(don
 		return nil, err
 	}
 	var trials []*Step
-	var candidates []model.Candidate
+	var candidates []run.Candidate
 	for k := range c.Granularity + 1 {
 		trial := *step
 		r := float64(k) / float64(c.Granularity)

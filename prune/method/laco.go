@@ -8,6 +8,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/run"
 )
 
 func init() {
@@ -97,7 +98,7 @@ func (c LaCo) Step(ctx context.Context, s *State, target int, progress func(done
 	} else {
 		var err error
 		same := s.Model
-		if w.Output, err = s.Scorer.LastStates(ctx, model.Candidate{From: layers - 1, Make: func(context.Context) (*model.Model, error) { return same, nil }}); err != nil {
+		if w.Output, err = s.Scorer.LastStates(ctx, run.Candidate{From: layers - 1, Make: func(context.Context) (*model.Model, error) { return same, nil }}); err != nil {
 			return nil, err
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/merge"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
@@ -15,10 +17,10 @@ import (
 type State struct {
 	Device    *vk.Device
 	Model     *model.Model
-	Scorer    *score.Scorer     // nil where the method needs no corpus
-	Tree      []Tree            // of every layer of Model
-	Store     *model.LayerStore // of merged layers
-	Protected []bool            // of every layer of Model: no method touches it; nil: none is
+	Scorer    *score.Scorer      // nil where the method needs no corpus
+	Tree      []Tree             // of every layer of Model
+	Store     *states.LayerStore // of merged layers
+	Protected []bool             // of every layer of Model: no method touches it; nil: none is
 
 	// Memo is what a method keeps between its steps: scores that it computes once. The rest follows from the other fields.
 	Memo json.RawMessage
@@ -119,8 +121,8 @@ func (s *State) join(ctx context.Context, p *Step) (*model.Layer, error) {
 }
 
 // candidate is the model that a step would make.
-func (s *State) candidate(p *Step) model.Candidate {
-	return model.Candidate{From: p.list()[0], Own: p.Operation != Removal, Make: func(ctx context.Context) (*model.Model, error) {
+func (s *State) candidate(p *Step) run.Candidate {
+	return run.Candidate{From: p.list()[0], Own: p.Operation != Removal, Make: func(ctx context.Context) (*model.Model, error) {
 		trial := *s
 		trial.Store = nil
 		step := *p

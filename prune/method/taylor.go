@@ -3,7 +3,7 @@ package method
 import (
 	"context"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/train"
 )
 
 func init() {
@@ -32,7 +32,7 @@ func (Taylor) Needs() Needs { return Needs{Corpus: true, Gradients: true} }
 func (Taylor) Options() []string { return nil }
 
 // Cost is a run forward, and one back that takes three times as long: each layer is run again, and has two products for each of its own.
-func (Taylor) Cost(layers, _ int) (passes, heads int) { return model.GradientPasses * layers, 2 }
+func (Taylor) Cost(layers, _ int) (passes, heads int) { return train.GradientPasses * layers, 2 }
 
 // Effective is the same.
 func (t Taylor) Effective() Method { return t }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/run"
 )
 
 // checkpointMagic begins a checkpoint. The number is the version of what follows: a checkpointHeader, and a zstd stream of, in order,
@@ -178,7 +179,7 @@ func (s *Scorer) restore(ctx context.Context, m *model.Model, from int, data []b
 	if err := s.each(ctx, func(ctx context.Context, p *part) error { return p.regain(ctx, from) }); err != nil {
 		return err
 	}
-	s.earlier = model.Runs{All: int(h.RunsAll), Last: int(h.RunsLast)}.Minus(s.Work().Runs)
+	s.earlier = run.Runs{All: int(h.RunsAll), Last: int(h.RunsLast)}.Minus(s.Work().Runs)
 	return nil
 }
 
@@ -186,7 +187,7 @@ func (s *Scorer) restore(ctx context.Context, m *model.Model, from int, data []b
 func (p *part) regain(ctx context.Context, boundary int) error {
 	for l := range boundary {
 		var on []int
-		for b := range p.f.Batches() {
+		for b := range p.f.Corpus.Batches {
 			if p.s.search.heights[p.first+b] > l {
 				on = append(on, b)
 			}

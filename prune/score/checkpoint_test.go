@@ -12,6 +12,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/embedded"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
@@ -98,8 +100,8 @@ func sameModel(t *testing.T, got, want *model.Model) {
 		t.Fatalf("%d layers, want %d", len(got.Layers), len(want.Layers))
 	}
 	for l := range want.Layers {
-		for p, w := range want.Layers[l].Parts {
-			if !bytes.Equal(got.Layers[l].Parts[p].Data, w.Data) {
+		for p, w := range want.Layers[l].Weights {
+			if !bytes.Equal(got.Layers[l].Weights[p].Data, w.Data) {
 				t.Fatalf("layer %d: other weights %s", l, w.Name)
 			}
 		}
@@ -109,7 +111,7 @@ func sameModel(t *testing.T, got, want *model.Model) {
 // TestCheckpoint interrupts a run after each step and after an Update, and goes on in a new Scorer: with the same batches everything
 // that follows is the same, with others the models are.
 func TestCheckpoint(t *testing.T) {
-	m, err := model.OpenEmbedded()
+	m, err := embedded.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,16 +119,16 @@ func TestCheckpoint(t *testing.T) {
 	windows := calibration(t, 12)
 	d := vktest.Open(t, vk.Options{})
 	small := vktest.Open(t, vk.Options{MaxMemory: 5 << 20})
-	options := model.ForwardOptions{BatchTokens: 256, KeepWeights: true}
+	options := run.Options{BatchTokens: 256, KeepWeights: true}
 	for name, come := range map[string]method.CoMe{"pairs": {}, "triples": {LayersPerMerge: 3}, "again": {Repeat: true}} {
 		t.Run(name, func(t *testing.T) {
-			fresh := func(d *vk.Device, o model.ForwardOptions) *score.Scorer {
+			fresh := func(d *vk.Device, o run.Options) *score.Scorer {
 				s, err := score.NewWith(d, m, windows, o)
 				return scorer(t, s, err)
 			}
 			want := steps(t, method.State{Device: d, Model: m, Scorer: fresh(d, options), Tree: tree(m)}, come, 8)
 			for i, at := range want {
-				restored := func(d *vk.Device, o model.ForwardOptions) method.State {
+				restored := func(d *vk.Device, o run.Options) method.State {
 					s := at.state
 					s.Device, s.Scorer = d, fresh(d, o)
 					if err := s.Scorer.Restore(t.Context(), s.Model, at.valid, at.checkpoint); err != nil {
@@ -139,7 +141,7 @@ func TestCheckpoint(t *testing.T) {
 					t.Errorf("%v passes after Restore, want %v", passes, at.passes)
 				}
 				same(t, steps(t, s, come, 8), want[i+1:], true)
-				other := restored(small, model.ForwardOptions{BatchTokens: 400})
+				other := restored(small, run.Options{BatchTokens: 400})
 				same(t, steps(t, other, come, 8), want[i+1:], false)
 				if err := other.Scorer.Close(); err != nil { // its memory serves the next
 					t.Fatal(err)
@@ -185,7 +187,7 @@ func TestCheckpoint(t *testing.T) {
 
 // TestCheckpointRefuses what is not a checkpoint of this corpus and model, whatever its bytes.
 func TestCheckpointRefuses(t *testing.T) {
-	m, err := model.OpenEmbedded()
+	m, err := embedded.Open()
 	if err != nil {
 		t.Fatal(err)
 	}

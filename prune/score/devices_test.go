@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/embedded"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
@@ -19,7 +21,7 @@ import (
 
 // TestDevices merges on two and on five devices as on one: the same models, and the same scores where both have them.
 func TestDevices(t *testing.T) {
-	m, err := model.OpenEmbedded()
+	m, err := embedded.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,15 +31,15 @@ func TestDevices(t *testing.T) {
 	for range 5 {
 		devices = append(devices, vktest.Open(t, vk.Options{}))
 	}
-	run := func(n int, all bool) []outcome {
+	outcomes := func(n int, all bool) []outcome {
 		s, err := score.NewOn(devices[:n], m, windows, score.Options)
 		s = scorer(t, s, err)
 		return steps(t, method.State{Device: devices[0], Model: m, Scorer: s, Tree: tree(m), AllScores: all}, method.CoMe{}, 9)
 	}
-	want := run(1, true)
+	want := outcomes(1, true)
 	for _, n := range []int{2, 5} {
-		same(t, run(n, true), want, true)
-		got := run(n, false)
+		same(t, outcomes(n, true), want, true)
+		got := outcomes(n, false)
 		same(t, got, want, false)
 		for i := range got {
 			var a, b method.Step
@@ -76,15 +78,15 @@ func TestDevices(t *testing.T) {
 
 // TestDevicesLosses compares what runs beyond the search: losses and last states of candidates, distances over all tokens, squares.
 func TestDevicesLosses(t *testing.T) {
-	m, err := model.OpenEmbedded()
+	m, err := embedded.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() }) // after the scorers
 	windows := calibration(t, 11)
-	var candidates []model.Candidate
+	var candidates []run.Candidate
 	for _, l := range []int{2, 3, 9} {
-		candidates = append(candidates, model.Candidate{From: l, Make: func(context.Context) (*model.Model, error) {
+		candidates = append(candidates, run.Candidate{From: l, Make: func(context.Context) (*model.Model, error) {
 			var keep []int
 			for k := range m.Layers {
 				if k != l {
@@ -94,7 +96,7 @@ func TestDevicesLosses(t *testing.T) {
 			return m.With(slices.Delete(slices.Clone(m.Layers), l, l+1), keep)
 		}})
 	}
-	run := func(n int) string {
+	outcomes := func(n int) string {
 		var devices []*vk.Device
 		for range n {
 			devices = append(devices, vktest.Open(t, vk.Options{}))
@@ -122,14 +124,14 @@ func TestDevicesLosses(t *testing.T) {
 		}
 		return fmt.Sprint(losses, states, angles, heads, neurons)
 	}
-	want := run(1)
+	want := outcomes(1)
 	for _, n := range []int{2, 3} {
-		if run(n) != want {
+		if outcomes(n) != want {
 			t.Errorf("%d devices give other figures than one", n)
 		}
 	}
 	boom := errors.New("boom")
-	failing := []model.Candidate{{From: 3, Make: func(context.Context) (*model.Model, error) { return nil, boom }}}
+	failing := []run.Candidate{{From: 3, Make: func(context.Context) (*model.Model, error) { return nil, boom }}}
 	s, err := score.NewOn([]*vk.Device{vktest.Open(t, vk.Options{}), vktest.Open(t, vk.Options{})}, m, windows, score.Options)
 	s = scorer(t, s, err)
 	if err := s.Update(t.Context(), m, 0, 0); err != nil {
@@ -142,7 +144,7 @@ func TestDevicesLosses(t *testing.T) {
 
 // TestDevicesFail tells which device, and stops the others.
 func TestDevicesFail(t *testing.T) {
-	m, err := model.OpenEmbedded()
+	m, err := embedded.Open()
 	if err != nil {
 		t.Fatal(err)
 	}

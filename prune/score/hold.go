@@ -23,7 +23,7 @@ type held struct {
 // layers must have run for the whole corpus: see All. It is called once.
 func (s *Scorer) Hold() {
 	for _, p := range s.parts {
-		p.f.Hold()
+		p.f.States().Hold()
 	}
 	s.held = held{s.m, slices.Clone(s.seen), slices.Clone(s.last), slices.Clone(s.there), maps.Clone(s.columns), slices.Clone(s.search.heights)}
 }
@@ -31,7 +31,7 @@ func (s *Scorer) Hold() {
 // Rewind makes the Scorer what it was at Hold: nothing of that model runs again.
 func (s *Scorer) Rewind() {
 	for _, p := range s.parts {
-		p.f.Rewind()
+		p.f.States().Rewind()
 	}
 	h := s.held
 	s.m, s.seen, s.last, s.there, s.columns = h.m, slices.Clone(h.seen), slices.Clone(h.last), slices.Clone(h.there), maps.Clone(h.columns)

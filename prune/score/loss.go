@@ -6,6 +6,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/model/run"
 )
 
 // All runs what did not run yet of every layer below a boundary, for the whole corpus: boundary layers is all of them.
@@ -41,7 +42,7 @@ func (s *Scorer) run(ctx context.Context, boundary int, reached func(batch int) 
 
 // Losses is the calibration loss of each candidate: the mean over the corpus windows of their mean cross-entropy, in nats. The layers
 // below every From run first, as far as they did not.
-func (s *Scorer) Losses(ctx context.Context, layers int, candidates []model.Candidate, progress func(done, total int)) ([]float64, error) {
+func (s *Scorer) Losses(ctx context.Context, layers int, candidates []run.Candidate, progress func(done, total int)) ([]float64, error) {
 	for _, c := range candidates {
 		if err := s.states(ctx, c.From, nil); err != nil {
 			return nil, err
@@ -73,12 +74,12 @@ func (s *Scorer) Losses(ctx context.Context, layers int, candidates []model.Cand
 
 // shared gives each part the candidates. The first part makes their models, between what it runs itself, and hands each to the others
 // before it goes on, so that no more than one waits in memory. All parts ask for them in the same order.
-func (s *Scorer) shared(candidates []model.Candidate) func(p *part) []model.Candidate {
+func (s *Scorer) shared(candidates []run.Candidate) func(p *part) []run.Candidate {
 	made := make([]chan *model.Model, len(candidates))
 	for i := range made {
 		made[i] = make(chan *model.Model)
 	}
-	return func(p *part) []model.Candidate {
+	return func(p *part) []run.Candidate {
 		list := slices.Clone(candidates)
 		for i, c := range candidates {
 			list[i].Make = func(ctx context.Context) (*model.Model, error) {
@@ -109,15 +110,15 @@ func (s *Scorer) shared(candidates []model.Candidate) func(p *part) []model.Cand
 }
 
 // LastStates is what each window's last token is when it leaves a candidate, after the final norm: [windows, hidden] f32.
-func (s *Scorer) LastStates(ctx context.Context, c model.Candidate) ([]byte, error) {
+func (s *Scorer) LastStates(ctx context.Context, c run.Candidate) ([]byte, error) {
 	if err := s.states(ctx, c.From, nil); err != nil {
 		return nil, err
 	}
-	shared := s.shared([]model.Candidate{c})
+	shared := s.shared([]run.Candidate{c})
 	last := make([]byte, 4*len(s.windows)*s.m.Config.HiddenSize)
 	err := s.each(ctx, func(ctx context.Context, p *part) error {
 		r := p.f.Recorder()
-		err := p.f.LastStates(ctx, shared(p)[0], func(b model.Batch, x op.Tensor) error {
+		err := p.f.LastStates(ctx, shared(p)[0], func(b run.Batch, x op.Tensor) error {
 			op.GatherRows(r, p.rows, b.Begin, x, p.f.Each(b))
 			return r.Err()
 		})

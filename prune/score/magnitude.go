@@ -5,7 +5,9 @@ import (
 	"errors"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/graph"
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -17,8 +19,8 @@ func Magnitude(ctx context.Context, d *vk.Device, l *model.Layer) (total float64
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	for p, w := range l.Parts {
-		if w.IsZero() || model.Part(p).Bias() {
+	for p, w := range l.Weights {
+		if w.IsZero() || arch.Role(p).Info().Kind == arch.Bias {
 			continue
 		}
 		n, err := magnitude(ctx, r, w)
@@ -42,7 +44,7 @@ func magnitude(ctx context.Context, r *vk.Recorder, w model.Weight) (float64, er
 		return 0, err
 	}
 	defer d.Free(sums)
-	if err := w.Put(ctx, d, buf.All()); err != nil {
+	if err := graph.Put(ctx, d, buf.All(), w); err != nil {
 		return 0, err
 	}
 	out := op.Of(sums.All(), dtype.F32, 1, w.Cols)

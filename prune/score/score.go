@@ -12,8 +12,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -23,13 +25,13 @@ type Scorer struct {
 	ColumnSums int // layers whose column sums were computed
 
 	parts   []*part
-	options func(*vk.Device) model.ForwardOptions
+	options func(*vk.Device) run.Options
 	windows [][]uint32
-	batches []model.Batch // of the corpus: those of the parts, one after the other
+	batches []run.Batch // of the corpus: those of the parts, one after the other
 	m       *model.Model
-	most    int        // layers of the model that the Scorer was made for
-	earlier model.Runs // what a run that this one continues did, less what it took to come back to it
-	span    int        // of the search's terms, 0 if it has none
+	most    int      // layers of the model that the Scorer was made for
+	earlier run.Runs // what a run that this one continues did, less what it took to come back to it
+	span    int      // of the search's terms, 0 if it has none
 	search  search
 	seen    []layerScores // by layer
 	last    [][]byte      // by boundary: the last token's state of each window, [windows, hidden] f32; the final one normed
@@ -41,7 +43,7 @@ type Scorer struct {
 // part is a device and the windows that it runs, a range of the corpus.
 type part struct {
 	s     *Scorer
-	f     *model.Forward
+	f     *run.Forward
 	d     *vk.Device
 	index int // of the part
 	begin int // its first window
@@ -82,8 +84,8 @@ func batchTokens(d *vk.Device) int {
 }
 
 // Options are those that are best for scoring on a device.
-func Options(d *vk.Device) model.ForwardOptions {
-	return model.ForwardOptions{BatchTokens: batchTokens(d), KeepWeights: true}
+func Options(d *vk.Device) run.Options {
+	return run.Options{BatchTokens: batchTokens(d), KeepWeights: true}
 }
 
 // New prepares to score m, or models with the same layers in smaller number, on windows of equal length.
@@ -92,15 +94,15 @@ func New(d *vk.Device, m *model.Model, windows [][]uint32) (*Scorer, error) {
 }
 
 // NewWith is New with other options than are best.
-func NewWith(d *vk.Device, m *model.Model, windows [][]uint32, o model.ForwardOptions) (*Scorer, error) {
-	return NewOn([]*vk.Device{d}, m, windows, func(*vk.Device) model.ForwardOptions { return o })
+func NewWith(d *vk.Device, m *model.Model, windows [][]uint32, o run.Options) (*Scorer, error) {
+	return NewOn([]*vk.Device{d}, m, windows, func(*vk.Device) run.Options { return o })
 }
 
 // NewOn is New on several devices, which run parts of the windows at the same time. On devices of one kind every score and every choice
 // is what one device gives; which scores are NaN depends on the batches. Column sums and sensitivities are computed by the first.
 //
 // options, such as Options, gives those of each device.
-func NewOn(devices []*vk.Device, m *model.Model, windows [][]uint32, options func(*vk.Device) model.ForwardOptions) (*Scorer, error) {
+func NewOn(devices []*vk.Device, m *model.Model, windows [][]uint32, options func(*vk.Device) run.Options) (*Scorer, error) {
 	if len(devices) == 0 {
 		return nil, errors.New("score: no device to run on")
 	}
@@ -113,14 +115,14 @@ func NewOn(devices []*vk.Device, m *model.Model, windows [][]uint32, options fun
 	n := max(1, min(len(devices), len(windows))) // a device without windows has nothing to do
 	for i, d := range devices[:n] {
 		begin, end := shard(len(windows), i, n)
-		f, err := model.NewForwardWith(d, m, windows[begin:end], options(d))
+		f, err := run.NewWith(d, m, windows[begin:end], options(d))
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
 		p := &part{s: s, f: f, d: d, index: i, begin: begin, first: len(s.batches)}
 		s.parts = append(s.parts, p)
-		for _, b := range f.Batches() {
-			s.batches, s.search.devices = append(s.batches, model.Batch{Begin: begin + b.Begin, End: begin + b.End}), append(s.search.devices, i)
+		for _, b := range f.Corpus.Batches {
+			s.batches, s.search.devices = append(s.batches, run.Batch{Begin: begin + b.Begin, End: begin + b.End}), append(s.search.devices, i)
 		}
 		if err := p.allocate(m); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -150,7 +152,7 @@ func (s *Scorer) each(ctx context.Context, work func(ctx context.Context, p *par
 }
 
 func (p *part) allocate(m *model.Model) (err error) {
-	c, n, batches := m.Config, len(p.f.Windows()), p.f.Batches()
+	c, n, batches := m.Config, len(p.f.Corpus.Windows), p.f.Corpus.Batches
 	most := 0
 	for _, b := range batches {
 		most = max(most, b.Windows())
@@ -183,7 +185,7 @@ type slotLayout struct {
 	size                            int64
 }
 
-func (p *part) slot(index, windows int, c *model.Config) slotLayout {
+func (p *part) slot(index, windows int, c *arch.Config) slotLayout {
 	align := max(p.d.Limits().OffsetAlignment, 4)
 	at := int64(index) * p.slotBytes
 	begin := at
@@ -192,7 +194,7 @@ func (p *part) slot(index, windows int, c *model.Config) slotLayout {
 		at += (4*int64(words) + align - 1) / align * align
 		return here
 	}
-	l := slotLayout{influence: place(windows * p.f.Window()), heads: place(windows * c.Heads * c.HeadDim), neurons: place(windows * c.IntermediateSize), last: place(windows * c.HiddenSize)}
+	l := slotLayout{influence: place(windows * p.f.Corpus.Window), heads: place(windows * c.Heads * c.HeadDim), neurons: place(windows * c.IntermediateSize), last: place(windows * c.HiddenSize)}
 	l.size = at - begin
 	return l
 }
@@ -216,15 +218,15 @@ func (s *Scorer) Close() error {
 func (s *Scorer) Trim(layers []*model.Layer) { s.parts[0].f.Trim(layers) }
 
 // Work is what the passes over the corpus cost so far. The passes are those of all runs that this one continues, see Restore.
-func (s *Scorer) Work() model.ForwardStats {
-	var total model.ForwardStats
+func (s *Scorer) Work() run.Stats {
+	var total run.Stats
 	for _, p := range s.parts {
 		stats := p.f.Stats()
 		total.Runs = total.Runs.Plus(stats.Runs)
 		total.Uploaded, total.Uploading, total.Waited = total.Uploaded+stats.Uploaded, total.Uploading+stats.Uploading, total.Waited+stats.Waited
 	}
 	total.Runs = total.Runs.Plus(s.earlier)
-	total.Passes = s.parts[0].f.Passes(total.Runs, len(s.windows))
+	total.Passes = total.Runs.Passes(s.parts[0].f.Config(), s.parts[0].f.Corpus.Window, len(s.windows))
 	return total
 }
 
@@ -241,7 +243,7 @@ func (s *Scorer) Update(ctx context.Context, m *model.Model, from, merged int) e
 	} else {
 		for b := from + 1; b < len(s.last); b++ {
 			for _, p := range s.parts {
-				p.f.Drop(b) // at once, so that their memory serves the new ones
+				p.f.States().Drop(b) // at once, so that their memory serves the new ones
 			}
 		}
 	}
@@ -290,7 +292,8 @@ func (s *Scorer) embed(ctx context.Context, m *model.Model) error {
 			return err
 		}
 		r := p.f.Recorder()
-		err := p.f.States(ctx, 0, func(b model.Batch, x op.Tensor) error {
+		err := p.f.States().Visit(ctx, 0, func(batch int, x op.Tensor) error {
+			b := p.f.Corpus.Batches[batch]
 			op.GatherRows(r, p.rows, b.Begin, x, p.f.Ends(b))
 			return r.Err()
 		})
@@ -333,7 +336,7 @@ func (s *Scorer) Select(ctx context.Context, span int, eligible []bool, all bool
 	s.search.round = 1
 	for _, p := range s.parts {
 		if !p.f.Keeps() {
-			s.search.round = max(s.search.round, (len(p.f.Batches())+streamedRounds-1)/streamedRounds)
+			s.search.round = max(s.search.round, (len(p.f.Corpus.Batches)+streamedRounds-1)/streamedRounds)
 		}
 	}
 	if all {
@@ -405,9 +408,9 @@ func (p *part) advance(ctx context.Context, batches []int, boundary int, last bo
 			continue
 		}
 		lastTokens := last && l+1 == boundary
-		run := p.f.LayerOn
+		layer := p.f.LayerOn
 		if lastTokens {
-			run = p.f.LastTokens
+			layer = p.f.LastTokens
 		}
 		for some := range slices.Chunk(on, p.capacity) {
 			if len(p.pending)+len(some) > p.capacity {
@@ -415,7 +418,7 @@ func (p *part) advance(ctx context.Context, batches []int, boundary int, last bo
 					return err
 				}
 			}
-			if err := run(ctx, p.s.m, l, some, func(step model.Step) error { return p.visit(step, lastTokens) }); err != nil {
+			if err := layer(ctx, p.s.m, l, some, func(step run.Step) error { return p.visit(step, lastTokens) }); err != nil {
 				return err
 			}
 		}
@@ -432,19 +435,19 @@ func (p *part) advance(ctx context.Context, batches []int, boundary int, last bo
 }
 
 // visit takes a layer's stats from what passes by.
-func (p *part) visit(step model.Step, lastTokens bool) error {
+func (p *part) visit(step run.Step, lastTokens bool) error {
 	c, r, n, out := p.s.m.Config, p.f.Recorder(), step.Batch.Windows(), step.Out
 	at := p.slot(len(p.pending), n, c)
 	p.pending = append(p.pending, pending{step.Layer, step.Index, !lastTokens})
 	if !lastTokens {
-		op.AbsSum(r, p.in(at.heads, n, c.Heads*c.HeadDim), step.Attention, p.f.Window())
-		op.AbsSum(r, p.in(at.neurons, n, c.IntermediateSize), step.MLP, p.f.Window())
+		op.AbsSum(r, p.in(at.heads, n, c.Heads*c.HeadDim), step.Attention, p.f.Corpus.Window)
+		op.AbsSum(r, p.in(at.neurons, n, c.IntermediateSize), step.MLP, p.f.Corpus.Window)
 	}
 	if step.Layer+1 == len(p.s.m.Layers) {
 		out = p.f.FinalNorm(p.s.m, out) // as Hugging Face's hidden_states[-1] is
 	}
 	if !lastTokens {
-		op.BlockInfluence(r, p.in(at.influence, 1, n*p.f.Window()), step.In, out)
+		op.BlockInfluence(r, p.in(at.influence, 1, n*p.f.Corpus.Window), step.In, out)
 	}
 	op.GatherRows(r, p.in(at.last, n, c.HiddenSize), 0, out, step.Ends)
 	return r.Err()
@@ -510,7 +513,7 @@ func (p *part) angles(ctx context.Context) error {
 		return nil
 	}
 	for c, terms := range s.search.terms {
-		for k := range p.f.Batches() {
+		for k := range p.f.Corpus.Batches {
 			i := p.first + k
 			b := s.batches[i]
 			if !s.there[c][i] || !s.there[c+s.span][i] || !math.IsNaN(terms[b.Begin]) {
@@ -559,7 +562,7 @@ func (s *Scorer) BI() []float64 {
 func (s *Scorer) columnSums(ctx context.Context, l *model.Layer) (sums columnSums, err error) {
 	s.ColumnSums++
 	p := s.parts[0]
-	err = p.f.Weights(ctx, l, []model.Part{model.O, model.Down}, func(w []op.Tensor) error {
+	err = p.f.Weights(ctx, l, []arch.Role{arch.O, arch.Down}, func(w []op.Tensor) error {
 		for i := range w {
 			err := p.with(ctx, [][]byte{nil}, []int{w[i].Cols}, func(t []op.Tensor) error {
 				op.ColumnAbsSum(p.f.Recorder(), t[0], w[i])
@@ -579,7 +582,7 @@ func (s *Scorer) columnSums(ctx context.Context, l *model.Layer) (sums columnSum
 func (s *Scorer) rank(ctx context.Context, activity, columns []byte, width int) (units []float64, err error) {
 	p, channels, windows := s.parts[0], len(columns)/4, len(s.windows)
 	err = p.with(ctx, [][]byte{nil, activity, columns}, []int{channels / width, channels, channels}, func(t []op.Tensor) error {
-		op.Sensitivity(p.f.Recorder(), t[0], t[1], t[2], width, windows*p.f.Window())
+		op.Sensitivity(p.f.Recorder(), t[0], t[1], t[2], width, windows*p.f.Corpus.Window)
 		raw, err := p.read(ctx, t[0])
 		units = decode(raw)
 		return err

@@ -13,6 +13,8 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/embedded"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
@@ -73,7 +75,7 @@ func TestScoresGolden(t *testing.T) {
 	for i := range w.SBI {
 		w.SBI[i] *= 11.0 / 64
 	}
-	m, err := model.OpenEmbedded()
+	m, err := embedded.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +143,7 @@ func all(t *testing.T, s *score.Scorer, m *model.Model, from int) (bi, sbi []flo
 // TestSelectStops runs layers only as far as the choice takes, whatever the batches and the memory: the choice, and the scores that
 // are there, are those of all.
 func TestSelectStops(t *testing.T) {
-	m, err := model.OpenEmbedded()
+	m, err := embedded.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +151,7 @@ func TestSelectStops(t *testing.T) {
 	windows := calibration(t, 24)
 	eligible := slices.Repeat([]bool{true}, 11)
 	eligible[2] = false
-	scored := func(t *testing.T, o vk.Options, f model.ForwardOptions, everything bool) (first int, bi, sbi []float64, heads, neurons [][]float64, stats model.ForwardStats) {
+	scored := func(t *testing.T, o vk.Options, f run.Options, everything bool) (first int, bi, sbi []float64, heads, neurons [][]float64, stats run.Stats) {
 		s, err := score.NewWith(vktest.Open(t, o), m, windows, f)
 		if err != nil {
 			t.Fatal(err)
@@ -178,20 +180,20 @@ func TestSelectStops(t *testing.T) {
 		}
 		return first, s.BI(), s.SBI(), heads, neurons, s.Work()
 	}
-	first, bi, sbi, heads, neurons, stats := scored(t, vk.Options{}, model.ForwardOptions{}, true)
+	first, bi, sbi, heads, neurons, stats := scored(t, vk.Options{}, run.Options{}, true)
 	if stats.Passes != 12 || slices.ContainsFunc(append(bi, sbi...), math.IsNaN) {
 		t.Fatalf("%v passes, BI %v, SBI %v", stats.Passes, bi, sbi)
 	}
 	for _, c := range []struct {
 		o    vk.Options
-		f    model.ForwardOptions
+		f    run.Options
 		most float64 // passes
 	}{
-		{vk.Options{}, model.ForwardOptions{BatchTokens: 128, KeepWeights: true}, 11},
-		{vk.Options{}, model.ForwardOptions{BatchTokens: 300, KeepWeights: true}, 11.5},
-		{vk.Options{}, model.ForwardOptions{BatchTokens: 640, KeepWeights: true}, 12.5},
-		{vk.Options{}, model.ForwardOptions{BatchTokens: 128}, 12.5},
-		{vk.Options{MaxMemory: 5 << 20}, model.ForwardOptions{BatchTokens: 128, KeepWeights: true}, 12.5},
+		{vk.Options{}, run.Options{BatchTokens: 128, KeepWeights: true}, 11},
+		{vk.Options{}, run.Options{BatchTokens: 300, KeepWeights: true}, 11.5},
+		{vk.Options{}, run.Options{BatchTokens: 640, KeepWeights: true}, 12.5},
+		{vk.Options{}, run.Options{BatchTokens: 128}, 12.5},
+		{vk.Options{MaxMemory: 5 << 20}, run.Options{BatchTokens: 128, KeepWeights: true}, 12.5},
 	} {
 		gotFirst, gotBI, gotSBI, gotHeads, gotNeurons, stats := scored(t, c.o, c.f, false)
 		if gotFirst != first || fmt.Sprint(gotHeads, gotNeurons) != fmt.Sprint(heads, neurons) {
@@ -224,7 +226,7 @@ func TestSelectStops(t *testing.T) {
 }
 
 func Example() {
-	m, err := model.OpenEmbedded()
+	m, err := embedded.Open()
 	if err != nil {
 		log.Fatal(err)
 	}

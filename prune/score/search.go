@@ -5,7 +5,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/run"
 )
 
 // search finds the window of layers with the smallest mean angle while running as little as that takes.
@@ -17,7 +17,7 @@ import (
 type search struct {
 	layers, span int
 	eligible     []bool
-	batches      []model.Batch
+	batches      []run.Batch
 	terms        [][]float64 // [layers−span+1][corpus windows], NaN where not computed
 	before       [][]float64 // what to expect of them, from the model before the last merge; nil: nothing
 	heights      []int       // by batch: the last boundary that is there

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/run"
 )
 
 // fakeCorpus runs no layers: it reveals terms, and checks what is asked of it.
@@ -49,7 +49,7 @@ func newFake(t *testing.T, truth, before [][]float64, span, from, windows, batch
 	layers := len(truth) + span - 1
 	f := &fakeCorpus{t: t, truth: truth, s: search{layers: layers, span: span, eligible: eligible, before: before, round: round}}
 	for begin := 0; begin < windows; begin += batch {
-		f.s.batches = append(f.s.batches, model.Batch{Begin: begin, End: min(begin+batch, windows)})
+		f.s.batches = append(f.s.batches, run.Batch{Begin: begin, End: min(begin+batch, windows)})
 		f.s.heights = append(f.s.heights, from)
 		f.s.devices = append(f.s.devices, len(f.s.devices)*devices*batch/(windows+batch))
 	}

@@ -6,9 +6,10 @@ import (
 	"math"
 	"slices"
 
-	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/model/run"
 )
 
 // A Sensitivity is a measure of how much a channel matters, of its values x over all tokens and the column of W that reads it: o_proj's
@@ -68,7 +69,7 @@ func (s *Scorer) squares(ctx context.Context, l, width int) (heads, neurons []fl
 		return nil, nil, err
 	}
 	err = s.each(ctx, func(ctx context.Context, p *part) error {
-		return p.f.Layer(ctx, s.m, l, func(step model.Step) error {
+		return p.f.Layer(ctx, s.m, l, func(step run.Step) error {
 			for i, x := range []op.Tensor{step.Attention, step.MLP} {
 				raw, err := p.squareSums(ctx, x, window)
 				if err != nil {
@@ -90,7 +91,7 @@ func (s *Scorer) squares(ctx context.Context, l, width int) (heads, neurons []fl
 		}
 	}
 	p := s.parts[0]
-	err = p.f.Weights(ctx, s.m.Layers[l], []model.Part{model.O, model.Down}, func(w []op.Tensor) error {
+	err = p.f.Weights(ctx, s.m.Layers[l], []arch.Role{arch.O, arch.Down}, func(w []op.Tensor) error {
 		for i := range w {
 			raw, err := p.squareSums(ctx, w[i], w[i].Rows)
 			if err != nil {

@@ -3,7 +3,6 @@ package score
 import (
 	"context"
 
-	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/vk"
@@ -42,8 +41,8 @@ func (s *Scorer) Skips(ctx context.Context, span int, distance Distance, progres
 
 // skips fills in what Skips adds up, of the part's windows.
 func (p *part) skips(ctx context.Context, span int, distance Distance, windows [][]float64) error {
-	window, most := p.f.Window(), 0
-	for _, b := range p.f.Batches() {
+	window, most := p.f.Corpus.Window, 0
+	for _, b := range p.f.Corpus.Batches {
 		most = max(most, b.Windows()*window)
 	}
 	buf, err := p.d.NewBuffer("distances of states", 4*int64(most), vk.OnDevice)
@@ -53,7 +52,11 @@ func (p *part) skips(ctx context.Context, span int, distance Distance, windows [
 	defer p.d.Free(buf)
 	r := p.f.Recorder()
 	for l := range windows {
-		err := p.f.Pairs(ctx, l, l+span, func(b model.Batch, x, y op.Tensor) error {
+		for i, b := range p.f.Corpus.Batches {
+			x, y, err := p.f.States().Pair(ctx, p.f.States(), l, l+span, i)
+			if err != nil {
+				return err
+			}
 			if l+span == len(p.s.m.Layers) {
 				y = p.f.FinalNorm(p.s.m, y)
 			}
@@ -71,10 +74,6 @@ func (p *part) skips(ctx context.Context, span int, distance Distance, windows [
 			for w := range b.Windows() {
 				windows[l][p.begin+b.Begin+w] = sum(values[w*window : (w+1)*window])
 			}
-			return nil
-		})
-		if err != nil {
-			return err
 		}
 	}
 	return nil

@@ -7,8 +7,11 @@ import (
 	"math"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -19,13 +22,13 @@ func (s *Scorer) Taylor(ctx context.Context, m *model.Model, progress func(done,
 	if err := s.Rest(ctx); err != nil {
 		return nil, err
 	}
-	parts, runs := make([][][]float64, len(s.parts)), make([]model.Runs, len(s.parts))
+	parts, runs := make([][][]float64, len(s.parts)), make([]run.Runs, len(s.parts))
 	err := s.each(ctx, func(ctx context.Context, p *part) (err error) {
 		report := progress
 		if p.index > 0 {
 			report = nil
 		}
-		parts[p.index], runs[p.index], err = taylor(ctx, p.d, m, p.f.Windows(), s.options(p.d), report)
+		parts[p.index], runs[p.index], err = taylor(ctx, p.d, m, p.f.Corpus.Windows, s.options(p.d), report)
 		return err
 	})
 	if err != nil {
@@ -49,14 +52,14 @@ func (s *Scorer) Taylor(ctx context.Context, m *model.Model, progress func(done,
 }
 
 // taylor is the products of each layer for each window.
-func taylor(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, o model.ForwardOptions, progress func(done, total int)) (values [][]float64, runs model.Runs, err error) {
+func taylor(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, o run.Options, progress func(done, total int)) (values [][]float64, runs run.Runs, err error) {
 	layers := len(m.Layers)
 	report := func(done int) {
 		if progress != nil {
-			progress(done, model.GradientPasses*layers)
+			progress(done, train.GradientPasses*layers)
 		}
 	}
-	f, err := model.NewForwardWith(d, m, windows, model.GradientOptions(o))
+	f, err := run.NewWith(d, m, windows, train.GradientOptions(o))
 	if err != nil {
 		return nil, runs, err
 	}
@@ -74,13 +77,13 @@ func taylor(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint3
 		return nil, runs, err
 	}
 	values = make([][]float64, layers)
-	sums := make([]*vk.Buffer, model.NumParts)
+	sums := make([]*vk.Buffer, arch.LayerRoles)
 	defer func() { d.Free(sums...) }()
-	err = f.Gradients(ctx, m, func(layer int, _ model.Batch, w, g []op.Tensor) error {
+	err = train.Gradients(ctx, f, m, func(layer int, _ run.Batch, w, g []op.Tensor) error {
 		v, err := products(ctx, f.Recorder(), sums, w, g)
 		values[layer] = append(values[layer], v)
 		return err
-	}, func(done, _ int) { report(layers + (model.GradientPasses-1)*done) })
+	}, func(done, _ int) { report(layers + (train.GradientPasses-1)*done) })
 	return values, f.Stats().Runs, err
 }
 
@@ -88,7 +91,7 @@ func taylor(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint3
 func products(ctx context.Context, r *vk.Recorder, sums []*vk.Buffer, w, g []op.Tensor) (total float64, err error) {
 	d := r.Device()
 	for p, x := range w {
-		if x.IsZero() || model.Part(p).Bias() {
+		if x.IsZero() || arch.Role(p).Info().Kind == arch.Bias {
 			continue
 		}
 		if sums[p] == nil {
@@ -118,12 +121,12 @@ func products(ctx context.Context, r *vk.Recorder, sums []*vk.Buffer, w, g []op.
 
 // PredictTaylor is the footprint of a Scorer that computes Taylor and no other scores, on a number of windows of some tokens, beside extra
 // bytes of host memory; o are the Scorer's options, with StatesOnHost.
-func PredictTaylor(d *vk.Device, m *model.Model, windows, window int, extra int64, o model.ForwardOptions) (model.Footprint, error) {
-	p, err := model.PredictGradients(d, m, windows, window, extra, o)
+func PredictTaylor(d *vk.Device, m *model.Model, windows, window int, extra int64, o run.Options) (run.Footprint, error) {
+	p, err := train.PredictGradients(d, m, windows, window, extra, o)
 	c, align := m.Config, max(d.Limits().OffsetAlignment, 4)
 	row := 4 * int64(window+c.Heads*c.HeadDim+c.IntermediateSize+3*c.HiddenSize+1) // of slots and pairs of last tokens, see part.allocate
 	p.Device += int64(windows) * (row + 4*align)
-	for _, w := range m.Layers[0].Parts { // sums of products
+	for _, w := range m.Layers[0].Weights { // sums of products
 		p.Device += (4*int64(w.Cols) + 255) / 256 * 256
 	}
 	return p, err

@@ -4,9 +4,9 @@ import (
 	"math"
 	"testing"
 
-	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/model/ref"
+	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
@@ -54,7 +54,7 @@ func TestTaylor(t *testing.T) {
 		}
 		last := 0
 		got, err := s.Taylor(t.Context(), m, func(done, total int) {
-			if done <= last || total != model.GradientPasses*len(m.Layers) {
+			if done <= last || total != train.GradientPasses*len(m.Layers) {
 				t.Errorf("%d of %d done after %d", done, total, last)
 			}
 			last = done
@@ -67,7 +67,7 @@ func TestTaylor(t *testing.T) {
 				t.Errorf("layer %d scores %v, want %v", l, got[l], want[l])
 			}
 		}
-		if passes := s.Work().Passes; last != model.GradientPasses*len(m.Layers) || passes != float64(last) {
+		if passes := s.Work().Passes; last != train.GradientPasses*len(m.Layers) || passes != float64(last) {
 			t.Errorf("%d runs of a layer were told of, %v counted", last, passes)
 		}
 		again, err := s.Taylor(t.Context(), m, nil)

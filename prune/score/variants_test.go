@@ -11,6 +11,7 @@ import (
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/model/ref"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
@@ -48,7 +49,7 @@ func TestVariants(t *testing.T) {
 	vktest.Each(t, func(t *testing.T, d *vk.Device) {
 		var losses []string
 		for _, keep := range []bool{true, false} {
-			s, err := score.NewWith(d, m, windows, model.ForwardOptions{BatchTokens: 64, KeepWeights: keep})
+			s, err := score.NewWith(d, m, windows, run.Options{BatchTokens: 64, KeepWeights: keep})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -68,7 +69,7 @@ func TestVariants(t *testing.T) {
 			}
 			near(t, "cosines", cosines, calibration.Scores(1).BI)
 
-			var candidates []model.Candidate
+			var candidates []run.Candidate
 			var want []float64
 			for l := range m.Layers {
 				keep := slices.Delete([]int{0, 1, 2, 3, 4}, l, l+1)
@@ -78,7 +79,7 @@ func TestVariants(t *testing.T) {
 				for _, k := range keep {
 					layers, shorter.Layers = append(layers, m.Layers[k]), append(shorter.Layers, oracle.Layers[k])
 				}
-				candidates = append(candidates, model.Candidate{From: l, Make: func(context.Context) (*model.Model, error) { return m.With(layers, keep) }})
+				candidates = append(candidates, run.Candidate{From: l, Make: func(context.Context) (*model.Model, error) { return m.With(layers, keep) }})
 				want = append(want, shorter.Loss(text))
 			}
 			got, err := s.Losses(t.Context(), 4, candidates, nil)

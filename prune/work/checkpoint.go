@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 )
 
 // Checkpoint is a run after some of its steps: all that it needs to go on.
@@ -230,7 +231,7 @@ func (f *Folder) load(dir string) (*Checkpoint, error) {
 	}
 	m := *f.original
 	m.Layers = nil
-	if m.Config, err = model.ParseConfig(f.original.Name, parts[configName]); err != nil {
+	if m.Config, err = arch.ParseConfig(f.original.Name, parts[configName]); err != nil {
 		return nil, err
 	}
 	for _, r := range refs {

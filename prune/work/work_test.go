@@ -34,11 +34,11 @@ func open(t *testing.T, dir string, m *model.Model, o Options) *Folder {
 // step makes a model of m without its layer at, the one below it replaced by a copy with other values.
 func step(t *testing.T, m *model.Model, at int) *model.Model {
 	t.Helper()
-	made := &model.Layer{Parts: m.Layers[at-1].Parts}
-	for p := range made.Parts {
-		made.Parts[p].Data = bytes.Clone(made.Parts[p].Data)
-		for i := range made.Parts[p].Data {
-			made.Parts[p].Data[i] ^= 1
+	made := &model.Layer{Weights: m.Layers[at-1].Weights}
+	for p := range made.Weights {
+		made.Weights[p].Data = bytes.Clone(made.Weights[p].Data)
+		for i := range made.Weights[p].Data {
+			made.Weights[p].Data[i] ^= 1
 		}
 	}
 	var keep []int

@@ -8,16 +8,17 @@ import (
 	"testing"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/modeltest"
 )
 
 // Every architecture is written as asked, twice the same, with a tokenizer that reads back what it wrote.
 func TestRun(t *testing.T) {
-	for _, arch := range modeltest.Names() {
+	for _, name := range modeltest.Names() {
 		var files [2][]byte
 		for i := range files {
 			dir := filepath.Join(t.TempDir(), "out")
-			if err := run([]string{"-arch", arch, "-dtype", "bf16", "-heads", "4", "-kv-heads", "2", "-head-dim", "8", "-vocab", "303", "-tied", "false", "-seed", "5", dir}); err != nil {
+			if err := run([]string{"-arch", name, "-dtype", "bf16", "-heads", "4", "-kv-heads", "2", "-head-dim", "8", "-vocab", "303", "-tied", "false", "-seed", "5", dir}); err != nil {
 				t.Fatal(err)
 			}
 			m, err := model.Open(dir)
@@ -25,8 +26,8 @@ func TestRun(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := m.Config
-			if kv := map[bool]int{true: 4, false: 2}[arch == "opt"]; c.Heads != 4 || c.KVHeads != kv || c.HeadDim != 8 || c.VocabSize != 303 || c.TieWordEmbeddings || m.Embed.DType != c.DType {
-				t.Errorf("%s: %+v", arch, c)
+			if kv := map[bool]int{true: 4, false: 2}[name == "opt"]; c.Heads != 4 || c.KVHeads != kv || c.HeadDim != 8 || c.VocabSize != 303 || c.TieWordEmbeddings || m.Top[arch.Embed].DType != c.DType {
+				t.Errorf("%s: %+v", name, c)
 			}
 			tok, err := m.Tokenizer()
 			if err != nil {
@@ -34,7 +35,7 @@ func TestRun(t *testing.T) {
 			}
 			const text = "Größe: 3 µm\n"
 			if got := tok.Decode(tok.Encode(text)); got != text {
-				t.Errorf("%s: %q reads back as %q", arch, text, got)
+				t.Errorf("%s: %q reads back as %q", name, text, got)
 			}
 			if err := m.Close(); err != nil {
 				t.Error(err)
@@ -44,7 +45,7 @@ func TestRun(t *testing.T) {
 			}
 		}
 		if !bytes.Equal(files[0], files[1]) {
-			t.Errorf("%s: other weights the second time", arch)
+			t.Errorf("%s: other weights the second time", name)
 		}
 	}
 	for _, c := range []struct{ args, want string }{

@@ -1,0 +1,148 @@
+package arch
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Family is a kind of model: what its class in transformers fixes in code rather than in config.json, and how its files name things.
+type Family struct {
+	Architecture string // as architectures names it
+	ModelType    string // as model_type does
+	MaxPosition  int    // max_position_embeddings where the file has none; 0: it must be there
+
+	// Read reads the keys that the family has besides those of every model (hidden_size, num_hidden_layers, num_attention_heads,
+	// vocab_size, max_position_embeddings, token ids and dtype, which are read before). Whatever would change the arithmetic and is not
+	// supported must be an error.
+	Read func(f *Fields, c *Config)
+
+	Top   []Stored // the tensors outside the layers, in the order in which they are written
+	Layer []Stored // those of a layer, named behind Prefix
+	// Prefix is what stands before a layer's names, with its number for %d.
+	Prefix string
+
+	// PerLayer gives, for a model of the layers keep of c, the key and the value of an array with one entry a layer that c's file leaves to
+	// a default which counts layers, so that each layer stays what it was. ok says whether there is one. nil: there is none.
+	PerLayer func(c *Config, keep []int) (key string, value []byte, ok bool)
+}
+
+// Stored is a tensor in a family's files: its name, and the roles whose rows it holds, one behind the other.
+type Stored struct {
+	Name  string
+	Roles []Role
+}
+
+var families []*Family
+
+// register adds a family. It is called when the package is initialized.
+func register(f Family) *Family {
+	families = append(families, &f)
+	slices.SortFunc(families, func(a, b *Family) int { return cmp.Compare(a.Architecture, b.Architecture) })
+	return &f
+}
+
+// Families lists the families by architecture.
+func Families() []*Family { return slices.Clone(families) }
+
+// findFamily goes by the architectures of a config.json, or by its model_type where none of them is known.
+func findFamily(f *Fields) (*Family, error) {
+	var names []string
+	f.get("architectures", &names)
+	modelType := f.text("model_type", "")
+	if f.err != nil {
+		return nil, f.err
+	}
+	for _, a := range families {
+		if slices.Contains(names, a.Architecture) {
+			return a, nil
+		}
+	}
+	var supported []string
+	for _, a := range families {
+		if modelType == a.ModelType {
+			return a, nil
+		}
+		supported = append(supported, a.Architecture)
+	}
+	what := "architecture " + clip(strings.Join(names, ", "))
+	switch {
+	case len(names) == 0 && modelType == "":
+		what = "no architectures and no model_type"
+	case len(names) == 0:
+		what = fmt.Sprintf("model_type %q", modelType)
+	}
+	return nil, fmt.Errorf("%s, supported are %s", what, strings.Join(supported, ", "))
+}
+
+// one names tensors that hold one role each, by role.
+func one(names map[Role]string) (list []Stored) {
+	for r := range NumRoles {
+		if name, ok := names[r]; ok {
+			list = append(list, Stored{name, []Role{r}})
+		}
+	}
+	return list
+}
+
+// fuse puts a tensor that holds several roles in the place of the first of them.
+func fuse(list []Stored, name string, roles ...Role) (out []Stored) {
+	for _, s := range list {
+		switch {
+		case s.Roles[0] == roles[0]:
+			out = append(out, Stored{name, roles})
+		case !slices.Contains(roles, s.Roles[0]):
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// Tensor is a tensor that a model's files hold: a matrix is [out, in], a vector has one dimension.
+type Tensor struct {
+	Name  string
+	Shape []int
+	Roles []Role // whose rows it holds, one behind the other
+}
+
+// TopTensors lists the tensors outside the layers, in the order in which they are written. A tied LM head is not among them.
+func (c *Config) TopTensors() []Tensor { return c.tensors(c.family.Top, "") }
+
+// LayerTensors lists the tensors of a layer, in the order in which they are written: biases and norms only where the model has them.
+func (c *Config) LayerTensors(layer int) []Tensor {
+	return c.tensors(c.family.Layer, fmt.Sprintf(c.family.Prefix, layer))
+}
+
+func (c *Config) tensors(stored []Stored, prefix string) (list []Tensor) {
+	for _, s := range stored {
+		if !c.Has(s.Roles[0]) {
+			continue
+		}
+		t := Tensor{Name: prefix + s.Name, Roles: s.Roles}
+		rows, cols := 0, 0
+		for _, r := range s.Roles {
+			var n int
+			n, cols = c.Shape(r)
+			rows += n
+		}
+		if t.Shape = []int{rows, cols}; s.Roles[0].Info().Vector() {
+			t.Shape = []int{cols}
+		}
+		list = append(list, t)
+	}
+	return list
+}
+
+// Operation names what computes with a role's tensor: its module in a layer, as self_attn.q_proj.
+func (c *Config) Operation(r Role) string {
+	for _, s := range c.family.Layer {
+		if slices.Contains(s.Roles, r) {
+			return strings.TrimSuffix(s.Name, ".weight")
+		}
+	}
+	return strings.TrimSuffix(r.Info().Name, ".weight")
+}
+
+// Bare is the name of a tensor in checkpoints of a decoder without its LM head.
+func Bare(name string) string { return strings.TrimPrefix(name, "model.") }

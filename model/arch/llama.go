@@ -1,0 +1,64 @@
+package arch
+
+// Source of this family and its relatives: configuration_*.py and modeling_*.py of transformers 4.45 to 5.
+var llama = register(Family{
+	Architecture: "LlamaForCausalLM", ModelType: "llama", MaxPosition: 2048,
+	Read: func(f *Fields, c *Config) { f.llama(c, dialect{attentionBias: true, mlpBias: true}) },
+	Top:  llamaTop, Layer: llamaLayer, Prefix: llamaPrefix,
+})
+
+const llamaPrefix = "model.layers.%d."
+
+// llamaTop and llamaLayer name the tensors of the Llama family, whose names are those of the table of roles.
+var (
+	llamaTop   = canonical(Embed, FinalNorm, Head)
+	llamaLayer = canonical(InputNorm, Q, K, V, QBias, KBias, VBias, QNorm, KNorm, O, OBias, PostNorm, Gate, GateBias, Up, UpBias, Down, DownBias)
+)
+
+func canonical(list ...Role) []Stored {
+	names := map[Role]string{}
+	for _, r := range list {
+		names[r] = r.Info().Name
+	}
+	return one(names)
+}
+
+// dialect is what sets a family with Llama's keys apart from others.
+type dialect struct {
+	qkvBias       bool // always, whatever attention_bias says
+	attentionBias bool // attention_bias counts, for q, k, v and o
+	mlpBias       bool // mlp_bias counts
+	qkNorm        bool
+	useWindow     bool                  // sliding_window counts only under use_sliding_window
+	window        bool                  // sliding_window counts
+	headDim       int                   // when the file has none; 0 means hidden / heads
+	tied          bool                  // when the file does not say
+	ropeTheta     float64               // when the file has none; 0 means 10000
+	ropeNames     map[RopeType]RopeType // what types of rotary positions are called besides
+	originalMax   int                   // original_max_position_embeddings when the file has none; 0 means max_position_embeddings
+}
+
+// llama reads what the families with Llama's keys have.
+func (f *Fields) llama(c *Config, d dialect) {
+	if act := f.text("hidden_act", "silu"); act != "silu" {
+		f.fail("hidden_act %q, supported is silu", act)
+	}
+	c.QKNorm = d.qkNorm
+	c.IntermediateSize = f.size("intermediate_size", 1<<22, required)
+	c.KVHeads = f.size("num_key_value_heads", 1<<14, c.Heads)
+	c.RMSNormEps = f.number("rms_norm_eps", 1e-6)
+	c.TieWordEmbeddings = f.flag("tie_word_embeddings", d.tied)
+	bias := d.attentionBias && f.flag("attention_bias", false)
+	c.AttentionBias, c.OutputBias = d.qkvBias || bias, bias
+	c.MLPBias = d.mlpBias && f.flag("mlp_bias", false)
+	headDim := d.headDim
+	if headDim == 0 && !f.has("head_dim") {
+		if c.HiddenSize%c.Heads != 0 {
+			f.fail("hidden_size %d is no multiple of num_attention_heads %d, and head_dim is not given", c.HiddenSize, c.Heads)
+		}
+		headDim = c.HiddenSize / c.Heads
+	}
+	c.HeadDim = f.size("head_dim", 1<<14, headDim)
+	f.rope(c, d)
+	f.window(c, d)
+}

@@ -1,0 +1,145 @@
+package graph
+
+import (
+	"github.com/vkcome/vkcome/model/arch"
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// Back is what backward passes take besides tapes: one serves all layers. All gradients are F32.
+type Back struct {
+	mlp, norm, mid, o, q, k, v *vk.Buffer // gradients of what is called so in Scratch
+	rows, columns              *vk.Buffer // dy and x of a product, transposed
+	lse                        *vk.Buffer // of attention's rows
+	spare                      *vk.Buffer // as Scratch.spare, for gradients
+	weight                     *vk.Buffer // a matrix transposed, in its dtype
+}
+
+// NewBack allocates for up to so many rows, and matrices of at most so many bytes.
+func NewBack(s *vk.Scope, c *arch.Config, rows int, matrix int64) *Back {
+	t := table{s, rows}
+	query, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
+	widest := max(query, c.IntermediateSize, c.HiddenSize)
+	b := &Back{
+		mlp: t.floats("gradients of MLP activations", c.IntermediateSize), norm: t.floats("gradients of normed states", c.HiddenSize),
+		mid: t.floats("gradients of hidden states", c.HiddenSize), o: t.floats("gradients of attention's output", query),
+		q: t.floats("gradients of queries", query), k: t.floats("gradients of keys", kv), v: t.floats("gradients of values", kv),
+		rows: t.floats("transposed gradients", widest), columns: t.floats("transposed activations", widest), lse: t.floats("attention's sums", 2*c.Heads),
+	}
+	if op.LinearScratch(s.Device(), c.DType) {
+		b.spare = t.floats("gradients in half precision", widest)
+	}
+	b.weight = s.Buffer("transposed weights", matrix, vk.OnDevice)
+	return b
+}
+
+// product records the gradients of y = x·wᵀ + bias: dx = residual + dy·w, dw and dbias added to; each unless it is absent. xt is x
+// transposed.
+func (b *Back) product(r *vk.Recorder, dy, w, xt, dx, residual, dw, dbias op.Tensor) {
+	g := op.LinearGrads{X: dx, Residual: residual, W: dw, Bias: dbias, XT: xt}
+	if !dw.IsZero() {
+		g.DYT = Floats(b.rows, dy.Cols, dy.Rows)
+	}
+	if !dx.IsZero() {
+		g.WT = op.Of(b.weight.All(), w.DType, w.Cols, w.Rows)
+		if b.spare != nil {
+			g.Half = Floats(b.spare, dy.Rows, dy.Cols)
+		}
+	}
+	op.LinearBackward(r, dy, w, g)
+}
+
+// transposed records x transposed.
+func (b *Back) transposed(r *vk.Recorder, x op.Tensor) op.Tensor {
+	t := Floats(b.columns, x.Cols, x.Rows)
+	op.Transpose(r, t, x)
+	return t
+}
+
+// normBackward records dx = residual + the gradient of a norm's input, and adds to the gradients of its weights; dy is used up. dx may
+// be absent.
+func normBackward(r *vk.Recorder, c *arch.Config, dx, dy, x, w, residual, dw, dbias op.Tensor) {
+	products := dy
+	if c.LayerNorm {
+		if !dbias.IsZero() {
+			op.ColumnSum(r, dbias, dy, true)
+		}
+		op.LayerNormBackward(r, dx, products, dy, x, w, residual, float32(c.RMSNormEps))
+	} else {
+		op.RMSNormBackward(r, dx, products, dy, x, w, residual, float32(c.RMSNormEps))
+	}
+	if !dw.IsZero() {
+		op.ColumnSum(r, dw, products, true)
+	}
+}
+
+// headNormBackward does that for the norm of every head, in place.
+func headNormBackward(r *vk.Recorder, c *arch.Config, dy, x, w, dw, products op.Tensor) {
+	heads := func(t op.Tensor) op.Tensor { return t.Reshape(t.Elements()/c.HeadDim, c.HeadDim) }
+	op.RMSNormBackward(r, heads(dy), heads(products), heads(dy), heads(x), w, op.Tensor{}, float32(c.RMSNormEps))
+	op.ColumnSum(r, dw, heads(products), true)
+}
+
+// Gradients are what a backward pass reads and makes. All are F32.
+type Gradients struct {
+	W  []op.Tensor // by arch.Role: those of the weights are added to these; absent ones are frozen
+	DY op.Tensor   // [rows, hidden]: that of the layer's output; it is used up
+	DX op.Tensor   // [rows, hidden]: that of x is put here, which may be DY; absent: it is not wanted
+}
+
+// Backward records the gradients of a layer whose forward pass was recorded with a tape as its Scratch, on windows of so many rows. What the
+// tape holds is used up. Weights must lie where they can be bound.
+func (b Block) Backward(r *vk.Recorder, x op.Tensor, window int, grads Gradients, s *Back) {
+	b.mlpBackward(r, grads, s)
+	b.attentionBackward(r, x, window, grads, s)
+}
+
+// mlpBackward makes the gradient of the residual stream between attention and MLP.
+func (b Block) mlpBackward(r *vk.Recorder, grads Gradients, s *Back) {
+	c, t, w, g, dy, none, n := b.Config, b.Scratch, b.Weights, grads.W, grads.DY, op.Tensor{}, grads.DY.Rows
+	norm, mid, mlp := Floats(t.norm, n, c.HiddenSize), Floats(t.mid, n, c.HiddenSize), Floats(t.mlp, n, c.IntermediateSize)
+	dmlp, dnorm, dmid := Floats(s.mlp, n, c.IntermediateSize), Floats(s.norm, n, c.HiddenSize), Floats(s.mid, n, c.HiddenSize)
+
+	s.product(r, dy, w[arch.Down], s.transposed(r, mlp), dmlp, none, g[arch.Down], g[arch.DownBias])
+	RecordNorm(r, c, norm, mid, w[arch.PostNorm], w[arch.PostNormBias])
+	if c.ReLU {
+		op.ReLUBackward(r, dmlp, dmlp, mlp)
+		s.product(r, dmlp, w[arch.Up], s.transposed(r, norm), dnorm, none, g[arch.Up], g[arch.UpBias])
+	} else {
+		gate, up := Floats(t.gate, n, mlp.Cols), Floats(t.up, n, mlp.Cols)
+		op.SwiGLUBackward(r, gate, up, dmlp, gate, up)
+		xt := s.transposed(r, norm)
+		s.product(r, gate, w[arch.Gate], xt, dnorm, none, g[arch.Gate], g[arch.GateBias])
+		s.product(r, up, w[arch.Up], xt, dnorm, dnorm, g[arch.Up], g[arch.UpBias])
+	}
+	normBackward(r, c, dmid, dnorm, mid, w[arch.PostNorm], dy, g[arch.PostNorm], g[arch.PostNormBias])
+}
+
+// attentionBackward goes on from there to x.
+func (b Block) attentionBackward(r *vk.Recorder, x op.Tensor, window int, grads Gradients, s *Back) {
+	c, t, w, g, none, n := b.Config, b.Scratch, b.Weights, grads.W, op.Tensor{}, x.Rows
+	query, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
+	norm, dnorm, dmid := Floats(t.norm, n, c.HiddenSize), Floats(s.norm, n, c.HiddenSize), Floats(s.mid, n, c.HiddenSize)
+	q, k, v, o := Floats(t.q, n, query), Floats(t.k, n, kv), Floats(t.v, n, kv), Floats(t.o, n, query)
+	dq, dk, dv, do := Floats(s.q, n, query), Floats(s.k, n, kv), Floats(s.v, n, kv), Floats(s.o, n, query)
+	s.product(r, dmid, w[arch.O], s.transposed(r, o), do, none, g[arch.O], g[arch.OBias])
+	shape := attentionShape(c, b.Layer, n/window, window, window)
+	op.AttentionBackward(r, dq, dk, dv, q, k, v, o, do, shape, Floats(s.lse, 1, op.AttentionBackwardScratch(shape)))
+	if rope := b.Rope; !rope.IsZero() && c.Rotary(b.Layer) {
+		op.RoPEBackward(r, dq, rope, c.HeadDim, window, 0)
+		op.RoPEBackward(r, dk, rope, c.HeadDim, window, 0)
+	}
+	if !w[arch.QNorm].IsZero() {
+		split := op.QKVShape{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Window: window, Eps: float32(c.RMSNormEps)}
+		op.SplitQKV(r, q, k, v, Floats(t.qkv, n, qkvCols(c)), none, none, none, split) // as they were before the norms
+		headNormBackward(r, c, dq, q, w[arch.QNorm], g[arch.QNorm], do)
+		headNormBackward(r, c, dk, k, w[arch.KNorm], g[arch.KNorm], op.Of(do.View, dtype.F32, n, kv))
+	}
+	RecordNorm(r, c, norm, x, w[arch.InputNorm], w[arch.InputNormBias])
+	xt := s.transposed(r, norm)
+	s.product(r, dq, w[arch.Q], xt, dnorm, none, g[arch.Q], g[arch.QBias])
+	s.product(r, dk, w[arch.K], xt, dnorm, dnorm, g[arch.K], g[arch.KBias])
+	s.product(r, dv, w[arch.V], xt, dnorm, dnorm, g[arch.V], g[arch.VBias])
+	normBackward(r, c, grads.DX, dnorm, x, w[arch.InputNorm], dmid, g[arch.InputNorm], g[arch.InputNormBias])
+}

@@ -1,0 +1,312 @@
+// Package graph records what a model computes on a device: decoder layers forward and backward, embeddings, the LM head; and keeps the
+// weights there that these read. It holds no states between layers: package states does.
+package graph
+
+import (
+	"github.com/vkcome/vkcome/model/arch"
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// Floats is the first rows·cols floats of a buffer as a matrix.
+func Floats(b *vk.Buffer, rows, cols int) op.Tensor { return op.Of(b.All(), dtype.F32, rows, cols) }
+
+// Slice is elements [begin, end) of a vector of 32-bit words; of an absent one nothing.
+func Slice(t op.Tensor, begin, end int) op.Tensor {
+	if t.IsZero() {
+		return t
+	}
+	return op.Of(t.View.Slice(4*int64(begin), 4*int64(end-begin)), dtype.F32, 1, end-begin)
+}
+
+// Scratch is the device memory that a decoder layer's activations for up to some number of rows take.
+type Scratch struct {
+	norm, qkv, q, k, v, mlp *vk.Buffer
+	spare                   *vk.Buffer // where products put their input in another form; nil where none does
+	Partial                 op.Tensor  // what attention over many keys needs; absent in passes over a corpus
+
+	// What a backward pass wants besides: nil where there is none, and its place is in a buffer above.
+	o        *vk.Buffer // of attention, in place of q
+	mid      *vk.Buffer // the residual stream between attention and MLP, in place of the layer's output
+	gate, up *vk.Buffer // what SwiGLU is of, which is then a dispatch of its own
+}
+
+// NewScratch allocates for a forward pass of up to so many rows.
+func NewScratch(s *vk.Scope, c *arch.Config, rows int) *Scratch {
+	t := table{s, rows}
+	return &Scratch{
+		norm: t.floats("normed hidden states", c.HiddenSize), qkv: t.floats("queries, keys and values", qkvCols(c)),
+		q: t.floats("queries", c.Heads*c.HeadDim), k: t.floats("keys", c.KVHeads*c.HeadDim), v: t.floats("values", c.KVHeads*c.HeadDim),
+		mlp: t.floats("MLP activations", c.IntermediateSize), spare: t.floats("input of a product", spareCols(s.Device(), c)),
+	}
+}
+
+// NewTape allocates for a forward pass that keeps what its backward pass needs.
+func NewTape(s *vk.Scope, c *arch.Config, rows int) *Scratch {
+	a, t := NewScratch(s, c, rows), table{s, rows}
+	a.o, a.mid = t.floats("attention output", c.Heads*c.HeadDim), t.floats("hidden states between attention and MLP", c.HiddenSize)
+	if !c.ReLU {
+		a.gate, a.up = t.floats("gates", c.IntermediateSize), t.floats("MLP inputs", c.IntermediateSize)
+	}
+	return a
+}
+
+// Norm is the place of the normed states of some rows, free between layers.
+func (s *Scratch) Norm(rows, cols int) op.Tensor { return Floats(s.norm, rows, cols) }
+
+// table allocates matrices of some rows.
+type table struct {
+	s    *vk.Scope
+	rows int
+}
+
+// floats is a buffer of cols floats for each row; of none it is nil.
+func (t table) floats(name string, cols int) *vk.Buffer {
+	return t.s.Buffer(name, 4*int64(t.rows)*int64(cols), vk.OnDevice)
+}
+
+// spareCols is the widest input of a product that has no norm before it, where a device's products are faster with scratch for it.
+func spareCols(d *vk.Device, c *arch.Config) int {
+	if !op.LinearScratch(d, c.DType) {
+		return 0
+	}
+	most := max(c.Heads*c.HeadDim, c.IntermediateSize)
+	if c.LayerNorm {
+		most = max(most, c.HiddenSize) // products do not take the mean away themselves
+	}
+	return most
+}
+
+// qkvCols is the columns of queries, keys and values together.
+func qkvCols(c *arch.Config) int { return (c.Heads + 2*c.KVHeads) * c.HeadDim }
+
+// Widest is the most floats that a row takes in one tensor of a layer.
+func Widest(c *arch.Config) int { return max(c.HiddenSize, qkvCols(c), c.IntermediateSize) }
+
+// KV is where one layer's keys and values of earlier positions are kept: Capacity rows, of which Used are filled.
+type KV struct {
+	K, V           op.Tensor
+	Capacity, Used int
+}
+
+// Rows says how the rows of a batch belong together.
+type Rows struct {
+	Window int       // the rows of a sequence, which starts at position 0; sequences lie one behind the other
+	Pack   *Pack     // the rows are a pack's instead
+	Cache  *KV       // the rows are one sequence's that follow what this holds
+	Last   op.Tensor // [1, windows·n]: the rows that alone are wanted, the last n of each window; absent: all
+}
+
+// The points of a layer that a Tap sees besides operations, which are called by their module, as self_attn.q_proj.
+const (
+	TapQKV       = "queries, keys and values" // before q and k are normed and turned: attention may hide their NaNs
+	TapAttention = "self_attn"                // what o_proj reads
+	TapMiddle    = "residual after attention"
+	TapMLP       = "mlp activation" // what down_proj reads
+	TapOut       = "residual after mlp"
+)
+
+// Block is a decoder layer on a device.
+type Block struct {
+	Config  *arch.Config
+	Layer   int
+	Weights []op.Tensor // by arch.Role
+	Rope    op.Tensor   // the cosines and sines of op.RoPE for every position in use; absent where positions are learned
+	Scratch *Scratch
+
+	// Tap sees values as they are recorded, good for recording until the layer ends. With Apart it also sees what every operation gives by
+	// itself: those that are fused with others are then recorded once more, alone.
+	Tap   func(point string, value op.Tensor)
+	Apart bool
+}
+
+// forward is a Block's forward pass on its way.
+type forward struct {
+	Block
+	r     *vk.Recorder
+	rows  Rows
+	batch bool // the same bits, however a corpus is cut
+	norm  op.Tensor
+}
+
+// Forward records out = layer(x).
+//
+//	x    [rows, hidden]  F32; it is not changed
+//	out  [rows, hidden]  F32, another tensor; with Last, a row for each of these
+func (b Block) Forward(r *vk.Recorder, out, x op.Tensor, rows Rows) {
+	f := &forward{Block: b, r: r, rows: rows, batch: rows.Cache == nil, norm: Floats(b.Scratch.norm, x.Rows, b.Config.HiddenSize)}
+	if f.Tap == nil {
+		f.Tap = func(string, op.Tensor) {}
+	}
+	f.mlp(out, f.attention(out, x))
+}
+
+// spare is where a product may put x in another form.
+func (f *forward) spare(x op.Tensor) op.Tensor {
+	if f.Scratch.spare == nil {
+		return op.Tensor{}
+	}
+	return Floats(f.Scratch.spare, x.Rows, x.Cols)
+}
+
+// alone taps a product without what is fused with it.
+func (f *forward) alone(role arch.Role, y, x, bias op.Tensor) {
+	if f.Apart {
+		op.LinearFused(f.r, y, x, f.Weights[role], op.Fused{Bias: bias, Scratch: f.spare(x), Batch: f.batch})
+		f.Tap(f.Config.Operation(role), y)
+	}
+}
+
+// normed taps a norm by itself.
+func (f *forward) normed(role arch.Role, x op.Tensor) {
+	if f.Apart {
+		RecordNorm(f.r, f.Config, f.norm, x, f.Weights[role], f.Weights[role+1])
+		f.Tap(f.Config.Operation(role), f.norm)
+	}
+}
+
+// project is a product of what a norm makes of x.
+func (f *forward) project(y, x, weight op.Tensor, norm arch.Role, o op.Fused) {
+	o.Batch = f.batch
+	if f.Config.LayerNorm {
+		RecordNorm(f.r, f.Config, f.norm, x, f.Weights[norm], f.Weights[norm+1])
+		x, o.Scratch = f.norm, f.spare(f.norm)
+	} else {
+		o.Norm, o.Eps, o.Scratch = f.Weights[norm], float32(f.Config.RMSNormEps), f.norm
+	}
+	op.LinearFused(f.r, y, x, weight, o)
+}
+
+// attention records x + o_proj(attention(norm(x))), and gives it: in out, or where a tape keeps it.
+func (f *forward) attention(out, x op.Tensor) op.Tensor {
+	c, r, s, w, n := f.Config, f.r, f.Scratch, f.Weights, x.Rows
+	qkv := Floats(s.qkv, n, qkvCols(c))
+	q, k, v := Floats(s.q, n, c.Heads*c.HeadDim), Floats(s.k, n, c.KVHeads*c.HeadDim), Floats(s.v, n, c.KVHeads*c.HeadDim)
+	split := op.QKVShape{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Window: f.rows.Window, Eps: float32(c.RMSNormEps)}
+	rope := f.Rope
+	if !c.Rotary(f.Layer) {
+		rope = op.Tensor{}
+	}
+	if kv := f.rows.Cache; kv != nil {
+		k, v = kv.K, kv.V
+		split.Start, split.Row = kv.Used, kv.Used
+	}
+	if f.rows.Pack != nil {
+		split.Window = n
+	}
+	bias := w[arch.QBias]
+	if !bias.IsZero() {
+		column := func(t op.Tensor) op.Tensor { return t.Reshape(t.Cols, 1) }
+		bias = op.Joined(column(bias), column(w[arch.KBias]), column(w[arch.VBias]))
+		bias = bias.Reshape(1, bias.Rows)
+	}
+	f.normed(arch.InputNorm, x)
+	f.project(qkv, x, op.Joined(w[arch.Q], w[arch.K], w[arch.V]), arch.InputNorm, op.Fused{Bias: bias})
+	f.Tap(TapQKV, qkv)
+	if f.rows.Pack != nil && !rope.IsZero() {
+		rope = f.rows.Pack.Gather(r, rope)
+	}
+	op.SplitQKV(r, q, k, v, qkv, rope, w[arch.QNorm], w[arch.KNorm], split)
+	f.Tap(c.Operation(arch.Q), q)
+	f.Tap(c.Operation(arch.K), k)
+	f.Tap(c.Operation(arch.V), v)
+
+	queries := f.rows.Window
+	if last := f.rows.Last; !last.IsZero() { // the keys and values of all rows, the queries and what follows of the last
+		all, kept := q, last.Cols
+		queries = kept / (n / f.rows.Window)
+		q, f.norm = Floats(s.qkv, kept, q.Cols), Floats(s.norm, kept, c.HiddenSize)
+		op.GatherRows(r, q, 0, all, last)
+		op.GatherRows(r, out, 0, x, last)
+		x = out
+	}
+	o, mid := q, out
+	if s.o != nil {
+		o, mid = Floats(s.o, q.Rows, q.Cols), Floats(s.mid, q.Rows, c.HiddenSize)
+	}
+	f.attend(o, q, k, v, n, queries)
+	f.Tap(TapAttention, o)
+	f.alone(arch.O, f.norm, o, w[arch.OBias])
+	op.LinearFused(r, mid, o, w[arch.O], op.Fused{Bias: w[arch.OBias], Residual: x, Scratch: f.spare(o), Batch: f.batch})
+	f.Tap(TapMiddle, mid)
+	return mid
+}
+
+// attend records the attention of queries over the keys of n rows, or over those of the cache.
+func (f *forward) attend(o, q, k, v op.Tensor, n, queries int) {
+	c := f.Config
+	if p := f.rows.Pack; p != nil {
+		op.AttentionPacked(f.r, o, q, k, v, p.table, p.packing, packedShape(c, f.Layer))
+		return
+	}
+	shape := attentionShape(c, f.Layer, n/f.rows.Window, queries, f.rows.Window)
+	shape.Batch = f.batch
+	if kv := f.rows.Cache; kv != nil {
+		shape.KeyLen, shape.KeyStride = kv.Used+f.rows.Window, kv.Capacity
+	}
+	op.Attention(f.r, o, q, k, v, shape, op.AttentionExtra{Scratch: f.Scratch.Partial})
+}
+
+// attentionShape is how a layer's attention reads windows.
+func attentionShape(c *arch.Config, layer, windows, queries, keys int) op.AttentionShape {
+	return op.AttentionShape{Windows: windows, QueryLen: queries, KeyLen: keys, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, SlidingWindow: c.Window(layer)}
+}
+
+// AttentionScratch is how many floats attention of a continued sequence over so many keys needs, see Scratch.Partial.
+func AttentionScratch(d *vk.Device, c *arch.Config, keys int) int {
+	most := 0
+	for l := range c.Layers {
+		for queries := 1; queries <= min(op.AttentionDecode, keys); queries++ {
+			most = max(most, op.AttentionScratch(d, attentionShape(c, l, 1, queries, keys)))
+		}
+	}
+	return most
+}
+
+// mlp records out = mid + mlp(norm(mid)).
+func (f *forward) mlp(out, mid op.Tensor) {
+	c, r, s, w := f.Config, f.r, f.Scratch, f.Weights
+	mlp := Floats(s.mlp, mid.Rows, c.IntermediateSize)
+	f.normed(arch.PostNorm, mid)
+	switch {
+	case c.ReLU:
+		f.project(mlp, mid, w[arch.Up], arch.PostNorm, op.Fused{Bias: w[arch.UpBias]})
+		f.Tap(c.Operation(arch.Up), mlp)
+		op.ReLU(r, mlp, mlp)
+	case s.gate != nil:
+		gate, up := Floats(s.gate, mid.Rows, mlp.Cols), Floats(s.up, mid.Rows, mlp.Cols)
+		f.project(gate, mid, w[arch.Gate], arch.PostNorm, op.Fused{Bias: w[arch.GateBias]})
+		f.project(up, mid, w[arch.Up], arch.PostNorm, op.Fused{Bias: w[arch.UpBias]})
+		op.SwiGLU(r, mlp, gate, up)
+	default:
+		f.alone(arch.Gate, mlp, f.norm, w[arch.GateBias])
+		f.alone(arch.Up, mlp, f.norm, w[arch.UpBias])
+		f.project(mlp, mid, w[arch.Gate], arch.PostNorm, op.Fused{Bias: w[arch.GateBias], Up: w[arch.Up], UpBias: w[arch.UpBias]})
+	}
+	f.Tap(TapMLP, mlp)
+	f.alone(arch.Down, f.norm, mlp, w[arch.DownBias])
+	op.LinearFused(r, out, mlp, w[arch.Down], op.Fused{Bias: w[arch.DownBias], Residual: mid, Scratch: f.spare(mlp), Batch: f.batch})
+	f.Tap(TapOut, out)
+}
+
+// RecordNorm records the model's kind of norm; bias is there where it has one.
+func RecordNorm(r *vk.Recorder, c *arch.Config, y, x, weight, bias op.Tensor) {
+	if c.LayerNorm {
+		op.LayerNorm(r, y, x, weight, bias, float32(c.RMSNormEps))
+		return
+	}
+	op.RMSNorm(r, y, x, weight, float32(c.RMSNormEps))
+}
+
+// LastShare is which part of a layer's multiplications, in windows of so many tokens, a run for the last tokens takes.
+func LastShare(c *arch.Config, window int) float64 {
+	q, kv, s, hidden := float64(c.Heads*c.HeadDim), float64(c.KVHeads*c.HeadDim), float64(window), float64(c.HiddenSize)
+	mlp := 3.0
+	if c.ReLU {
+		mlp = 2
+	}
+	projections, rest := hidden*(q+2*kv), hidden*(q+mlp*float64(c.IntermediateSize))
+	all := s*(projections+rest) + q*s*(s+1)
+	return (s*projections + rest + 2*q*s) / all
+}

@@ -1,0 +1,99 @@
+package graph
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// fewTokens is how many embeddings the host decodes: for so few a dispatch costs more.
+const fewTokens = 512
+
+// Embed fills out [tokens, hidden] with the embeddings of tokens and returns when they are there; what was recorded is waited for. Only the
+// rows that are used travel, in the table's dtype or, of few tokens, decoded by the host: the values are the same. It refuses rows that
+// hold NaN.
+func Embed(ctx context.Context, r *vk.Recorder, table model.Weight, tokens []uint32, out op.Tensor) error {
+	if err := r.Wait(ctx); err != nil {
+		return err
+	}
+	if len(tokens) <= fewTokens {
+		return embedFew(ctx, r.Device(), table, tokens, out)
+	}
+	return embedMany(ctx, r, table, tokens, out)
+}
+
+func embedFew(ctx context.Context, d *vk.Device, table model.Weight, tokens []uint32, out op.Tensor) error {
+	rowBytes := table.Cols * table.DType.Size()
+	row, raw := make([]float32, table.Cols), make([]byte, out.Size())
+	for i, t := range tokens {
+		table.DType.Decode(row, table.Data[int(t)*rowBytes:(int(t)+1)*rowBytes])
+		for _, v := range row {
+			if v-v != 0 {
+				return fmt.Errorf("tensor %s: %d of %d values are NaN or infinite", table.Name, table.NonFinite(), table.Rows*table.Cols)
+			}
+		}
+		dtype.F32.Encode(raw[i*4*len(row):(i+1)*4*len(row)], row)
+	}
+	return d.Upload(ctx, out.View, raw)
+}
+
+func embedMany(ctx context.Context, r *vk.Recorder, table model.Weight, tokens []uint32, out op.Tensor) error {
+	used := slices.Clone(tokens)
+	slices.Sort(used)
+	used = slices.Compact(used)
+	rowBytes := table.Cols * table.DType.Size()
+	rowsInUse := make([]byte, 0, (len(used)*rowBytes+3)&^3)
+	for _, t := range used {
+		rowsInUse = append(rowsInUse, table.Data[int(t)*rowBytes:(int(t)+1)*rowBytes]...)
+	}
+	table.Release(table.Data)
+	raw := make([]byte, 4*len(tokens))
+	for i, t := range tokens {
+		row, _ := slices.BinarySearch(used, t)
+		binary.LittleEndian.PutUint32(raw[4*i:], uint32(row))
+	}
+	d := r.Device()
+	s := d.NewScope()
+	defer s.Free()
+	rows, ids := s.Buffer("embedding rows", int64(len(rowsInUse)), vk.OnDevice), s.Buffer("token ids", int64(len(raw)), vk.OnDevice)
+	if err := s.Err(); err != nil {
+		return err
+	}
+	if err := d.Upload(ctx, rows.All(), rowsInUse); err != nil {
+		return err
+	}
+	if err := d.Upload(ctx, ids.All(), raw); err != nil {
+		return err
+	}
+	inUse := op.Of(rows.All(), table.DType, len(used), table.Cols)
+	if err := CheckFinite(ctx, r, []op.Tensor{inUse}, []model.Weight{table}); err != nil {
+		return err
+	}
+	op.Embedding(r, out, inUse, op.Of(ids.All(), dtype.F32, 1, len(tokens)), 0)
+	return r.Wait(ctx)
+}
+
+// EmbedBytes counts what Embed takes for so many tokens while it runs.
+func EmbedBytes(s *vk.Scope, table model.Weight, tokens int) {
+	if tokens > fewTokens {
+		s.Add(int64(tokens) * (int64(table.Cols)*int64(table.DType.Size()) + 4))
+	}
+}
+
+// AddPositions records out + the learned positions of a batch's rows, unless positions are rotary: from first on in each sequence of a
+// window, and where they are in a pack.
+func AddPositions(r *vk.Recorder, out, positions op.Tensor, rows Rows, first int) {
+	switch {
+	case positions.IsZero():
+	case rows.Pack != nil:
+		op.AddPositions(r, out, rows.Pack.Gather(r, positions), out.Rows, 0)
+	default:
+		op.AddPositions(r, out, positions, rows.Window, first)
+	}
+}

@@ -1,0 +1,162 @@
+package run_test
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/modeltest"
+	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/model/states"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+// TestStatesAnywhere keeps all states on the device, in host memory, in files, and some in each: the bits are the same, and no file is left.
+func TestStatesAnywhere(t *testing.T) {
+	spec := modeltest.Spec{Hidden: 100, Intermediate: 48, Layers: 5, Heads: 4, KVHeads: 2, HeadDim: 20, Vocab: 300, Context: 64, DType: dtype.BF16}
+	m, _ := spec.Open(t)
+	windows := modeltest.Windows(300, 30, 33)
+	for _, staging := range []bool{false, true} {
+		var want [][]byte
+		for _, c := range []struct {
+			name    string
+			device  int64
+			limit   int64 // of host memory; 0: unbounded
+			spilled bool
+		}{{"device", 0, 0, false}, {"host", 2200 << 10, 0, false}, {"files", 2200 << 10, -1, true}, {"host and files", 2200 << 10, -600_000, true}} {
+			d := vktest.Open(t, vk.Options{MaxMemory: c.device, Staging: staging})
+			dir := t.TempDir()
+			host := &states.HostMemory{Dir: dir}
+			if c.limit < 0 { // beside what a run needs at least
+				host.Limit = math.MaxInt64
+				f, err := run.NewWith(d, m, windows, run.Options{BatchTokens: 66, Host: host})
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := host.Stats()
+				host.Limit = s.Base + s.Reserved - c.limit
+				if err := f.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f, err := run.NewWith(d, m, windows, run.Options{BatchTokens: 66, Host: host})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Embed(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+			for l := range m.Layers {
+				if err := f.Layer(t.Context(), m, l, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := f.LayerOn(t.Context(), m, 1, []int{2, 0}, nil); err != nil { // once more, out of order
+				t.Fatal(err)
+			}
+			var got [][]byte
+			for l := range len(m.Layers) + 1 {
+				err := f.States().Visit(t.Context(), l, func(_ int, x op.Tensor) error {
+					raw := make([]byte, x.Size())
+					got = append(got, raw)
+					return d.Download(t.Context(), raw, x.View)
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			loss, err := f.Loss(t.Context(), m)
+			if err != nil || len(loss) != len(windows) {
+				t.Errorf("%s: %d losses, %v", c.name, len(loss), err)
+			}
+			if want == nil {
+				want = got
+			}
+			for i := range want {
+				if !bytes.Equal(got[i], want[i]) {
+					t.Errorf("staging %v, %s: states %d differ from those on the device", staging, c.name, i)
+				}
+			}
+			s := host.Stats()
+			if (s.Spilled > 0) != c.spilled || (s.Disk > 0) != c.spilled {
+				t.Errorf("%s: %+v", c.name, s)
+			}
+			if (s.States > 0) != (c.name == "host" || c.name == "host and files") {
+				t.Errorf("%s: %d bytes of states in host memory", c.name, s.States)
+			}
+			if err := f.Close(); err != nil {
+				t.Error(err)
+			}
+			if s := host.Stats(); s.States != 0 || s.Disk != 0 || s.Reserved != 0 {
+				t.Errorf("%s: after Close %+v", c.name, s)
+			}
+			if list, err := os.ReadDir(dir); err != nil || len(list) > 0 {
+				t.Errorf("%s: files are left: %v %v", c.name, list, err)
+			}
+		}
+	}
+}
+
+// TestSpillErrors has a folder that is not there and a disk that is full (RLIMIT_FSIZE stands for it).
+func TestSpillErrors(t *testing.T) {
+	spec := modeltest.Spec{Hidden: 100, Intermediate: 48, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 20, Vocab: 300, Context: 64, DType: dtype.BF16}
+	m, _ := spec.Open(t)
+	d := vktest.Open(t, vk.Options{MaxMemory: 1200 << 10})
+	windows := modeltest.Windows(300, 40, 33)
+	ended := func(dir string) error {
+		host := &states.HostMemory{Dir: dir, Limit: math.MaxInt64}
+		probe, err := run.NewWith(d, m, windows, run.Options{BatchTokens: 66, Host: host})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := host.Stats()
+		host.Limit = s.Base + s.Reserved
+		if err := probe.Close(); err != nil {
+			t.Fatal(err)
+		}
+		f, err := run.NewWith(d, m, windows, run.Options{BatchTokens: 66, Host: host})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = f.Run(t.Context(), m, nil)
+		if err == nil {
+			_, err = f.Loss(t.Context(), m)
+		}
+		if closed := f.Close(); closed != nil {
+			t.Error(closed)
+		}
+		return err
+	}
+	if err := ended("/no/such/folder"); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "/no/such/folder") {
+		t.Errorf("a folder that is not there: %v", err)
+	}
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 30_000, Max: old.Max}); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	err := ended(dir)
+	if restored := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); restored != nil {
+		t.Fatal(restored)
+	}
+	if !errors.Is(err, syscall.EFBIG) || !strings.Contains(err.Error(), "use another folder") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("a full disk: %v", err)
+	}
+	if list, err := os.ReadDir(dir); err != nil || len(list) > 0 {
+		t.Errorf("files are left: %v %v", list, err)
+	}
+	host := &states.HostMemory{Limit: 1 << 20}
+	if _, err := run.NewWith(d, m, windows, run.Options{Host: host}); err == nil || !strings.Contains(err.Error(), "use a larger states.HostMemory.Limit") {
+		t.Errorf("a limit of 1 MiB: %v", err)
+	}
+}

@@ -1,0 +1,69 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/safetensors"
+)
+
+// Tensors is the tensors of a checkpoint, whatever format holds them.
+type Tensors interface {
+	// Tensor finds a tensor by its name in the files. An error says that it is there and cannot be a weight.
+	Tensor(name string) (t Tensor, ok bool, err error)
+	// Release tells that some bytes of a tensor are not needed for now.
+	Release(data []byte)
+	// Close ends the use of all tensors' bytes.
+	Close() error
+}
+
+// Tensor is a tensor of a checkpoint.
+type Tensor struct {
+	Name  string
+	File  string // for messages
+	DType dtype.DType
+	Shape []int  // a matrix is [out, in]
+	Data  []byte // row-major, little-endian; never written
+}
+
+// rows is rows [begin, end) of a tensor as a weight; a vector is one row.
+func (t Tensor) rows(begin, end int, from Tensors) Weight {
+	cols := t.Shape[len(t.Shape)-1]
+	rowBytes := cols * t.DType.Size()
+	return Weight{Name: t.Name, DType: t.DType, Rows: end - begin, Cols: cols, Data: t.Data[begin*rowBytes : end*rowBytes : end*rowBytes], file: from}
+}
+
+// openTensors opens the weights of a folder. A format more is a case more.
+func openTensors(dir string) (Tensors, error) {
+	c, err := safetensors.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return Safetensors{c}, nil
+}
+
+// Safetensors is a safetensors checkpoint as Tensors.
+type Safetensors struct{ *safetensors.Checkpoint }
+
+// Tensor finds a tensor by name.
+func (s Safetensors) Tensor(name string) (Tensor, bool, error) {
+	t, ok := s.Lookup(name)
+	if !ok {
+		return Tensor{}, false, nil
+	}
+	d, err := t.Float()
+	return Tensor{t.Name, t.File, d, t.Shape, t.Data}, true, err
+}
+
+// expect finds a tensor that must be there with a shape.
+func expect(from Tensors, model, name, promised string, shape []int) (Tensor, error) {
+	t, ok, err := from.Tensor(name)
+	switch {
+	case !ok && err == nil:
+		return t, fmt.Errorf("model: %s: tensor %s is missing, config.json promises it with shape %v", model, promised, shape)
+	case ok && !slices.Equal(t.Shape, shape):
+		return t, fmt.Errorf("model: %s: tensor %s: shape %v, config says %v", t.File, t.Name, t.Shape, shape)
+	}
+	return t, err
+}

@@ -1,0 +1,65 @@
+package train
+
+import (
+	"context"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/model/states"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// Memory is the device memory that training takes at most, states and all, phase by phase.
+type Memory struct {
+	Forward int64 `json:"forward"`         // while layers run for the states that are trained on
+	Layer   int64 `json:"layer"`           // while the largest layer is trained
+	Whole   int64 `json:"whole,omitempty"` // while all weights are trained together
+}
+
+// Peak is the most of the phases.
+func (t Memory) Peak() int64 { return max(t.Forward, t.Layer, t.Whole) }
+
+// Predict is the device memory for layers of m that learn from teacher on so many windows, in batches as the options say. Student
+// says that they learn from states of m, whole that all of m is trained in the end.
+func Predict(d *vk.Device, teacher, m *model.Model, layers []int, windows, window int, o run.Options, objective Objective, student, whole bool) (t Memory, err error) {
+	f, err := run.PredictMemory(d, teacher, windows, window, o)
+	if err != nil {
+		return t, err
+	}
+	ctx, rest := context.Background(), f.Resting
+	t.Forward = f.Taken
+	if student {
+		t.Forward += rest
+		rest *= 2
+	}
+	for _, l := range layers {
+		t.Layer = max(t.Layer, rest+d.DryRun(func(s *vk.Scope) { newLayer(ctx, s, nil, teacher, m, l, window, f.Rows, objective) }))
+	}
+	if whole {
+		t.Whole = rest + d.DryRun(func(s *vk.Scope) { newModel(ctx, s, nil, teacher, m, window, f.Rows) })
+	}
+	return t, nil
+}
+
+// PredictGradients is the footprint of Gradients of each window by itself, for a number of windows of some tokens, beside a Forward of the
+// options o, with StatesOnHost, that rests and keeps the states of one boundary, and beside extra bytes of host memory.
+func PredictGradients(d *vk.Device, m *model.Model, windows, window int, extra int64, o run.Options) (p run.Footprint, err error) {
+	if p, err = run.Predict(d, m, windows, window, GradientBoundaries(m), extra+states.RunBytes, o); err != nil {
+		return p, err
+	}
+	beside, err := run.PredictMemory(d, m, windows, window, o)
+	if err != nil {
+		return p, err
+	}
+	f, err := run.PredictMemory(d, m, windows, window, GradientOptions(o))
+	if err != nil {
+		return p, err
+	}
+	pass := d.DryRun(func(s *vk.Scope) {
+		g := newGradientPass(s, nil, m, op.Tensor{}, window, window)
+		g.headPass(context.Background(), s, nil, window)
+	})
+	p.Device = max(p.Device, beside.Resting+max(f.Taken, f.Resting+f.Weights+pass))
+	return p, nil
+}
