@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/vkcome/vkcome/model"
-	"github.com/vkcome/vkcome/model/corpus"
 	"github.com/vkcome/vkcome/model/eval"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/model/states"
@@ -25,13 +24,13 @@ type CompareOptions struct {
 	Windows    [][]uint32 // calibration: windows of equal length
 	Evaluation [][]uint32 // what perplexities are computed on: windows of equal length
 
-	Memory *states.HostMemory // bounds the host memory that this takes; nil: no bound
+	Memory *states.HostMemory // bounds host memory; nil: no bound
 
 	Seed             uint64 // of the calibration's windows, for the record
 	Source, EvalText string // names of the files behind the two, for the record
 }
 
-// Comparison is a table of methods and depths on one model.
+// Comparison is what several methods make of one model at several depths.
 type Comparison struct {
 	Version     string      `json:"vkcome"`
 	Model       string      `json:"model"`
@@ -58,34 +57,18 @@ type Compared struct {
 
 // Compare prunes m by several methods to several depths and measures the perplexity of each result, on the device. The scores of the
 // model itself are computed once for all methods, and so are the states of the evaluation text below the first layer that a result
-// changes. A method that cannot reach a depth has an error in its place. Nothing is written.
+// changes. A method that cannot reach a depth has an error in the row of that depth. Nothing is written. progress may be nil.
 func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions, progress func(Status)) (c *Comparison, err error) {
-	layers := len(m.Layers)
-	depths := slices.Clone(o.Depths)
-	slices.SortFunc(depths, func(a, b int) int { return b - a })
-	depths = slices.Compact(depths)
-	switch {
-	case len(o.Methods) == 0 || len(depths) == 0:
-		return nil, errors.New("prune: nothing to compare: give methods and depths")
-	case depths[0] >= layers || depths[len(depths)-1] < 1:
-		return nil, fmt.Errorf("prune: depths %v, %s has %d layers: expected 1 to %d", depths, m.Name, layers, layers-1)
-	case len(o.Windows) == 0 || len(o.Evaluation) == 0:
-		return nil, errors.New("prune: a comparison needs a text to calibrate on and one to evaluate on")
-	}
-	names := map[string]bool{}
-	for _, k := range o.Methods {
-		if names[k.Name()] {
-			return nil, fmt.Errorf("prune: method %s is given twice", k.Name())
-		}
-		names[k.Name()] = true
+	depths, err := o.check(m)
+	if err != nil {
+		return nil, err
 	}
 	start, err := newStart(m, o.Protect)
 	if err != nil {
 		return nil, err
 	}
 	c = &Comparison{Version: Version, Model: m.Name, Device: deviceRecord(d),
-		Calibration: Calibration{SHA256: corpus.Hash(o.Windows), Windows: len(o.Windows), Window: len(o.Windows[0]), Seed: o.Seed, Source: o.Source},
-		Evaluation:  Calibration{SHA256: corpus.Hash(o.Evaluation), Windows: len(o.Evaluation), Window: len(o.Evaluation[0]), Source: o.EvalText}}
+		Calibration: calibration(o.Windows, o.Seed, o.Source), Evaluation: calibration(o.Evaluation, 0, o.EvalText)}
 	report := func(stage string) func(done, total int) {
 		return func(done, total int) {
 			if progress != nil {
@@ -111,7 +94,7 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 	if err := scorer.Update(ctx, m, 0, 0); err != nil {
 		return nil, err
 	}
-	if err := scorer.All(ctx, layers, report("score "+m.Name)); err != nil {
+	if err := scorer.All(ctx, len(m.Layers), report("score "+m.Name)); err != nil {
 		return nil, err
 	}
 	scorer.Hold()
@@ -130,20 +113,47 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 		}
 		c.Rows = append(c.Rows, rows...)
 	}
-	slices.SortStableFunc(c.Rows, func(a, b Compared) int {
-		switch {
-		case a.Layers != b.Layers:
-			return b.Layers - a.Layers
-		case (a.Error != "") != (b.Error != ""):
-			return len(a.Error) - len(b.Error)
-		case a.Perplexity < b.Perplexity:
-			return -1
-		case a.Perplexity > b.Perplexity:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(c.Rows, inOrder)
 	return c, nil
+}
+
+// check refuses options that make no sense and gives the depths, the deepest model first, each once.
+func (o CompareOptions) check(m *model.Model) (depths []int, err error) {
+	layers := len(m.Layers)
+	depths = slices.Clone(o.Depths)
+	slices.SortFunc(depths, func(a, b int) int { return b - a })
+	depths = slices.Compact(depths)
+	switch {
+	case len(o.Methods) == 0 || len(depths) == 0:
+		return nil, errors.New("prune: nothing to compare: give methods and depths")
+	case depths[0] >= layers || depths[len(depths)-1] < 1:
+		return nil, fmt.Errorf("prune: depths %v, %s has %d layers: expected 1 to %d", depths, m.Name, layers, layers-1)
+	case len(o.Windows) == 0 || len(o.Evaluation) == 0:
+		return nil, errors.New("prune: a comparison needs a text to calibrate on and one to evaluate on")
+	}
+	names := map[string]bool{}
+	for _, k := range o.Methods {
+		if names[k.Name()] {
+			return nil, fmt.Errorf("prune: method %s is given twice", k.Name())
+		}
+		names[k.Name()] = true
+	}
+	return depths, nil
+}
+
+// inOrder puts the models of more layers first, of these those that there are, and of these the better ones.
+func inOrder(a, b Compared) int {
+	switch {
+	case a.Layers != b.Layers:
+		return b.Layers - a.Layers
+	case (a.Error != "") != (b.Error != ""):
+		return len(a.Error) - len(b.Error)
+	case a.Perplexity < b.Perplexity:
+		return -1
+	case a.Perplexity > b.Perplexity:
+		return 1
+	}
+	return 0 // equal, or not to be compared: NaN
 }
 
 // compareMethod takes a state from depth to depth.

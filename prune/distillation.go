@@ -6,8 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
+	"io/fs"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/states"
@@ -17,32 +16,32 @@ import (
 	"github.com/vkcome/vkcome/vk"
 )
 
-// DistillOptions say what a model learns of another.
-type DistillOptions struct {
-	Heal   Heal               // its Schedule is HealEnd, or empty
-	Groups []distill.Group    // which layers stand for which of the teacher's; nil: as the student's lineage says
-	Memory *states.HostMemory // bounds host memory; nil: no bound
+// DistillationOptions say what a model that was pruned before learns of another.
+type DistillationOptions struct {
+	Distill DistillOptions     // its Schedule is DistillAtEnd, or empty
+	Groups  []distill.Group    // which layers stand for which of the teacher's; nil: as the student's lineage says
+	Memory  *states.HostMemory // bounds host memory; nil: no bound
 }
 
-// Distillation is the healing of a model that was pruned before, checked and not started.
+// Distillation is the training of a model that was pruned before, checked and not started.
 type Distillation struct {
 	Teacher, Student *model.Model
 	Groups           []distill.Group
-	Options          DistillOptions
+	Options          DistillationOptions
 	lineage          Lineage // the student's, empty if it has none
 	own              []byte  // the same as it stands
 }
 
-// NewDistillation checks options against models: the layers of the student's lineage must be the teacher's.
-func NewDistillation(teacher, student *model.Model, o DistillOptions) (p *Distillation, err error) {
-	if o.Heal.Schedule == "" {
-		o.Heal.Schedule = HealEnd
+// NewDistillation checks options against models. Without groups, the layers of the student's lineage must be the teacher's.
+func NewDistillation(teacher, student *model.Model, o DistillationOptions) (p *Distillation, err error) {
+	if o.Distill.Schedule == "" {
+		o.Distill.Schedule = DistillAtEnd
 	}
-	if err := o.Heal.check(); err != nil {
+	if err := o.Distill.check(); err != nil {
 		return nil, err
 	}
-	if o.Heal.Schedule != HealEnd {
-		return nil, fmt.Errorf("prune: schedule %s is one of pruning (vkcome prune --heal %s): a model that is pruned already can be healed by %s", o.Heal.Schedule, o.Heal.Schedule, HealEnd)
+	if s := o.Distill.Schedule; s != DistillAtEnd {
+		return nil, fmt.Errorf("prune: schedule %s is one of pruning (prune.Options.Distill %s): a model that is pruned already can be healed by %s", s, s, DistillAtEnd)
 	}
 	p = &Distillation{Teacher: teacher, Student: student, Groups: o.Groups, Options: o}
 	tree, root, own, err := readLineage(student)
@@ -57,11 +56,11 @@ func NewDistillation(teacher, student *model.Model, o DistillOptions) (p *Distil
 	if o.Groups == nil {
 		switch p.Groups = distill.Groups(tree, root); {
 		case own == nil:
-			return nil, fmt.Errorf("prune: %s has no %s that says where its layers come from: give the correspondence (--map 3=4-5)", student.Name, model.Lineage)
+			return nil, fmt.Errorf("prune: %s has no %s that says where its layers come from: give the correspondence (prune.DistillationOptions.Groups 3=4-5)", student.Name, model.Lineage)
 		case root != len(teacher.Layers):
 			return nil, fmt.Errorf("prune: the layers of %s come from a model of %d layers, %s has %d", student.Name, root, teacher.Name, len(teacher.Layers))
-		case len(p.Groups) == 0 && o.Heal.Options.EndToEnd == 0:
-			return nil, fmt.Errorf("prune: no layer of %s stands for others: there is nothing to heal but all weights together (--end-to-end), or what --map says", student.Name)
+		case len(p.Groups) == 0 && o.Distill.Options.EndToEnd == 0:
+			return nil, fmt.Errorf("prune: no layer of %s stands for others: there is nothing to heal but all weights together (distill.Options.EndToEnd), or what prune.DistillationOptions.Groups says", student.Name)
 		}
 	}
 	if own == nil {
@@ -70,169 +69,156 @@ func NewDistillation(teacher, student *model.Model, o DistillOptions) (p *Distil
 	return p, nil
 }
 
-// job is what distill does of it.
+// job is the training of the student.
 func (p *Distillation) job() distill.Job {
-	h := p.Options.Heal
-	return distill.Job{Teacher: p.Teacher, Student: p.Student, Groups: p.Groups, Windows: h.Windows, Options: h.Options, Memory: p.Options.Memory, Every: h.Every}
+	o := p.Options.Distill
+	return distill.Job{Teacher: p.Teacher, Student: p.Student, Groups: p.Groups, Windows: o.Windows, Options: o.Options, Memory: p.Options.Memory, Every: o.Every}
 }
 
-// Plan is the options with defaults filled in and the device memory that Run takes at most.
+// Plan is the options with defaults filled in and the device memory that RunTo takes at most.
 func (p *Distillation) Plan(d *vk.Device) (distill.Options, train.Memory, error) {
 	return p.job().Plan(d)
 }
 
-// record is where a distillation is, for its checkpoint.
-type distillRecord struct {
+// RunTo trains the student on the device and writes it, its lineage with what was done. What is done is kept in a work folder, as
+// Plan.RunTo does: after a crash, a kill, a lost device or any other error, RunTo with Output.Resume goes on, and what it writes is the
+// same to the byte. An error that leaves something in the work folder is an *Unfinished. progress may be nil.
+func (p *Distillation) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(Status)) (*Lineage, error) {
+	t := &distilling{plan: p, driver: newDriver(d, o, p.Options.Memory, progress)}
+	t.driver.task = t
+	return t.driver.write(ctx)
+}
+
+// record is the student's lineage with what was done.
+func (p *Distillation) record(d *vk.Device, o distill.Options, stages []*distill.Stage, teacher, student string) Lineage {
+	l, device := p.lineage, deviceRecord(d)
+	if p.own == nil {
+		l.Device, l.Source = device, Source{student, len(p.Student.Layers)}
+	} else if p.lineage.Distill != nil { // it was distilled before
+		l.Previous = p.own
+	}
+	l.Distill = &DistillRecord{Schedule: DistillAtEnd, Teacher: &Source{teacher, len(p.Teacher.Layers)}, Options: o, Corpus: p.Options.Distill.corpus(), Device: &device, Stages: stages}
+	return l
+}
+
+// distilling is the task of a Distillation: one step, which keeps itself on the way.
+type distilling struct {
+	plan   *Distillation
+	driver *driver
+	job    distill.Job
+	was    *distill.Progress // of the run that is resumed
+	state  io.ReadCloser     // of the stage that it was at
+	done   *distill.Result
+}
+
+func (t *distilling) sources() []source {
+	p := t.plan
+	return []source{{p.Teacher.Name, p.Teacher}, {p.Student.Name, p.Student}}
+}
+
+// hashes are those of the teacher and the student.
+func (t *distilling) hashes() (teacher, student string) {
+	return t.driver.hashes[0], t.driver.hashes[1]
+}
+
+// hashed says so if the teacher is not what the student was made of.
+func (t *distilling) hashed() {
+	p := t.plan
+	teacher, _ := t.hashes()
+	if made := p.lineage.Source.SHA256; made != "" && made != teacher && p.lineage.Previous == nil {
+		t.driver.output.Note(fmt.Sprintf("%s is not the model that %s was made of: their hashes differ", p.Teacher.Name, p.Student.Name))
+	}
+}
+
+func (t *distilling) key() ([]work.Field, map[string]string) {
+	teacher, student := t.hashes()
+	return t.plan.key(teacher, student, deviceRecord(t.driver.device)), namesFor(nil)
+}
+
+func (t *distilling) outputs() []string { return []string{t.driver.output.Dir} }
+
+// made compares a lineage with that of the same stages.
+func (t *distilling) made(l *Lineage, text []byte) (bool, error) {
+	if l.Distill == nil {
+		return false, nil
+	}
+	options, _, err := t.plan.Plan(t.driver.device)
+	if err != nil {
+		return false, nil // begin meets it again
+	}
+	options.MicroBatch = l.Distill.Options.MicroBatch // which depends on the memory that was free
+	teacher, student := t.hashes()
+	want, err := t.plan.record(t.driver.device, options, l.Distill.Stages, teacher, student).text()
+	return err == nil && string(want) == string(text), nil
+}
+
+func (t *distilling) begin(context.Context) (err error) {
+	t.job = t.plan.job()
+	if t.job.Options, _, err = t.job.Plan(t.driver.device); err != nil {
+		return err
+	}
+	t.job.Progress, t.job.Store, t.job.Save = t.driver.tellTraining, t.driver.store, t.keep
+	return nil
+}
+
+// distilled is what a checkpoint holds of a distillation besides the student.
+type distilled struct {
 	Options  distill.Options  `json:"options"` // with defaults
 	Progress distill.Progress `json:"progress"`
 }
 
-// RunTo heals the student on the device and writes it, its lineage with what was done. What is done is kept in a work folder, as Plan.RunTo
-// does: after a crash, a kill, a lost device or any other error, RunTo with Resume goes on, and what it writes is the same to the byte.
-// progress may be nil.
-func (p *Distillation) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(Status)) (l *Lineage, err error) {
-	o = o.defaults()
-	if progress == nil {
-		progress = func(Status) {}
+func (t *distilling) resume(_ context.Context, c *work.Checkpoint, _ bool) (err error) {
+	if c == nil {
+		return nil
 	}
-	check := func() error {
-		return errors.Join(CheckOutput(o.Dir, p.Student.Name, o.Force), CheckOutput(o.Dir, p.Teacher.Name, o.Force))
+	var was distilled
+	if err := json.Unmarshal(c.Run, &was); err != nil {
+		return err
 	}
-	if o.Force && !o.Resume { // before anything is removed
-		if err := check(); err != nil {
-			return nil, err
-		}
-	}
-	progress(Status{Stage: "hash the models", Done: 0, Total: 2})
-	var hashes [2]string
-	for i, m := range []*model.Model{p.Teacher, p.Student} {
-		if hashes[i], err = model.Hash(ctx, m.Files); err != nil {
-			return nil, fmt.Errorf("prune: hash of %s: %w", m.Name, err)
-		}
-		progress(Status{Stage: "hash the models", Done: i + 1, Total: 2})
-	}
-	if source := p.lineage.Source; source.SHA256 != "" && source.SHA256 != hashes[0] && p.lineage.Previous == nil {
-		o.Note(fmt.Sprintf("%s is not the model that %s was made of: their hashes differ", p.Teacher.Name, p.Student.Name))
-	}
-	folder, err := work.Open(o.Work, p.Student, p.key(d, hashes), work.Options{Resume: o.Resume, Discard: o.Force && !o.Resume, AnyDevice: o.AnyDevice})
-	if err != nil {
-		return nil, fmt.Errorf("prune: %w", err)
-	}
-	kept := 0
-	defer func() {
-		if err == nil {
-			err = folder.Remove()
-			return
-		}
-		if kept > 0 {
-			err = &Unfinished{Err: err, Work: o.Work}
-		}
-		err = joined(err, folder.Close())
-	}()
-	tmp := o.temporary(o.Dir)
-	if err := sweep(o.Dir, tmp); err != nil {
-		return nil, fmt.Errorf("prune: %s: %w", o.Dir, err)
-	}
-	if o.Resume {
-		if l := p.finished(d, o, hashes); l != nil {
-			o.Note(o.Dir + " is finished already")
-			return l, nil
-		}
-	}
-	if err := check(); err != nil {
-		return nil, err
-	}
-	job := p.job()
-	options, _, err := job.Plan(d)
-	if err != nil {
-		return nil, err
-	}
-	c, damaged, err := folder.Load()
-	for _, line := range damaged {
-		o.Note(line)
-	}
-	if err != nil {
-		return nil, err
-	}
-	var resume *distill.Progress
-	var state io.Reader
-	if c != nil {
-		var r distillRecord
-		if err := json.Unmarshal(c.Run, &r); err != nil {
-			return nil, err
-		}
-		options, resume, job.Student, kept = r.Options, &r.Progress, c.Model, c.Step
-		if c.Open != nil {
-			file, err := c.Open()
-			if err != nil {
-				return nil, err
-			}
-			defer file.Close() // it was read
-			state = file
-		}
-		n := len(r.Progress.Records)
-		o.Note(fmt.Sprintf("going on after %d steps", n))
-	}
-	job.Options, job.Progress = options, training(progress)
-	job.Store = &states.LayerStore{Host: p.Options.Memory}
-	defer func() { err = joined(err, job.Store.Close()) }()
-	job.Save = func(ctx context.Context, now distill.Snapshot) error {
-		raw, err := json.Marshal(distillRecord{options, now.Progress})
-		if err != nil {
+	t.job.Options, t.job.Student, t.was = was.Options, c.Model, &was.Progress
+	t.driver.took(c, 0)
+	if c.Open != nil {
+		if t.state, err = c.Open(); err != nil {
 			return err
 		}
-		kept++
-		return folder.Save(work.Checkpoint{Step: kept, Model: now.Student, Run: raw, State: now.State})
 	}
-	healed, err := job.Heal(ctx, d, nil, resume, state)
-	if err != nil {
-		return nil, err
-	}
-	r := &Result{Model: healed.Model, Lineage: p.record(d, options, healed.Progress.Stages, hashes), Losses: healed.Progress.Records}
-	return &r.Lineage, r.write(ctx, o.Dir, tmp, o.Force, progress, func(dir string) error { return verify(ctx, d, dir) })
+	t.driver.output.Note(fmt.Sprintf("going on after %d steps", len(was.Progress.Records)))
+	return nil
 }
 
-// record is the student's lineage with what was done.
-func (p *Distillation) record(d *vk.Device, o distill.Options, stages []*distill.Stage, hashes [2]string) Lineage {
-	l, device := p.lineage, deviceRecord(d)
-	if p.own == nil {
-		l.Device, l.Source = device, Source{hashes[1], len(p.Student.Layers)}
-	} else if p.lineage.Healing != nil { // it was healed before
-		l.Previous = p.own
+// keep makes a checkpoint of the training on its way.
+func (t *distilling) keep(_ context.Context, now distill.Snapshot) error {
+	raw, err := json.Marshal(distilled{t.job.Options, now.Progress})
+	if err != nil {
+		return err
 	}
-	l.Healing = &Healing{Schedule: HealEnd, Teacher: &Source{hashes[0], len(p.Teacher.Layers)}, Options: o, Corpus: p.Options.Heal.corpus(), Device: &device, Stages: stages}
-	return l
+	return t.driver.keep(work.Checkpoint{Model: now.Student, Run: raw, State: now.State}, 0)
 }
 
-// finished is the lineage of the output folder if it is the result of this run already, which was killed between naming it and its end.
-func (p *Distillation) finished(d *vk.Device, o Output, hashes [2]string) *Lineage {
-	raw, err := os.ReadFile(filepath.Join(o.Dir, model.Lineage))
-	var is Lineage
-	if err != nil || json.Unmarshal(raw, &is) != nil || is.Healing == nil {
-		return nil // not of a distillation: check says so
+// step trains all that is to be trained.
+func (t *distilling) step(ctx context.Context) (more bool, err error) {
+	var state io.Reader
+	if t.state != nil {
+		state = t.state
 	}
-	options, _, err := p.Plan(d)
-	if err != nil {
+	t.done, err = t.job.Run(ctx, t.driver.device, nil, t.was, state)
+	return false, err
+}
+
+func (t *distilling) result() *Result {
+	teacher, student := t.hashes()
+	progress := t.done.Progress
+	return &Result{Model: t.done.Model, Lineage: t.plan.record(t.driver.device, t.job.Options, progress.Stages, teacher, student), Losses: progress.Records, store: t.driver.store}
+}
+
+func (t *distilling) close() error {
+	if t.state == nil {
 		return nil
 	}
-	options.MicroBatch = is.Healing.Options.MicroBatch // which depends on the memory that was free
-	want := p.record(d, options, is.Healing.Stages, hashes)
-	text, err := want.text()
-	if err != nil || string(text) != string(raw) {
-		return nil
+	if err := t.state.Close(); !errors.Is(err, fs.ErrClosed) { // the training closes it when it was read
+		return err
 	}
-	return &is
+	return nil
 }
 
-// key is all that the files of the result depend on.
-func (p *Distillation) key(d *vk.Device, hashes [2]string) []work.Field {
-	device := deviceRecord(d)
-	fields := []work.Field{
-		{Name: "vkcome", Value: Version}, {Name: "the teacher", Value: hashes[0]}, {Name: "the student", Value: hashes[1]},
-		{Name: "the student's " + model.Lineage, Value: hashBytes(p.own)}, {Name: "--map", Value: fmt.Sprint(p.Groups)},
-	}
-	for _, f := range p.Options.Heal.fields() {
-		fields = append(fields, work.Field{Name: f[0], Value: f[1]})
-	}
-	return append(fields, device.fields()...)
-}
+func (t *distilling) blame(err error) error { return err }

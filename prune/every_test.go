@@ -43,7 +43,7 @@ func TestEveryMethod(t *testing.T) {
 		methods = append(methods, method.CoMe{Selector: selector, Norm: method.NormRatio}, method.WeightSum{CoMe: method.CoMe{Selector: selector}})
 	}
 	for _, sensitivity := range method.Sensitivities {
-		methods = append(methods, method.CoMe{Sensitivity: sensitivity, Seed: 3, Repeat: true, MergeItem: 3})
+		methods = append(methods, method.CoMe{Sensitivity: sensitivity, Seed: 3, Repeat: true, LayersPerMerge: 3})
 	}
 	bytesOf := map[string]string{}
 	for i, k := range methods {
@@ -259,7 +259,7 @@ func TestCompare(t *testing.T) {
 			t.Errorf("row %d is out of order: %+v", i, c.Rows)
 		}
 		if r.Error != "" {
-			if unreachable++; !strings.Contains(r.Error, "no-repeat") {
+			if unreachable++; !strings.Contains(r.Error, "(method.CoMe.Repeat=true)") {
 				t.Errorf("%+v", r)
 			}
 			continue

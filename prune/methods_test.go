@@ -93,7 +93,7 @@ func TestMethodsGolden(t *testing.T) {
 			for l := range m.Layers {
 				s.Tree = append(s.Tree, method.Tree{Layer: l})
 			}
-			if c.method.Corpus() {
+			if c.method.Needs().Corpus {
 				if s.Scorer, err = score.New(d, m, windows); err != nil {
 					t.Fatal(err)
 				}

@@ -3,134 +3,74 @@ package prune
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/run"
-	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/model/states"
+	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/prune/work"
 	"github.com/vkcome/vkcome/vk"
 )
 
-// Version is vkcome's version, as lineages record it.
-const Version = "0.1.0"
+// Output says where a run writes its model, and where it keeps its work until then.
+type Output struct {
+	Dir       string // folder to write; its parent must exist
+	Force     bool   // replace Dir if vkcome wrote it; without Resume, also remove what an unfinished run left in Work
+	Work      string // folder of checkpoints, removed at the end; "" is DefaultWork(Dir)
+	Resume    bool   // go on where a run with the same options stopped; start afresh if none did
+	AnyDevice bool   // with Resume: go on although the device, its driver or its tier is another
+	SaveSteps bool   // of a run that prunes: write the model of N layers after every step but the last too, as StepDir(Dir, N)
 
-// Lineage is vkcome.json: all that led to a pruned model. It holds no time and no path, so that the same run gives the same bytes.
-type Lineage struct {
-	Version        string         `json:"vkcome"`
-	Method         string         `json:"method"`
-	Options        Record         `json:"options"`
-	Source         Source         `json:"source"`
-	Calibration    *Calibration   `json:"calibration,omitempty"` // absent where the method needs none
-	Device         Device         `json:"device"`
-	Devices        []Device       `json:"devices,omitempty"`      // where more than one did the steps: all, in their order
-	FiguresFrom    []string       `json:"figures_from,omitempty"` // where the first figures were computed, if not here
-	OriginalLayers int            `json:"original_layers"`        // of the model that the tree's numbers mean
-	Tree           []method.Tree  `json:"tree"`
-	Steps          []*method.Step `json:"steps"`
-	LayerPasses    *Passes        `json:"layer_passes,omitempty"`
-	Healing        *Healing       `json:"healing,omitempty"`
-
-	// Previous is the lineage of the opened model, if that was pruned before: its steps led to the layers that these steps merged.
-	Previous json.RawMessage `json:"previous,omitempty"`
+	Note func(line string) // receives lines on how a run is resumed and which checkpoints are damaged; may be nil
 }
 
-// Record is the options as they took effect.
-type Record struct {
-	TargetLayers int             `json:"target_layers"`
-	Protect      []int           `json:"protect,omitempty"`
-	Method       json.RawMessage `json:"method"` // the method's own
+// DefaultWork is the work folder of a run that writes the folder out: .NAME.vkcome-work beside it.
+func DefaultWork(out string) string {
+	out = filepath.Clean(out)
+	return filepath.Join(filepath.Dir(out), "."+filepath.Base(out)+".vkcome-work")
 }
 
-// Source identifies the model that was pruned.
-type Source struct {
-	SHA256 string `json:"sha256"` // of config.json and the weight files, see model.Hash
-	Layers int    `json:"layers"`
-}
-
-// Calibration identifies the windows that the model was scored on.
-type Calibration struct {
-	SHA256  string `json:"sha256"` // of the windows' token ids, 4 bytes each, little-endian
-	Windows int    `json:"windows"`
-	Window  int    `json:"window"` // tokens
-	Seed    uint64 `json:"seed"`
-	Source  string `json:"source,omitempty"`
-}
-
-// Device is where the run took place.
-type Device struct {
-	Name          string `json:"name"`
-	Driver        string `json:"driver"`
-	DriverVersion string `json:"driver_version"`
-	Tier          string `json:"tier"`
-}
-
-// Passes counts runs of one layer over the whole corpus. A run over part of the corpus counts by its size, one for the last tokens by
-// its share of the multiplications.
-type Passes struct {
-	Done  float64 `json:"done"`
-	Saved float64 `json:"saved"`
-	Full  int     `json:"full"` // Done and Saved: what scoring every new model from its first layer would have cost
-}
-
-// passes rounds to what means something.
-func passes(done float64, full int) Passes {
-	done = math.Round(done*1e4) / 1e4
-	return Passes{done, math.Round((float64(full)-done)*1e4) / 1e4, full}
-}
-
-func (p *Plan) record() Record {
-	r := Record{TargetLayers: p.TargetLayers}
-	for l, is := range p.protected {
-		if is {
-			r.Protect = append(r.Protect, l)
-		}
+// defaults fills in what the zero value stands for.
+func (o Output) defaults() Output {
+	o.Dir = filepath.Clean(o.Dir)
+	if o.Work == "" {
+		o.Work = DefaultWork(o.Dir)
 	}
-	r.Method, _ = json.Marshal(p.Method.Effective()) // plain numbers and strings
-	return r
+	if o.Note == nil {
+		o.Note = func(string) {}
+	}
+	return o
 }
 
-func deviceRecord(d *vk.Device) Device {
-	return Device{d.Info.Name, d.Info.Driver, d.Info.DriverVersion, d.Tier.String()}
-}
-
-// ReadLineage reads a vkcome.json.
-func ReadLineage(path string) (*Lineage, error) {
-	info, err := os.Stat(path)
-	if err == nil && info.IsDir() {
-		path = filepath.Join(path, model.Lineage)
-		info, err = os.Stat(path)
-	}
-	if err == nil && info.Size() > maxLineage {
-		err = fmt.Errorf("%s, expected at most %s", vk.Bytes(info.Size()), vk.Bytes(maxLineage))
-	}
-	var raw []byte
-	if err == nil {
-		raw, err = os.ReadFile(path)
-	}
-	var l Lineage
-	if err == nil {
-		err = json.Unmarshal(raw, &l)
-	}
+// temporary is the name under which an output is written: the same for each run with the work folder, whose lock makes it this run's.
+func (o Output) temporary(out string) string {
+	path, err := filepath.Abs(o.Work)
 	if err != nil {
-		return nil, fmt.Errorf("prune: plan %s: %w", path, err)
+		path = o.Work
 	}
-	return &l, nil
+	sum := sha256.Sum256([]byte(path))
+	return filepath.Join(filepath.Dir(out), "."+filepath.Base(out)+".tmp-"+hex.EncodeToString(sum[:6]))
 }
 
-const maxLineage = 1 << 30 // bytes; that of a 70B model, merged 40 times, has some 20 MB
+// StepDir is the folder of the model of a number of layers, on the way to that in out: out.LN.
+func StepDir(out string, layers int) string {
+	return fmt.Sprintf("%s.L%d", filepath.Clean(out), layers)
+}
 
-// ErrExists says that an output folder is there already.
+// ErrExists is the error for an output folder that exists and may not be replaced.
 var ErrExists = errors.New("exists already")
 
-// CheckOutput refuses an output path that Save would refuse, before hours are spent. With force a folder may be replaced that
-// vkcome wrote, known by its vkcome.json, unless source, the folder of the model to be pruned, is it or lies in it.
+// CheckOutput refuses what Save would refuse to write, before hours are spent: a folder that exists, which is an ErrExists, or whose parent
+// does not exist or cannot be written. With force a folder that vkcome wrote may be replaced, known by its vkcome.json, unless source, the
+// folder of the model to be pruned, is in it.
 func CheckOutput(out, source string, force bool) error {
 	if out == "" {
 		return errors.New("prune: the name of the output folder is empty")
@@ -141,7 +81,7 @@ func CheckOutput(out, source string, force bool) error {
 	}
 	if _, err := os.Lstat(out); err == nil {
 		if !force {
-			return fmt.Errorf("prune: %s %w; choose another name, or --force to replace it", out, ErrExists)
+			return fmt.Errorf("prune: %s %w; choose another name, or prune.Output.Force to replace it", out, ErrExists)
 		}
 		if _, err := os.Stat(filepath.Join(out, model.Lineage)); err != nil {
 			return fmt.Errorf("prune: %s %w and is no folder that vkcome wrote (it has no %s): it will not be replaced", out, ErrExists, model.Lineage)
@@ -173,9 +113,20 @@ func inside(path, dir string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
-// Save writes the pruned model into a temporary folder beside out, opens it again, runs it once on the device, and only then gives
-// it its name. An existing out is an error, or with force replaced; whatever fails, it stays as it was, and nothing half-written
-// is left.
+// Result is a pruned or distilled model in memory, and how it came about.
+type Result struct {
+	Model   *model.Model // shares the original's weights: valid until that is closed
+	Lineage Lineage
+	Losses  []distill.Record   // of the steps of training
+	store   *states.LayerStore // of merged layers
+}
+
+// Close removes the files of merged layers, if they lie in files. The Model cannot be used any more.
+func (r *Result) Close() error { return r.store.Close() }
+
+// Save writes the model into a temporary folder beside out, opens it, runs it once on the device, and gives it the name out last. An out
+// that exists is an ErrExists, or is replaced with force. After an error it is as it was, and the temporary folder is removed. progress
+// may be nil.
 func (r *Result) Save(ctx context.Context, d *vk.Device, out string, force bool, progress func(Status)) error {
 	if err := CheckOutput(out, r.Model.Name, force); err != nil {
 		return err
@@ -253,15 +204,6 @@ func (r *Result) writeLosses(path string) error {
 	return os.WriteFile(path, text.Bytes(), 0o644)
 }
 
-// text is the lineage as vkcome.json holds it.
-func (l Lineage) text() ([]byte, error) {
-	var text bytes.Buffer
-	enc := json.NewEncoder(&text)
-	enc.SetIndent("", " ")
-	err := enc.Encode(l)
-	return text.Bytes(), err
-}
-
 // replaced is the end of the name of a folder that makes way for another.
 const replaced = ".old"
 
@@ -278,6 +220,17 @@ func replace(tmp, out string) error {
 		return errors.Join(err, os.Rename(old, out))
 	}
 	return os.RemoveAll(old)
+}
+
+// sweep removes what a run that was killed while writing out left under a temporary name, and gives the folder that it was about to
+// replace its name back.
+func sweep(out, tmp string) error {
+	if _, err := os.Lstat(out); errors.Is(err, os.ErrNotExist) {
+		if err := os.Rename(tmp+replaced, out); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return errors.Join(os.RemoveAll(tmp), os.RemoveAll(tmp+replaced))
 }
 
 // verify opens a written model and runs a few tokens through it.

@@ -8,10 +8,11 @@ import (
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/model/train"
+	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
 )
 
-// Prediction is what a run would do and take.
+// Prediction is what a run would do and take: sizes in bytes, counts of passes over the whole corpus, and time.
 type Prediction struct {
 	Method       string  `json:"method"`
 	TargetLayers int     `json:"target_layers"`
@@ -27,16 +28,17 @@ type Prediction struct {
 	DeviceBytes int64 `json:"device_bytes"` // peak of the device's memory, at most
 	HostBytes   int64 `json:"host_bytes"`   // peak of what the process holds resident of the host's, without the device's, at most
 
-	Training *train.Memory `json:"training,omitempty"` // device memory of healing, phase by phase; it is in DeviceBytes
+	Training *train.Memory `json:"training,omitempty"` // device memory of distillation, phase by phase; it is in DeviceBytes
 
-	// Seconds is how long the run takes at most, going by one layer run for some windows on the device.
+	// Seconds is how long the run takes at most, without distillation, going by one layer that was run for some windows on the device.
 	Seconds float64 `json:"seconds"`
 }
 
 // sampleTokens is how many tokens the measurement of a layer takes.
 const sampleTokens = 1024
 
-// Predict says what Run would do and take on a device, of which it tries one layer. Nothing is written.
+// Predict says what Run would do and take on a device, on which it runs one layer. Nothing is written. Memory that does not suffice is an
+// error, as it is of Run.
 func (p *Plan) Predict(ctx context.Context, d *vk.Device) (*Prediction, error) {
 	m := p.Model
 	out := &Prediction{Method: p.Method.Name(), TargetLayers: p.TargetLayers}
@@ -50,8 +52,8 @@ func (p *Plan) Predict(ctx context.Context, d *vk.Device) (*Prediction, error) {
 			out.Depths = append(out.Depths, depth)
 		}
 	}
-	if p.Options.Heal != nil {
-		_, memory, err := p.healJob(m).Plan(d)
+	if p.Options.Distill != nil {
+		_, memory, err := p.distillJob(m).Plan(d)
 		if err != nil {
 			return nil, err
 		}
@@ -105,4 +107,57 @@ func measure(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint
 		layer, head = share*between.Sub(begin).Seconds(), share*time.Since(between).Seconds()
 	}
 	return layer, head, nil
+}
+
+// StateBytes is the size of the hidden states that a run keeps, in device memory as far as it goes and in the host's beyond.
+func (p *Plan) StateBytes() int64 {
+	if !p.scores() {
+		return 0
+	}
+	return int64(p.boundaries()) * int64(len(p.Options.Windows)) * int64(len(p.Options.Windows[0])) * int64(p.Model.Config.HiddenSize) * 4
+}
+
+// Footprint predicts the memory that Run takes on a device, within the device's limit and that of Options.Memory.
+func (p *Plan) Footprint(d *vk.Device) (run.Footprint, error) {
+	if !p.scores() {
+		return run.Footprint{Host: p.workBytes()}, nil
+	}
+	windows := p.Options.Windows
+	if p.Method.Needs().Gradients {
+		return score.PredictTaylor(d, p.Model, len(windows), len(windows[0]), p.workBytes(), p.scoring(d))
+	}
+	return run.Predict(d, p.Model, len(windows), len(windows[0]), p.boundaries(), p.workBytes(), p.scoring(d))
+}
+
+// scoring is how a run goes forward.
+func (p *Plan) scoring(d *vk.Device) run.Options {
+	o := score.Options(d)
+	o.Host = p.Options.Memory
+	o.StatesOnHost = p.Options.Distill != nil || p.Method.Needs().Gradients // which want the device's memory
+	return o
+}
+
+// boundaries is how many boundaries' states are kept together.
+func (p *Plan) boundaries() int {
+	if p.Method.Needs().Gradients {
+		return train.GradientBoundaries(p.Model)
+	}
+	return len(p.Model.Layers) + 1
+}
+
+// workBytes is the host memory that a run takes beside its states: scores of every layer and window, and one merged layer on its way to
+// its file, or all of them where they stay in memory; a quarter more for what Go has not collected yet.
+func (p *Plan) workBytes() int64 {
+	c, layers := p.Model.Config, int64(len(p.Model.Layers))
+	scores, merged := int64(0), int64(0)
+	if w := p.Options.Windows; p.scores() {
+		scores = 4 * (layers + 1) * int64(len(w)) * int64(len(w[0])+c.Heads*c.HeadDim+c.IntermediateSize+c.HiddenSize)
+	}
+	for _, l := range p.Model.Layers {
+		merged = max(merged, l.Bytes())
+	}
+	if p.Options.Memory == nil || p.Options.Memory.Limit == 0 {
+		merged *= layers - int64(p.TargetLayers)
+	}
+	return (scores + merged) * 5 / 4
 }

@@ -51,10 +51,10 @@ func TestRunAgainstReference(t *testing.T) {
 		"biases, tiled": {modeltest.Spec{Hidden: 24, Intermediate: 51, Layers: 5, Heads: 4, KVHeads: 2, HeadDim: 6, Vocab: 65, Context: 64, AttentionBias: true, MLPBias: true, DType: dtype.F16}, 3,
 			method.CoMe{Tiled: true, Repeat: true}, ref.Options{TiledMask: true, Repeat: true}},
 		"qwen2, three at a time": {modeltest.Spec{Architecture: "Qwen2ForCausalLM", Hidden: 56, Intermediate: 100, Layers: 7, Heads: 8, KVHeads: 4, HeadDim: 20, Vocab: 211, Context: 64, Tied: true, DType: dtype.BF16}, 4,
-			method.CoMe{MergeItem: 3, PSU: 2}, ref.Options{MergeItem: 3, PSU: 2}},
+			method.CoMe{LayersPerMerge: 3, RatioPower: 2}, ref.Options{MergeItem: 3, PSU: 2}},
 		"opt": {modeltest.Spec{Architecture: "OPTForCausalLM", Hidden: 72, Intermediate: 115, Layers: 6, Heads: 9, KVHeads: 9, HeadDim: 8, Vocab: 97, Context: 64, Tied: true, AttentionBias: true, DType: dtype.F16}, 4,
 			method.CoMe{}, ref.Options{}},
-		"qwen3, floor": {modeltest.Spec{Architecture: "Qwen3ForCausalLM", Hidden: 32, Intermediate: 64, Layers: 5, Heads: 4, KVHeads: 4, HeadDim: 16, Vocab: 129, Context: 64}, 3, method.CoMe{MinMax: 0.7}, ref.Options{MinMax: 0.7}},
+		"qwen3, floor": {modeltest.Spec{Architecture: "Qwen3ForCausalLM", Hidden: 32, Intermediate: 64, Layers: 5, Heads: 4, KVHeads: 4, HeadDim: 16, Vocab: 129, Context: 64}, 3, method.CoMe{RatioFloor: 0.7}, ref.Options{MinMax: 0.7}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, dir := c.spec.Open(t)
@@ -182,8 +182,8 @@ func TestAllScores(t *testing.T) {
 		come   method.CoMe
 	}{
 		"8": {8, method.CoMe{}}, "compat": {8, method.CoMe{Tiled: true}}, "repeat": {8, method.CoMe{Repeat: true}},
-		"psu, floor": {8, method.CoMe{PSU: 2, MinMax: 0.8}}, "three": {6, method.CoMe{MergeItem: 3}},
-		"three, repeat, odd": {5, method.CoMe{MergeItem: 3, Repeat: true, PSU: 2}}, "seven": {7, method.CoMe{PSU: 3}},
+		"psu, floor": {8, method.CoMe{RatioPower: 2, RatioFloor: 0.8}}, "three": {6, method.CoMe{LayersPerMerge: 3}},
+		"three, repeat, odd": {5, method.CoMe{LayersPerMerge: 3, Repeat: true, RatioPower: 2}}, "seven": {7, method.CoMe{RatioPower: 3}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			do := func(d vk.Options, all bool) *prune.Result {
@@ -263,12 +263,12 @@ func TestNewPlanRefuses(t *testing.T) {
 		{prune.Options{Sparsity: 1.5}, "sparsity 1.5"},
 		{prune.Options{Sparsity: 0.999}, "out of reach"},
 		{prune.Options{TargetLayers: 1}, "reaches 2"},
-		{prune.Options{TargetLayers: 2, Method: method.CoMe{MergeItem: 5}}, "merge item 5"},
-		{prune.Options{TargetLayers: 2, Method: method.CoMe{MergeItem: 1}}, "merge item 1"},
-		{prune.Options{TargetLayers: 2, Method: method.CoMe{MinMax: 2}}, "min-max 2"},
-		{prune.Options{TargetLayers: 2, Method: method.CoMe{PSU: -1}}, "psu -1"},
-		{prune.Options{TargetLayers: 2, Method: method.CoMe{PSU: math.NaN()}}, "psu NaN"},
-		{prune.Options{TargetLayers: 2, Method: method.CoMe{MinMax: math.NaN()}}, "min-max NaN"},
+		{prune.Options{TargetLayers: 2, Method: method.CoMe{LayersPerMerge: 5}}, "merge item 5"},
+		{prune.Options{TargetLayers: 2, Method: method.CoMe{LayersPerMerge: 1}}, "merge item 1"},
+		{prune.Options{TargetLayers: 2, Method: method.CoMe{RatioFloor: 2}}, "min-max 2"},
+		{prune.Options{TargetLayers: 2, Method: method.CoMe{RatioPower: -1}}, "psu -1"},
+		{prune.Options{TargetLayers: 2, Method: method.CoMe{RatioPower: math.NaN()}}, "psu NaN"},
+		{prune.Options{TargetLayers: 2, Method: method.CoMe{RatioFloor: math.NaN()}}, "min-max NaN"},
 		{prune.Options{Sparsity: math.NaN()}, "sparsity NaN"},
 	} {
 		c.o.Windows = windows
@@ -311,7 +311,7 @@ func TestStuck(t *testing.T) {
 	merged := method.Tree{Merged: []method.Tree{{Layer: 1}, {Layer: 2}}}
 	s := &method.State{Device: d, Model: m, Scorer: scorer, Tree: []method.Tree{{}, merged, {Layer: 3}, merged}}
 	_, err = method.CoMe{}.Step(t.Context(), s, 3, nil)
-	if !errors.Is(err, method.ErrNoWindow) || !strings.Contains(err.Error(), "4 layers is as deep") || !strings.Contains(err.Error(), "--no-repeat=false") {
+	if !errors.Is(err, method.ErrNoWindow) || !strings.Contains(err.Error(), "4 layers is as deep") || !strings.Contains(err.Error(), "method.CoMe.Repeat=true") {
 		t.Error(err)
 	}
 	if step, err := (method.CoMe{Repeat: true}).Step(t.Context(), s, 3, nil); err != nil || step.To != 3 {
@@ -381,7 +381,7 @@ func TestSaveNeverLosesAnything(t *testing.T) {
 	if err := os.WriteFile(precious, []byte("mine"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Save(t.Context(), d, out, false, nil); !errors.Is(err, prune.ErrExists) || !strings.Contains(err.Error(), "--force") {
+	if err := r.Save(t.Context(), d, out, false, nil); !errors.Is(err, prune.ErrExists) || !strings.Contains(err.Error(), "prune.Output.Force") {
 		t.Errorf("an existing folder: %v", err)
 	}
 	if err := r.Save(t.Context(), d, out, true, nil); !errors.Is(err, prune.ErrExists) || !strings.Contains(err.Error(), "no folder that vkcome wrote") {

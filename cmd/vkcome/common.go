@@ -210,6 +210,9 @@ func (c *common) note(format string, args ...any) {
 	}
 }
 
+// noteLine notes a line of the library's.
+func (c *common) noteLine(line string) { c.note("%s", spell(line)) }
+
 // printJSON writes v to stdout.
 func printJSON(v any) error {
 	enc := json.NewEncoder(os.Stdout)

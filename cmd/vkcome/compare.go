@@ -28,9 +28,9 @@ func compareFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	var evalTokens, format string
 	var evalWindow, evalSamples int
 	var usual []string
-	for _, name := range method.Names() {
-		if name != "drop" { // it needs a list of layers
-			usual = append(usual, name)
+	for _, e := range method.Registry {
+		if e.Needs().Target == nil { // one that has a target of its own cannot go to any depth
+			usual = append(usual, e.Name)
 		}
 	}
 	f.StringSliceVar(&names, "methods", usual, "methods to compare")
@@ -88,6 +88,9 @@ func compareFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				c.tellHost(o.Memory)
 				if err != nil {
 					return err
+				}
+				for i := range table.Rows {
+					table.Rows[i].Error = spell(table.Rows[i].Error)
 				}
 				out, err := report.Compare(table, format)
 				if err != nil {

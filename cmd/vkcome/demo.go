@@ -32,8 +32,8 @@ var demoVerb = verb{
 	},
 }
 
-// demoFigures is what the demonstration prints with --json.
-type demoFigures struct {
+// demoResult is what the demonstration prints with --json.
+type demoResult struct {
 	Device  string        `json:"device"`
 	Out     string        `json:"out,omitempty"`
 	Models  []demoModel   `json:"models"`
@@ -70,7 +70,7 @@ func demo(ctx context.Context, c *common, d *vk.Device, m *model.Model, out stri
 		defer os.RemoveAll(tmp)
 		out = filepath.Join(tmp, "tiny8")
 	}
-	figures := demoFigures{Device: d.Info.Name}
+	result := demoResult{Device: d.Info.Name}
 	measure := func(m *model.Model) error {
 		p, err := eval.RunPerplexity(ctx, d, m, held, nil)
 		if err != nil {
@@ -81,7 +81,7 @@ func demo(ctx context.Context, c *common, d *vk.Device, m *model.Model, out stri
 		if err != nil {
 			return err
 		}
-		figures.Models = append(figures.Models, demoModel{len(m.Layers), m.Parameters(), p.Perplexity, prompt + t.Decode(ints(tokens))})
+		result.Models = append(result.Models, demoModel{len(m.Layers), m.Parameters(), p.Perplexity, prompt + t.Decode(ints(tokens))})
 		return nil
 	}
 	if err := measure(m); err != nil {
@@ -93,9 +93,9 @@ func demo(ctx context.Context, c *common, d *vk.Device, m *model.Model, out stri
 	}
 	b := c.bar()
 	progress := func(s prune.Status) { b.set(s.Stage, s.Done, s.Total) }
-	result, err := plan.Run(ctx, d, progress)
+	pruned, err := plan.Run(ctx, d, progress)
 	if err == nil {
-		err = result.Save(ctx, d, out, false, progress)
+		err = pruned.Save(ctx, d, out, false, progress)
 	}
 	b.finish()
 	if err != nil {
@@ -104,17 +104,17 @@ func demo(ctx context.Context, c *common, d *vk.Device, m *model.Model, out stri
 	if err := withModel(out, measure); err != nil {
 		return err
 	}
-	figures.Lineage, figures.Seconds = result.Lineage, time.Since(start).Seconds()
+	result.Lineage, result.Seconds = pruned.Lineage, time.Since(start).Seconds()
 	if keep {
-		figures.Out = out
+		result.Out = out
 	}
 	if c.json {
-		return printJSON(figures)
+		return printJSON(result)
 	}
-	for _, f := range figures.Models {
+	for _, f := range result.Models {
 		fmt.Printf("%2d layers, %d parameters: perplexity %.1f on held-out text\n   %s\n", f.Layers, f.Parameters, f.Perplexity, strings.ReplaceAll(f.Text, "\n", " "))
 	}
-	fmt.Printf("done in %.1f s\n", figures.Seconds)
+	fmt.Printf("done in %.1f s\n", result.Seconds)
 	if keep {
 		fmt.Printf("the pruned model is in %s\n", out)
 	}

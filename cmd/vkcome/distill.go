@@ -80,7 +80,7 @@ func (c *corpusFlags) trainingWindow(m *model.Model) int {
 }
 
 // load reads a corpus to train on, as much of it as the options want.
-func (t *trainingFlags) load(ctx context.Context, in *corpusFlags, m *model.Model) (h prune.Heal, err error) {
+func (t *trainingFlags) load(ctx context.Context, in *corpusFlags, m *model.Model) (h prune.DistillOptions, err error) {
 	h.Options = t.options(in.seed)
 	in.limit = int(h.Options.CorpusTokens(in.trainingWindow(m)))
 	h.Windows, err = in.load(ctx, m)
@@ -116,8 +116,8 @@ func (t *trainingFlags) run(c *common, do func(progress func(prune.Status)) (*pr
 	return l, err
 }
 
-// healFlags are the flags of pruning that heals.
-type healFlags struct {
+// distillingFlags are the flags of pruning that distills.
+type distillingFlags struct {
 	*trainingFlags
 	schedule string
 	text     []string
@@ -125,7 +125,7 @@ type healFlags struct {
 }
 
 // check refuses flags of training where nothing is trained.
-func (h *healFlags) check() error {
+func (h *distillingFlags) check() error {
 	if h.schedule != "" {
 		if !slices.Contains(prune.Schedules, h.schedule) {
 			return usagef("--heal %q: expected %s", h.schedule, strings.Join(prune.Schedules, ", "))
@@ -140,8 +140,8 @@ func (h *healFlags) check() error {
 	return nil
 }
 
-// load reads the corpus to heal on, which is that of the calibration unless flags say otherwise; nil where nothing is healed.
-func (h *healFlags) load(ctx context.Context, in *corpusFlags, m *model.Model) (*prune.Heal, error) {
+// load reads the corpus to train on, which is that of the calibration unless flags say otherwise; nil where nothing is trained.
+func (h *distillingFlags) load(ctx context.Context, in *corpusFlags, m *model.Model) (*prune.DistillOptions, error) {
 	if h.schedule == "" {
 		return nil, nil
 	}
@@ -153,9 +153,9 @@ func (h *healFlags) load(ctx context.Context, in *corpusFlags, m *model.Model) (
 	if h.window > 0 {
 		own.window = h.window
 	}
-	heal, err := h.trainingFlags.load(ctx, &own, m)
-	heal.Schedule = h.schedule
-	return &heal, err
+	o, err := h.trainingFlags.load(ctx, &own, m)
+	o.Schedule = h.schedule
+	return &o, err
 }
 
 func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
@@ -179,7 +179,7 @@ func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		if to.AnyDevice && !to.Resume {
 			return usagef("--any-device has no meaning without --resume")
 		}
-		var o prune.DistillOptions
+		var o prune.DistillationOptions
 		if groups != "" {
 			if o.Groups, err = distill.ParseMap(groups); err != nil {
 				return usagef("%w", err)
@@ -189,11 +189,11 @@ func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			return err
 		}
 		if !planOnly {
-			to.Dir, to.Note = args[2], func(line string) { c.note("%s", line) }
+			to.Dir, to.Note = args[2], c.noteLine
 		}
 		return withModel(args[0], func(teacher *model.Model) error {
 			return withModel(args[1], func(student *model.Model) (err error) {
-				if o.Heal, err = t.load(ctx, in, teacher); err != nil {
+				if o.Distill, err = t.load(ctx, in, teacher); err != nil {
 					return err
 				}
 				p, err := prune.NewDistillation(teacher, student, o)
@@ -217,7 +217,7 @@ func printDistillation(c *common, d *vk.Device, p *prune.Distillation) error {
 	if err != nil {
 		return err
 	}
-	windows := p.Options.Heal.Windows
+	windows := p.Options.Distill.Windows
 	if c.json {
 		return printJSON(struct {
 			Layers  []distill.Group `json:"layers"`
@@ -258,13 +258,13 @@ func runDistillation(ctx context.Context, c *common, d *vk.Device, p *prune.Dist
 	if c.json {
 		return printJSON(lineage)
 	}
-	printStages(lineage.Healing)
+	printStages(lineage.Distill)
 	fmt.Println(to.Dir)
 	return nil
 }
 
 // printStages tells of training, a line for each stage.
-func printStages(h *prune.Healing) {
+func printStages(h *prune.DistillRecord) {
 	if h == nil {
 		return
 	}

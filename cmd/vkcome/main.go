@@ -46,14 +46,14 @@ func main() {
 	case interrupted && errors.Is(err, context.Canceled):
 		word := "interrupted"
 		if left := (*prune.Unfinished)(nil); errors.As(err, &left) {
-			word += "; " + left.Advice()
+			word += "; " + spell(left.Advice())
 		}
 		fmt.Fprintln(os.Stderr, "vkcome:", word)
 		os.Exit(130)
 	}
 	// One line, each cause once: what failed and what was cleaned up after it may tell the same error.
 	var causes []string
-	for line := range strings.Lines(err.Error()) {
+	for line := range strings.Lines(spell(err.Error())) {
 		if line = strings.TrimSpace(line); !slices.Contains(causes, line) {
 			causes = append(causes, line)
 		}

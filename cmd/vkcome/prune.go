@@ -41,10 +41,10 @@ type methodFlags struct {
 
 func newMethodFlags(f *pflag.FlagSet) *methodFlags {
 	m := &methodFlags{f: f}
-	f.IntVar(&m.o.MergeItem, "merge-item", 0, "layers that are merged into one in a step (default 2; laco: 4 at most)")
+	f.IntVar(&m.o.LayersPerMerge, "merge-item", 0, "layers that are merged into one in a step (default 2; laco: 4 at most)")
 	f.BoolVar(&m.noRepeat, "no-repeat", true, "merge no layer twice")
-	f.Float64Var(&m.o.PSU, "psu", 1, "power of the block influences in the fusion ratio")
-	f.Float64Var(&m.o.MinMax, "min-max", 0, "floor of the largest fusion ratio, 0 to 1")
+	f.Float64Var(&m.o.RatioPower, "psu", 1, "power of the block influences in the fusion ratio")
+	f.Float64Var(&m.o.RatioFloor, "min-max", 0, "floor of the largest fusion ratio, 0 to 1")
 	f.StringVar(&m.compat, "compat", "", "reference: choose query heads as the authors' code does, its grouped-query defect included")
 	f.StringVar(&m.o.Selector, "selector", method.Selectors[0], "what chooses the layers to merge: "+strings.Join(method.Selectors, ", "))
 	f.StringVar(&m.o.Norm, "norm", method.Norms[0], "norms of a merged layer: "+strings.Join(method.Norms, ", "))
@@ -62,8 +62,8 @@ func (m *methodFlags) method(name string, seed uint64, alone bool) (method.Metho
 	}
 	if alone {
 		for _, other := range method.Registry {
-			for _, flag := range other.Options {
-				if m.f.Changed(flag) && !slices.Contains(e.Options, flag) {
+			for _, flag := range flagsOf(other.Options()) {
+				if m.f.Changed(flag) && !slices.Contains(flagsOf(e.Options()), flag) {
 					return nil, usagef("--%s has no meaning for method %s", flag, name)
 				}
 			}
@@ -72,10 +72,10 @@ func (m *methodFlags) method(name string, seed uint64, alone bool) (method.Metho
 	switch {
 	case m.compat != "" && m.compat != "reference":
 		return nil, usagef("--compat %q: expected reference", m.compat)
-	case !(m.o.PSU > 0 && m.o.PSU <= 1000):
-		return nil, usagef("--psu %v: expected more than 0 and at most 1000", m.o.PSU)
-	case m.f.Changed("merge-item") && m.o.MergeItem < 2:
-		return nil, usagef("--merge-item %d: expected 2 or more", m.o.MergeItem)
+	case !(m.o.RatioPower > 0 && m.o.RatioPower <= 1000):
+		return nil, usagef("--psu %v: expected more than 0 and at most 1000", m.o.RatioPower)
+	case m.f.Changed("merge-item") && m.o.LayersPerMerge < 2:
+		return nil, usagef("--merge-item %d: expected 2 or more", m.o.LayersPerMerge)
 	case m.f.Changed("granularity") && m.o.Granularity < 1:
 		return nil, usagef("--granularity %d: expected 1 or more", m.o.Granularity)
 	}
@@ -109,11 +109,11 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.BoolVar(&to.AnyDevice, "any-device", false, "resume on another device, driver or tier as well: the result is then neither's")
 	f.StringVar(&to.Work, "work", "", "folder that keeps the steps that are done, until OUT is there (default .OUT.vkcome-work)")
 	f.BoolVar(&to.SaveSteps, "save-steps", false, "write the model of N layers after every step too, as OUT.LN")
-	var heal healFlags
-	f.StringVar(&heal.schedule, "heal", "", "train merged layers against those that they were made of: "+strings.Join(prune.Schedules, ", ")+" (sp: in the end, mp: each right after its merge)")
-	f.StringArrayVar(&heal.text, "heal-text", nil, "text to train on, as with --text (default that)")
-	f.IntVar(&heal.window, "heal-window", 0, "tokens of its windows (default as --window)")
-	heal.trainingFlags = newTrainingFlags(f)
+	var training distillingFlags
+	f.StringVar(&training.schedule, "heal", "", "train merged layers against those that they were made of: "+strings.Join(prune.Schedules, ", ")+" (sp: in the end, mp: each right after its merge)")
+	f.StringArrayVar(&training.text, "heal-text", nil, "text to train on, as with --text (default that)")
+	f.IntVar(&training.window, "heal-window", 0, "tokens of its windows (default as --window)")
+	training.trainingFlags = newTrainingFlags(f)
 	c := commonFlags(f)
 	c.hostFlags(f)
 	f.Lookup("device").Usage = devicesUsage
@@ -132,7 +132,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				targets++
 			}
 		}
-		if targets > 1 || targets == 0 && plan == "" && name != "drop" {
+		if targets > 1 || targets == 0 && plan == "" && !hasTarget(name) {
 			return usagef("give one of --target-layers, --sparsity, --target-params and --target-size")
 		}
 		if params != "" {
@@ -164,33 +164,33 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			if in.given() {
 				return usagef("--stats has its own corpus: --text, --tokens and --protocol have no meaning beside it")
 			}
-			if o.Figures, err = score.OpenFigures(stats); err != nil {
+			if o.Stats, err = score.OpenStats(stats); err != nil {
 				return err
 			}
 		}
 		if to.AnyDevice && !to.Resume {
 			return usagef("--any-device has no meaning without --resume")
 		}
-		if err := heal.check(); err != nil {
+		if err := training.check(); err != nil {
 			return err
 		}
 		if o.Memory, err = c.host(); err != nil {
 			return err
 		}
 		if !planOnly {
-			to.Dir, to.Note = args[1], func(line string) { c.note("%s", line) }
+			to.Dir, to.Note = args[1], c.noteLine
 			if err := prune.CheckOutput(to.Dir, args[0], to.Force); err != nil && !to.Resume { // an OUT that is finished may be resumed
 				return err
 			}
 		}
 		return withModel(args[0], func(m *model.Model) (err error) {
-			if o.Replay == nil && o.Figures == nil && (o.Method.Corpus() || in.given()) {
+			if o.Replay == nil && o.Stats == nil && (o.Method.Needs().Corpus || in.given()) {
 				if o.Windows, err = in.load(ctx, m); err != nil {
 					return err
 				}
 				o.Seed, o.Source = in.seed, in.source
 			}
-			if o.Heal, err = heal.load(ctx, in, m); err != nil {
+			if o.Distill, err = training.load(ctx, in, m); err != nil {
 				return err
 			}
 			return c.computeOn(func(devices []*vk.Device) error {
@@ -202,17 +202,23 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				case planOnly:
 					return printPlan(ctx, c, devices[0], p)
 				}
-				return runPrune(ctx, c, devices[0], p, heal.trainingFlags, to)
+				return runPrune(ctx, c, devices[0], p, training.trainingFlags, to)
 			})
 		})
 	}
+}
+
+// hasTarget says whether a method's own options say how many layers it leaves.
+func hasTarget(name string) bool {
+	e, err := method.Lookup(name)
+	return err == nil && e.Needs().Target != nil
 }
 
 // methodFlagNames lists the flags that have a meaning for some method.
 func methodFlagNames() []string {
 	var names []string
 	for _, e := range method.Registry {
-		names = append(names, e.Options...)
+		names = append(names, flagsOf(e.Options())...)
 	}
 	return names
 }
@@ -292,7 +298,7 @@ func runPrune(ctx context.Context, c *common, d *vk.Device, plan *prune.Plan, t 
 		}
 		fmt.Println(line)
 	}
-	printStages(lineage.Healing)
+	printStages(lineage.Distill)
 	if passes := lineage.LayerPasses; passes != nil && plan.Options.Replay == nil {
 		fmt.Printf("scored in %.1f layer passes; scoring every model from its first layer on takes %d\n", passes.Done, passes.Full)
 	}

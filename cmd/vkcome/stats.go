@@ -22,7 +22,7 @@ var statsVerb = verb{
 }
 
 func statsFlags(f *pflag.FlagSet) func(context.Context, []string) error {
-	var o prune.FiguresOptions
+	var o prune.StatsOptions
 	var text string
 	var force bool
 	in := newCorpusFlags(f, calibrationTokens)
@@ -50,16 +50,16 @@ func statsFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			o.Seed, o.Source = in.seed, in.source
 			return c.computeOn(func(devices []*vk.Device) error {
 				b := c.bar()
-				figures, err := prune.Figures(ctx, devices, m, o, func(s prune.Status) { b.set(s.Stage, s.Done, s.Total) })
+				stats, err := prune.ComputeStats(ctx, devices, m, o, func(s prune.Status) { b.set(s.Stage, s.Done, s.Total) })
 				b.finish()
 				c.tellHost(o.Memory)
 				if err == nil {
-					err = figures.Save(args[1], force)
+					err = stats.Save(args[1], score.SaveOptions{Force: force})
 				}
 				if err != nil {
 					return err
 				}
-				return c.printFigures(args[1], figures)
+				return c.printStats(args[1], stats)
 			})
 		})
 	}
@@ -73,28 +73,28 @@ var statsMergeVerb = verb{
 		f.BoolVar(&force, "force", false, "replace OUT")
 		c := outputFlags(f)
 		return func(_ context.Context, args []string) error {
-			var parts []*score.Figures
+			var parts []*score.Stats
 			for _, path := range args[1:] {
-				part, err := score.OpenFigures(path)
+				part, err := score.OpenStats(path)
 				if err != nil {
 					return err
 				}
 				parts = append(parts, part)
 			}
-			figures, err := score.Merge(parts)
+			stats, err := score.Merge(parts)
 			if err == nil {
-				err = figures.Save(args[0], force)
+				err = stats.Save(args[0], score.SaveOptions{Force: force})
 			}
 			if err != nil {
 				return err
 			}
-			return c.printFigures(args[0], figures)
+			return c.printStats(args[0], stats)
 		}
 	},
 }
 
-func (c *common) printFigures(path string, f *score.Figures) error {
-	end := f.Begin + len(f.Windows)
+func (c *common) printStats(path string, s *score.Stats) error {
+	end := s.Begin + len(s.Windows)
 	if c.json {
 		return printJSON(struct {
 			File     string   `json:"file"`
@@ -104,9 +104,9 @@ func (c *common) printFigures(path string, f *score.Figures) error {
 			Windows  int      `json:"windows"`
 			Window   int      `json:"window"`
 			Computed []string `json:"computed"`
-		}{path, f.Layers(), f.Begin, end, f.Total, len(f.Windows[0]), f.Computed})
+		}{path, s.Layers(), s.Begin, end, s.Total, len(s.Windows[0]), s.Computed})
 	}
-	fmt.Printf("%s: %d layers, windows %d to %d of %d, each of %d tokens\n", path, f.Layers(), f.Begin, end-1, f.Total, len(f.Windows[0]))
+	fmt.Printf("%s: %d layers, windows %d to %d of %d, each of %d tokens\n", path, s.Layers(), s.Begin, end-1, s.Total, len(s.Windows[0]))
 	return nil
 }
 

@@ -63,12 +63,12 @@ func TestStats(t *testing.T) {
 		sameWeights(t, path("corpus-"+name), path("stats-"+name))
 		var a, b struct {
 			Tree, Steps, Calibration any
-			FiguresFrom              []string               `json:"figures_from"`
+			StatsFrom                []string               `json:"figures_from"`
 			LayerPasses              struct{ Done float64 } `json:"layer_passes"`
 		}
 		readJSON(t, path("corpus-"+name+"/vkcome.json"), &a)
 		readJSON(t, path("stats-"+name+"/vkcome.json"), &b)
-		if fmt.Sprint(a.Tree, a.Steps, a.Calibration) != fmt.Sprint(b.Tree, b.Steps, b.Calibration) || len(b.FiguresFrom) != 1 {
+		if fmt.Sprint(a.Tree, a.Steps, a.Calibration) != fmt.Sprint(b.Tree, b.Steps, b.Calibration) || len(b.StatsFrom) != 1 {
 			t.Errorf("%s: lineages differ: %.600v\n%.600v", name, a, b)
 		}
 		if scoredOnce := name == "shortgpt" || name == "mka"; scoredOnce && b.LayerPasses.Done != 0 {

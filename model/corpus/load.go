@@ -294,7 +294,7 @@ func (c *choice) take(text string) error {
 		}
 	}
 	if c.size > maxText {
-		return fmt.Errorf("more than %d GiB of text; take a part of the documents with --docs N", maxText>>30)
+		return fmt.Errorf("more than %d GiB of text; take a part of the documents with corpus.Options.Docs N", maxText>>30)
 	}
 	return nil
 }

@@ -246,7 +246,7 @@ func find(leaves []leaf, name string) (leaf, error) {
 			continue
 		}
 		if l.grouped || l.maxRep > 1 || l.kind != format.ByteArray && l.kind != format.Int32 && l.kind != format.Int64 {
-			return leaf{}, fmt.Errorf("column %q holds %s, expected text; choose another with --field", name, l.holds())
+			return leaf{}, fmt.Errorf("column %q holds %s, expected text; choose another with corpus.Options.Field", name, l.holds())
 		}
 		return l, nil
 	}

@@ -55,7 +55,7 @@ func oneField(name string) form {
 func asText(name string, value any) (string, error) {
 	text, ok := value.(string)
 	if !ok {
-		return "", fmt.Errorf("field %q is %s, expected text; choose another with --field", name, describe(value))
+		return "", fmt.Errorf("field %q is %s, expected text; choose another with corpus.Options.Field", name, describe(value))
 	}
 	return text, nil
 }
@@ -86,7 +86,7 @@ func missing(field string, there []string) error {
 	case len(there) > shownFields:
 		list += fmt.Sprintf(" and %d more", len(there)-shownFields)
 	}
-	return fmt.Errorf("no field %q; choose one with --field, there are: %.400s", field, list)
+	return fmt.Errorf("no field %q; choose one with corpus.Options.Field, there are: %.400s", field, list)
 }
 
 // suffixes are the endings of files that a directory is searched for.
@@ -356,7 +356,7 @@ func (f form) document(raw []byte, s sink) error {
 	var row map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &row); err != nil {
 		if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
-			return fmt.Errorf("expected an object with a field %q, got a %s (lists of token ids go to --tokens)", f.fields[0], wrong.Value)
+			return fmt.Errorf("expected an object with a field %q, got a %s (lists of token ids go to corpus.ReadTokens)", f.fields[0], wrong.Value)
 		}
 		return err
 	}

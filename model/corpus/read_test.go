@@ -204,7 +204,7 @@ func TestReadErrors(t *testing.T) {
 		name, field, want string
 		raw               []byte
 	}{
-		{"a.jsonl", "text", `a.jsonl: line 3: no field "text"; choose one with --field, there are: body, url`, []byte("{\"text\":\"x\"}\n\n{\"url\":1,\"body\":\"\"}\n")},
+		{"a.jsonl", "text", `a.jsonl: line 3: no field "text"; choose one with corpus.Options.Field, there are: body, url`, []byte("{\"text\":\"x\"}\n\n{\"url\":1,\"body\":\"\"}\n")},
 		{"b.jsonl", "text", "line 2: field \"text\" is a number", []byte("{\"text\":\"x\"}\n{\"text\":1}\n")},
 		{"c.jsonl", "text", "line 1: field \"text\" is null", []byte("{\"text\":null}\n")},
 		{"d.jsonl", "text", "line 1: unexpected end of JSON", []byte("{\"text\":\n\"a\"}\n")},
@@ -219,7 +219,7 @@ func TestReadErrors(t *testing.T) {
 		{"m.json.gz", "text", "gzip", []byte("hello, this is not gzip")},
 		{"n.jsonl.gz", "text", "unexpected EOF", gzipped(t, []byte("{\"text\":\"x\"}\n"))[:20]},
 		{"o.txt", "text", "o.txt: not UTF-8", []byte("\xff")},
-		{"p.parquet", "body", `p.parquet: no field "body"; choose one with --field, there are: text, url`, good},
+		{"p.parquet", "body", `p.parquet: no field "body"; choose one with corpus.Options.Field, there are: text, url`, good},
 		{"q.parquet", "text", "not a Parquet file", good[:len(good)-1]},
 		{"r.parquet", "text", "not a Parquet file", nil},
 		{"s.parquet", "meta", `column "meta" holds a struct, expected text`, nested},

@@ -141,7 +141,7 @@ func TestForwardRefuses(t *testing.T) {
 		}
 	}
 	small := vktest.Open(t, vk.Options{MaxMemory: 64 << 10})
-	if _, err := run.New(small, m, modeltest.Windows(97, 1, 64)); err == nil || !strings.Contains(err.Error(), "--max-device-memory") {
+	if _, err := run.New(small, m, modeltest.Windows(97, 1, 64)); err == nil || !strings.Contains(err.Error(), "vk.Options.MaxMemory") {
 		t.Errorf("64 KiB of memory: %v", err)
 	}
 	if _, err := generate.New(d, m, 65); err == nil {

@@ -167,7 +167,7 @@ func planWindows(d *vk.Device, m *model.Model, windows, window int, o Options) (
 	v.available = min(v.available, d.MemoryLimit()-d.Memory().Reserved-4*tensor)                                          // a merge has three tensors on the device at a time
 	v.mayKeep = func(all, left int64) bool { return o.KeepWeights && all <= left/2 }
 	v.refuse = func(rows int, need, layer int64) error {
-		what, advice := "one window", "; use a shorter --window or a larger --max-device-memory"
+		what, advice := "one window", "; use a shorter corpus.Options.Window or a larger vk.Options.MaxMemory"
 		if rows > window {
 			what, advice = fmt.Sprintf("%d windows", rows/window), ""
 		}
@@ -225,7 +225,7 @@ func planPacks(d *vk.Device, m *model.Model, longest int) (p plan, err error) {
 	v.refuse = func(_ int, need, layer int64) error {
 		used := d.Memory().Reserved
 		enough := used + (need+layer+(limit-used)/8*7-v.available)/7*8 + 1<<20
-		return fmt.Errorf("model: %s of device memory cannot hold a sequence of %d tokens (%s), one layer (%s) and logits: %w; use a --max-device-memory of %s, or shorter texts",
+		return fmt.Errorf("model: %s of device memory cannot hold a sequence of %d tokens (%s), one layer (%s) and logits: %w; use a vk.Options.MaxMemory of %s, or shorter texts",
 			vk.Bytes(limit), longest, vk.Bytes(need), vk.Bytes(layer), vk.ErrOutOfMemory, vk.Bytes(enough))
 	}
 	err = p.divide(v)

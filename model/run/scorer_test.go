@@ -279,7 +279,7 @@ func TestScorerErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer little.Close()
-	if err := little.Score(t.Context(), good, nothing); !errors.Is(err, vk.ErrOutOfMemory) || !strings.Contains(err.Error(), "--max-device-memory of") {
+	if err := little.Score(t.Context(), good, nothing); !errors.Is(err, vk.ErrOutOfMemory) || !strings.Contains(err.Error(), "vk.Options.MaxMemory of") {
 		t.Errorf("%v, want that there is too little memory", err)
 	}
 }

@@ -156,7 +156,7 @@ func TestSpillErrors(t *testing.T) {
 		t.Errorf("files are left: %v %v", list, err)
 	}
 	host := &states.HostMemory{Limit: 1 << 20}
-	if _, err := run.NewWith(d, m, windows, run.Options{Host: host}); err == nil || !strings.Contains(err.Error(), "use a larger --max-host-memory") {
+	if _, err := run.NewWith(d, m, windows, run.Options{Host: host}); err == nil || !strings.Contains(err.Error(), "use a larger states.HostMemory.Limit") {
 		t.Errorf("a limit of 1 MiB: %v", err)
 	}
 }

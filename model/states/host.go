@@ -90,7 +90,7 @@ func (h *HostMemory) Reserve(what string, n int64) (release func(), err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if need := h.base + h.reserved + n; need > h.Limit {
-		return nil, fmt.Errorf("model: %s of host memory are too little for %s: %s with what is in use; use a larger --max-host-memory", vk.Bytes(h.Limit), what, vk.Bytes(need))
+		return nil, fmt.Errorf("model: %s of host memory are too little for %s: %s with what is in use; use a larger states.HostMemory.Limit", vk.Bytes(h.Limit), what, vk.Bytes(need))
 	}
 	h.reserved += n
 	h.count()

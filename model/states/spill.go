@@ -117,7 +117,7 @@ func (s *spill) explain(err error) error {
 	if path := new(os.PathError); errors.As(err, &path) {
 		err = path.Err
 	}
-	return fmt.Errorf("model: hidden states to files in %s, beside %s of them: %w; use another folder or a larger --max-host-memory", dir, vk.Bytes(s.host.Stats().Disk), err)
+	return fmt.Errorf("model: hidden states to files in %s, beside %s of them: %w; use another folder or a larger states.HostMemory.Limit", dir, vk.Bytes(s.host.Stats().Disk), err)
 }
 
 // write compresses and writes what comes, until there is no more.
@@ -287,7 +287,7 @@ func hostStates(h *HostMemory, n int64) ([]byte, error) {
 	b, err := pages.Alloc(int(n))
 	if err != nil {
 		h.give(n)
-		return nil, fmt.Errorf("model: %s of host memory for hidden states: %w; bound it with --max-host-memory", vk.Bytes(n), err)
+		return nil, fmt.Errorf("model: %s of host memory for hidden states: %w; bound it with states.HostMemory.Limit", vk.Bytes(n), err)
 	}
 	return b, nil
 }

@@ -22,7 +22,7 @@ import (
 func Gradients(ctx context.Context, f *run.Forward, m *model.Model, visit func(layer int, b run.Batch, w, g []op.Tensor) error, progress func(done, total int)) (err error) {
 	layers := len(m.Layers)
 	if f.Corpus.Window < 2 {
-		return errors.New("model: gradients: windows of one token have no loss; use a longer --window")
+		return errors.New("model: gradients: windows of one token have no loss; use a longer corpus.Options.Window")
 	}
 	for b := range layers + 1 {
 		if err := f.States().Need(b); err != nil {

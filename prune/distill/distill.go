@@ -1,4 +1,4 @@
-// Package distill heals pruned models: it trains the layers that stand for several others against those, one at a time, so that one
+// Package distill trains the layers of a pruned model that stand for several others against those, one at a time, so that one
 // layer's weights, gradients and moments are all that a device must hold; and in the end, if that is wanted, all weights together
 // against the logits.
 //
@@ -21,7 +21,7 @@ import (
 // Inputs of a layer in training.
 const (
 	TeacherInput = "teacher" // the teacher's state that enters the first layer replaced: the paper's Figure 1
-	StudentInput = "student" // what the student's own layers below, healed already, give
+	StudentInput = "student" // what the student's own layers below, trained already, give
 )
 
 // Inputs lists them.
@@ -120,7 +120,7 @@ func (o Options) Defaults(m *model.Model, windows, window int) (Options, error) 
 	case o.HeldOut < 1 || o.HeldOut%o.Batch != 0:
 		return o, fmt.Errorf("distill: %d windows held out: expected a multiple of the %d windows of a step", o.HeldOut, o.Batch)
 	case windows-o.HeldOut < o.Batch:
-		return o, fmt.Errorf("distill: a corpus of %d windows, of which %d are held out, has too few for a step of %d: give more text (--text), shorter windows (--window) or a smaller step (--batch)", windows, o.HeldOut, o.Batch)
+		return o, fmt.Errorf("distill: a corpus of %d windows, of which %d are held out, has too few for a step of %d: give more text (corpus.Options.Sources), shorter windows (corpus.Options.Window) or a smaller step (distill.Options.Batch)", windows, o.HeldOut, o.Batch)
 	case o.Tokens < int64(o.Batch)*int64(window):
 		return o, fmt.Errorf("distill: %d tokens for a layer, a step takes %d", o.Tokens, o.Batch*window)
 	case o.Patience < 1 || o.EndToEnd < 0 || o.Budget < 0:

@@ -46,7 +46,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	job := distill.Job{Teacher: m, Student: student, Groups: groups, Windows: windows, Options: distill.Options{Batch: 4, Tokens: 20 * 4 * 64}}
-	result, err := job.Heal(context.Background(), d, nil, nil, nil)
+	result, err := job.Run(context.Background(), d, nil, nil, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

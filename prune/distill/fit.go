@@ -64,7 +64,7 @@ type trainer interface {
 // fit is a stage on its way.
 type fit struct {
 	trainer
-	h     *healer
+	job   *distiller
 	stage *Stage
 	// batch records a batch by its number: its loss and, to train, its gradients. tokens are those of all batches together.
 	batch func(ctx context.Context, number, tokens int, learn bool) error
@@ -75,8 +75,8 @@ type fit struct {
 
 // micro is how many batches a step takes; first is the number of its first.
 func (f *fit) micro(step int) (first, n int) {
-	n = f.h.o.Batch / f.h.o.MicroBatch
-	return step * n % (f.h.train / f.h.o.MicroBatch), n
+	n = f.job.o.Batch / f.job.o.MicroBatch
+	return step * n % (f.job.train / f.job.o.MicroBatch), n
 }
 
 // gradients records a step's batches.
@@ -84,7 +84,7 @@ func (f *fit) gradients(ctx context.Context, step int) error {
 	first, n := f.micro(step)
 	f.Begin()
 	for i := range n {
-		if err := f.batch(ctx, first+i, f.h.o.Batch*f.h.window, true); err != nil {
+		if err := f.batch(ctx, first+i, f.job.o.Batch*f.job.window, true); err != nil {
 			return err
 		}
 	}
@@ -93,10 +93,10 @@ func (f *fit) gradients(ctx context.Context, step int) error {
 
 // heldOut is the loss of what is not trained on.
 func (f *fit) heldOut(ctx context.Context) (float64, error) {
-	first, n := f.h.train/f.h.o.MicroBatch, f.h.o.HeldOut/f.h.o.MicroBatch
+	first, n := f.job.train/f.job.o.MicroBatch, f.job.o.HeldOut/f.job.o.MicroBatch
 	f.Begin()
 	for i := range n {
-		if err := f.batch(ctx, first+i, f.h.o.HeldOut*f.h.window, false); err != nil {
+		if err := f.batch(ctx, first+i, f.job.o.HeldOut*f.job.window, false); err != nil {
 			return 0, err
 		}
 	}
@@ -130,14 +130,14 @@ func (f *fit) begin(ctx context.Context, until time.Time) (err error) {
 		}
 	}
 	each := time.Since(begin) / trial
-	each += each * time.Duration(Evaluations*f.h.o.HeldOut/3) / time.Duration(f.h.o.Batch*max(1, s.Steps)) // a pass without gradients takes a third
+	each += each * time.Duration(Evaluations*f.job.o.HeldOut/3) / time.Duration(f.job.o.Batch*max(1, s.Steps)) // a pass without gradients takes a third
 	s.Steps = max(0, min(s.Steps, int(time.Until(until)/max(1, each))))
 	return nil
 }
 
 // run trains until the stage ends.
 func (f *fit) run(ctx context.Context, until time.Time) error {
-	s, o := f.stage, f.h.o
+	s, o := f.stage, f.job.o
 	every := max(minEvery, (s.Steps+Evaluations-1)/Evaluations)
 	for s.Ended == "" {
 		if err := ctx.Err(); err != nil {
@@ -168,7 +168,7 @@ func (f *fit) run(ctx context.Context, until time.Time) error {
 			return err
 		}
 		s.Done++
-		s.Tokens += int64(o.Batch) * int64(f.h.window)
+		s.Tokens += int64(o.Batch) * int64(f.job.window)
 		record := Record{Step: s.Done, LR: rate}
 		if s.Group != nil {
 			record.Layer = &s.Group.Layer
@@ -177,7 +177,7 @@ func (f *fit) run(ctx context.Context, until time.Time) error {
 			s.Failed = 0
 			record.Loss, record.GradNorm = &result.Loss, &result.GradNorm
 		} else if s.Skipped++; s.Failed == maxFailed {
-			return fmt.Errorf("the loss or its gradients were not finite in %d steps in a row, up to step %d: use a smaller learning rate (--lr, now %.3g)", maxFailed, s.Done, f.peak)
+			return fmt.Errorf("the loss or its gradients were not finite in %d steps in a row, up to step %d: use a smaller learning rate (distill.Options.LR, now %.3g)", maxFailed, s.Done, f.peak)
 		}
 		if result.Done && result.Loss == 0 && s.Before == 0 {
 			s.Ended = endEqual
@@ -186,12 +186,12 @@ func (f *fit) run(ctx context.Context, until time.Time) error {
 				return err
 			}
 		}
-		f.h.tell(s, record)
-		if err := f.h.checkpoint(ctx, f, false); err != nil {
+		f.job.tell(s, record)
+		if err := f.job.checkpoint(ctx, f, false); err != nil {
 			return err
 		}
 	}
-	return f.h.checkpoint(ctx, f, true)
+	return f.job.checkpoint(ctx, f, true)
 }
 
 // minEvery is the fewest steps between two looks at the held-out loss.
@@ -216,7 +216,7 @@ func (f *fit) evaluate(ctx context.Context, record *Record) (err error) {
 		f.best, err = f.Values(ctx)
 		return err
 	}
-	if s.Stale++; s.Stale >= f.h.o.Patience {
+	if s.Stale++; s.Stale >= f.job.o.Patience {
 		s.Ended = endPatience
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 	"github.com/vkcome/vkcome/vk/vktest"
 )
 
-// TestMemoryLarge heals a layer of the shape of a 7B model's and measures the device memory that it takes: what Plan says, within a tenth.
+// TestMemoryLarge trains a layer of the shape of a 7B model's and measures the device memory that it takes: what Plan says, within a tenth.
 func TestMemoryLarge(t *testing.T) {
 	if os.Getenv("VKCOME_BIG") == "" {
 		t.Skip("four GiB and some minutes: set VKCOME_BIG=1")
@@ -24,7 +24,7 @@ func TestMemoryLarge(t *testing.T) {
 	testMemory(t, whole, 64)
 }
 
-// testMemory heals the first layer of a model, which stands for two.
+// testMemory trains the first layer of a model, which stands for two.
 func testMemory(t *testing.T, m *model.Model, window int) {
 	t.Helper()
 	with := func(n int) *model.Model {
@@ -52,7 +52,7 @@ func testMemory(t *testing.T, m *model.Model, window int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		result, err := job.Heal(t.Context(), d, nil, nil, nil)
+		result, err := job.Run(t.Context(), d, nil, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

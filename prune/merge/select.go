@@ -8,13 +8,13 @@ import (
 	"slices"
 )
 
-// Ratio is the share of each merged layer, bi^psu / Σ bi^psu. With a floor in (0, 1] the largest share is raised to at least
+// Ratio is the share of each merged layer, bi^power / Σ bi^power. With a floor in (0, 1] the largest share is raised to at least
 // floor^(1/(originals−1)), originals being the number of layers of the unpruned model inside the group, and the others shrink in
 // proportion.
-func Ratio(bi []float64, psu, floor float64, originals int) []float64 {
+func Ratio(bi []float64, power, floor float64, originals int) []float64 {
 	share, total := make([]float64, len(bi)), 0.0
 	for i, v := range bi {
-		share[i] = math.Pow(v, psu)
+		share[i] = math.Pow(v, power)
 		total += share[i]
 	}
 	for i := range share {

@@ -8,10 +8,10 @@ import (
 
 func TestRatio(t *testing.T) {
 	for _, c := range []struct {
-		bi         []float64
-		psu, floor float64
-		originals  int
-		want       []float64
+		bi           []float64
+		power, floor float64
+		originals    int
+		want         []float64
 	}{
 		{[]float64{1, 3}, 1, 0, 2, []float64{0.25, 0.75}},
 		{[]float64{1, 3}, 2, 0, 2, []float64{0.1, 0.9}},
@@ -22,10 +22,10 @@ func TestRatio(t *testing.T) {
 		{[]float64{0, 0}, 1, 0, 2, []float64{0.5, 0.5}},
 		{[]float64{0, 5}, 1, 0, 2, []float64{0, 1}},
 	} {
-		got := Ratio(c.bi, c.psu, c.floor, c.originals)
+		got := Ratio(c.bi, c.power, c.floor, c.originals)
 		for i := range got {
 			if math.Abs(got[i]-c.want[i]) > 1e-12 {
-				t.Errorf("Ratio(%v, %v, %v, %d) = %v, want %v", c.bi, c.psu, c.floor, c.originals, got, c.want)
+				t.Errorf("Ratio(%v, %v, %v, %d) = %v, want %v", c.bi, c.power, c.floor, c.originals, got, c.want)
 				break
 			}
 		}

@@ -12,19 +12,23 @@ import (
 	"github.com/vkcome/vkcome/prune/score"
 )
 
+func init() {
+	register(Entry{Name: "come", Short: "concatenate the most sensitive heads and neurons of adjacent layers", Place: 10, New: func(o Options) Method { return o.CoMe }})
+}
+
 // CoMe merges the adjacent layers whose skipping changes the direction of the hidden state least, by concatenating their most
 // sensitive heads and neurons, and scores the new model before the next merge. Source: Layer as Puzzle Pieces: Compressing Large
 // Language Models through Layer Concatenation, NeurIPS 2025, arXiv 2510.15304.
 type CoMe struct {
-	MergeItem   int     `json:"merge_item"`            // layers merged in a step; 0 is 2
-	Repeat      bool    `json:"repeat"`                // a merged layer may be merged again
-	PSU         float64 `json:"psu"`                   // power of the block influences in the ratio; 0 is 1
-	MinMax      float64 `json:"min_max"`               // floor of the largest ratio, 0 to 1
-	Tiled       bool    `json:"tiled,omitempty"`       // take query heads as the released code does, see merge.Options
-	Selector    string  `json:"selector,omitempty"`    // what chooses the layers; empty is SelectAngular
-	Norm        string  `json:"norm,omitempty"`        // of the RMSNorms; empty is NormMean
-	Sensitivity string  `json:"sensitivity,omitempty"` // what ranks heads and neurons; empty is SensitivityL1
-	Seed        uint64  `json:"seed,omitempty"`        // of SensitivityRandom
+	LayersPerMerge int     `json:"merge_item"`            // layers merged in a step; 0 is 2
+	Repeat         bool    `json:"repeat"`                // a merged layer may be merged again
+	RatioPower     float64 `json:"psu"`                   // power of the block influences in the ratio; 0 is 1
+	RatioFloor     float64 `json:"min_max"`               // floor of the largest ratio, 0 to 1
+	Tiled          bool    `json:"tiled,omitempty"`       // take query heads as the released code does, see merge.Options
+	Selector       string  `json:"selector,omitempty"`    // what chooses the layers; empty is SelectAngular
+	Norm           string  `json:"norm,omitempty"`        // of the RMSNorms; empty is NormMean
+	Sensitivity    string  `json:"sensitivity,omitempty"` // what ranks heads and neurons; empty is SensitivityL1
+	Seed           uint64  `json:"seed,omitempty"`        // of SensitivityRandom
 }
 
 // What chooses the layers to merge.
@@ -63,10 +67,21 @@ var ErrNoWindow = errors.New("no window of unmerged layers is left")
 // Name is "come".
 func (c CoMe) Name() string { return "come" }
 
+// Needs is a calibration corpus.
+func (CoMe) Needs() Needs { return Needs{Corpus: true} }
+
+// Options lists those that have a meaning for come.
+func (CoMe) Options() []string {
+	return []string{
+		"method.CoMe.LayersPerMerge", "method.CoMe.Repeat", "method.CoMe.RatioPower", "method.CoMe.RatioFloor", "method.CoMe.Tiled",
+		"method.CoMe.Selector", "method.CoMe.Norm", "method.CoMe.Sensitivity",
+	}
+}
+
 // Cost counts every step in full, though scoring resumes where the last merge left off and stops early.
 func (c CoMe) Cost(layers, target int) (passes, heads int) {
 	c = c.Defaults()
-	return steps(layers, target, c.MergeItem-1, func(from int) (int, int) {
+	return steps(layers, target, c.LayersPerMerge-1, func(from int) (int, int) {
 		if c.Selector == SelectSLEB {
 			return from + from*(from-1)/2, from
 		}
@@ -77,16 +92,13 @@ func (c CoMe) Cost(layers, target int) (passes, heads int) {
 // Effective is the method with every default spelled out, as a lineage records it.
 func (c CoMe) Effective() Method { return c.Defaults() }
 
-// Corpus is true.
-func (c CoMe) Corpus() bool { return true }
-
 // Defaults fills in what the zero value stands for.
 func (c CoMe) Defaults() CoMe {
-	if c.MergeItem == 0 {
-		c.MergeItem = 2
+	if c.LayersPerMerge == 0 {
+		c.LayersPerMerge = 2
 	}
-	if c.PSU == 0 {
-		c.PSU = 1
+	if c.RatioPower == 0 {
+		c.RatioPower = 1
 	}
 	return c
 }
@@ -104,18 +116,18 @@ func (c CoMe) Check(s *State, target int) error {
 		}
 	}
 	switch {
-	case c.MergeItem < 2 || c.MergeItem > layers:
-		return fmt.Errorf("merge item %d, expected 2 to the model's %d layers", c.MergeItem, layers)
-	case !(c.MinMax >= 0 && c.MinMax <= 1):
-		return fmt.Errorf("min-max %v, expected 0 to 1", c.MinMax)
-	case !(c.PSU > 0 && c.PSU <= 1000):
-		return fmt.Errorf("psu %v, expected more than 0 and at most 1000", c.PSU)
+	case c.LayersPerMerge < 2 || c.LayersPerMerge > layers:
+		return fmt.Errorf("merge item %d, expected 2 to the model's %d layers", c.LayersPerMerge, layers)
+	case !(c.RatioFloor >= 0 && c.RatioFloor <= 1):
+		return fmt.Errorf("min-max %v, expected 0 to 1", c.RatioFloor)
+	case !(c.RatioPower > 0 && c.RatioPower <= 1000):
+		return fmt.Errorf("psu %v, expected more than 0 and at most 1000", c.RatioPower)
 	}
 	if reach := c.Reach(s.Tree, s.Protected); target < reach {
 		if c.Repeat {
-			return fmt.Errorf("%d target layers: with the protected layers left alone, the model reaches %d; protect fewer (--protect)", target, reach)
+			return fmt.Errorf("%d target layers: with the protected layers left alone, the model reaches %d; protect fewer (prune.Options.Protect)", target, reach)
 		}
-		return fmt.Errorf("%d target layers: with each layer merged at most once, the model reaches %d; allow repeated merges (--no-repeat=false)", target, reach)
+		return fmt.Errorf("%d target layers: with each layer merged at most once, the model reaches %d; allow repeated merges (method.CoMe.Repeat=true)", target, reach)
 	}
 	return nil
 }
@@ -136,8 +148,8 @@ func (c CoMe) Reach(tree []Tree, protected []bool) int {
 			end()
 			continue
 		}
-		if run++; run == c.MergeItem && !c.Repeat {
-			depth -= c.MergeItem - 1
+		if run++; run == c.LayersPerMerge && !c.Repeat {
+			depth -= c.LayersPerMerge - 1
 			run = 0
 		}
 	}
@@ -174,14 +186,14 @@ const (
 // of the tokens over.
 func (c CoMe) choose(ctx context.Context, s *State, target int, over tokens, progress func(done, total int)) (*Step, error) {
 	layers := len(s.Model.Layers)
-	span := min(c.MergeItem, layers-target+1)
+	span := min(c.LayersPerMerge, layers-target+1)
 	eligible := make([]bool, layers-span+1)
 	for l := range eligible {
 		eligible[l] = !s.protects(l, l+span) &&
 			(c.Repeat || !slices.ContainsFunc(s.Tree[l:l+span], func(t Tree) bool { return t.Merged != nil }))
 	}
 	if !slices.Contains(eligible, true) {
-		return nil, fmt.Errorf("come: %w of %d layers, so %d layers is as deep as this goes; allow repeated merges (--no-repeat=false) or protect fewer layers to go to %d", ErrNoWindow, span, layers, target)
+		return nil, fmt.Errorf("come: %w of %d layers, so %d layers is as deep as this goes; allow repeated merges (method.CoMe.Repeat=true) or protect fewer layers to go to %d", ErrNoWindow, span, layers, target)
 	}
 	if err := s.score(ctx); err != nil {
 		return nil, err
@@ -251,7 +263,7 @@ func (c CoMe) ratio(s *State, step *Step) {
 		originals += s.Tree[l].Originals()
 	}
 	first := step.MergeList[0]
-	step.Ratio = merge.Ratio(step.BI[first:first+len(step.MergeList)], c.PSU, c.MinMax, originals)
+	step.Ratio = merge.Ratio(step.BI[first:first+len(step.MergeList)], c.RatioPower, c.RatioFloor, originals)
 }
 
 // keep chooses the units of each layer by its share.

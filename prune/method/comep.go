@@ -8,9 +8,13 @@ import (
 	"github.com/vkcome/vkcome/model/run"
 )
 
+func init() {
+	register(Entry{Name: "come-p", Short: "come, with the ratio of a pair that gives the smallest calibration loss", Place: 20, New: func(o Options) Method { return CoMeP{o.CoMe, o.Granularity} }})
+}
+
 // CoMeP is CoMe with the ratio of a pair found by trial: of r = 0, 1/G, …, 1 for the first layer and 1−r for the second that of the
-// smallest calibration loss, the first of equals. Pairs are chosen by the angles of all tokens' states, not the last ones' only. PSU and
-// MinMax have no meaning. Source: CoMe-P of arXiv 2510.15304.
+// smallest calibration loss, the first of equals. Pairs are chosen by the angles of all tokens' states, not the last ones' only. RatioPower and
+// RatioFloor have no meaning. Source: CoMe-P of arXiv 2510.15304.
 type CoMeP struct {
 	CoMe
 	Granularity int `json:"granularity"` // G; 0 is 20
@@ -18,6 +22,14 @@ type CoMeP struct {
 
 // Name is "come-p".
 func (c CoMeP) Name() string { return "come-p" }
+
+// Options lists those that have a meaning for come-p.
+func (CoMeP) Options() []string {
+	return []string{
+		"method.CoMe.Repeat", "method.CoMe.Tiled", "method.CoMe.Selector", "method.CoMe.Norm", "method.CoMe.Sensitivity",
+		"method.CoMeP.Granularity",
+	}
+}
 
 // Cost counts every step in full: what lies below a pair is shared by its ratios.
 func (c CoMeP) Cost(layers, target int) (passes, heads int) {
@@ -43,8 +55,8 @@ func (c CoMeP) defaults() CoMeP {
 func (c CoMeP) Check(s *State, target int) error {
 	c = c.defaults()
 	switch {
-	case c.MergeItem != 2:
-		return fmt.Errorf("merge item %d: come-p merges pairs", c.MergeItem)
+	case c.LayersPerMerge != 2:
+		return fmt.Errorf("merge item %d: come-p merges pairs", c.LayersPerMerge)
 	case c.Granularity < 1 || c.Granularity > 1000:
 		return fmt.Errorf("granularity %d, expected 1 to 1000", c.Granularity)
 	}

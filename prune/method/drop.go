@@ -2,9 +2,14 @@ package method
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 )
+
+func init() {
+	register(Entry{Name: "drop", Short: "drop the layers of a list", Place: 130, New: func(o Options) Method { return Drop{o.Layers} }})
+}
 
 // Drop drops the layers of a list, all at once. Numbers are those of the opened model, the last layer being −1 as well.
 type Drop struct {
@@ -14,14 +19,19 @@ type Drop struct {
 // Name is "drop".
 func (Drop) Name() string { return "drop" }
 
+// Needs is a list of layers and no other target.
+func (d Drop) Needs() Needs {
+	return Needs{Target: func(layers int) int { return layers - len(d.Layers) }}
+}
+
+// Options lists those that have a meaning for drop.
+func (Drop) Options() []string { return []string{"method.Drop.Layers"} }
+
 // Cost is nothing.
 func (Drop) Cost(_, _ int) (passes, heads int) { return 0, 0 }
 
 // Effective is the same.
 func (m Drop) Effective() Method { return m }
-
-// Corpus is false.
-func (Drop) Corpus() bool { return false }
 
 // Check refuses lists that do not lead to the target, or name layers that are not there, twice or protected.
 func (d Drop) Check(s *State, target int) error {
@@ -36,7 +46,7 @@ func (d Drop) Check(s *State, target int) error {
 	}
 	switch left := len(s.Tree) - len(list); {
 	case len(list) == 0:
-		return fmt.Errorf("the list of layers to drop is empty (--layers 20,21)")
+		return errors.New("the list of layers to drop is empty (method.Drop.Layers 20,21)")
 	case left == 0:
 		return fmt.Errorf("all %d layers are to be dropped", len(s.Tree))
 	case left != target:

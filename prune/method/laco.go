@@ -11,15 +11,19 @@ import (
 	"github.com/vkcome/vkcome/model/run"
 )
 
-// LaCo collapses up to MergeItem−1 layers into the one before them, θ_l + Σ_k (θ_{l+k} − θ_l), going down from the last layers, wherever
+func init() {
+	register(Entry{Name: "laco", Short: "collapse layers into the one before while the output stays similar", Place: 60, New: func(o Options) Method { return LaCo{o.LayersPerMerge, o.Similarity} }})
+}
+
+// LaCo collapses up to LayersPerMerge−1 layers into the one before them, θ_l + Σ_k (θ_{l+k} − θ_l), going down from the last layers, wherever
 // the output of the collapsed model stays similar to the original's: the mean over the calibration windows of the cosine of their last
 // tokens' states after the final norm is above Similarity. After a merge at l it goes on Interval layers further down.
 //
 // LaCo as published stops at the bottom, at whatever depth that is. To reach a given one, the walk starts again from the top with a
 // threshold lowered by 0.05 (ours). Source: LaCo: Large Language Model Pruning via Layer Collapse, arXiv 2402.11187.
 type LaCo struct {
-	MergeItem  int     `json:"merge_item"` // layers that become one at most; 0 is 4
-	Similarity float64 `json:"similarity"` // the first threshold; 0 is 0.95
+	LayersPerMerge int     `json:"merge_item"` // layers that become one at most; 0 is 4
+	Similarity     float64 `json:"similarity"` // the first threshold; 0 is 0.95
 }
 
 const (
@@ -30,8 +34,13 @@ const (
 // Name is "laco".
 func (LaCo) Name() string { return "laco" }
 
-// Corpus is true.
-func (LaCo) Corpus() bool { return true }
+// Needs is a calibration corpus.
+func (LaCo) Needs() Needs { return Needs{Corpus: true} }
+
+// Options lists those that have a meaning for laco.
+func (LaCo) Options() []string {
+	return []string{"method.LaCo.LayersPerMerge", "method.LaCo.Similarity"}
+}
 
 // Cost counts one walk down the layers for each merge.
 func (c LaCo) Cost(layers, target int) (passes, heads int) {
@@ -42,8 +51,8 @@ func (c LaCo) Cost(layers, target int) (passes, heads int) {
 func (c LaCo) Effective() Method { return c.defaults() }
 
 func (c LaCo) defaults() LaCo {
-	if c.MergeItem == 0 {
-		c.MergeItem = 4
+	if c.LayersPerMerge == 0 {
+		c.LayersPerMerge = 4
 	}
 	if c.Similarity == 0 {
 		c.Similarity = 0.95
@@ -55,13 +64,13 @@ func (c LaCo) defaults() LaCo {
 func (c LaCo) Check(s *State, target int) error {
 	c = c.defaults()
 	switch {
-	case c.MergeItem < 2:
-		return fmt.Errorf("merge item %d, expected 2 or more", c.MergeItem)
+	case c.LayersPerMerge < 2:
+		return fmt.Errorf("merge item %d, expected 2 or more", c.LayersPerMerge)
 	case !(c.Similarity > -1 && c.Similarity <= 1):
 		return fmt.Errorf("similarity %v, expected more than -1 and at most 1", c.Similarity)
 	}
 	if reach := (CoMe{Repeat: true}).Reach(s.Tree, s.Protected); target < reach {
-		return fmt.Errorf("%d target layers: with the protected layers left alone, the model reaches %d; protect fewer (--protect)", target, reach)
+		return fmt.Errorf("%d target layers: with the protected layers left alone, the model reaches %d; protect fewer (prune.Options.Protect)", target, reach)
 	}
 	return nil
 }
@@ -100,7 +109,7 @@ func (c LaCo) Step(ctx context.Context, s *State, target int, progress func(done
 				return nil, fmt.Errorf("laco: no layers can be collapsed")
 			}
 		}
-		span := min(c.MergeItem, layers-w.At, layers-target+1)
+		span := min(c.LayersPerMerge, layers-w.At, layers-target+1)
 		if progress != nil {
 			progress(layers-2-w.At, layers-1)
 		}

@@ -6,6 +6,11 @@ import (
 	"github.com/vkcome/vkcome/prune/score"
 )
 
+func init() {
+	register(Entry{Name: "magnitude", Short: "drop the layers of the smallest weights", Place: 80, New: func(Options) Method { return Magnitude{} }})
+	register(Entry{Name: "magnitude+", Short: "magnitude, with the first 4 and last 2 layers dropped last", Place: 90, New: func(Options) Method { return Magnitude{Plus: true} }})
+}
+
 // Magnitude drops the layers of the smallest Σ|w|, norms included and biases not, scored once. Plus drops the first 4 and the last 2
 // layers after all others. Source: the block-wise criteria of Shortened LLaMA, arXiv 2402.02834.
 type Magnitude struct {
@@ -20,14 +25,17 @@ func (m Magnitude) Name() string {
 	return "magnitude"
 }
 
+// Needs is nothing but the weights.
+func (Magnitude) Needs() Needs { return Needs{} }
+
+// Options lists none.
+func (Magnitude) Options() []string { return nil }
+
 // Cost is nothing.
 func (Magnitude) Cost(_, _ int) (passes, heads int) { return 0, 0 }
 
 // Effective is the same.
 func (m Magnitude) Effective() Method { return m }
-
-// Corpus is false.
-func (Magnitude) Corpus() bool { return false }
 
 // Check refuses targets that protected layers are in the way of.
 func (Magnitude) Check(s *State, target int) error { return checkDrops(s, target) }

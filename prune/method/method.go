@@ -2,8 +2,10 @@
 package method
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -12,27 +14,46 @@ import (
 type Method interface {
 	// Name is what the registry calls it.
 	Name() string
+	// Needs says what a run must give the method.
+	Needs() Needs
+	// Options lists the options that have a meaning for the method, by their Go names, as in method.CoMe.RatioPower.
+	Options() []string
 	// Check says whether the options make sense for the model, and the target is within reach.
 	Check(s *State, target int) error
 	// Step takes layers away once, going no deeper than target layers: it decides, and has the state apply its decision. progress, if
 	// not nil, is told how far it is.
 	Step(ctx context.Context, s *State, target int, progress func(done, total int)) (*Step, error)
-	// Corpus says whether it needs a calibration corpus.
-	Corpus() bool
 	// Cost is how many runs of a layer, and of the LM head, over the whole corpus it takes at most to get from layers to target.
 	Cost(layers, target int) (passes, heads int)
 	// Effective is the method with every default spelled out, as a lineage records it.
 	Effective() Method
 }
 
-// Entry is a method as a command line offers it.
-type Entry struct {
-	Name, Short string
-	New         func(o Options) Method
-	Options     []string // the flags that have a meaning for it
+// Needs is what a run must give a method. The zero value is a method that looks at nothing but weights.
+type Needs struct {
+	Corpus    bool // windows of a calibration corpus, and so a Scorer in the State
+	Gradients bool // of the loss on that corpus: hidden states stay in host memory, the device's is for the pass backward
+
+	// Target is how many layers are left of so many, where the method's own options say so: no other target need be given then. nil
+	// elsewhere.
+	Target func(layers int) int
 }
 
-// Options are the options of all methods.
+// Entry is a method that can be chosen by its name.
+type Entry struct {
+	Name  string
+	Short string // what it does, in half a sentence
+	Place int    // in lists: ascending
+	New   func(o Options) Method
+}
+
+// Needs says what the method needs, whatever its options.
+func (e Entry) Needs() Needs { return e.New(Options{}).Needs() }
+
+// Options lists the options that have a meaning for the method, by their Go names.
+func (e Entry) Options() []string { return e.New(Options{}).Options() }
+
+// Options are the options of all methods, from which New takes those of one. A method with an option of its own adds it here.
 type Options struct {
 	CoMe
 	Granularity int     // CoMeP
@@ -40,26 +61,13 @@ type Options struct {
 	Similarity  float64 // LaCo
 }
 
-var comeOptions = []string{"merge-item", "no-repeat", "psu", "min-max", "compat", "selector", "norm", "sensitivity"}
+// Registry lists the methods. Each registers itself, in its own file.
+var Registry []Entry
 
-// Registry lists the methods.
-var Registry = []Entry{
-	{"come", "concatenate the most sensitive heads and neurons of adjacent layers", func(o Options) Method { return o.CoMe }, comeOptions},
-	{"come-p", "come, with the ratio of a pair that gives the smallest calibration loss", func(o Options) Method { return CoMeP{o.CoMe, o.Granularity} },
-		[]string{"no-repeat", "compat", "selector", "norm", "sensitivity", "granularity"}},
-	{"weightsum", "come's layers and ratios, with parameters summed instead of concatenated", func(o Options) Method { return WeightSum{o.CoMe} },
-		[]string{"merge-item", "no-repeat", "psu", "min-max", "selector"}},
-	{"shortgpt", "drop the layers of the smallest block influence", func(Options) Method { return ShortGPT{} }, nil},
-	{"sleb", "drop the layer whose removal gives the smallest calibration loss, again and again", func(Options) Method { return SLEB{} }, nil},
-	{"laco", "collapse layers into the one before while the output stays similar", func(o Options) Method { return LaCo{o.MergeItem, o.Similarity} },
-		[]string{"merge-item", "similarity"}},
-	{"mka", "sum the two last layers by similarity, again and again", func(Options) Method { return MKA{} }, nil},
-	{"magnitude", "drop the layers of the smallest weights", func(Options) Method { return Magnitude{} }, nil},
-	{"magnitude+", "magnitude, with the first 4 and last 2 layers dropped last", func(Options) Method { return Magnitude{Plus: true} }, nil},
-	{"taylor", "drop the layers whose weights the loss depends on least", func(Options) Method { return Taylor{} }, nil},
-	{"taylor+", "taylor, with the first 4 and last 2 layers dropped last", func(Options) Method { return Taylor{Plus: true} }, nil},
-	{"reverse", "drop layers from the last one down", func(Options) Method { return Reverse{} }, nil},
-	{"drop", "drop the layers of a list", func(o Options) Method { return Drop{o.Layers} }, []string{"layers"}},
+// register makes a method one of the Registry.
+func register(e Entry) {
+	at, _ := slices.BinarySearchFunc(Registry, e, func(a, b Entry) int { return cmp.Compare(a.Place, b.Place) })
+	Registry = slices.Insert(Registry, at, e)
 }
 
 // steps adds up what each step of a method costs that takes away so many layers at a time.

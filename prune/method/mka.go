@@ -7,6 +7,10 @@ import (
 	"math"
 )
 
+func init() {
+	register(Entry{Name: "mka", Short: "sum the two last layers by similarity, again and again", Place: 70, New: func(Options) Method { return MKA{} }})
+}
+
 // MKA sums the parameters of the two last layers, again and again, in ratios of how similar each layer is to all: the first gets
 // σ(s_i/(s_i+s_j)), the second the rest, s being scored once on the model at the start.
 //
@@ -18,14 +22,17 @@ type MKA struct{}
 // Name is "mka".
 func (MKA) Name() string { return "mka" }
 
+// Needs is a calibration corpus.
+func (MKA) Needs() Needs { return Needs{Corpus: true} }
+
+// Options lists none.
+func (MKA) Options() []string { return nil }
+
 // Cost is one pass of the model.
 func (MKA) Cost(layers, _ int) (passes, heads int) { return layers, 0 }
 
 // Effective is the same.
 func (m MKA) Effective() Method { return m }
-
-// Corpus is true.
-func (MKA) Corpus() bool { return true }
 
 // Check refuses protected layers among those that would be merged.
 func (MKA) Check(s *State, target int) error {

@@ -89,7 +89,7 @@ func checkDrops(s *State, target int) error {
 		}
 	}
 	if target < n {
-		return fmt.Errorf("%d target layers: %d layers are protected; protect fewer (--protect)", target, n)
+		return fmt.Errorf("%d target layers: %d layers are protected; protect fewer (prune.Options.Protect)", target, n)
 	}
 	return nil
 }

@@ -5,20 +5,27 @@ import (
 	"fmt"
 )
 
+func init() {
+	register(Entry{Name: "reverse", Short: "drop layers from the last one down", Place: 120, New: func(Options) Method { return Reverse{} }})
+}
+
 // Reverse drops layers from the last one down. Source: the baseline of arXiv 2403.03853 and arXiv 2510.15304.
 type Reverse struct{}
 
 // Name is "reverse".
 func (Reverse) Name() string { return "reverse" }
 
+// Needs is nothing but the weights.
+func (Reverse) Needs() Needs { return Needs{} }
+
+// Options lists none.
+func (Reverse) Options() []string { return nil }
+
 // Cost is nothing.
 func (Reverse) Cost(_, _ int) (passes, heads int) { return 0, 0 }
 
 // Effective is the same.
 func (m Reverse) Effective() Method { return m }
-
-// Corpus is false.
-func (Reverse) Corpus() bool { return false }
 
 // Check refuses targets that protected layers are in the way of.
 func (Reverse) Check(s *State, target int) error { return checkDrops(s, target) }

@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// Scores are figures of which those are NaN, and null in JSON, that were not needed: of layers that the choice of a merge could do
-// without. Which these are depends on the rounds in which a corpus runs, and so on the device's memory; the others do not.
+// Scores are values by layer or window, NaN and in JSON null where the choice of a merge could do without one. Which ones it could do
+// without depends on the rounds in which a corpus runs, and so on the device's memory; the others do not.
 type Scores []float64
 
 // MarshalJSON writes null for NaN.

@@ -5,12 +5,22 @@ import (
 	"errors"
 )
 
+func init() {
+	register(Entry{Name: "sleb", Short: "drop the layer whose removal gives the smallest calibration loss, again and again", Place: 50, New: func(Options) Method { return SLEB{} }})
+}
+
 // SLEB drops the layer whose removal gives the smallest calibration loss, the first of equals, and tries all that are left again before
 // the next. Source: SLEB: Streamlining LLMs through Redundancy Verification and Elimination of Transformer Blocks, arXiv 2402.09025.
 type SLEB struct{}
 
 // Name is "sleb".
 func (SLEB) Name() string { return "sleb" }
+
+// Needs is a calibration corpus.
+func (SLEB) Needs() Needs { return Needs{Corpus: true} }
+
+// Options lists none.
+func (SLEB) Options() []string { return nil }
 
 // Cost counts every layer's removal at every step.
 func (SLEB) Cost(layers, target int) (passes, heads int) {
@@ -19,9 +29,6 @@ func (SLEB) Cost(layers, target int) (passes, heads int) {
 
 // Effective is the same.
 func (m SLEB) Effective() Method { return m }
-
-// Corpus is true.
-func (SLEB) Corpus() bool { return true }
 
 // Check refuses targets that protected layers are in the way of.
 func (SLEB) Check(s *State, target int) error { return checkDrops(s, target) }

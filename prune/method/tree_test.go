@@ -37,9 +37,9 @@ func TestReach(t *testing.T) {
 		{method.CoMe{}, []method.Tree{layer, layer, layer, layer}, 2},
 		{method.CoMe{}, []method.Tree{layer, layer, layer}, 2},
 		{method.CoMe{}, []method.Tree{layer, merged, layer}, 3},
-		{method.CoMe{MergeItem: 3}, []method.Tree{layer, layer, layer, layer, layer, layer, layer}, 3},
-		{method.CoMe{MergeItem: 3}, []method.Tree{layer, layer, layer, layer, layer}, 2},
-		{method.CoMe{MergeItem: 3}, []method.Tree{layer, layer, merged, layer}, 3},
+		{method.CoMe{LayersPerMerge: 3}, []method.Tree{layer, layer, layer, layer, layer, layer, layer}, 3},
+		{method.CoMe{LayersPerMerge: 3}, []method.Tree{layer, layer, layer, layer, layer}, 2},
+		{method.CoMe{LayersPerMerge: 3}, []method.Tree{layer, layer, merged, layer}, 3},
 		{method.CoMe{Repeat: true}, []method.Tree{layer, merged, layer}, 1},
 	} {
 		if got := c.come.Reach(c.tree, nil); got != c.want {

@@ -45,7 +45,7 @@ func (s *Scorer) Checkpoint() ([]byte, error) {
 	if s.m == nil {
 		return nil, errors.New("score: there is nothing to keep before the first Update")
 	}
-	runs := s.Stats().Runs
+	runs := s.Work().Runs
 	h := s.shapes(len(s.seen))
 	h.Span, h.Terms, h.Before = uint32(s.span), uint32(len(s.search.terms)), uint32(len(s.search.before))
 	h.RunsAll, h.RunsLast = uint64(runs.All), uint64(runs.Last)
@@ -175,11 +175,11 @@ func (s *Scorer) restore(ctx context.Context, m *model.Model, from int, data []b
 	for _, height := range st.heights {
 		s.search.heights = append(s.search.heights, min(height, from))
 	}
-	s.search.known = s.leading(from) // more than the heights where figures were loaded
+	s.search.known = s.leading(from) // more than the heights where stats were loaded
 	if err := s.each(ctx, func(ctx context.Context, p *part) error { return p.regain(ctx, from) }); err != nil {
 		return err
 	}
-	s.earlier = run.Runs{All: int(h.RunsAll), Last: int(h.RunsLast)}.Minus(s.Stats().Runs)
+	s.earlier = run.Runs{All: int(h.RunsAll), Last: int(h.RunsLast)}.Minus(s.Work().Runs)
 	return nil
 }
 

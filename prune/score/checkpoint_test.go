@@ -68,7 +68,7 @@ func steps(t *testing.T, s method.State, come method.CoMe, target int) (list []o
 		if err != nil {
 			t.Fatal(err)
 		}
-		list = append(list, outcome{s, step.MergeList[0], len(step.MergeList), string(raw), s.Scorer.Stats().Passes, checkpoint})
+		list = append(list, outcome{s, step.MergeList[0], len(step.MergeList), string(raw), s.Scorer.Work().Passes, checkpoint})
 	}
 	return list
 }
@@ -120,7 +120,7 @@ func TestCheckpoint(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})
 	small := vktest.Open(t, vk.Options{MaxMemory: 5 << 20})
 	options := run.Options{BatchTokens: 256, KeepWeights: true}
-	for name, come := range map[string]method.CoMe{"pairs": {}, "triples": {MergeItem: 3}, "again": {Repeat: true}} {
+	for name, come := range map[string]method.CoMe{"pairs": {}, "triples": {LayersPerMerge: 3}, "again": {Repeat: true}} {
 		t.Run(name, func(t *testing.T) {
 			fresh := func(d *vk.Device, o run.Options) *score.Scorer {
 				s, err := score.NewWith(d, m, windows, o)
@@ -137,7 +137,7 @@ func TestCheckpoint(t *testing.T) {
 					return s
 				}
 				s := restored(d, options)
-				if passes := s.Scorer.Stats().Passes; passes != at.passes {
+				if passes := s.Scorer.Work().Passes; passes != at.passes {
 					t.Errorf("%v passes after Restore, want %v", passes, at.passes)
 				}
 				same(t, steps(t, s, come, 8), want[i+1:], true)

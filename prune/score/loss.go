@@ -11,10 +11,10 @@ import (
 
 // All runs what did not run yet of every layer below a boundary, for the whole corpus: boundary layers is all of them.
 func (s *Scorer) All(ctx context.Context, boundary int, progress func(done, total int)) error {
-	return s.run(ctx, boundary, s.search.figures, progress)
+	return s.run(ctx, boundary, s.search.stats, progress)
 }
 
-// states is All for hidden states, which figures that were loaded come without.
+// states is All for hidden states, which stats that were loaded come without.
 func (s *Scorer) states(ctx context.Context, boundary int, progress func(done, total int)) error {
 	return s.run(ctx, boundary, func(batch int) int { return s.search.heights[batch] }, progress)
 }

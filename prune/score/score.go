@@ -217,8 +217,8 @@ func (s *Scorer) Close() error {
 // Trim drops weights from the first device that are not in use, to make room for a merge of layers there.
 func (s *Scorer) Trim(layers []*model.Layer) { s.parts[0].f.Trim(layers) }
 
-// Stats is what the passes over the corpus cost so far. The passes are those of all runs that this one continues, see Restore.
-func (s *Scorer) Stats() run.Stats {
+// Work is what the passes over the corpus cost so far. The passes are those of all runs that this one continues, see Restore.
+func (s *Scorer) Work() run.Stats {
 	var total run.Stats
 	for _, p := range s.parts {
 		stats := p.f.Stats()
@@ -318,10 +318,10 @@ func (s *Scorer) Select(ctx context.Context, span int, eligible []bool, all bool
 	if len(eligible) != len(s.search.terms) {
 		return 0, fmt.Errorf("score: %d windows may be eligible, there are %d of %d layers", len(eligible), len(s.search.terms), span)
 	}
-	begin, total := s.Stats().Passes, len(s.m.Layers)-slices.Min(s.search.heights)
+	begin, total := s.Work().Passes, len(s.m.Layers)-slices.Min(s.search.heights)
 	report := func(int, int) {
 		if progress != nil {
-			progress(max(0, min(int(s.Stats().Passes-begin), total-1)), total)
+			progress(max(0, min(int(s.Work().Passes-begin), total-1)), total)
 		}
 	}
 	s.search.eligible = eligible
@@ -434,7 +434,7 @@ func (p *part) advance(ctx context.Context, batches []int, boundary int, last bo
 	return p.angles(ctx)
 }
 
-// visit takes a layer's figures from what passes by.
+// visit takes a layer's stats from what passes by.
 func (p *part) visit(step run.Step, lastTokens bool) error {
 	c, r, n, out := p.s.m.Config, p.f.Recorder(), step.Batch.Windows(), step.Out
 	at := p.slot(len(p.pending), n, c)

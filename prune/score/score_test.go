@@ -107,12 +107,12 @@ func TestScoresGolden(t *testing.T) {
 		near(t, "sums over neurons", sums, w.Sums)
 
 		// From layer 5 on again, and once more all: nothing changes but the work.
-		before, was := s.Stats().Passes, fmt.Sprint(bi, sbi, heads, neurons)
+		before, was := s.Work().Passes, fmt.Sprint(bi, sbi, heads, neurons)
 		bi, sbi, heads, neurons = all(t, s, m, 5)
 		if fmt.Sprint(bi, sbi, heads, neurons) != was {
 			t.Error("scores changed when layers 5 to 11 ran again")
 		}
-		if ran := s.Stats().Passes - before; math.Abs(ran-7) > 1e-9 {
+		if ran := s.Work().Passes - before; math.Abs(ran-7) > 1e-9 {
 			t.Errorf("%v layers ran, want 7", ran)
 		}
 		if s.ColumnSums != 12 {
@@ -175,10 +175,10 @@ func TestSelectStops(t *testing.T) {
 			}
 			heads, neurons = append(heads, h), append(neurons, n)
 		}
-		if _, _, err := s.Sensitivity(t.Context(), 11, score.L1); !everything && err == nil && s.Stats().Passes < 12 {
+		if _, _, err := s.Sensitivity(t.Context(), 11, score.L1); !everything && err == nil && s.Work().Passes < 12 {
 			t.Error("sensitivities of a layer that did not run for all tokens")
 		}
-		return first, s.BI(), s.SBI(), heads, neurons, s.Stats()
+		return first, s.BI(), s.SBI(), heads, neurons, s.Work()
 	}
 	first, bi, sbi, heads, neurons, stats := scored(t, vk.Options{}, run.Options{}, true)
 	if stats.Passes != 12 || slices.ContainsFunc(append(bi, sbi...), math.IsNaN) {

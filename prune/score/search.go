@@ -22,7 +22,7 @@ type search struct {
 	before       [][]float64 // what to expect of them, from the model before the last merge; nil: nothing
 	heights      []int       // by batch: the last boundary that is there
 	round        int         // batches of each device that are run before the next decision
-	known        []int       // by batch: the boundary up to which all figures of layers are there; nil: those of the heights
+	known        []int       // by batch: the boundary up to which all stats of layers are there; nil: those of the heights
 	devices      []int       // by batch: the device that runs it
 
 	// advance takes batches to a boundary and fills in terms. With last, the last layer runs for the last tokens alone, and the
@@ -99,7 +99,7 @@ func (s *search) next(c int, last bool) []int {
 	promise := make([]float64, len(s.batches))
 	forecast := s.forecast(c)
 	for i, b := range s.batches {
-		if last && !math.IsNaN(s.terms[c][b.Begin]) || !last && s.figures(i) >= c+s.span {
+		if last && !math.IsNaN(s.terms[c][b.Begin]) || !last && s.stats(i) >= c+s.span {
 			continue
 		}
 		missing = append(missing, i)
@@ -125,15 +125,15 @@ func (s *search) next(c int, last bool) []int {
 func (s *search) below(boundary int) []int {
 	var list []int
 	for i := range s.heights {
-		if s.figures(i) < boundary {
+		if s.stats(i) < boundary {
 			list = append(list, i)
 		}
 	}
 	return list
 }
 
-// figures is the boundary up to which all figures of a batch are there.
-func (s *search) figures(batch int) int {
+// stats is the boundary up to which all stats of a batch are there.
+func (s *search) stats(batch int) int {
 	if s.known == nil {
 		return s.heights[batch]
 	}

@@ -67,7 +67,7 @@ func TestTaylor(t *testing.T) {
 				t.Errorf("layer %d scores %v, want %v", l, got[l], want[l])
 			}
 		}
-		if passes := s.Stats().Passes; last != train.GradientPasses*len(m.Layers) || passes != float64(last) {
+		if passes := s.Work().Passes; last != train.GradientPasses*len(m.Layers) || passes != float64(last) {
 			t.Errorf("%d runs of a layer were told of, %v counted", last, passes)
 		}
 		again, err := s.Taylor(t.Context(), m, nil)

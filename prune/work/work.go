@@ -5,6 +5,7 @@
 package work
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -23,16 +24,19 @@ import (
 
 // Field is one thing that a run's result depends on.
 type Field struct {
-	Name   string `json:"name"` // as the user knows it: --psu
+	Name   string `json:"name"`
 	Value  string `json:"value"`
 	Device bool   `json:"device,omitempty"` // of what the run computes on, see Options.AnyDevice
 }
 
-// Options say what to do with what an earlier run left.
+// Options say what to do with what an earlier run left. Messages name those of prune.Output, from which they come.
 type Options struct {
 	Resume    bool // go on from its newest checkpoint; where there is none, start afresh
 	Discard   bool // without Resume: remove it
 	AnyDevice bool // with Resume: fields of the device may differ
+
+	// Names gives the Go names of options by the names of their fields, for messages.
+	Names map[string]string
 }
 
 // Errors of Open that callers tell apart.
@@ -110,7 +114,7 @@ func (f *Folder) acquire() error {
 		}
 		for _, e := range entries {
 			if !ours(e.Name()) {
-				return fmt.Errorf("%w: it holds %s; name another with --work", ErrForeign, e.Name())
+				return fmt.Errorf("%w: it holds %s; name another with prune.Output.Work", ErrForeign, e.Name())
 			}
 		}
 		path := filepath.Join(f.dir, lockName)
@@ -149,7 +153,7 @@ func (f *Folder) prepare(key []Field, o Options) error {
 	}
 	resume := len(steps) > 0 && o.Resume
 	if len(steps) > 0 && !o.Resume && !o.Discard {
-		return fmt.Errorf("%w: go on with --resume, or start anew with --force", ErrSteps)
+		return fmt.Errorf("%w: go on with prune.Output.Resume, or start anew with prune.Output.Force", ErrSteps)
 	}
 	if !resume {
 		if err := f.empty(); err != nil {
@@ -164,23 +168,23 @@ func (f *Folder) prepare(key []Field, o Options) error {
 		return err
 	}
 	if resume {
-		return f.check(key, o.AnyDevice)
+		return f.check(key, o)
 	}
 	return f.writeManifest(key)
 }
 
 // check compares the key with that of the run that the steps are of.
-func (f *Folder) check(key []Field, anyDevice bool) error {
+func (f *Folder) check(key []Field, o Options) error {
 	raw, err := os.ReadFile(filepath.Join(f.dir, manifestName))
 	var before manifest
 	if err == nil {
 		err = json.Unmarshal(raw, &before)
 	}
 	if err != nil {
-		return fmt.Errorf("has a damaged %s: %w; start anew with --force", manifestName, err)
+		return fmt.Errorf("has a damaged %s: %w; start anew with prune.Output.Force", manifestName, err)
 	}
 	if before.Format != format {
-		return fmt.Errorf("%w: its format is %d, this vkcome's %d; start anew with --force", ErrDifferent, before.Format, format)
+		return fmt.Errorf("%w: its format is %d, this vkcome's %d; start anew with prune.Output.Force", ErrDifferent, before.Format, format)
 	}
 	var names []string
 	values := [2]map[string]Field{{}, {}}
@@ -198,15 +202,15 @@ func (f *Folder) check(key []Field, anyDevice bool) error {
 		if was.Value == is.Value {
 			continue
 		}
-		if anyDevice && was.Device && is.Device {
+		if o.AnyDevice && was.Device && is.Device {
 			other = true
 			continue
 		}
-		hint := "start anew with --force"
+		hint := "start anew with prune.Output.Force"
 		if was.Device && is.Device {
-			hint = "the result would be neither's; --any-device goes on all the same, --force starts anew"
+			hint = "the result would be neither's; prune.Output.AnyDevice goes on all the same, prune.Output.Force starts anew"
 		}
-		return fmt.Errorf("%w: %s was %s, is %s; %s", ErrDifferent, name, shown(was.Value), shown(is.Value), hint)
+		return fmt.Errorf("%w: %s was %s, is %s; %s", ErrDifferent, cmp.Or(o.Names[name], name), shown(was.Value), shown(is.Value), hint)
 	}
 	if other { // from now on this is the device
 		return f.writeManifest(key)

@@ -363,7 +363,7 @@ func TestRefused(t *testing.T) {
 		return k
 	}
 	resume := Options{Resume: true}
-	refused(ErrSteps, "--resume", key, Options{})
+	refused(ErrSteps, "prune.Output.Resume", key, Options{})
 	refused(ErrDifferent, "--psu was 1, is 2", with(0, "2"), resume)
 	refused(ErrDifferent, "--layers was not given, is 3", with(1, "3"), resume)
 	refused(ErrDifferent, "--psu was 1, is 2", with(0, "2"), Options{Resume: true, AnyDevice: true})

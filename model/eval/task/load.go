@@ -187,7 +187,7 @@ func (d Dataset) absent(split string, err error) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		why = "and could not be fetched: " + err.Error()
 	}
-	return fmt.Errorf("split %s of %s is not in the cache, %s; fetch it with: hf download %s --repo-type dataset, or name a folder that has it with --data DIR", split, what, why, d.IDs[0])
+	return fmt.Errorf("split %s of %s is not in the cache, %s; fetch it with: hf download %s --repo-type dataset, or name a folder that has it with task.Source.Dir DIR", split, what, why, d.IDs[0])
 }
 
 // partialError is of a split some of whose files are missing.

@@ -198,7 +198,7 @@ func TestLoadHub(t *testing.T) {
 	}
 	cache := t.TempDir()
 	_, err := tasks["arc_easy"].Load(t.Context(), Source{Hub: hub.Hub{Cache: cache, Offline: true}})
-	const fetch = "arc_easy: split test of allenai/ai2_arc (ARC-Easy) is not in the cache, and this is offline or the hub has it by another name; fetch it with: hf download allenai/ai2_arc --repo-type dataset, or name a folder that has it with --data DIR"
+	const fetch = "arc_easy: split test of allenai/ai2_arc (ARC-Easy) is not in the cache, and this is offline or the hub has it by another name; fetch it with: hf download allenai/ai2_arc --repo-type dataset, or name a folder that has it with task.Source.Dir DIR"
 	if err == nil || !strings.HasPrefix(err.Error(), fetch) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("offline: %v", err)
 	}

@@ -26,35 +26,35 @@ import (
 	"github.com/vkcome/vkcome/vk/vktest"
 )
 
-// healed is a small model that is pruned and healed in some twenty steps, with a checkpoint after each.
-var healed = modeltest.Spec{Hidden: 32, Intermediate: 40, Layers: 6, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 61, Context: 64, DType: dtype.BF16}
+// sixLayers is a small model that is pruned and distilled in some twenty steps, with a checkpoint after each.
+var sixLayers = modeltest.Spec{Hidden: 32, Intermediate: 40, Layers: 6, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 61, Context: 64, DType: dtype.BF16}
 
-func healing(schedule string, o distill.Options) *prune.Heal {
+func distilling(schedule string, o distill.Options) *prune.DistillOptions {
 	o.Batch, o.HeldOut = 4, 4
 	if o.Tokens == 0 {
 		o.Tokens = 5 * 4 * 16
 	}
-	return &prune.Heal{Schedule: schedule, Options: o, Windows: modeltest.Windows(healed.Vocab, 16, 16), Every: time.Nanosecond}
+	return &prune.DistillOptions{Schedule: schedule, Options: o, Windows: modeltest.Windows(sixLayers.Vocab, 16, 16), Every: time.Nanosecond}
 }
 
-// TestHealResume stops pruning with healing after each checkpoint and resumes it: every file is that of a run that was left alone.
-func TestHealResume(t *testing.T) {
-	m, _ := healed.Open(t)
-	windows := modeltest.Windows(healed.Vocab, 5, 17)
+// TestDistillWhilePruning stops pruning with distillation after each checkpoint and resumes it: every file is that of a run that was left alone.
+func TestDistillWhilePruning(t *testing.T) {
+	m, _ := sixLayers.Open(t)
+	windows := modeltest.Windows(sixLayers.Vocab, 5, 17)
 	d := vktest.Open(t, vk.Options{})
 	for _, c := range []struct {
-		name   string
-		method method.Method
-		heal   *prune.Heal
+		name     string
+		method   method.Method
+		training *prune.DistillOptions
 	}{
-		{"sp", nil, healing(prune.HealEnd, distill.Options{EndToEnd: 3})}, {"mp", nil, healing(prune.HealEach, distill.Options{EndToEnd: 3})},
-		{"nmse, student, micro-batches", nil, healing(prune.HealEnd, distill.Options{Objective: train.NMSE, Input: distill.StudentInput, MicroBatch: 2})},
-		{"mp of layers that are dropped", method.ShortGPT{}, healing(prune.HealEach, distill.Options{})},
+		{"sp", nil, distilling(prune.DistillAtEnd, distill.Options{EndToEnd: 3})}, {"mp", nil, distilling(prune.DistillEach, distill.Options{EndToEnd: 3})},
+		{"nmse, student, micro-batches", nil, distilling(prune.DistillAtEnd, distill.Options{Objective: train.NMSE, Input: distill.StudentInput, MicroBatch: 2})},
+		{"mp of layers that are dropped", method.ShortGPT{}, distilling(prune.DistillEach, distill.Options{})},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			execute := func(ctx context.Context, name string, resume bool) (*prune.Lineage, error) {
-				plan, err := prune.NewPlan(m, prune.Options{TargetLayers: 4, Method: c.method, Windows: windows, Heal: c.heal})
+				plan, err := prune.NewPlan(m, prune.Options{TargetLayers: 4, Method: c.method, Windows: windows, Distill: c.training})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -64,8 +64,8 @@ func TestHealResume(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			stages := l.Healing.Stages
-			if want := 2 + min(1, c.heal.Options.EndToEnd); len(stages) != want {
+			stages := l.Distill.Stages
+			if want := 2 + min(1, c.training.Options.EndToEnd); len(stages) != want {
 				t.Fatalf("%d stages, want %d", len(stages), want)
 			}
 			for _, s := range stages {
@@ -110,7 +110,7 @@ func TestHealResume(t *testing.T) {
 // pruned writes the small model with four layers into a folder and opens it.
 func pruned(t *testing.T, d *vk.Device, m *model.Model) *model.Model {
 	t.Helper()
-	plan, err := prune.NewPlan(m, prune.Options{TargetLayers: 4, Windows: modeltest.Windows(healed.Vocab, 5, 17)})
+	plan, err := prune.NewPlan(m, prune.Options{TargetLayers: 4, Windows: modeltest.Windows(sixLayers.Vocab, 5, 17)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,14 +135,14 @@ func opened(t *testing.T, dir string) *model.Model {
 	return m
 }
 
-// TestDistillResume does for a model that was pruned before what TestHealResume does.
+// TestDistillResume does for a model that was pruned before what TestDistillWhilePruning does.
 func TestDistillResume(t *testing.T) {
-	m, _ := healed.Open(t)
+	m, _ := sixLayers.Open(t)
 	d := vktest.Open(t, vk.Options{})
 	student := pruned(t, d, m)
 	dir := t.TempDir()
 	execute := func(ctx context.Context, name string, resume bool) (*prune.Lineage, error) {
-		p, err := prune.NewDistillation(m, student, prune.DistillOptions{Heal: *healing("", distill.Options{EndToEnd: 4})})
+		p, err := prune.NewDistillation(m, student, prune.DistillationOptions{Distill: *distilling("", distill.Options{EndToEnd: 4})})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +152,7 @@ func TestDistillResume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(l.Healing.Stages) != 3 || l.Healing.Teacher == nil || len(l.Steps) != 2 {
+	if len(l.Distill.Stages) != 3 || l.Distill.Teacher == nil || len(l.Steps) != 2 {
 		t.Errorf("%+v", l)
 	}
 	if again, err := execute(t.Context(), "alone", true); err != nil || again == nil {
@@ -188,14 +188,14 @@ func TestDistillResume(t *testing.T) {
 	}
 }
 
-// TestHealEqual trains layers that equal the teacher's: every loss is 0, and nothing changes.
-func TestHealEqual(t *testing.T) {
-	m, _ := healed.Open(t)
+// TestDistillEqual trains layers that equal the teacher's: every loss is 0, and nothing changes.
+func TestDistillEqual(t *testing.T) {
+	m, _ := sixLayers.Open(t)
 	vktest.Each(t, func(t *testing.T, d *vk.Device) {
 		for _, objective := range train.Objectives {
 			for _, input := range distill.Inputs {
 				out := filepath.Join(t.TempDir(), "out")
-				p, err := prune.NewDistillation(m, m, prune.DistillOptions{Heal: *healing("", distill.Options{Objective: objective, Input: input, EndToEnd: 2}), Groups: []distill.Group{{Layer: 1, First: 1, Last: 1}, {Layer: 4, First: 4, Last: 4}}})
+				p, err := prune.NewDistillation(m, m, prune.DistillationOptions{Distill: *distilling("", distill.Options{Objective: objective, Input: input, EndToEnd: 2}), Groups: []distill.Group{{Layer: 1, First: 1, Last: 1}, {Layer: 4, First: 4, Last: 4}}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -203,7 +203,7 @@ func TestHealEqual(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for _, s := range l.Healing.Stages {
+				for _, s := range l.Distill.Stages {
 					if s.Before != 0 || s.After != 0 || s.Best != 0 || s.Done != 1 || s.Ended != "equal" {
 						t.Errorf("%s, %s input: %+v", objective, input, *s)
 					}
@@ -221,12 +221,12 @@ func TestHealEqual(t *testing.T) {
 
 // TestNeverWorse trains with rates that do harm, or for no time at all: the weights stay what they were.
 func TestNeverWorse(t *testing.T) {
-	m, _ := healed.Open(t)
+	m, _ := sixLayers.Open(t)
 	d := vktest.Open(t, vk.Options{})
 	student := pruned(t, d, m)
 	for name, o := range map[string]distill.Options{"harm": {LR: 0.2, Patience: 2}, "no time": {Budget: time.Nanosecond, EndToEnd: 3}} {
 		out := filepath.Join(t.TempDir(), "out")
-		p, err := prune.NewDistillation(m, student, prune.DistillOptions{Heal: *healing("", o)})
+		p, err := prune.NewDistillation(m, student, prune.DistillationOptions{Distill: *distilling("", o)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -234,7 +234,7 @@ func TestNeverWorse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, s := range l.Healing.Stages {
+		for _, s := range l.Distill.Stages {
 			if s.Best != 0 || s.After != s.Before || name == "no time" && s.Done > 0 || name == "harm" && s.Ended != "patience" {
 				t.Errorf("%s: %+v", name, *s)
 			}
@@ -250,7 +250,7 @@ func TestNeverWorse(t *testing.T) {
 
 // TestNotFinite trains a layer whose gradients are beyond f32: three steps in a row are skipped, and the run stops and writes nothing.
 func TestNotFinite(t *testing.T) {
-	m, _ := healed.Open(t)
+	m, _ := sixLayers.Open(t)
 	d := vktest.Open(t, vk.Options{})
 	student := pruned(t, d, m)
 	parts := student.Layers[2].Weights
@@ -266,7 +266,7 @@ func TestNotFinite(t *testing.T) {
 	wild.Layers = slices.Clone(student.Layers)
 	wild.Layers[2] = model.NewLayer(parts[:])
 	dir := t.TempDir()
-	p, err := prune.NewDistillation(m, &wild, prune.DistillOptions{Heal: *healing("", distill.Options{})})
+	p, err := prune.NewDistillation(m, &wild, prune.DistillationOptions{Distill: *distilling("", distill.Options{})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +276,7 @@ func TestNotFinite(t *testing.T) {
 			skipped++
 		}
 	})
-	if err == nil || !strings.Contains(err.Error(), "not finite in 3 steps in a row") || !strings.Contains(err.Error(), "--lr") {
+	if err == nil || !strings.Contains(err.Error(), "not finite in 3 steps in a row") || !strings.Contains(err.Error(), "distill.Options.LR") {
 		t.Errorf("%v", err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "out")); err == nil || skipped != 2 {
@@ -285,24 +285,24 @@ func TestNotFinite(t *testing.T) {
 }
 
 func TestDistillRefuses(t *testing.T) {
-	m, _ := healed.Open(t)
+	m, _ := sixLayers.Open(t)
 	d := vktest.Open(t, vk.Options{})
 	student := pruned(t, d, m)
-	other := healed
+	other := sixLayers
 	other.Hidden, other.Layers = 48, 6
 	wide, _ := other.Open(t)
 	for _, c := range []struct {
 		teacher, student *model.Model
-		o                prune.DistillOptions
+		o                prune.DistillationOptions
 		want             string
 	}{
-		{m, m, prune.DistillOptions{Heal: *healing("", distill.Options{})}, "has no vkcome.json"},
-		{student, student, prune.DistillOptions{Heal: *healing("", distill.Options{})}, "come from a model of 6 layers"},
-		{m, student, prune.DistillOptions{Heal: *healing("mp", distill.Options{})}, "--heal mp"},
-		{m, student, prune.DistillOptions{Heal: *healing("zp", distill.Options{})}, "[sp mp]"},
-		{m, student, prune.DistillOptions{}, "empty"},
-		{m, student, prune.DistillOptions{Heal: *healing("", distill.Options{}), Groups: []distill.Group{{Layer: 4}}}, "the student has 4 layers"},
-		{wide, student, prune.DistillOptions{Heal: *healing("", distill.Options{})}, "hidden_size 48"},
+		{m, m, prune.DistillationOptions{Distill: *distilling("", distill.Options{})}, "has no vkcome.json"},
+		{student, student, prune.DistillationOptions{Distill: *distilling("", distill.Options{})}, "come from a model of 6 layers"},
+		{m, student, prune.DistillationOptions{Distill: *distilling("mp", distill.Options{})}, "prune.Options.Distill mp"},
+		{m, student, prune.DistillationOptions{Distill: *distilling("zp", distill.Options{})}, "[sp mp]"},
+		{m, student, prune.DistillationOptions{}, "empty"},
+		{m, student, prune.DistillationOptions{Distill: *distilling("", distill.Options{}), Groups: []distill.Group{{Layer: 4}}}, "the student has 4 layers"},
+		{wide, student, prune.DistillationOptions{Distill: *distilling("", distill.Options{})}, "hidden_size 48"},
 	} {
 		p, err := prune.NewDistillation(c.teacher, c.student, c.o)
 		if err == nil {
@@ -314,9 +314,9 @@ func TestDistillRefuses(t *testing.T) {
 	}
 }
 
-// TestHealTiny heals the embedded model on 64 windows of its own domain: 12 steps a layer, and 4 of all weights, win back a part of what
+// TestDistillTiny distills the embedded model on 64 windows of its own domain: 12 steps a layer, and 4 of all weights, win back a part of what
 // pruning lost on another text; 21 % when this was written.
-func TestHealTiny(t *testing.T) {
+func TestDistillTiny(t *testing.T) {
 	m, windows := embeddedModel(t, 64, 128)
 	tokens, err := corpus.ReadTokens("../testdata/golden/eval_tokens.json")
 	if err != nil {
@@ -327,8 +327,8 @@ func TestHealTiny(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := vktest.Open(t, vk.Options{})
-	plan := func(heal *prune.Heal) *prune.Result {
-		return execute(t, m, prune.Options{TargetLayers: 8, Windows: windows, Method: method.CoMe{}, Heal: heal})
+	plan := func(training *prune.DistillOptions) *prune.Result {
+		return execute(t, m, prune.Options{TargetLayers: 8, Windows: windows, Method: method.CoMe{}, Distill: training})
 	}
 	perplexity := func(m *model.Model) float64 {
 		p, err := eval.RunPerplexity(t.Context(), d, m, test[:24], nil)
@@ -337,14 +337,14 @@ func TestHealTiny(t *testing.T) {
 		}
 		return p.Perplexity
 	}
-	before, after := plan(nil), plan(&prune.Heal{Schedule: prune.HealEnd, Options: distill.Options{Tokens: 12 * 16 * 128, EndToEnd: 4, HeldOut: 16}, Windows: windows})
+	before, after := plan(nil), plan(&prune.DistillOptions{Schedule: prune.DistillAtEnd, Options: distill.Options{Tokens: 12 * 16 * 128, EndToEnd: 4, HeldOut: 16}, Windows: windows})
 	dense, merged, won := perplexity(m), perplexity(before.Model), perplexity(after.Model)
 	back := (merged - won) / (merged - dense)
-	t.Logf("perplexity %.3f dense, %.3f merged, %.3f healed: %.1f %% of the loss are back", dense, merged, won, 100*back)
+	t.Logf("perplexity %.3f dense, %.3f merged, %.3f distilled: %.1f %% of the loss are back", dense, merged, won, 100*back)
 	if !(back > 0.15) || math.IsInf(won, 0) {
 		t.Errorf("%.1f %% of the loss are back, want 15 %% at least", 100*back)
 	}
-	for _, s := range after.Lineage.Healing.Stages {
+	for _, s := range after.Lineage.Distill.Stages {
 		if !(s.After < s.Before) {
 			t.Errorf("%+v: the held-out loss did not fall", *s)
 		}

@@ -14,10 +14,10 @@ import (
 	"github.com/vkcome/vkcome/model/safetensors"
 )
 
-// Figures are what a Scorer needs to know of a model on a corpus, or a part of it, in place of running it: for each layer the block
+// Stats are what a Scorer needs to know of a model on a corpus, or a part of it, in place of running it: for each layer the block
 // influence of every token and the sums of its channels' activities in every window, for each boundary the state of every window's last
-// token. Window by window, so that the figures of the parts of a corpus join to those of the whole, bit by bit.
-type Figures struct {
+// token. Window by window, so that the stats of the parts of a corpus join to those of the whole, bit by bit.
+type Stats struct {
 	Model      string     // hash of the model
 	Corpus     string     // corpus.Hash of the whole corpus
 	Total      int        // windows of the whole corpus
@@ -31,14 +31,14 @@ type Figures struct {
 	last       [][]byte // by boundary: [windows, hidden] f32; that of the last one normed
 }
 
-// figuresVersion is what the metadata of a file of figures calls its format.
-const figuresVersion = "vkcome figures 1"
+// statsFormat is what the metadata of a file of stats calls its format.
+const statsFormat = "vkcome figures 1"
 
-// Layers is the number of layers that the figures are of.
-func (f *Figures) Layers() int { return len(f.influence) }
+// Layers is the number of layers that the stats are of.
+func (s *Stats) Layers() int { return len(s.influence) }
 
-// Whole says whether the figures are of a whole corpus.
-func (f *Figures) Whole() bool { return f.Begin == 0 && len(f.Windows) == f.Total }
+// Whole says whether the stats are of a whole corpus.
+func (s *Stats) Whole() bool { return s.Begin == 0 && len(s.Windows) == s.Total }
 
 // Shard is part i of n of the windows of a corpus, from 0 on, and where it begins. Parts differ by a window at most.
 func Shard(windows [][]uint32, i, n int) (part [][]uint32, begin int, err error) {
@@ -52,66 +52,66 @@ func Shard(windows [][]uint32, i, n int) (part [][]uint32, begin int, err error)
 	return windows[begin:end], begin, nil
 }
 
-// Figures are those of all layers, each of which must have run for all tokens: see All. The caller fills in what the Scorer cannot know:
+// Stats are those of all layers, each of which must have run for all tokens: see All. The caller fills in what the Scorer cannot know:
 // Model, the whole corpus where this is a part, and the record.
-func (s *Scorer) Figures() (*Figures, error) {
+func (s *Scorer) Stats() (*Stats, error) {
 	if s.m == nil {
 		return nil, errNoUpdate
 	}
-	f := &Figures{Corpus: corpus.Hash(s.windows), Total: len(s.windows), Windows: s.windows, last: s.last}
+	stats := &Stats{Corpus: corpus.Hash(s.windows), Total: len(s.windows), Windows: s.windows, last: s.last}
 	for _, p := range s.parts {
-		if name := fmt.Sprintf("%s, %s %s, %s", p.d.Info.Name, p.d.Info.Driver, p.d.Info.DriverVersion, p.d.Tier); !slices.Contains(f.Computed, name) {
-			f.Computed = append(f.Computed, name)
+		if name := fmt.Sprintf("%s, %s %s, %s", p.d.Info.Name, p.d.Info.Driver, p.d.Info.DriverVersion, p.d.Tier); !slices.Contains(stats.Computed, name) {
+			stats.Computed = append(stats.Computed, name)
 		}
 	}
 	for l, seen := range s.seen {
 		if slices.Contains(seen.ran, false) {
 			return nil, fmt.Errorf("score: layer %d did not run for all tokens", l)
 		}
-		f.influence, f.activities = append(f.influence, seen.influence), append(f.activities, [2][]byte{seen.heads, seen.neurons})
+		stats.influence, stats.activities = append(stats.influence, seen.influence), append(stats.activities, [2][]byte{seen.heads, seen.neurons})
 	}
-	return f, nil
+	return stats, nil
 }
 
-// Load takes figures of the whole corpus for those that running the model would give, right after its Update. Hidden states are not
+// Load takes stats of the whole corpus for those that running the model would give, right after its Update. Hidden states are not
 // among them: layers run where these are needed.
-func (s *Scorer) Load(f *Figures) error {
+func (s *Scorer) Load(stats *Stats) error {
 	if s.m == nil || len(s.seen) != len(s.m.Layers) {
 		return errNoUpdate
 	}
 	c := s.m.Config
 	switch {
-	case !f.Whole():
-		return fmt.Errorf("score: figures of windows %d to %d of %d: merge them with those of the others", f.Begin, f.Begin+len(f.Windows)-1, f.Total)
-	case corpus.Hash(f.Windows) != corpus.Hash(s.windows):
+	case !stats.Whole():
+		return fmt.Errorf("score: figures of windows %d to %d of %d: merge them with those of the others", stats.Begin, stats.Begin+len(stats.Windows)-1, stats.Total)
+	case corpus.Hash(stats.Windows) != corpus.Hash(s.windows):
 		return errors.New("score: figures of another corpus")
-	case f.Layers() != len(s.m.Layers) || len(f.last[0]) != 4*len(f.Windows)*c.HiddenSize || len(f.activities[0][0]) != 4*len(f.Windows)*c.Heads*c.HeadDim ||
-		len(f.activities[0][1]) != 4*len(f.Windows)*c.IntermediateSize:
-		return fmt.Errorf("score: figures of a model of %d layers and other shapes than %s", f.Layers(), s.m.Name)
+	case stats.Layers() != len(s.m.Layers) || len(stats.last[0]) != 4*len(stats.Windows)*c.HiddenSize || len(stats.activities[0][0]) != 4*len(stats.Windows)*c.Heads*c.HeadDim ||
+		len(stats.activities[0][1]) != 4*len(stats.Windows)*c.IntermediateSize:
+		return fmt.Errorf("score: figures of a model of %d layers and other shapes than %s", stats.Layers(), s.m.Name)
 	}
-	s.last = slices.Clone(f.last)
+	s.last = slices.Clone(stats.last)
 	s.seen, s.there, s.search.known = nil, nil, nil
-	for l := range f.influence {
-		s.seen = append(s.seen, layerScores{slices.Repeat([]bool{true}, len(s.batches)), f.influence[l], f.activities[l][0], f.activities[l][1]})
+	for l := range stats.influence {
+		s.seen = append(s.seen, layerScores{slices.Repeat([]bool{true}, len(s.batches)), stats.influence[l], stats.activities[l][0], stats.activities[l][1]})
 	}
-	for range f.last {
+	for range stats.last {
 		s.there = append(s.there, slices.Repeat([]bool{true}, len(s.batches)))
 	}
-	s.search.known = slices.Repeat([]int{f.Layers()}, len(s.batches))
+	s.search.known = slices.Repeat([]int{stats.Layers()}, len(s.batches))
 	s.span = 0
 	return nil
 }
 
-// Merge joins the figures of all parts of a corpus, in any order. The result is that of the whole corpus on the same kind of device, to
+// Merge joins the stats of all parts of a corpus, in any order. The result is that of the whole corpus on the same kind of device, to
 // the bit.
-func Merge(parts []*Figures) (*Figures, error) {
+func Merge(parts []*Stats) (*Stats, error) {
 	if len(parts) == 0 {
 		return nil, errors.New("score: no figures to merge")
 	}
 	parts = slices.Clone(parts)
-	slices.SortStableFunc(parts, func(a, b *Figures) int { return a.Begin - b.Begin })
+	slices.SortStableFunc(parts, func(a, b *Stats) int { return a.Begin - b.Begin })
 	first := parts[0]
-	out := &Figures{Model: first.Model, Corpus: first.Corpus, Total: first.Total, Seed: first.Seed, Source: first.Source,
+	out := &Stats{Model: first.Model, Corpus: first.Corpus, Total: first.Total, Seed: first.Seed, Source: first.Source,
 		influence: make([][]byte, first.Layers()), activities: make([][2][]byte, first.Layers()), last: make([][]byte, len(first.last))}
 	for _, p := range parts {
 		at := len(out.Windows)
@@ -150,16 +150,16 @@ func Merge(parts []*Figures) (*Figures, error) {
 	return out, nil
 }
 
-// entry is a tensor of a file of figures.
+// entry is a tensor of a file of stats.
 type entry struct {
 	safetensors.Entry
 	data []byte
 }
 
-func (f *Figures) entries() []entry {
-	n, window := len(f.Windows), len(f.Windows[0])
+func (s *Stats) entries() []entry {
+	n, window := len(s.Windows), len(s.Windows[0])
 	tokens := make([]byte, 0, 4*n*window)
-	for _, w := range f.Windows {
+	for _, w := range s.Windows {
 		for _, v := range w {
 			tokens = binary.LittleEndian.AppendUint32(tokens, v)
 		}
@@ -168,37 +168,42 @@ func (f *Figures) entries() []entry {
 	add := func(name string, data []byte) {
 		list = append(list, entry{safetensors.Entry{Name: name, DType: "F32", Shape: []int{n, len(data) / 4 / n}}, data})
 	}
-	for l := range f.influence {
-		add(fmt.Sprintf("layers.%d.block_influence", l), f.influence[l])
-		add(fmt.Sprintf("layers.%d.attention", l), f.activities[l][0])
-		add(fmt.Sprintf("layers.%d.mlp", l), f.activities[l][1])
+	for l := range s.influence {
+		add(fmt.Sprintf("layers.%d.block_influence", l), s.influence[l])
+		add(fmt.Sprintf("layers.%d.attention", l), s.activities[l][0])
+		add(fmt.Sprintf("layers.%d.mlp", l), s.activities[l][1])
 	}
-	for b := range f.last {
-		add(fmt.Sprintf("boundaries.%d.last_token", b), f.last[b])
+	for b := range s.last {
+		add(fmt.Sprintf("boundaries.%d.last_token", b), s.last[b])
 	}
 	return list
 }
 
-// Save writes the figures as a safetensors file under another name first, so that path is whole when it is there. With force it may be
-// there already.
-func (f *Figures) Save(path string, force bool) (err error) {
-	if _, err := os.Lstat(path); err == nil && !force {
-		return fmt.Errorf("score: %s exists already; choose another name, or --force to replace it", path)
+// SaveOptions say how to save stats.
+type SaveOptions struct {
+	Force bool // replace a file of the name
+}
+
+// Save writes the stats as a safetensors file under another name first, so that path is whole when it is there. That it is there already
+// is an error unless it may be replaced.
+func (s *Stats) Save(path string, o SaveOptions) (err error) {
+	if _, err := os.Lstat(path); err == nil && !o.Force {
+		return fmt.Errorf("score: %s exists already; choose another name, or score.SaveOptions.Force to replace it", path)
 	}
-	dir, err := os.MkdirTemp(filepath.Dir(path), ".vkcome-figures-")
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".vkcome-stats-")
 	if err != nil {
 		return fmt.Errorf("score: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	list := f.entries()
+	list := s.entries()
 	var headers []safetensors.Entry
 	for _, e := range list {
 		headers = append(headers, e.Entry)
 	}
-	tmp := filepath.Join(dir, "figures.safetensors")
+	tmp := filepath.Join(dir, "stats.safetensors")
 	w, err := safetensors.Create(tmp, headers, map[string]string{
-		"format": figuresVersion, "model": f.Model, "corpus": f.Corpus, "total": strconv.Itoa(f.Total), "begin": strconv.Itoa(f.Begin),
-		"layers": strconv.Itoa(f.Layers()), "computed": strings.Join(f.Computed, "; "), "seed": strconv.FormatUint(f.Seed, 10), "source": f.Source,
+		"format": statsFormat, "model": s.Model, "corpus": s.Corpus, "total": strconv.Itoa(s.Total), "begin": strconv.Itoa(s.Begin),
+		"layers": strconv.Itoa(s.Layers()), "computed": strings.Join(s.Computed, "; "), "seed": strconv.FormatUint(s.Seed, 10), "source": s.Source,
 	})
 	if err != nil {
 		return err
@@ -214,38 +219,38 @@ func (f *Figures) Save(path string, force bool) (err error) {
 	return os.Rename(tmp, path)
 }
 
-// OpenFigures reads what Save wrote.
-func OpenFigures(path string) (f *Figures, err error) {
+// OpenStats reads what Save wrote.
+func OpenStats(path string) (stats *Stats, err error) {
 	file, err := safetensors.OpenFile(path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	if f, err = readFigures(file); err != nil {
+	if stats, err = readStats(file); err != nil {
 		return nil, fmt.Errorf("score: figures %s: %w", path, err)
 	}
-	return f, nil
+	return stats, nil
 }
 
-// maxFigureLayers bounds what a header may claim; no model has as many.
-const maxFigureLayers = 1 << 14
+// maxStatsLayers bounds what a header may claim; no model has as many.
+const maxStatsLayers = 1 << 14
 
-func readFigures(file *safetensors.Checkpoint) (*Figures, error) {
+func readStats(file *safetensors.Checkpoint) (*Stats, error) {
 	meta := file.Metadata()
-	if meta["format"] != figuresVersion {
-		return nil, fmt.Errorf("its format is %.40q, expected %q: it is no file of vkcome stats, or of another version", meta["format"], figuresVersion)
+	if meta["format"] != statsFormat {
+		return nil, fmt.Errorf("its format is %.40q, expected %q: it is no file of vkcome stats, or of another version", meta["format"], statsFormat)
 	}
-	f := &Figures{Model: meta["model"], Corpus: meta["corpus"], Computed: strings.Split(meta["computed"], "; "), Source: meta["source"]}
+	stats := &Stats{Model: meta["model"], Corpus: meta["corpus"], Computed: strings.Split(meta["computed"], "; "), Source: meta["source"]}
 	var layers int
-	for name, to := range map[string]*int{"total": &f.Total, "begin": &f.Begin, "layers": &layers} {
+	for name, to := range map[string]*int{"total": &stats.Total, "begin": &stats.Begin, "layers": &layers} {
 		n, err := strconv.Atoi(meta[name])
-		if err != nil || n < 0 || name == "layers" && (n == 0 || n > maxFigureLayers) {
+		if err != nil || n < 0 || name == "layers" && (n == 0 || n > maxStatsLayers) {
 			return nil, fmt.Errorf("%s %.40q, expected a number", name, meta[name])
 		}
 		*to = n
 	}
 	var err error
-	if f.Seed, err = strconv.ParseUint(meta["seed"], 10, 64); err != nil {
+	if stats.Seed, err = strconv.ParseUint(meta["seed"], 10, 64); err != nil {
 		return nil, fmt.Errorf("seed %.40q, expected a number", meta["seed"])
 	}
 	windows := 0
@@ -268,12 +273,12 @@ func readFigures(file *safetensors.Checkpoint) (*Figures, error) {
 		for i := range ids {
 			ids[i] = binary.LittleEndian.Uint32(tokens[4*(w*window+i):])
 		}
-		f.Windows = append(f.Windows, ids)
+		stats.Windows = append(stats.Windows, ids)
 	}
-	if f.Begin > f.Total-windows {
-		return nil, fmt.Errorf("windows %d to %d of %d", f.Begin, f.Begin+windows-1, f.Total)
+	if stats.Begin > stats.Total-windows {
+		return nil, fmt.Errorf("windows %d to %d of %d", stats.Begin, stats.Begin+windows-1, stats.Total)
 	}
-	if f.Whole() && corpus.Hash(f.Windows) != f.Corpus {
+	if stats.Whole() && corpus.Hash(stats.Windows) != stats.Corpus {
 		return nil, errors.New("its windows are not those of the corpus that it names")
 	}
 	var channels, neurons, hidden int
@@ -287,23 +292,23 @@ func readFigures(file *safetensors.Checkpoint) (*Figures, error) {
 				return nil, err
 			}
 		}
-		f.influence, f.activities = append(f.influence, of[0]), append(f.activities, [2][]byte{of[1], of[2]})
+		stats.influence, stats.activities = append(stats.influence, of[0]), append(stats.activities, [2][]byte{of[1], of[2]})
 	}
 	for b := range layers + 1 {
 		var raw []byte
 		if raw, hidden, err = read(fmt.Sprintf("boundaries.%d.last_token", b), "F32", hidden); err != nil {
 			return nil, err
 		}
-		f.last = append(f.last, raw)
+		stats.last = append(stats.last, raw)
 	}
-	for _, list := range slices.Concat(f.influence, f.last) {
+	for _, list := range slices.Concat(stats.influence, stats.last) {
 		for _, v := range decode(list) {
 			if v-v != 0 {
 				return nil, errors.New("it holds figures that are not finite")
 			}
 		}
 	}
-	return f, nil
+	return stats, nil
 }
 
 // leading is by batch how many of the first layers ran in full, at most so many.

@@ -1,0 +1,202 @@
+package prune
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/train"
+	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// Version is vkcome's version, as lineages record it.
+const Version = "0.1.0"
+
+// Lineage is vkcome.json: all that led to a pruned model. It holds no time and no path, so that the same run gives the same bytes.
+type Lineage struct {
+	Version        string         `json:"vkcome"`
+	Method         string         `json:"method"`
+	Options        Record         `json:"options"`
+	Source         Source         `json:"source"`
+	Calibration    *Calibration   `json:"calibration,omitempty"` // absent where the method needs none
+	Device         Device         `json:"device"`
+	Devices        []Device       `json:"devices,omitempty"`      // where more than one took the steps: all, in their order
+	StatsFrom      []string       `json:"figures_from,omitempty"` // where Options.Stats were computed, if they were given
+	OriginalLayers int            `json:"original_layers"`        // of the model that the tree's numbers mean
+	Tree           []method.Tree  `json:"tree"`
+	Steps          []*method.Step `json:"steps"`
+	LayerPasses    *Passes        `json:"layer_passes,omitempty"`
+	Distill        *DistillRecord `json:"healing,omitempty"`
+
+	// Previous is the lineage of the opened model, if that was pruned before: its steps led to the layers that these steps merged.
+	Previous json.RawMessage `json:"previous,omitempty"`
+}
+
+// Record is the options as they took effect.
+type Record struct {
+	TargetLayers int             `json:"target_layers"`
+	Protect      []int           `json:"protect,omitempty"`
+	Method       json.RawMessage `json:"method"` // the method's own
+}
+
+// Source identifies the model that was pruned.
+type Source struct {
+	SHA256 string `json:"sha256"` // of config.json and the weight files, see model.Hash
+	Layers int    `json:"layers"`
+}
+
+// Calibration identifies windows of tokens that a model was run on.
+type Calibration struct {
+	SHA256  string `json:"sha256"` // of the windows' token ids, 4 bytes each, little-endian
+	Windows int    `json:"windows"`
+	Window  int    `json:"window"` // tokens
+	Seed    uint64 `json:"seed"`
+	Source  string `json:"source,omitempty"`
+}
+
+// calibration is the record of windows of equal length.
+func calibration(windows [][]uint32, seed uint64, source string) Calibration {
+	return Calibration{SHA256: corpus.Hash(windows), Windows: len(windows), Window: len(windows[0]), Seed: seed, Source: source}
+}
+
+// Device is where a run took place.
+type Device struct {
+	Name          string `json:"name"`
+	Driver        string `json:"driver"`
+	DriverVersion string `json:"driver_version"`
+	Tier          string `json:"tier"`
+}
+
+func deviceRecord(d *vk.Device) Device {
+	return Device{d.Info.Name, d.Info.Driver, d.Info.DriverVersion, d.Tier.String()}
+}
+
+// Passes counts runs of one layer over the whole corpus. A run over part of the corpus counts by its size, one for the last tokens by
+// its share of the multiplications.
+type Passes struct {
+	Done  float64 `json:"done"`
+	Saved float64 `json:"saved"`
+	Full  int     `json:"full"` // Done and Saved: what scoring every new model from its first layer would have cost
+}
+
+// passes rounds to what means something.
+func passes(done float64, full int) Passes {
+	done = math.Round(done*1e4) / 1e4
+	return Passes{done, math.Round((float64(full)-done)*1e4) / 1e4, full}
+}
+
+// record is the options as they take effect.
+func (p *Plan) record() Record {
+	r := Record{TargetLayers: p.TargetLayers}
+	for l, is := range p.protected {
+		if is {
+			r.Protect = append(r.Protect, l)
+		}
+	}
+	r.Method, _ = json.Marshal(p.Method.Effective()) // plain numbers and strings
+	return r
+}
+
+// lineage is the record of a run's steps, without the hash of its model.
+func (p *Plan) lineage(s *method.State, steps []*method.Step) Lineage {
+	l := Lineage{Version: Version, Device: deviceRecord(s.Device), OriginalLayers: p.root, Tree: s.Tree, Steps: steps, Previous: p.previous}
+	if r := p.Options.Replay; r != nil {
+		l.Method, l.Options, l.Calibration, l.LayerPasses, l.Device, l.StatsFrom = r.Method, r.Options, r.Calibration, r.LayerPasses, r.Device, r.StatsFrom
+		return l
+	}
+	l.Method, l.Options = p.Method.Name(), p.record()
+	if !p.scores() {
+		return l
+	}
+	if s.Scorer != nil {
+		full := 0
+		for _, step := range steps {
+			full += step.From
+		}
+		if p.Method.Needs().Gradients {
+			full *= train.GradientPasses
+		}
+		counted := passes(s.Scorer.Work().Passes, full)
+		l.LayerPasses = &counted
+	}
+	windows := calibration(p.Options.Windows, p.Options.Seed, p.Options.Source)
+	l.Calibration = &windows
+	if p.Options.Stats != nil {
+		l.StatsFrom = p.Options.Stats.Computed
+	}
+	return l
+}
+
+// text is the lineage as vkcome.json holds it.
+func (l Lineage) text() ([]byte, error) {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetIndent("", " ")
+	err := enc.Encode(l)
+	return text.Bytes(), err
+}
+
+const maxLineage = 1 << 30 // bytes; that of a 70B model, merged 40 times, has some 20 MB
+
+// ReadLineage reads a vkcome.json: the file, or the one in a folder. One of more than 1 GiB is an error.
+func ReadLineage(path string) (*Lineage, error) {
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		path = filepath.Join(path, model.Lineage)
+		info, err = os.Stat(path)
+	}
+	if err == nil && info.Size() > maxLineage {
+		err = fmt.Errorf("%s, expected at most %s", vk.Bytes(info.Size()), vk.Bytes(maxLineage))
+	}
+	var raw []byte
+	if err == nil {
+		raw, err = os.ReadFile(path)
+	}
+	var l Lineage
+	if err == nil {
+		err = json.Unmarshal(raw, &l)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("prune: plan %s: %w", path, err)
+	}
+	return &l, nil
+}
+
+// ReadTree gives the origin of a model's layers, from its vkcome.json if it was pruned before, and how many layers the original model had.
+func ReadTree(m *model.Model) (tree []method.Tree, originalLayers int, err error) {
+	tree, originalLayers, _, err = readLineage(m)
+	return tree, originalLayers, err
+}
+
+// readLineage reads what is needed of the lineage of a model, raw being nil if it was not pruned before.
+func readLineage(m *model.Model) (tree []method.Tree, root int, raw []byte, err error) {
+	raw, err = fs.ReadFile(m.Files, model.Lineage)
+	if errors.Is(err, fs.ErrNotExist) {
+		for l := range m.Layers {
+			tree = append(tree, method.Tree{Layer: l})
+		}
+		return tree, len(tree), nil, nil
+	}
+	var l struct {
+		Tree           []method.Tree `json:"tree"`
+		OriginalLayers int           `json:"original_layers"`
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, &l)
+	}
+	if err == nil && (len(l.Tree) != len(m.Layers) || l.OriginalLayers < len(m.Layers)) {
+		err = fmt.Errorf("its tree has %d layers of %d, the model %d", len(l.Tree), l.OriginalLayers, len(m.Layers))
+	}
+	if err != nil {
+		return nil, 0, nil, fmt.Errorf("prune: %s/%s: %w", m.Name, model.Lineage, err)
+	}
+	return l.Tree, l.OriginalLayers, raw, nil
+}
