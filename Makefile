@@ -1,6 +1,6 @@
 # vkcome. `make help` lists the targets.
 .DEFAULT_GOAL := demo
-.PHONY: demo build test test-drivers shaders check-shaders fuzz bench clean help
+.PHONY: demo build test test-drivers shaders check-shaders licenses fuzz bench clean help
 
 FUZZTIME ?= 10s
 
@@ -27,6 +27,9 @@ shaders: ## compile the GLSL into the committed SPIR-V
 check-shaders: ## compare the committed SPIR-V with the GLSL
 	@.ci/setup.sh glslang
 	go run ./shaders/gen -check
+
+licenses: ## write the notices of vkcome version --licenses again, after a change of dependencies
+	go run ./cmd/vkcome/internal/licenses/gen
 
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's/:func / /' | while read -r file target; do \
