@@ -1,6 +1,6 @@
 # vkcome. `make help` lists the targets.
 .DEFAULT_GOAL := demo
-.PHONY: demo build test test-drivers shaders check-shaders licenses fuzz bench clean help
+.PHONY: demo build test test-big test-drivers shaders check-shaders licenses fuzz bench clean help
 
 FUZZTIME ?= 10s
 
@@ -15,6 +15,9 @@ build: ## bin/vkcome
 test: build ## every check on the system's Vulkan devices; installs what they need
 	@.ci/setup.sh test
 	@.ci/test.sh
+
+test-big: ## what takes gigabytes or many minutes: a model of 3 GB, a layer of a 7B model, all of MMLU
+	go test -tags big -count=1 -timeout 90m -v -run "3GB|MemoryLarge|TestGolden$$" ./cmd/vkcome ./prune/distill ./model/eval
 
 test-drivers: build ## the tests on SwiftShader and Mesa 26, downloaded into .drivers (Debian on x86-64)
 	@.ci/setup.sh test
