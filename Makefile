@@ -1,6 +1,6 @@
 # vkcome. `make help` lists the targets.
 .DEFAULT_GOAL := demo
-.PHONY: demo build test test-big test-drivers shaders check-shaders licenses fuzz bench clean help
+.PHONY: demo build check test test-big test-drivers shaders check-shaders licenses fuzz bench clean help
 
 FUZZTIME ?= 10s
 
@@ -11,6 +11,10 @@ demo: build ## prune the embedded model 12 → 8 layers; installs a Vulkan loade
 build: ## bin/vkcome
 	@.ci/setup.sh tools
 	go build -o bin/vkcome ./cmd/vkcome
+
+check: ## before a commit: gofmt, vet, staticcheck, licences, and the tests but for the slow ones that .ci/check.sh names
+	@.ci/setup.sh tools
+	@.ci/check.sh
 
 test: build ## every check on the system's Vulkan devices; installs what they need
 	@.ci/setup.sh test
