@@ -1,6 +1,6 @@
 # vkcome. `make help` lists the targets.
 .DEFAULT_GOAL := demo
-.PHONY: demo build test test-drivers shaders check-shaders fuzz bench clean help
+.PHONY: demo build check test test-big test-drivers shaders check-shaders licenses fuzz bench clean help
 
 FUZZTIME ?= 10s
 
@@ -12,9 +12,16 @@ build: ## bin/vkcome
 	@.ci/setup.sh tools
 	go build -o bin/vkcome ./cmd/vkcome
 
+check: ## before a commit: gofmt, vet, staticcheck, licences, and the tests but for the slow ones that .ci/check.sh names
+	@.ci/setup.sh tools
+	@.ci/check.sh
+
 test: build ## every check on the system's Vulkan devices; installs what they need
 	@.ci/setup.sh test
 	@.ci/test.sh
+
+test-big: ## what takes gigabytes or many minutes: a model of 3 GB, a layer of a 7B model, all of MMLU
+	go test -tags big -count=1 -timeout 90m -v -run "3GB|MemoryLarge|TestGolden$$" ./cmd/vkcome ./prune/distill ./model/eval
 
 test-drivers: build ## the tests on SwiftShader and Mesa 26, downloaded into .drivers (Debian on x86-64)
 	@.ci/setup.sh test
@@ -27,6 +34,9 @@ shaders: ## compile the GLSL into the committed SPIR-V
 check-shaders: ## compare the committed SPIR-V with the GLSL
 	@.ci/setup.sh glslang
 	go run ./shaders/gen -check
+
+licenses: ## write the notices of vkcome version --licenses again, after a change of dependencies
+	go run ./cmd/vkcome/internal/licenses/gen
 
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's/:func / /' | while read -r file target; do \

@@ -28,7 +28,7 @@ type verb struct {
 	flags func(f *pflag.FlagSet) func(ctx context.Context, args []string) error
 }
 
-var verbs = []verb{devicesVerb, inspectVerb, pruneVerb, distillVerb, compareVerb, statsMergeVerb, statsVerb, pplVerb, tasksVerb, tasksCompareVerb, kldVerb, logitsVerb, generateVerb, benchCompareVerb, benchVerb, tuneVerb, demoVerb}
+var verbs = []verb{devicesVerb, inspectVerb, pruneVerb, distillVerb, compareVerb, statsMergeVerb, statsVerb, pplVerb, tasksVerb, tasksCompareVerb, kldVerb, logitsVerb, generateVerb, benchCompareVerb, benchVerb, tuneVerb, demoVerb, versionVerb}
 
 // usageError is a command line that makes no sense: exit code 2.
 type usageError struct{ error }
@@ -70,9 +70,8 @@ func execute(ctx context.Context, args []string) error {
 		overview(os.Stdout)
 		return nil
 	}
-	if args[0] == "--version" || args[0] == "version" {
-		fmt.Println("vkcome", prune.Version)
-		return nil
+	if args[0] == "--version" {
+		args = append([]string{"version"}, args[1:]...)
 	}
 	for _, v := range verbs {
 		words := strings.Fields(v.name)

@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -117,5 +120,25 @@ func TestShardFlag(t *testing.T) {
 		if got != c.want && (err == nil || !strings.Contains(got, c.want)) {
 			t.Errorf("--shard %s: %s, want %s", c.text, got, c.want)
 		}
+	}
+}
+
+// sameWeights compares the weights and configs of two folders, piece by piece.
+func sameWeights(t *testing.T, a, b string) {
+	t.Helper()
+	compared := 0
+	err := filepath.WalkDir(a, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || e.Name() == "vkcome.json" { // whose unneeded scores depend on the memory
+			return err
+		}
+		compared++
+		out, err := exec.Command("cmp", path, filepath.Join(b, e.Name())).CombinedOutput()
+		if err != nil {
+			return errors.Join(fmt.Errorf("%s", out), err)
+		}
+		return nil
+	})
+	if err != nil || compared < 2 {
+		t.Errorf("%d files compared: %v", compared, err)
 	}
 }

@@ -133,8 +133,8 @@ func TestGolden(t *testing.T) {
 	})
 }
 
-// big says that nothing is left out to save time.
-var big = os.Getenv("VKCOME_BIG") != ""
+// big says that nothing is left out to save time: -tags big.
+var big bool
 
 // slow says that a device takes some 50 times as long as others.
 func slow(d *vk.Device) bool { return !big && strings.Contains(d.Info.Name, "SwiftShader") }
@@ -148,7 +148,7 @@ func checkGolden(t *testing.T, d *vk.Device, m *model.Model, want goldenRun) {
 	// All of MMLU after five examples is most of the work of this test; which examples a document has does not depend on the others.
 	few := !big && len(tasks) > 50 && want.Shots > 0
 	if few && slow(d) {
-		t.Skip("it takes minutes on this device: set VKCOME_BIG=1")
+		t.Skip("it takes minutes on this device: -tags big asks all the same")
 	}
 	part := few || slow(d) && len(want.Samples) == 0
 	if part {

@@ -143,18 +143,12 @@ func TestGoldenGenerate(t *testing.T) {
 }
 
 func TestGoldenPerplexity(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a pass over 128 windows")
-	}
 	want := golden[struct{ Dense struct{ PPL float64 } }](t, "expected.json").Dense.PPL
 	windows := Windows(golden[[]int](t, "eval_tokens.json"), window)
 	near(t, "perplexity", []float64{tiny12(t).Perplexity(windows)}, []float64{want}, 1e-4)
 }
 
 func TestGoldenScores(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a pass over 64 windows")
-	}
 	want := golden[struct {
 		Dense struct {
 			CalibLoss float64 `json:"calib_loss"`
@@ -193,9 +187,6 @@ func scaled(x []float64, by float64) []float64 {
 
 // TestGoldenCoMe follows plain CoMe down to 8 layers, and with -full the other variants too; else they take one step.
 func TestGoldenCoMe(t *testing.T) {
-	if testing.Short() {
-		t.Skip("passes over 64 windows")
-	}
 	eval := Windows(golden[[]int](t, "eval_tokens.json"), window)
 	for _, c := range []struct {
 		name   string // of the golden, with a %d where a target stands

@@ -7,11 +7,7 @@ import (
 	"testing"
 )
 
-const (
-	goldenDir = "../../testdata/golden/"
-	// Llama 2's tokenizer.model is a third party's and not in the repository.
-	sharedLlama2 = "../../../shared/tokenizers/llama2.tokenizer.model"
-)
+const goldenDir = "../../testdata/golden/"
 
 func read(t testing.TB, path string) []byte {
 	t.Helper()
@@ -25,18 +21,6 @@ func read(t testing.TB, path string) []byte {
 func tiny12(t testing.TB) Tokenizer {
 	t.Helper()
 	tok, err := Load("../embedded/tiny12")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tok
-}
-
-func llama2(t testing.TB) Tokenizer {
-	t.Helper()
-	if _, err := os.Stat(sharedLlama2); err != nil {
-		t.Skip("Llama 2's tokenizer.model is not part of the repository and not at " + sharedLlama2)
-	}
-	tok, err := ParseSentencePiece(read(t, sharedLlama2), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,4 +57,3 @@ func check(t *testing.T, tok Tokenizer, cases []testCase) {
 }
 
 func TestGoldenTiny12(t *testing.T) { check(t, tiny12(t), golden(t).Tiny12) }
-func TestGoldenLlama2(t *testing.T) { check(t, llama2(t), golden(t).Llama2) }

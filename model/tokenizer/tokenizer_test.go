@@ -52,18 +52,6 @@ func TestTiny12(t *testing.T) {
 	}
 }
 
-func TestLlama2(t *testing.T) {
-	tok := llama2(t)
-	bos, _ := tok.BOS()
-	eos, _ := tok.EOS()
-	if bos != 1 || eos != 2 || !tok.AddBOS() || tok.VocabSize() != 32000 {
-		t.Errorf("BOS %d, EOS %d, add %v, size %d", bos, eos, tok.AddBOS(), tok.VocabSize())
-	}
-	if got := tok.EncodeSpecial("<s>Hello</s>"); !slices.Equal(got, []int{1, 15043, 2}) {
-		t.Errorf("special tokens: %v", got)
-	}
-}
-
 // piece is an entry of a SentencePiece model made by hand.
 type piece struct {
 	text  string

@@ -1,8 +1,9 @@
+//go:build big
+
 package distill
 
 import (
 	"math"
-	"os"
 	"testing"
 
 	"github.com/vkcome/vkcome/model"
@@ -13,10 +14,8 @@ import (
 )
 
 // TestMemoryLarge trains a layer of the shape of a 7B model's and measures the device memory that it takes: what Plan says, within a tenth.
+// Four GiB and some minutes.
 func TestMemoryLarge(t *testing.T) {
-	if os.Getenv("VKCOME_BIG") == "" {
-		t.Skip("four GiB and some minutes: set VKCOME_BIG=1")
-	}
 	whole, err := model.Synthetic("llama-2-7b")
 	if err != nil {
 		t.Fatal(err)

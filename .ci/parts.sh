@@ -1,0 +1,24 @@
+# What .ci/check.sh and .ci/test.sh share: parts that run in order, each with its time, up to the first that fails.
+summary=()
+
+part() {
+	local name=$1 began=$SECONDS status=0
+	shift
+	printf '\n== %s\n' "$name"
+	"$@" || status=$?
+	summary+=("$(printf '%-34s %4d s%s' "$name" $((SECONDS - began)) "$([ $status = 0 ] || echo '   FAILED')")")
+	[ $status = 0 ] || finish
+}
+
+finish() {
+	printf '\n== summary\n'
+	printf '%s\n' "${summary[@]}"
+	[ "${status:-0}" = 0 ] && printf 'all passed in %d s\n' $SECONDS
+	exit "${status:-0}"
+}
+
+formatted() {
+	local files
+	files=$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l)
+	[ -z "$files" ] || { printf 'gofmt would change:\n%s\n' "$files"; return 1; }
+}

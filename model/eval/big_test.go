@@ -1,0 +1,5 @@
+//go:build big
+
+package eval_test
+
+func init() { big = true }
