@@ -56,6 +56,9 @@ unit() {
 part "gofmt" formatted
 part "go vet" go vet ./...
 part "staticcheck" go tool staticcheck ./...
+part "limits of size, unused exports" go run ./.ci/limits
+part "imports point one way" go run ./.ci/arrows
+part "dead code" dead
 part "licences allow MIT" go run ./cmd/vkcome/internal/licenses/gen -check
 part "go test, but for the slow ones" unit
 finish

@@ -22,3 +22,11 @@ formatted() {
 	files=$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l)
 	[ -z "$files" ] || { printf 'gofmt would change:\n%s\n' "$files"; return 1; }
 }
+
+# dead lists functions that nothing reaches: no binary and no test; and no binary, among operations and internal packages, whose tests must
+# not be all that keeps them.
+dead() {
+	local found
+	found=$(go tool deadcode -test ./... && go tool deadcode -filter 'vkcome/(model/op$|.*internal/)' ./...)
+	[ -z "$found" ] || { printf '%s\n' "$found"; return 1; }
+}

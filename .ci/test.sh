@@ -8,6 +8,9 @@ part "gofmt" formatted
 part "go vet" go vet ./...
 part "go vet, with build tags" go vet -tags big,llama2 ./...
 part "staticcheck" go tool staticcheck ./...
+part "limits of size, unused exports" go run ./.ci/limits
+part "imports point one way" go run ./.ci/arrows
+part "dead code" dead
 part "shaders are what is committed" go run ./shaders/gen -check
 part "licences allow MIT" go run ./cmd/vkcome/internal/licenses/gen -check
 # Go's cache of test results does not see a change of driver: -count=1 runs them.

@@ -1,5 +1,5 @@
 // Command limits says which functions and types of the packages under some folders have grown too large: functions of more than 100 lines,
-// and types with more than 25 exported methods, those of embedded types of the same package included. It exits with 1 if there are any.
+// and types with more than 25 exported methods, those of embedded types of the same package included; and which exported names of internal packages nobody uses. It exits with 1 if there are any.
 //
 //	go run ./.ci/limits [-lines N] [-methods N] [folder...]
 //
@@ -36,6 +36,12 @@ func main() {
 		}
 		found = append(found, list...)
 	}
+	list, err := unused(".")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "limits:", err)
+		os.Exit(2)
+	}
+	found = append(found, list...)
 	for _, line := range found {
 		fmt.Println(line)
 	}

@@ -113,9 +113,6 @@ func (g *Generator) Close() error {
 	return err
 }
 
-// Len is the number of tokens fed so far.
-func (g *Generator) Len() int { return g.used }
-
 // Dispatched counts the dispatches that were recorded so far.
 func (g *Generator) Dispatched() int { return g.r.Dispatched }
 
