@@ -29,7 +29,7 @@ type Use struct {
 	Bindings  int    // buffers that are bound
 	Texels    uint32 // bindings that are texel buffers
 	Read      uint32 // bindings that the caller takes to be read
-	Write     uint32 // and written
+	Write     uint32 // and written; in neither: the variant, as it is specialized, does not touch it
 }
 
 // checked is what Check found out: errors, or nil, by use.
@@ -42,8 +42,14 @@ type checkKey struct {
 
 // Check compares the use of a variant with the interface that its SPIR-V has: the number of push constants and which of them are
 // float32s or addresses, the number of specialization constants, and of each binding whether it is a texel buffer, and whether it is
-// read and written. The error names the variant and what disagrees. The same use is compared once.
-func Check(name string, u Use) error {
+// read and written. push are the names of the push constants, in order. The error
+// names the variant and what disagrees. The same use is compared once.
+func Check(name string, u Use, push []string) error {
+	if i := InterfaceOf(name); i != nil {
+		if err := samePush(i, push); err != nil {
+			return fmt.Errorf("shaders: %s: %w", name, err)
+		}
+	}
 	key := checkKey{name, u}
 	if err, ok := checked.Load(key); ok {
 		err, _ := err.(error)
@@ -55,6 +61,19 @@ func Check(name string, u Use) error {
 	}
 	checked.Store(key, err)
 	return err
+}
+
+// samePush compares names, in every call: a few comparisons of strings that are the same words.
+func samePush(i *spirv.Interface, names []string) error {
+	if len(names) != len(i.Push) {
+		return fmt.Errorf("push constants %v given, the shader has %d", names, len(i.Push))
+	}
+	for n, m := range i.Push {
+		if m.Name != names[n] {
+			return fmt.Errorf("push constant %d is %s in the shader, %s given", n, m.Name, names[n])
+		}
+	}
+	return nil
 }
 
 func compare(i *spirv.Interface, u Use) error {
@@ -113,7 +132,7 @@ func compareBindings(i *spirv.Interface, u Use) error {
 			}
 		case b.Texels != (u.Texels>>n&1 != 0):
 			return fmt.Errorf("binding %d, %s: a texel buffer is %t in the shader, %t in its use", n, b.Name, b.Texels, !b.Texels)
-		case b.Read != read || b.Write != write:
+		case (read || write) && (b.Read != read || b.Write != write):
 			return fmt.Errorf("binding %d, %s: the shader %s it, its use says that it %s it", n, b.Name, access(b.Read, b.Write), access(read, write))
 		}
 	}

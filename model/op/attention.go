@@ -92,9 +92,9 @@ func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape, extra Attent
 				seen = min(seen, float64(s.SlidingWindow))
 			}
 			work := 4 * seen * float64(n*(end-begin)*q.Cols)
-			constants := func(blocks, skip int, more ...any) []uint32 {
-				return push(append([]any{end - begin, s.KeyLen, s.KeyStride, s.KVHeads, group, first, s.SlidingWindow, skipQ, skipK,
-					float32(math.Log2E / math.Sqrt(float64(s.HeadDim))), blocks, skip}, more...)...)
+			constants := func(blocks, skip int, more ...any) pushed {
+				return push(append([]any{"queries", end - begin, "keys", s.KeyLen, "key_stride", s.KeyStride, "kv_heads", s.KVHeads, "group", group, "first", first,
+					"sliding", s.SlidingWindow, "skip_q", skipQ, "skip_k", skipK, "scale", float32(math.Log2E / math.Sqrt(float64(s.HeadDim))), "blocks", blocks, "skip_activity", skip}, more...)...)
 			}
 			rows := (end - begin) * group
 			groups := [3]int{ceilDiv(rows, way.rows), s.KVHeads, n}
@@ -115,7 +115,7 @@ func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape, extra Attent
 				}
 				args, more := []vk.Arg{query, out, vk.Out(sums.View)}, []any(nil)
 				if way.address {
-					more = []any{0, 0, 0, 0}
+					more = []any{"k", address{}, "v", address{}}
 					args = append(args, vk.InAt(partK.View, 12), vk.InAt(partV.View, 14))
 				} else {
 					args = append(args, key, value)

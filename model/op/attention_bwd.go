@@ -71,17 +71,17 @@ func AttentionBackward(r *vk.Recorder, dq, dk, dv, q, k, v, o, do Tensor, s Atte
 		v, _ := part(v)
 		o, _ := part(o)
 		do, _ := part(do)
-		constants := []any{s.QueryLen, s.QueryLen, s.QueryLen, s.KVHeads, group, 0, s.SlidingWindow, skipQ, skipK,
-			float32(math.Log2E / math.Sqrt(float64(s.HeadDim))), 0, skipStatistics}
+		constants := []any{"queries", s.QueryLen, "keys", s.QueryLen, "key_stride", s.QueryLen, "kv_heads", s.KVHeads, "group", group, "first", 0,
+			"sliding", s.SlidingWindow, "skip_q", skipQ, "skip_k", skipK, "scale", float32(math.Log2E / math.Sqrt(float64(s.HeadDim))), "blocks", 0, "skip_activity", skipStatistics}
 		seen := float64(s.QueryLen+1) / 2
 		if s.SlidingWindow > 0 {
 			seen = min(seen, float64(s.SlidingWindow))
 		}
 		products := 2 * seen * float64(n*s.QueryLen*s.Heads*s.HeadDim)
 		ofQueries.record(r, [3]int{ceilDiv(s.QueryLen*group, ofQueries.rows), s.KVHeads, n}, constants, 3*products,
-			[2]vk.View{q, do}, []vk.Arg{vk.Out(statistics), vk.Out(dq), vk.In(o)}, [2]vk.View{k, v})
+			[2]vk.View{q, do}, []vk.Arg{vk.InOut(statistics), vk.Out(dq), vk.In(o)}, [2]vk.View{k, v})
 		ofKeys.record(r, [3]int{ceilDiv(s.QueryLen, ofKeys.rows), s.KVHeads, n}, constants, 4*products,
-			[2]vk.View{k, v}, []vk.Arg{vk.In(statistics), vk.Out(dk), vk.Out(dv)}, [2]vk.View{q, do})
+			[2]vk.View{k, v}, []vk.Arg{vk.InOut(statistics), vk.Out(dk), vk.Out(dv)}, [2]vk.View{q, do})
 	}
 }
 
@@ -140,7 +140,7 @@ type backwardWay struct {
 func (w backwardWay) record(r *vk.Recorder, groups [3]int, constants []any, work float64, mine [2]vk.View, between []vk.Arg, theirs [2]vk.View) {
 	args := append([]vk.Arg{vk.In(mine[0]), vk.In(mine[1])}, between...)
 	if w.address {
-		constants = slices.Concat(constants, []any{0, 0, 0, 0})
+		constants = slices.Concat(constants, []any{"a", address{}, "b", address{}})
 		args = append(args, vk.InAt(theirs[0], 12), vk.InAt(theirs[1], 14))
 	} else {
 		args = append(args, vk.In(theirs[0]), vk.In(theirs[1]))

@@ -10,6 +10,6 @@ import "github.com/vkcome/vkcome/vk"
 //	yhat, y  [rows, cols]  F32
 func CosineLoss(r *vk.Recorder, loss, grad, yhat, y Tensor, scale float32) {
 	if check(r, "cosineloss", y.Is(yhat.Rows, yhat.Cols) && words(y) && lossOf(loss, grad, yhat), loss, grad, yhat, y) {
-		lossKernel{"cosineloss", 4, 0b11, 20}.record(r, loss, grad, yhat, y.RowRange, scale)
+		lossKernel{"cosineloss", 4, 0b11, 20}.record(r, loss, grad, yhat, y.RowRange, "scale", scale)
 	}
 }

@@ -14,5 +14,5 @@ func CrossEntropyBackward(r *vk.Recorder, loss, grad, logits, targets Tensor, sc
 		return
 	}
 	all := func(begin, end int) Tensor { return targets }
-	lossKernel{"crossentropy_bwd", 16, 0b1, 30}.record(r, loss, grad, logits, all, scale)
+	lossKernel{"crossentropy_bwd", 16, 0b1, 30}.record(r, loss, grad, logits, all, "scale", scale)
 }

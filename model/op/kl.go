@@ -22,5 +22,5 @@ func KLDivergence(r *vk.Recorder, loss, grad, yhat, y Tensor, scale, tau float32
 		r.Fail(fmt.Errorf("op kl: temperature %v, must be positive", tau))
 		return
 	}
-	lossKernel{"kl", 16, 0b11, 60}.record(r, loss, grad, yhat, y.RowRange, 1/tau, scale*tau*tau, scale*tau)
+	lossKernel{"kl", 16, 0b11, 60}.record(r, loss, grad, yhat, y.RowRange, "inverse_tau", 1/tau, "loss_scale", scale*tau*tau, "grad_scale", scale*tau)
 }

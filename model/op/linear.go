@@ -161,14 +161,14 @@ func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
 			}
 			in := x.RowRange(begin, end).View
 			args := []vk.Arg{vk.In(part.View), or(up), or(norm), or(f.Bias), or(f.UpBias), or(residual), vk.Out(y.RowRange(begin, end).View)}
-			constants := push(end-begin, part.Rows, x.Cols, column, w.Rows, f.Eps)
+			constants := push("rows", end-begin, "columns", part.Rows, "depth", x.Cols, "column", column, "stride", w.Rows, "eps", f.Eps)
 			texels := uint32(0)
 			if k.texels {
 				texels = 0b111
 			}
 			if k.address {
-				constants = append(constants, 0, 0)
-				args = append(args, vk.InAt(in, len(constants)-2))
+				constants = constants.with("x", address{})
+				args = append(args, vk.InAt(in, len(constants.words)-2))
 			} else {
 				args = append(args, vk.In(in))
 				texels |= flag(k.texels) << 7

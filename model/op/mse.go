@@ -10,7 +10,7 @@ import "github.com/vkcome/vkcome/vk"
 //	yhat, y  [rows, cols]  F32
 func MSE(r *vk.Recorder, loss, grad, yhat, y Tensor, scale float32) {
 	if check(r, "mse", y.Is(yhat.Rows, yhat.Cols) && words(y) && lossOf(loss, grad, yhat), loss, grad, yhat, y) {
-		lossKernel{"mse", 4, 0b11, 12}.record(r, loss, grad, yhat, y.RowRange, scale)
+		lossKernel{"mse", 4, 0b11, 12}.record(r, loss, grad, yhat, y.RowRange, "scale", scale)
 	}
 }
 
@@ -50,7 +50,7 @@ func (k lossKernel) record(r *vk.Recorder, loss, grad, yhat Tensor, target func(
 		if !grad.IsZero() {
 			to = grad.RowRange(begin, end)
 		}
-		dispatchSource(r, s, [3]int{ceilDiv(end-begin, perGroup), 1, 1}, push(append([]any{yhat.Cols, begin, end - begin}, params...)...),
+		dispatchSource(r, s, [3]int{ceilDiv(end-begin, perGroup), 1, 1}, push(append([]any{"cols", yhat.Cols, "first", begin, "rows", end - begin}, params...)...),
 			k.work*float64(part.Elements()), vk.In(part.View), vk.In(target(begin, end).View), vk.Out(loss.View), vk.Out(to.View))
 	}, yhat.RowBytes())
 }

@@ -121,3 +121,31 @@ func (w *bench) measure(n int, record func()) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "µs/op")
 }
+
+// A dispatch that is not what the kernel's SPIR-V takes becomes the recorder's error and never reaches the device.
+func TestDispatchDisagrees(t *testing.T) {
+	d := vktest.Open(t, vk.Options{})
+	b := newBench(t, d)
+	x := b.empty(dtype.F32, 1, 4).View
+	spec, groups := []uint32{rowGroup}, [3]int{1, 1, 1}
+	right := []vk.Arg{vk.In(x), vk.Out(x)}
+	for what, f := range map[string]func(r *vk.Recorder){
+		"right":                        func(r *vk.Recorder) { dispatch(r, "relu", spec, groups, push("count", 4), 1, right...) },
+		"no such kernel":               func(r *vk.Recorder) { dispatch(r, "rely", spec, groups, push("count", 4), 1, right...) },
+		"another constant":             func(r *vk.Recorder) { dispatch(r, "relu", spec, groups, push("rows", 4), 1, right...) },
+		"a float":                      func(r *vk.Recorder) { dispatch(r, "relu", spec, groups, push("count", float32(4)), 1, right...) },
+		"a constant more":              func(r *vk.Recorder) { dispatch(r, "relu", spec, groups, push("count", 4, "cols", 4), 1, right...) },
+		"a specialization constant":    func(r *vk.Recorder) { dispatch(r, "relu", append(spec, 1), groups, push("count", 4), 1, right...) },
+		"a buffer less":                func(r *vk.Recorder) { dispatch(r, "relu", spec, groups, push("count", 4), 1, right[:1]...) },
+		"an output taken for an input": func(r *vk.Recorder) { dispatch(r, "relu", spec, groups, push("count", 4), 1, vk.In(x), vk.In(x)) },
+		"texels":                       func(r *vk.Recorder) { dispatchTexels(r, "relu", 1, spec, groups, push("count", 4), 1, right...) },
+		"an address without a place": func(r *vk.Recorder) {
+			dispatch(r, "relu", spec, groups, push("count", 4), 1, append(right, vk.InAt(x, 0))...)
+		},
+	} {
+		r := newBench(t, d).r
+		if f(r); (r.Err() == nil) != (what == "right") || what != "right" && r.Dispatched > 0 {
+			t.Errorf("%s: %v, %d dispatched", what, r.Err(), r.Dispatched)
+		}
+	}
+}
