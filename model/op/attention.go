@@ -176,7 +176,7 @@ const AttentionDecode = 4
 
 const (
 	attentionChunk      = 128    // keys of a run of attention_decode.comp
-	attentionIterations = 60_000 // lavapipe 22.3 stops the loops of an invocation at 65,535
+	attentionIterations = 60_000 // of all loops of an invocation, for vk.LoopLimit; up to there the kernels for vectors are taken, whatever the driver
 )
 
 // attentionWay is a kernel and how it is to be recorded.
@@ -229,7 +229,7 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 		return way, nil
 	}
 	chunks := ceilDiv(dims, 8)
-	if n := ceilDiv(s.KeyLen, 64) * (1 + chunks + 17*ceilDiv(dims, 16)); d.Info.Kind == vk.CPU && n > attentionIterations {
+	if n := ceilDiv(s.KeyLen, 64) * (1 + chunks + 17*ceilDiv(dims, 16)); !loops(d, n, attentionIterations) {
 		return attentionWay{}, fmt.Errorf("op attention: %d keys of %d take %d iterations on %s, its driver may stop at %d: %w", s.KeyLen, s.HeadDim, n,
 			d.Info.Name, attentionIterations, vk.ErrLimit)
 	}

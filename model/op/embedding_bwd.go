@@ -7,7 +7,7 @@ import (
 	"github.com/vkcome/vkcome/vk"
 )
 
-const sumRows = 1 << 15 // rows of dy in a dispatch that adds them one by one: lavapipe 22.3 stops loops at 65,535 iterations
+const sumRows = 1 << 15 // rows of dy in a dispatch that adds them one by one: within vk.LoopLimit, and the sums are the same
 
 // EmbeddingRows are the tokens of a batch in the order in which EmbeddingBackward takes them: what SortTokens makes.
 type EmbeddingRows struct {

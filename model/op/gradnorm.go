@@ -6,7 +6,7 @@ const (
 	ControlWords = 8         // floats of the tensor that tells a step's fate, see GradNorm
 	gradBlock    = 1024      // elements of a partial sum in gradnorm.comp
 	totalGroup   = 256       // invocations that add up the partial sums
-	mostPartials = 1<<16 - 1 // of an invocation: lavapipe 22.3 stops a loop at 65,535 iterations
+	mostPartials = 1<<16 - 1 // of an invocation: within vk.LoopLimit
 )
 
 // GradNormScratch is the number of floats that GradNorm needs for its partial sums.
@@ -30,7 +30,7 @@ func GradNormScratch(grads ...Tensor) int {
 // The squares of the gradients must be within f32: those below 1e-23 count as zero, those above 1e19 as infinite.
 func GradNorm(r *vk.Recorder, control, scratch Tensor, clip float32, grads ...Tensor) {
 	n := GradNormScratch(grads...)
-	ok := len(grads) > 0 && n <= mostPartials*totalGroup && words(control, scratch) && words(grads...) && control.Is(1, ControlWords) && scratch.Rows == 1 && scratch.Cols >= n && clip >= 0
+	ok := len(grads) > 0 && loops(r.Device(), n, mostPartials*totalGroup) && words(control, scratch) && words(grads...) && control.Is(1, ControlWords) && scratch.Rows == 1 && scratch.Cols >= n && clip >= 0
 	for _, g := range grads {
 		ok = ok && g.Elements() > 0
 	}

@@ -15,7 +15,7 @@ import (
 //
 // Source: Hinton, Vinyals & Dean 2015, arXiv 1503.02531.
 func KLDivergence(r *vk.Recorder, loss, grad, yhat, y Tensor, scale, tau float32) {
-	if !check(r, "kl", y.Is(yhat.Rows, yhat.Cols) && words(y) && lossOf(loss, grad, yhat), loss, grad, yhat, y) {
+	if !check(r, "kl", y.Is(yhat.Rows, yhat.Cols) && words(y) && lossOf(r, loss, grad, yhat), loss, grad, yhat, y) {
 		return
 	}
 	if !(tau > 0) {

@@ -49,7 +49,7 @@ func LinearFused(r *vk.Recorder, y, x, w Tensor, f Fused) {
 	if !check(r, "linear", ok, y, x, w, f.Bias, f.Up, f.UpBias, f.Residual, f.Norm, f.Scratch) {
 		return
 	}
-	if x.Cols > linearDepth {
+	if !loops(r.Device(), x.Cols, linearDepth) {
 		r.Fail(fmt.Errorf("op linear: %d inputs, at most %d: %w", x.Cols, linearDepth, vk.ErrLimit))
 		return
 	}
@@ -57,7 +57,7 @@ func LinearFused(r *vk.Recorder, y, x, w Tensor, f Fused) {
 }
 
 const (
-	linearDepth   = 56_000 // inputs that the shaders can loop over, as is tested; most could do more
+	linearDepth   = 56_000 // inputs that the shaders can loop over with vk.LoopLimit, as is tested; most could do more
 	linearVecRows = 4      // most tokens of the matrix-vector kernels
 )
 

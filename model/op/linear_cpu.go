@@ -1,9 +1,6 @@
 package op
 
 import (
-	"strconv"
-	"strings"
-
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -63,11 +60,5 @@ func linearCPU(d *vk.Device, x, w Tensor, f Fused) (k linearKernel, ok bool) {
 	return k, true
 }
 
-// uniformLoads says whether a driver reads an address that all lanes share once, also in loops: lavapipe 26.1.6 does, 22.3.6 reads
-// it lane by lane (linear_cpu.comp 8 GFLOP/s, linear_cpu_shuffle.comp 75); of the releases between, 25.0.7 was not tried.
-func uniformLoads(d *vk.Device) bool {
-	_, version, ok := strings.Cut(d.Info.DriverVersion, "Mesa ")
-	major, _, _ := strings.Cut(version, ".")
-	n, err := strconv.Atoi(major)
-	return ok && err == nil && n >= 26 && d.Addresses
-}
+// uniformLoads says whether kernels read at addresses that all lanes share.
+func uniformLoads(d *vk.Device) bool { return d.Addresses && d.Info.Has(vk.UniformLoads) }

@@ -116,6 +116,9 @@ func refusedLosses(t *testing.T, l rowLoss) {
 		"too many columns":    {loss, Tensor{}, Tensor{x.View, dtype.F32, 4, 1<<20 + 1}, Tensor{x.View, dtype.F32, 4, 1<<20 + 1}},
 		"transposed gradient": {loss, x.Reshape(6, 4), x, x},
 	} {
+		if what == "too many columns" && !d.Info.Has(vk.LoopLimit) {
+			continue
+		}
 		refused(t, d, l.name+", "+what, func(r *vk.Recorder) { l.record(r, a[0], a[1], a[2], a[3], 1) })
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 const (
 	absBlock = 64      // rows that abssum.comp adds up before it adds them to the total
-	absRows  = 1 << 15 // rows of one invocation: lavapipe 22.3 stops its loops at 65,535 iterations
+	absRows  = 1 << 15 // rows of one invocation: within vk.LoopLimit, and the sums are the same
 )
 
 // AbsSum records sums[g,c] = Σ |x[i,c]| over the rows i of every window g.
