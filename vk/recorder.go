@@ -167,6 +167,9 @@ func (r *Recorder) Dispatch(k *Kernel, groups [3]int, push []uint32, work float6
 	if r.err = r.check(k, groups, push, args); r.err != nil {
 		return
 	}
+	if r.err = k.log(r.d); r.err != nil {
+		return
+	}
 	r.Dispatched++
 	axis := 0
 	for i, g := range groups {

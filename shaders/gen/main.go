@@ -91,7 +91,15 @@ func main() {
 	check := flag.Bool("check", false, "compare with the committed files and write nothing")
 	only := flag.String("only", "", "compile only this .comp file's variants (name without .comp)")
 	folder := flag.String("newer", "", "folder made by .ci/extra-drivers.sh glslang15, for shaders with cooperative matrices")
+	logs := flag.String("coverage", "", "compile nothing: say which kernels ran on no device, by the logs that tests wrote into this folder (VKCOME_KERNEL_LOG)")
 	flag.Parse()
+	if *logs != "" {
+		if err := coverage(os.Stdout, *logs, notRunFile); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*check, *only, *folder); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
