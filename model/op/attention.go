@@ -193,7 +193,7 @@ type attentionWay struct {
 // onVectors reports whether kernels whose workgroups are the lanes of a CPU's vector run on the device and take the shape.
 func (s AttentionShape) onVectors(d *vk.Device) bool {
 	lanes := d.Limits().SubgroupSize
-	return texelLoads(d) && s.HeadDim%4 == 0 && d.Limits().SubgroupShuffle && (lanes == 4 || lanes == 8 || lanes == 16)
+	return onVectors(d) && s.HeadDim%4 == 0 && d.Limits().SubgroupShuffle && (lanes == 4 || lanes == 8 || lanes == 16)
 }
 
 // way is the one place that chooses. What a CPU runs best begins at the subgroup tier; what a GPU runs is what the baseline tier of any
@@ -204,7 +204,7 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 	lanes := l.SubgroupSize
 	cpu := s.onVectors(d)
 	if s.decode() {
-		if cpu && ceilDiv(s.KeyLen, lanes) <= attentionIterations {
+		if name, _ := forced(d, attentionFew); cpu && name != "attention_decode" && ceilDiv(s.KeyLen, lanes) <= attentionIterations {
 			// What is held of q must be near registers: 64 vectors of 4.
 			n := max(1, min(rows, 64/dims))
 			return attentionWay{shader: "attention_cpu_decode", texels: 0b1101, spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n)}, rows: n, decode: true}, nil
@@ -218,12 +218,13 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 			runs: ceilDiv(s.KeyLen, attentionChunk) - low/attentionChunk}, nil
 	}
 	step := int(gcd(int64(dims), 4))
-	if cpu && ceilDiv(s.KeyLen, lanes)*(1+dims/step)+s.Heads/s.KVHeads <= attentionIterations {
+	name, _ := forced(d, attentionMany)
+	if cpu && name != "attention" && ceilDiv(s.KeyLen, lanes)*(1+dims/step)+s.Heads/s.KVHeads <= attentionIterations {
 		// The accumulators must be near registers: 64 vectors of 4.
 		n := max(1, min(ceilDiv(rows, lanes), 64/dims, 4))
 		way := attentionWay{shader: "attention_cpu_shuffle", texels: 0b11001, rows: lanes * n,
 			spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n), uint32(step), flag(activity)}}
-		if uniformLoads(d) {
+		if uniformLoads(d, name) {
 			way.shader, way.texels, way.address = "attention_cpu", 0b1, true
 		}
 		return way, nil

@@ -101,12 +101,13 @@ func (s AttentionShape) backwardWay(d *vk.Device, ofKeys bool) (backwardWay, err
 	if dims <= 16 {
 		step, held = dims, dims // larger ones take the driver twice as long to compile
 	}
-	if lanes := d.Limits().SubgroupSize; s.onVectors(d) && ceilDiv(others, lanes)*(1+2*dims/step) <= attentionIterations {
+	name, _ := forced(d, attentionBack)
+	if lanes := d.Limits().SubgroupSize; s.onVectors(d) && name != "attention_bwd" && ceilDiv(others, lanes)*(1+2*dims/step) <= attentionIterations {
 		// More rows share what is read; beyond 128 vectors of 4 for a gradient the accumulators are too far from registers.
 		n := max(1, min(ceilDiv(rows, lanes), 128/dims, 4))
 		way := backwardWay{shader: "attention_bwd_cpu" + pass + "_shuffle", texels: 0b1100011, rows: lanes * n,
 			spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n), uint32(step), uint32(held)}}
-		if uniformLoads(d) {
+		if uniformLoads(d, name) {
 			way.shader, way.texels, way.address = "attention_bwd_cpu"+pass, 0b11, true
 		}
 		return way, nil

@@ -2,6 +2,7 @@ package op
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/vkcome/vkcome/vk"
 )
@@ -90,20 +91,41 @@ const (
 
 // linearWay is the one place that chooses: the device's tuning, else what is fast on most.
 func linearWay(d *vk.Device, x, w Tensor, f Fused) linearKernel {
-	family := linearFamily(d, x, w, f)
+	family := linearForced(d, x, w, f)
+	if len(family) == 0 {
+		family = linearFamily(d, x, w, f)
+	}
 	if k, ok := tuned(d, family, x, w, f); ok {
 		return k
 	}
 	return fitting(family, x.Rows, w.Rows)
 }
 
+// linearAble are all kernels that can do a product on the device.
+func linearAble(d *vk.Device, x, w Tensor, f Fused) []linearKernel {
+	return append(linearCPU(d, x, w, f), slices.Concat(linearGPU(d, x, w, f)...)...)
+}
+
+// linearForced are the kernels that the device was told to take, none where it was told nothing or they cannot do the product.
+func linearForced(d *vk.Device, x, w Tensor, f Fused) []linearKernel {
+	family := linearMany
+	if f.few(x) {
+		family = linearFew
+	}
+	name, tile := forced(d, family)
+	if name == "" {
+		return nil
+	}
+	return slices.DeleteFunc(linearAble(d, x, w, f), func(k linearKernel) bool {
+		return k.shader != name || tile != "" && k.tile.String() != tile
+	})
+}
+
 // linearFamily are the kernels to choose from: what a CPU runs best from the subgroup tier on, what a GPU runs elsewhere, so that the baseline
 // tier tests the latter on any device. They give the same bits, so that the choice is one of speed alone.
 func linearFamily(d *vk.Device, x, w Tensor, f Fused) []linearKernel {
-	if d.Info.Kind == vk.CPU && d.Tier >= vk.Subgroup {
-		if k, ok := linearCPU(d, x, w, f); ok {
-			return []linearKernel{k}
-		}
+	if able := linearCPU(d, x, w, f); len(able) > 0 {
+		return able[:1]
 	}
 	for _, family := range linearGPU(d, x, w, f) {
 		if len(family) > 0 {

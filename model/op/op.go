@@ -76,6 +76,9 @@ func (e *ShapeError) Error() string { return fmt.Sprintf("op %s: shapes disagree
 
 // check makes a ShapeError of the tensors the recorder's error unless ok; it returns whether the operation may go on.
 func check(r *vk.Recorder, op string, ok bool, tensors ...Tensor) bool {
+	if _, err := KernelsOf(r.Device()); err != nil {
+		r.Fail(err)
+	}
 	if !ok {
 		list := make([]string, len(tensors))
 		for i, t := range tensors {
@@ -217,10 +220,18 @@ const (
 	maxGroups  = 65_535  // workgroups along an axis that every device allows
 )
 
-// texelLoads says whether kernels read from texel buffers, which on a CPU driver's vectors is one load for a lane's 16 bytes. They
-// need no subgroup operation, but the baseline tier is to be what a GPU runs.
-func texelLoads(d *vk.Device) bool {
+// onVectors says whether kernels for a CPU driver's vectors are taken. They need no subgroup operation, but the baseline tier is to be
+// what a GPU runs.
+func onVectors(d *vk.Device) bool {
 	return d.Info.Kind == vk.CPU && d.Tier >= vk.Subgroup && d.Limits().TexelBuffer >= leastRange
+}
+
+// texelLoads says whether kernels read from texel buffers, which on a CPU driver's vectors is one load for a lane's 16 bytes.
+func texelLoads(d *vk.Device) bool {
+	if loads, _ := forced(d, loadsOf); loads != "" {
+		return loads == loadsByTexels
+	}
+	return onVectors(d)
 }
 
 // rowwise records a kernel that reduces rows: a workgroup a row, or on a CPU's driver an invocation a row by the variant that reads
