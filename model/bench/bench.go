@@ -20,11 +20,12 @@ const Schema = 1
 
 // Options say what to measure. The zero value is the device and the operations that it does in reasonable time.
 type Options struct {
-	Model *model.Model // also measure this model; nil is none
-	Reps  int          // repetitions after the warm-up; 0 is 5
-	Only  []string     // measure only what has one of these in its name
-	All   bool         // measure also what takes more than four seconds a repetition
-	Extra []Case       // also measure these, last
+	Model   *model.Model // also measure this model; nil is none
+	Reps    int          // repetitions after the warm-up; 0 is 5
+	Only    []string     // measure only what has one of these in its name
+	All     bool         // measure also what takes more than four seconds a repetition
+	Kernels bool         // also measure every kernel that the device has for an operation, see op.Kernels
+	Extra   []Case       // also measure these, last
 }
 
 // Case is something else to measure: Run does it once.
@@ -91,6 +92,9 @@ func Run(ctx context.Context, d *vk.Device, o Options, progress func(name string
 		}
 	}
 	cases := slices.Concat(b.peaks(), b.operations())
+	if o.Kernels {
+		cases = append(cases, b.kernels()...)
+	}
 	if o.Model != nil {
 		b.report.Model = o.Model.Name
 		cases = append(cases, b.models()...)
