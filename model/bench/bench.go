@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -127,6 +128,7 @@ type benchmark struct {
 	// prepare returns what records a call, or with host what does it, timed by the host.
 	prepare func(p *pool) (record func() error, err error)
 	host    bool
+	kernels op.Kernels // forced for this case; nil leaves what is in use
 }
 
 // bencher is the state of a run.
@@ -175,6 +177,13 @@ func (b *bencher) run(c benchmark) (err error) {
 	if likely > patience && !b.o.All {
 		b.report.LeftOut = append(b.report.LeftOut, fmt.Sprintf("%s: some %.0f s a repetition", c.name, likely.Seconds()))
 		return nil
+	}
+	if c.kernels != nil {
+		before, bad := op.KernelsOf(b.d)
+		if bad = errors.Join(bad, c.kernels.Use(b.d)); bad != nil {
+			return bad
+		}
+		defer func() { err = errors.Join(err, before.Use(b.d)) }()
 	}
 	p := &pool{b: b}
 	defer func() { err = errors.Join(err, b.r.Wait(context.WithoutCancel(b.ctx))); p.close() }()

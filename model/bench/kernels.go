@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/vkcome/vkcome/model/dtype"
@@ -43,25 +42,9 @@ func (b *bencher) ofFamily(family, kernel string) []benchmark {
 	return []benchmark{b.rmsNorm(4096, 4096)}
 }
 
-// by is a benchmark with kernels forced, for as long as it prepares or records.
+// by is a benchmark with a kernel forced.
 func (b *bencher) by(k op.Kernels, kernel string, c benchmark) benchmark {
-	c.name += " by " + kernel
-	inside := c.prepare
-	forced := func(f func() error) (err error) {
-		before, err := op.KernelsOf(b.d)
-		if err != nil {
-			return err
-		}
-		if err := k.Use(b.d); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, before.Use(b.d)) }()
-		return f()
-	}
-	c.prepare = func(p *pool) (record func() error, err error) {
-		err = forced(func() (err error) { record, err = inside(p); return err })
-		return func() error { return forced(record) }, err
-	}
+	c.name, c.kernels = c.name+" by "+kernel, k
 	return c
 }
 
