@@ -4,10 +4,14 @@ import (
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op/optest"
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
+
+// addBound is of add.
+var addBound = optest.Bound{Max: 1e-7, Why: "one f32 rounding"}
 
 func TestAdd(t *testing.T) {
 	eachAndSplit(t, func(t *testing.T, d *vk.Device, split bool) {
@@ -23,9 +27,9 @@ func TestAdd(t *testing.T) {
 			Add(b.r, y, da, dz)
 			Add(b.r, da, da, y)
 			Add(b.r, dz, y, dz)
-			vktest.Near(t, b.download(y), want.Data, "add", "F32")
-			vktest.Near(t, b.download(da), ref.Add(a, want).Data, "add", "F32")
-			vktest.Near(t, b.download(dz), ref.Add(z, want).Data, "add", "F32")
+			addBound.Near(t, b.download(y), want.Data, dtype.F32)
+			addBound.Near(t, b.download(da), ref.Add(a, want).Data, dtype.F32)
+			addBound.Near(t, b.download(dz), ref.Add(z, want).Data, dtype.F32)
 		}
 	})
 }

@@ -94,7 +94,7 @@ func forcedLinear(t *testing.T, d *vk.Device, family, name string) {
 		if k.shader != name {
 			t.Errorf("%v: %s runs", dt, k.shader)
 		}
-		vktest.Near(t, got, ref.Linear(c.x, c.w, c.bias.Data).Data, k.tolerance(), dt.String())
+		k.bound().Near(t, got, ref.Linear(c.x, c.w, c.bias.Data).Data, dt)
 	}
 }
 
@@ -111,7 +111,7 @@ func forcedAttention(t *testing.T, d *vk.Device, family, name string) {
 	q, k, v, want := attentionCase(s)
 	o := b.empty(dtype.F32, q.Rows, q.Cols)
 	attend(b, o, b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32), s)
-	vktest.Near(t, b.download(o), want.Data, "attention", "F32")
+	attentionBound.Near(t, b.download(o), want.Data, dtype.F32)
 	if family == attentionFew {
 		return
 	}
@@ -127,7 +127,7 @@ func forcedAttention(t *testing.T, d *vk.Device, family, name string) {
 	AttentionPacked(b.r, o, b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32).RowRange(0, rows), b.words(p.Words), p, shape)
 	for _, g := range segments {
 		want := ref.Attention(window(q, g.Row, g.Rows), pick(k, g.Path), pick(v, g.Path), 4, 2, 16, 0)
-		vktest.Near(t, b.download(o)[g.Row*64:(g.Row+g.Rows)*64], want.Data, "attention", "F32")
+		attentionBound.Near(t, b.download(o)[g.Row*64:(g.Row+g.Rows)*64], want.Data, dtype.F32)
 	}
 }
 
@@ -146,7 +146,7 @@ func forcedBackward(t *testing.T, d *vk.Device, name string) {
 	b := newBench(t, d)
 	m, want := backwardCase(s)
 	for i, x := range attendBackward(b, m, s, false) {
-		vktest.Near(t, b.download(x), want[i].Data, "attention_bwd", "F32")
+		attentionBackwardBound.Near(t, b.download(x), want[i].Data, dtype.F32)
 	}
 }
 
@@ -159,9 +159,9 @@ func forcedLoads(t *testing.T, d *vk.Device, name string) {
 	up = block(up, 0, 9, 0, 64)
 	dx, y := b.upload(x, dtype.F32), b.empty(dtype.F32, 9, 64)
 	RMSNorm(b.r, y, dx, b.upload(w, dtype.BF16), 1e-5)
-	vktest.Near(t, b.download(y), ref.RMSNorm(x, w.Data, 1e-5).Data, "rmsnorm", "BF16")
+	rmsnormBound.Near(t, b.download(y), ref.RMSNorm(x, w.Data, 1e-5).Data, dtype.BF16)
 	SwiGLU(b.r, y, dx, b.upload(up, dtype.F32))
-	vktest.Near(t, b.download(y), ref.SwiGLU(x, up).Data, "swiglu", "F32")
+	swigluBound.Near(t, b.download(y), ref.SwiGLU(x, up).Data, dtype.F32)
 }
 
 // What a device has not, and what it cannot do with a shape.
