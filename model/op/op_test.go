@@ -75,3 +75,19 @@ func TestDispatchDisagrees(t *testing.T) {
 		}
 	}
 }
+
+// f32s are operands of f32.
+func f32s(mats ...ref.Mat) (in []optest.Input) {
+	for _, m := range mats {
+		in = append(in, optest.Input{Mat: m, DType: dtype.F32})
+	}
+	return in
+}
+
+// likes are results of f32 with the shapes of matrices.
+func likes(mats ...ref.Mat) (out []optest.Output) {
+	for _, m := range mats {
+		out = append(out, optest.Output{DType: dtype.F32, Rows: m.Rows, Cols: m.Cols})
+	}
+	return out
+}
