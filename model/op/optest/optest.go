@@ -4,6 +4,7 @@ package optest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -169,7 +170,7 @@ const (
 )
 
 // gradient compares elements of what the device gave with central differences of the reference's forward.
-func (tb Table) gradient(t *testing.T, c Case, in []ref.Mat, got [][]float32) {
+func (tb Table) gradient(t testing.TB, c Case, in []ref.Mat, got [][]float32) {
 	t.Helper()
 	loss := func() float64 {
 		y, sum := c.Gradient.Forward(in), 0.0
@@ -304,21 +305,27 @@ func (b *Bench) Raw(raw []byte, d dtype.DType, rows, cols int) Tensor {
 		if b.R.Err() != nil {
 			return // what was recorded may not have run
 		}
-		for what, at := range map[string]int64{"before": 0, "behind": guard + int64(len(raw))} {
-			got := make([]byte, guard)
-			if err := b.wait(); err != nil {
-				b.T.Error(err)
-			} else if err := b.D.Download(context.Background(), got, buf.View(at, guard)); err != nil {
-				b.T.Error(err)
-			} else if !slices.Equal(got, beside) {
-				b.T.Errorf("bytes %s a tensor of %v [%d %d] were written", what, d, rows, cols)
-			}
+		for _, what := range b.written(buf, len(raw)) {
+			b.T.Errorf("bytes %s a tensor of %v [%d %d] were written", what, d, rows, cols)
 		}
 	})
 	if err := b.D.Upload(context.Background(), buf.All(), all); err != nil {
 		b.T.Fatal(err)
 	}
 	return Tensor{buf.View(guard, int64(rows)*int64(cols)*int64(d.Size())), d, rows, cols}
+}
+
+// written says on which sides of a tensor of n bytes its buffer's sentinels are gone.
+func (b *Bench) written(buf *vk.Buffer, n int) (sides []string) {
+	for i, at := range []int64{0, guard + int64(n)} {
+		got := make([]byte, guard)
+		if err := errors.Join(b.wait(), b.D.Download(context.Background(), got, buf.View(at, guard))); err != nil {
+			b.T.Error(err)
+		} else if slices.ContainsFunc(got, func(v byte) bool { return v != sentinel }) {
+			sides = append(sides, [...]string{"before", "behind"}[i])
+		}
+	}
+	return sides
 }
 
 func (b *Bench) wait() error { return b.R.Wait(context.Background()) }
