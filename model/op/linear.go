@@ -24,19 +24,14 @@ type Fused struct {
 	Batch bool
 }
 
-// Linear records y = x·wᵀ + bias.
+// LinearFused records y = x·wᵀ with what comes before and after it in a decoder layer, in one dispatch where the device's kernel can.
 //
 //	y     [tokens, out]  F32
 //	x     [tokens, in]   F32
 //	w     [out, in]      any dtype
-//	bias  [1, out]       w's dtype; the zero Tensor is none
 //
 // An element of y has the same bits whatever the number of tokens, as long as that is at most linearVecRows or above it; see
-// Fused.Batch.
-func Linear(r *vk.Recorder, y, x, w, bias Tensor) { LinearFused(r, y, x, w, Fused{Bias: bias}) }
-
-// LinearFused records Linear with what comes before and after it in a decoder layer, in one dispatch where the device's kernel can.
-// Sources: Zhang & Sennrich 2019, arXiv 1910.07467 (norm); Shazeer 2020, arXiv 2002.05202 (SwiGLU).
+// Fused.Batch. Sources: Zhang & Sennrich 2019, arXiv 1910.07467 (norm); Shazeer 2020, arXiv 2002.05202 (SwiGLU).
 func LinearFused(r *vk.Recorder, y, x, w Tensor, f Fused) {
 	ok := words(y, x) && x.Elements() > 0 && w.Elements() > 0 && w.Cols == x.Cols && y.Is(x.Rows, w.Rows)
 	ok = ok && (f.Bias.IsZero() || f.Bias.Is(1, w.Rows) && f.Bias.DType == w.DType)

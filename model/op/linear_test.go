@@ -267,3 +267,6 @@ func BenchmarkLinear(b *testing.B) {
 		}
 	}
 }
+
+// Linear is LinearFused with nothing but a bias.
+func Linear(r *vk.Recorder, y, x, w, bias Tensor) { LinearFused(r, y, x, w, Fused{Bias: bias}) }
