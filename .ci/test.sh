@@ -14,6 +14,9 @@ part "dead code" dead
 part "shaders are what is committed" go run ./shaders/gen -check
 part "licences allow MIT" go run ./cmd/vkcome/internal/licenses/gen -check
 # Go's cache of test results does not see a change of driver: -count=1 runs them.
-part "go test, under validation" env VKCOME_VALIDATE=1 go test -count=1 -timeout 30m ./...
+kernels=$(mktemp -d)
+trap 'rm -rf "$kernels"' EXIT
+part "go test, under validation" env VKCOME_VALIDATE=1 VKCOME_KERNEL_LOG="$kernels" go test -count=1 -timeout 30m ./...
+part "every kernel ran on a device" go run ./shaders/gen -coverage "$kernels"
 part "demo" bin/vkcome demo
 finish

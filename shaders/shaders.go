@@ -17,6 +17,9 @@ import (
 //go:embed spv/*.spv
 var compiled embed.FS
 
+//go:embed spv/interfaces.json
+var interfaces []byte
+
 var load = sync.OnceValue(func() map[string]string {
 	all := map[string]string{}
 	files, _ := compiled.ReadDir("spv")

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"sync/atomic"
 
 	"github.com/vkcome/vkcome/vk/internal/native"
 )
@@ -25,6 +26,7 @@ type Kernel struct {
 	pipeline    native.Pipeline
 	layout, set uint64
 	bindings    native.Bindings
+	logged      atomic.Bool
 }
 
 const maxSpec = 16

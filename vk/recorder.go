@@ -41,9 +41,15 @@ func In(v View) Arg    { return Arg{View: v, Access: Read} }
 func Out(v View) Arg   { return Arg{View: v, Access: Write} }
 func InOut(v View) Arg { return Arg{View: v, Access: Read | Write} }
 
+// Unused is a view that a kernel has a binding for but, as it is specialized, does not touch: something has to be bound.
+func Unused(v View) Arg { return Arg{View: v} }
+
 // InAt is a view that a kernel reads at its address, which goes to the push constants at and at+1 (GL_EXT_buffer_reference), and does
 // not bind: for devices with Addresses. InAt args come last.
 func InAt(v View, at int) Arg { return Arg{View: v, Access: Read, push: at + 1} }
+
+// PushedAt is where in the push constants the address of an InAt argument goes; ok is false for one that is bound.
+func (a Arg) PushedAt() (at int, ok bool) { return a.push - 1, a.push > 0 }
 
 // Bound is the number of args that a kernel binds.
 func Bound(args []Arg) int {
@@ -159,6 +165,9 @@ func (r *Recorder) Dispatch(k *Kernel, groups [3]int, push []uint32, work float6
 		return
 	}
 	if r.err = r.check(k, groups, push, args); r.err != nil {
+		return
+	}
+	if r.err = k.log(r.d); r.err != nil {
 		return
 	}
 	r.Dispatched++

@@ -19,6 +19,7 @@ var helpers = map[string]func() error{
 	"devices": func() error { _, err := vk.Devices(); return err },
 	"open":    func() error { d, err := vk.Open(vk.Options{}); return closed(d, err) },
 	"hazards": hazardMessages,
+	"affine":  runAffine,
 }
 
 const helperVariable = "VKCOME_VK_TEST_HELPER"

@@ -62,6 +62,7 @@ func benchFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.IntVarP(&o.Reps, "repetitions", "r", 5, "repetitions, after one that does not count")
 	f.StringSliceVar(&o.Only, "ops", nil, "measure only what has one of these in its name, as in gemm,pp512 (peaks are always measured)")
 	f.BoolVar(&o.All, "all", false, "measure also what takes long on this device")
+	f.BoolVar(&o.Kernels, "kernels", false, "measure also every kernel that the device has for products and attention, one row each")
 	c := commonFlags(f)
 	return func(ctx context.Context, args []string) error {
 		switch {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -20,11 +21,12 @@ const Schema = 1
 
 // Options say what to measure. The zero value is the device and the operations that it does in reasonable time.
 type Options struct {
-	Model *model.Model // also measure this model; nil is none
-	Reps  int          // repetitions after the warm-up; 0 is 5
-	Only  []string     // measure only what has one of these in its name
-	All   bool         // measure also what takes more than four seconds a repetition
-	Extra []Case       // also measure these, last
+	Model   *model.Model // also measure this model; nil is none
+	Reps    int          // repetitions after the warm-up; 0 is 5
+	Only    []string     // measure only what has one of these in its name
+	All     bool         // measure also what takes more than four seconds a repetition
+	Kernels bool         // also measure every kernel that the device has for an operation, see op.Kernels
+	Extra   []Case       // also measure these, last
 }
 
 // Case is something else to measure: Run does it once.
@@ -91,6 +93,9 @@ func Run(ctx context.Context, d *vk.Device, o Options, progress func(name string
 		}
 	}
 	cases := slices.Concat(b.peaks(), b.operations())
+	if o.Kernels {
+		cases = append(cases, b.kernels()...)
+	}
 	if o.Model != nil {
 		b.report.Model = o.Model.Name
 		cases = append(cases, b.models()...)
@@ -123,6 +128,7 @@ type benchmark struct {
 	// prepare returns what records a call, or with host what does it, timed by the host.
 	prepare func(p *pool) (record func() error, err error)
 	host    bool
+	kernels op.Kernels // forced for this case; nil leaves what is in use
 }
 
 // bencher is the state of a run.
@@ -171,6 +177,13 @@ func (b *bencher) run(c benchmark) (err error) {
 	if likely > patience && !b.o.All {
 		b.report.LeftOut = append(b.report.LeftOut, fmt.Sprintf("%s: some %.0f s a repetition", c.name, likely.Seconds()))
 		return nil
+	}
+	if c.kernels != nil {
+		before, bad := op.KernelsOf(b.d)
+		if bad = errors.Join(bad, c.kernels.Use(b.d)); bad != nil {
+			return bad
+		}
+		defer func() { err = errors.Join(err, before.Use(b.d)) }()
 	}
 	p := &pool{b: b}
 	defer func() { err = errors.Join(err, b.r.Wait(context.WithoutCancel(b.ctx))); p.close() }()

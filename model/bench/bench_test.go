@@ -12,6 +12,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/bench"
+	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
@@ -109,7 +110,7 @@ func TestRun(t *testing.T) {
 	defer m.Close()
 	vktest.Each(t, func(t *testing.T, d *vk.Device) {
 		ran := 0
-		o := bench.Options{Model: m, Reps: 2, Only: []string{"256×1408×512", "gemv 1×2048×2048 F16", "tg128", "a case"},
+		o := bench.Options{Model: m, Reps: 2, Kernels: true, Only: []string{"256×1408×512", "gemv 1×2048×2048 F16", "tg128", "a case"},
 			Extra: []bench.Case{{Name: "a case", Unit: "s", Work: 1, Run: func(context.Context) error { ran++; return nil }}}}
 		progress := 0
 		r, err := bench.Run(t.Context(), d, o, func(string, int, int) { progress++ })
@@ -117,7 +118,7 @@ func TestRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		left := strings.Join(r.LeftOut, "\n")
-		for _, name := range append([]string{"read device memory", "copy device memory", "upload", "download", "peak f32", "a case"}, o.Only[1], "gemm 256×1408×512 F16", "tg128") {
+		for _, name := range append([]string{"read device memory", "copy device memory", "upload", "download", "peak f32", "a case"}, o.Only[1], "gemm 256×1408×512 F16", "tg128", "gemv 1×2048×2048 F16 by linear_vec") {
 			x := r.Get(name)
 			switch {
 			case x == nil && !strings.Contains(left, name): // a slow device leaves out what would take long
@@ -131,6 +132,9 @@ func TestRun(t *testing.T) {
 		}
 		if raw, err := r.Format("json"); err != nil || !json.Valid(raw) {
 			t.Errorf("%v: %s", err, raw)
+		}
+		if k, err := op.KernelsOf(d); err != nil || len(k) > 0 {
+			t.Errorf("after the run %v are forced, %v", k, err)
 		}
 		if used := d.Memory().Used; used != 0 {
 			t.Errorf("%d bytes left on the device", used)

@@ -39,14 +39,21 @@ func (b *bencher) operations() []benchmark {
 		{"attention prefill 512, 8/4 heads of 64", 512, 512, 8, 4, 64}, {"attention prefill 2048, 32/8 heads of 128", 2048, 2048, 32, 8, 128},
 		{"attention decode after 2048, 32/8 heads of 128", 1, 2048, 32, 8, 128},
 	} {
-		shape := op.AttentionShape{Windows: 1, QueryLen: s.queries, KeyLen: s.keys, Heads: s.heads, KVHeads: s.kvHeads, HeadDim: s.headDim}
-		seen := float64(2*(s.keys-s.queries)+s.queries+1) / 2
-		q, k := s.heads*s.headDim, s.kvHeads*s.headDim
-		cases = append(cases, benchmark{name: s.what, unit: "GFLOP/s", arithmetic: peakF32, flops: 4 * seen * float64(s.queries*q), bytes: 4 * float64(2*s.queries*q+2*s.keys*k),
-			prepare: func(p *pool) (func() error, error) { return b.attention(p, shape) }})
+		cases = append(cases, b.attend(s.what, op.AttentionShape{Windows: 1, QueryLen: s.queries, KeyLen: s.keys, Heads: s.heads, KVHeads: s.kvHeads, HeadDim: s.headDim}))
 	}
-	const rows, hidden = 4096, 4096
-	return append(cases, benchmark{name: fmt.Sprintf("rmsnorm %d×%d", rows, hidden), unit: "GB/s", bytes: 8 * rows * hidden, prepare: func(p *pool) (func() error, error) {
+	return append(cases, b.rmsNorm(4096, 4096))
+}
+
+// attend is Attention on random operands.
+func (b *bencher) attend(what string, s op.AttentionShape) benchmark {
+	seen := float64(2*(s.KeyLen-s.QueryLen)+s.QueryLen+1) / 2
+	q, k := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
+	return benchmark{name: what, unit: "GFLOP/s", arithmetic: peakF32, flops: 4 * seen * float64(s.QueryLen*q), bytes: 4 * float64(2*s.QueryLen*q+2*s.KeyLen*k),
+		prepare: func(p *pool) (func() error, error) { return b.attention(p, s) }}
+}
+
+func (b *bencher) rmsNorm(rows, hidden int) benchmark {
+	return benchmark{name: fmt.Sprintf("rmsnorm %d×%d", rows, hidden), unit: "GB/s", bytes: 8 * float64(rows*hidden), prepare: func(p *pool) (func() error, error) {
 		x, err := p.random(dtype.F32, rows, hidden)
 		if err != nil {
 			return nil, err
@@ -57,7 +64,7 @@ func (b *bencher) operations() []benchmark {
 		}
 		w, err := p.random(dtype.F16, 1, hidden)
 		return func() error { op.RMSNorm(b.r, y, x, w, 1e-5); return b.r.Err() }, err
-	}})
+	}}
 }
 
 func (b *bencher) linear(s product) benchmark {

@@ -55,6 +55,6 @@ func AdamW(r *vk.Recorder, w, master, grad, m, v, control Tensor, p AdamWParams)
 		}
 		s.Name += suffix(w.DType)
 		dispatchSource(r, s, [3]int{ceilDiv(n, 4*rowGroup), 1, 1},
-			push(n, p.LR, p.Beta1, p.Beta2, correction(p.Beta1), correction(p.Beta2), p.Eps, p.Decay), float64(32*n), args...)
+			push("count", n, "lr", p.LR, "beta1", p.Beta1, "beta2", p.Beta2, "c1", correction(p.Beta1), "c2", correction(p.Beta2), "eps", p.Eps, "decay", p.Decay), float64(32*n), args...)
 	})
 }

@@ -92,9 +92,9 @@ func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape, extra Attent
 				seen = min(seen, float64(s.SlidingWindow))
 			}
 			work := 4 * seen * float64(n*(end-begin)*q.Cols)
-			constants := func(blocks, skip int, more ...any) []uint32 {
-				return push(append([]any{end - begin, s.KeyLen, s.KeyStride, s.KVHeads, group, first, s.SlidingWindow, skipQ, skipK,
-					float32(math.Log2E / math.Sqrt(float64(s.HeadDim))), blocks, skip}, more...)...)
+			constants := func(blocks, skip int, more ...any) pushed {
+				return push(append([]any{"queries", end - begin, "keys", s.KeyLen, "key_stride", s.KeyStride, "kv_heads", s.KVHeads, "group", group, "first", first,
+					"sliding", s.SlidingWindow, "skip_q", skipQ, "skip_k", skipK, "scale", float32(math.Log2E / math.Sqrt(float64(s.HeadDim))), "blocks", blocks, "skip_activity", skip}, more...)...)
 			}
 			rows := (end - begin) * group
 			groups := [3]int{ceilDiv(rows, way.rows), s.KVHeads, n}
@@ -115,7 +115,7 @@ func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape, extra Attent
 				}
 				args, more := []vk.Arg{query, out, vk.Out(sums.View)}, []any(nil)
 				if way.address {
-					more = []any{0, 0, 0, 0}
+					more = []any{"k", address{}, "v", address{}}
 					args = append(args, vk.InAt(partK.View, 12), vk.InAt(partV.View, 14))
 				} else {
 					args = append(args, key, value)
@@ -176,7 +176,7 @@ const AttentionDecode = 4
 
 const (
 	attentionChunk      = 128    // keys of a run of attention_decode.comp
-	attentionIterations = 60_000 // lavapipe 22.3 stops the loops of an invocation at 65,535
+	attentionIterations = 60_000 // of all loops of an invocation, for vk.LoopLimit; up to there the kernels for vectors are taken, whatever the driver
 )
 
 // attentionWay is a kernel and how it is to be recorded.
@@ -193,7 +193,7 @@ type attentionWay struct {
 // onVectors reports whether kernels whose workgroups are the lanes of a CPU's vector run on the device and take the shape.
 func (s AttentionShape) onVectors(d *vk.Device) bool {
 	lanes := d.Limits().SubgroupSize
-	return texelLoads(d) && s.HeadDim%4 == 0 && d.Limits().SubgroupShuffle && (lanes == 4 || lanes == 8 || lanes == 16)
+	return onVectors(d) && s.HeadDim%4 == 0 && d.Limits().SubgroupShuffle && (lanes == 4 || lanes == 8 || lanes == 16)
 }
 
 // way is the one place that chooses. What a CPU runs best begins at the subgroup tier; what a GPU runs is what the baseline tier of any
@@ -204,7 +204,7 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 	lanes := l.SubgroupSize
 	cpu := s.onVectors(d)
 	if s.decode() {
-		if cpu && ceilDiv(s.KeyLen, lanes) <= attentionIterations {
+		if name, _ := forced(d, attentionFew); cpu && name != "attention_decode" && ceilDiv(s.KeyLen, lanes) <= attentionIterations {
 			// What is held of q must be near registers: 64 vectors of 4.
 			n := max(1, min(rows, 64/dims))
 			return attentionWay{shader: "attention_cpu_decode", texels: 0b1101, spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n)}, rows: n, decode: true}, nil
@@ -218,18 +218,19 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 			runs: ceilDiv(s.KeyLen, attentionChunk) - low/attentionChunk}, nil
 	}
 	step := int(gcd(int64(dims), 4))
-	if cpu && ceilDiv(s.KeyLen, lanes)*(1+dims/step)+s.Heads/s.KVHeads <= attentionIterations {
+	name, _ := forced(d, attentionMany)
+	if cpu && name != "attention" && ceilDiv(s.KeyLen, lanes)*(1+dims/step)+s.Heads/s.KVHeads <= attentionIterations {
 		// The accumulators must be near registers: 64 vectors of 4.
 		n := max(1, min(ceilDiv(rows, lanes), 64/dims, 4))
 		way := attentionWay{shader: "attention_cpu_shuffle", texels: 0b11001, rows: lanes * n,
 			spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n), uint32(step), flag(activity)}}
-		if uniformLoads(d) {
+		if uniformLoads(d, name) {
 			way.shader, way.texels, way.address = "attention_cpu", 0b1, true
 		}
 		return way, nil
 	}
 	chunks := ceilDiv(dims, 8)
-	if n := ceilDiv(s.KeyLen, 64) * (1 + chunks + 17*ceilDiv(dims, 16)); d.Info.Kind == vk.CPU && n > attentionIterations {
+	if n := ceilDiv(s.KeyLen, 64) * (1 + chunks + 17*ceilDiv(dims, 16)); !loops(d, n, attentionIterations) {
 		return attentionWay{}, fmt.Errorf("op attention: %d keys of %d take %d iterations on %s, its driver may stop at %d: %w", s.KeyLen, s.HeadDim, n,
 			d.Info.Name, attentionIterations, vk.ErrLimit)
 	}

@@ -71,17 +71,17 @@ func AttentionBackward(r *vk.Recorder, dq, dk, dv, q, k, v, o, do Tensor, s Atte
 		v, _ := part(v)
 		o, _ := part(o)
 		do, _ := part(do)
-		constants := []any{s.QueryLen, s.QueryLen, s.QueryLen, s.KVHeads, group, 0, s.SlidingWindow, skipQ, skipK,
-			float32(math.Log2E / math.Sqrt(float64(s.HeadDim))), 0, skipStatistics}
+		constants := []any{"queries", s.QueryLen, "keys", s.QueryLen, "key_stride", s.QueryLen, "kv_heads", s.KVHeads, "group", group, "first", 0,
+			"sliding", s.SlidingWindow, "skip_q", skipQ, "skip_k", skipK, "scale", float32(math.Log2E / math.Sqrt(float64(s.HeadDim))), "blocks", 0, "skip_activity", skipStatistics}
 		seen := float64(s.QueryLen+1) / 2
 		if s.SlidingWindow > 0 {
 			seen = min(seen, float64(s.SlidingWindow))
 		}
 		products := 2 * seen * float64(n*s.QueryLen*s.Heads*s.HeadDim)
 		ofQueries.record(r, [3]int{ceilDiv(s.QueryLen*group, ofQueries.rows), s.KVHeads, n}, constants, 3*products,
-			[2]vk.View{q, do}, []vk.Arg{vk.Out(statistics), vk.Out(dq), vk.In(o)}, [2]vk.View{k, v})
+			[2]vk.View{q, do}, []vk.Arg{vk.InOut(statistics), vk.Out(dq), vk.In(o)}, [2]vk.View{k, v})
 		ofKeys.record(r, [3]int{ceilDiv(s.QueryLen, ofKeys.rows), s.KVHeads, n}, constants, 4*products,
-			[2]vk.View{k, v}, []vk.Arg{vk.In(statistics), vk.Out(dk), vk.Out(dv)}, [2]vk.View{q, do})
+			[2]vk.View{k, v}, []vk.Arg{vk.InOut(statistics), vk.Out(dk), vk.Out(dv)}, [2]vk.View{q, do})
 	}
 }
 
@@ -101,18 +101,19 @@ func (s AttentionShape) backwardWay(d *vk.Device, ofKeys bool) (backwardWay, err
 	if dims <= 16 {
 		step, held = dims, dims // larger ones take the driver twice as long to compile
 	}
-	if lanes := d.Limits().SubgroupSize; s.onVectors(d) && ceilDiv(others, lanes)*(1+2*dims/step) <= attentionIterations {
+	name, _ := forced(d, attentionBack)
+	if lanes := d.Limits().SubgroupSize; s.onVectors(d) && name != "attention_bwd" && ceilDiv(others, lanes)*(1+2*dims/step) <= attentionIterations {
 		// More rows share what is read; beyond 128 vectors of 4 for a gradient the accumulators are too far from registers.
 		n := max(1, min(ceilDiv(rows, lanes), 128/dims, 4))
 		way := backwardWay{shader: "attention_bwd_cpu" + pass + "_shuffle", texels: 0b1100011, rows: lanes * n,
 			spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n), uint32(step), uint32(held)}}
-		if uniformLoads(d) {
+		if uniformLoads(d, name) {
 			way.shader, way.texels, way.address = "attention_bwd_cpu"+pass, 0b11, true
 		}
 		return way, nil
 	}
 	chunks := ceilDiv(dims, 8)
-	if n := ceilDiv(others, 64) * (1 + 2*chunks + gradients*17*ceilDiv(dims, 16)); d.Info.Kind == vk.CPU && n > attentionIterations {
+	if n := ceilDiv(others, 64) * (1 + 2*chunks + gradients*17*ceilDiv(dims, 16)); !loops(d, n, attentionIterations) {
 		return backwardWay{}, fmt.Errorf("op attention_bwd: %d queries of %d heads for each key, of %d, take %d iterations on %s, its driver may stop at %d: %w",
 			s.QueryLen, group, s.HeadDim, n, d.Info.Name, attentionIterations, vk.ErrLimit)
 	}
@@ -140,7 +141,7 @@ type backwardWay struct {
 func (w backwardWay) record(r *vk.Recorder, groups [3]int, constants []any, work float64, mine [2]vk.View, between []vk.Arg, theirs [2]vk.View) {
 	args := append([]vk.Arg{vk.In(mine[0]), vk.In(mine[1])}, between...)
 	if w.address {
-		constants = slices.Concat(constants, []any{0, 0, 0, 0})
+		constants = slices.Concat(constants, []any{"a", address{}, "b", address{}})
 		args = append(args, vk.InAt(theirs[0], 12), vk.InAt(theirs[1], 14))
 	} else {
 		args = append(args, vk.In(theirs[0]), vk.In(theirs[1]))

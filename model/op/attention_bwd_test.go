@@ -8,10 +8,14 @@ import (
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op/optest"
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
+
+// attentionBackwardBound is of attention_bwd.
+var attentionBackwardBound = optest.Bound{Max: 2e-5, Why: "attention, with probabilities made again from their logits and the sum, and differences of sums"}
 
 // backwardCase is the operands of a shape's AttentionBackward, q, k, v, o and do, and the gradients dq, dk and dv.
 func backwardCase(s AttentionShape) (operands [5]ref.Mat, want [3]ref.Mat) {
@@ -75,7 +79,7 @@ func TestAttentionBackward(t *testing.T) {
 					if slices.Max(want[i].Data) == 0 && slices.Min(want[i].Data) == 0 { // every query sees one key
 						zero(t, got)
 					} else {
-						vktest.Near(t, got, want[i].Data, "attention_bwd", "F32")
+						attentionBackwardBound.Near(t, got, want[i].Data, dtype.F32)
 					}
 					if !slices.Equal(b.download(over[i]), got) {
 						t.Errorf("dq = o gives other numbers, gradient %d", i)
@@ -170,12 +174,15 @@ func TestAttentionBackwardShapes(t *testing.T) {
 		AttentionBackward(r, q, k, k, q, k, k, q, q, good, Of(scratch.View, dtype.F32, 1, scratch.Cols-1))
 	})
 	baseline := vk.Baseline
+	if !d.Info.Has(vk.LoopLimit) {
+		return
+	}
 	few := newBench(t, vktest.Open(t, vk.Options{MaxTier: &baseline}))
 	x := few.empty(dtype.F32, 32768, 256)
 	long := AttentionShape{1, 32768, 32768, 0, 1, 1, 256, 0, false}
 	AttentionBackward(few.r, x, x, x, x, x, x, x, x, long, few.empty(dtype.F32, 1, AttentionBackwardScratch(long)))
-	if few.d.Info.Kind == vk.CPU && !errors.Is(few.r.Err(), vk.ErrLimit) {
-		t.Errorf("more iterations than a CPU's driver allows: %v, want ErrLimit", few.r.Err())
+	if !errors.Is(few.r.Err(), vk.ErrLimit) {
+		t.Errorf("more iterations than the driver allows: %v, want ErrLimit", few.r.Err())
 	}
 }
 

@@ -133,10 +133,10 @@ func AttentionPacked(r *vk.Recorder, o, q, k, v, table Tensor, p *Packing, s Pac
 			return
 		}
 	}
-	constants := []any{s.KVHeads, s.Heads / s.KVHeads, s.SlidingWindow, float32(math.Log2E / math.Sqrt(float64(s.HeadDim)))}
+	constants := []any{"kv_heads", s.KVHeads, "group", s.Heads / s.KVHeads, "sliding", s.SlidingWindow, "scale", float32(math.Log2E / math.Sqrt(float64(s.HeadDim)))}
 	args := []vk.Arg{vk.In(q.View), vk.Out(o.View), vk.In(table.View)}
 	if way.address {
-		constants = append(constants, 0, 0, 0, 0)
+		constants = append(constants, "k", address{}, "v", address{})
 		args = append(args, vk.InAt(k.View, 4), vk.InAt(v.View, 6))
 	} else {
 		args = append(args, vk.In(k.View), vk.In(v.View))

@@ -84,7 +84,7 @@ func TestAttentionPacked(t *testing.T) {
 				AttentionPacked(b.r, o, dq, dk, dv, table, p, c.PackedShape)
 				AttentionPacked(b.r, dq, dq, dk, dv, table, p, c.PackedShape)
 				got := b.download(o)
-				vktest.Near(t, got, want.Data, "attention", "F32")
+				attentionBound.Near(t, got, want.Data, dtype.F32)
 				if !slices.Equal(b.download(dq), got) {
 					t.Error("o = q gives other numbers")
 				}

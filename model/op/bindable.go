@@ -31,3 +31,6 @@ func words(tensors ...Tensor) bool {
 	}
 	return true
 }
+
+// loops says whether an invocation can loop over n of something: on a driver with vk.LoopLimit over most, on others over any number.
+func loops(d *vk.Device, n, most int) bool { return n <= most || !d.Info.Has(vk.LoopLimit) }

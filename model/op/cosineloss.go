@@ -9,7 +9,7 @@ import "github.com/vkcome/vkcome/vk"
 //	grad     [rows, cols]  F32; may be yhat, may be absent
 //	yhat, y  [rows, cols]  F32
 func CosineLoss(r *vk.Recorder, loss, grad, yhat, y Tensor, scale float32) {
-	if check(r, "cosineloss", y.Is(yhat.Rows, yhat.Cols) && words(y) && lossOf(loss, grad, yhat), loss, grad, yhat, y) {
-		lossKernel{"cosineloss", 4, 0b11, 20}.record(r, loss, grad, yhat, y.RowRange, scale)
+	if check(r, "cosineloss", y.Is(yhat.Rows, yhat.Cols) && words(y) && lossOf(r, loss, grad, yhat), loss, grad, yhat, y) {
+		lossKernel{"cosineloss", 4, 0b11, 20}.record(r, loss, grad, yhat, y.RowRange, "scale", scale)
 	}
 }

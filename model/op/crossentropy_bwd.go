@@ -10,9 +10,9 @@ import "github.com/vkcome/vkcome/vk"
 //	logits   [rows, cols]  F32
 //	targets  [1, rows]     32-bit words, all ones where unscored
 func CrossEntropyBackward(r *vk.Recorder, loss, grad, logits, targets Tensor, scale float32) {
-	if !check(r, "crossentropy_bwd", targets.Is(1, logits.Rows) && words(targets) && lossOf(loss, grad, logits), loss, grad, logits, targets) {
+	if !check(r, "crossentropy_bwd", targets.Is(1, logits.Rows) && words(targets) && lossOf(r, loss, grad, logits), loss, grad, logits, targets) {
 		return
 	}
 	all := func(begin, end int) Tensor { return targets }
-	lossKernel{"crossentropy_bwd", 16, 0b1, 30}.record(r, loss, grad, logits, all, scale)
+	lossKernel{"crossentropy_bwd", 16, 0b1, 30}.record(r, loss, grad, logits, all, "scale", scale)
 }

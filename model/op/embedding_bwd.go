@@ -7,7 +7,7 @@ import (
 	"github.com/vkcome/vkcome/vk"
 )
 
-const sumRows = 1 << 15 // rows of dy in a dispatch that adds them one by one: lavapipe 22.3 stops loops at 65,535 iterations
+const sumRows = 1 << 15 // rows of dy in a dispatch that adds them one by one: within vk.LoopLimit, and the sums are the same
 
 // EmbeddingRows are the tokens of a batch in the order in which EmbeddingBackward takes them: what SortTokens makes.
 type EmbeddingRows struct {
@@ -52,7 +52,7 @@ func EmbeddingBackward(r *vk.Recorder, dTable, dy Tensor, rows EmbeddingRows) {
 		pieces(r, "embedding_bwd", dy.Rows, sumRows, func(begin, end int) {
 			for id := 0; id < n; id += maxGroups {
 				dispatchTexels(r, shader, texels, []uint32{uint32(group)}, [3]int{min(n-id, maxGroups), ceilDiv(dy.Cols, columns), 1},
-					push(dy.Cols, last-first, first, id, begin, end-begin), float64(4*dy.Cols*(end-begin)), vk.InOut(dTable.RowRange(first, last).View),
+					push("hidden", dy.Cols, "table_rows", last-first, "first", first, "id", id, "row", begin, "rows", end-begin), float64(4*dy.Cols*(end-begin)), vk.InOut(dTable.RowRange(first, last).View),
 					vk.In(dy.RowRange(begin, end).View), vk.In(rows.IDs.View), vk.In(rows.Starts.View), vk.In(rows.Order.View))
 			}
 		}, dy.RowBytes())

@@ -6,7 +6,7 @@ const (
 	ControlWords = 8         // floats of the tensor that tells a step's fate, see GradNorm
 	gradBlock    = 1024      // elements of a partial sum in gradnorm.comp
 	totalGroup   = 256       // invocations that add up the partial sums
-	mostPartials = 1<<16 - 1 // of an invocation: lavapipe 22.3 stops a loop at 65,535 iterations
+	mostPartials = 1<<16 - 1 // of an invocation: within vk.LoopLimit
 )
 
 // GradNormScratch is the number of floats that GradNorm needs for its partial sums.
@@ -30,7 +30,7 @@ func GradNormScratch(grads ...Tensor) int {
 // The squares of the gradients must be within f32: those below 1e-23 count as zero, those above 1e19 as infinite.
 func GradNorm(r *vk.Recorder, control, scratch Tensor, clip float32, grads ...Tensor) {
 	n := GradNormScratch(grads...)
-	ok := len(grads) > 0 && n <= mostPartials*totalGroup && words(control, scratch) && words(grads...) && control.Is(1, ControlWords) && scratch.Rows == 1 && scratch.Cols >= n && clip >= 0
+	ok := len(grads) > 0 && loops(r.Device(), n, mostPartials*totalGroup) && words(control, scratch) && words(grads...) && control.Is(1, ControlWords) && scratch.Rows == 1 && scratch.Cols >= n && clip >= 0
 	for _, g := range grads {
 		ok = ok && g.Elements() > 0
 	}
@@ -46,10 +46,10 @@ func GradNorm(r *vk.Recorder, control, scratch Tensor, clip float32, grads ...Te
 			if quadTexels(d, part) {
 				variant, texels = "gradnorm_texels", 1
 			}
-			dispatchTexels(r, variant, texels, []uint32{reduceGroup(d)}, [3]int{end - begin, 1, 1}, push(part.Rows, first+begin), float64(part.Size()),
+			dispatchTexels(r, variant, texels, []uint32{reduceGroup(d)}, [3]int{end - begin, 1, 1}, push("count", part.Rows, "first", first+begin), float64(part.Size()),
 				vk.In(part.View), vk.Out(scratch.View))
 		}, 4*gradBlock)
 		first += ceilDiv(elements, gradBlock)
 	}
-	dispatch(r, "gradnorm_total", []uint32{totalGroup}, [3]int{1, 1, 1}, push(n, clip), float64(4*n), vk.In(scratch.View), vk.InOut(control.View))
+	dispatch(r, "gradnorm_total", []uint32{totalGroup}, [3]int{1, 1, 1}, push("n", n, "clip", clip), float64(4*n), vk.In(scratch.View), vk.InOut(control.View))
 }

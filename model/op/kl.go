@@ -15,12 +15,12 @@ import (
 //
 // Source: Hinton, Vinyals & Dean 2015, arXiv 1503.02531.
 func KLDivergence(r *vk.Recorder, loss, grad, yhat, y Tensor, scale, tau float32) {
-	if !check(r, "kl", y.Is(yhat.Rows, yhat.Cols) && words(y) && lossOf(loss, grad, yhat), loss, grad, yhat, y) {
+	if !check(r, "kl", y.Is(yhat.Rows, yhat.Cols) && words(y) && lossOf(r, loss, grad, yhat), loss, grad, yhat, y) {
 		return
 	}
 	if !(tau > 0) {
 		r.Fail(fmt.Errorf("op kl: temperature %v, must be positive", tau))
 		return
 	}
-	lossKernel{"kl", 16, 0b11, 60}.record(r, loss, grad, yhat, y.RowRange, 1/tau, scale*tau*tau, scale*tau)
+	lossKernel{"kl", 16, 0b11, 60}.record(r, loss, grad, yhat, y.RowRange, "inverse_tau", 1/tau, "loss_scale", scale*tau*tau, "grad_scale", scale*tau)
 }

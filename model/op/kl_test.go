@@ -5,14 +5,19 @@ import (
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op/optest"
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
 
+// klBound is of kl.
+var klBound = optest.Bound{Max: 1e-5, Why: "exp of f32 (3 + 2|x| ulp in Vulkan), twice, and a reciprocal; log within 2^-21"}
+
 func klLoss(tau float32) rowLoss {
 	return rowLoss{
-		name: "kl",
+		name:  "kl",
+		bound: klBound,
 		record: func(r *vk.Recorder, loss, grad, yhat, y Tensor, scale float32) {
 			KLDivergence(r, loss, grad, yhat, y, scale, tau)
 		},

@@ -20,15 +20,15 @@ const KLState = 9
 //
 // Source: the chain rule of relative entropy, Cover & Thomas 2006, section 2.5; Milakov & Gimelshein 2018, arXiv 1805.02867.
 func KLTile(r *vk.Recorder, state, base, model, targets Tensor, first int) {
-	const most = 60_000 * 4 / 3 // columns: lavapipe 22.3 stops all loops of an invocation after 65,535 iterations, of which there are 3·cols/4
-	ok := base.Elements() > 0 && base.Cols <= most && first >= 0 && words(state, base, model, targets) && model.Is(base.Rows, base.Cols) &&
+	const most = 60_000 * 4 / 3 // columns, of which an invocation loops 3/4 times: for vk.LoopLimit
+	ok := base.Elements() > 0 && loops(r.Device(), base.Cols, most) && first >= 0 && words(state, base, model, targets) && model.Is(base.Rows, base.Cols) &&
 		targets.Is(1, base.Rows) && state.Is(base.Rows, KLState)
 	if !check(r, "kltile", ok, state, base, model, targets) {
 		return
 	}
 	pieces(r, "kltile", base.Rows, maxGroups, func(begin, end int) {
 		p, q := base.RowRange(begin, end), model.RowRange(begin, end)
-		dispatch(r, "kltile", []uint32{reduceGroup(r.Device())}, [3]int{end - begin, 1, 1}, push(base.Cols, first, begin), float64(2*p.Size()),
+		dispatch(r, "kltile", []uint32{reduceGroup(r.Device())}, [3]int{end - begin, 1, 1}, push("cols", base.Cols, "first", first, "token", begin), float64(2*p.Size()),
 			vk.In(p.View), vk.In(q.View), vk.In(targets.View), vk.InOut(state.View))
 	}, base.RowBytes())
 }

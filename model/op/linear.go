@@ -2,6 +2,7 @@ package op
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/vkcome/vkcome/vk"
 )
@@ -23,19 +24,14 @@ type Fused struct {
 	Batch bool
 }
 
-// Linear records y = x·wᵀ + bias.
+// LinearFused records y = x·wᵀ with what comes before and after it in a decoder layer, in one dispatch where the device's kernel can.
 //
 //	y     [tokens, out]  F32
 //	x     [tokens, in]   F32
 //	w     [out, in]      any dtype
-//	bias  [1, out]       w's dtype; the zero Tensor is none
 //
 // An element of y has the same bits whatever the number of tokens, as long as that is at most linearVecRows or above it; see
-// Fused.Batch.
-func Linear(r *vk.Recorder, y, x, w, bias Tensor) { LinearFused(r, y, x, w, Fused{Bias: bias}) }
-
-// LinearFused records Linear with what comes before and after it in a decoder layer, in one dispatch where the device's kernel can.
-// Sources: Zhang & Sennrich 2019, arXiv 1910.07467 (norm); Shazeer 2020, arXiv 2002.05202 (SwiGLU).
+// Fused.Batch. Sources: Zhang & Sennrich 2019, arXiv 1910.07467 (norm); Shazeer 2020, arXiv 2002.05202 (SwiGLU).
 func LinearFused(r *vk.Recorder, y, x, w Tensor, f Fused) {
 	ok := words(y, x) && x.Elements() > 0 && w.Elements() > 0 && w.Cols == x.Cols && y.Is(x.Rows, w.Rows)
 	ok = ok && (f.Bias.IsZero() || f.Bias.Is(1, w.Rows) && f.Bias.DType == w.DType)
@@ -49,7 +45,7 @@ func LinearFused(r *vk.Recorder, y, x, w Tensor, f Fused) {
 	if !check(r, "linear", ok, y, x, w, f.Bias, f.Up, f.UpBias, f.Residual, f.Norm, f.Scratch) {
 		return
 	}
-	if x.Cols > linearDepth {
+	if !loops(r.Device(), x.Cols, linearDepth) {
 		r.Fail(fmt.Errorf("op linear: %d inputs, at most %d: %w", x.Cols, linearDepth, vk.ErrLimit))
 		return
 	}
@@ -57,7 +53,7 @@ func LinearFused(r *vk.Recorder, y, x, w Tensor, f Fused) {
 }
 
 const (
-	linearDepth   = 56_000 // inputs that the shaders can loop over, as is tested; most could do more
+	linearDepth   = 56_000 // inputs that the shaders can loop over with vk.LoopLimit, as is tested; most could do more
 	linearVecRows = 4      // most tokens of the matrix-vector kernels
 )
 
@@ -90,20 +86,41 @@ const (
 
 // linearWay is the one place that chooses: the device's tuning, else what is fast on most.
 func linearWay(d *vk.Device, x, w Tensor, f Fused) linearKernel {
-	family := linearFamily(d, x, w, f)
+	family := linearForced(d, x, w, f)
+	if len(family) == 0 {
+		family = linearFamily(d, x, w, f)
+	}
 	if k, ok := tuned(d, family, x, w, f); ok {
 		return k
 	}
 	return fitting(family, x.Rows, w.Rows)
 }
 
+// linearAble are all kernels that can do a product on the device.
+func linearAble(d *vk.Device, x, w Tensor, f Fused) []linearKernel {
+	return append(linearCPU(d, x, w, f), slices.Concat(linearGPU(d, x, w, f)...)...)
+}
+
+// linearForced are the kernels that the device was told to take, none where it was told nothing or they cannot do the product.
+func linearForced(d *vk.Device, x, w Tensor, f Fused) []linearKernel {
+	family := linearMany
+	if f.few(x) {
+		family = linearFew
+	}
+	name, tile := forced(d, family)
+	if name == "" {
+		return nil
+	}
+	return slices.DeleteFunc(linearAble(d, x, w, f), func(k linearKernel) bool {
+		return k.shader != name || tile != "" && k.tile.String() != tile
+	})
+}
+
 // linearFamily are the kernels to choose from: what a CPU runs best from the subgroup tier on, what a GPU runs elsewhere, so that the baseline
 // tier tests the latter on any device. They give the same bits, so that the choice is one of speed alone.
 func linearFamily(d *vk.Device, x, w Tensor, f Fused) []linearKernel {
-	if d.Info.Kind == vk.CPU && d.Tier >= vk.Subgroup {
-		if k, ok := linearCPU(d, x, w, f); ok {
-			return []linearKernel{k}
-		}
+	if able := linearCPU(d, x, w, f); len(able) > 0 {
+		return able[:1]
 	}
 	for _, family := range linearGPU(d, x, w, f) {
 		if len(family) > 0 {
@@ -161,14 +178,14 @@ func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
 			}
 			in := x.RowRange(begin, end).View
 			args := []vk.Arg{vk.In(part.View), or(up), or(norm), or(f.Bias), or(f.UpBias), or(residual), vk.Out(y.RowRange(begin, end).View)}
-			constants := push(end-begin, part.Rows, x.Cols, column, w.Rows, f.Eps)
+			constants := push("rows", end-begin, "columns", part.Rows, "depth", x.Cols, "column", column, "stride", w.Rows, "eps", f.Eps)
 			texels := uint32(0)
 			if k.texels {
 				texels = 0b111
 			}
 			if k.address {
-				constants = append(constants, 0, 0)
-				args = append(args, vk.InAt(in, len(constants)-2))
+				constants = constants.with("x", address{})
+				args = append(args, vk.InAt(in, len(constants.words)-2))
 			} else {
 				args = append(args, vk.In(in))
 				texels |= flag(k.texels) << 7

@@ -1,7 +1,7 @@
 package op
 
 import (
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/vkcome/vkcome/vk"
@@ -18,11 +18,11 @@ const (
 	texelBytes = 16 // of a texel buffer's element
 )
 
-// linearCPU is the best kernel for a driver that runs on the CPU; ok is false where driver or shapes are not made for it.
-func linearCPU(d *vk.Device, x, w Tensor, f Fused) (k linearKernel, ok bool) {
-	l, texel, swiglu := d.Limits(), texelBytes/w.DType.Size(), !f.Up.IsZero()
-	if l.SubgroupSize != cpuLanes || !l.SubgroupShuffle || w.Cols%texel != 0 || l.StorageRange > l.TexelBuffer {
-		return k, false
+// linearCPU are the kernels for a driver that runs on the CPU, the best first; none where driver or shapes are not made for them.
+func linearCPU(d *vk.Device, x, w Tensor, f Fused) []linearKernel {
+	l, texel := d.Limits(), texelBytes/w.DType.Size()
+	if d.Info.Kind != vk.CPU || d.Tier < vk.Subgroup || l.SubgroupSize != cpuLanes || !l.SubgroupShuffle || w.Cols%texel != 0 || l.StorageRange > l.TexelBuffer {
+		return nil
 	}
 	if f.few(x) {
 		groups := 4 // a workgroup costs a µs; more tokens would take seconds to compile
@@ -33,41 +33,42 @@ func linearCPU(d *vk.Device, x, w Tensor, f Fused) (k linearKernel, ok bool) {
 		const most = 24
 		steps := ceilDiv(w.Cols/texel, cpuLanes)
 		steps = ceilDiv(steps, ceilDiv(steps, most))
-		return linearKernel{shader: "linear_cpu_vec", group: cpuLanes, spec: []uint32{uint32(x.Rows), uint32(steps), uint32(groups)},
-			rows: linearVecRows, columns: groups * cpuLanes, norms: true, texels: true}, true
+		return []linearKernel{{shader: "linear_cpu_vec", group: cpuLanes, spec: []uint32{uint32(x.Rows), uint32(steps), uint32(groups)},
+			rows: linearVecRows, columns: groups * cpuLanes, norms: true, texels: true}}
 	}
-	k = linearKernel{group: cpuLanes, columns: 4 * cpuLanes, texels: true}
-	if uniformLoads(d) {
-		k.shader, k.rows, k.address = "linear_cpu", 16, true
-		if x.Rows <= 8 {
-			k.rows = 8
-		}
-		steps := 32 / texelBytes // of a row of w at a time: 64 bytes of F32, 32 of the others are registers enough
-		if texel == 4 {
-			steps = 64 / texelBytes
-		}
-		for w.Cols%(steps*texel) != 0 {
-			steps /= 2
-		}
-		k.spec = []uint32{uint32(k.rows), uint32(steps)}
-	} else {
-		bands := 4
-		if x.Rows <= 2*cpuLanes {
-			bands = 2
-		}
-		k.shader, k.rows, k.spec = "linear_cpu_shuffle", bands*cpuLanes, []uint32{uint32(bands)}
+	shuffle := linearKernel{shader: "linear_cpu_shuffle", group: cpuLanes, columns: 4 * cpuLanes, texels: true}
+	bands := 4
+	if x.Rows <= 2*cpuLanes {
+		bands = 2
 	}
-	if swiglu {
-		k.columns /= 2
+	shuffle.rows, shuffle.spec = bands*cpuLanes, []uint32{uint32(bands)}
+	able := []linearKernel{shuffle.gated(f)}
+	if !d.Addresses {
+		return able
 	}
-	return k, true
+	uniform := linearKernel{shader: "linear_cpu", group: cpuLanes, rows: 16, columns: 4 * cpuLanes, texels: true, address: true}
+	if x.Rows <= 8 {
+		uniform.rows = 8
+	}
+	steps := 32 / texelBytes // of a row of w at a time: 64 bytes of F32, 32 of the others are registers enough
+	if texel == 4 {
+		steps = 64 / texelBytes
+	}
+	for w.Cols%(steps*texel) != 0 {
+		steps /= 2
+	}
+	uniform.spec = []uint32{uint32(uniform.rows), uint32(steps)}
+	able = append(able, uniform.gated(f))
+	if uniformLoads(d, "") {
+		slices.Reverse(able)
+	}
+	return able
 }
 
-// uniformLoads says whether a driver reads an address that all lanes share once, also in loops: lavapipe 26.1.6 does, 22.3.6 reads
-// it lane by lane (linear_cpu.comp 8 GFLOP/s, linear_cpu_shuffle.comp 75); of the releases between, 25.0.7 was not tried.
-func uniformLoads(d *vk.Device) bool {
-	_, version, ok := strings.Cut(d.Info.DriverVersion, "Mesa ")
-	major, _, _ := strings.Cut(version, ".")
-	n, err := strconv.Atoi(major)
-	return ok && err == nil && n >= 26 && d.Addresses
+// uniformLoads says whether kernels read at addresses that all lanes share, where that is not told by the name of the kernel to take.
+func uniformLoads(d *vk.Device, name string) bool {
+	if name != "" {
+		return d.Addresses && !strings.HasSuffix(name, shuffledVariant)
+	}
+	return d.Addresses && d.Info.Has(vk.UniformLoads)
 }

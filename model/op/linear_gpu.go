@@ -72,7 +72,9 @@ func (t coopTile) takes(s vk.CoopShape) bool {
 
 // LinearScratch says whether a device multiplies weights of a dtype faster where Fused.Scratch is there.
 func LinearScratch(d *vk.Device, weights dtype.DType) bool {
-	return d.Info.Kind != vk.CPU && weights == dtype.F16 && coopShape(d).K > 0
+	name, _ := forced(d, linearMany)
+	taken := name == "linear_coopmat" || name == "" && !d.Info.Has(vk.SlowMatrices)
+	return taken && weights == dtype.F16 && coopShape(d).K > 0
 }
 
 // coopShape is the largest product of f16 matrices that a device offers and the kernels can be made of; none has a K of 0.
@@ -149,8 +151,8 @@ func linearGPU(d *vk.Device, x, w Tensor, f Fused) [][]linearKernel {
 		}
 	}
 	coop := linearCoop(d, x, w, f)
-	if d.Info.Kind == vk.CPU {
-		return [][]linearKernel{vec, tiles, coop} // lavapipe 26 does 8 GFLOP/s with its matrices, 18 without, two cores
+	if d.Info.Has(vk.SlowMatrices) {
+		return [][]linearKernel{vec, tiles, coop}
 	}
 	return [][]linearKernel{vec, coop, tiles}
 }

@@ -7,10 +7,14 @@ import (
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op/optest"
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
+
+// linearOfHalfBound is of linear of f16.
+var linearOfHalfBound = optest.Bound{Max: 2e-3, Why: "x rounded to 11 bits: 2^-12 of it in the mean, 2^-12 of y's deviation, and 5 times that among 10^6; twice with SwiGLU"}
 
 // eachKernel runs f with every kernel for GPUs that a device can run on a case, whichever it would choose.
 func (c *fusedCase) eachKernel(of func(c *fusedCase) Fused, f func(family int, k linearKernel)) {
@@ -22,12 +26,12 @@ func (c *fusedCase) eachKernel(of func(c *fusedCase) Fused, f func(family int, k
 	}
 }
 
-// tolerance is the entry for a kernel's results.
-func (k linearKernel) tolerance() string {
+// bound is that of a kernel's results.
+func (k linearKernel) bound() optest.Bound {
 	if k.half {
-		return "linear of f16"
+		return linearOfHalfBound
 	}
-	return "linear"
+	return linearBound
 }
 
 // Every kernel for GPUs is right on every device that can run it, and those of a family give the same bits.
@@ -46,7 +50,7 @@ func TestLinearGPU(t *testing.T) {
 				c.eachKernel(fusion.of, func(family int, k linearKernel) {
 					t.Run(fmt.Sprintf("%v %s by %s %v", s, fusion.name, k.shader, k.spec), func(t *testing.T) {
 						got := c.runBy(fusion.of, k.record)
-						vktest.Near(t, got, fusion.want(c).Data, k.tolerance(), s.dtype.String())
+						k.bound().Near(t, got, fusion.want(c).Data, s.dtype)
 						if first[family] == nil {
 							first[family] = got
 						} else if !slices.Equal(first[family], got) {
@@ -74,7 +78,7 @@ func TestLinearRange(t *testing.T) {
 		c.eachKernel(plain, func(_ int, k linearKernel) {
 			got, want := c.runBy(plain, k.record), ref.Linear(c.x, c.w, nil)
 			for i := range scales { // each row against its own size
-				vktest.Near(t, got[i*want.Cols:(i+1)*want.Cols], want.Row(i), k.tolerance(), "F16")
+				k.bound().Near(t, got[i*want.Cols:(i+1)*want.Cols], want.Row(i), dtype.F16)
 			}
 		})
 	})

@@ -9,16 +9,16 @@ import "github.com/vkcome/vkcome/vk"
 //	grad     [rows, cols]  F32; may be yhat, may be absent
 //	yhat, y  [rows, cols]  F32
 func MSE(r *vk.Recorder, loss, grad, yhat, y Tensor, scale float32) {
-	if check(r, "mse", y.Is(yhat.Rows, yhat.Cols) && words(y) && lossOf(loss, grad, yhat), loss, grad, yhat, y) {
-		lossKernel{"mse", 4, 0b11, 12}.record(r, loss, grad, yhat, y.RowRange, scale)
+	if check(r, "mse", y.Is(yhat.Rows, yhat.Cols) && words(y) && lossOf(r, loss, grad, yhat), loss, grad, yhat, y) {
+		lossKernel{"mse", 4, 0b11, 12}.record(r, loss, grad, yhat, y.RowRange, "scale", scale)
 	}
 }
 
-const maxLossCols = 1 << 20 // 3 passes by 64 invocations: lavapipe 22.3 stops at 65,535 iterations
+const maxLossCols = 1 << 20 // 3 passes by 64 invocations: within vk.LoopLimit
 
 // lossOf reports whether the tensors of a loss of rows and of its gradient agree.
-func lossOf(loss, grad, yhat Tensor) bool {
-	return yhat.Elements() > 0 && yhat.Cols <= maxLossCols && words(yhat, loss) && loss.Is(1, yhat.Rows) &&
+func lossOf(r *vk.Recorder, loss, grad, yhat Tensor) bool {
+	return yhat.Elements() > 0 && loops(r.Device(), yhat.Cols, maxLossCols) && words(yhat, loss) && loss.Is(1, yhat.Rows) &&
 		(grad.IsZero() || grad.Is(yhat.Rows, yhat.Cols) && words(grad))
 }
 
@@ -50,7 +50,7 @@ func (k lossKernel) record(r *vk.Recorder, loss, grad, yhat Tensor, target func(
 		if !grad.IsZero() {
 			to = grad.RowRange(begin, end)
 		}
-		dispatchSource(r, s, [3]int{ceilDiv(end-begin, perGroup), 1, 1}, push(append([]any{yhat.Cols, begin, end - begin}, params...)...),
+		dispatchSource(r, s, [3]int{ceilDiv(end-begin, perGroup), 1, 1}, push(append([]any{"cols", yhat.Cols, "first", begin, "rows", end - begin}, params...)...),
 			k.work*float64(part.Elements()), vk.In(part.View), vk.In(target(begin, end).View), vk.Out(loss.View), vk.Out(to.View))
 	}, yhat.RowBytes())
 }

@@ -76,6 +76,9 @@ func (e *ShapeError) Error() string { return fmt.Sprintf("op %s: shapes disagree
 
 // check makes a ShapeError of the tensors the recorder's error unless ok; it returns whether the operation may go on.
 func check(r *vk.Recorder, op string, ok bool, tensors ...Tensor) bool {
+	if _, err := KernelsOf(r.Device()); err != nil {
+		r.Fail(err)
+	}
 	if !ok {
 		list := make([]string, len(tensors))
 		for i, t := range tensors {
@@ -87,48 +90,89 @@ func check(r *vk.Recorder, op string, ok bool, tensors ...Tensor) bool {
 }
 
 // dispatch records one dispatch of a compiled variant. spec[0] is the workgroup's size.
-func dispatch(r *vk.Recorder, variant string, spec []uint32, groups [3]int, push []uint32, work float64, args ...vk.Arg) {
+func dispatch(r *vk.Recorder, variant string, spec []uint32, groups [3]int, push pushed, work float64, args ...vk.Arg) {
 	dispatchTexels(r, variant, 0, spec, groups, push, work, args...)
 }
 
 // dispatchTexels is dispatch of a variant that reads some bindings as texel buffers, bit i of texels for binding i.
-func dispatchTexels(r *vk.Recorder, variant string, texels uint32, spec []uint32, groups [3]int, push []uint32, work float64, args ...vk.Arg) {
+func dispatchTexels(r *vk.Recorder, variant string, texels uint32, spec []uint32, groups [3]int, push pushed, work float64, args ...vk.Arg) {
 	dispatchSource(r, vk.Source{Name: variant, Texels: texels, Spec: spec}, groups, push, work, args...)
 }
 
 // dispatchSource is dispatch of a variant, s.Name, that asks for more of a device.
-func dispatchSource(r *vk.Recorder, s vk.Source, groups [3]int, push []uint32, work float64, args ...vk.Arg) {
+func dispatchSource(r *vk.Recorder, s vk.Source, groups [3]int, push pushed, work float64, args ...vk.Arg) {
 	if r.Err() != nil {
 		return
 	}
 	s.SPIRV, s.Bindings = shaders.SPIRV(s.Name), vk.Bound(args)
+	if err := agrees(s, push, args); err != nil {
+		r.Fail(err)
+		return
+	}
 	k, err := r.Device().Kernel(s)
 	if err != nil {
 		r.Fail(err)
 		return
 	}
-	r.Dispatch(k, groups, push, work, args...)
+	r.Dispatch(k, groups, push.words, work, args...)
 }
 
 // suffix is the variant of a shader for a weight's dtype.
 func suffix(d dtype.DType) string { return "_" + strings.ToLower(d.String()) }
 
-// push packs push constants: ints and uint32s as they are, float32s by their bits.
-func push(values ...any) []uint32 {
-	words := make([]uint32, len(values))
-	for i, v := range values {
-		switch v := v.(type) {
+// pushed are push constants: their names in the shader, and the words.
+type pushed struct {
+	names             []string
+	words             []uint32
+	floats, addresses uint64 // bit i: word i is a float32, or the first of an address
+}
+
+// address stands for the address of a buffer that vk.InAt fills in.
+type address struct{}
+
+// push packs push constants, which are given in the shader's order as names and values: ints and uint32s as they are, float32s by
+// their bits.
+func push(pairs ...any) pushed { return pushed{}.with(pairs...) }
+
+// with adds push constants.
+func (p pushed) with(pairs ...any) pushed {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		p.names = append(p.names, pairs[i].(string))
+		at := len(p.words)
+		switch v := pairs[i+1].(type) {
 		case int:
-			words[i] = uint32(v)
+			p.words = append(p.words, uint32(v))
 		case uint32:
-			words[i] = v
+			p.words = append(p.words, v)
 		case float32:
-			words[i] = math.Float32bits(v)
+			p.floats |= 1 << at
+			p.words = append(p.words, math.Float32bits(v))
+		case address:
+			p.addresses |= 1 << at
+			p.words = append(p.words, 0, 0)
 		default:
-			panic(fmt.Sprintf("op: push constant of type %T", v))
+			panic(fmt.Sprintf("op: push constant %s of type %T", pairs[i], v))
 		}
 	}
-	return words
+	return p
+}
+
+// agrees reports how a dispatch of a variant differs from what its SPIR-V takes.
+func agrees(s vk.Source, push pushed, args []vk.Arg) error {
+	u := shaders.Use{Push: len(push.words), Floats: push.floats, Addresses: push.addresses, Spec: len(s.Spec), Bindings: s.Bindings, Texels: s.Texels}
+	filled := uint64(0)
+	for i, a := range args {
+		if at, ok := a.PushedAt(); ok {
+			filled |= 1 << at
+			continue
+		}
+		u.Read |= flag(a.Access&vk.Read != 0) << i
+		u.Write |= flag(a.Access&vk.Write != 0) << i
+	}
+	if filled != push.addresses {
+		return fmt.Errorf("op: %s: addresses at push constants %#b, room for them at %#b", s.Name, filled, push.addresses)
+	}
+	return shaders.Check(s.Name, u, push.names)
 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
@@ -176,21 +220,29 @@ const (
 	maxGroups  = 65_535  // workgroups along an axis that every device allows
 )
 
-// texelLoads says whether kernels read from texel buffers, which on a CPU driver's vectors is one load for a lane's 16 bytes. They
-// need no subgroup operation, but the baseline tier is to be what a GPU runs.
-func texelLoads(d *vk.Device) bool {
+// onVectors says whether kernels for a CPU driver's vectors are taken. They need no subgroup operation, but the baseline tier is to be
+// what a GPU runs.
+func onVectors(d *vk.Device) bool {
 	return d.Info.Kind == vk.CPU && d.Tier >= vk.Subgroup && d.Limits().TexelBuffer >= leastRange
+}
+
+// texelLoads says whether kernels read from texel buffers, which on a CPU driver's vectors is one load for a lane's 16 bytes.
+func texelLoads(d *vk.Device) bool {
+	if loads, _ := forced(d, loadsOf); loads != "" {
+		return loads == loadsByTexels
+	}
+	return onVectors(d)
 }
 
 // rowwise records a kernel that reduces rows: a workgroup a row, or on a CPU's driver an invocation a row by the variant that reads
 // its first two arguments as texels, if these rows are made of them.
-func rowwise(r *vk.Recorder, shader, suffix string, texels bool, rows int, push []uint32, work float64, args ...vk.Arg) {
+func rowwise(r *vk.Recorder, shader, suffix string, texels bool, rows int, push pushed, work float64, args ...vk.Arg) {
 	rowwiseSpec(r, shader, suffix, 0b11*flag(texels), nil, rows, push, work, args...)
 }
 
 // rowwiseSpec is rowwise of a kernel with more specialization constants, whose variant reads as texels the arguments with a bit in
 // texels; 0: rows that are not made of them.
-func rowwiseSpec(r *vk.Recorder, shader, suffix string, texels uint32, spec []uint32, rows int, push []uint32, work float64, args ...vk.Arg) {
+func rowwiseSpec(r *vk.Recorder, shader, suffix string, texels uint32, spec []uint32, rows int, push pushed, work float64, args ...vk.Arg) {
 	if texels != 0 && texelLoads(r.Device()) {
 		dispatchTexels(r, shader+"_texels"+suffix, texels, append([]uint32{cpuLanes}, spec...), [3]int{ceilDiv(rows, cpuLanes), 1, 1}, push, work, args...)
 		return

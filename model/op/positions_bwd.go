@@ -18,7 +18,7 @@ func PositionsBackward(r *vk.Recorder, dTable, dy Tensor, window, start int) {
 		table, skip := bindable(r, dTable, start+position, start+position+n)
 		pieces(r, "positions_bwd", dy.Rows, sumRows, func(begin, end int) {
 			dispatch(r, "positions_bwd", []uint32{rowGroup}, [3]int{ceilDiv(dy.Cols, rowGroup), n, 1},
-				push(dy.Cols, window, position, skip, begin, end-begin), float64(4*dy.Cols*(end-begin)), vk.InOut(table.View), vk.In(dy.RowRange(begin, end).View))
+				push("hidden", dy.Cols, "window", window, "position", position, "skip_table", skip, "row", begin, "rows", end-begin), float64(4*dy.Cols*(end-begin)), vk.InOut(table.View), vk.In(dy.RowRange(begin, end).View))
 		}, dy.RowBytes())
 	}
 }

@@ -36,7 +36,7 @@ func TestPositionsBackward(t *testing.T) {
 				t.Errorf("%v: not the bits of additions in order", c)
 			}
 			ref.EmbeddingBackward(table, dy, at)
-			vktest.Near(t, got, table.Data, "embedding_bwd", "F32")
+			embeddingBackwardBound.Near(t, got, table.Data, dtype.F32)
 		}
 	})
 }

@@ -2,34 +2,34 @@ package op
 
 import (
 	"math"
-	"slices"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op/optest"
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
 
 // Nothing is computed, so equality is exact.
-func TestReLU(t *testing.T) {
-	eachAndSplit(t, func(t *testing.T, d *vk.Device, split bool) {
-		for _, c := range []struct{ rows, cols int }{{1, 1}, {1, 3}, {7, 127}, {3, 1408}, {1001, 703}} {
-			if split && c.rows < 1001 {
-				continue
-			}
+func reluTable() optest.Table {
+	return optest.Table{Op: "relu", Cases: func() (cases []optest.Case) {
+		for _, c := range []struct{ rows, cols int }{{1, 1}, {1, 3}, {7, 127}, {3, 1408}, {1001, 703}, {2048, 384}} {
 			x := random(c.rows, c.cols)
-			b := newBench(t, d)
-			dx, y := b.upload(x, dtype.F32), b.empty(dtype.F32, c.rows, c.cols)
-			ReLU(b.r, y, dx)
-			ReLU(b.r, dx, dx)
-			want := flat(ref.ReLU(x))
-			if !slices.Equal(b.download(y), want) || !slices.Equal(b.download(dx), want) {
-				t.Errorf("%+v: values differ", c)
-			}
+			cases = append(cases, optest.Case{
+				Name: optest.Shape(c.rows, c.cols), In: f32s(x), Out: likes(x), InPlace: [][]int{{0}},
+				Record: func(r *vk.Recorder, out, in []optest.Tensor) { ReLU(r, Tensor(out[0]), Tensor(in[0])) },
+				Want:   func(in []ref.Mat) []ref.Mat { return []ref.Mat{ref.ReLU(in[0])} },
+				Large:  c.rows > 1000, Measured: c.rows == 2048,
+			})
 		}
-	})
+		return cases
+	}}
 }
+
+func TestReLU(t *testing.T) { reluTable().Test(t) }
+
+func BenchmarkReLU(b *testing.B) { reluTable().Benchmark(b) }
 
 // A NaN is not hidden: that is how a run finds out where it went wrong.
 func TestReLUSpecial(t *testing.T) {

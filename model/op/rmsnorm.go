@@ -13,7 +13,7 @@ func RMSNorm(r *vk.Recorder, y, x, w Tensor, eps float32) {
 		return
 	}
 	pieces(r, "rmsnorm", x.Rows, maxGroups, func(begin, end int) {
-		rowwise(r, "rmsnorm", suffix(w.DType), x.Cols%(texelBytes/w.DType.Size()) == 0, end-begin, push(x.Cols, eps, end-begin), float64(4*x.Cols*(end-begin)),
+		rowwise(r, "rmsnorm", suffix(w.DType), x.Cols%(texelBytes/w.DType.Size()) == 0, end-begin, push("hidden", x.Cols, "eps", eps, "rows", end-begin), float64(4*x.Cols*(end-begin)),
 			vk.In(x.RowRange(begin, end).View), vk.In(w.View), vk.Out(y.RowRange(begin, end).View))
 	}, x.RowBytes())
 }

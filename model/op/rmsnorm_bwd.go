@@ -29,11 +29,11 @@ func normBackward(r *vk.Recorder, op string, dx, products, dy, x, w, residual Te
 		in := func(t Tensor) vk.Arg { return vk.In(t.RowRange(begin, end).View) }
 		optional := func(t Tensor, arg func(vk.View) vk.Arg) vk.Arg {
 			if t.IsZero() {
-				return in(x) // something has to be bound
+				return vk.Unused(x.RowRange(begin, end).View)
 			}
 			return arg(t.RowRange(begin, end).View)
 		}
-		rowwiseSpec(r, op, suffix(w.DType), texels, spec, end-begin, push(x.Cols, eps, end-begin), float64(20*x.Cols*(end-begin)),
+		rowwiseSpec(r, op, suffix(w.DType), texels, spec, end-begin, push("hidden", x.Cols, "eps", eps, "rows", end-begin), float64(20*x.Cols*(end-begin)),
 			in(x), vk.In(w.View), in(dy), optional(residual, vk.In), optional(dx, vk.Out), optional(products, vk.Out))
 	}, x.RowBytes())
 }

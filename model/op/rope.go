@@ -40,7 +40,7 @@ func rope(r *vk.Recorder, op string, backward uint32, x, cosSin Tensor, headDim,
 	turns(r, op, cosSin, x.Rows, maxGroups, window, start, func(begin, end int, table Tensor, turn, row int) {
 		part, skip := bindable(r, x, begin, end)
 		dispatchTexels(r, shader, texels, spec, [3]int{ceilDiv(units, group), ceilDiv(end-begin, rows), 1},
-			push(x.Cols, end-begin, window, turn, skip, row), float64(12*x.Cols*(end-begin)), vk.In(part.View), vk.In(table.View), vk.Out(part.View))
+			push("cols", x.Cols, "rows", end-begin, "window", window, "first", turn, "skip_x", skip, "skip_table", row), float64(12*x.Cols*(end-begin)), vk.In(part.View), vk.In(table.View), vk.Out(part.View))
 	}, x)
 }
 

@@ -6,10 +6,14 @@ import (
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op/optest"
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
+
+// ropeBound is of rope.
+var ropeBound = optest.Bound{Max: 3e-7, Why: "three f32 roundings, and that of the cosines and sines"}
 
 // ropeTable is [positions, headDim]: cosines, then sines.
 func ropeTable(freqs []float64, positions int) ref.Mat {
@@ -49,10 +53,10 @@ func TestRoPE(t *testing.T) {
 			dx, table := b.upload(x, dtype.F32), b.upload(ropeTable(freqs, c.positions), dtype.F32)
 			RoPE(b.r, dx, table, c.headDim, c.window, c.start)
 			want := ref.RoPE(x, c.headDim, positions, freqs)
-			vktest.Near(t, b.download(dx), want.Data, "rope", "F32")
+			ropeBound.Near(t, b.download(dx), want.Data, dtype.F32)
 			dy := b.upload(want, dtype.F32)
 			RoPEBackward(b.r, dy, table, c.headDim, c.window, c.start)
-			vktest.Near(t, b.download(dy), ref.RoPEBackward(want, c.headDim, positions, freqs).Data, "rope", "F32")
+			ropeBound.Near(t, b.download(dy), ref.RoPEBackward(want, c.headDim, positions, freqs).Data, dtype.F32)
 		}
 	}
 	vktest.EachTier(t, func(t *testing.T, d *vk.Device) { run(t, d, false) })

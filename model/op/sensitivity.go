@@ -9,7 +9,7 @@ import (
 
 const (
 	absBlock = 64      // rows that abssum.comp adds up before it adds them to the total
-	absRows  = 1 << 15 // rows of one invocation: lavapipe 22.3 stops its loops at 65,535 iterations
+	absRows  = 1 << 15 // rows of one invocation: within vk.LoopLimit, and the sums are the same
 )
 
 // AbsSum records sums[g,c] = Σ |x[i,c]| over the rows i of every window g.
@@ -103,7 +103,7 @@ func absSum(r *vk.Recorder, op string, of uint32, sums, x, y Tensor, window int,
 				shader, texels, group, columns = "abssum_texels", 0b101, cpuLanes, cpuLanes*t
 			}
 			dispatchTexels(r, shader+suffix(x.DType), texels, []uint32{group, of}, [3]int{ceilDiv(x.Cols, columns), n, 1},
-				push(x.Cols, min(step, window-begin), window, row, sum, flag(accumulate || begin > 0), rowY), float64(part.Size()), vk.In(part.View), vk.InOut(to.View), vk.In(other.View))
+				push("cols", x.Cols, "rows", min(step, window-begin), "window", window, "row", row, "sum", sum, "more", flag(accumulate || begin > 0), "row_y", rowY), float64(part.Size()), vk.In(part.View), vk.InOut(to.View), vk.In(other.View))
 		}
 	}
 }
@@ -127,6 +127,6 @@ func Sensitivity(r *vk.Recorder, s, sums, columns Tensor, width, tokens int) {
 		end := min(begin+step, sums.Rows)
 		part, row := bindable(r, sums, begin, end)
 		dispatch(r, "sensitivity", []uint32{rowGroup, uint32(share)}, [3]int{ceilDiv(s.Cols, rowGroup/share), 1, 1},
-			push(s.Cols, width, end-begin, row, scale, min(begin, 1)), float64(part.Size()), vk.In(part.View), vk.In(columns.View), vk.InOut(s.View))
+			push("groups", s.Cols, "width", width, "rows", end-begin, "row", row, "scale", scale, "more", min(begin, 1)), float64(part.Size()), vk.In(part.View), vk.In(columns.View), vk.InOut(s.View))
 	}
 }

@@ -55,7 +55,8 @@ func SplitQKV(r *vk.Recorder, q, k, v, qkv, cosSin, qNorm, kNorm Tensor, s QKVSh
 		}
 		dispatchTexels(r, shader+suffix(qNorm.DType), texels, []uint32{rowGroup, uint32(s.HeadDim), uint32(lanes), flag(norm), flag(!cosSin.IsZero())},
 			[3]int{ceilDiv((end-begin)*heads, perGroup), 1, 1},
-			push(end-begin, s.Heads, s.KVHeads, s.Window, turn, skipX, row, skipQ, skipK, s.Eps), float64(8*qkv.Cols*(end-begin)),
+			push("rows", end-begin, "heads", s.Heads, "kv_heads", s.KVHeads, "window", s.Window, "first", turn, "skip_x", skipX, "skip_table", row, "skip_q", skipQ,
+				"skip_k", skipK, "eps", s.Eps), float64(8*qkv.Cols*(end-begin)),
 			vk.In(from.View), vk.In(table.View), vk.Out(toQ.View), vk.Out(toK.View), vk.Out(toV.View), vk.In(qNorm.View), vk.In(kNorm.View))
 	}, qkv, q, k, v)
 }

@@ -8,7 +8,7 @@ import "github.com/vkcome/vkcome/vk"
 //	total  [1, n]     F32
 //	loss   [1, rows]  F32
 func SumLoss(r *vk.Recorder, total Tensor, slot int, loss Tensor, accumulate bool) {
-	ok := loss.Elements() > 0 && loss.Rows == 1 && loss.Cols <= mostPartials*rowGroup && words(total, loss) && total.Rows == 1 && slot >= 0 && slot < total.Cols
+	ok := loss.Elements() > 0 && loss.Rows == 1 && loops(r.Device(), loss.Cols, mostPartials*rowGroup) && words(total, loss) && total.Rows == 1 && slot >= 0 && slot < total.Cols
 	if !check(r, "sumloss", ok, total, loss) {
 		return
 	}
@@ -16,5 +16,5 @@ func SumLoss(r *vk.Recorder, total Tensor, slot int, loss Tensor, accumulate boo
 	if accumulate {
 		more = 1
 	}
-	dispatch(r, "sumloss", []uint32{rowGroup}, [3]int{1, 1, 1}, push(loss.Cols, slot, more), float64(4*loss.Cols), vk.In(loss.View), vk.InOut(total.View))
+	dispatch(r, "sumloss", []uint32{rowGroup}, [3]int{1, 1, 1}, push("n", loss.Cols, "slot", slot, "more", more), float64(4*loss.Cols), vk.In(loss.View), vk.InOut(total.View))
 }

@@ -4,32 +4,37 @@ import (
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op/optest"
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
 
-func TestSwiGLU(t *testing.T) {
-	eachAndSplit(t, func(t *testing.T, d *vk.Device, split bool) {
-		for _, c := range []struct{ rows, cols int }{{1, 1}, {1, 3}, {7, 127}, {3, 1408}, {1001, 703}} {
-			if split && c.rows < 1001 {
-				continue
-			}
+// swigluBound is of swiglu.
+var swigluBound = optest.Bound{Max: 5e-6, Why: "exp of f32 (3 + 2|z| ulp in Vulkan) and a division (2.5 ulp)"}
+
+func swigluTable() optest.Table {
+	return optest.Table{Op: "swiglu", Bound: swigluBound, Cases: func() (cases []optest.Case) {
+		for _, c := range []struct{ rows, cols int }{{1, 1}, {1, 3}, {7, 127}, {3, 1408}, {1001, 703}, {2048, 384}} {
 			gate := random(c.rows, c.cols)
 			up := block(random(c.rows, c.cols+1), 0, c.rows, 1, c.cols+1)
 			for i := range gate.Data {
 				gate.Data[i] *= 5
 			}
-			b := newBench(t, d)
-			dg, du, y := b.upload(gate, dtype.F32), b.upload(up, dtype.F32), b.empty(dtype.F32, c.rows, c.cols)
-			want := ref.SwiGLU(gate, up)
-			SwiGLU(b.r, y, dg, du)
-			SwiGLU(b.r, dg, dg, du)
-			vktest.Near(t, b.download(y), want.Data, "swiglu", "F32")
-			vktest.Near(t, b.download(dg), want.Data, "swiglu", "F32")
+			cases = append(cases, optest.Case{
+				Name: optest.Shape(c.rows, c.cols), In: f32s(gate, up), Out: likes(gate), InPlace: [][]int{{0}, {1}},
+				Record: func(r *vk.Recorder, out, in []optest.Tensor) { SwiGLU(r, Tensor(out[0]), Tensor(in[0]), Tensor(in[1])) },
+				Want:   func(in []ref.Mat) []ref.Mat { return []ref.Mat{ref.SwiGLU(in[0], in[1])} },
+				Large:  c.rows > 1000, Measured: c.rows == 2048,
+			})
 		}
-	})
+		return cases
+	}}
 }
+
+func TestSwiGLU(t *testing.T) { swigluTable().Test(t) }
+
+func BenchmarkSwiGLU(b *testing.B) { swigluTable().Benchmark(b) }
 
 // Gates where e^−z overflows f32, or vanishes: no NaN, and nothing lost.
 func TestSwiGLULarge(t *testing.T) {
@@ -43,9 +48,9 @@ func TestSwiGLULarge(t *testing.T) {
 		y := b.empty(dtype.F32, 2, 7)
 		SwiGLU(b.r, y, b.upload(gate, dtype.F32), b.upload(up, dtype.F32))
 		got, want := b.download(y), ref.SwiGLU(gate, up).Data
-		vktest.Near(t, got[:7], want[:7], "swiglu", "F32")
+		swigluBound.Near(t, got[:7], want[:7], dtype.F32)
 		for i := 7; i < 14; i++ { // each to its own size
-			vktest.Near(t, got[i:i+1], want[i:i+1], "swiglu", "F32")
+			swigluBound.Near(t, got[i:i+1], want[i:i+1], dtype.F32)
 		}
 	})
 }

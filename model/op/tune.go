@@ -47,11 +47,14 @@ func ParseTunePoint(text string) (p TunePoint, err error) {
 func (p TunePoint) String() string { return fmt.Sprintf("%dx%dx%d", p.Tokens, p.Out, p.In) }
 
 func (p TunePoint) check() error {
-	if p.Tokens < 1 || p.Out < 1 || p.In < 1 || p.In > linearDepth {
-		return fmt.Errorf("op tune: product %v, expected numbers from 1 and at most %d inputs", p, linearDepth)
+	if p.Tokens < 1 || p.Out < 1 || p.In < 1 || p.In > tuneDepth {
+		return fmt.Errorf("op tune: product %v, expected numbers from 1 and at most %d inputs", p, tuneDepth)
 	}
 	return nil
 }
+
+// tuneDepth is more inputs than any layer has.
+const tuneDepth = 1 << 19
 
 func (p TunePoint) flops() float64 { return 2 * float64(p.Tokens) * float64(p.Out) * float64(p.In) }
 
@@ -112,6 +115,9 @@ func Tune(ctx context.Context, d *vk.Device, o TuneOptions, progress func(what s
 	for _, p := range o.Points {
 		if err := p.check(); err != nil {
 			return nil, err
+		}
+		if !loops(d, p.In, linearDepth) {
+			return nil, fmt.Errorf("op tune: product %v, at most %d inputs on %s: %w", p, linearDepth, d.Info.Name, vk.ErrLimit)
 		}
 	}
 	r, err := d.NewRecorder()

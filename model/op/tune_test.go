@@ -195,12 +195,17 @@ func TestTune(t *testing.T) {
 		if err != nil || len(got.Choices) != len(dtype.All) || len(got.LeftOut) != len(dtype.All) {
 			t.Errorf("within a nanosecond: %d choices, left out %v, %v", len(got.Choices), got.LeftOut, err)
 		}
+		if d.Info.Has(vk.LoopLimit) {
+			if _, err := Tune(t.Context(), d, TuneOptions{Points: []TunePoint{{1, 1, linearDepth + 1}}}, nil); !errors.Is(err, vk.ErrLimit) {
+				t.Errorf("%d inputs: %v, want vk.ErrLimit", linearDepth+1, err)
+			}
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if _, err := Tune(ctx, d, TuneOptions{Points: points}, nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled: %v", err)
 		}
-		for _, o := range []TuneOptions{{Reps: -1}, {Points: []TunePoint{{0, 1, 1}}}, {Points: []TunePoint{{1, 1, linearDepth + 1}}}} {
+		for _, o := range []TuneOptions{{Reps: -1}, {Points: []TunePoint{{0, 1, 1}}}, {Points: []TunePoint{{1, 1, tuneDepth + 1}}}} {
 			if _, err := Tune(t.Context(), d, o, nil); err == nil {
 				t.Errorf("%+v: no error", o)
 			}

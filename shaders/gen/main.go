@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vkcome/vkcome/shaders"
+	"github.com/vkcome/vkcome/shaders/spirv"
 )
 
 var (
@@ -90,7 +91,15 @@ func main() {
 	check := flag.Bool("check", false, "compare with the committed files and write nothing")
 	only := flag.String("only", "", "compile only this .comp file's variants (name without .comp)")
 	folder := flag.String("newer", "", "folder made by .ci/extra-drivers.sh glslang15, for shaders with cooperative matrices")
+	logs := flag.String("coverage", "", "compile nothing: say which kernels ran on no device, by the logs that tests wrote into this folder (VKCOME_KERNEL_LOG)")
 	flag.Parse()
+	if *logs != "" {
+		if err := coverage(os.Stdout, *logs, notRunFile); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*check, *only, *folder); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -104,6 +113,7 @@ type job struct {
 	newer          bool
 	by             *compiler
 	words          []byte
+	takes          *spirv.Interface // nil where it was not compiled
 }
 
 func jobs() ([]*job, error) {
@@ -160,6 +170,9 @@ func run(check bool, only, folder string) error {
 			return err
 		}
 	}
+	if err := interfaces(all, check); err != nil {
+		return err
+	}
 	if only != "" {
 		return nil
 	}
@@ -179,6 +192,9 @@ func (c *compiler) run(jobs []*job, check, some bool) error {
 			return fmt.Errorf("%s: committed with glslang %s, here is %s: CI compares words, so it needs the former", spv, c.committed, c.version)
 		}
 		fmt.Printf("%d shaders compile; comparison skipped: committed with glslang %s, here is %s\n", len(jobs), c.committed, c.version)
+		for _, j := range jobs {
+			j.takes = nil // another release may declare what no line of the shader uses
+		}
 		return nil
 	}
 	for _, j := range jobs {
@@ -243,7 +259,7 @@ func compile(all []*job) error {
 }
 
 func (j *job) compile(out string) error {
-	args := []string{"-V", "--target-env", "vulkan1.1", "-g0", "--quiet", "-Ishaders"}
+	args := []string{"-V", "--target-env", "vulkan1.1", "--quiet", "-Ishaders"}
 	for _, d := range j.defines {
 		args = append(args, "-D"+d)
 	}
@@ -257,7 +273,13 @@ func (j *job) compile(out string) error {
 			return fmt.Errorf("%s: %w\n%s", strings.Join(append([]string{filepath.Base(j.by.glslang[len(j.by.glslang)-1]), j.source}, j.defines...), " "), err, bytes.TrimSpace(msg))
 		}
 	}
-	words, err := os.ReadFile(out)
-	j.words = words
+	named, err := os.ReadFile(out)
+	if err != nil {
+		return err
+	}
+	if j.takes, err = spirv.Parse(named); err != nil {
+		return fmt.Errorf("%s: %w", j.source, err)
+	}
+	j.words, err = spirv.Strip(named)
 	return err
 }

@@ -121,19 +121,24 @@ func Clean(t testing.TB) {
 	}
 }
 
-// Near compares with the reference: every |got−want| must stay below tolerance·(|want| + rms(want)), the tolerance being the
-// table's for op and dtype ("F32", "F16", "BF16": of the weights).
+// Near is Within the tolerance that the table has for op and dtype ("F32", "F16", "BF16": of the weights).
 func Near(t testing.TB, got []float32, want []float64, op, dtype string) {
 	t.Helper()
+	Within(t, got, want, op+" "+dtype, tolerance(t, op, dtype))
+}
+
+// Within compares with the reference: every |got−want| must stay within bound·(|want| + rms(want)). what is
+// compared is said in the error.
+func Within(t testing.TB, got []float32, want []float64, what string, bound float64) {
+	t.Helper()
 	if len(got) != len(want) {
-		t.Fatalf("%s: %d values, want %d", op, len(got), len(want))
+		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
 	}
 	squares := 0.0
 	for _, w := range want {
 		squares += w * w
 	}
 	rms := math.Sqrt(squares / float64(len(want)))
-	bound := tolerance(t, op, dtype)
 	worst, at := 0.0, -1
 	for i, w := range want {
 		e := math.Abs(float64(got[i])-w) / (math.Abs(w) + rms)
@@ -148,6 +153,6 @@ func Near(t testing.TB, got []float32, want []float64, op, dtype string) {
 		}
 	}
 	if !(worst <= bound) {
-		t.Errorf("%s %s: element %d is %v, want %v: off by %.3g, tolerance %.3g", op, dtype, at, got[at], want[at], worst, bound)
+		t.Errorf("%s: element %d is %v, want %v: off by %.3g, tolerance %.3g", what, at, got[at], want[at], worst, bound)
 	}
 }

@@ -1,0 +1,383 @@
+// Package optest runs the case table of an operation on every device: against the plain reference, against finite differences of the
+// reference, and as a benchmark. Every tensor that it makes lies between sentinels, so that a write beside it is seen.
+package optest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/ref"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+// Tensor has the fields of op.Tensor, and converts to one: the tests of package op cannot import what imports it.
+type Tensor struct {
+	vk.View
+	DType      dtype.DType
+	Rows, Cols int
+}
+
+// Bound is how far an operation's results may be off: see vktest.Within.
+type Bound struct {
+	Max     float64
+	Why     string
+	Rounded bool // results are stored in the weights' dtype, and its rounding is allowed
+}
+
+// Near compares with the reference. of is the dtype of the weights.
+func (b Bound) Near(t testing.TB, got []float32, want []float64, of dtype.DType) {
+	t.Helper()
+	most := b.Max
+	if b.Rounded {
+		most = max(most, map[dtype.DType]float64{dtype.F16: 0x1p-11, dtype.BF16: 0x1p-8}[of])
+	}
+	vktest.Within(t, got, want, of.String(), most)
+}
+
+// Input is an operand, which is rounded to its dtype for device and reference alike.
+type Input struct {
+	ref.Mat
+	DType dtype.DType
+}
+
+// Output is a result. It starts as NaN.
+type Output struct {
+	DType      dtype.DType
+	Rows, Cols int
+	Bound      *Bound // nil: that of the table
+	Exact      bool   // the bits are those of the reference
+}
+
+// Case is an operation on operands of some shapes.
+type Case struct {
+	Name   string
+	Of     dtype.DType // of the weights, where there are some
+	In     []Input
+	Out    []Output
+	Record func(r *vk.Recorder, out, in []Tensor)
+	Want   func(in []ref.Mat) []ref.Mat
+
+	InPlace  [][]int   // ways to let output i be input way[i], or for −1 itself: these give the same bits
+	Gradient *Gradient // what the outputs are gradients of
+	Large    bool      // more than 1 MiB: runs once more where a binding holds no more
+	Measured bool      // a benchmark
+	Flops    float64   // floating-point operations, for benchmarks
+}
+
+// Gradient says what a backward operation differentiates: Σ dy·Forward, or Σ Forward where DY is −1.
+type Gradient struct {
+	Forward func(in []ref.Mat) ref.Mat
+	DY      int   // which input is dy
+	By      []int // output i is the gradient by input By[i]; −1: it is none
+}
+
+// Table is the cases of an operation.
+type Table struct {
+	Op    string
+	Bound Bound
+	Tiers bool // run at every tier up to a device's own
+	Cases func() []Case
+}
+
+// Test runs the table on every device.
+func (tb Table) Test(t *testing.T) {
+	each := vktest.Each
+	if tb.Tiers {
+		each = vktest.EachTier
+	}
+	cases := tb.Cases()
+	each(t, func(t *testing.T, d *vk.Device) { tb.run(t, d, cases) })
+	large := slices.DeleteFunc(slices.Clone(cases), func(c Case) bool { return !c.Large })
+	if len(large) > 0 {
+		t.Run("split", func(t *testing.T) {
+			tb.run(t, vktest.Open(t, vk.Options{StorageRange: 1 << 20}), large)
+			vktest.Clean(t)
+		})
+	}
+}
+
+func (tb Table) run(t *testing.T, d *vk.Device, cases []Case) {
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) { tb.test(t, d, c) })
+	}
+}
+
+func (tb Table) test(t *testing.T, d *vk.Device, c Case) {
+	b := New(t, d)
+	mats, in, out := b.tensors(c)
+	c.Record(b.R, out, in)
+	want := c.Want(mats)
+	got := make([][]float32, len(out))
+	for i, o := range c.Out {
+		got[i] = b.Download(out[i])
+		bound := tb.Bound
+		if o.Bound != nil {
+			bound = *o.Bound
+		}
+		if o.Exact {
+			bound = Bound{}
+		}
+		bound.Near(t, got[i], want[i].Data, c.Of)
+	}
+	for i, x := range in {
+		if !same(b.Download(x), single(mats[i].Data)) {
+			t.Errorf("input %d was written", i)
+		}
+	}
+	if c.Gradient != nil {
+		tb.gradient(t, c, mats, got)
+	}
+	for _, way := range c.InPlace {
+		_, in, out := b.tensors(c)
+		for i, from := range way {
+			if from >= 0 {
+				out[i] = in[from]
+			}
+		}
+		c.Record(b.R, out, in)
+		for i := range out {
+			if !same(b.Download(out[i]), got[i]) {
+				t.Errorf("outputs over inputs %v: other bits of output %d", way, i)
+			}
+		}
+	}
+}
+
+// tensors are the case's operands on the device, their values as stored there, and room for its results.
+func (b *Bench) tensors(c Case) (mats []ref.Mat, in, out []Tensor) {
+	for _, x := range c.In {
+		m := ref.Mat{Rows: x.Rows, Cols: x.Cols, Data: slices.Clone(x.Data)}
+		in = append(in, b.Upload(m, x.DType))
+		mats = append(mats, m)
+	}
+	for _, o := range c.Out {
+		out = append(out, b.Empty(o.DType, o.Rows, o.Cols))
+	}
+	return mats, in, out
+}
+
+const (
+	checkedElements = 12   // of a gradient: each takes two forward passes
+	stepSize        = 1e-5 // of a difference, whose error is its square and 2^-53 over it
+	differenceError = 2e-7 // of such a difference, beside the bound
+)
+
+// gradient compares elements of what the device gave with central differences of the reference's forward.
+func (tb Table) gradient(t testing.TB, c Case, in []ref.Mat, got [][]float32) {
+	t.Helper()
+	loss := func() float64 {
+		y, sum := c.Gradient.Forward(in), 0.0
+		for i, v := range y.Data {
+			if c.Gradient.DY >= 0 {
+				v *= in[c.Gradient.DY].Data[i]
+			}
+			sum += v
+		}
+		return sum
+	}
+	rng := rand.New(rand.NewPCG(1, uint64(len(in))))
+	for o, by := range c.Gradient.By {
+		if by < 0 {
+			continue
+		}
+		squares := 0.0
+		for _, g := range got[o] {
+			squares += float64(g) * float64(g)
+		}
+		size := math.Sqrt(squares / float64(len(got[o])))
+		x := in[by].Data
+		for range min(checkedElements, len(x)) {
+			i := rng.IntN(len(x))
+			at := x[i]
+			x[i] = at + stepSize
+			above := loss()
+			x[i] = at - stepSize
+			below := loss()
+			x[i] = at
+			want := (above - below) / (2 * stepSize)
+			if e := math.Abs(float64(got[o][i]) - want); !(e <= (tb.Bound.Max+differenceError)*(math.Abs(want)+size)+1e-9) {
+				t.Errorf("%s: element %d of output %d is %v, the difference of the reference %v", tb.Op, i, o, got[o][i], want)
+			}
+		}
+	}
+}
+
+// Benchmark times the cases that are measured, on the best device.
+func (tb Table) Benchmark(b *testing.B) {
+	d := vktest.Open(b, vk.Options{})
+	for _, c := range tb.Cases() {
+		if !c.Measured {
+			continue
+		}
+		b.Run(c.Name, func(b *testing.B) {
+			w := New(b, d)
+			_, in, out := w.tensors(c)
+			bytes := int64(0)
+			for _, x := range slices.Concat(in, out) {
+				bytes += x.Size()
+			}
+			w.Measure(20, func() { c.Record(w.R, out, in) })
+			perSecond := 20 * float64(b.N) / b.Elapsed().Seconds()
+			b.ReportMetric(float64(bytes)*perSecond/1e9, "GB/s")
+			if c.Flops > 0 {
+				b.ReportMetric(c.Flops*perSecond/1e9, "GFLOP/s")
+			}
+		})
+	}
+}
+
+// Random is a matrix of standard normal values, the same for the same shape.
+func Random(rows, cols int) ref.Mat {
+	rng := rand.New(rand.NewPCG(uint64(rows), uint64(cols)))
+	m := ref.NewMat(rows, cols)
+	for i := range m.Data {
+		m.Data[i] = float64(float32(rng.NormFloat64()))
+	}
+	return m
+}
+
+// Shape is a name for a case.
+func Shape(rows, cols int, rest ...any) string {
+	name := fmt.Sprintf("%dx%d", rows, cols)
+	for _, r := range rest {
+		name += fmt.Sprintf(",%v", r)
+	}
+	return name
+}
+
+func single(data []float64) []float32 {
+	f := make([]float32, len(data))
+	for i, v := range data {
+		f[i] = float32(v)
+	}
+	return f
+}
+
+func same(a, b []float32) bool {
+	return slices.EqualFunc(a, b, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) })
+}
+
+// Bench is a device with a recorder, for the time of a test.
+type Bench struct {
+	T testing.TB
+	D *vk.Device
+	R *vk.Recorder
+}
+
+// New makes a bench.
+func New(t testing.TB, d *vk.Device) *Bench {
+	t.Helper()
+	r, err := d.NewRecorder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &Bench{t, d, r}
+}
+
+const (
+	sentinel = 0xa5 // a byte beside a tensor
+	guard    = 256  // of them on each side; as any device's offset alignment, and more than a workgroup of words past the end
+)
+
+// Raw is a tensor with these bytes, whole words, between sentinels that are looked at when the test ends.
+func (b *Bench) Raw(raw []byte, d dtype.DType, rows, cols int) Tensor {
+	b.T.Helper()
+	beside := slices.Repeat([]byte{sentinel}, guard)
+	all := slices.Concat(beside, raw, beside)
+	buf, err := b.D.NewBuffer(b.T.Name(), int64(len(all)), vk.OnDevice)
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	b.T.Cleanup(func() {
+		defer b.D.Free(buf)
+		if b.R.Err() != nil {
+			return // what was recorded may not have run
+		}
+		for _, what := range b.written(buf, len(raw)) {
+			b.T.Errorf("bytes %s a tensor of %v [%d %d] were written", what, d, rows, cols)
+		}
+	})
+	if err := b.D.Upload(context.Background(), buf.All(), all); err != nil {
+		b.T.Fatal(err)
+	}
+	return Tensor{buf.View(guard, int64(rows)*int64(cols)*int64(d.Size())), d, rows, cols}
+}
+
+// written says on which sides of a tensor of n bytes its buffer's sentinels are gone.
+func (b *Bench) written(buf *vk.Buffer, n int) (sides []string) {
+	for i, at := range []int64{0, guard + int64(n)} {
+		got := make([]byte, guard)
+		if err := errors.Join(b.wait(), b.D.Download(context.Background(), got, buf.View(at, guard))); err != nil {
+			b.T.Error(err)
+		} else if slices.ContainsFunc(got, func(v byte) bool { return v != sentinel }) {
+			sides = append(sides, [...]string{"before", "behind"}[i])
+		}
+	}
+	return sides
+}
+
+func (b *Bench) wait() error { return b.R.Wait(context.Background()) }
+
+// Empty is a tensor whose contents are all ones bits (NaN), so that an element that is never written is seen.
+func (b *Bench) Empty(d dtype.DType, rows, cols int) Tensor {
+	b.T.Helper()
+	return b.Raw(slices.Repeat([]byte{0xff}, (rows*cols*d.Size()+3)&^3), d, rows, cols)
+}
+
+// Upload rounds m to a dtype, and m itself with it, so that the reference sees what the device sees.
+func (b *Bench) Upload(m ref.Mat, d dtype.DType) Tensor {
+	b.T.Helper()
+	f := single(m.Data)
+	raw := make([]byte, (len(f)*d.Size()+3)&^3)
+	d.Encode(raw, f)
+	d.Decode(f, raw[:len(f)*d.Size()])
+	for i, v := range f {
+		m.Data[i] = float64(v)
+	}
+	return b.Raw(raw, d, m.Rows, m.Cols)
+}
+
+// Download waits for the recorder and reads a tensor back.
+func (b *Bench) Download(x Tensor) []float32 {
+	b.T.Helper()
+	if err := b.wait(); err != nil {
+		b.T.Fatal(err)
+	}
+	raw := make([]byte, x.Size())
+	if err := b.D.Download(context.Background(), raw, x.View); err != nil {
+		b.T.Fatal(err)
+	}
+	out := make([]float32, x.Rows*x.Cols)
+	x.DType.Decode(out, raw)
+	return out
+}
+
+// Measure runs a benchmark of record, n times in one submission, and reports the µs of one.
+func (b *Bench) Measure(n int, record func()) {
+	t := b.T.(*testing.B)
+	run := func() {
+		for range n {
+			record()
+		}
+		if err := b.wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run() // the driver compiles
+	for t.Loop() {
+		run()
+	}
+	t.ReportMetric(float64(t.Elapsed().Microseconds())/float64(t.N*n), "µs/op")
+}

@@ -1,0 +1,88 @@
+package optest
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/ref"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+func TestMain(m *testing.M) { vktest.Main(m) }
+
+// A word written beside a tensor is seen, and which side it is on.
+func TestSentinels(t *testing.T) {
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		const n = 16
+		for _, c := range []struct {
+			at   []int64
+			want []string
+		}{{nil, nil}, {[]int64{guard, guard + n - 4}, nil}, {[]int64{guard - 4}, []string{"before"}}, {[]int64{guard + n}, []string{"behind"}}, {[]int64{0, 2*guard + n - 4}, []string{"before", "behind"}}} {
+			b := New(t, d)
+			buf, err := d.NewBuffer("sentinels", 2*guard+n, vk.OnDevice)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Free(buf)
+			if err := d.Upload(t.Context(), buf.All(), slices.Repeat([]byte{sentinel}, 2*guard+n)); err != nil {
+				t.Fatal(err)
+			}
+			for _, at := range c.at {
+				b.R.Fill(buf.View(at, 4), 0)
+			}
+			if got := b.written(buf, n); !slices.Equal(got, c.want) {
+				t.Errorf("words at %d: written on %v, want %v", c.at, got, c.want)
+			}
+		}
+	})
+}
+
+// listener counts the errors of a check.
+type listener struct {
+	testing.TB
+	errors int
+}
+
+func (l *listener) Errorf(string, ...any) { l.errors++ }
+
+// A gradient that is wrong is told from one that is right: of Σ dy·x², 2·x·dy.
+func TestGradient(t *testing.T) {
+	x, dy := Random(3, 7), Random(7, 3)
+	dy.Rows, dy.Cols = 3, 7
+	c := Case{Gradient: &Gradient{DY: 0, By: []int{1, -1}, Forward: func(in []ref.Mat) ref.Mat {
+		y := ref.NewMat(in[1].Rows, in[1].Cols)
+		for i, v := range in[1].Data {
+			y.Data[i] = v * v
+		}
+		return y
+	}}}
+	for factor, wrong := range map[float32]bool{2: false, 2.0001: true} {
+		got := make([]float32, len(x.Data))
+		for i, v := range x.Data {
+			got[i] = factor * float32(v) * float32(dy.Data[i])
+		}
+		l := &listener{TB: t}
+		Table{Bound: Bound{Max: 1e-6}}.gradient(l, c, []ref.Mat{dy, x}, [][]float32{got, nil})
+		if (l.errors > 0) != wrong {
+			t.Errorf("factor %v: %d errors", factor, l.errors)
+		}
+	}
+}
+
+// A bound allows the rounding of a dtype only where results are stored in it.
+func TestBound(t *testing.T) {
+	want, off := []float64{1, -1}, []float32{1 + 0x1p-9, -1}
+	for _, c := range []struct {
+		Bound
+		of    dtype.DType
+		wrong bool
+	}{{Bound{Max: 1e-6}, dtype.BF16, true}, {Bound{Max: 1e-6, Rounded: true}, dtype.BF16, false}, {Bound{Max: 1e-6, Rounded: true}, dtype.F32, true}, {Bound{Max: 0.1}, dtype.F32, false}} {
+		l := &listener{TB: t}
+		if c.Near(l, off, want, c.of); (l.errors > 0) != c.wrong {
+			t.Error(fmt.Sprintf("%+v", c), l.errors)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package shaders
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/vkcome/vkcome/shaders/spirv"
+)
+
+// The table has a line for every variant, and what it says is what the committed words say, but for names, which those do not have.
+func TestInterfaces(t *testing.T) {
+	if len(takes()) != len(load()) {
+		t.Errorf("%d lines for %d variants", len(takes()), len(load()))
+	}
+	for _, v := range Variants() {
+		table := InterfaceOf(v.Name)
+		if table == nil {
+			t.Errorf("%s: no line", v.Name)
+			continue
+		}
+		words, err := spirv.Parse([]byte(SPIRV(v.Name)))
+		if err != nil {
+			t.Errorf("%s: %v", v.Name, err)
+			continue
+		}
+		nameless := spirv.Interface{}
+		for _, m := range table.Push {
+			if m.Name == "" {
+				t.Errorf("%s: a push constant without a name", v.Name)
+			}
+			m.Name = ""
+			nameless.Push = append(nameless.Push, m)
+		}
+		for _, c := range table.Spec {
+			if c.Name == "" {
+				t.Errorf("%s: a specialization constant without a name", v.Name)
+			}
+			c.Name = ""
+			nameless.Spec = append(nameless.Spec, c)
+		}
+		for _, b := range table.Bindings {
+			if b.Name == "" {
+				t.Errorf("%s: a binding without a name", v.Name)
+			}
+			b.Name = ""
+			nameless.Bindings = append(nameless.Bindings, b)
+		}
+		for i := range words.Bindings { // the names of two declarations of one binding, both empty, are joined
+			words.Bindings[i].Name = ""
+		}
+		if !reflect.DeepEqual(*words, nameless) {
+			t.Errorf("%s: the words take %+v, the table says %+v", v.Name, *words, nameless)
+		}
+	}
+}
+
+// What a wrapper can do wrong is refused, each with the name of what disagrees.
+func TestCheck(t *testing.T) {
+	// add: count; WORKGROUP; reads a and b, writes y. random_f32 has a float, linear_cpu_f32 an address and a gap, add_texels texels.
+	add := Use{Push: 1, Spec: 1, Bindings: 3, Read: 0b011, Write: 0b100}
+	random := Use{Push: 4, Floats: 0b1000, Spec: 1, Bindings: 1, Write: 1}
+	linear := Use{Push: 8, Floats: 1 << 5, Addresses: 1 << 6, Spec: 5, Bindings: 7, Texels: 0b111, Read: 0b111111, Write: 1 << 6}
+	addNames, randomNames := []string{"count"}, []string{"elements", "first", "seed", "scale"}
+	linearNames := []string{"rows", "columns", "depth", "column", "stride", "eps", "x"}
+	for _, c := range []struct {
+		what, name string
+		use        Use
+		change     func(u *Use)
+		push       []string
+		want       string // in the error; "" where there is none
+	}{
+		{"right", "swiglu", add, func(*Use) {}, addNames, ""},
+		{"right, with a float", "random_f32", random, func(*Use) {}, randomNames, ""},
+		{"right, with an address", "linear_cpu_f32", linear, func(*Use) {}, linearNames, ""},
+		{"right, a binding not touched", "swiglu", add, func(u *Use) { u.Read = 0b001 }, addNames, ""},
+		{"no such variant", "swoglu", add, func(*Use) {}, addNames, "no such variant"},
+		{"a constant too many", "swiglu", add, func(u *Use) { u.Push = 2 }, addNames, "2 words of push constants given, the shader has 1"},
+		{"a name too few", "swiglu", add, func(*Use) {}, nil, "the shader has 1"},
+		{"another name", "random_f32", random, func(*Use) {}, []string{"first", "elements", "seed", "scale"}, "push constant 0 is elements in the shader, first given"},
+		{"an integer for a float", "random_f32", random, func(u *Use) { u.Floats = 0 }, randomNames, "push constant 3, scale, is of type float, uint given"},
+		{"a float for an integer", "random_f32", random, func(u *Use) { u.Floats |= 1 }, randomNames, "push constant 0, elements, is of type uint, float given"},
+		{"words for an address", "linear_cpu_f32", linear, func(u *Use) { u.Addresses = 0 }, linearNames, "push constant 6, x, is of type address, uint given"},
+		{"a specialization constant too few", "swiglu", add, func(u *Use) { u.Spec = 0 }, addNames, "0 specialization constants given, the shader has 1"},
+		{"a buffer too few", "swiglu", add, func(u *Use) { u.Bindings = 2 }, addNames, "2 buffers bound, the shader has 3"},
+		{"texels", "swiglu", add, func(u *Use) { u.Texels = 1 }, addNames, "binding 0, gate,gate4: a texel buffer is false in the shader"},
+		{"no texels", "swiglu_texels", add, func(*Use) {}, addNames, "binding 0, gate: a texel buffer is true in the shader"},
+		{"an input written", "swiglu", add, func(u *Use) { u.Write |= 1 }, addNames, "binding 0, gate,gate4: the shader only reads it, its use says that it reads and writes it"},
+		{"an output read", "swiglu", add, func(u *Use) { u.Read, u.Write = 0b111, 0 }, addNames, "binding 2, y,y4: the shader only writes it, its use says that it only reads it"},
+		{"a gap written", "linear_cpu_f32", linear, func(u *Use) { u.Write |= 1 << 2 }, linearNames, "binding 2 is taken to be written, the shader has none"},
+	} {
+		u := c.use
+		c.change(&u)
+		for range 2 { // the second time it is remembered
+			err := Check(c.name, u, c.push)
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s: %v, want %q", c.what, err, c.want)
+			}
+		}
+	}
+}

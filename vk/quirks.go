@@ -1,0 +1,117 @@
+package vk
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Quirk is a driver's defect or habit that vkcome takes account of. This file is the one place that knows drivers by name and
+// version; elsewhere Info.Has is asked.
+type Quirk int
+
+const (
+	LoopLimit       Quirk = iota // the loops of an invocation stop, without a word, after 65,535 iterations in total
+	UniformLoads                 // an address that all lanes share is read once, also in loops
+	SlowMatrices                 // cooperative matrices are slower than plain tiles
+	PipelineLeak                 // memory of a pipeline that was destroyed stays taken
+	FoldedGroupSize              // expressions of gl_WorkGroupSize are folded before the size is specialized
+	LooseLimits                  // bindings and allocations beyond the device's limits pass without an error
+	HalfPacking                  // packHalf2x16 makes NaN of what is beyond f16
+	quirks                       // how many there are
+)
+
+// fact is what is known of a quirk: which devices have it, and how that is known.
+type fact struct {
+	name     string
+	what     string // the driver does, and vkcome does about it
+	evidence string // device, version and what was seen
+	has      func(Info) bool
+}
+
+var facts = [quirks]fact{
+	LoopLimit: {
+		"loop limit",
+		"All loops of an invocation together stop after 65,535 iterations, and the result is wrong without an error. Operations refuse what would loop longer, or cut it.",
+		"lavapipe 22.3.6: a loop that counts to 70,000 counts to 65,535. Right on lavapipe 25.0.7 and 26.1.6 and on SwiftShader. Releases between 22.3 and 25 were not tried and count as limited.",
+		func(i Info) bool { return lavapipe(i, 0, 25) },
+	},
+	UniformLoads: {
+		"uniform loads",
+		"A load whose address all lanes share is one load. Kernels then read operands at their addresses, else they read them lane by lane and shuffle.",
+		"linear_cpu.comp: lavapipe 26.1.6 reads once, 22.3.6 lane by lane (8 GFLOP/s, linear_cpu_shuffle.comp 75); of the releases between, 25.0.7 was not tried.",
+		func(i Info) bool { return lavapipe(i, 26, math.MaxInt) },
+	},
+	SlowMatrices: {
+		"slow matrices",
+		"Products take plain tiles before cooperative matrices.",
+		"lavapipe 26.1.6: 8 GFLOP/s with its 8×8×8 matrices, 18 with tiles in shared memory, two Zen 4 cores. No other CPU driver has such matrices.",
+		func(i Info) bool { return i.Kind == CPU },
+	},
+	PipelineLeak: {
+		"pipeline leak",
+		"A pipeline that is created and destroyed leaves memory behind. Kernels live as long as their device, on every driver.",
+		"lavapipe 22.3.6: about 480 KB for each pipeline.",
+		func(i Info) bool { return lavapipe(i, 0, 23) },
+	},
+	FoldedGroupSize: {
+		"folded workgroup size",
+		"Expressions of gl_WorkGroupSize are folded with its default of 1, before it is specialized. Shaders use a constant of their own, on every driver: common/workgroup.glsl.",
+		"lavapipe 22.3.6.",
+		func(i Info) bool { return lavapipe(i, 0, 23) },
+	},
+	LooseLimits: {
+		"loose limits",
+		"Bindings and allocations beyond what the device says pass, until they do not. This package checks limits itself, on every driver.",
+		"lavapipe 22.3.6 says that a binding holds 128 MiB and an allocation 2 GiB, and lets more pass. Writes out of bounds survive on 22.3.6 and 25.0.7, and end the process on 26.1.6.",
+		func(i Info) bool { return lavapipe(i, 0, math.MaxInt) },
+	},
+	HalfPacking: {
+		"half packing",
+		"packHalf2x16 of infinity and of what overflows f16 is NaN, and subnormals are truncated. Shaders round to f16 by integers, on every driver: common/half.glsl.",
+		"SwiftShader, driver version 0x1400000.",
+		func(i Info) bool { return strings.HasPrefix(i.Driver, "SwiftShader") },
+	},
+}
+
+func (q Quirk) String() string {
+	if q < 0 || q >= quirks {
+		return fmt.Sprintf("quirk %d", int(q))
+	}
+	return facts[q].name
+}
+
+// Has says whether the device's driver has a quirk.
+func (i Info) Has(q Quirk) bool { return facts[q].has(i) }
+
+// Quirks lists those that the device's driver has.
+func (i Info) Quirks() []Quirk {
+	var list []Quirk
+	for q := range quirks {
+		if i.Has(q) {
+			list = append(list, q)
+		}
+	}
+	return list
+}
+
+// lavapipe says whether the driver is Mesa's for CPUs, of a release from first to before end. One that does not say its release counts
+// as the oldest.
+func lavapipe(i Info, first, end int) bool {
+	if i.Kind != CPU || i.Driver != "llvmpipe" {
+		return false
+	}
+	words := strings.Fields(i.DriverVersion)
+	at := slices.Index(words, "Mesa") + 1
+	if at == 0 || at == len(words) {
+		return first == 0
+	}
+	major, _, _ := strings.Cut(words[at], ".")
+	n, err := strconv.Atoi(major)
+	if err != nil {
+		return first == 0
+	}
+	return n >= first && n < end
+}

@@ -1,0 +1,53 @@
+package vk_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+// Devices that are made up have the quirks of their drivers and releases, and GPUs have none.
+func TestQuirks(t *testing.T) {
+	mesa := func(version string) vk.Info { return vk.Info{Kind: vk.CPU, Driver: "llvmpipe", DriverVersion: version} }
+	oldest := []vk.Quirk{vk.LoopLimit, vk.SlowMatrices, vk.PipelineLeak, vk.FoldedGroupSize, vk.LooseLimits}
+	for _, c := range []struct {
+		what string
+		info vk.Info
+		want []vk.Quirk
+	}{
+		{"lavapipe of Debian 12", mesa("Mesa 22.3.6 (LLVM 15.0.6)"), oldest},
+		{"lavapipe 24", mesa("Mesa 24.2.8-1 (LLVM 18.1.8)"), []vk.Quirk{vk.LoopLimit, vk.SlowMatrices, vk.LooseLimits}},
+		{"lavapipe of bookworm-backports", mesa("Mesa 25.0.7-2~bpo12+1 (LLVM 15.0.6)"), []vk.Quirk{vk.SlowMatrices, vk.LooseLimits}},
+		{"lavapipe 26", mesa("Mesa 26.1.6-1~bpo13+1 (LLVM 19.1.7)"), []vk.Quirk{vk.UniformLoads, vk.SlowMatrices, vk.LooseLimits}},
+		{"lavapipe of a release to come", mesa("Mesa 31.0.0-devel (git-1234)"), []vk.Quirk{vk.UniformLoads, vk.SlowMatrices, vk.LooseLimits}},
+		{"lavapipe without a release", mesa("0x1"), oldest},
+		{"lavapipe without a number", mesa("Mesa devel"), oldest},
+		{"lavapipe cut short", mesa("Mesa"), oldest},
+		{"SwiftShader", vk.Info{Kind: vk.CPU, Driver: "SwiftShader driver", DriverVersion: "0x1400000"}, []vk.Quirk{vk.SlowMatrices, vk.HalfPacking}},
+		{"another driver for CPUs", vk.Info{Kind: vk.CPU, Driver: "pocl", DriverVersion: "Mesa 22.3.6"}, []vk.Quirk{vk.SlowMatrices}},
+		{"a GPU with Mesa's driver", vk.Info{Kind: vk.Discrete, Driver: "radv", DriverVersion: "Mesa 22.3.6"}, nil},
+		{"a virtual GPU that says it is lavapipe", vk.Info{Kind: vk.Virtual, Driver: "llvmpipe", DriverVersion: "Mesa 22.3.6"}, nil},
+		{"a GPU", vk.Info{Kind: vk.Integrated, Driver: "NVIDIA", DriverVersion: "550.54"}, nil},
+	} {
+		if got := c.info.Quirks(); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.what, got, c.want)
+		}
+	}
+}
+
+// The loop limit is where the table says: 70,000 rounds of affine add 70,000, or 65,535 or fewer on drivers that stop.
+func TestLoopLimit(t *testing.T) {
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		const rounds = 70_000
+		b := newBench(t, d)
+		x := b.buffer(make([]uint32, workgroup)).All()
+		b.run(line(workgroup), rounds*workgroup, x, x, step{rounds, 1, 1})
+		b.wait()
+		got := b.download(x)[0]
+		if limited := got < 1<<16; limited != d.Info.Has(vk.LoopLimit) || !limited && got != rounds {
+			t.Errorf("%s %s: %d rounds of %d, loop limit: %t", d.Info.Driver, d.Info.DriverVersion, got, rounds, d.Info.Has(vk.LoopLimit))
+		}
+	})
+}
