@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/shaders"
 	"github.com/vkcome/vkcome/vk"
@@ -35,7 +36,7 @@ const scoresFormat = 1
 // ScoreCache keeps scores of a model's sequences in files, so that a run that was killed goes on where it was.
 //
 // The files are in the folder DIR/MODEL-NUMERICS: the model's hash, and that of what else a score's last bits depend on: device, driver,
-// tier and shaders. Every run that has new scores adds a file of its own, so runs at the same time do not meet; what they read is all files.
+// tier, shaders and forced kernels. Every run that has new scores adds a file of its own, so runs at the same time do not meet; what they read is all files.
 // A file is records of 48 bytes: SHA-256 of the number of scored tokens and of the tokens, each 4 bytes; log-likelihood as float64; 1 if
 // greedy, else 0, in 4 bytes; CRC-32 (IEEE) of all before. All is little-endian. A record that is torn or damaged does not count.
 type ScoreCache struct {
@@ -51,7 +52,15 @@ const recordSize = sha256.Size + 8 + 4 + 4
 
 // OpenScoreCache opens the scores of m on d below dir. hash is model.Hash of the model's files.
 func OpenScoreCache(ctx context.Context, dir, hash string, d *vk.Device) (*ScoreCache, error) {
-	numerics, err := json.Marshal([]any{scoresFormat, d.Info.Name, d.Info.Driver, d.Info.DriverVersion, d.Tier.String(), shaders.Hash()})
+	on := []any{scoresFormat, d.Info.Name, d.Info.Driver, d.Info.DriverVersion, d.Tier.String(), shaders.Hash()}
+	forced, err := op.KernelsOf(d)
+	if err != nil {
+		return nil, err
+	}
+	if len(forced) > 0 { // which add up in another order
+		on = append(on, forced)
+	}
+	numerics, err := json.Marshal(on)
 	if err != nil {
 		return nil, err
 	}

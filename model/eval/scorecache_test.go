@@ -7,6 +7,7 @@ import (
 
 	"github.com/vkcome/vkcome/model/eval"
 	"github.com/vkcome/vkcome/model/eval/task"
+	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
@@ -55,6 +56,14 @@ func TestScoreCache(t *testing.T) {
 	}
 	known("a", true, true, true)
 	known("b", false, false, false)
+	if err := (op.Kernels{"loads": "buffers"}).Use(d); err != nil {
+		t.Fatal(err)
+	}
+	known("a", false, false, false) // other kernels may give other last bits
+	if err := op.Kernels(nil).Use(d); err != nil {
+		t.Fatal(err)
+	}
+	known("a", true, true, true)
 	files, err := filepath.Glob(filepath.Join(dir, "*", "scores-*.bin"))
 	if err != nil || len(files) != 2 {
 		t.Fatal(files, err)
