@@ -42,11 +42,15 @@ type checkKey struct {
 
 // Check compares the use of a variant with the interface that its SPIR-V has: the number of push constants and which of them are
 // float32s or addresses, the number of specialization constants, and of each binding whether it is a texel buffer, and whether it is
-// read and written. push are the names of the push constants, in order. The error
+// read and written. push and spec are the names of push constants and
+// specialization constants, in order. The error
 // names the variant and what disagrees. The same use is compared once.
-func Check(name string, u Use, push []string) error {
+func Check(name string, u Use, push, spec []string) error {
 	if i := InterfaceOf(name); i != nil {
 		if err := samePush(i, push); err != nil {
+			return fmt.Errorf("shaders: %s: %w", name, err)
+		}
+		if err := sameSpec(i, spec); err != nil {
 			return fmt.Errorf("shaders: %s: %w", name, err)
 		}
 	}
@@ -71,6 +75,19 @@ func samePush(i *spirv.Interface, names []string) error {
 	for n, m := range i.Push {
 		if m.Name != names[n] {
 			return fmt.Errorf("push constant %d is %s in the shader, %s given", n, m.Name, names[n])
+		}
+	}
+	return nil
+}
+
+// sameSpec does that for the names of specialization constants.
+func sameSpec(i *spirv.Interface, names []string) error {
+	if len(names) != len(i.Spec) {
+		return fmt.Errorf("specialization constants %v given, the shader has %d", names, len(i.Spec))
+	}
+	for n, c := range i.Spec {
+		if c.Name != names[n] {
+			return fmt.Errorf("specialization constant %d is %s in the shader, %s given", n, c.Name, names[n])
 		}
 	}
 	return nil

@@ -62,6 +62,10 @@ func TestCheck(t *testing.T) {
 	random := Use{Push: 4, Floats: 0b1000, Spec: 1, Bindings: 1, Write: 1}
 	linear := Use{Push: 8, Floats: 1 << 5, Addresses: 1 << 6, Spec: 5, Bindings: 7, Texels: 0b111, Read: 0b111111, Write: 1 << 6}
 	addNames, randomNames := []string{"count"}, []string{"elements", "first", "seed", "scale"}
+	specials := map[string][]string{"linear_cpu_f32": {"WORKGROUP", "BIASED", "EPILOGUE", "ROWS", "STEPS"}}
+	for _, name := range []string{"swiglu", "swiglu_texels", "swoglu", "random_f32"} {
+		specials[name] = []string{"WORKGROUP"}
+	}
 	linearNames := []string{"rows", "columns", "depth", "column", "stride", "eps", "x"}
 	for _, c := range []struct {
 		what, name string
@@ -92,10 +96,21 @@ func TestCheck(t *testing.T) {
 		u := c.use
 		c.change(&u)
 		for range 2 { // the second time it is remembered
-			err := Check(c.name, u, c.push)
+			err := Check(c.name, u, c.push, specials[c.name])
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%s: %v, want %q", c.what, err, c.want)
 			}
+		}
+	}
+	for _, c := range []struct {
+		spec []string
+		want string
+	}{
+		{nil, "specialization constants [] given, the shader has 5"},
+		{[]string{"WORKGROUP", "EPILOGUE", "BIASED", "ROWS", "STEPS"}, "specialization constant 1 is BIASED in the shader, EPILOGUE given"},
+	} {
+		if err := Check("linear_cpu_f32", linear, linearNames, c.spec); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: %v, want %q", c.spec, err, c.want)
 		}
 	}
 }

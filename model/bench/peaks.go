@@ -70,10 +70,10 @@ func halfShape(d *vk.Device) (best vk.CoopShape) {
 	return best
 }
 
-// kernel is a variant, used with push constants of these names.
-func (b *bencher) kernel(name string, u shaders.Use, push []string, spec ...uint32) (*vk.Kernel, error) {
+// kernel is a variant, used with push constants and specialization constants of these names.
+func (b *bencher) kernel(name string, u shaders.Use, push, special []string, spec ...uint32) (*vk.Kernel, error) {
 	u.Push, u.Spec = len(push), len(spec)
-	if err := shaders.Check(name, u, push); err != nil {
+	if err := shaders.Check(name, u, push, special); err != nil {
 		return nil, err
 	}
 	return b.d.Kernel(vk.Source{Name: name, SPIRV: shaders.SPIRV(name), Bindings: u.Bindings, Texels: u.Texels, Spec: spec})
@@ -86,7 +86,7 @@ func (b *bencher) read(p *pool, size int64) (func() error, error) {
 		name, texels, group = "bench_read_texels", 1, max(4, min(d.Limits().SubgroupSize, 64))
 	}
 	group = min(group, d.Limits().WorkgroupSize)
-	k, err := b.kernel(name, shaders.Use{Bindings: 2, Texels: texels, Read: 0b01, Write: 0b10}, []string{"never"}, uint32(group))
+	k, err := b.kernel(name, shaders.Use{Bindings: 2, Texels: texels, Read: 0b01, Write: 0b10}, []string{"never"}, []string{"WORKGROUP"}, uint32(group))
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func (b *bencher) fma(arithmetic, shader string) benchmark {
 	}
 	flops := 2 * 4 * fmaRounds * float64(chains*group*groups)
 	return benchmark{name: "peak " + arithmetic, unit: "GFLOP/s", peak: true, flops: flops, prepare: func(p *pool) (func() error, error) {
-		k, err := b.kernel(shader, shaders.Use{Floats: 0b111, Bindings: 1, Write: 1}, []string{"factor", "term", "never"}, uint32(group), uint32(chains))
+		k, err := b.kernel(shader, shaders.Use{Floats: 0b111, Bindings: 1, Write: 1}, []string{"factor", "term", "never"}, []string{"WORKGROUP", "CHAINS"}, uint32(group), uint32(chains))
 		if err != nil {
 			return nil, err
 		}
@@ -134,7 +134,8 @@ func (b *bencher) coopmat(s vk.CoopShape) benchmark {
 	const groups, rounds = 2048, 1024
 	flops := 2 * float64(s.M*s.N*s.K) * chainsOfSubgroup * float64(rounds*subgroups*groups)
 	return benchmark{name: "peak " + peakCoop, unit: "GFLOP/s", peak: true, flops: flops, prepare: func(p *pool) (func() error, error) {
-		k, err := b.kernel("bench_coopmat", shaders.Use{Floats: 0b011, Bindings: 1, Write: 1}, []string{"factor", "never", "rounds"}, uint32(size*subgroups), uint32(s.M), uint32(s.N), uint32(s.K))
+		k, err := b.kernel("bench_coopmat", shaders.Use{Floats: 0b011, Bindings: 1, Write: 1}, []string{"factor", "never", "rounds"},
+			[]string{"WORKGROUP", "MATRIX_M", "MATRIX_N", "MATRIX_K"}, uint32(size*subgroups), uint32(s.M), uint32(s.N), uint32(s.K))
 		if err != nil {
 			return nil, err
 		}

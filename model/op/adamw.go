@@ -46,7 +46,7 @@ func AdamW(r *vk.Recorder, w, master, grad, m, v, control Tensor, p AdamWParams)
 		for _, t := range part[1:] {
 			args = append(args, vk.InOut(t.View))
 		}
-		s := vk.Source{Name: "adamw", Spec: []uint32{rowGroup}}
+		s := vk.Source{Name: "adamw"}
 		if quadTexels(r.Device(), part[0]) {
 			s.Name, s.Texels = "adamw_texels", 0b111000010
 			for _, t := range part[1:4] {
@@ -54,7 +54,7 @@ func AdamW(r *vk.Recorder, w, master, grad, m, v, control Tensor, p AdamWParams)
 			}
 		}
 		s.Name += suffix(w.DType)
-		dispatchSource(r, s, [3]int{ceilDiv(n, 4*rowGroup), 1, 1},
+		dispatchSource(r, s, spec("WORKGROUP", rowGroup), [3]int{ceilDiv(n, 4*rowGroup), 1, 1},
 			push("count", n, "lr", p.LR, "beta1", p.Beta1, "beta2", p.Beta2, "c1", correction(p.Beta1), "c2", correction(p.Beta2), "eps", p.Eps, "decay", p.Decay), float64(32*n), args...)
 	})
 }

@@ -41,6 +41,6 @@ func elementwiseTo(r *vk.Recorder, op string, work float64, out []Tensor, in ...
 		if n%4 == 0 && texelLoads(r.Device()) {
 			variant, mask = op+"_texels", 1<<len(in)-1
 		}
-		dispatchTexels(r, variant, mask, []uint32{rowGroup}, [3]int{ceilDiv(end-begin, perGroup), 1, 1}, push("count", end-begin), work*float64(end-begin), args...)
+		dispatchTexels(r, variant, mask, spec("WORKGROUP", rowGroup), [3]int{ceilDiv(end-begin, perGroup), 1, 1}, push("count", end-begin), work*float64(end-begin), args...)
 	}, 4)
 }

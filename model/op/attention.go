@@ -104,7 +104,7 @@ func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape, extra Attent
 				part := Of(scratch.View, scratch.DType, 1, need).View
 				groups[0] *= way.runs
 				dispatchTexels(r, way.shader, way.texels, way.spec, groups, constants(way.runs, 0), work, query, vk.Out(part), key, value)
-				dispatch(r, "attention_combine", []uint32{rowGroup, uint32(s.HeadDim)}, [3]int{rows, s.KVHeads, n}, constants(way.runs, 0), work/128, vk.In(part), out)
+				dispatch(r, "attention_combine", spec("WORKGROUP", rowGroup, "HEAD_DIM", s.HeadDim), [3]int{rows, s.KVHeads, n}, constants(way.runs, 0), work/128, vk.In(part), out)
 			case way.decode:
 				dispatchTexels(r, way.shader, way.texels, way.spec, groups, constants(1, 0), work, query, out, key, value)
 			default:
@@ -183,7 +183,7 @@ const (
 type attentionWay struct {
 	shader  string
 	texels  uint32
-	spec    []uint32
+	spec    specialized
 	rows    int  // queries times heads of a group that a workgroup takes
 	decode  bool // no activity
 	runs    int  // of keys that are combined; 0 where the kernel has none
@@ -207,14 +207,14 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 		if name, _ := forced(d, attentionFew); cpu && name != "attention_decode" && ceilDiv(s.KeyLen, lanes) <= attentionIterations {
 			// What is held of q must be near registers: 64 vectors of 4.
 			n := max(1, min(rows, 64/dims))
-			return attentionWay{shader: "attention_cpu_decode", texels: 0b1101, spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n)}, rows: n, decode: true}, nil
+			return attentionWay{shader: "attention_cpu_decode", texels: 0b1101, spec: spec("WORKGROUP", lanes, "HEAD_DIM", s.HeadDim, "ROWS", n), rows: n, decode: true}, nil
 		}
 		n := max(1, min(rows, 8, 16/ceilDiv(dims, 8)))
 		low := 0
 		if first := s.KeyLen - s.QueryLen; s.SlidingWindow > 0 && first >= s.SlidingWindow {
 			low = first - s.SlidingWindow + 1
 		}
-		return attentionWay{shader: "attention_decode", spec: []uint32{attentionChunk, uint32(s.HeadDim), uint32(n)}, rows: n, decode: true,
+		return attentionWay{shader: "attention_decode", spec: spec("WORKGROUP", attentionChunk, "HEAD_DIM", s.HeadDim, "ROWS", n), rows: n, decode: true,
 			runs: ceilDiv(s.KeyLen, attentionChunk) - low/attentionChunk}, nil
 	}
 	step := int(gcd(int64(dims), 4))
@@ -223,7 +223,7 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 		// The accumulators must be near registers: 64 vectors of 4.
 		n := max(1, min(ceilDiv(rows, lanes), 64/dims, 4))
 		way := attentionWay{shader: "attention_cpu_shuffle", texels: 0b11001, rows: lanes * n,
-			spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n), uint32(step), flag(activity)}}
+			spec: spec("WORKGROUP", lanes, "HEAD_DIM", s.HeadDim, "ROWS", n, "STEP", step, "ACTIVITY", activity)}
 		if uniformLoads(d, name) {
 			way.shader, way.texels, way.address = "attention_cpu", 0b1, true
 		}
@@ -239,5 +239,5 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 		threads = 2
 	}
 	return attentionWay{shader: "attention", rows: 4 * threads,
-		spec: []uint32{uint32(16 * threads), uint32(s.HeadDim), uint32(threads), uint32(ceilDiv(dims, chunks)), flag(activity)}}, nil
+		spec: spec("WORKGROUP", 16*threads, "HEAD_DIM", s.HeadDim, "THREAD_ROWS", threads, "CHUNK", ceilDiv(dims, chunks), "ACTIVITY", activity)}, nil
 }

@@ -106,7 +106,7 @@ func (s AttentionShape) backwardWay(d *vk.Device, ofKeys bool) (backwardWay, err
 		// More rows share what is read; beyond 128 vectors of 4 for a gradient the accumulators are too far from registers.
 		n := max(1, min(ceilDiv(rows, lanes), 128/dims, 4))
 		way := backwardWay{shader: "attention_bwd_cpu" + pass + "_shuffle", texels: 0b1100011, rows: lanes * n,
-			spec: []uint32{uint32(lanes), uint32(s.HeadDim), uint32(n), uint32(step), uint32(held)}}
+			spec: spec("WORKGROUP", lanes, "HEAD_DIM", s.HeadDim, "ROWS", n, "STEP", step, "HELD", held)}
 		if uniformLoads(d, name) {
 			way.shader, way.texels, way.address = "attention_bwd_cpu"+pass, 0b11, true
 		}
@@ -125,13 +125,13 @@ func (s AttentionShape) backwardWay(d *vk.Device, ofKeys bool) (backwardWay, err
 		each = 2 // registers
 	}
 	return backwardWay{shader: "attention_bwd" + pass, rows: each * threads,
-		spec: []uint32{uint32(16 * threads), uint32(s.HeadDim), uint32(threads), uint32(ceilDiv(dims, chunks)), uint32(each)}}, nil
+		spec: spec("WORKGROUP", 16*threads, "HEAD_DIM", s.HeadDim, "THREAD_ROWS", threads, "CHUNK", ceilDiv(dims, chunks), "EACH", each)}, nil
 }
 
 // backwardWay is a kernel and how it is to be recorded.
 type backwardWay struct {
 	shader  string
-	spec    []uint32
+	spec    specialized
 	texels  uint32
 	rows    int  // of a workgroup
 	address bool // what the rows go over is read at its addresses

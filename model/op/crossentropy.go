@@ -20,7 +20,7 @@ func CrossEntropyTile(r *vk.Recorder, state, logits, targets Tensor, first int) 
 	}
 	pieces(r, "crossentropytile", logits.Rows, maxGroups, func(begin, end int) {
 		part := logits.RowRange(begin, end)
-		dispatch(r, "crossentropytile", []uint32{reduceGroup(r.Device())}, [3]int{end - begin, 1, 1}, push("cols", logits.Cols, "first", first, "token", begin), float64(part.Size()),
+		dispatch(r, "crossentropytile", spec("WORKGROUP", reduceGroup(r.Device())), [3]int{end - begin, 1, 1}, push("cols", logits.Cols, "first", first, "token", begin), float64(part.Size()),
 			vk.In(part.View), vk.In(targets.View), vk.InOut(state.View))
 	}, logits.RowBytes())
 }
@@ -33,7 +33,7 @@ func CrossEntropy(r *vk.Recorder, loss, state, targets Tensor) {
 	if !check(r, "crossentropy", words(loss, state, targets) && loss.Is(1, state.Rows) && targets.Is(1, state.Rows) && state.Cols == 3, loss, state, targets) {
 		return
 	}
-	dispatch(r, "crossentropy", []uint32{rowGroup}, [3]int{ceilDiv(state.Rows, rowGroup), 1, 1}, push("tokens", state.Rows), float64(20*state.Rows),
+	dispatch(r, "crossentropy", spec("WORKGROUP", rowGroup), [3]int{ceilDiv(state.Rows, rowGroup), 1, 1}, push("tokens", state.Rows), float64(20*state.Rows),
 		vk.In(state.View), vk.In(targets.View), vk.Out(loss.View))
 }
 

@@ -51,7 +51,7 @@ func EmbeddingBackward(r *vk.Recorder, dTable, dy Tensor, rows EmbeddingRows) {
 	pieces(r, "embedding_bwd", dTable.Rows, 0, func(first, last int) {
 		pieces(r, "embedding_bwd", dy.Rows, sumRows, func(begin, end int) {
 			for id := 0; id < n; id += maxGroups {
-				dispatchTexels(r, shader, texels, []uint32{uint32(group)}, [3]int{min(n-id, maxGroups), ceilDiv(dy.Cols, columns), 1},
+				dispatchTexels(r, shader, texels, spec("WORKGROUP", group), [3]int{min(n-id, maxGroups), ceilDiv(dy.Cols, columns), 1},
 					push("hidden", dy.Cols, "table_rows", last-first, "first", first, "id", id, "row", begin, "rows", end-begin), float64(4*dy.Cols*(end-begin)), vk.InOut(dTable.RowRange(first, last).View),
 					vk.In(dy.RowRange(begin, end).View), vk.In(rows.IDs.View), vk.In(rows.Starts.View), vk.In(rows.Order.View))
 			}

@@ -16,7 +16,7 @@ func NonFinite(r *vk.Recorder, counts Tensor, slot int, x Tensor) {
 		at := int64(begin) * unit
 		part := x.View.Slice(at, min(int64(end)*unit, x.Size())-at)
 		n := int(part.Size())
-		dispatch(r, "finite"+suffix(x.DType), []uint32{finiteGroup}, [3]int{ceilDiv(n, group), 1, 1}, push("elements", n/x.DType.Size(), "slot", slot), float64(n),
+		dispatch(r, "finite"+suffix(x.DType), spec("WORKGROUP", finiteGroup), [3]int{ceilDiv(n, group), 1, 1}, push("elements", n/x.DType.Size(), "slot", slot), float64(n),
 			vk.In(part), vk.InOut(counts.View))
 	}, unit)
 }

@@ -12,7 +12,7 @@ func FromDType(r *vk.Recorder, y, w Tensor) {
 	}
 	quads(r, "fromdtype", []Tensor{w, y}, func(part []Tensor) {
 		n := part[0].Elements()
-		dispatch(r, "fromdtype"+suffix(w.DType), []uint32{rowGroup}, [3]int{ceilDiv(n, 4*rowGroup), 1, 1}, push("count", n), float64(8*n), vk.In(part[0].View), vk.Out(part[1].View))
+		dispatch(r, "fromdtype"+suffix(w.DType), spec("WORKGROUP", rowGroup), [3]int{ceilDiv(n, 4*rowGroup), 1, 1}, push("count", n), float64(8*n), vk.In(part[0].View), vk.Out(part[1].View))
 	})
 }
 

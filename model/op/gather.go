@@ -48,7 +48,7 @@ type area struct{ row, rows, col, cols int }
 func gather(r *vk.Recorder, byColumn uint32, dst, src, index Tensor, a area, last, first, srcFirst int) {
 	perWord := 4 / dst.DType.Size()
 	word, end := a.row*dst.Cols/perWord, ceilDiv((a.row+a.rows)*dst.Cols, perWord)
-	dispatch(r, "gather"+suffix(dst.DType), []uint32{rowGroup, byColumn}, [3]int{ceilDiv(end-word, rowGroup), 1, 1},
+	dispatch(r, "gather"+suffix(dst.DType), spec("WORKGROUP", rowGroup, "BY_COLUMN", byColumn), [3]int{ceilDiv(end-word, rowGroup), 1, 1},
 		push("cols", dst.Cols, "src_cols", src.Cols, "row", a.row, "rows", a.rows, "col", a.col, "columns", a.cols, "word", word, "end", end, "last", last,
 			"first", first, "src_first", srcFirst, "src_rows", src.Rows), float64(8*(end-word)),
 		vk.In(src.View), vk.In(index.View), vk.InOut(dst.View))

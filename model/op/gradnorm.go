@@ -46,10 +46,10 @@ func GradNorm(r *vk.Recorder, control, scratch Tensor, clip float32, grads ...Te
 			if quadTexels(d, part) {
 				variant, texels = "gradnorm_texels", 1
 			}
-			dispatchTexels(r, variant, texels, []uint32{reduceGroup(d)}, [3]int{end - begin, 1, 1}, push("count", part.Rows, "first", first+begin), float64(part.Size()),
+			dispatchTexels(r, variant, texels, spec("WORKGROUP", reduceGroup(d)), [3]int{end - begin, 1, 1}, push("count", part.Rows, "first", first+begin), float64(part.Size()),
 				vk.In(part.View), vk.Out(scratch.View))
 		}, 4*gradBlock)
 		first += ceilDiv(elements, gradBlock)
 	}
-	dispatch(r, "gradnorm_total", []uint32{totalGroup}, [3]int{1, 1, 1}, push("n", n, "clip", clip), float64(4*n), vk.In(scratch.View), vk.InOut(control.View))
+	dispatch(r, "gradnorm_total", spec("WORKGROUP", totalGroup), [3]int{1, 1, 1}, push("n", n, "clip", clip), float64(4*n), vk.In(scratch.View), vk.InOut(control.View))
 }

@@ -66,7 +66,7 @@ func (f Fused) few(x Tensor) bool { return x.Rows <= linearVecRows && !f.Batch }
 type linearKernel struct {
 	shader        string
 	group         int
-	spec          []uint32
+	spec          specialized
 	rows, columns int
 	norms         bool // by itself; its last specialization constant says whether to
 	texels        bool // x, w, up and norm are texel buffers
@@ -152,9 +152,9 @@ func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
 	case !f.Residual.IsZero():
 		epilogue = epilogueAdd
 	}
-	spec := append([]uint32{uint32(k.group), flag(!f.Bias.IsZero()), epilogue}, k.spec...)
+	special := k.spec.after("WORKGROUP", k.group, "BIASED", !f.Bias.IsZero(), "EPILOGUE", epilogue)
 	if k.norms {
-		spec = append(spec, flag(!norm.IsZero()))
+		special = special.with("NORM", !norm.IsZero())
 	}
 	pieces(r, "linear", w.Rows, maxGroups*k.columns, func(column, columnEnd int) {
 		part := w.RowRange(column, columnEnd)
@@ -190,8 +190,8 @@ func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
 				args = append(args, vk.In(in))
 				texels |= flag(k.texels) << 7
 			}
-			source := vk.Source{Name: k.shader + suffix(w.DType), Texels: texels, Spec: spec, Subgroup: k.subgroup, Shared: k.shared}
-			dispatchSource(r, source, [3]int{ceilDiv(part.Rows, k.columns), ceilDiv(end-begin, k.rows), 1}, constants,
+			source := vk.Source{Name: k.shader + suffix(w.DType), Texels: texels, Subgroup: k.subgroup, Shared: k.shared}
+			dispatchSource(r, source, special, [3]int{ceilDiv(part.Rows, k.columns), ceilDiv(end-begin, k.rows), 1}, constants,
 				max(flops*float64(end-begin)*float64(part.Elements()), float64(part.Size())), args...)
 		}, rowBytes...)
 	}, w.RowBytes())

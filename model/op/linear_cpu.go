@@ -33,7 +33,7 @@ func linearCPU(d *vk.Device, x, w Tensor, f Fused) []linearKernel {
 		const most = 24
 		steps := ceilDiv(w.Cols/texel, cpuLanes)
 		steps = ceilDiv(steps, ceilDiv(steps, most))
-		return []linearKernel{{shader: "linear_cpu_vec", group: cpuLanes, spec: []uint32{uint32(x.Rows), uint32(steps), uint32(groups)},
+		return []linearKernel{{shader: "linear_cpu_vec", group: cpuLanes, spec: spec("ROWS", x.Rows, "STEPS", steps, "GROUPS", groups),
 			rows: linearVecRows, columns: groups * cpuLanes, norms: true, texels: true}}
 	}
 	shuffle := linearKernel{shader: "linear_cpu_shuffle", group: cpuLanes, columns: 4 * cpuLanes, texels: true}
@@ -41,7 +41,7 @@ func linearCPU(d *vk.Device, x, w Tensor, f Fused) []linearKernel {
 	if x.Rows <= 2*cpuLanes {
 		bands = 2
 	}
-	shuffle.rows, shuffle.spec = bands*cpuLanes, []uint32{uint32(bands)}
+	shuffle.rows, shuffle.spec = bands*cpuLanes, spec("BANDS", bands)
 	able := []linearKernel{shuffle.gated(f)}
 	if !d.Addresses {
 		return able
@@ -57,7 +57,7 @@ func linearCPU(d *vk.Device, x, w Tensor, f Fused) []linearKernel {
 	for w.Cols%(steps*texel) != 0 {
 		steps /= 2
 	}
-	uniform.spec = []uint32{uint32(uniform.rows), uint32(steps)}
+	uniform.spec = spec("ROWS", uniform.rows, "STEPS", steps)
 	able = append(able, uniform.gated(f))
 	if uniformLoads(d, "") {
 		slices.Reverse(able)

@@ -26,7 +26,7 @@ func (t linearTile) shared() int64 { return 128 * int64(t.rows+t.columns) }
 
 func (t linearTile) kernel(x, w Tensor, f Fused) linearKernel {
 	k := linearKernel{shader: "linear", group: t.group(), rows: t.rows, columns: t.columns, shared: t.shared(), tile: Tile{t.rows, t.columns, t.edgeM, t.edgeN}}
-	k.spec = []uint32{flag(x.Cols%4 == 0), uint32(t.rows), uint32(t.columns), uint32(t.edgeM), uint32(t.edgeN)}
+	k.spec = spec("BY_FOUR", x.Cols%4 == 0, "ROWS", t.rows, "COLUMNS", t.columns, "EDGE_M", t.edgeM, "EDGE_N", t.edgeN)
 	return k.gated(f)
 }
 
@@ -106,9 +106,7 @@ func linearCoop(d *vk.Device, x, w Tensor, f Fused) (able []linearKernel) {
 			shader: "linear_coopmat", group: group, rows: t.rows, columns: t.columns, half: true, subgroup: l.SubgroupMin, shared: t.shared(best),
 			tile: Tile{t.rows, t.columns, t.high, t.wide, t.slice},
 		}
-		for _, c := range []int{l.SubgroupMin, best.M, best.N, best.K, t.rows, t.columns, t.high, t.wide, t.slice} {
-			k.spec = append(k.spec, uint32(c))
-		}
+		k.spec = spec("SUBGROUP", l.SubgroupMin, "MATRIX_M", best.M, "MATRIX_N", best.N, "MATRIX_K", best.K, "ROWS", t.rows, "COLUMNS", t.columns, "HIGH", t.high, "WIDE", t.wide, "SLICE", t.slice)
 		able = append(able, k.gated(f))
 	}
 	return able
@@ -141,7 +139,7 @@ func linearGPU(d *vk.Device, x, w Tensor, f Fused) [][]linearKernel {
 	if f.few(x) {
 		const columns = 4
 		k := linearKernel{shader: "linear_vec", group: rowGroup, rows: linearVecRows, columns: columns, norms: true}
-		k.spec = []uint32{flag(x.Cols%4 == 0), uint32(x.Rows), columns}
+		k.spec = spec("BY_FOUR", x.Cols%4 == 0, "ROWS", x.Rows, "COLUMNS", columns)
 		vec = append(vec, k.gated(f))
 	}
 	l := d.Limits()

@@ -34,23 +34,20 @@ type lossKernel struct {
 // record gives every row a workgroup, or on a CPU's driver an invocation. target is what rows [begin, end) bind of the target.
 func (k lossKernel) record(r *vk.Recorder, loss, grad, yhat Tensor, target func(begin, end int) Tensor, params ...any) {
 	d := r.Device()
-	s := vk.Source{Name: k.shader, Spec: []uint32{reduceGroup(d), 1}}
-	perGroup := 1
+	s, group, perGroup := vk.Source{Name: k.shader}, reduceGroup(d), 1
 	switch l := d.Limits(); {
 	case texelLoads(d) && l.StorageRange <= l.TexelBuffer && yhat.Cols%k.texel == 0 && yhat.Cols/k.texel <= 1<<14:
-		s.Name, s.Texels, s.Spec[0], perGroup = k.shader+"_texels", k.texels, cpuLanes, cpuLanes
+		s.Name, s.Texels, group, perGroup = k.shader+"_texels", k.texels, cpuLanes, cpuLanes
 	case yhat.Cols >= 1<<15:
-		s.Spec[0] = rowGroup
+		group = rowGroup
 	}
-	if grad.IsZero() {
-		s.Spec[1] = 0
-	}
+	special := spec("WORKGROUP", group, "GRAD", !grad.IsZero())
 	pieces(r, k.shader, yhat.Rows, maxGroups, func(begin, end int) {
 		part, to := yhat.RowRange(begin, end), loss // something to bind where there is no gradient
 		if !grad.IsZero() {
 			to = grad.RowRange(begin, end)
 		}
-		dispatchSource(r, s, [3]int{ceilDiv(end-begin, perGroup), 1, 1}, push(append([]any{"cols", yhat.Cols, "first", begin, "rows", end - begin}, params...)...),
+		dispatchSource(r, s, special, [3]int{ceilDiv(end-begin, perGroup), 1, 1}, push(append([]any{"cols", yhat.Cols, "first", begin, "rows", end - begin}, params...)...),
 			k.work*float64(part.Elements()), vk.In(part.View), vk.In(target(begin, end).View), vk.Out(loss.View), vk.Out(to.View))
 	}, yhat.RowBytes())
 }

@@ -7,6 +7,7 @@ package op
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/vkcome/vkcome/model/dtype"
@@ -89,23 +90,23 @@ func check(r *vk.Recorder, op string, ok bool, tensors ...Tensor) bool {
 	return ok && r.Err() == nil
 }
 
-// dispatch records one dispatch of a compiled variant. spec[0] is the workgroup's size.
-func dispatch(r *vk.Recorder, variant string, spec []uint32, groups [3]int, push pushed, work float64, args ...vk.Arg) {
+// dispatch records one dispatch of a compiled variant.
+func dispatch(r *vk.Recorder, variant string, spec specialized, groups [3]int, push pushed, work float64, args ...vk.Arg) {
 	dispatchTexels(r, variant, 0, spec, groups, push, work, args...)
 }
 
 // dispatchTexels is dispatch of a variant that reads some bindings as texel buffers, bit i of texels for binding i.
-func dispatchTexels(r *vk.Recorder, variant string, texels uint32, spec []uint32, groups [3]int, push pushed, work float64, args ...vk.Arg) {
-	dispatchSource(r, vk.Source{Name: variant, Texels: texels, Spec: spec}, groups, push, work, args...)
+func dispatchTexels(r *vk.Recorder, variant string, texels uint32, spec specialized, groups [3]int, push pushed, work float64, args ...vk.Arg) {
+	dispatchSource(r, vk.Source{Name: variant, Texels: texels}, spec, groups, push, work, args...)
 }
 
 // dispatchSource is dispatch of a variant, s.Name, that asks for more of a device.
-func dispatchSource(r *vk.Recorder, s vk.Source, groups [3]int, push pushed, work float64, args ...vk.Arg) {
+func dispatchSource(r *vk.Recorder, s vk.Source, spec specialized, groups [3]int, push pushed, work float64, args ...vk.Arg) {
 	if r.Err() != nil {
 		return
 	}
-	s.SPIRV, s.Bindings = shaders.SPIRV(s.Name), vk.Bound(args)
-	if err := agrees(s, push, args); err != nil {
+	s.SPIRV, s.Bindings, s.Spec = shaders.SPIRV(s.Name), vk.Bound(args), spec.values
+	if err := agrees(s, spec, push, args); err != nil {
 		r.Fail(err)
 		return
 	}
@@ -119,6 +120,40 @@ func dispatchSource(r *vk.Recorder, s vk.Source, groups [3]int, push pushed, wor
 
 // suffix is the variant of a shader for a weight's dtype.
 func suffix(d dtype.DType) string { return "_" + strings.ToLower(d.String()) }
+
+// specialized are specialization constants in the order of their IDs: their names in the shader, and the values.
+type specialized struct {
+	names  []string
+	values []uint32
+}
+
+// spec packs specialization constants, which are given in the order of their IDs as names and values: ints, uint32s, and bools as 0 or 1.
+func spec(pairs ...any) specialized { return specialized{}.with(pairs...) }
+
+// with adds specialization constants.
+func (c specialized) with(pairs ...any) specialized {
+	c.names, c.values = slices.Clone(c.names), slices.Clone(c.values)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		c.names = append(c.names, pairs[i].(string))
+		switch v := pairs[i+1].(type) {
+		case int:
+			c.values = append(c.values, uint32(v))
+		case uint32:
+			c.values = append(c.values, v)
+		case bool:
+			c.values = append(c.values, flag(v))
+		default:
+			panic(fmt.Sprintf("op: specialization constant %s of type %T", pairs[i], v))
+		}
+	}
+	return c
+}
+
+// after puts others before these.
+func (c specialized) after(pairs ...any) specialized {
+	first := spec(pairs...)
+	return specialized{append(first.names, c.names...), append(first.values, c.values...)}
+}
 
 // pushed are push constants: their names in the shader, and the words.
 type pushed struct {
@@ -158,7 +193,7 @@ func (p pushed) with(pairs ...any) pushed {
 }
 
 // agrees reports how a dispatch of a variant differs from what its SPIR-V takes.
-func agrees(s vk.Source, push pushed, args []vk.Arg) error {
+func agrees(s vk.Source, spec specialized, push pushed, args []vk.Arg) error {
 	u := shaders.Use{Push: len(push.words), Floats: push.floats, Addresses: push.addresses, Spec: len(s.Spec), Bindings: s.Bindings, Texels: s.Texels}
 	filled := uint64(0)
 	for i, a := range args {
@@ -172,7 +207,7 @@ func agrees(s vk.Source, push pushed, args []vk.Arg) error {
 	if filled != push.addresses {
 		return fmt.Errorf("op: %s: addresses at push constants %#b, room for them at %#b", s.Name, filled, push.addresses)
 	}
-	return shaders.Check(s.Name, u, push.names)
+	return shaders.Check(s.Name, u, push.names, spec.names)
 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
@@ -237,17 +272,17 @@ func texelLoads(d *vk.Device) bool {
 // rowwise records a kernel that reduces rows: a workgroup a row, or on a CPU's driver an invocation a row by the variant that reads
 // its first two arguments as texels, if these rows are made of them.
 func rowwise(r *vk.Recorder, shader, suffix string, texels bool, rows int, push pushed, work float64, args ...vk.Arg) {
-	rowwiseSpec(r, shader, suffix, 0b11*flag(texels), nil, rows, push, work, args...)
+	rowwiseSpec(r, shader, suffix, 0b11*flag(texels), specialized{}, rows, push, work, args...)
 }
 
 // rowwiseSpec is rowwise of a kernel with more specialization constants, whose variant reads as texels the arguments with a bit in
 // texels; 0: rows that are not made of them.
-func rowwiseSpec(r *vk.Recorder, shader, suffix string, texels uint32, spec []uint32, rows int, push pushed, work float64, args ...vk.Arg) {
+func rowwiseSpec(r *vk.Recorder, shader, suffix string, texels uint32, spec specialized, rows int, push pushed, work float64, args ...vk.Arg) {
 	if texels != 0 && texelLoads(r.Device()) {
-		dispatchTexels(r, shader+"_texels"+suffix, texels, append([]uint32{cpuLanes}, spec...), [3]int{ceilDiv(rows, cpuLanes), 1, 1}, push, work, args...)
+		dispatchTexels(r, shader+"_texels"+suffix, texels, spec.after("WORKGROUP", cpuLanes), [3]int{ceilDiv(rows, cpuLanes), 1, 1}, push, work, args...)
 		return
 	}
-	dispatch(r, shader+suffix, append([]uint32{reduceGroup(r.Device())}, spec...), [3]int{rows, 1, 1}, push, work, args...)
+	dispatch(r, shader+suffix, spec.after("WORKGROUP", reduceGroup(r.Device())), [3]int{rows, 1, 1}, push, work, args...)
 }
 
 // reduceGroup is how many invocations share a row in the kernels that reduce one. A CPU's take one subgroup: barriers between

@@ -53,20 +53,21 @@ func TestDispatchDisagrees(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})
 	b := newBench(t, d)
 	x := b.empty(dtype.F32, 1, 4).View
-	spec, groups := []uint32{rowGroup}, [3]int{1, 1, 1}
+	one, groups := spec("WORKGROUP", rowGroup), [3]int{1, 1, 1}
 	right := []vk.Arg{vk.In(x), vk.Out(x)}
 	for what, f := range map[string]func(r *vk.Recorder){
-		"right":                        func(r *vk.Recorder) { dispatch(r, "relu", spec, groups, push("count", 4), 1, right...) },
-		"no such kernel":               func(r *vk.Recorder) { dispatch(r, "rely", spec, groups, push("count", 4), 1, right...) },
-		"another constant":             func(r *vk.Recorder) { dispatch(r, "relu", spec, groups, push("rows", 4), 1, right...) },
-		"a float":                      func(r *vk.Recorder) { dispatch(r, "relu", spec, groups, push("count", float32(4)), 1, right...) },
-		"a constant more":              func(r *vk.Recorder) { dispatch(r, "relu", spec, groups, push("count", 4, "cols", 4), 1, right...) },
-		"a specialization constant":    func(r *vk.Recorder) { dispatch(r, "relu", append(spec, 1), groups, push("count", 4), 1, right...) },
-		"a buffer less":                func(r *vk.Recorder) { dispatch(r, "relu", spec, groups, push("count", 4), 1, right[:1]...) },
-		"an output taken for an input": func(r *vk.Recorder) { dispatch(r, "relu", spec, groups, push("count", 4), 1, vk.In(x), vk.In(x)) },
-		"texels":                       func(r *vk.Recorder) { dispatchTexels(r, "relu", 1, spec, groups, push("count", 4), 1, right...) },
+		"right":                        func(r *vk.Recorder) { dispatch(r, "relu", one, groups, push("count", 4), 1, right...) },
+		"no such kernel":               func(r *vk.Recorder) { dispatch(r, "rely", one, groups, push("count", 4), 1, right...) },
+		"another constant":             func(r *vk.Recorder) { dispatch(r, "relu", one, groups, push("rows", 4), 1, right...) },
+		"a float":                      func(r *vk.Recorder) { dispatch(r, "relu", one, groups, push("count", float32(4)), 1, right...) },
+		"a constant more":              func(r *vk.Recorder) { dispatch(r, "relu", one, groups, push("count", 4, "cols", 4), 1, right...) },
+		"a specialization constant":    func(r *vk.Recorder) { dispatch(r, "relu", one.with("OF", 1), groups, push("count", 4), 1, right...) },
+		"another name":                 func(r *vk.Recorder) { dispatch(r, "relu", spec("OF", rowGroup), groups, push("count", 4), 1, right...) },
+		"a buffer less":                func(r *vk.Recorder) { dispatch(r, "relu", one, groups, push("count", 4), 1, right[:1]...) },
+		"an output taken for an input": func(r *vk.Recorder) { dispatch(r, "relu", one, groups, push("count", 4), 1, vk.In(x), vk.In(x)) },
+		"texels":                       func(r *vk.Recorder) { dispatchTexels(r, "relu", 1, one, groups, push("count", 4), 1, right...) },
 		"an address without a place": func(r *vk.Recorder) {
-			dispatch(r, "relu", spec, groups, push("count", 4), 1, append(right, vk.InAt(x, 0))...)
+			dispatch(r, "relu", one, groups, push("count", 4), 1, append(right, vk.InAt(x, 0))...)
 		},
 	} {
 		r := newBench(t, d).r

@@ -13,7 +13,7 @@ func AddPositions(r *vk.Recorder, y, table Tensor, window, start int) {
 	}
 	turns(r, "positions", table, y.Rows, maxGroups, window, start, func(begin, end int, rows Tensor, turn, row int) {
 		part, skip := bindable(r, y, begin, end)
-		dispatch(r, "positions"+suffix(table.DType), []uint32{rowGroup}, [3]int{ceilDiv(y.Cols, rowGroup), end - begin, 1},
+		dispatch(r, "positions"+suffix(table.DType), spec("WORKGROUP", rowGroup), [3]int{ceilDiv(y.Cols, rowGroup), end - begin, 1},
 			push("hidden", y.Cols, "window", window, "first", turn, "skip_y", skip, "skip_table", row), float64(12*y.Cols*(end-begin)), vk.InOut(part.View), vk.In(rows.View))
 	}, y)
 }

@@ -17,7 +17,7 @@ func PositionsBackward(r *vk.Recorder, dTable, dy Tensor, window, start int) {
 		n := min(most, min(window, dy.Rows)-position)
 		table, skip := bindable(r, dTable, start+position, start+position+n)
 		pieces(r, "positions_bwd", dy.Rows, sumRows, func(begin, end int) {
-			dispatch(r, "positions_bwd", []uint32{rowGroup}, [3]int{ceilDiv(dy.Cols, rowGroup), n, 1},
+			dispatch(r, "positions_bwd", spec("WORKGROUP", rowGroup), [3]int{ceilDiv(dy.Cols, rowGroup), n, 1},
 				push("hidden", dy.Cols, "window", window, "position", position, "skip_table", skip, "row", begin, "rows", end-begin), float64(4*dy.Cols*(end-begin)), vk.InOut(table.View), vk.In(dy.RowRange(begin, end).View))
 		}, dy.RowBytes())
 	}

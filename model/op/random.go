@@ -13,7 +13,7 @@ func Random(r *vk.Recorder, y Tensor, seed uint32, scale float32) {
 	perWord, n := 4/y.DType.Size(), y.Elements()
 	flat := y.Reshape(n, 1)
 	pieces(r, "random", n, rowGroup*maxGroups*perWord, func(begin, end int) {
-		dispatch(r, "random"+suffix(y.DType), []uint32{rowGroup}, [3]int{ceilDiv(end-begin, rowGroup*perWord), 1, 1}, push("elements", end-begin, "first", begin, "seed", seed, "scale", scale),
+		dispatch(r, "random"+suffix(y.DType), spec("WORKGROUP", rowGroup), [3]int{ceilDiv(end-begin, rowGroup*perWord), 1, 1}, push("elements", end-begin, "first", begin, "seed", seed, "scale", scale),
 			float64(20*(end-begin)), vk.Out(flat.RowRange(begin, end).View))
 	}, flat.RowBytes())
 }

@@ -24,7 +24,7 @@ func normBackward(r *vk.Recorder, op string, dx, products, dy, x, w, residual Te
 		return
 	}
 	texels := 0b1111 * flag(w.Cols%(texelBytes/w.DType.Size()) == 0)
-	spec := []uint32{flag(!dx.IsZero()), flag(!products.IsZero()), flag(!residual.IsZero())}
+	special := spec("DX", !dx.IsZero(), "PRODUCTS", !products.IsZero(), "RESIDUAL", !residual.IsZero())
 	pieces(r, op, x.Rows, maxGroups, func(begin, end int) {
 		in := func(t Tensor) vk.Arg { return vk.In(t.RowRange(begin, end).View) }
 		optional := func(t Tensor, arg func(vk.View) vk.Arg) vk.Arg {
@@ -33,7 +33,7 @@ func normBackward(r *vk.Recorder, op string, dx, products, dy, x, w, residual Te
 			}
 			return arg(t.RowRange(begin, end).View)
 		}
-		rowwiseSpec(r, op, suffix(w.DType), texels, spec, end-begin, push("hidden", x.Cols, "eps", eps, "rows", end-begin), float64(20*x.Cols*(end-begin)),
+		rowwiseSpec(r, op, suffix(w.DType), texels, special, end-begin, push("hidden", x.Cols, "eps", eps, "rows", end-begin), float64(20*x.Cols*(end-begin)),
 			in(x), vk.In(w.View), in(dy), optional(residual, vk.In), optional(dx, vk.Out), optional(products, vk.Out))
 	}, x.RowBytes())
 }

@@ -36,10 +36,10 @@ func rope(r *vk.Recorder, op string, backward uint32, x, cosSin Tensor, headDim,
 			shader, texels, group, rows = "rope_texels", 0b11, cpuLanes, 16
 		}
 	}
-	spec := []uint32{uint32(group), uint32(headDim / 2), backward, uint32(rows)}
+	special := spec("WORKGROUP", group, "HALF", headDim/2, "BACKWARD", backward, "ROWS", rows)
 	turns(r, op, cosSin, x.Rows, maxGroups, window, start, func(begin, end int, table Tensor, turn, row int) {
 		part, skip := bindable(r, x, begin, end)
-		dispatchTexels(r, shader, texels, spec, [3]int{ceilDiv(units, group), ceilDiv(end-begin, rows), 1},
+		dispatchTexels(r, shader, texels, special, [3]int{ceilDiv(units, group), ceilDiv(end-begin, rows), 1},
 			push("cols", x.Cols, "rows", end-begin, "window", window, "first", turn, "skip_x", skip, "skip_table", row), float64(12*x.Cols*(end-begin)), vk.In(part.View), vk.In(table.View), vk.Out(part.View))
 	}, x)
 }

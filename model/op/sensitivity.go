@@ -102,7 +102,7 @@ func absSum(r *vk.Recorder, op string, of uint32, sums, x, y Tensor, window int,
 			if t := texelBytes / x.DType.Size(); x.Cols%t == 0 && texelLoads(d) {
 				shader, texels, group, columns = "abssum_texels", 0b101, cpuLanes, cpuLanes*t
 			}
-			dispatchTexels(r, shader+suffix(x.DType), texels, []uint32{group, of}, [3]int{ceilDiv(x.Cols, columns), n, 1},
+			dispatchTexels(r, shader+suffix(x.DType), texels, spec("WORKGROUP", group, "OF", of), [3]int{ceilDiv(x.Cols, columns), n, 1},
 				push("cols", x.Cols, "rows", min(step, window-begin), "window", window, "row", row, "sum", sum, "more", flag(accumulate || begin > 0), "row_y", rowY), float64(part.Size()), vk.In(part.View), vk.InOut(to.View), vk.In(other.View))
 		}
 	}
@@ -126,7 +126,7 @@ func Sensitivity(r *vk.Recorder, s, sums, columns Tensor, width, tokens int) {
 	for begin := 0; begin < sums.Rows; begin += step {
 		end := min(begin+step, sums.Rows)
 		part, row := bindable(r, sums, begin, end)
-		dispatch(r, "sensitivity", []uint32{rowGroup, uint32(share)}, [3]int{ceilDiv(s.Cols, rowGroup/share), 1, 1},
+		dispatch(r, "sensitivity", spec("WORKGROUP", rowGroup, "SHARE", share), [3]int{ceilDiv(s.Cols, rowGroup/share), 1, 1},
 			push("groups", s.Cols, "width", width, "rows", end-begin, "row", row, "scale", scale, "more", min(begin, 1)), float64(part.Size()), vk.In(part.View), vk.In(columns.View), vk.InOut(s.View))
 	}
 }

@@ -53,7 +53,7 @@ func SplitQKV(r *vk.Recorder, q, k, v, qkv, cosSin, qNorm, kNorm Tensor, s QKVSh
 		if table.IsZero() {
 			table = from
 		}
-		dispatchTexels(r, shader+suffix(qNorm.DType), texels, []uint32{rowGroup, uint32(s.HeadDim), uint32(lanes), flag(norm), flag(!cosSin.IsZero())},
+		dispatchTexels(r, shader+suffix(qNorm.DType), texels, spec("WORKGROUP", rowGroup, "HEAD_DIM", s.HeadDim, "LANES", lanes, "NORM", norm, "TURN", !cosSin.IsZero()),
 			[3]int{ceilDiv((end-begin)*heads, perGroup), 1, 1},
 			push("rows", end-begin, "heads", s.Heads, "kv_heads", s.KVHeads, "window", s.Window, "first", turn, "skip_x", skipX, "skip_table", row, "skip_q", skipQ,
 				"skip_k", skipK, "eps", s.Eps), float64(8*qkv.Cols*(end-begin)),

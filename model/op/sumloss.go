@@ -16,5 +16,5 @@ func SumLoss(r *vk.Recorder, total Tensor, slot int, loss Tensor, accumulate boo
 	if accumulate {
 		more = 1
 	}
-	dispatch(r, "sumloss", []uint32{rowGroup}, [3]int{1, 1, 1}, push("n", loss.Cols, "slot", slot, "more", more), float64(4*loss.Cols), vk.In(loss.View), vk.InOut(total.View))
+	dispatch(r, "sumloss", spec("WORKGROUP", rowGroup), [3]int{1, 1, 1}, push("n", loss.Cols, "slot", slot, "more", more), float64(4*loss.Cols), vk.In(loss.View), vk.InOut(total.View))
 }

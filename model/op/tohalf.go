@@ -19,13 +19,13 @@ func toHalf(r *vk.Recorder, y, unscale, x, norm Tensor, eps float32) {
 	if !check(r, "tohalf", ok, y, unscale, x, norm) {
 		return
 	}
-	spec := []uint32{reduceGroup(r.Device()), flag(!norm.IsZero())}
+	special := spec("WORKGROUP", reduceGroup(r.Device()), "NORM", !norm.IsZero())
 	pieces(r, "tohalf", x.Rows, maxGroups, func(begin, end int) {
 		weights := norm
 		if norm.IsZero() {
 			weights = Of(x.View, dtype.F32, 1, 1) // something has to be bound
 		}
-		dispatch(r, "tohalf"+suffix(norm.DType), spec, [3]int{end - begin, 1, 1}, push("depth", x.Cols, "eps", eps), float64(10*x.Cols*(end-begin)),
+		dispatch(r, "tohalf"+suffix(norm.DType), special, [3]int{end - begin, 1, 1}, push("depth", x.Cols, "eps", eps), float64(10*x.Cols*(end-begin)),
 			vk.In(x.RowRange(begin, end).View), vk.In(weights.View), vk.Out(y.RowRange(begin, end).View), vk.Out(unscale.RowRange(begin, end).View))
 	}, x.RowBytes(), y.RowBytes(), unscale.RowBytes())
 }

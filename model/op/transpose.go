@@ -19,14 +19,14 @@ func Transpose(r *vk.Recorder, y, x Tensor) {
 	texel := texelBytes / x.DType.Size()
 	if x.Cols%texel == 0 && x.Rows%texel == 0 && texelLoads(d) {
 		bands(r, y, x, texel, 4*maxGroups, func(to, from Tensor, row, col int) {
-			dispatchTexels(r, "transpose_texels"+suffix(x.DType), 0b01, []uint32{cpuLanes}, [3]int{ceilDiv(from.Rows/texel, cpuLanes), ceilDiv(to.Rows/texel, transposeTexels), 1},
+			dispatchTexels(r, "transpose_texels"+suffix(x.DType), 0b01, spec("WORKGROUP", cpuLanes), [3]int{ceilDiv(from.Rows/texel, cpuLanes), ceilDiv(to.Rows/texel, transposeTexels), 1},
 				push("x_cols", x.Cols, "y_cols", y.Cols, "first_row", row, "rows", from.Rows, "first_col", col, "cols", to.Rows), float64(2*from.Size()), vk.In(from.View), vk.Out(to.View))
 		})
 		return
 	}
 	if x.DType.Size() == 2 && x.Rows%2 != 0 { // rows of y share words
 		bands(r, y, x, 1, max(1, 2*rowGroup*maxGroups/y.Cols), func(to, from Tensor, row, col int) {
-			dispatch(r, "transpose"+suffix(x.DType), []uint32{rowGroup, 1}, [3]int{ceilDiv(to.Elements(), 2*rowGroup), 1, 1},
+			dispatch(r, "transpose"+suffix(x.DType), spec("WORKGROUP", rowGroup, "DIRECT", 1), [3]int{ceilDiv(to.Elements(), 2*rowGroup), 1, 1},
 				push("x_cols", x.Cols, "y_cols", y.Cols, "first_row", row, "rows", from.Rows, "first_col", col, "cols", to.Rows), float64(2*from.Size()), vk.In(from.View), vk.InOut(to.View))
 		})
 		return
@@ -36,7 +36,7 @@ func Transpose(r *vk.Recorder, y, x Tensor) {
 		group = reduceGroup(d)
 	}
 	bands(r, y, x, 2, transposeTile/2*maxGroups, func(to, from Tensor, row, col int) {
-		dispatch(r, "transpose"+suffix(x.DType), []uint32{group, 0}, [3]int{ceilDiv(from.Rows, transposeTile), ceilDiv(to.Rows, transposeTile), 1},
+		dispatch(r, "transpose"+suffix(x.DType), spec("WORKGROUP", group, "DIRECT", 0), [3]int{ceilDiv(from.Rows, transposeTile), ceilDiv(to.Rows, transposeTile), 1},
 			push("x_cols", x.Cols, "y_cols", y.Cols, "first_row", row, "rows", from.Rows, "first_col", col, "cols", to.Rows), float64(2*from.Size()), vk.In(from.View), vk.InOut(to.View))
 	})
 }

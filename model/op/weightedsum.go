@@ -19,7 +19,7 @@ func weightedTerm(r *vk.Recorder, y, scratch, x Tensor, weight float32, first, l
 	perWord := 4 / y.DType.Size()
 	pieces(r, "weightedsum", y.Rows, max(1, rowGroup*maxGroups*perWord/y.Cols), func(begin, end int) {
 		n := (end - begin) * y.Cols
-		dispatch(r, "weightedsum"+suffix(y.DType), []uint32{rowGroup}, [3]int{ceilDiv(n, rowGroup*perWord), 1, 1},
+		dispatch(r, "weightedsum"+suffix(y.DType), spec("WORKGROUP", rowGroup), [3]int{ceilDiv(n, rowGroup*perWord), 1, 1},
 			push("n", n, "weight", weight, "first", bit[first], "last", bit[last]), float64(12*n), vk.In(x.RowRange(begin, end).View),
 			vk.InOut(scratch.RowRange(begin, end).View), vk.InOut(y.RowRange(begin, end).View))
 	}, scratch.RowBytes(), y.RowBytes())
