@@ -207,7 +207,7 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 		if name, _ := forced(d, attentionFew); cpu && name != "attention_decode" && ceilDiv(s.KeyLen, lanes) <= attentionIterations {
 			// What is held of q must be near registers: 64 vectors of 4.
 			n := max(1, min(rows, 64/dims))
-			return attentionWay{shader: "attention_cpu_decode", texels: 0b1101, spec: spec("WORKGROUP", lanes, "HEAD_DIM", s.HeadDim, "ROWS", n), rows: n, decode: true}, nil
+			return attentionWay{shader: "attention_cpu_decode", texels: 0b1101, spec: spec("KEYS", lanes, "HEAD_DIM", s.HeadDim, "ROWS", n), rows: n, decode: true}, nil
 		}
 		n := max(1, min(rows, 8, 16/ceilDiv(dims, 8)))
 		low := 0
@@ -223,7 +223,7 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 		// The accumulators must be near registers: 64 vectors of 4.
 		n := max(1, min(ceilDiv(rows, lanes), 64/dims, 4))
 		way := attentionWay{shader: "attention_cpu_shuffle", texels: 0b11001, rows: lanes * n,
-			spec: spec("WORKGROUP", lanes, "HEAD_DIM", s.HeadDim, "ROWS", n, "STEP", step, "ACTIVITY", activity)}
+			spec: spec("KEYS", lanes, "HEAD_DIM", s.HeadDim, "ROWS", n, "STEP", step, "ACTIVITY", activity)}
 		if uniformLoads(d, name) {
 			way.shader, way.texels, way.address = "attention_cpu", 0b1, true
 		}

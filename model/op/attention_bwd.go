@@ -106,7 +106,7 @@ func (s AttentionShape) backwardWay(d *vk.Device, ofKeys bool) (backwardWay, err
 		// More rows share what is read; beyond 128 vectors of 4 for a gradient the accumulators are too far from registers.
 		n := max(1, min(ceilDiv(rows, lanes), 128/dims, 4))
 		way := backwardWay{shader: "attention_bwd_cpu" + pass + "_shuffle", texels: 0b1100011, rows: lanes * n,
-			spec: spec("WORKGROUP", lanes, "HEAD_DIM", s.HeadDim, "ROWS", n, "STEP", step, "HELD", held)}
+			spec: spec("OTHERS", lanes, "HEAD_DIM", s.HeadDim, "ROWS", n, "STEP", step, "HELD", held)}
 		if uniformLoads(d, name) {
 			way.shader, way.texels, way.address = "attention_bwd_cpu"+pass, 0b11, true
 		}
