@@ -265,6 +265,7 @@ func Predict(d *vk.Device, m *model.Model, windows, window, boundaries int, extr
 
 // Memory is how a Forward for windows divides a device's memory, for what is to run beside it.
 type Memory struct {
+	Batches []Batch
 	Rows    int   // of a batch at most
 	Taken   int64 // while it runs, states aside
 	Resting int64 // while it rests
@@ -274,5 +275,5 @@ type Memory struct {
 // PredictMemory is the Memory of a Forward.
 func PredictMemory(d *vk.Device, m *model.Model, windows, window int, o Options) (Memory, error) {
 	p, err := planWindows(d, m, windows, window, o)
-	return Memory{p.rows, p.taken, d.DryRun(func(s *vk.Scope) { p.allocate(s, nil) }), p.weights}, err
+	return Memory{p.batches, p.rows, p.taken, d.DryRun(func(s *vk.Scope) { p.allocate(s, nil) }), p.weights}, err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/graph"
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/vk"
@@ -54,7 +55,8 @@ type part struct {
 	slots            *vk.Buffer // results of some runs of a layer for a batch
 	slotBytes        int64
 	rows, other, out op.Tensor // pairs of states, and their angles
-	bufs             []*vk.Buffer
+	scope            *vk.Scope // of the slots and pairs
+	window           int       // tokens of a window
 }
 
 // layerScores is what the runs of a layer for all tokens gave, window by window.
@@ -124,8 +126,8 @@ func NewOn(devices []*vk.Device, m *model.Model, windows [][]uint32, options fun
 		for _, b := range f.Corpus.Batches {
 			s.batches, s.search.devices = append(s.batches, run.Batch{Begin: begin + b.Begin, End: begin + b.End}), append(s.search.devices, i)
 		}
-		if err := p.allocate(m); err != nil {
-			return nil, errors.Join(err, s.Close())
+		if p.allocate(d.NewScope(), m, end-begin, f.Corpus.Window, f.Corpus.Batches); p.scope.Err() != nil {
+			return nil, errors.Join(p.scope.Err(), s.Close())
 		}
 	}
 	return s, nil
@@ -151,32 +153,21 @@ func (s *Scorer) each(ctx context.Context, work func(ctx context.Context, p *par
 	return g.Wait()
 }
 
-func (p *part) allocate(m *model.Model) (err error) {
-	c, n, batches := m.Config, len(p.f.Corpus.Windows), p.f.Corpus.Batches
-	most := 0
+// allocate makes room for the scores of so many windows of some tokens, in batches; a dry scope counts.
+func (p *part) allocate(scope *vk.Scope, m *model.Model, windows, window int, batches []run.Batch) {
+	c, most := m.Config, 0
 	for _, b := range batches {
 		most = max(most, b.Windows())
 	}
+	p.scope, p.window = scope, window
 	p.slotBytes = p.slot(0, most, c).size
 	// A slot for each layer, but no more rows than the corpus has windows: that is what the Forward leaves free for scores.
 	p.capacity = min(len(batches), len(m.Layers))
-	if p.slots, err = p.d.NewBuffer("scores of batches", int64(p.capacity)*p.slotBytes, vk.OnDevice); err != nil {
-		return err
+	p.slots = scope.Buffer("scores of batches", int64(p.capacity)*p.slotBytes, vk.OnDevice)
+	matrix := func(rows, cols int) op.Tensor {
+		return graph.Floats(scope.Buffer("last tokens' states", 4*int64(rows)*int64(cols), vk.OnDevice), rows, cols)
 	}
-	p.bufs = append(p.bufs, p.slots)
-	for _, t := range []struct {
-		to   *op.Tensor
-		rows int
-		cols int
-	}{{&p.rows, n, c.HiddenSize}, {&p.other, n, c.HiddenSize}, {&p.out, 1, n}} {
-		b, err := p.d.NewBuffer("last tokens' states", 4*int64(t.rows)*int64(t.cols), vk.OnDevice)
-		if err != nil {
-			return err
-		}
-		p.bufs = append(p.bufs, b)
-		*t.to = op.Of(b.All(), dtype.F32, t.rows, t.cols)
-	}
-	return nil
+	p.rows, p.other, p.out = matrix(windows, c.HiddenSize), matrix(windows, c.HiddenSize), matrix(1, windows)
 }
 
 // slotLayout is where a slot's results are, in bytes of the buffer.
@@ -186,7 +177,7 @@ type slotLayout struct {
 }
 
 func (p *part) slot(index, windows int, c *arch.Config) slotLayout {
-	align := max(p.d.Limits().OffsetAlignment, 4)
+	align := max(p.scope.Device().Limits().OffsetAlignment, 4)
 	at := int64(index) * p.slotBytes
 	begin := at
 	place := func(words int) int64 {
@@ -194,7 +185,7 @@ func (p *part) slot(index, windows int, c *arch.Config) slotLayout {
 		at += (4*int64(words) + align - 1) / align * align
 		return here
 	}
-	l := slotLayout{influence: place(windows * p.f.Corpus.Window), heads: place(windows * c.Heads * c.HeadDim), neurons: place(windows * c.IntermediateSize), last: place(windows * c.HiddenSize)}
+	l := slotLayout{influence: place(windows * p.window), heads: place(windows * c.Heads * c.HeadDim), neurons: place(windows * c.IntermediateSize), last: place(windows * c.HiddenSize)}
 	l.size = at - begin
 	return l
 }
@@ -209,7 +200,7 @@ func (s *Scorer) Close() error {
 	var err error
 	for _, p := range s.parts {
 		err = errors.Join(err, p.f.Close())
-		p.d.Free(p.bufs...)
+		p.scope.Free()
 	}
 	return err
 }
@@ -597,25 +588,22 @@ func (s *Scorer) rank(ctx context.Context, activity, columns []byte, width int) 
 
 // with lends f tensors of some columns each that hold data, or a row of nothing for nil.
 func (p *part) with(ctx context.Context, data [][]byte, cols []int, f func(t []op.Tensor) error) (err error) {
-	var bufs []*vk.Buffer
+	scope := p.d.NewScope()
 	defer func() {
 		err = errors.Join(err, p.f.Recorder().Wait(context.WithoutCancel(ctx)))
-		p.d.Free(bufs...)
+		scope.Free()
 	}()
 	var tensors []op.Tensor
 	for i, raw := range data {
 		size := max(len(raw), 4*cols[i])
-		b, err := p.d.NewBuffer("sensitivities", int64(size), vk.OnDevice)
-		if err != nil {
-			return err
+		b := scope.Buffer("sensitivities", int64(size), vk.OnDevice)
+		if raw != nil && scope.Live() {
+			scope.Fail(p.d.Upload(ctx, b.All(), raw))
 		}
-		bufs = append(bufs, b)
-		if raw != nil {
-			if err := p.d.Upload(ctx, b.All(), raw); err != nil {
-				return err
-			}
-		}
-		tensors = append(tensors, op.Of(b.All(), dtype.F32, size/4/cols[i], cols[i]))
+		tensors = append(tensors, graph.Floats(b, size/4/cols[i], cols[i]))
+	}
+	if err := scope.Err(); err != nil {
+		return err
 	}
 	return f(tensors)
 }

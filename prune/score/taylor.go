@@ -8,7 +8,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
-	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/graph"
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/model/train"
@@ -77,8 +77,12 @@ func taylor(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint3
 		return nil, runs, err
 	}
 	values = make([][]float64, layers)
-	sums := make([]*vk.Buffer, arch.LayerRoles)
-	defer func() { d.Free(sums...) }()
+	scope := d.NewScope()
+	defer scope.Free()
+	sums := newProductSums(scope, m)
+	if err := scope.Err(); err != nil {
+		return nil, runs, err
+	}
 	err = train.Gradients(ctx, f, m, func(layer int, _ run.Batch, w, g []op.Tensor) error {
 		v, err := products(ctx, f.Recorder(), sums, w, g)
 		values[layer] = append(values[layer], v)
@@ -87,31 +91,24 @@ func taylor(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint3
 	return values, f.Stats().Runs, err
 }
 
-// products is Σ|w·g| over a layer's weights. sums are buffers for the columns of each part, made where they are not there.
-func products(ctx context.Context, r *vk.Recorder, sums []*vk.Buffer, w, g []op.Tensor) (total float64, err error) {
-	d := r.Device()
-	for p, x := range w {
-		if x.IsZero() || arch.Role(p).Info().Kind == arch.Bias {
+// products is Σ|w·g| over a layer's weights, by way of sums of newProductSums.
+func products(ctx context.Context, r *vk.Recorder, sums [arch.LayerRoles]*vk.Buffer, w, g []op.Tensor) (total float64, err error) {
+	var used []op.Tensor
+	for role, x := range w {
+		if x.IsZero() || sums[role] == nil {
 			continue
 		}
-		if sums[p] == nil {
-			if sums[p], err = d.NewBuffer("sums of products", 4*int64(x.Cols), vk.OnDevice); err != nil {
-				return 0, err
-			}
-		}
-		columns := op.Of(sums[p].All(), dtype.F32, 1, x.Cols)
+		columns := graph.Floats(sums[role], 1, x.Cols)
 		op.Zero(r, columns)
-		op.ColumnAbsDot(r, columns, x, g[p])
+		op.ColumnAbsDot(r, columns, x, g[role])
+		used = append(used, columns)
 	}
 	if err := r.Wait(ctx); err != nil {
 		return 0, err
 	}
-	for _, b := range sums {
-		if b == nil {
-			continue
-		}
-		raw := make([]byte, b.All().Size())
-		if err := d.Download(ctx, raw, b.All()); err != nil {
+	for _, columns := range used {
+		raw := make([]byte, columns.Size())
+		if err := r.Device().Download(ctx, raw, columns.View); err != nil {
 			return 0, err
 		}
 		total += sum(decode(raw))
@@ -123,11 +120,27 @@ func products(ctx context.Context, r *vk.Recorder, sums []*vk.Buffer, w, g []op.
 // bytes of host memory; o are the Scorer's options, with StatesOnHost.
 func PredictTaylor(d *vk.Device, m *model.Model, windows, window int, extra int64, o run.Options) (run.Footprint, error) {
 	p, err := train.PredictGradients(d, m, windows, window, extra, o)
-	c, align := m.Config, max(d.Limits().OffsetAlignment, 4)
-	row := 4 * int64(window+c.Heads*c.HeadDim+c.IntermediateSize+3*c.HiddenSize+1) // of slots and pairs of last tokens, see part.allocate
-	p.Device += int64(windows) * (row + 4*align)
-	for _, w := range m.Layers[0].Weights { // sums of products
-		p.Device += (4*int64(w.Cols) + 255) / 256 * 256
+	if err != nil {
+		return p, err
 	}
+	f, err := run.PredictMemory(d, m, windows, window, o)
+	p.Device += d.DryRun(func(s *vk.Scope) {
+		new(part).allocate(s, m, windows, window, f.Batches)
+		newProductSums(s, m)
+	})
 	return p, err
+}
+
+// newProductSums makes a row of sums for the columns of each role, of the widest layer; nil for roles that have none.
+func newProductSums(s *vk.Scope, m *model.Model) (sums [arch.LayerRoles]*vk.Buffer) {
+	for r := range arch.LayerRoles {
+		most := 0
+		for _, l := range m.Layers {
+			most = max(most, l.Weights[r].Cols)
+		}
+		if r.Info().Kind != arch.Bias {
+			sums[r] = s.Buffer("sums of products", 4*int64(most), vk.OnDevice)
+		}
+	}
+	return sums
 }
