@@ -1,4 +1,4 @@
-package model_test
+package generate_test
 
 import (
 	"context"

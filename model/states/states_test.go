@@ -1,4 +1,4 @@
-package run_test
+package states_test
 
 import (
 	"bytes"
@@ -17,6 +17,8 @@ import (
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
+
+func TestMain(m *testing.M) { vktest.Main(m) }
 
 // TestStatesAnywhere keeps all states on the device, in host memory, in files, and some in each: the bits are the same, and no file is left.
 func TestStatesAnywhere(t *testing.T) {
