@@ -79,7 +79,7 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 
 	begin := time.Now()
 	o.Memory.Begin(d)
-	relative, err := eval.NewRelative(ctx, d, m, o.Evaluation, run.Options{Host: o.Memory}, report("evaluate "+m.Name))
+	relative, err := eval.NewRelative(ctx, d, m, o.Evaluation, score.Room(run.Options{Host: o.Memory}, m, len(o.Evaluation)), report("evaluate "+m.Name))
 	if err != nil {
 		return nil, err
 	}

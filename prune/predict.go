@@ -126,7 +126,7 @@ func (p *Plan) Footprint(d *vk.Device) (run.Footprint, error) {
 	if p.Method.Needs().Gradients {
 		return score.PredictTaylor(d, p.Model, len(windows), len(windows[0]), p.workBytes(), p.scoring(d))
 	}
-	return run.Predict(d, p.Model, len(windows), len(windows[0]), p.boundaries(), p.workBytes(), p.scoring(d))
+	return run.Predict(d, p.Model, len(windows), len(windows[0]), p.boundaries(), p.workBytes(), score.Room(p.scoring(d), p.Model, len(windows)))
 }
 
 // scoring is how a run goes forward.

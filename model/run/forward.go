@@ -71,6 +71,10 @@ type Options struct {
 	BatchWindows int
 	// StatesOnHost keeps no states on the device.
 	StatesOnHost bool
+	// Beside is device memory in bytes that the caller takes for itself as long as the Forward lives.
+	Beside int64
+	// Free is device memory in bytes that the Forward leaves, whatever it takes, for work of the caller that comes and goes.
+	Free int64
 	// Host bounds the host memory that states take, and may be shared by several Forwards; nil is no bound. No result depends on it.
 	Host *states.HostMemory
 }

@@ -144,6 +144,9 @@ func (p *plan) divide(v division) error {
 // available is what a run may take of a device's memory: an eighth is for scores, norms and what the arena rounds up.
 func available(d *vk.Device) int64 { return (d.MemoryLimit() - d.Memory().Reserved) / 8 * 7 }
 
+// lossBytes is the device memory that a token's loss takes: see foldHead.
+const lossBytes = 4 * (3 + 1 + 1)
+
 // windowTokens is how many tokens go through a layer together: beyond it larger matrices gain no speed, and a CPU's caches are left.
 func windowTokens(d *vk.Device) int {
 	if d.Info.Kind == vk.CPU {
@@ -154,17 +157,10 @@ func windowTokens(d *vk.Device) int {
 
 // planWindows plans for windows of one length.
 func planWindows(d *vk.Device, m *model.Model, windows, window int, o Options) (p plan, err error) {
-	c := m.Config
 	p = plan{d: d, m: m, positions: window}
-	var tensor int64
-	for _, l := range m.Layers {
-		for _, w := range l.Weights {
-			tensor = max(tensor, w.Size())
-		}
-	}
 	v := division{available: available(d), unit: window, least: window, share: 4, exact: o.BatchWindows > 0, onHost: o.StatesOnHost}
-	v.available -= int64(windows) * (20*int64(window) + 4*int64(4*c.HiddenSize+3*c.Heads*c.HeadDim+3*c.IntermediateSize)) // losses, scores
-	v.available = min(v.available, d.MemoryLimit()-d.Memory().Reserved-4*tensor)                                          // a merge has three tensors on the device at a time
+	v.available -= lossBytes*int64(windows)*int64(window) + o.Beside
+	v.available = min(v.available, d.MemoryLimit()-d.Memory().Reserved-o.Free)
 	v.mayKeep = func(all, left int64) bool { return o.KeepWeights && all <= left/2 }
 	v.refuse = func(rows int, need, layer int64) error {
 		what, advice := "one window", "; use a shorter corpus.Options.Window or a larger vk.Options.MaxMemory"

@@ -90,6 +90,19 @@ func Options(d *vk.Device) run.Options {
 	return run.Options{BatchTokens: batchTokens(d), KeepWeights: true}
 }
 
+// Room is options with the device memory set aside that scores of so many windows take, and a merge of layers: three tensors at a time, and
+// what lies between them.
+func Room(o run.Options, m *model.Model, windows int) run.Options {
+	c := m.Config
+	o.Beside += int64(windows) * 4 * int64(4*c.HiddenSize+3*c.Heads*c.HeadDim+3*c.IntermediateSize)
+	for _, l := range m.Layers {
+		for _, w := range l.Weights {
+			o.Free = max(o.Free, 4*w.Size())
+		}
+	}
+	return o
+}
+
 // New prepares to score m, or models with the same layers in smaller number, on windows of equal length.
 func New(d *vk.Device, m *model.Model, windows [][]uint32) (*Scorer, error) {
 	return NewWith(d, m, windows, Options(d))
@@ -117,7 +130,7 @@ func NewOn(devices []*vk.Device, m *model.Model, windows [][]uint32, options fun
 	n := max(1, min(len(devices), len(windows))) // a device without windows has nothing to do
 	for i, d := range devices[:n] {
 		begin, end := shard(len(windows), i, n)
-		f, err := run.NewWith(d, m, windows[begin:end], options(d))
+		f, err := run.NewWith(d, m, windows[begin:end], Room(options(d), m, end-begin))
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
 		}

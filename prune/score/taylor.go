@@ -59,7 +59,7 @@ func taylor(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint3
 			progress(done, train.GradientPasses*layers)
 		}
 	}
-	f, err := run.NewWith(d, m, windows, train.GradientOptions(o))
+	f, err := run.NewWith(d, m, windows, train.GradientOptions(Room(o, m, len(windows))))
 	if err != nil {
 		return nil, runs, err
 	}
@@ -119,6 +119,7 @@ func products(ctx context.Context, r *vk.Recorder, sums [arch.LayerRoles]*vk.Buf
 // PredictTaylor is the footprint of a Scorer that computes Taylor and no other scores, on a number of windows of some tokens, beside extra
 // bytes of host memory; o are the Scorer's options, with StatesOnHost.
 func PredictTaylor(d *vk.Device, m *model.Model, windows, window int, extra int64, o run.Options) (run.Footprint, error) {
+	o = Room(o, m, windows)
 	p, err := train.PredictGradients(d, m, windows, window, extra, o)
 	if err != nil {
 		return p, err
