@@ -51,10 +51,10 @@ func TestRunAgainstReference(t *testing.T) {
 		"biases, tiled": {modeltest.Spec{Hidden: 24, Intermediate: 51, Layers: 5, Heads: 4, KVHeads: 2, HeadDim: 6, Vocab: 65, Context: 64, AttentionBias: true, MLPBias: true, DType: dtype.F16}, 3,
 			method.CoMe{Tiled: true, Repeat: true}, ref.Options{TiledMask: true, Repeat: true}},
 		"qwen2, three at a time": {modeltest.Spec{Architecture: "Qwen2ForCausalLM", Hidden: 56, Intermediate: 100, Layers: 7, Heads: 8, KVHeads: 4, HeadDim: 20, Vocab: 211, Context: 64, Tied: true, DType: dtype.BF16}, 4,
-			method.CoMe{LayersPerMerge: 3, RatioPower: 2}, ref.Options{MergeItem: 3, PSU: 2}},
+			method.CoMe{LayersPerMerge: 3, RatioPower: 2}, ref.Options{LayersPerMerge: 3, RatioPower: 2}},
 		"opt": {modeltest.Spec{Architecture: "OPTForCausalLM", Hidden: 72, Intermediate: 115, Layers: 6, Heads: 9, KVHeads: 9, HeadDim: 8, Vocab: 97, Context: 64, Tied: true, AttentionBias: true, DType: dtype.F16}, 4,
 			method.CoMe{}, ref.Options{}},
-		"qwen3, floor": {modeltest.Spec{Architecture: "Qwen3ForCausalLM", Hidden: 32, Intermediate: 64, Layers: 5, Heads: 4, KVHeads: 4, HeadDim: 16, Vocab: 129, Context: 64}, 3, method.CoMe{RatioFloor: 0.7}, ref.Options{MinMax: 0.7}},
+		"qwen3, floor": {modeltest.Spec{Architecture: "Qwen3ForCausalLM", Hidden: 32, Intermediate: 64, Layers: 5, Heads: 4, KVHeads: 4, HeadDim: 16, Vocab: 129, Context: 64}, 3, method.CoMe{RatioFloor: 0.7}, ref.Options{RatioFloor: 0.7}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, dir := c.spec.Open(t)

@@ -9,12 +9,12 @@ import (
 
 // Options of CoMe. The zero value of each but TargetLayers is the paper's default.
 type Options struct {
-	TargetLayers int
-	MergeItem    int     // layers merged in a step, 0 = 2; the last step takes fewer if it would go below the target
-	Repeat       bool    // a merged layer may be merged again
-	PSU          float64 // power of BI in the ratio, 0 = 1
-	MinMax       float64 // floor of the largest ratio
-	TiledMask    bool    // choose the query heads as the released code does, see Merge
+	TargetLayers   int
+	LayersPerMerge int     // layers merged in a step, 0 = 2; the last step takes fewer if it would go below the target
+	Repeat         bool    // a merged layer may be merged again
+	RatioPower     float64 // power of BI in the ratio, 0 = 1
+	RatioFloor     float64 // floor of the largest ratio
+	TiledMask      bool    // choose the query heads as the released code does, see Merge
 	// Round is applied to averaged weights, to store a merged layer in a narrow format, see RoundBF16; nil = none.
 	Round func(float64) float64
 }
@@ -117,7 +117,7 @@ func (p Pruned) CoMe(o Options) (Pruned, error) {
 // step chooses the layers to merge next and merges them.
 func (p Pruned) step(o Options) (Step, Layer, error) {
 	m, tree := p.Model, p.Tree
-	span := o.MergeItem
+	span := o.LayersPerMerge
 	if span == 0 {
 		span = 2
 	}
@@ -136,11 +136,11 @@ func (p Pruned) step(o Options) (Step, Layer, error) {
 	}
 	s.MergeList = sequence(first, span)
 
-	psu := o.PSU
-	if psu == 0 {
-		psu = 1
+	power := o.RatioPower
+	if power == 0 {
+		power = 1
 	}
-	s.Ratio = FusionRatio(s.Scores.BI[first:first+span], psu, o.MinMax, Tree{Merged: tree[first : first+span]}.Originals())
+	s.Ratio = FusionRatio(s.Scores.BI[first:first+span], power, o.RatioFloor, Tree{Merged: tree[first : first+span]}.Originals())
 	heads, neurons := Counts(s.Ratio, m.KVHeads), Counts(s.Ratio, m.FFN)
 	for i, l := range s.MergeList {
 		s.KVHeads = append(s.KVHeads, Top(s.Scores.HeadGroups[l], heads[i]))

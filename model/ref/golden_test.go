@@ -196,7 +196,7 @@ func TestGoldenCoMe(t *testing.T) {
 		{"come_%d", []int{10, 9, 8}, Options{}},
 		{"come_reference_compat_%d", []int{10, 9, 8}, Options{TiledMask: true}},
 		{"come_%d_repeat", []int{8}, Options{Repeat: true}},
-		{"come_%d_psu2_min0.8", []int{8}, Options{PSU: 2, MinMax: 0.8}},
+		{"come_%d_psu2_min0.8", []int{8}, Options{RatioPower: 2, RatioFloor: 0.8}},
 	} {
 		p := dense(t)
 		for _, depth := range c.depths {

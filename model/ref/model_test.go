@@ -86,7 +86,7 @@ func TestMergeOfOne(t *testing.T) {
 
 func TestCoMe(t *testing.T) {
 	m := small(6)
-	p, err := CoMe(m, text, Options{TargetLayers: 3, MergeItem: 3})
+	p, err := CoMe(m, text, Options{TargetLayers: 3, LayersPerMerge: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
