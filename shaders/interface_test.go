@@ -57,11 +57,11 @@ func TestInterfaces(t *testing.T) {
 
 // What a wrapper can do wrong is refused, each with the name of what disagrees.
 func TestCheck(t *testing.T) {
-	// add: count; WORKGROUP; reads a and b, writes y. random_f32 has a float, linear_cpu_f32 an address and a gap, add_texels texels.
-	add := Use{Push: 1, Spec: 1, Bindings: 3, Read: 0b011, Write: 0b100}
+	// swiglu: count; WORKGROUP; reads gate and up, writes y. random_f32 has a float, linear_cpu_f32 an address and a gap, swiglu_texels texels.
+	swiglu := Use{Push: 1, Spec: 1, Bindings: 3, Read: 0b011, Write: 0b100}
 	random := Use{Push: 4, Floats: 0b1000, Spec: 1, Bindings: 1, Write: 1}
 	linear := Use{Push: 8, Floats: 1 << 5, Addresses: 1 << 6, Spec: 5, Bindings: 7, Texels: 0b111, Read: 0b111111, Write: 1 << 6}
-	addNames, randomNames := []string{"count"}, []string{"elements", "first", "seed", "scale"}
+	swigluNames, randomNames := []string{"count"}, []string{"elements", "first", "seed", "scale"}
 	specials := map[string][]string{"linear_cpu_f32": {"WORKGROUP", "BIASED", "EPILOGUE", "ROWS", "STEPS"}}
 	for _, name := range []string{"swiglu", "swiglu_texels", "swoglu", "random_f32"} {
 		specials[name] = []string{"WORKGROUP"}
@@ -74,23 +74,23 @@ func TestCheck(t *testing.T) {
 		push       []string
 		want       string // in the error; "" where there is none
 	}{
-		{"right", "swiglu", add, func(*Use) {}, addNames, ""},
+		{"right", "swiglu", swiglu, func(*Use) {}, swigluNames, ""},
 		{"right, with a float", "random_f32", random, func(*Use) {}, randomNames, ""},
 		{"right, with an address", "linear_cpu_f32", linear, func(*Use) {}, linearNames, ""},
-		{"right, a binding not touched", "swiglu", add, func(u *Use) { u.Read = 0b001 }, addNames, ""},
-		{"no such variant", "swoglu", add, func(*Use) {}, addNames, "no such variant"},
-		{"a constant too many", "swiglu", add, func(u *Use) { u.Push = 2 }, addNames, "2 words of push constants given, the shader has 1"},
-		{"a name too few", "swiglu", add, func(*Use) {}, nil, "the shader has 1"},
+		{"right, a binding not touched", "swiglu", swiglu, func(u *Use) { u.Read = 0b001 }, swigluNames, ""},
+		{"no such variant", "swoglu", swiglu, func(*Use) {}, swigluNames, "no such variant"},
+		{"a constant too many", "swiglu", swiglu, func(u *Use) { u.Push = 2 }, swigluNames, "2 words of push constants given, the shader has 1"},
+		{"a name too few", "swiglu", swiglu, func(*Use) {}, nil, "the shader has 1"},
 		{"another name", "random_f32", random, func(*Use) {}, []string{"first", "elements", "seed", "scale"}, "push constant 0 is elements in the shader, first given"},
 		{"an integer for a float", "random_f32", random, func(u *Use) { u.Floats = 0 }, randomNames, "push constant 3, scale, is of type float, uint given"},
 		{"a float for an integer", "random_f32", random, func(u *Use) { u.Floats |= 1 }, randomNames, "push constant 0, elements, is of type uint, float given"},
 		{"words for an address", "linear_cpu_f32", linear, func(u *Use) { u.Addresses = 0 }, linearNames, "push constant 6, x, is of type address, uint given"},
-		{"a specialization constant too few", "swiglu", add, func(u *Use) { u.Spec = 0 }, addNames, "0 specialization constants given, the shader has 1"},
-		{"a buffer too few", "swiglu", add, func(u *Use) { u.Bindings = 2 }, addNames, "2 buffers bound, the shader has 3"},
-		{"texels", "swiglu", add, func(u *Use) { u.Texels = 1 }, addNames, "binding 0, gate,gate4: a texel buffer is false in the shader"},
-		{"no texels", "swiglu_texels", add, func(*Use) {}, addNames, "binding 0, gate: a texel buffer is true in the shader"},
-		{"an input written", "swiglu", add, func(u *Use) { u.Write |= 1 }, addNames, "binding 0, gate,gate4: the shader only reads it, its use says that it reads and writes it"},
-		{"an output read", "swiglu", add, func(u *Use) { u.Read, u.Write = 0b111, 0 }, addNames, "binding 2, y,y4: the shader only writes it, its use says that it only reads it"},
+		{"a specialization constant too few", "swiglu", swiglu, func(u *Use) { u.Spec = 0 }, swigluNames, "0 specialization constants given, the shader has 1"},
+		{"a buffer too few", "swiglu", swiglu, func(u *Use) { u.Bindings = 2 }, swigluNames, "2 buffers bound, the shader has 3"},
+		{"texels", "swiglu", swiglu, func(u *Use) { u.Texels = 1 }, swigluNames, "binding 0, gate,gate4: a texel buffer is false in the shader"},
+		{"no texels", "swiglu_texels", swiglu, func(*Use) {}, swigluNames, "binding 0, gate: a texel buffer is true in the shader"},
+		{"an input written", "swiglu", swiglu, func(u *Use) { u.Write |= 1 }, swigluNames, "binding 0, gate,gate4: the shader only reads it, its use says that it reads and writes it"},
+		{"an output read", "swiglu", swiglu, func(u *Use) { u.Read, u.Write = 0b111, 0 }, swigluNames, "binding 2, y,y4: the shader only writes it, its use says that it only reads it"},
 		{"a gap written", "linear_cpu_f32", linear, func(u *Use) { u.Write |= 1 << 2 }, linearNames, "binding 2 is taken to be written, the shader has none"},
 	} {
 		u := c.use

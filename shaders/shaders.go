@@ -66,14 +66,14 @@ var byDType = []string{
 // texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.
 var texels = []string{
 	"abssum", "angulardistance", "bench_read", "blockinfluence", "rmsnorm", "splitqkv",
-	"add", "relu", "relu_bwd", "swiglu", "swiglu_bwd",
+	"relu", "relu_bwd", "swiglu", "swiglu_bwd",
 	"embedding_bwd", "layernorm_bwd", "rmsnorm_bwd", "rope", "transpose",
 	"adamw", "cosineloss", "crossentropy_bwd", "gradnorm", "kl", "mse",
 }
 
 // plain are the shaders that touch f32 only.
 var plain = []string{
-	"add", "attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "relu", "rope", "swiglu",
+	"attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "relu", "rope", "swiglu",
 	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "kltile", "sensitivity",
 	"swiglu_bwd", "relu_bwd", "embedding_bwd", "positions_bwd",
 	"cosineloss", "crossentropy_bwd", "kl", "mse", "sumloss", "gradnorm", "gradnorm_total",

@@ -141,7 +141,7 @@ func (c *Config) RopeSwitch() int {
 	return 0
 }
 
-// RopeTable is what op.RoPE reads for positions 0 to positions−1 in a sequence of length tokens, each a row of head_dim: the cosines of the
+// RopeTable is what op.SplitQKV reads for positions 0 to positions−1 in a sequence of length tokens, each a row of head_dim: the cosines of the
 // position's head_dim/2 angles, then the sines. Angles are of float64, so that they are right at any position.
 func (c *Config) RopeTable(positions, length int) []float32 {
 	freqs, scale := RopeFrequencies(c.HeadDim, c.RopeTheta, c.RopeScaling, length), 1.0

@@ -112,7 +112,7 @@ type Block struct {
 	Config  *arch.Config
 	Layer   int
 	Weights []op.Tensor // by arch.Role
-	Rope    op.Tensor   // the cosines and sines of op.RoPE for every position in use; absent where positions are learned
+	Rope    op.Tensor   // the cosines and sines of op.SplitQKV for every position in use; absent where positions are learned
 	Scratch *Scratch
 
 	// Tap sees values as they are recorded, good for recording until the layer ends. With Apart it also sees what every operation gives by

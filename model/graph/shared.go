@@ -14,7 +14,7 @@ import (
 // Shared is what all layers of a model read on the device, and the final norm: rotary or learned positions, of which the other is absent,
 // and a norm's bias where there is one.
 type Shared struct {
-	Rope            op.Tensor // see op.RoPE; for each of the lengths of NewShared, one behind the other, all positions
+	Rope            op.Tensor // see op.SplitQKV; for each of the lengths of NewShared, one behind the other, all positions
 	Positions, Norm op.Tensor
 	NormBias        op.Tensor
 	stride          int

@@ -2,7 +2,6 @@ package op
 
 import (
 	"math"
-	"slices"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
@@ -27,58 +26,53 @@ func turned(x ref.Mat, noise float64) ref.Mat {
 	return y
 }
 
-func TestBlockInfluence(t *testing.T) {
-	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+// angleTable is of an operation on pairs of rows.
+func angleTable(op string, bound optest.Bound, record func(r *vk.Recorder, out, x, y Tensor), want func(x, y ref.Mat) []float64) optest.Table {
+	of := func(name string, x, y ref.Mat) optest.Case {
+		return optest.Case{
+			Name: name, In: f32s(x, y), Out: likes(ref.NewMat(1, x.Rows)),
+			Record: func(r *vk.Recorder, out, in []optest.Tensor) { record(r, Tensor(out[0]), Tensor(in[0]), Tensor(in[1])) },
+			Want:   func(in []ref.Mat) []ref.Mat { return one(vector(want(in[0], in[1])...)) },
+			Flops:  7 * float64(x.Rows*x.Cols),
+		}
+	}
+	return optest.Table{Op: op, Bound: bound, Cases: func() (cases []optest.Case) {
 		for _, c := range []struct {
 			rows, hidden int
 			noise        float64 // infinite: unrelated rows, half of them more than orthogonal
-		}{{9, 1, math.Inf(1)}, {1, 4096, 1}, {7, 120, 0.01}, {3, 4097, 1e-3}, {2, 255, 3e-3}, {200, 20, math.Inf(1)}, {5, 64, 10}} {
-			b := newBench(t, d)
+		}{{9, 1, math.Inf(1)}, {1, 4096, 1}, {7, 120, 0.01}, {3, 4097, 1e-3}, {2, 255, 3e-3}, {200, 20, math.Inf(1)}, {5, 64, 10}, {1500, 257, 0.3}} {
 			x := random(c.rows, c.hidden)
 			y := turned(x, c.noise)
 			if math.IsInf(c.noise, 1) {
 				y = block(random(c.rows, c.hidden+1), 0, c.rows, 1, c.hidden+1)
 			}
-			dx, dy := b.upload(x, dtype.F32), b.upload(y, dtype.F32)
-			influence, angle := b.empty(dtype.F32, 1, c.rows), b.empty(dtype.F32, 1, c.rows)
-			BlockInfluence(b.r, influence, dx, dy)
-			AngularDistance(b.r, angle, dx, dy)
-			blockinfluenceBound.Near(t, b.download(influence), ref.BlockInfluence(x, y), dtype.F32)
-			angulardistanceBound.Near(t, b.download(angle), ref.AngularDistance(x, y), dtype.F32)
+			one := of(optest.Shape(c.rows, c.hidden, c.noise), x, y)
+			one.Split, one.Measured = c.rows == 1500, c.rows == 1500
+			cases = append(cases, one)
 		}
-	})
+		// Rows without a direction, parallel and opposite rows, and lengths far from 1.
+		inf, nan := math.Inf(1), math.NaN()
+		return append(cases, of("edges",
+			ref.Mat{Rows: 8, Cols: 3, Data: []float64{0, 0, 0, 1, 2, 3, 0, 0, 0, 1, 2, 3, 1, 2, 3, 1, inf, 0, nan, 1, 0, 1e12, 0, 1e12}},
+			ref.Mat{Rows: 8, Cols: 3, Data: []float64{1, 2, 3, 0, 0, 0, 0, 0, 0, 1, 2, 3, -1, -2, -3, 1, 1, 1, 1, 1, 1, 1e-12, 0, 0}}))
+	}}
 }
 
-// Rows without a direction, parallel and opposite rows, and lengths far from 1.
-func TestBlockInfluenceEdges(t *testing.T) {
-	inf, nan := math.Inf(1), math.NaN()
-	x := ref.Mat{Rows: 8, Cols: 3, Data: []float64{0, 0, 0, 1, 2, 3, 0, 0, 0, 1, 2, 3, 1, 2, 3, 1, inf, 0, nan, 1, 0, 1e12, 0, 1e12}}
-	y := ref.Mat{Rows: 8, Cols: 3, Data: []float64{1, 2, 3, 0, 0, 0, 0, 0, 0, 1, 2, 3, -1, -2, -3, 1, 1, 1, 1, 1, 1, 1e-12, 0, 0}}
-	vktest.Each(t, func(t *testing.T, d *vk.Device) {
-		b := newBench(t, d)
-		dx, dy, influence, angle := b.upload(x, dtype.F32), b.upload(y, dtype.F32), b.empty(dtype.F32, 1, x.Rows), b.empty(dtype.F32, 1, x.Rows)
-		BlockInfluence(b.r, influence, dx, dy)
-		AngularDistance(b.r, angle, dx, dy)
-		blockinfluenceBound.Near(t, b.download(influence), ref.BlockInfluence(x, y), dtype.F32)
-		angulardistanceBound.Near(t, b.download(angle), ref.AngularDistance(x, y), dtype.F32)
-	})
+func blockinfluenceTable() optest.Table {
+	return angleTable("blockinfluence", blockinfluenceBound, BlockInfluence, ref.BlockInfluence)
 }
 
-func TestBlockInfluenceSplit(t *testing.T) {
-	const n, hidden = 1500, 257
-	x := random(n, hidden)
-	y := turned(x, 0.3)
-	run := func(d *vk.Device) []float32 {
-		b := newBench(t, d)
-		out := b.empty(dtype.F32, 1, n)
-		BlockInfluence(b.r, out, b.upload(x, dtype.F32), b.upload(y, dtype.F32))
-		return b.download(out)
-	}
-	if !slices.Equal(run(vktest.Open(t, vk.Options{})), run(vktest.Open(t, vk.Options{StorageRange: 1 << 20}))) {
-		t.Error("bindings of 1 MiB change the influence")
-	}
-	vktest.Clean(t)
+func TestBlockInfluence(t *testing.T) { blockinfluenceTable().Test(t) }
+
+func BenchmarkBlockInfluence(b *testing.B) { blockinfluenceTable().Benchmark(b) }
+
+func angulardistanceTable() optest.Table {
+	return angleTable("angulardistance", angulardistanceBound, AngularDistance, ref.AngularDistance)
 }
+
+func TestAngularDistance(t *testing.T) { angulardistanceTable().Test(t) }
+
+func BenchmarkAngularDistance(b *testing.B) { angulardistanceTable().Benchmark(b) }
 
 func TestBlockInfluenceShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})

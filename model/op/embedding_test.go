@@ -1,55 +1,58 @@
 package op
 
 import (
-	"fmt"
-	"slices"
+	"math"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op/optest"
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
 
-// The table passes in tiles of rows. Weights become f32 without rounding, so equality is exact.
-func TestEmbedding(t *testing.T) {
-	eachAndSplit(t, func(t *testing.T, d *vk.Device, split bool) {
+// The table passes in tiles of rows. Weights become f32 without rounding, so equality is exact. Tokens outside of all tiles leave their
+// rows alone.
+func embeddingTable() optest.Table {
+	return optest.Table{Op: "embedding", Cases: func() (cases []optest.Case) {
 		for _, dt := range dtype.All {
 			for _, c := range []struct{ vocab, hidden, tokens, tile int }{{1, 1, 1, 1}, {1999, 127, 5, 1000}, {40, 120, 70, 13}, {3001, 401, 2503, 2000}} {
-				if c.vocab < 3001 == split {
-					continue
+				_, ids := picks(c.tokens, c.vocab)
+				table := random(c.vocab, c.hidden)
+				in := []optest.Input{integers(ids...)}
+				for first := 0; first < c.vocab; first += c.tile {
+					in = append(in, optest.Input{Mat: block(table, first, min(first+c.tile, c.vocab), 0, c.hidden), DType: dt})
 				}
-				t.Run(fmt.Sprint(dt, c), func(t *testing.T) {
-					b := newBench(t, d)
-					ids, ints := picks(c.tokens, c.vocab)
-					tokens, y, table := b.words(ids), b.empty(dtype.F32, c.tokens, c.hidden), random(c.vocab, c.hidden)
-					for first := 0; first < c.vocab; first += c.tile {
-						end := min(first+c.tile, c.vocab)
-						tile := block(table, first, end, 0, c.hidden)
-						Embedding(b.r, y, b.upload(tile, dt), tokens, first)
-						copy(table.Data[first*c.hidden:], tile.Data) // as rounded
-					}
-					if !slices.Equal(b.download(y), flat(ref.Embedding(table, ints))) {
-						t.Error("rows differ")
-					}
+				cases = append(cases, optest.Case{
+					Name: optest.Shape(c.vocab, c.hidden, c.tokens, c.tile, dt), In: in, Out: exact(dtype.F32, c.tokens, c.hidden),
+					Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+						for i, tile := range in[1:] {
+							Embedding(r, Tensor(out[0]), Tensor(tile), Tensor(in[0]), i*c.tile)
+						}
+					},
+					Want:  func(in []ref.Mat) []ref.Mat { return one(ref.Embedding(ref.ConcatRows(in[1:]...), ids)) },
+					Split: c.vocab == 3001, Measured: c.vocab == 3001,
 				})
 			}
 		}
-	})
+		nan := math.NaN()
+		return append(cases, optest.Case{
+			Name: "outside",
+			In:   []optest.Input{integers(6, 5, 7, -1), {Mat: ref.Mat{Rows: 2, Cols: 2, Data: []float64{1, 2, 3, 4}}, DType: dtype.BF16}},
+			Out:  []optest.Output{{Rows: 4, Cols: 2, Exact: true, Start: random(4, 2)}},
+			Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+				Embedding(r, Tensor(out[0]), Tensor(in[1]), Tensor(in[0]), 5)
+			},
+			Want: func([]ref.Mat) []ref.Mat {
+				return one(ref.Mat{Rows: 4, Cols: 2, Data: []float64{3, 4, 1, 2, nan, nan, nan, nan}})
+			},
+		})
+	}}
 }
 
-// Tokens outside the tile leave their rows alone.
-func TestEmbeddingOutside(t *testing.T) {
-	vktest.Each(t, func(t *testing.T, d *vk.Device) {
-		b := newBench(t, d)
-		table := b.upload(ref.Mat{Rows: 2, Cols: 2, Data: []float64{1, 2, 3, 4}}, dtype.BF16)
-		y := b.upload(ref.Mat{Rows: 4, Cols: 2, Data: []float64{9, 9, 9, 9, 9, 9, 9, 9}}, dtype.F32)
-		Embedding(b.r, y, table, b.words([]uint32{6, 5, 7, 0xffffffff}), 5)
-		if got, want := b.download(y), []float32{3, 4, 1, 2, 9, 9, 9, 9}; !slices.Equal(got, want) {
-			t.Errorf("%v, want %v", got, want)
-		}
-	})
-}
+func TestEmbedding(t *testing.T) { embeddingTable().Test(t) }
+
+func BenchmarkEmbedding(b *testing.B) { embeddingTable().Benchmark(b) }
 
 func TestEmbeddingShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})

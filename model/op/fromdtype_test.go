@@ -1,38 +1,32 @@
 package op
 
 import (
-	"math"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op/optest"
+	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/vk"
-	"github.com/vkcome/vkcome/vk/vktest"
 )
 
-func TestFromDType(t *testing.T) {
-	eachTierAndSplit(t, func(t *testing.T, d *vk.Device) {
+// Weights become f32 without rounding, so equality is exact.
+func fromdtypeTable() optest.Table {
+	return optest.Table{Op: "fromdtype", Tiers: true, Cases: func() (cases []optest.Case) {
 		for _, c := range []struct {
 			rows, cols int
 			dtype      dtype.DType
 		}{{1, 1, dtype.F16}, {1, 3, dtype.F32}, {5, 77, dtype.BF16}, {64, 384, dtype.F16}, {513, 1031, dtype.BF16}, {513, 1031, dtype.F32}} {
-			b := newBench(t, d)
-			w := random(c.rows, c.cols)
-			dw, y := b.upload(w, c.dtype), b.empty(dtype.F32, c.rows, c.cols)
-			FromDType(b.r, y, dw)
-			same(t, c.dtype.String(), b.download(y), b.download(dw))
+			cases = append(cases, optest.Case{
+				Name: optest.Shape(c.rows, c.cols, c.dtype), In: []optest.Input{{Mat: random(c.rows, c.cols), DType: c.dtype}}, Out: exact(dtype.F32, c.rows, c.cols),
+				Record: func(r *vk.Recorder, out, in []optest.Tensor) { FromDType(r, Tensor(out[0]), Tensor(in[0])) },
+				Want:   func(in []ref.Mat) []ref.Mat { return one(in[0]) },
+				Large:  c.rows == 513, Measured: c.rows == 513,
+			})
 		}
-	})
+		return cases
+	}}
 }
 
-func TestZero(t *testing.T) {
-	vktest.Each(t, func(t *testing.T, d *vk.Device) {
-		b := newBench(t, d)
-		x := b.empty(dtype.F32, 7, 3)
-		Zero(b.r, x.RowRange(1, 6))
-		for i, v := range b.download(x) {
-			if inside := i >= 3 && i < 18; inside != (math.Float32bits(v) == 0) {
-				t.Errorf("element %d is %v", i, v)
-			}
-		}
-	})
-}
+func TestFromDType(t *testing.T) { fromdtypeTable().Test(t) }
+
+func BenchmarkFromDType(b *testing.B) { fromdtypeTable().Benchmark(b) }

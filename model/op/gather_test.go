@@ -2,12 +2,12 @@ package op
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op/optest"
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
@@ -32,45 +32,56 @@ func flat(m ref.Mat) []float32 {
 }
 
 // A matrix is put together from three sources: with odd counts, rows and columns share words. Split, dst and src exceed a binding.
-func TestGather(t *testing.T) {
-	eachAndSplit(t, func(t *testing.T, d *vk.Device, split bool) {
+func gatherTable() optest.Table {
+	return optest.Table{Op: "gather", Cases: func() (cases []optest.Case) {
 		for _, dt := range dtype.All {
-			for _, c := range []struct{ rows, cols, first, second, third int }{{1, 1, 1, 1, 1}, {5, 7, 3, 1, 3}, {127, 33, 20, 21, 24}, {900, 701, 301, 300, 250}} {
-				if c.rows < 900 == split {
-					continue
-				}
-				t.Run(fmt.Sprint(dt, c), func(t *testing.T) { gatherBoth(t, d, dt, c.rows, c.cols, []int{c.first, c.second, c.third}) })
+			for _, c := range []struct {
+				rows, cols int
+				counts     [3]int
+			}{{1, 1, [3]int{1, 1, 1}}, {5, 7, [3]int{3, 1, 3}}, {127, 33, [3]int{20, 21, 24}}, {900, 701, [3]int{301, 300, 250}}} {
+				cases = append(cases, gatherCase(dt, c.rows, c.cols, c.counts))
 			}
 		}
-	})
+		return cases
+	}}
 }
 
-func gatherBoth(t *testing.T, d *vk.Device, dt dtype.DType, height, width int, counts []int) {
-	b := newBench(t, d)
+func gatherCase(dt dtype.DType, height, width int, counts [3]int) optest.Case {
 	total := 0
-	for _, n := range counts {
+	var in []optest.Input
+	var rows, cols [3][]int
+	for i, n := range counts {
+		_, rows[i] = picks(n, height)
+		_, cols[i] = picks(n, width)
+		src := block(random(height+i, width+i), i, height+i, i, width+i)
+		in = append(in, optest.Input{Mat: src, DType: dt}, integers(rows[i]...), integers(cols[i]...))
 		total += n
 	}
-	byRow, byCol := b.empty(dt, total, width), b.empty(dt, height, total)
-	var wantRows, wantCols []ref.Mat
-	at := 0
-	for i, n := range counts {
-		src := block(random(height+i, width+i), i, height+i, i, width+i)
-		ds := b.upload(src, dt)
-		rowWords, rowInts := picks(n, height)
-		colWords, colInts := picks(n, width)
-		GatherRows(b.r, byRow, at, ds, b.words(rowWords))
-		GatherCols(b.r, byCol, at, ds, b.words(colWords))
-		wantRows, wantCols = append(wantRows, ref.GatherRows(src, rowInts)), append(wantCols, ref.GatherCols(src, colInts))
-		at += n
-	}
-	if !slices.Equal(b.download(byRow), flat(ref.ConcatRows(wantRows...))) {
-		t.Error("rows differ")
-	}
-	if !slices.Equal(b.download(byCol), flat(ref.ConcatCols(wantCols...))) {
-		t.Error("columns differ")
+	return optest.Case{
+		Name: optest.Shape(height, width, counts, dt), In: in, Out: append(exact(dt, total, width), exact(dt, height, total)...),
+		Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+			at := 0
+			for i, n := range counts {
+				x := tensors(in[3*i : 3*i+3])
+				GatherRows(r, Tensor(out[0]), at, x[0], x[1])
+				GatherCols(r, Tensor(out[1]), at, x[0], x[2])
+				at += n
+			}
+		},
+		Want: func(in []ref.Mat) []ref.Mat {
+			var byRow, byCol []ref.Mat
+			for i := range counts {
+				byRow, byCol = append(byRow, ref.GatherRows(in[3*i], rows[i])), append(byCol, ref.GatherCols(in[3*i], cols[i]))
+			}
+			return []ref.Mat{ref.ConcatRows(byRow...), ref.ConcatCols(byCol...)}
+		},
+		Split: height == 900, Measured: height == 900,
 	}
 }
+
+func TestGather(t *testing.T) { gatherTable().Test(t) }
+
+func BenchmarkGather(b *testing.B) { gatherTable().Benchmark(b) }
 
 // Bits are copied whatever number they are; what is not written stays, to the half word; an index beyond the source is clamped.
 func TestGatherBits(t *testing.T) {

@@ -1,7 +1,6 @@
 package op
 
 import (
-	"slices"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
@@ -14,36 +13,42 @@ import (
 // layernormBound is of layernorm.
 var layernormBound = optest.Bound{Max: 5e-6, Why: "rmsnorm, and the roundings of a mean of 10 deviations"}
 
-func TestLayerNorm(t *testing.T) {
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+// The last row is normed once more, alone.
+func layernormTable() optest.Table {
+	return optest.Table{Op: "layernorm", Bound: layernormBound, Tiers: true, Cases: func() (cases []optest.Case) {
 		for _, c := range []struct {
 			rows, hidden int
 			mean         float64 // in deviations
 			dtype        dtype.DType
-		}{{1, 1, 0, dtype.F32}, {1, 4096, 10, dtype.BF16}, {7, 120, -3, dtype.F16}, {3, 4097, 1, dtype.F32}, {2, 255, 10, dtype.BF16}, {5, 3, 0, dtype.F16}} {
+		}{{1, 1, 0, dtype.F32}, {1, 4096, 10, dtype.BF16}, {7, 120, -3, dtype.F16}, {3, 4097, 1, dtype.F32}, {2, 255, 10, dtype.BF16}, {5, 3, 0, dtype.F16}, {512, 384, 1, dtype.F32}} {
 			x, w := random(c.rows, c.hidden), random(1, c.hidden)
 			bias := block(random(1, c.hidden+1), 0, 1, 1, c.hidden+1)
 			for i := range x.Data {
 				x.Data[i] += c.mean
 			}
-			b := newBench(t, d)
-			dx, dw, db, dy := b.upload(x, dtype.F32), b.upload(w, c.dtype), b.upload(bias, c.dtype), b.empty(dtype.F32, c.rows, c.hidden)
-			want := ref.LayerNorm(x, w.Data, bias.Data, 1e-5).Data
-			one := b.empty(dtype.F32, 1, c.hidden)
-			LayerNorm(b.r, dy, dx, dw, db, 1e-5)
-			LayerNorm(b.r, one, b.upload(window(x, c.rows-1, 1), dtype.F32), dw, db, 1e-5)
-			LayerNorm(b.r, dx, dx, dw, db, 1e-5)
-			got := b.download(dy)
-			layernormBound.Near(t, got, want, c.dtype)
-			if !slices.Equal(b.download(dx), got) {
-				t.Errorf("%+v: other bits in place", c)
-			}
-			if !slices.Equal(b.download(one), got[(c.rows-1)*c.hidden:]) {
-				t.Errorf("%+v: other bits of a row alone", c)
-			}
+			last := window(x, c.rows-1, 1)
+			cases = append(cases, optest.Case{
+				Name: optest.Shape(c.rows, c.hidden, c.mean, c.dtype), Of: c.dtype, Out: likes(x, last), InPlace: [][]int{{0, 1}}, Alone: []optest.Part{{Whole: 0, Part: 1, Row: c.rows - 1}},
+				In: append(f32s(x, last), optest.Input{Mat: w, DType: c.dtype}, optest.Input{Mat: bias, DType: c.dtype}),
+				Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+					for i := range out {
+						LayerNorm(r, Tensor(out[i]), Tensor(in[i]), Tensor(in[2]), Tensor(in[3]), 1e-5)
+					}
+				},
+				Want: func(in []ref.Mat) []ref.Mat {
+					w, bias := in[2].Data, in[3].Data
+					return []ref.Mat{ref.LayerNorm(in[0], w, bias, 1e-5), ref.LayerNorm(in[1], w, bias, 1e-5)}
+				},
+				Measured: c.rows == 512,
+			})
 		}
-	})
+		return cases
+	}}
 }
+
+func TestLayerNorm(t *testing.T) { layernormTable().Test(t) }
+
+func BenchmarkLayerNorm(b *testing.B) { layernormTable().Benchmark(b) }
 
 func TestLayerNormShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})

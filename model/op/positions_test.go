@@ -4,37 +4,44 @@ import (
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op/optest"
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
 
-func TestAddPositions(t *testing.T) {
-	eachAndSplit(t, func(t *testing.T, d *vk.Device, split bool) {
+// positionsBound is of positions.
+var positionsBound = optest.Bound{Max: 1e-7, Why: "one f32 rounding"}
+
+func positionsTable() optest.Table {
+	return optest.Table{Op: "positions", Bound: positionsBound, Cases: func() (cases []optest.Case) {
 		for _, c := range []struct {
 			rows, hidden, window, start, positions int
 			dtype                                  dtype.DType
-			large                                  bool // beyond 1 MiB
 		}{
-			{1, 1, 1, 0, 1, dtype.F32, false}, {7, 120, 7, 5, 12, dtype.BF16, false}, {15, 65, 5, 2, 9, dtype.F16, false}, {3, 33, 9, 1, 4, dtype.BF16, false},
-			{700, 501, 100, 2, 102, dtype.F16, true},  // y
-			{1400, 401, 700, 2, 702, dtype.F32, true}, // both
+			{1, 1, 1, 0, 1, dtype.F32}, {7, 120, 7, 5, 12, dtype.BF16}, {15, 65, 5, 2, 9, dtype.F16}, {3, 33, 9, 1, 4, dtype.BF16},
+			{700, 501, 100, 2, 102, dtype.F16},  // y is beyond 1 MiB
+			{1400, 401, 700, 2, 702, dtype.F32}, // both
 		} {
-			if split && !c.large {
-				continue
-			}
 			x, table := random(c.rows, c.hidden), random(c.positions, c.hidden)
-			positions := make([]int, c.rows)
-			for row := range positions {
-				positions[row] = c.start + row%c.window
-			}
-			b := newBench(t, d)
-			dx, dt := b.upload(x, dtype.F32), b.upload(table, c.dtype)
-			AddPositions(b.r, dx, dt, c.window, c.start)
-			addBound.Near(t, b.download(dx), ref.AddPositions(x, table, positions).Data, dtype.F32)
+			cases = append(cases, optest.Case{
+				Name: optest.Shape(c.rows, c.hidden, c.window, c.start, c.dtype), In: []optest.Input{{Mat: table, DType: c.dtype}}, Out: []optest.Output{{Rows: c.rows, Cols: c.hidden, Start: x}},
+				Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+					AddPositions(r, Tensor(out[0]), Tensor(in[0]), c.window, c.start)
+				},
+				Want: func(in []ref.Mat) []ref.Mat {
+					return one(ref.AddPositions(x, in[0], positionsOf(c.rows, c.window, c.start)))
+				},
+				Large: c.rows >= 700, Measured: c.rows == 1400,
+			})
 		}
-	})
+		return cases
+	}}
 }
+
+func TestAddPositions(t *testing.T) { positionsTable().Test(t) }
+
+func BenchmarkAddPositions(b *testing.B) { positionsTable().Benchmark(b) }
 
 func TestAddPositionsShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})

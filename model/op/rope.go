@@ -6,25 +6,15 @@ import (
 	"github.com/vkcome/vkcome/vk"
 )
 
-// RoPE turns, in place and in every head, the pair (i, i+headDim/2) of row t by angle i of position start + t % window: the
-// rotate-half layout, over windows of window rows each.
+// RoPEBackward turns, in place and in every head, the pair (i, i+headDim/2) of row t by the opposite of angle i of position
+// start + t % window, over windows of window rows each: x is the gradient of what SplitQKV turned and becomes that of what it read.
 //
 //	x       [rows, heads·headDim]  F32
 //	cosSin  [positions, headDim]   F32: the cosines of a position's headDim/2 angles, then the sines, as model.RopeTable makes them
 //
-// Source: Su et al. 2021, arXiv 2104.09864.
-func RoPE(r *vk.Recorder, x, cosSin Tensor, headDim, window, start int) {
-	rope(r, "rope", 0, x, cosSin, headDim, window, start)
-}
-
-// RoPEBackward turns, in place, by the angles opposite to RoPE's: x is the gradient of what RoPE wrote and becomes that of what it read.
-//
-// The arguments are as for RoPE.
+// Source: Su et al. 2021, arXiv 2104.09864, in the rotate-half layout.
 func RoPEBackward(r *vk.Recorder, x, cosSin Tensor, headDim, window, start int) {
-	rope(r, "rope_bwd", 1, x, cosSin, headDim, window, start)
-}
-
-func rope(r *vk.Recorder, op string, backward uint32, x, cosSin Tensor, headDim, window, start int) {
+	const op, backward = "rope_bwd", 1
 	ok := headDim > 0 && headDim%2 == 0 && window > 0 && start >= 0 && x.Elements() > 0 && words(x, cosSin)
 	if !check(r, op, ok && x.Cols%headDim == 0 && cosSin.Cols == headDim && start+min(window, x.Rows) <= cosSin.Rows, x, cosSin) {
 		return

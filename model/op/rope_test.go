@@ -1,7 +1,6 @@
 package op
 
 import (
-	"fmt"
 	"math"
 	"testing"
 
@@ -12,7 +11,7 @@ import (
 	"github.com/vkcome/vkcome/vk/vktest"
 )
 
-// ropeBound is of rope.
+// ropeBound is of rope_bwd.
 var ropeBound = optest.Bound{Max: 3e-7, Why: "three f32 roundings, and that of the cosines and sines"}
 
 // ropeTable is [positions, headDim]: cosines, then sines.
@@ -26,8 +25,22 @@ func ropeTable(freqs []float64, positions int) ref.Mat {
 	return table
 }
 
-func TestRoPE(t *testing.T) {
-	run := func(t *testing.T, d *vk.Device, split bool) {
+func ropeBackwardTable() optest.Table {
+	of := func(rows, heads, headDim, window, start, positions int) optest.Case {
+		freqs := ref.RopeFrequencies(headDim, 1e4, ref.RopeScaling{})
+		dy := random(rows, heads*headDim)
+		return optest.Case{
+			Name: optest.Shape(rows, heads*headDim, headDim, window, start), In: f32s(ropeTable(freqs, positions)), Out: []optest.Output{{Rows: rows, Cols: dy.Cols, Start: dy}},
+			Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+				RoPEBackward(r, Tensor(out[0]), Tensor(in[0]), headDim, window, start)
+			},
+			Want: func([]ref.Mat) []ref.Mat {
+				return one(ref.RoPEBackward(dy, headDim, positionsOf(rows, window, start), freqs))
+			},
+			Flops: 3 * float64(rows*dy.Cols),
+		}
+	}
+	return optest.Table{Op: "rope_bwd", Bound: ropeBound, Tiers: true, Cases: func() (cases []optest.Case) {
 		for _, c := range []struct {
 			rows, heads, headDim, window, start, positions int
 			large                                          bool // beyond 1 MiB
@@ -40,52 +53,29 @@ func TestRoPE(t *testing.T) {
 			{2300, 50, 8, 1150, 0, 1150, true},
 			{90100, 1, 6, 45050, 1, 45051, true}, // windows of which a binding does not hold the positions
 		} {
-			if split && !c.large {
-				continue
-			}
-			freqs := ref.RopeFrequencies(c.headDim, 1e4, ref.RopeScaling{})
-			x := random(c.rows, c.heads*c.headDim)
-			positions := make([]int, c.rows)
-			for row := range positions {
-				positions[row] = c.start + row%c.window
-			}
-			b := newBench(t, d)
-			dx, table := b.upload(x, dtype.F32), b.upload(ropeTable(freqs, c.positions), dtype.F32)
-			RoPE(b.r, dx, table, c.headDim, c.window, c.start)
-			want := ref.RoPE(x, c.headDim, positions, freqs)
-			ropeBound.Near(t, b.download(dx), want.Data, dtype.F32)
-			dy := b.upload(want, dtype.F32)
-			RoPEBackward(b.r, dy, table, c.headDim, c.window, c.start)
-			ropeBound.Near(t, b.download(dy), ref.RoPEBackward(want, c.headDim, positions, freqs).Data, dtype.F32)
+			one := of(c.rows, c.heads, c.headDim, c.window, c.start, c.positions)
+			one.Large = c.large
+			cases = append(cases, one)
 		}
-	}
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) { run(t, d, false) })
-	t.Run("split", func(t *testing.T) {
-		run(t, vktest.Open(t, vk.Options{StorageRange: 1 << 20}), true)
-		vktest.Clean(t)
-	})
+		return cases
+	}, Benchmarks: func() []optest.Case {
+		return []optest.Case{of(2048, 8, 16, 256, 0, 256), of(2048, 4, 16, 256, 0, 256), of(256, 32, 64, 256, 0, 256), of(1, 8, 64, 256, 0, 256)}
+	}}
 }
 
-func TestRoPEShapes(t *testing.T) {
+func TestRoPEBackward(t *testing.T) { ropeBackwardTable().Test(t) }
+
+func BenchmarkRoPEBackward(b *testing.B) { ropeBackwardTable().Benchmark(b) }
+
+func TestRoPEBackwardShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})
 	b := newBench(t, d)
 	x, table := b.empty(dtype.F32, 4, 24), b.empty(dtype.F32, 6, 8)
-	refused(t, d, "positions past the table", func(r *vk.Recorder) { RoPE(r, x, table, 8, 4, 3) })
-	refused(t, d, "another table", func(r *vk.Recorder) { RoPE(r, x, table, 6, 4, 0) })
-	refused(t, d, "heads that do not divide a row", func(r *vk.Recorder) { RoPE(r, x, b.empty(dtype.F32, 6, 10), 10, 4, 0) })
-	refused(t, d, "an odd head", func(r *vk.Recorder) { RoPE(r, x, b.empty(dtype.F32, 6, 3), 3, 4, 0) })
-	refused(t, d, "no window", func(r *vk.Recorder) { RoPE(r, x, table, 8, 0, 0) })
-	refused(t, d, "a negative start", func(r *vk.Recorder) { RoPE(r, x, table, 8, 4, -1) })
-	refused(t, d, "16-bit x", func(r *vk.Recorder) { RoPE(r, Of(x.View, dtype.F16, 4, 24), table, 8, 4, 0) })
-}
-
-func BenchmarkRoPE(b *testing.B) {
-	d := vktest.Open(b, vk.Options{})
-	for _, c := range []struct{ rows, cols, headDim int }{{2048, 128, 16}, {2048, 64, 16}, {256, 2048, 64}, {1, 512, 64}} {
-		b.Run(fmt.Sprintf("%dx%d,%d", c.rows, c.cols, c.headDim), func(b *testing.B) {
-			f := newBench(b, d)
-			x, table := f.upload(random(c.rows, c.cols), dtype.F32), f.upload(ropeTable(ref.RopeFrequencies(c.headDim, 1e4, ref.RopeScaling{}), 256), dtype.F32)
-			f.measure(20, func() { RoPEBackward(f.r, x, table, c.headDim, 256, 0) })
-		})
-	}
+	refused(t, d, "positions past the table", func(r *vk.Recorder) { RoPEBackward(r, x, table, 8, 4, 3) })
+	refused(t, d, "another table", func(r *vk.Recorder) { RoPEBackward(r, x, table, 6, 4, 0) })
+	refused(t, d, "heads that do not divide a row", func(r *vk.Recorder) { RoPEBackward(r, x, b.empty(dtype.F32, 6, 10), 10, 4, 0) })
+	refused(t, d, "an odd head", func(r *vk.Recorder) { RoPEBackward(r, x, b.empty(dtype.F32, 6, 3), 3, 4, 0) })
+	refused(t, d, "no window", func(r *vk.Recorder) { RoPEBackward(r, x, table, 8, 0, 0) })
+	refused(t, d, "a negative start", func(r *vk.Recorder) { RoPEBackward(r, x, table, 8, 4, -1) })
+	refused(t, d, "16-bit x", func(r *vk.Recorder) { RoPEBackward(r, Of(x.View, dtype.F16, 4, 24), table, 8, 4, 0) })
 }

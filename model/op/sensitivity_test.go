@@ -1,7 +1,6 @@
 package op
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 
@@ -21,128 +20,166 @@ var columnsumBound = optest.Bound{Max: 2e-6, Why: "abssum, of terms that nearly 
 // abssumBound is of abssum.
 var abssumBound = optest.Bound{Max: 1e-6, Why: "some hundred f32 additions in a row, their roundings random"}
 
-func TestAbsSum(t *testing.T) {
-	vktest.Each(t, func(t *testing.T, d *vk.Device) {
-		for _, c := range []struct{ windows, window, channels int }{{1, 1, 1}, {3, 65, 127}, {2, 64, 64}, {5, 1, 130}, {1, 32768, 3}, {2, 33000, 2}} {
-			b := newBench(t, d)
-			x := random(c.windows*c.window, c.channels)
-			sums := b.empty(dtype.F32, c.windows, c.channels)
-			AbsSum(b.r, sums, b.upload(x, dtype.F32), c.window)
-			var want []float64
-			for g := range c.windows {
-				want = append(want, ref.AbsSum(block(x, g*c.window, (g+1)*c.window, 0, c.channels))...)
-			}
-			abssumBound.Near(t, b.download(sums), want, dtype.F32)
-		}
-	})
+// windowSums are sums over every window of rows.
+func windowSums(x ref.Mat, window int, sum func(x ref.Mat) []float64) ref.Mat {
+	y := ref.NewMat(0, x.Cols)
+	for first := 0; first < x.Rows; first += window {
+		y.Data = append(y.Data, sum(block(x, first, first+window, 0, x.Cols))...)
+		y.Rows++
+	}
+	return y
 }
 
-func TestSquareSum(t *testing.T) {
-	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+// What a device that binds 1 MiB cuts into pieces gives the bits that it gives in one.
+func abssumTable() optest.Table {
+	return optest.Table{Op: "abssum", Bound: abssumBound, Cases: func() (cases []optest.Case) {
+		for _, c := range []struct {
+			windows, window, channels int
+			split                     bool
+		}{
+			{1, 1, 1, false}, {3, 65, 127, false}, {2, 64, 64, false}, {5, 1, 130, false}, {1, 32768, 3, false}, {2, 33000, 2, false}, {4, 512, 128, false},
+			{7, 100, 1001, true}, {2, 1500, 257, true},
+		} {
+			cases = append(cases, optest.Case{
+				Name: optest.Shape(c.windows*c.window, c.channels, c.window), In: f32s(random(c.windows*c.window, c.channels)), Out: likes(ref.NewMat(c.windows, c.channels)),
+				Record: func(r *vk.Recorder, out, in []optest.Tensor) { AbsSum(r, Tensor(out[0]), Tensor(in[0]), c.window) },
+				Want:   func(in []ref.Mat) []ref.Mat { return one(windowSums(in[0], c.window, ref.AbsSum)) },
+				Split:  c.split, Measured: c.windows == 4,
+			})
+		}
+		return cases
+	}}
+}
+
+func TestAbsSum(t *testing.T) { abssumTable().Test(t) }
+
+func BenchmarkAbsSum(b *testing.B) { abssumTable().Benchmark(b) }
+
+func squaresumTable() optest.Table {
+	return optest.Table{Op: "squaresum", Bound: abssumBound, Cases: func() (cases []optest.Case) {
 		for _, c := range []struct {
 			windows, window, channels int
 			dtype                     dtype.DType
 		}{{1, 1, 1, dtype.F32}, {3, 65, 127, dtype.F32}, {2, 64, 64, dtype.F32}, {5, 1, 130, dtype.F32}, {1, 120, 127, dtype.F16}, {1, 200, 384, dtype.BF16}, {1, 40000, 3, dtype.BF16}} {
-			b := newBench(t, d)
-			x := random(c.windows*c.window, c.channels)
-			dx, sums := b.upload(x, c.dtype), b.empty(dtype.F32, c.windows, c.channels)
-			SquareSum(b.r, sums, dx, c.window)
-			var want []float64
-			for g := range c.windows {
-				want = append(want, ref.SquareSum(block(x, g*c.window, (g+1)*c.window, 0, c.channels))...)
-			}
-			abssumBound.Near(t, b.download(sums), want, c.dtype)
+			cases = append(cases, optest.Case{
+				Name: optest.Shape(c.windows*c.window, c.channels, c.window, c.dtype), Of: c.dtype, In: []optest.Input{{Mat: random(c.windows*c.window, c.channels), DType: c.dtype}},
+				Out:      likes(ref.NewMat(c.windows, c.channels)),
+				Record:   func(r *vk.Recorder, out, in []optest.Tensor) { SquareSum(r, Tensor(out[0]), Tensor(in[0]), c.window) },
+				Want:     func(in []ref.Mat) []ref.Mat { return one(windowSums(in[0], c.window, ref.SquareSum)) },
+				Measured: c.window == 200, Flops: 2 * float64(c.windows*c.window*c.channels),
+			})
 		}
-	})
+		return cases
+	}}
 }
 
-func TestColumnAbsSum(t *testing.T) {
-	vktest.Each(t, func(t *testing.T, d *vk.Device) {
-		for _, c := range []struct {
-			rows, cols int
-			dtype      dtype.DType
-		}{{1, 1, dtype.BF16}, {120, 127, dtype.F16}, {65, 384, dtype.BF16}, {200, 33, dtype.F32}, {32768, 3, dtype.BF16}, {60001, 1, dtype.F16}} {
-			b := newBench(t, d)
-			w := random(c.rows, c.cols)
-			dw, sums := b.upload(w, c.dtype), b.empty(dtype.F32, 1, c.cols)
-			ColumnAbsSum(b.r, sums, dw)
-			abssumBound.Near(t, b.download(sums), ref.ColumnAbsSum(w), c.dtype)
-		}
-	})
+func TestSquareSum(t *testing.T) { squaresumTable().Test(t) }
+
+func BenchmarkSquareSum(b *testing.B) { squaresumTable().Benchmark(b) }
+
+// columns is a matrix whose columns are added up.
+type columns struct {
+	rows, cols int
+	dtype      dtype.DType
 }
 
-func TestColumnSum(t *testing.T) {
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
-		for _, c := range []struct {
-			rows, cols int
-			dtype      dtype.DType
-		}{{1, 1, dtype.BF16}, {120, 127, dtype.F16}, {65, 384, dtype.BF16}, {200, 33, dtype.F32}, {300, 36, dtype.F32}, {65536, 4, dtype.F32}, {60001, 1, dtype.F16}} {
-			b := newBench(t, d)
-			x := random(c.rows, c.cols)
-			tx, sums := b.upload(x, c.dtype), b.empty(dtype.F32, 1, c.cols)
-			want := ref.ColumnSum(x)
-			ColumnSum(b.r, sums, tx, false)
-			columnsumBound.Near(t, b.download(sums), want, c.dtype)
-			ColumnSum(b.r, sums, tx, true)
-			for i := range want {
-				want[i] *= 2
-			}
-			columnsumBound.Near(t, b.download(sums), want, c.dtype)
-		}
-	})
-}
+// splitColumns are cut into pieces where a binding holds 1 MiB.
+var splitColumns = []columns{{2000, 257, dtype.F32}, {1100, 1407, dtype.BF16}, {1100, 1408, dtype.BF16}}
 
-func TestColumnAbsDot(t *testing.T) {
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
-		for _, c := range []struct {
-			rows, cols int
-			dtype      dtype.DType
-		}{{1, 1, dtype.BF16}, {120, 127, dtype.F16}, {65, 384, dtype.BF16}, {200, 33, dtype.F32}, {40, 36, dtype.F32}, {33000, 8, dtype.BF16}} {
-			b := newBench(t, d)
-			w, wide := random(c.rows, c.cols), random(c.rows, c.cols+1)
-			g := block(wide, 0, c.rows, 1, c.cols+1)
-			tw, tg, sums := b.upload(w, c.dtype), b.upload(g, dtype.F32), b.upload(ref.Mat{Rows: 1, Cols: c.cols, Data: make([]float64, c.cols)}, dtype.F32)
-			want := ref.ColumnAbsDot(w, g)
-			ColumnAbsDot(b.r, sums, tw, tg)
-			abssumBound.Near(t, b.download(sums), want, c.dtype)
-			ColumnAbsDot(b.r, sums, tw, tg)
-			for i := range want {
-				want[i] *= 2
-			}
-			abssumBound.Near(t, b.download(sums), want, c.dtype)
-		}
-	})
-}
-
-// What a device that binds 1 MiB cuts into pieces must give the bits that it gives in one.
-func TestAbsSumSplit(t *testing.T) {
-	whole, split := vktest.Open(t, vk.Options{}), vktest.Open(t, vk.Options{StorageRange: 1 << 20})
-	for _, c := range []struct {
-		windows, window, cols int
-		dtype                 dtype.DType
-	}{{7, 100, 1001, dtype.F32}, {2, 1500, 257, dtype.F32}, {1, 2000, 257, dtype.F32}, {1, 1100, 1407, dtype.BF16}, {1, 1100, 1408, dtype.BF16}} {
-		x, g := random(c.windows*c.window, c.cols), random(c.windows*c.window, c.cols)
-		run := func(d *vk.Device) []float32 {
-			b := newBench(t, d)
-			dx, sums := b.upload(x, c.dtype), b.empty(dtype.F32, c.windows, c.cols)
-			if c.windows == 1 {
-				ColumnAbsSum(b.r, sums, dx)
-				ColumnSum(b.r, sums, dx, true)
-				ColumnAbsDot(b.r, sums, dx, b.upload(g, dtype.F32))
-			} else {
-				AbsSum(b.r, sums, dx, c.window)
-			}
-			return b.download(sums)
-		}
-		if !slices.Equal(run(whole), run(split)) {
-			t.Errorf("%v: bindings of 1 MiB change the sums", c)
-		}
+// columnCases are those of small matrices and of splitColumns.
+func columnCases(small []columns, of func(c columns) optest.Case) (cases []optest.Case) {
+	for i, c := range slices.Concat(small, splitColumns) {
+		one := of(c)
+		one.Name, one.Of = optest.Shape(c.rows, c.cols, c.dtype), c.dtype
+		one.Split, one.Measured = i >= len(small), i >= len(small)
+		cases = append(cases, one)
 	}
-	vktest.Clean(t)
+	return cases
 }
 
-func TestSensitivity(t *testing.T) {
-	eachAndSplit(t, func(t *testing.T, d *vk.Device, split bool) {
+func columnabssumTable() optest.Table {
+	return optest.Table{Op: "columnabssum", Bound: abssumBound, Cases: func() []optest.Case {
+		small := []columns{{1, 1, dtype.BF16}, {120, 127, dtype.F16}, {65, 384, dtype.BF16}, {200, 33, dtype.F32}, {32768, 3, dtype.BF16}, {60001, 1, dtype.F16}}
+		return columnCases(small, func(c columns) optest.Case {
+			return optest.Case{
+				In: []optest.Input{{Mat: random(c.rows, c.cols), DType: c.dtype}}, Out: likes(ref.NewMat(1, c.cols)),
+				Record: func(r *vk.Recorder, out, in []optest.Tensor) { ColumnAbsSum(r, Tensor(out[0]), Tensor(in[0])) },
+				Want:   func(in []ref.Mat) []ref.Mat { return one(vector(ref.ColumnAbsSum(in[0])...)) },
+			}
+		})
+	}}
+}
+
+func TestColumnAbsSum(t *testing.T) { columnabssumTable().Test(t) }
+
+func BenchmarkColumnAbsSum(b *testing.B) { columnabssumTable().Benchmark(b) }
+
+// onceAndTwice is a row, and the same added to itself.
+func onceAndTwice(x []float64) []ref.Mat {
+	y := ref.NewMat(1, len(x))
+	for i, v := range x {
+		y.Data[i] = 2 * v
+	}
+	return []ref.Mat{vector(x...), y}
+}
+
+// The second sums are accumulated.
+func columnsumTable() optest.Table {
+	return optest.Table{Op: "columnsum", Bound: columnsumBound, Tiers: true, Cases: func() []optest.Case {
+		small := []columns{{1, 1, dtype.BF16}, {120, 127, dtype.F16}, {65, 384, dtype.BF16}, {200, 33, dtype.F32}, {300, 36, dtype.F32}, {65536, 4, dtype.F32}, {60001, 1, dtype.F16}}
+		return columnCases(small, func(c columns) optest.Case {
+			sums := ref.NewMat(1, c.cols)
+			return optest.Case{
+				In: []optest.Input{{Mat: random(c.rows, c.cols), DType: c.dtype}}, Out: likes(sums, sums),
+				Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+					ColumnSum(r, Tensor(out[0]), Tensor(in[0]), false)
+					ColumnSum(r, Tensor(out[1]), Tensor(in[0]), false)
+					ColumnSum(r, Tensor(out[1]), Tensor(in[0]), true)
+				},
+				Want: func(in []ref.Mat) []ref.Mat { return onceAndTwice(ref.ColumnSum(in[0])) },
+			}
+		})
+	}, Benchmarks: func() (cases []optest.Case) {
+		for _, c := range [][2]int{{2048, 384}, {2048, 128}} {
+			cases = append(cases, optest.Case{
+				Name: optest.Shape(c[0], c[1]), In: f32s(random(c[0], c[1])), Out: likes(ref.NewMat(1, c[1])),
+				Record: func(r *vk.Recorder, out, in []optest.Tensor) { ColumnSum(r, Tensor(out[0]), Tensor(in[0]), false) },
+			})
+		}
+		return cases
+	}}
+}
+
+func TestColumnSum(t *testing.T) { columnsumTable().Test(t) }
+
+func BenchmarkColumnSum(b *testing.B) { columnsumTable().Benchmark(b) }
+
+// It accumulates, from 0 on.
+func columnabsdotTable() optest.Table {
+	return optest.Table{Op: "columnabsdot", Bound: abssumBound, Tiers: true, Cases: func() []optest.Case {
+		small := []columns{{1, 1, dtype.BF16}, {120, 127, dtype.F16}, {65, 384, dtype.BF16}, {200, 33, dtype.F32}, {40, 36, dtype.F32}, {33000, 8, dtype.BF16}}
+		return columnCases(small, func(c columns) optest.Case {
+			g := block(random(c.rows, c.cols+1), 0, c.rows, 1, c.cols+1)
+			sums := optest.Output{Rows: 1, Cols: c.cols, Start: ref.NewMat(1, c.cols)}
+			return optest.Case{
+				In: []optest.Input{{Mat: random(c.rows, c.cols), DType: c.dtype}, {Mat: g}}, Out: []optest.Output{sums, sums},
+				Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+					for _, sums := range []optest.Tensor{out[0], out[1], out[1]} {
+						ColumnAbsDot(r, Tensor(sums), Tensor(in[0]), Tensor(in[1]))
+					}
+				},
+				Want: func(in []ref.Mat) []ref.Mat { return onceAndTwice(ref.ColumnAbsDot(in[0], in[1])) },
+			}
+		})
+	}}
+}
+
+func TestColumnAbsDot(t *testing.T) { columnabsdotTable().Test(t) }
+
+func BenchmarkColumnAbsDot(b *testing.B) { columnabsdotTable().Benchmark(b) }
+
+func sensitivityTable() optest.Table {
+	return optest.Table{Op: "sensitivity", Bound: sensitivityBound, Cases: func() (cases []optest.Case) {
 		for _, c := range []struct {
 			windows, window, kvHeads, group, headDim, hidden int // headDim 0: neurons, kvHeads of them
 			dtype                                            dtype.DType
@@ -150,22 +187,37 @@ func TestSensitivity(t *testing.T) {
 			{1, 1, 1, 1, 0, 1, dtype.F32}, {3, 5, 127, 1, 0, 40, dtype.BF16}, {2, 9, 3, 4, 20, 33, dtype.F16},
 			{4, 7, 1, 5, 24, 120, dtype.BF16}, {300, 1, 3, 3, 80, 16, dtype.F32}, {400, 1, 701, 1, 0, 8, dtype.F16},
 		} {
-			b := newBench(t, d)
 			width := c.group * max(c.headDim, 1)
-			x, w := random(c.windows*c.window, c.kvHeads*width), random(c.hidden, c.kvHeads*width)
-			dx, dw := b.upload(x, dtype.F32), b.upload(w, c.dtype)
-			sums, columns, s := b.empty(dtype.F32, c.windows, x.Cols), b.empty(dtype.F32, 1, x.Cols), b.empty(dtype.F32, 1, c.kvHeads)
-			AbsSum(b.r, sums, dx, c.window)
-			ColumnAbsSum(b.r, columns, dw)
-			Sensitivity(b.r, s, sums, columns, width, x.Rows)
-			want := ref.NeuronSensitivity(x, w)
-			if c.headDim > 0 {
-				want = ref.HeadGroupSensitivity(x, w, c.kvHeads, c.group, c.headDim)
-			}
-			sensitivityBound.Near(t, b.download(s), want, c.dtype)
+			channels := c.kvHeads * width
+			cases = append(cases, optest.Case{
+				Name: optest.Shape(c.windows*c.window, channels, width, c.hidden, c.dtype), Of: c.dtype,
+				In:  []optest.Input{{Mat: random(c.windows*c.window, channels)}, {Mat: random(c.hidden, channels), DType: c.dtype}},
+				Out: likes(ref.NewMat(1, c.kvHeads)),
+				Extra: func(b *optest.Bench) []optest.Tensor {
+					return []optest.Tensor{b.Empty(dtype.F32, c.windows, channels), b.Empty(dtype.F32, 1, channels)}
+				},
+				Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+					o := tensors(out)
+					AbsSum(r, o[1], Tensor(in[0]), c.window)
+					ColumnAbsSum(r, o[2], Tensor(in[1]))
+					Sensitivity(r, o[0], o[1], o[2], width, c.windows*c.window)
+				},
+				Want: func(in []ref.Mat) []ref.Mat {
+					if c.headDim > 0 {
+						return one(vector(ref.HeadGroupSensitivity(in[0], in[1], c.kvHeads, c.group, c.headDim)...))
+					}
+					return one(vector(ref.NeuronSensitivity(in[0], in[1])...))
+				},
+				Large: c.windows >= 300, Measured: c.windows >= 300,
+			})
 		}
-	})
+		return cases
+	}}
 }
+
+func TestSensitivity(t *testing.T) { sensitivityTable().Test(t) }
+
+func BenchmarkSensitivity(b *testing.B) { sensitivityTable().Benchmark(b) }
 
 func TestSensitivityShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})
@@ -184,15 +236,4 @@ func TestSensitivityShapes(t *testing.T) {
 	refused(t, d, "a width that does not divide the channels", func(r *vk.Recorder) { Sensitivity(r, Of(s.View, dtype.F32, 1, 3), sums, columns, 3, 12) })
 	refused(t, d, "no tokens", func(r *vk.Recorder) { Sensitivity(r, s, sums, columns, 2, 0) })
 	refused(t, d, "no width", func(r *vk.Recorder) { Sensitivity(r, s, sums, columns, 0, 12) })
-}
-
-func BenchmarkColumnSum(b *testing.B) {
-	d := vktest.Open(b, vk.Options{})
-	for _, c := range [][2]int{{2048, 384}, {2048, 128}} {
-		b.Run(fmt.Sprintf("%dx%d", c[0], c[1]), func(b *testing.B) {
-			f := newBench(b, d)
-			x, sums := f.upload(random(c[0], c[1]), dtype.F32), f.empty(dtype.F32, 1, c[1])
-			f.measure(20, func() { ColumnSum(f.r, sums, x, false) })
-		})
-	}
 }

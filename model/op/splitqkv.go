@@ -13,13 +13,13 @@ type QKVShape struct {
 	Eps            float32 // of the norms
 }
 
-// SplitQKV records q, k, v = the columns of qkv, with q and k turned as RoPE turns them where cosSin is there, and normed as RMSNorm does over each head
+// SplitQKV records q, k, v = the columns of qkv, with q and k turned by the angles of their positions where cosSin is there, and normed as RMSNorm does over each head
 // before that where qNorm and kNorm are there (Qwen3). Rows Row to Row+rows−1 of k and v are written, the others stay.
 //
 //	q             [rows, Heads·HeadDim]                F32
 //	k, v          [≥ Row+rows, KVHeads·HeadDim]        F32
 //	qkv           [rows, (Heads+2·KVHeads)·HeadDim]    F32; none of the others
-//	cosSin        [positions, HeadDim]                 F32, as for RoPE; the zero Tensor turns nothing
+//	cosSin        [positions, HeadDim]                 F32, as for RoPEBackward; the zero Tensor turns nothing
 //	qNorm, kNorm  [1, HeadDim]                         any dtype, the same; both the zero Tensor where there are no norms
 //
 // Sources: Su et al. 2021, arXiv 2104.09864; Zhang & Sennrich 2019, arXiv 1910.07467.

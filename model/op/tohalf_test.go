@@ -1,8 +1,8 @@
 package op
 
 import (
-	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/x448/float16"
@@ -34,55 +34,71 @@ func halfWant(row []float64) (half []float32, unscale float64) {
 	return half, unscale
 }
 
-func TestToHalf(t *testing.T) {
-	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+func tohalfTable() optest.Table {
+	return optest.Table{Op: "tohalf", Bound: tohalfBound, Cases: func() (cases []optest.Case) {
 		for _, cols := range []int{4, 120, 1028} {
-			scales := []float64{1, 1e6, 1e-6, 3e37, 1e-30, 0}
-			x := random(len(scales), cols)
-			for i, s := range scales {
-				for j := range x.Row(i) {
-					x.Row(i)[j] *= s
-				}
-				x.Row(i)[i%cols] /= 1 << 20 // subnormal in f16
-			}
-			x.Row(1)[2] = math.Inf(-1)
-			b := newBench(t, d)
-			y, unscale := b.empty(dtype.F16, x.Rows, cols), b.empty(dtype.F32, x.Rows, 1)
-			toHalf(b.r, y, unscale, b.upload(x, dtype.F32), Tensor{}, 0)
-			got, scale := b.download(y), b.download(unscale)
-			for i := range x.Rows {
-				want, undo := halfWant(x.Row(i))
-				if float64(scale[i]) != undo {
-					t.Errorf("%d columns, row %d: scale %v, want %v", cols, i, scale[i], undo)
-				}
-				for j, w := range want {
-					if got[i*cols+j] != w {
-						t.Fatalf("%d columns, row %d, column %d: %v, want %v of %v", cols, i, j, got[i*cols+j], w, x.Row(i)[j])
-					}
-				}
-			}
+			cases = append(cases, tohalfCase(cols))
 		}
-	})
+		for _, dt := range dtype.All {
+			cases = append(cases, tohalfNormCase(5, 300, dt))
+		}
+		return append(cases, tohalfNormCase(512, 384, dtype.BF16))
+	}}
 }
 
-// The norm's factor differs by its rounding, so that f16's may fall the other way: one bit.
-func TestToHalfNorm(t *testing.T) {
-	vktest.Each(t, func(t *testing.T, d *vk.Device) {
-		for _, dt := range dtype.All {
-			t.Run(fmt.Sprint(dt), func(t *testing.T) {
-				b := newBench(t, d)
-				x, norm := random(5, 300), random(1, 300)
-				y, unscale := b.empty(dtype.F16, 5, 300), b.empty(dtype.F32, 5, 1)
-				toHalf(b.r, y, unscale, b.upload(x, dtype.F32), b.upload(norm, dt), 1e-5)
-				got, scale := b.download(y), b.download(unscale)
-				for i := range got {
-					got[i] *= scale[i/300]
-				}
-				tohalfBound.Near(t, got, ref.RMSNorm(x, norm.Data, 1e-5).Data, dt)
-			})
+// tohalfCase has rows of many sizes, each with an element that is subnormal in f16.
+func tohalfCase(cols int) optest.Case {
+	scales := []float64{1, 1e6, 1e-6, 3e37, 1e-30, 0}
+	x := random(len(scales), cols)
+	for i, s := range scales {
+		for j := range x.Row(i) {
+			x.Row(i)[j] *= s
 		}
-	})
+		x.Row(i)[i%cols] /= 1 << 20
+	}
+	x.Row(1)[2] = math.Inf(-1)
+	return optest.Case{
+		Name: optest.Shape(x.Rows, cols), In: f32s(x), Out: append(exact(dtype.F16, x.Rows, cols), exact(dtype.F32, x.Rows, 1)...),
+		Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+			toHalf(r, Tensor(out[0]), Tensor(out[1]), Tensor(in[0]), Tensor{}, 0)
+		},
+		Want: func(in []ref.Mat) []ref.Mat {
+			y, unscale := ref.NewMat(x.Rows, cols), ref.NewMat(x.Rows, 1)
+			for i := range x.Rows {
+				var half []float32
+				half, unscale.Data[i] = halfWant(in[0].Row(i))
+				for j, v := range half {
+					y.Row(i)[j] = float64(v)
+				}
+			}
+			return []ref.Mat{y, unscale}
+		},
+	}
 }
+
+// tohalfNormCase has a norm: its factor differs by its rounding, so that f16's may fall the other way: one bit.
+func tohalfNormCase(rows, cols int, dt dtype.DType) optest.Case {
+	return optest.Case{
+		Name: optest.Shape(rows, cols, "norm", dt), Of: dt, In: []optest.Input{{Mat: random(rows, cols)}, {Mat: random(1, cols), DType: dt}},
+		Out: []optest.Output{{DType: dtype.F16, Rows: rows, Cols: cols}, {Rows: rows, Cols: 1}},
+		Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+			toHalf(r, Tensor(out[0]), Tensor(out[1]), Tensor(in[0]), Tensor(in[1]), 1e-5)
+		},
+		Check: func(t testing.TB, got [][]float32, in []ref.Mat) {
+			t.Helper()
+			x := slices.Clone(got[0])
+			for i := range x {
+				x[i] *= got[1][i/cols]
+			}
+			tohalfBound.Near(t, x, ref.RMSNorm(in[0], in[1].Data, 1e-5).Data, dt)
+		},
+		Measured: rows == 512,
+	}
+}
+
+func TestToHalf(t *testing.T) { tohalfTable().Test(t) }
+
+func BenchmarkToHalf(b *testing.B) { tohalfTable().Benchmark(b) }
 
 func TestToHalfShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})

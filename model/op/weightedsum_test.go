@@ -3,8 +3,8 @@ package op
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
@@ -31,45 +31,55 @@ func (b *bench) bits(x Tensor) []byte {
 }
 
 // The bits are those of the same float32 operations on the host, whatever the device and its bindings.
-func TestWeightedSum(t *testing.T) {
-	eachAndSplit(t, func(t *testing.T, d *vk.Device, split bool) {
+func weightedsumTable() optest.Table {
+	return optest.Table{Op: "weightedsum", Cases: func() (cases []optest.Case) {
 		for _, dt := range dtype.All {
 			for _, c := range []struct{ rows, cols, terms int }{{1, 1, 1}, {1, 127, 2}, {3, 65, 3}, {999, 701, 2}} {
-				if c.rows < 999 == split {
-					continue
-				}
-				t.Run(fmt.Sprint(dt, c), func(t *testing.T) { weightedSum(t, d, dt, c.rows, c.cols, c.terms) })
+				cases = append(cases, weightedsumCase(dt, c.rows, c.cols, c.terms))
 			}
 		}
-	})
+		return cases
+	}}
 }
 
-func weightedSum(t *testing.T, d *vk.Device, dt dtype.DType, height, width, terms int) {
-	b := newBench(t, d)
-	var xs []ref.Mat
-	var dxs []Tensor
+func weightedsumCase(dt dtype.DType, height, width, terms int) optest.Case {
+	var in []optest.Input
 	var weights []float32
-	var exact []float64
-	want := make([]float32, height*width)
+	var whole []float64
 	for i := range terms {
-		x := block(random(height, width+i), 0, height, i, width+i)
-		xs, dxs = append(xs, x), append(dxs, b.upload(x, dt))
+		in = append(in, optest.Input{Mat: block(random(height, width+i), 0, height, i, width+i), DType: dt})
 		weights = append(weights, float32(0.3+0.21*float64(i)))
-		exact = append(exact, float64(weights[i]))
-		for j, v := range x.Data {
-			product := weights[i] * float32(v)
-			want[j] = float32(product) + want[j]
-		}
+		whole = append(whole, float64(weights[i]))
 	}
-	y := b.empty(dt, height, width)
-	WeightedSum(b.r, y, b.empty(dtype.F32, height, width), dxs, weights)
-	weightedsumBound.Near(t, b.download(y), ref.WeightedSum(xs, exact).Data, dt)
-	bits := make([]byte, len(want)*dt.Size())
-	dt.Encode(bits, want)
-	if got := b.bits(y); string(got) != string(bits) {
-		t.Error("bits differ from those of the host's float32")
+	return optest.Case{
+		Name: optest.Shape(height, width, terms, dt), Of: dt, In: in, Out: []optest.Output{{DType: dt, Rows: height, Cols: width}}, Extra: scratch(height, width),
+		Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+			WeightedSum(r, Tensor(out[0]), Tensor(out[1]), tensors(in), weights)
+		},
+		Check: func(t testing.TB, got [][]float32, in []ref.Mat) {
+			t.Helper()
+			weightedsumBound.Near(t, got[0], ref.WeightedSum(in, whole).Data, dt)
+			want := make([]float32, height*width)
+			for i, x := range in {
+				for j, v := range x.Data {
+					product := weights[i] * float32(v)
+					want[j] = float32(product) + want[j]
+				}
+			}
+			bits := make([]byte, len(want)*dt.Size())
+			dt.Encode(bits, want)
+			dt.Decode(want, bits)
+			if !slices.Equal(got[0], want) {
+				t.Error("bits differ from those of the host's float32")
+			}
+		},
+		Split: height == 999, Measured: height == 999, Flops: 2 * float64(height*width*terms),
 	}
 }
+
+func TestWeightedSum(t *testing.T) { weightedsumTable().Test(t) }
+
+func BenchmarkWeightedSum(b *testing.B) { weightedsumTable().Benchmark(b) }
 
 // Every f16 doubled, halved and scaled to where rounding decides: to nearest even, subnormals, overflow, as dtype.Encode does.
 func TestWeightedSumRounding(t *testing.T) {

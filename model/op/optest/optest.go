@@ -4,6 +4,7 @@ package optest
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -45,14 +46,17 @@ func (b Bound) Near(t testing.TB, got []float32, want []float64, of dtype.DType)
 type Input struct {
 	ref.Mat
 	DType dtype.DType
+	Words bool // 32-bit integers instead of a dtype, −1 for all ones
 }
 
-// Output is a result. It starts as NaN.
+// Output is a result. Where the reference says NaN, it must stay as it was.
 type Output struct {
 	DType      dtype.DType
 	Rows, Cols int
-	Bound      *Bound // nil: that of the table
-	Exact      bool   // the bits are those of the reference
+	Bound      *Bound  // nil: that of the table
+	Exact      bool    // equal to the reference
+	Words      bool    // 32-bit integers, as of an Input
+	Start      ref.Mat // what it starts as; none: NaN
 }
 
 // Case is an operation on operands of some shapes.
@@ -64,12 +68,20 @@ type Case struct {
 	Record func(r *vk.Recorder, out, in []Tensor)
 	Want   func(in []ref.Mat) []ref.Mat
 
+	Extra func(b *Bench) []Tensor                           // scratch, and what depends on the device: Record finds it behind the outputs
+	Check func(t testing.TB, got [][]float32, in []ref.Mat) // instead of Want, where results are not compared one by one
+
 	InPlace  [][]int   // ways to let output i be input way[i], or for −1 itself: these give the same bits
+	Alone    []Part    // outputs that have the same bits as a part of others
 	Gradient *Gradient // what the outputs are gradients of
 	Large    bool      // more than 1 MiB: runs once more where a binding holds no more
+	Split    bool      // runs only where a binding holds no more than 1 MiB, and gives the bits that it gives in one piece
 	Measured bool      // a benchmark
 	Flops    float64   // floating-point operations, for benchmarks
 }
+
+// Part says that output Part, made alone, is the rows from Row on of output Whole.
+type Part struct{ Whole, Part, Row int }
 
 // Gradient says what a backward operation differentiates: Σ dy·Forward, or Σ Forward where DY is −1.
 type Gradient struct {
@@ -80,10 +92,12 @@ type Gradient struct {
 
 // Table is the cases of an operation.
 type Table struct {
-	Op    string
-	Bound Bound
-	Tiers bool // run at every tier up to a device's own
-	Cases func() []Case
+	Op         string
+	Bound      Bound
+	Tiers      bool      // run at every tier up to a device's own
+	SplitTiers []vk.Tier // those of the cases that run on small bindings; none: the device's own
+	Cases      func() []Case
+	Benchmarks func() []Case // more that are measured, too large for a test
 }
 
 // Test runs the table on every device.
@@ -93,42 +107,89 @@ func (tb Table) Test(t *testing.T) {
 		each = vktest.EachTier
 	}
 	cases := tb.Cases()
-	each(t, func(t *testing.T, d *vk.Device) { tb.run(t, d, cases) })
-	large := slices.DeleteFunc(slices.Clone(cases), func(c Case) bool { return !c.Large })
+	for i := range cases {
+		cases[i].Want = once(cases[i].Want)
+	}
+	whole := slices.DeleteFunc(slices.Clone(cases), func(c Case) bool { return c.Split })
+	if len(whole) > 0 {
+		each(t, func(t *testing.T, d *vk.Device) { tb.run(t, d, nil, whole) })
+	}
+	large := slices.DeleteFunc(slices.Clone(cases), func(c Case) bool { return !c.Large && !c.Split })
 	if len(large) > 0 {
-		t.Run("split", func(t *testing.T) {
-			tb.run(t, vktest.Open(t, vk.Options{StorageRange: 1 << 20}), large)
-			vktest.Clean(t)
+		t.Run("split", func(t *testing.T) { tb.split(t, large) })
+	}
+}
+
+// once keeps what a reference gives: it is the same on every device and tier.
+func once(want func(in []ref.Mat) []ref.Mat) func(in []ref.Mat) []ref.Mat {
+	var kept []ref.Mat
+	return func(in []ref.Mat) []ref.Mat {
+		if kept == nil {
+			kept = want(in)
+		}
+		return kept
+	}
+}
+
+// split runs cases where a binding holds no more than 1 MiB.
+func (tb Table) split(t *testing.T, cases []Case) {
+	tiers := []*vk.Tier{nil}
+	if len(tb.SplitTiers) > 0 {
+		tiers = nil
+	}
+	for i := range tb.SplitTiers {
+		tiers = append(tiers, &tb.SplitTiers[i])
+	}
+	for _, tier := range tiers {
+		whole := vktest.Open(t, vk.Options{MaxTier: tier})
+		tb.run(t, vktest.Open(t, vk.Options{MaxTier: tier, StorageRange: 1 << 20}), whole, cases)
+	}
+	vktest.Clean(t)
+}
+
+// run tests cases on a device. Those for small bindings give the same bits on another that binds more.
+func (tb Table) run(t *testing.T, d, whole *vk.Device, cases []Case) {
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			got := tb.test(t, d, c)
+			if !c.Split {
+				return
+			}
+			b := New(t, whole)
+			_, in, out := b.tensors(c)
+			c.Record(b.R, out, in)
+			for i, o := range c.Out {
+				if !same(b.read(out[i], o.Words), got[i]) {
+					t.Errorf("bindings of 1 MiB change the bits of output %d", i)
+				}
+			}
 		})
 	}
 }
 
-func (tb Table) run(t *testing.T, d *vk.Device, cases []Case) {
-	for _, c := range cases {
-		t.Run(c.Name, func(t *testing.T) { tb.test(t, d, c) })
-	}
-}
-
-func (tb Table) test(t *testing.T, d *vk.Device, c Case) {
+// test runs a case on a device and gives its results.
+func (tb Table) test(t *testing.T, d *vk.Device, c Case) [][]float32 {
 	b := New(t, d)
 	mats, in, out := b.tensors(c)
 	c.Record(b.R, out, in)
-	want := c.Want(mats)
-	got := make([][]float32, len(out))
+	got := make([][]float32, len(c.Out))
 	for i, o := range c.Out {
-		got[i] = b.Download(out[i])
-		bound := tb.Bound
-		if o.Bound != nil {
-			bound = *o.Bound
-		}
-		if o.Exact {
-			bound = Bound{}
-		}
-		bound.Near(t, got[i], want[i].Data, c.Of)
+		got[i] = b.read(out[i], o.Words)
+	}
+	if c.Check != nil {
+		c.Check(t, got, mats)
+	} else {
+		tb.near(t, c, got, c.Want(mats))
 	}
 	for i, x := range in {
-		if !same(b.Download(x), single(mats[i].Data)) {
+		if !same(b.read(x, c.In[i].Words), single(mats[i].Data)) {
 			t.Errorf("input %d was written", i)
+		}
+	}
+	for _, p := range c.Alone {
+		first := p.Row * c.Out[p.Whole].Cols
+		if part := got[p.Part]; !same(part, got[p.Whole][first:first+len(part)]) {
+			t.Errorf("output %d has other bits than the rows from %d on of output %d", p.Part, p.Row, p.Whole)
 		}
 	}
 	if c.Gradient != nil {
@@ -142,11 +203,42 @@ func (tb Table) test(t *testing.T, d *vk.Device, c Case) {
 			}
 		}
 		c.Record(b.R, out, in)
-		for i := range out {
-			if !same(b.Download(out[i]), got[i]) {
+		for i, o := range c.Out {
+			if !same(b.read(out[i], o.Words), got[i]) {
 				t.Errorf("outputs over inputs %v: other bits of output %d", way, i)
 			}
 		}
+	}
+	return got
+}
+
+// near compares results with the reference, and those that it has not with what was there before.
+func (tb Table) near(t testing.TB, c Case, got [][]float32, want []ref.Mat) {
+	t.Helper()
+	for i, o := range c.Out {
+		bound := tb.Bound
+		if o.Bound != nil {
+			bound = *o.Bound
+		}
+		if len(got[i]) != len(want[i].Data) {
+			t.Fatalf("output %d has %d elements, the reference %d", i, len(got[i]), len(want[i].Data))
+		}
+		start := decode(o.start(), o.DType, o.Words, len(got[i]))
+		var written []float32
+		var wanted []float64
+		for j, w := range want[i].Data {
+			switch g := got[i][j]; {
+			case w == w && (o.Exact || o.Words):
+				if float64(g) != w {
+					t.Fatalf("element %d of output %d is %v, want %v", j, i, g, w)
+				}
+			case w == w:
+				written, wanted = append(written, g), append(wanted, w)
+			case math.Float32bits(g) != math.Float32bits(start[j]):
+				t.Fatalf("element %d of output %d was written", j, i)
+			}
+		}
+		bound.Near(t, written, wanted, c.Of)
 	}
 }
 
@@ -154,13 +246,54 @@ func (tb Table) test(t *testing.T, d *vk.Device, c Case) {
 func (b *Bench) tensors(c Case) (mats []ref.Mat, in, out []Tensor) {
 	for _, x := range c.In {
 		m := ref.Mat{Rows: x.Rows, Cols: x.Cols, Data: slices.Clone(x.Data)}
-		in = append(in, b.Upload(m, x.DType))
+		raw := encode(m, x.DType, x.Words)
+		for i, v := range decode(raw, x.DType, x.Words, len(m.Data)) {
+			m.Data[i] = float64(v)
+		}
+		in = append(in, b.Raw(raw, x.DType, m.Rows, m.Cols))
 		mats = append(mats, m)
 	}
 	for _, o := range c.Out {
-		out = append(out, b.Empty(o.DType, o.Rows, o.Cols))
+		out = append(out, b.Raw(o.start(), o.DType, o.Rows, o.Cols))
+	}
+	if c.Extra != nil {
+		out = append(out, c.Extra(b)...)
 	}
 	return mats, in, out
+}
+
+// start is the bytes that an output has before.
+func (o Output) start() []byte {
+	if o.Start.Rows == 0 {
+		return empty(o.DType, o.Rows, o.Cols)
+	}
+	return encode(o.Start, o.DType, o.Words)
+}
+
+// encode gives a matrix as stored. What fills the last word is NaN, so that it is seen where it counts.
+func encode(m ref.Mat, d dtype.DType, words bool) []byte {
+	raw := empty(d, m.Rows, m.Cols)
+	if !words {
+		d.Encode(raw[:len(m.Data)*d.Size()], single(m.Data))
+		return raw
+	}
+	for i, v := range m.Data {
+		binary.LittleEndian.PutUint32(raw[4*i:], uint32(int64(v)))
+	}
+	return raw
+}
+
+// decode gives the n values that encode stored.
+func decode(raw []byte, d dtype.DType, words bool, n int) []float32 {
+	f := make([]float32, n)
+	if !words {
+		d.Decode(f, raw[:n*d.Size()])
+		return f
+	}
+	for i := range f {
+		f[i] = float32(int32(binary.LittleEndian.Uint32(raw[4*i:])))
+	}
+	return f
 }
 
 const (
@@ -209,22 +342,32 @@ func (tb Table) gradient(t testing.TB, c Case, in []ref.Mat, got [][]float32) {
 	}
 }
 
+const (
+	measuredCalls = 20  // of an operation in a submission, so that what a submission costs does not count
+	measuredFlops = 2e9 // of a submission, beyond which there are fewer calls: some 100 ms on a CPU
+)
+
 // Benchmark times the cases that are measured, on the best device.
 func (tb Table) Benchmark(b *testing.B) {
 	d := vktest.Open(b, vk.Options{})
-	for _, c := range tb.Cases() {
-		if !c.Measured {
-			continue
-		}
+	cases := slices.DeleteFunc(tb.Cases(), func(c Case) bool { return !c.Measured })
+	if tb.Benchmarks != nil {
+		cases = append(cases, tb.Benchmarks()...)
+	}
+	for _, c := range cases {
 		b.Run(c.Name, func(b *testing.B) {
 			w := New(b, d)
 			_, in, out := w.tensors(c)
 			bytes := int64(0)
-			for _, x := range slices.Concat(in, out) {
+			for _, x := range slices.Concat(in, out[:len(c.Out)]) {
 				bytes += x.Size()
 			}
-			w.Measure(20, func() { c.Record(w.R, out, in) })
-			perSecond := 20 * float64(b.N) / b.Elapsed().Seconds()
+			calls := measuredCalls
+			if c.Flops > 0 {
+				calls = max(1, min(calls, int(measuredFlops/c.Flops)))
+			}
+			w.Measure(calls, func() { c.Record(w.R, out, in) })
+			perSecond := float64(calls) * float64(b.N) / b.Elapsed().Seconds()
 			b.ReportMetric(float64(bytes)*perSecond/1e9, "GB/s")
 			if c.Flops > 0 {
 				b.ReportMetric(c.Flops*perSecond/1e9, "GFLOP/s")
@@ -333,17 +476,18 @@ func (b *Bench) wait() error { return b.R.Wait(context.Background()) }
 // Empty is a tensor whose contents are all ones bits (NaN), so that an element that is never written is seen.
 func (b *Bench) Empty(d dtype.DType, rows, cols int) Tensor {
 	b.T.Helper()
-	return b.Raw(slices.Repeat([]byte{0xff}, (rows*cols*d.Size()+3)&^3), d, rows, cols)
+	return b.Raw(empty(d, rows, cols), d, rows, cols)
+}
+
+func empty(d dtype.DType, rows, cols int) []byte {
+	return slices.Repeat([]byte{0xff}, (rows*cols*d.Size()+3)&^3)
 }
 
 // Upload rounds m to a dtype, and m itself with it, so that the reference sees what the device sees.
 func (b *Bench) Upload(m ref.Mat, d dtype.DType) Tensor {
 	b.T.Helper()
-	f := single(m.Data)
-	raw := make([]byte, (len(f)*d.Size()+3)&^3)
-	d.Encode(raw, f)
-	d.Decode(f, raw[:len(f)*d.Size()])
-	for i, v := range f {
+	raw := encode(m, d, false)
+	for i, v := range decode(raw, d, false, len(m.Data)) {
 		m.Data[i] = float64(v)
 	}
 	return b.Raw(raw, d, m.Rows, m.Cols)
@@ -352,6 +496,12 @@ func (b *Bench) Upload(m ref.Mat, d dtype.DType) Tensor {
 // Download waits for the recorder and reads a tensor back.
 func (b *Bench) Download(x Tensor) []float32 {
 	b.T.Helper()
+	return b.read(x, false)
+}
+
+// read is Download, of integers where x holds words.
+func (b *Bench) read(x Tensor, words bool) []float32 {
+	b.T.Helper()
 	if err := b.wait(); err != nil {
 		b.T.Fatal(err)
 	}
@@ -359,9 +509,7 @@ func (b *Bench) Download(x Tensor) []float32 {
 	if err := b.D.Download(context.Background(), raw, x.View); err != nil {
 		b.T.Fatal(err)
 	}
-	out := make([]float32, x.Rows*x.Cols)
-	x.DType.Decode(out, raw)
-	return out
+	return decode(raw, x.DType, words, x.Rows*x.Cols)
 }
 
 // Measure runs a benchmark of record, n times in one submission, and reports the µs of one.

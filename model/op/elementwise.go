@@ -6,11 +6,6 @@ import (
 	"github.com/vkcome/vkcome/vk"
 )
 
-// Add records y = a + b, element by element.
-//
-//	y, a, b  [rows, cols]  F32; y may be a or b
-func Add(r *vk.Recorder, y, a, b Tensor) { elementwise(r, "add", 12, y, a, b) }
-
 // elementwise records y = f(in…) of f32 tensors of one shape; work is the operations or bytes of an element.
 func elementwise(r *vk.Recorder, op string, work float64, y Tensor, in ...Tensor) {
 	elementwiseTo(r, op, work, []Tensor{y}, in...)
