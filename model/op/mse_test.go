@@ -73,7 +73,7 @@ func (l rowLoss) benchmarks(rows, cols int, work float64) func() []optest.Case {
 }
 
 // same fails where the bits are not the same.
-func same(t *testing.T, what string, got, want []float32) {
+func same(t testing.TB, what string, got, want []float32) {
 	t.Helper()
 	if !slices.EqualFunc(got, want, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }) {
 		t.Errorf("%s: other bits", what)
