@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op/optest"
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
@@ -41,66 +42,81 @@ func pick(m ref.Mat, rows []uint32) ref.Mat {
 	return y
 }
 
-func TestAttentionPacked(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	chain := func(n, most int) (parents, lengths []int) {
-		for i := range n {
-			parents, lengths = append(parents, rng.IntN(i+1)-1), append(lengths, 1+rng.IntN(most))
-		}
-		return parents, lengths
+// packedCase is a forest's case, with its first and its last segment once more in windows of their own.
+func packedCase(s PackedShape, parents, lengths []int) optest.Case {
+	segments, rows := forest(parents, lengths)
+	q, k, v := random(rows, s.Heads*s.HeadDim), random(rows, s.KVHeads*s.HeadDim), random(rows, s.KVHeads*s.HeadDim)
+	in, out := f32s(q, k, v), likes(q)
+	var parts []optest.Part
+	var shapes []AttentionShape
+	for i, g := range []Segment{segments[0], segments[len(segments)-1]} {
+		queries := window(q, g.Row, g.Rows)
+		in, out = append(in, f32s(queries, pick(k, g.Path), pick(v, g.Path))...), append(out, likes(queries)...)
+		parts, shapes = append(parts, optest.Part{Whole: 0, Part: 1 + i, Row: g.Row}), append(shapes, s.of(g.Rows, len(g.Path)))
 	}
-	type trial struct {
-		PackedShape
-		parents, lengths []int
+	return optest.Case{
+		Name: fmt.Sprint(s, len(parents)), In: in, Out: out, InPlace: [][]int{{0}}, Alone: parts,
+		Extra: func(b *optest.Bench) []optest.Tensor {
+			p, err := NewPacking(b.D, segments, s)
+			if err != nil {
+				b.T.Fatal(err)
+			}
+			return append(attentionScratch(b, shapes...), optest.Tensor((&bench{b, b.T, b.D, b.R}).words(p.Words)))
+		},
+		Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+			o, x := tensors(out), tensors(in)
+			p, err := NewPacking(r.Device(), segments, s)
+			if err != nil {
+				r.Fail(err)
+				return
+			}
+			AttentionPacked(r, o[0], x[0], x[1], x[2], o[len(o)-1], p, s)
+			for i, alone := range shapes {
+				Attention(r, o[1+i], x[3+3*i], x[4+3*i], x[5+3*i], alone, AttentionExtra{Scratch: o[3+i]})
+			}
+		},
+		Want: func(in []ref.Mat) []ref.Mat {
+			want := ref.NewMat(rows, q.Cols)
+			for _, g := range segments {
+				y := ref.Attention(window(in[0], g.Row, g.Rows), pick(in[1], g.Path), pick(in[2], g.Path), s.Heads, s.KVHeads, s.HeadDim, s.SlidingWindow)
+				copy(want.Data[g.Row*q.Cols:], y.Data)
+			}
+			all := one(want)
+			for _, g := range []Segment{segments[0], segments[len(segments)-1]} {
+				all = append(all, window(want, g.Row, g.Rows))
+			}
+			return all
+		},
 	}
-	trials := []trial{
-		{PackedShape{1, 1, 2, 0}, []int{-1}, []int{1}},
-		{PackedShape{4, 2, 16, 0}, []int{-1, 0, 0, 0, 0}, []int{130, 5, 1, 33, 70}},
-		{PackedShape{6, 2, 20, 40}, []int{-1, 0, 1, 1, -1}, []int{37, 20, 9, 65, 3}},
-		{PackedShape{3, 3, 22, 7}, []int{-1, 0, 0}, []int{5, 64, 65}},
-		{PackedShape{9, 1, 24, 0}, []int{-1, 0, 0, 2}, []int{300, 2, 40, 1}},
-		{PackedShape{2, 1, 256, 0}, []int{-1, 0}, []int{90, 13}},
-	}
-	for _, s := range []PackedShape{{4, 2, 64, 0}, {8, 2, 8, 30}, {2, 2, 6, 0}} {
-		parents, lengths := chain(30, 40)
-		trials = append(trials, trial{s, parents, lengths})
-	}
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
-		for _, c := range trials {
-			t.Run(fmt.Sprint(c.PackedShape, len(c.parents)), func(t *testing.T) {
-				segments, rows := forest(c.parents, c.lengths)
-				b := newBench(t, d)
-				q, k, v := random(rows, c.Heads*c.HeadDim), random(rows, c.KVHeads*c.HeadDim), random(rows, c.KVHeads*c.HeadDim)
-				want := ref.NewMat(rows, q.Cols)
-				for _, g := range segments {
-					y := ref.Attention(window(q, g.Row, g.Rows), pick(k, g.Path), pick(v, g.Path), c.Heads, c.KVHeads, c.HeadDim, c.SlidingWindow)
-					copy(want.Data[g.Row*q.Cols:], y.Data)
-				}
-				p, err := NewPacking(d, segments, c.PackedShape)
-				if err != nil {
-					t.Fatal(err)
-				}
-				dq, dk, dv, table, o := b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32), b.words(p.Words), b.empty(dtype.F32, rows, q.Cols)
-				AttentionPacked(b.r, o, dq, dk, dv, table, p, c.PackedShape)
-				AttentionPacked(b.r, dq, dq, dk, dv, table, p, c.PackedShape)
-				got := b.download(o)
-				attentionBound.Near(t, got, want.Data, dtype.F32)
-				if !slices.Equal(b.download(dq), got) {
-					t.Error("o = q gives other numbers")
-				}
-				for _, i := range []int{0, len(segments) - 1} { // in a window of its own
-					g := segments[i]
-					alone := b.empty(dtype.F32, g.Rows, q.Cols)
-					s := c.of(g.Rows, len(g.Path))
-					attend(b, alone, b.upload(window(q, g.Row, g.Rows), dtype.F32), b.upload(pick(k, g.Path), dtype.F32), b.upload(pick(v, g.Path), dtype.F32), s)
-					if !slices.Equal(b.download(alone), got[g.Row*q.Cols:(g.Row+g.Rows)*q.Cols]) {
-						t.Errorf("segment %d has other bits in a window of its own", i)
-					}
-				}
-			})
-		}
-	})
 }
+
+func attentionPackedTable() optest.Table {
+	return optest.Table{Op: "attention_packed", Bound: attentionBound, Tiers: true, Cases: func() []optest.Case {
+		cases := []optest.Case{
+			packedCase(PackedShape{1, 1, 2, 0}, []int{-1}, []int{1}),
+			packedCase(PackedShape{4, 2, 16, 0}, []int{-1, 0, 0, 0, 0}, []int{130, 5, 1, 33, 70}),
+			packedCase(PackedShape{6, 2, 20, 40}, []int{-1, 0, 1, 1, -1}, []int{37, 20, 9, 65, 3}),
+			packedCase(PackedShape{3, 3, 22, 7}, []int{-1, 0, 0}, []int{5, 64, 65}),
+			packedCase(PackedShape{9, 1, 24, 0}, []int{-1, 0, 0, 2}, []int{300, 2, 40, 1}),
+			packedCase(PackedShape{2, 1, 256, 0}, []int{-1, 0}, []int{90, 13}),
+		}
+		rng := rand.New(rand.NewPCG(1, 2))
+		for _, s := range []PackedShape{{4, 2, 64, 0}, {8, 2, 8, 30}, {2, 2, 6, 0}} {
+			var parents, lengths []int
+			for i := range 30 {
+				parents, lengths = append(parents, rng.IntN(i+1)-1), append(lengths, 1+rng.IntN(40))
+			}
+			one := packedCase(s, parents, lengths)
+			one.Measured = s.HeadDim == 64
+			cases = append(cases, one)
+		}
+		return cases
+	}}
+}
+
+func TestAttentionPacked(t *testing.T) { attentionPackedTable().Test(t) }
+
+func BenchmarkAttentionPacked(b *testing.B) { attentionPackedTable().Benchmark(b) }
 
 func TestAttentionPackedShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{StorageRange: 1 << 20})

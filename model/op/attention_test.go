@@ -18,17 +18,25 @@ var attentionBound = optest.Bound{Max: 2e-5, Why: "f32 dot products, exp2 (3 + 2
 
 // attentionCase is the shape's q, k and v, and what Attention should make of them.
 func attentionCase(s AttentionShape) (q, k, v, want ref.Mat) {
+	q, k, v = attentionOperands(s)
+	return q, k, v, attentionWant(s, q, k, v)
+}
+
+func attentionOperands(s AttentionShape) (q, k, v ref.Mat) {
+	q, k = random(s.Windows*s.QueryLen, s.Heads*s.HeadDim), random(s.Windows*max(s.KeyStride, s.KeyLen), s.KVHeads*s.HeadDim)
+	return q, k, block(random(k.Rows, k.Cols+1), 0, k.Rows, 1, k.Cols+1)
+}
+
+func attentionWant(s AttentionShape, q, k, v ref.Mat) ref.Mat {
 	stride := max(s.KeyStride, s.KeyLen)
-	q, k = random(s.Windows*s.QueryLen, s.Heads*s.HeadDim), random(s.Windows*stride, s.KVHeads*s.HeadDim)
-	v = block(random(k.Rows, k.Cols+1), 0, k.Rows, 1, k.Cols+1)
-	want = ref.NewMat(0, q.Cols)
+	want := ref.NewMat(0, q.Cols)
 	for w := range s.Windows {
 		y := ref.Attention(window(q, w*s.QueryLen, s.QueryLen), window(k, w*stride, s.KeyLen), window(v, w*stride, s.KeyLen),
 			s.Heads, s.KVHeads, s.HeadDim, s.SlidingWindow)
 		want.Data = append(want.Data, y.Data...)
 	}
 	want.Rows = q.Rows
-	return q, k, v, want
+	return want
 }
 
 // attend records Attention with the scratch that it needs.
@@ -43,79 +51,108 @@ func withScratch(b *bench, s AttentionShape) (extra AttentionExtra) {
 	return extra
 }
 
-func TestAttention(t *testing.T) {
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
-		for _, s := range []AttentionShape{
-			{1, 1, 1, 0, 1, 1, 2, 0, false},
-			{3, 5, 5, 0, 4, 2, 16, 0, false},
-			{2, 130, 130, 0, 2, 1, 16, 0, false},
-			{2, 67, 67, 70, 6, 2, 20, 0, false},
-			{1, 33, 100, 0, 3, 3, 20, 40, false},
-			{2, 7, 150, 151, 5, 1, 22, 1, false},
-			{1, 150, 150, 0, 2, 2, 22, 65, false},
-			{1, 40, 65, 0, 2, 1, 64, 0, false},
-			{1, 1, 300, 512, 8, 2, 64, 100, false},
-			{1, 3, 80, 81, 7, 1, 80, 0, false},
-			{1, 2, 4096, 0, 1, 1, 256, 0, false},
-			{1, 2, 4096, 0, 1, 1, 6, 4000, false},
-			{2, 1, 129, 130, 4, 2, 6, 0, false},
-			{1, 4, 128, 0, 9, 1, 24, 0, false},
-			{2, 1, 90, 0, 4, 2, 24, 0, true},
-			{1, 4, 128, 0, 9, 1, 22, 30, true},
-			{1, 4, 500, 0, 24, 2, 64, 130, false},
-			{3, 2, 700, 0, 10, 1, 256, 0, false},
-			{1, 1, 32768, 0, 1, 1, 128, 0, false},
-		} {
-			t.Run(fmt.Sprint(s), func(t *testing.T) {
-				b := newBench(t, d)
-				q, k, v, want := attentionCase(s)
-				dq, dk, dv, o := b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32), b.empty(dtype.F32, q.Rows, q.Cols)
-				attend(b, o, dq, dk, dv, s)
-				attend(b, dq, dq, dk, dv, s)
-				got := b.download(o)
-				attentionBound.Near(t, got, want.Data, dtype.F32)
-				if !slices.Equal(b.download(dq), got) {
-					t.Error("o = q gives other numbers")
-				}
-			})
+// attentionScratch is a tensor for each shape, absent where the device needs none.
+func attentionScratch(b *optest.Bench, shapes ...AttentionShape) (all []optest.Tensor) {
+	for _, s := range shapes {
+		var x optest.Tensor
+		if n := AttentionScratch(b.D, s); n > 0 {
+			x = b.Empty(dtype.F32, 1, n)
 		}
-	})
+		all = append(all, x)
+	}
+	return all
+}
+
+// attentionOf is a case, and as many of the first window's last queries alone.
+func attentionOf(s AttentionShape, alone ...int) optest.Case {
+	q, k, v := attentionOperands(s)
+	stride := max(s.KeyStride, s.KeyLen)
+	in, out, shapes := f32s(q, k, v), likes(q), []AttentionShape{s}
+	var parts []optest.Part
+	for i, n := range alone {
+		last := s
+		last.Windows, last.QueryLen = 1, n
+		queries := window(q, s.QueryLen-n, n)
+		in, out, shapes = append(in, f32s(queries)...), append(out, likes(queries)...), append(shapes, last)
+		parts = append(parts, optest.Part{Whole: 0, Part: 1 + i, Row: s.QueryLen - n})
+	}
+	return optest.Case{
+		Name: fmt.Sprint(s), In: in, Out: out, InPlace: [][]int{{0}}, Alone: parts,
+		Extra: func(b *optest.Bench) []optest.Tensor { return attentionScratch(b, shapes...) },
+		Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+			o, x := tensors(out), tensors(in)
+			o, scratch := o[:len(shapes)], o[len(shapes):]
+			Attention(r, o[0], x[0], x[1], x[2], s, AttentionExtra{Scratch: scratch[0]})
+			for i, last := range shapes[1:] {
+				Attention(r, o[1+i], x[3+i], x[1].RowRange(0, stride), x[2].RowRange(0, stride), last, AttentionExtra{Scratch: scratch[1+i]})
+			}
+		},
+		Want: func(in []ref.Mat) []ref.Mat {
+			whole := attentionWant(s, in[0], in[1], in[2])
+			all := one(whole)
+			for _, n := range alone {
+				all = append(all, window(whole, s.QueryLen-n, n))
+			}
+			return all
+		},
+		Flops: 4 * float64(s.Windows*s.Heads*s.HeadDim*s.QueryLen) * (float64(s.KeyLen) - float64(s.QueryLen-1)/2), // without a sliding window
+	}
 }
 
 // A query gives the same bits among others, be they as few as in generation or as many as in a prompt, and in a window of several.
-func TestAttentionPieces(t *testing.T) {
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+func attentionTable() optest.Table {
+	return optest.Table{Op: "attention", Bound: attentionBound, Tiers: true, SplitTiers: []vk.Tier{vk.Baseline, vk.CoopMatrix}, Cases: func() (cases []optest.Case) {
 		for _, c := range []struct {
 			AttentionShape
 			alone []int // queries
 		}{
+			{AttentionShape{1, 1, 1, 0, 1, 1, 2, 0, false}, nil},
+			{AttentionShape{3, 5, 5, 0, 4, 2, 16, 0, false}, nil},
+			{AttentionShape{2, 130, 130, 0, 2, 1, 16, 0, false}, nil},
+			{AttentionShape{2, 67, 67, 70, 6, 2, 20, 0, false}, nil},
+			{AttentionShape{1, 33, 100, 0, 3, 3, 20, 40, false}, nil},
+			{AttentionShape{2, 7, 150, 151, 5, 1, 22, 1, false}, nil},
+			{AttentionShape{1, 150, 150, 0, 2, 2, 22, 65, false}, nil},
+			{AttentionShape{1, 40, 65, 0, 2, 1, 64, 0, false}, nil},
+			{AttentionShape{1, 1, 300, 512, 8, 2, 64, 100, false}, nil},
+			{AttentionShape{1, 3, 80, 81, 7, 1, 80, 0, false}, nil},
+			{AttentionShape{1, 2, 4096, 0, 1, 1, 256, 0, false}, nil},
+			{AttentionShape{1, 2, 4096, 0, 1, 1, 6, 4000, false}, nil},
+			{AttentionShape{2, 1, 129, 130, 4, 2, 6, 0, false}, nil},
+			{AttentionShape{1, 4, 128, 0, 9, 1, 24, 0, false}, nil},
+			{AttentionShape{2, 1, 90, 0, 4, 2, 24, 0, true}, nil},
+			{AttentionShape{1, 4, 128, 0, 9, 1, 22, 30, true}, nil},
+			{AttentionShape{1, 4, 500, 0, 24, 2, 64, 130, false}, nil},
+			{AttentionShape{3, 2, 700, 0, 10, 1, 256, 0, false}, nil},
+			{AttentionShape{1, 1, 32768, 0, 1, 1, 128, 0, false}, nil},
 			{AttentionShape{2, 80, 90, 100, 6, 3, 20, 0, false}, []int{5, 6, 9, 33}},
 			{AttentionShape{1, 150, 150, 0, 4, 1, 16, 37, false}, []int{5, 16, 17}},
 			{AttentionShape{1, 10, 70, 0, 2, 1, 16, 0, false}, []int{7}},
 			{AttentionShape{1, 40, 70, 0, 4, 2, 20, 0, true}, []int{1, 2, 4, 7}},
 			{AttentionShape{1, 4, 400, 0, 6, 2, 64, 0, false}, []int{1, 2, 3}},
 			{AttentionShape{1, 4, 258, 0, 14, 2, 64, 129, false}, []int{1, 2, 3}}, // the first sees a run of keys more
+			{AttentionShape{7, 50, 50, 51, 61, 61, 20, 0, false}, nil},            // beyond 1 MiB: windows
+			{AttentionShape{2, 45, 45, 0, 366, 3, 20, 0, false}, nil},             // queries of a window
 		} {
-			s := c.AttentionShape
-			b := newBench(t, d)
-			q, k, v, _ := attentionCase(s)
-			dq, dk, dv, o := b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32), b.empty(dtype.F32, q.Rows, q.Cols)
-			attend(b, o, dq, dk, dv, s)
-			got := b.download(o)
-			for _, n := range c.alone {
-				last := s
-				last.Windows, last.QueryLen = 1, n
-				alone := b.empty(dtype.F32, n, q.Cols)
-				first := s.QueryLen - n
-				attend(b, alone, b.upload(window(q, first, n), dtype.F32), Of(dk.View, dtype.F32, max(s.KeyStride, s.KeyLen), k.Cols),
-					Of(dv.View, dtype.F32, max(s.KeyStride, s.KeyLen), k.Cols), last)
-				if !slices.Equal(b.download(alone), got[first*q.Cols:s.QueryLen*q.Cols]) {
-					t.Errorf("%v: the last %d queries differ from those among others", s, n)
-				}
-			}
+			one := attentionOf(c.AttentionShape, c.alone...)
+			one.Split = c.Heads > 60
+			cases = append(cases, one)
 		}
-	})
+		return cases
+	}, Benchmarks: func() []optest.Case { // a prompt, a corpus' windows, a longer prompt, and one query after a short and a long context
+		return []optest.Case{
+			attentionOf(AttentionShape{1, 256, 256, 0, 8, 4, 64, 0, false}),
+			attentionOf(AttentionShape{64, 128, 128, 0, 8, 4, 16, 0, false}),
+			attentionOf(AttentionShape{1, 512, 512, 0, 8, 2, 128, 0, false}),
+			attentionOf(AttentionShape{1, 1, 256, 0, 8, 4, 64, 0, false}),
+			attentionOf(AttentionShape{1, 1, 4096, 0, 8, 4, 64, 0, false}),
+		}
+	}}
 }
+
+func TestAttention(t *testing.T) { attentionTable().Test(t) }
+
+func BenchmarkAttention(b *testing.B) { attentionTable().Benchmark(b) }
 
 // The activity of blocks is that of their rows, whatever the number of windows.
 func TestAttentionActivity(t *testing.T) {
@@ -163,25 +200,9 @@ func TestAttentionActivity(t *testing.T) {
 	})
 }
 
-func TestAttentionSplit(t *testing.T) {
+func TestAttentionLimit(t *testing.T) {
 	for _, tier := range []vk.Tier{vk.Baseline, vk.CoopMatrix} {
-		whole, split := vktest.Open(t, vk.Options{MaxTier: &tier}), vktest.Open(t, vk.Options{MaxTier: &tier, StorageRange: 1 << 20})
-		for _, s := range []AttentionShape{
-			{7, 50, 50, 51, 61, 61, 20, 0, false}, // windows
-			{2, 45, 45, 0, 366, 3, 20, 0, false},  // queries of a window
-		} {
-			q, k, v, _ := attentionCase(s)
-			run := func(d *vk.Device) []float32 {
-				b := newBench(t, d)
-				o := b.empty(dtype.F32, q.Rows, q.Cols)
-				attend(b, o, b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32), s)
-				return b.download(o)
-			}
-			if !slices.Equal(run(whole), run(split)) {
-				t.Errorf("%v: bindings of 1 MiB change the numbers", s)
-			}
-		}
-		b := newBench(t, split)
+		b := newBench(t, vktest.Open(t, vk.Options{MaxTier: &tier, StorageRange: 1 << 20}))
 		x := b.empty(dtype.F32, 1100, 256)
 		attend(b, x, x, x, x, AttentionShape{1, 1100, 1100, 0, 1, 1, 256, 0, false})
 		if !errors.Is(b.r.Err(), vk.ErrLimit) {
@@ -240,24 +261,3 @@ func TestAttentionShapes(t *testing.T) {
 
 // window is the n rows of m from first on.
 func window(m ref.Mat, first, n int) ref.Mat { return block(m, first, first+n, 0, m.Cols) }
-
-// BenchmarkAttention is of a prompt, of a corpus' windows, and of one query after a short and a long context.
-func BenchmarkAttention(b *testing.B) {
-	d := vktest.Open(b, vk.Options{})
-	for _, s := range []AttentionShape{
-		{1, 256, 256, 0, 8, 4, 64, 0, false},
-		{64, 128, 128, 0, 8, 4, 16, 0, false},
-		{1, 512, 512, 0, 8, 2, 128, 0, false},
-		{1, 1, 256, 0, 8, 4, 64, 0, false},
-		{1, 1, 4096, 0, 8, 4, 64, 0, false},
-	} {
-		b.Run(fmt.Sprintf("%dx%dof%dx%d:%dx%d", s.Windows, s.QueryLen, s.KeyLen, s.Heads, s.KVHeads, s.HeadDim), func(b *testing.B) {
-			w := newBench(b, d)
-			x := func(rows, heads int) Tensor { return w.upload(random(rows, heads*s.HeadDim), dtype.F32) }
-			q, k, v := x(s.Windows*s.QueryLen, s.Heads), x(s.Windows*s.KeyLen, s.KVHeads), x(s.Windows*s.KeyLen, s.KVHeads)
-			o := w.empty(dtype.F32, q.Rows, q.Cols)
-			extra := withScratch(w, s)
-			w.measure(10, func() { Attention(w.r, o, q, k, v, s, extra) })
-		})
-	}
-}

@@ -1,7 +1,6 @@
 package op
 
 import (
-	"slices"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
@@ -29,73 +28,102 @@ func someTargets(tokens, vocab int) (words []uint32, ints []int) {
 	return words, ints
 }
 
-func TestCrossEntropy(t *testing.T) {
-	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+// tiles are the columns of a matrix, so many at a time.
+func tiles(m ref.Mat, tile int) (parts []ref.Mat) {
+	for first := 0; first < m.Cols; first += tile {
+		parts = append(parts, block(m, 0, m.Rows, first, min(first+tile, m.Cols)))
+	}
+	return parts
+}
+
+// Logits come in tiles of the vocabulary.
+func crossentropyTable() optest.Table {
+	return optest.Table{Op: "crossentropy", Bound: crossentropyBound, Cases: func() (cases []optest.Case) {
 		for _, c := range []struct {
 			tokens, vocab, tile int
 			scale               float64 // of the logits
-		}{{1, 1, 1, 1}, {3, 1999, 1999, 1}, {7, 1999, 127, 5}, {70, 130, 64, 30}, {2, 50000, 16384, 0.1}, {5, 640, 64, 300}} {
-			b := newBench(t, d)
+		}{{1, 1, 1, 1}, {3, 1999, 1999, 1}, {7, 1999, 127, 5}, {70, 130, 64, 30}, {2, 50000, 16384, 0.1}, {5, 640, 64, 300}, {128, 2048, 1024, 1}} {
 			logits := random(c.tokens, c.vocab)
 			for i := range logits.Data {
 				logits.Data[i] *= c.scale
 			}
-			words, targets := someTargets(c.tokens, c.vocab)
-			state, loss, dt := b.empty(dtype.F32, c.tokens, 3), b.empty(dtype.F32, 1, c.tokens), b.words(words)
-			var rounded []ref.Mat
-			for first := 0; first < c.vocab; first += c.tile {
-				tile := block(logits, 0, c.tokens, first, min(first+c.tile, c.vocab))
-				CrossEntropyTile(b.r, state, b.upload(tile, dtype.F32), dt, first)
-				rounded = append(rounded, tile)
-			}
-			CrossEntropy(b.r, loss, state, dt)
-			crossentropyBound.Near(t, b.download(loss), ref.CrossEntropy(ref.ConcatCols(rounded...), targets), dtype.F32)
+			_, targets := someTargets(c.tokens, c.vocab)
+			cases = append(cases, optest.Case{
+				Name: optest.Shape(c.tokens, c.vocab, c.tile, c.scale), In: append(f32s(tiles(logits, c.tile)...), integers(targets...)),
+				Out: likes(ref.NewMat(1, c.tokens)), Extra: scratch(c.tokens, 3),
+				Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+					o, x := tensors(out), tensors(in)
+					parts, targets := x[:len(x)-1], x[len(x)-1]
+					for i, part := range parts {
+						CrossEntropyTile(r, o[1], part, targets, i*c.tile)
+					}
+					CrossEntropy(r, o[0], o[1], targets)
+				},
+				Want: func(in []ref.Mat) []ref.Mat {
+					return one(vector(ref.CrossEntropy(ref.ConcatCols(in[:len(in)-1]...), targets)...))
+				},
+				Measured: c.tokens == 128,
+			})
 		}
-	})
+		return cases
+	}}
 }
 
-func TestLMHeadLoss(t *testing.T) {
-	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+func TestCrossEntropy(t *testing.T) { crossentropyTable().Test(t) }
+
+func BenchmarkCrossEntropy(b *testing.B) { crossentropyTable().Benchmark(b) }
+
+// headParts cuts a head in two, as it comes where it is large.
+func headParts(vocab int) (parts [][2]int) {
+	half := vocab / 2 / 128 * 128
+	if half > 0 {
+		parts = append(parts, [2]int{0, half})
+	}
+	return append(parts, [2]int{half, vocab})
+}
+
+// Logits of 2.4 MB and a head of 1.5 MB, on a device that binds 1 MiB, give the bits that they give in one piece: the last case.
+func lmheadlossTable() optest.Table {
+	return optest.Table{Op: "lmheadloss", Bound: crossentropyBound, Cases: func() (cases []optest.Case) {
 		for _, c := range []struct {
 			tokens, hidden, vocab, tile int
 			dtype                       dtype.DType
-		}{{1, 24, 1999, 256, dtype.F16}, {9, 120, 1999, 640, dtype.BF16}, {5, 32, 300, 300, dtype.F32}} {
-			b := newBench(t, d)
-			x, w := random(c.tokens, c.hidden), random(c.vocab, c.hidden)
-			words, targets := someTargets(c.tokens, c.vocab)
-			dx, dw, dt := b.upload(x, dtype.F32), b.upload(w, c.dtype), b.words(words)
-			state, logits, loss := b.empty(dtype.F32, c.tokens, 3), b.empty(dtype.F32, c.tokens, c.tile), b.empty(dtype.F32, 1, c.tokens)
-			half := c.vocab / 2 / 128 * 128 // the head in two parts, as it comes where it is large
-			if half > 0 {
-				LMHeadLoss(b.r, state, logits, dx, dw.RowRange(0, half), dt, 0)
+		}{{1, 24, 1999, 256, dtype.F16}, {9, 120, 1999, 640, dtype.BF16}, {5, 32, 300, 300, dtype.F32}, {600, 384, 1999, 1024, dtype.BF16}} {
+			x, split, parts := random(c.tokens, c.hidden), c.tokens == 600, headParts(c.vocab)
+			if split {
+				parts = [][2]int{{0, c.vocab}}
+				for i := range x.Data {
+					x.Data[i] /= 16
+				}
 			}
-			LMHeadLoss(b.r, state, logits, dx, dw.RowRange(half, c.vocab), dt, half)
-			CrossEntropy(b.r, loss, state, dt)
-			crossentropyBound.Near(t, b.download(loss), ref.CrossEntropy(ref.Linear(x, w, nil), targets), c.dtype)
+			_, targets := someTargets(c.tokens, c.vocab)
+			cases = append(cases, optest.Case{
+				Name: optest.Shape(c.tokens, c.vocab, c.hidden, c.tile, c.dtype), Of: c.dtype,
+				In:  []optest.Input{{Mat: x}, {Mat: random(c.vocab, c.hidden), DType: c.dtype}, integers(targets...)},
+				Out: likes(ref.NewMat(1, c.tokens)),
+				Extra: func(b *optest.Bench) []optest.Tensor {
+					return []optest.Tensor{b.Empty(dtype.F32, c.tokens, 3), b.Empty(dtype.F32, c.tokens, c.tile)}
+				},
+				Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+					o, x := tensors(out), tensors(in)
+					for _, p := range parts {
+						LMHeadLoss(r, o[1], o[2], x[0], x[1].RowRange(p[0], p[1]), x[2], p[0])
+					}
+					CrossEntropy(r, o[0], o[1], x[2])
+				},
+				Want: func(in []ref.Mat) []ref.Mat {
+					return one(vector(ref.CrossEntropy(ref.Linear(in[0], in[1], nil), targets)...))
+				},
+				Split: split, Measured: split, Flops: 2 * float64(c.tokens*c.vocab*c.hidden),
+			})
 		}
-	})
+		return cases
+	}}
 }
 
-// Logits of 2.4 MB and a head of 1.5 MB, on a device that binds 1 MiB, must give the bits that they give in one piece.
-func TestLMHeadLossSplit(t *testing.T) {
-	const tokens, hidden, vocab, tile = 600, 384, 1999, 1024
-	x, w := random(tokens, hidden), random(vocab, hidden)
-	for i := range x.Data {
-		x.Data[i] /= 16
-	}
-	words, _ := someTargets(tokens, vocab)
-	run := func(d *vk.Device) []float32 {
-		b := newBench(t, d)
-		dt, state, loss := b.words(words), b.empty(dtype.F32, tokens, 3), b.empty(dtype.F32, 1, tokens)
-		LMHeadLoss(b.r, state, b.empty(dtype.F32, tokens, tile), b.upload(x, dtype.F32), b.upload(w, dtype.BF16), dt, 0)
-		CrossEntropy(b.r, loss, state, dt)
-		return b.download(loss)
-	}
-	if whole, split := run(vktest.Open(t, vk.Options{})), run(vktest.Open(t, vk.Options{StorageRange: 1 << 20})); !slices.Equal(whole, split) {
-		t.Error("bindings of 1 MiB change the loss")
-	}
-	vktest.Clean(t)
-}
+func TestLMHeadLoss(t *testing.T) { lmheadlossTable().Test(t) }
+
+func BenchmarkLMHeadLoss(b *testing.B) { lmheadlossTable().Benchmark(b) }
 
 func TestCrossEntropyShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})

@@ -1,8 +1,6 @@
 package op
 
 import (
-	"context"
-	"encoding/binary"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -61,23 +59,6 @@ func TestNonFinite(t *testing.T) { nonfiniteTable().Test(t) }
 func BenchmarkNonFinite(b *testing.B) { nonfiniteTable().Benchmark(b) }
 
 func isFinite(v float32) bool { return v-v == 0 }
-
-// downloadWords waits for the recorder and reads 32-bit integers back.
-func (b *bench) downloadWords(x Tensor) []uint32 {
-	b.t.Helper()
-	if err := b.r.Wait(context.Background()); err != nil {
-		b.t.Fatal(err)
-	}
-	raw := make([]byte, x.Size())
-	if err := b.d.Download(context.Background(), raw, x.View); err != nil {
-		b.t.Fatal(err)
-	}
-	v := make([]uint32, len(raw)/4)
-	for i := range v {
-		v[i] = binary.LittleEndian.Uint32(raw[4*i:])
-	}
-	return v
-}
 
 func TestNonFiniteShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})

@@ -2,7 +2,7 @@ package op
 
 import (
 	"math"
-	"slices"
+	"sync"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
@@ -16,9 +16,8 @@ import (
 var kltileBound = optest.Bound{Max: 1e-5, Why: "kl; and for each tile exp, log_ratio and a few roundings of what is never negative"}
 
 // klStates reads what KLTile knows of each token.
-func klStates(b *bench, state Tensor) []ref.Divergence {
-	raw := b.download(state)
-	all := make([]ref.Divergence, state.Rows)
+func klStates(raw []float32) []ref.Divergence {
+	all := make([]ref.Divergence, len(raw)/KLState)
 	for t := range all {
 		s := raw[KLState*t : KLState*(t+1)]
 		nll := func(s []float32) float64 { return math.Log(float64(s[1])) + float64(s[0]) - float64(s[2]) }
@@ -28,7 +27,7 @@ func klStates(b *bench, state Tensor) []ref.Divergence {
 }
 
 // nearDivergences compares with the reference. Its largest logits must have the same indices.
-func nearDivergences(t *testing.T, got, want []ref.Divergence, targets []int, of dtype.DType) {
+func nearDivergences(t testing.TB, got, want []ref.Divergence, targets []int, of dtype.DType) {
 	t.Helper()
 	var kl, nll []float32
 	var wantKL, wantNLL []float64
@@ -46,8 +45,9 @@ func nearDivergences(t *testing.T, got, want []ref.Divergence, targets []int, of
 	crossentropyBound.Near(t, nll, wantNLL, of)
 }
 
-func TestKLTile(t *testing.T) {
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+// Logits come in tiles of the vocabulary, the model's behind the base's.
+func kltileTable() optest.Table {
+	return optest.Table{Op: "kltile", Tiers: true, Cases: func() (cases []optest.Case) {
 		for _, c := range []struct {
 			tokens, vocab, tile int
 			scale, noise, shift float64 // of the base's logits; between it and the model
@@ -55,23 +55,36 @@ func TestKLTile(t *testing.T) {
 			{1, 1, 1, 1, 1, 0}, {3, 1999, 1999, 1, 1, 0.25}, {7, 1999, 127, 5, 0.1, -8}, {70, 130, 64, 30, 5, 3}, {2, 50000, 16384, 1, 0.01, 2},
 			{5, 640, 64, 1, 0.001, 0.5}, {5, 3000, 1000, 3, 30, 1}, {3, 517, 128, 100, 100, 0}, {1, 70000, 70000, 2, 0.02, 1},
 		} {
-			b := newBench(t, d)
 			base, noise := random(c.tokens, c.vocab), random(c.tokens+1, c.vocab)
 			model := ref.NewMat(c.tokens, c.vocab)
 			for i := range base.Data {
 				base.Data[i] = float64(float32(base.Data[i] * c.scale))
 				model.Data[i] = float64(float32(base.Data[i] + c.noise*noise.Data[i] + c.shift))
 			}
-			words, targets := someTargets(c.tokens, c.vocab)
-			state, dt := b.empty(dtype.F32, c.tokens, KLState), b.words(words)
-			for first := 0; first < c.vocab; first += c.tile {
-				end := min(first+c.tile, c.vocab)
-				KLTile(b.r, state, b.upload(block(base, 0, c.tokens, first, end), dtype.F32), b.upload(block(model, 0, c.tokens, first, end), dtype.F32), dt, first)
-			}
-			nearDivergences(t, klStates(b, state), ref.Divergences(base, model, targets), targets, dtype.F32)
+			_, targets := someTargets(c.tokens, c.vocab)
+			parts := append(tiles(base, c.tile), tiles(model, c.tile)...)
+			want := sync.OnceValue(func() []ref.Divergence { return ref.Divergences(base, model, targets) })
+			cases = append(cases, optest.Case{
+				Name: optest.Shape(c.tokens, c.vocab, c.tile, c.scale, c.noise, c.shift), In: append(f32s(parts...), integers(targets...)), Out: likes(ref.NewMat(c.tokens, KLState)),
+				Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+					x, n := tensors(in), len(parts)/2
+					for i := range n {
+						KLTile(r, Tensor(out[0]), x[i], x[n+i], x[2*n], i*c.tile)
+					}
+				},
+				Check: func(t testing.TB, got [][]float32, _ []ref.Mat) {
+					nearDivergences(t, klStates(got[0]), want(), targets, dtype.F32)
+				},
+				Measured: c.vocab >= 50000,
+			})
 		}
-	})
+		return cases
+	}}
 }
+
+func TestKLTile(t *testing.T) { kltileTable().Test(t) }
+
+func BenchmarkKLTile(b *testing.B) { kltileTable().Benchmark(b) }
 
 // A model against itself does not differ by a bit, and the first of equal logits is the largest.
 func TestKLTileItself(t *testing.T) {
@@ -89,7 +102,7 @@ func TestKLTileItself(t *testing.T) {
 			KLTile(b.r, state, tile, tile, dt, first)
 		}
 		want := ref.Divergences(logits, logits, targets)
-		for i, g := range klStates(b, state) {
+		for i, g := range klStates(b.download(state)) {
 			if g.KL != 0 || targets[i] >= 0 && g.BaseNLL != g.NLL || g.BaseTop != want[i].Top || g.Top != want[i].Top {
 				t.Errorf("token %d: %+v, want %+v", i, g, want[i])
 			}
@@ -97,46 +110,55 @@ func TestKLTileItself(t *testing.T) {
 	})
 }
 
-func TestLMHeadKL(t *testing.T) {
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+// Logits of 2.4 MB and a head of 1.5 MB, on a device that binds 1 MiB, give the bits that they give in one piece: the last case, whose
+// models have one head.
+func lmheadklTable() optest.Table {
+	return optest.Table{Op: "lmheadkl", Tiers: true, Cases: func() (cases []optest.Case) {
 		for _, c := range []struct {
 			tokens, hidden, vocab, tile int
 			dtype                       dtype.DType
-		}{{1, 24, 1999, 256, dtype.F32}, {9, 120, 1999, 640, dtype.F32}, {5, 32, 300, 300, dtype.F32}} {
-			b := newBench(t, d)
-			xb, xm, wb, wm := random(c.tokens, c.hidden), random(c.tokens+1, c.hidden), random(c.vocab, c.hidden), random(c.vocab+1, c.hidden)
-			xm, wm = block(xm, 0, c.tokens, 0, c.hidden), block(wm, 0, c.vocab, 0, c.hidden)
-			words, targets := someTargets(c.tokens, c.vocab)
-			dxb, dxm, dwb, dwm, dt := b.upload(xb, dtype.F32), b.upload(xm, dtype.F32), b.upload(wb, c.dtype), b.upload(wm, c.dtype), b.words(words)
-			state, p, q := b.empty(dtype.F32, c.tokens, KLState), b.empty(dtype.F32, c.tokens, c.tile), b.empty(dtype.F32, c.tokens, c.tile)
-			half := c.vocab / 2 / 128 * 128 // the heads in two parts, as they come where they are large
-			LMHeadKL(b.r, state, p, q, dxb, dxm, dwb.RowRange(0, half), dwm.RowRange(0, half), dt, 0)
-			LMHeadKL(b.r, state, p, q, dxb, dxm, dwb.RowRange(half, c.vocab), dwm.RowRange(half, c.vocab), dt, half)
-			nearDivergences(t, klStates(b, state), ref.Divergences(ref.Linear(xb, wb, nil), ref.Linear(xm, wm, nil), targets), targets, c.dtype)
+		}{{1, 24, 1999, 256, dtype.F32}, {9, 120, 1999, 640, dtype.F32}, {5, 32, 300, 300, dtype.F32}, {600, 384, 1999, 1024, dtype.BF16}} {
+			base, model, split, parts := random(c.tokens, c.hidden), random(c.tokens+1, c.hidden), c.tokens == 600, headParts(c.vocab)
+			model = window(model, 0, c.tokens)
+			heads := []optest.Input{{Mat: random(c.vocab, c.hidden), DType: c.dtype}, {Mat: window(random(c.vocab+1, c.hidden), 0, c.vocab), DType: c.dtype}}
+			if split {
+				parts, heads = [][2]int{{0, c.vocab}}, heads[:1]
+				for i := range base.Data {
+					base.Data[i] /= 16
+					model.Data[i] = base.Data[i] * 1.01
+				}
+			}
+			_, targets := someTargets(c.tokens, c.vocab)
+			cases = append(cases, optest.Case{
+				Name: optest.Shape(c.tokens, c.vocab, c.hidden, c.tile, c.dtype), Of: c.dtype,
+				In:  append(append(f32s(base, model), integers(targets...)), heads...),
+				Out: likes(ref.NewMat(c.tokens, KLState)),
+				Extra: func(b *optest.Bench) []optest.Tensor {
+					return []optest.Tensor{b.Empty(dtype.F32, c.tokens, c.tile), b.Empty(dtype.F32, c.tokens, c.tile)}
+				},
+				Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+					o, x := tensors(out), tensors(in)
+					for _, p := range parts {
+						LMHeadKL(r, o[0], o[1], o[2], x[0], x[1], x[3].RowRange(p[0], p[1]), x[len(x)-1].RowRange(p[0], p[1]), x[2], p[0])
+					}
+				},
+				Check: func(t testing.TB, got [][]float32, in []ref.Mat) {
+					if split {
+						return // its bits are compared: with the reference, what is almost equal differs by the logits' roundings
+					}
+					want := ref.Divergences(ref.Linear(in[0], in[3], nil), ref.Linear(in[1], in[4], nil), targets)
+					nearDivergences(t, klStates(got[0]), want, targets, c.dtype)
+				},
+				Split: split, Measured: split, Flops: 4 * float64(c.tokens*c.vocab*c.hidden),
+			})
 		}
-	})
+		return cases
+	}}
 }
 
-// Logits of 2.4 MB and a head of 1.5 MB, on a device that binds 1 MiB, must give the bits that they give in one piece.
-func TestLMHeadKLSplit(t *testing.T) {
-	const tokens, hidden, vocab, tile = 600, 384, 1999, 1024
-	x, other, w := random(tokens, hidden), random(tokens, hidden), random(vocab, hidden)
-	for i := range x.Data {
-		x.Data[i] /= 16
-		other.Data[i] = x.Data[i] * 1.01
-	}
-	words, _ := someTargets(tokens, vocab)
-	run := func(d *vk.Device) []ref.Divergence {
-		b := newBench(t, d)
-		state, head := b.empty(dtype.F32, tokens, KLState), b.upload(w, dtype.BF16)
-		LMHeadKL(b.r, state, b.empty(dtype.F32, tokens, tile), b.empty(dtype.F32, tokens, tile), b.upload(x, dtype.F32), b.upload(other, dtype.F32), head, head, b.words(words), 0)
-		return klStates(b, state)
-	}
-	if whole, split := run(vktest.Open(t, vk.Options{})), run(vktest.Open(t, vk.Options{StorageRange: 1 << 20})); !slices.Equal(whole, split) {
-		t.Error("bindings of 1 MiB change the divergence")
-	}
-	vktest.Clean(t)
-}
+func TestLMHeadKL(t *testing.T) { lmheadklTable().Test(t) }
+
+func BenchmarkLMHeadKL(b *testing.B) { lmheadklTable().Benchmark(b) }
 
 func TestKLTileShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})

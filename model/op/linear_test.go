@@ -1,9 +1,7 @@
 package op
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"testing"
 
@@ -31,8 +29,31 @@ func (b *bench) linear(x, w, bias ref.Mat, dt dtype.DType) []float32 {
 	return got
 }
 
-func TestLinear(t *testing.T) {
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+// linearOf is a Linear; split: w, x and y are larger than a binding, the last piece has few rows, and they come from the same kernel.
+func linearOf(tokens, out, in int, biased bool, dt dtype.DType) optest.Case {
+	operands := []optest.Input{{Mat: random(tokens, in)}, {Mat: random(out, in), DType: dt}}
+	if biased {
+		operands = append(operands, optest.Input{Mat: random(1, out), DType: dt})
+	}
+	return optest.Case{
+		Name: optest.Shape(tokens, out, in, dt), Of: dt, In: operands, Out: likes(ref.NewMat(tokens, out)),
+		Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+			x := append(tensors(in), Tensor{})
+			Linear(r, Tensor(out[0]), x[0], x[1], x[2])
+		},
+		Want: func(in []ref.Mat) []ref.Mat {
+			var bias []float64
+			if biased {
+				bias = in[2].Data
+			}
+			return one(ref.Linear(in[0], in[1], bias))
+		},
+		Flops: 2 * float64(tokens*out*in),
+	}
+}
+
+func linearTable() optest.Table {
+	return optest.Table{Op: "linear", Bound: linearBound, Tiers: true, Cases: func() (cases []optest.Case) {
 		for _, c := range []struct {
 			tokens, out, in int
 			biased          bool
@@ -42,45 +63,57 @@ func TestLinear(t *testing.T) {
 			{5, 70, 120, false}, {17, 64, 20, true}, {33, 131, 24, true}, {100, 1, 4, true},
 		} {
 			for _, dt := range dtype.All {
-				t.Run(fmt.Sprint(c.tokens, c.out, c.in, dt), func(t *testing.T) {
-					var bias ref.Mat
-					if c.biased {
-						bias = random(1, c.out)
-					}
-					newBench(t, d).linear(random(c.tokens, c.in), random(c.out, c.in), bias, dt)
-				})
+				cases = append(cases, linearOf(c.tokens, c.out, c.in, c.biased, dt))
 			}
 		}
-	})
+		for _, c := range []struct{ tokens, out, in int }{{835, 321, 320}, {67, 4000, 131}, {4, 70_016, 64}} {
+			one := linearOf(c.tokens, c.out, c.in, true, dtype.F32)
+			one.Split = true
+			cases = append(cases, one)
+		}
+		return cases
+	}, Benchmarks: func() (cases []optest.Case) {
+		for _, c := range []struct{ tokens, out, in int }{{512, 2048, 2048}, {256, 1408, 512}, {1, 2048, 2048}, {1, 1408, 512}} {
+			for _, dt := range dtype.All {
+				cases = append(cases, linearOf(c.tokens, c.out, c.in, false, dt))
+			}
+		}
+		return cases
+	}}
 }
+
+func TestLinear(t *testing.T) { linearTable().Test(t) }
+
+func BenchmarkLinear(b *testing.B) { linearTable().Benchmark(b) }
 
 // fusion is what LinearFused can do besides, with its reference.
 type fusion struct {
 	name string
+	adds bool // the residual
 	of   func(c *fusedCase) Fused
 	want func(c *fusedCase) ref.Mat
 }
 
 // fusions have the tensors of a fusedCase.
 var fusions = []fusion{
-	{"residual", func(c *fusedCase) Fused {
+	{"residual", true, func(c *fusedCase) Fused {
 		return Fused{Bias: c.on(&c.bias), Residual: c.residual32(), Scratch: c.scratch()}
 	},
 		func(c *fusedCase) ref.Mat { return ref.Add(ref.Linear(c.x, c.w, c.bias.Data), c.residual) }},
-	{"swiglu", func(c *fusedCase) Fused { return Fused{Up: c.on(&c.up)} },
+	{"swiglu", false, func(c *fusedCase) Fused { return Fused{Up: c.on(&c.up)} },
 		func(c *fusedCase) ref.Mat { return ref.SwiGLU(ref.Linear(c.x, c.w, nil), ref.Linear(c.x, c.up, nil)) }},
-	{"swiglu, biases", func(c *fusedCase) Fused { return Fused{Up: c.on(&c.up), Bias: c.on(&c.bias), UpBias: c.on(&c.upBias)} },
+	{"swiglu, biases", false, func(c *fusedCase) Fused { return Fused{Up: c.on(&c.up), Bias: c.on(&c.bias), UpBias: c.on(&c.upBias)} },
 		func(c *fusedCase) ref.Mat {
 			return ref.SwiGLU(ref.Linear(c.x, c.w, c.bias.Data), ref.Linear(c.x, c.up, c.upBias.Data))
 		}},
-	{"norm", func(c *fusedCase) Fused { return Fused{Norm: c.on(&c.norm), Eps: 1e-5, Scratch: c.scratch()} },
+	{"norm", false, func(c *fusedCase) Fused { return Fused{Norm: c.on(&c.norm), Eps: 1e-5, Scratch: c.scratch()} },
 		func(c *fusedCase) ref.Mat { return ref.Linear(ref.RMSNorm(c.x, c.norm.Data, 1e-5), c.w, nil) }},
-	{"norm of another dtype, residual", func(c *fusedCase) Fused {
-		return Fused{Norm: c.upload(c.norm, dtype.F32), Eps: 0.5, Scratch: c.scratch(), Residual: c.residual32()}
+	{"norm of another dtype, residual", true, func(c *fusedCase) Fused {
+		return Fused{Norm: c.as(&c.norm32, dtype.F32), Eps: 0.5, Scratch: c.scratch(), Residual: c.residual32()}
 	}, func(c *fusedCase) ref.Mat {
-		return ref.Add(ref.Linear(ref.RMSNorm(c.x, c.norm.Data, 0.5), c.w, nil), c.residual)
+		return ref.Add(ref.Linear(ref.RMSNorm(c.x, c.norm32.Data, 0.5), c.w, nil), c.residual)
 	}},
-	{"norm, swiglu, biases", func(c *fusedCase) Fused {
+	{"norm, swiglu, biases", false, func(c *fusedCase) Fused {
 		return Fused{Norm: c.on(&c.norm), Eps: 1e-5, Scratch: c.scratch(), Up: c.on(&c.up), Bias: c.on(&c.bias), UpBias: c.on(&c.upBias)}
 	}, func(c *fusedCase) ref.Mat {
 		x := ref.RMSNorm(c.x, c.norm.Data, 1e-5)
@@ -91,19 +124,41 @@ var fusions = []fusion{
 // fusedCase is the operands of one shape.
 type fusedCase struct {
 	*bench
-	x, w, up, bias, upBias, norm, residual ref.Mat
-	dt                                     dtype.DType
+	x, w, up, bias, upBias, norm, norm32, residual ref.Mat
+	dt                                             dtype.DType
+	given                                          map[*ref.Mat]Tensor // those that are on the device already
+	work                                           Tensor              // scratch that is
 }
 
 func newFusedCase(b *bench, tokens, out, in int, dt dtype.DType) *fusedCase {
-	c := &fusedCase{b, random(tokens, in), random(out, in), random(out+1, in), random(1, out), random(2, out), random(1, in), random(tokens, out), dt}
-	c.up, c.upBias = block(c.up, 0, out, 0, in), block(c.upBias, 1, 2, 0, out)
-	return c
+	return &fusedCase{
+		bench: b, dt: dt, x: random(tokens, in), w: random(out, in), up: block(random(out+1, in), 0, out, 0, in), bias: random(1, out),
+		upBias: block(random(2, out), 1, 2, 0, out), norm: random(1, in), norm32: random(1, in), residual: random(tokens, out),
+	}
 }
 
-func (c *fusedCase) on(m *ref.Mat) Tensor { return c.upload(*m, c.dt) }
-func (c *fusedCase) scratch() Tensor      { return c.empty(dtype.F32, c.x.Rows, c.x.Cols) }
-func (c *fusedCase) residual32() Tensor   { return c.upload(c.residual, dtype.F32) }
+func (c *fusedCase) on(m *ref.Mat) Tensor { return c.as(m, c.dt) }
+
+func (c *fusedCase) as(m *ref.Mat, d dtype.DType) Tensor {
+	if x, ok := c.given[m]; ok {
+		return x
+	}
+	return c.upload(*m, d)
+}
+
+func (c *fusedCase) residual32() Tensor { return c.as(&c.residual, dtype.F32) }
+
+func (c *fusedCase) scratch() Tensor {
+	if !c.work.IsZero() {
+		return c.work
+	}
+	return c.empty(dtype.F32, c.x.Rows, c.x.Cols)
+}
+
+// operands are the matrices that a fusion may take, and the dtypes that they are stored in.
+func (c *fusedCase) operands() (m []*ref.Mat, d []dtype.DType) {
+	return []*ref.Mat{&c.x, &c.w, &c.up, &c.bias, &c.upBias, &c.norm, &c.norm32}, []dtype.DType{dtype.F32, c.dt, c.dt, c.dt, c.dt, c.dt, dtype.F32}
+}
 
 // run computes y with the fusion. The residual is y itself where there is one.
 func (c *fusedCase) run(of func(c *fusedCase) Fused) []float32 { return c.runBy(of, LinearFused) }
@@ -118,24 +173,56 @@ func (c *fusedCase) runBy(of func(c *fusedCase) Fused, linear func(r *vk.Recorde
 	return c.download(y)
 }
 
-func TestLinearFused(t *testing.T) {
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+// fusedOf is a LinearFused of a fusion. The residual is y itself where there is one.
+func fusedOf(f fusion, tokens, out, in int, dt dtype.DType) optest.Case {
+	c := newFusedCase(nil, tokens, out, in, dt)
+	mats, dtypes := c.operands()
+	var operands []optest.Input
+	for i, m := range mats {
+		operands = append(operands, optest.Input{Mat: *m, DType: dtypes[i]})
+	}
+	y := optest.Output{Rows: tokens, Cols: out}
+	if f.adds {
+		y.Start = c.residual
+	}
+	return optest.Case{
+		Name: optest.Shape(tokens, out, in, f.name, dt), Of: dt, In: operands, Out: []optest.Output{y}, Extra: scratch(tokens, in),
+		Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+			c.given, c.work = map[*ref.Mat]Tensor{&c.residual: Tensor(out[0])}, Tensor(out[1])
+			for i, x := range tensors(in) {
+				c.given[mats[i]] = x
+			}
+			LinearFused(r, Tensor(out[0]), Tensor(in[0]), Tensor(in[1]), f.of(c))
+		},
+		Want: func(in []ref.Mat) []ref.Mat {
+			for i, m := range mats {
+				*m = in[i]
+			}
+			return one(f.want(c))
+		},
+		Measured: tokens == 70, Flops: 2 * float64(tokens*out*in),
+	}
+}
+
+func linearFusedTable() optest.Table {
+	return optest.Table{Op: "linear_fused", Bound: linearBound, Tiers: true, Cases: func() (cases []optest.Case) {
 		for _, s := range []struct{ tokens, out, in int }{
 			{1, 1, 1}, {1, 67, 127}, {2, 5, 120}, {3, 37, 64}, {4, 33, 300}, // matrix-vector
 			{5, 70, 120}, {9, 33, 16}, {33, 35, 31}, {70, 131, 48}, {17, 64, 24},
 		} {
 			for _, dt := range dtype.All {
 				for _, f := range fusions {
-					t.Run(fmt.Sprint(s, dt, f.name), func(t *testing.T) {
-						c := newFusedCase(newBench(t, d), s.tokens, s.out, s.in, dt)
-						got := c.run(f.of)
-						linearBound.Near(t, got, f.want(c).Data, dt)
-					})
+					cases = append(cases, fusedOf(f, s.tokens, s.out, s.in, dt))
 				}
 			}
 		}
-	})
+		return cases
+	}}
 }
+
+func TestLinearFused(t *testing.T) { linearFusedTable().Test(t) }
+
+func BenchmarkLinearFused(b *testing.B) { linearFusedTable().Benchmark(b) }
 
 // A token's outputs do not depend on the tokens beside it, nor on how w and x are cut to be bound.
 func TestLinearFusedBatchAndSplit(t *testing.T) {
@@ -197,21 +284,6 @@ func TestLinearBatch(t *testing.T) {
 	})
 }
 
-// w, x and y are larger than a binding; the last piece has few rows, and they come from the same kernel.
-func TestLinearSplit(t *testing.T) {
-	for _, c := range []struct{ tokens, out, in int }{{835, 321, 320}, {67, 4000, 131}, {4, 70_016, 64}} {
-		t.Run(fmt.Sprint(c), func(t *testing.T) {
-			x, w, bias := random(c.tokens, c.in), random(c.out, c.in), random(1, c.out)
-			whole := newBench(t, vktest.Open(t, vk.Options{})).linear(x, w, bias, dtype.F32)
-			parts := newBench(t, vktest.Open(t, vk.Options{StorageRange: 1 << 20})).linear(x, w, bias, dtype.F32)
-			if !slices.Equal(whole, parts) {
-				t.Error("split, the numbers differ")
-			}
-			vktest.Clean(t)
-		})
-	}
-}
-
 func TestLinearShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})
 	b := newBench(t, d)
@@ -238,33 +310,6 @@ func TestLinearShapes(t *testing.T) {
 	Linear(deep.r, deep.empty(dtype.F32, 1, 1), deep.empty(dtype.F32, 1, linearDepth+1), deep.empty(dtype.F32, 1, linearDepth+1), Tensor{})
 	if limited := d.Info.Has(vk.LoopLimit); errors.Is(deep.r.Err(), vk.ErrLimit) != limited || !limited && deep.r.Err() != nil {
 		t.Errorf("%d inputs, loop limit %t: error %v", linearDepth+1, limited, deep.r.Err())
-	}
-}
-
-func BenchmarkLinear(b *testing.B) {
-	d := vktest.Open(b, vk.Options{})
-	for _, c := range []struct{ tokens, out, in int }{{512, 2048, 2048}, {256, 1408, 512}, {1, 2048, 2048}, {1, 1408, 512}} {
-		for _, dt := range dtype.All {
-			b.Run(fmt.Sprintf("%dx%dx%d/%v", c.tokens, c.out, c.in, dt), func(b *testing.B) {
-				f := newBench(b, d)
-				x, w, y := f.upload(random(c.tokens, c.in), dtype.F32), f.upload(random(c.out, c.in), dt), f.empty(dtype.F32, c.tokens, c.out)
-				flops := 2 * float64(c.tokens) * float64(c.out) * float64(c.in)
-				calls := max(1, int(2e8/flops)) // so that what a submission costs does not count
-				run := func() {
-					for range calls {
-						Linear(f.r, y, x, w, Tensor{})
-					}
-					if err := f.r.Wait(context.Background()); err != nil {
-						b.Fatal(err)
-					}
-				}
-				run() // the driver compiles
-				for b.Loop() {
-					run()
-				}
-				b.ReportMetric(flops*float64(calls)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
-			})
-		}
 	}
 }
 

@@ -2,8 +2,6 @@ package op
 
 import (
 	"context"
-	"fmt"
-	"slices"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
@@ -25,70 +23,66 @@ type qkvCase struct {
 	dtype           dtype.DType
 }
 
-// check compares what SplitQKV does on a device with the reference, and two rows of it, alone, with their bits among the others.
-func (c qkvCase) check(t *testing.T, d *vk.Device) {
-	b := newBench(t, d)
-	freqs := ref.RopeFrequencies(c.HeadDim, 1e4, ref.RopeScaling{})
-	positions := make([]int, c.rows)
-	for row := range positions {
-		positions[row] = c.Start + row%c.Window
+// qkvOperands are the tensors of in that a case has: qkv, qkv of its last rows, the positions and the norms.
+func (c qkvCase) qkvOperands(in []Tensor) (qkv, last, table, qNorm, kNorm Tensor) {
+	qkv, last, in = in[0], in[1], in[2:]
+	if !c.still {
+		table, in = in[0], in[1:]
 	}
-	qkv := random(c.rows, (c.Heads+2*c.KVHeads)*c.HeadDim)
-	from, table := b.upload(qkv, dtype.F32), b.upload(ropeTable(freqs, c.positions), dtype.F32)
-	if c.still {
-		table, freqs = Tensor{}, nil
-	}
-	var qNorm, kNorm Tensor
-	var qWeights, kWeights []float64
 	if c.norm {
-		qw, kw := random(1, c.HeadDim), random(1, c.HeadDim+1)
-		kw = block(kw, 0, 1, 1, kw.Cols)
-		qNorm, kNorm = b.upload(qw, c.dtype), b.upload(kw, c.dtype)
-		qWeights, kWeights = qw.Data, kw.Data
+		qNorm, kNorm = in[0], in[1]
 	}
-	cols := c.KVHeads * c.HeadDim
-	q, k, v := b.empty(dtype.F32, c.rows, c.Heads*c.HeadDim), b.empty(dtype.F32, c.Row+c.rows+1, cols), b.empty(dtype.F32, c.Row+c.rows+1, cols)
-	SplitQKV(b.r, q, k, v, from, table, qNorm, kNorm, c.QKVShape)
+	return qkv, last, table, qNorm, kNorm
+}
 
-	wantQ, wantK, wantV := ref.SplitQKV(qkv, c.Heads, c.KVHeads, c.HeadDim, positions, freqs, qWeights, kWeights, float64(c.Eps))
-	all := [][]float32{b.download(q), b.download(k), b.download(v)}
-	for i, rows := range all[1:] {
-		if !unwritten(rows[:c.Row*cols]) || !unwritten(rows[(c.Row+c.rows)*cols:]) {
-			t.Errorf("%+v: rows of %c beyond those of qkv were written", c, "kv"[i])
-		}
-		all[1+i] = rows[c.Row*cols : (c.Row+c.rows)*cols]
-	}
-	splitqkvBound.Near(t, all[0], wantQ.Data, dtype.F32)
-	splitqkvBound.Near(t, all[1], wantK.Data, dtype.F32)
-	for i, x := range all[2] {
-		if float64(x) != wantV.Data[i] {
-			t.Fatalf("%+v: element %d of v is %v, want %v", c, i, x, wantV.Data[i])
-		}
-	}
-
+// of is the case, with its last rows once more, alone, if they are in one window.
+func (c qkvCase) of() optest.Case {
+	freqs := ref.RopeFrequencies(c.HeadDim, 1e4, ref.RopeScaling{})
+	positions := positionsOf(c.rows, c.Window, c.Start)
+	qkv := random(c.rows, (c.Heads+2*c.KVHeads)*c.HeadDim)
 	n := min(2, c.rows)
 	first := c.rows - n
-	if first%c.Window+n > c.Window {
-		return // in two windows
+	inWindow := first%c.Window+n <= c.Window
+	in := f32s(qkv, window(qkv, first, n), ropeTable(freqs, c.positions))
+	if c.still {
+		in, freqs = in[:2], nil
 	}
-	alone := c.QKVShape
-	alone.Start, alone.Row = positions[first], 0
-	oneQ, oneK, oneV := b.empty(dtype.F32, n, q.Cols), b.empty(dtype.F32, n, cols), b.empty(dtype.F32, n, cols)
-	SplitQKV(b.r, oneQ, oneK, oneV, b.upload(window(qkv, first, n), dtype.F32), table, qNorm, kNorm, alone)
-	for i, got := range [][]float32{b.download(oneQ), b.download(oneK), b.download(oneV)} {
-		if !slices.Equal(got, all[i][first*len(got)/n:]) {
-			t.Errorf("%+v: the last %d rows of %c alone differ from those among others", c, n, "qkv"[i])
-		}
+	if c.norm {
+		in = append(in, optest.Input{Mat: random(1, c.HeadDim), DType: c.dtype}, optest.Input{Mat: block(random(1, c.HeadDim+1), 0, 1, 1, c.HeadDim+1), DType: c.dtype})
 	}
+	qCols, cols, deep := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim, c.Row+c.rows+1
+	whole := []optest.Output{{Rows: c.rows, Cols: qCols}, {Rows: deep, Cols: cols}, {Rows: deep, Cols: cols, Exact: true}}
+	one := optest.Case{
+		Name: optest.Shape(c.rows, c.positions, c.QKVShape, c.norm, c.still, c.dtype), In: in, Out: whole,
+		Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+			o := tensors(out)
+			qkv, last, table, qNorm, kNorm := c.qkvOperands(tensors(in))
+			SplitQKV(r, o[0], o[1], o[2], qkv, table, qNorm, kNorm, c.QKVShape)
+			if len(o) > 3 {
+				alone := c.QKVShape
+				alone.Start, alone.Row = positions[first], 0
+				SplitQKV(r, o[3], o[4], o[5], last, table, qNorm, kNorm, alone)
+			}
+		},
+		Want: func(in []ref.Mat) []ref.Mat {
+			var qNorm, kNorm []float64
+			if c.norm {
+				qNorm, kNorm = in[len(in)-2].Data, in[len(in)-1].Data
+			}
+			q, k, v := ref.SplitQKV(in[0], c.Heads, c.KVHeads, c.HeadDim, positions, freqs, qNorm, kNorm, float64(c.Eps))
+			before, behind := kept(c.Row, cols), kept(1, cols)
+			return []ref.Mat{q, ref.ConcatRows(before, k, behind), ref.ConcatRows(before, v, behind), window(q, first, n), window(k, first, n), window(v, first, n)}
+		},
+	}
+	if inWindow {
+		one.Out = append(one.Out, optest.Output{Rows: n, Cols: qCols}, optest.Output{Rows: n, Cols: cols}, optest.Output{Rows: n, Cols: cols, Exact: true})
+		one.Alone = []optest.Part{{Whole: 0, Part: 3, Row: first}, {Whole: 1, Part: 4, Row: c.Row + first}, {Whole: 2, Part: 5, Row: c.Row + first}}
+	}
+	return one
 }
 
-// unwritten reports whether all are NaN, as in an empty tensor.
-func unwritten(x []float32) bool {
-	return !slices.ContainsFunc(x, func(v float32) bool { return v == v })
-}
-
-func TestSplitQKV(t *testing.T) {
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+func splitqkvTable() optest.Table {
+	return optest.Table{Op: "splitqkv", Bound: splitqkvBound, Tiers: true, SplitTiers: []vk.Tier{vk.Baseline, vk.CoopMatrix}, Cases: func() (cases []optest.Case) {
 		for _, c := range []qkvCase{
 			{QKVShape{1, 1, 2, 1, 0, 0, 0}, 1, 1, false, false, dtype.F32},
 			{QKVShape{4, 2, 16, 5, 0, 0, 0}, 15, 5, false, false, dtype.F32},
@@ -102,26 +96,31 @@ func TestSplitQKV(t *testing.T) {
 			{QKVShape{2, 1, 256, 1, 3, 0, 1e-5}, 3, 4, true, false, dtype.F32},
 			{QKVShape{5, 5, 64, 7, 3, 1, 0}, 14, 10, false, true, dtype.F32},
 			{QKVShape{4, 2, 20, 9, 0, 2, 1e-6}, 9, 9, true, true, dtype.BF16},
-		} {
-			c.check(t, d)
-		}
-	})
-}
-
-func TestSplitQKVSplit(t *testing.T) {
-	for _, tier := range []vk.Tier{vk.Baseline, vk.CoopMatrix} {
-		d := vktest.Open(t, vk.Options{MaxTier: &tier, StorageRange: 1 << 20})
-		for _, c := range []qkvCase{
-			{QKVShape{3, 1, 6, 9000, 1, 2, 1e-6}, 18000, 9001, true, false, dtype.F16}, // rows
+			{QKVShape{3, 1, 6, 9000, 1, 2, 1e-6}, 18000, 9001, true, false, dtype.F16}, // beyond 1 MiB: rows
 			{QKVShape{1, 1, 8, 45050, 1, 3, 0}, 90100, 45051, false, false, dtype.F32}, // windows of which a binding does not hold the positions
 			{QKVShape{2, 1, 8, 45050, 1, 3, 0}, 90100, 45051, false, true, dtype.F32},
 			{QKVShape{2, 1, 8, 2, 131070, 40000, 0}, 2, 131072, false, false, dtype.F32}, // the table, and k
 		} {
-			c.check(t, d)
+			one := c.of()
+			one.Split = c.positions > 9000
+			cases = append(cases, one)
 		}
-	}
-	vktest.Clean(t)
+		return cases
+	}, Benchmarks: func() (cases []optest.Case) { // a prompt, and a token
+		for _, rows := range []int{256, 1} {
+			for _, norm := range []bool{false, true} {
+				one := qkvCase{QKVShape{8, 4, 64, rows, 0, 0, 1e-6}, rows, rows, norm, false, dtype.F32}.of()
+				one.Out = one.Out[:3]
+				cases = append(cases, one)
+			}
+		}
+		return cases
+	}}
 }
+
+func TestSplitQKV(t *testing.T) { splitqkvTable().Test(t) }
+
+func BenchmarkSplitQKV(b *testing.B) { splitqkvTable().Benchmark(b) }
 
 func TestSplitQKVShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})
@@ -146,29 +145,5 @@ func TestSplitQKVShapes(t *testing.T) {
 	SplitQKV(b.r, q, k, b.empty(dtype.F32, 6, 8), qkv, table, norm, norm, good)
 	if err := b.r.Wait(context.Background()); err != nil {
 		t.Error(err)
-	}
-}
-
-// BenchmarkSplitQKV takes 20 dispatches at a time, of a prompt and of a token, per iteration.
-func BenchmarkSplitQKV(b *testing.B) {
-	d := vktest.Open(b, vk.Options{})
-	for _, c := range []struct {
-		rows int
-		norm bool
-	}{{256, false}, {256, true}, {1, false}, {1, true}} {
-		b.Run(fmt.Sprintf("%dx8x64,norm=%v", c.rows, c.norm), func(b *testing.B) {
-			const heads, kvHeads, dim, dispatches = 8, 4, 64, 20
-			w := newBench(b, d)
-			x := func(rows, cols int) Tensor { return w.upload(random(rows, cols), dtype.F32) }
-			qkv, table := x(c.rows, (heads+2*kvHeads)*dim), x(c.rows, dim)
-			q, k, v := x(c.rows, heads*dim), x(c.rows, kvHeads*dim), x(c.rows, kvHeads*dim)
-			var norm Tensor
-			if c.norm {
-				norm = x(1, dim)
-			}
-			w.measure(dispatches, func() {
-				SplitQKV(w.r, q, k, v, qkv, table, norm, norm, QKVShape{heads, kvHeads, dim, c.rows, 0, 0, 1e-6})
-			})
-		})
 	}
 }

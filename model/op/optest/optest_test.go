@@ -2,6 +2,7 @@ package optest
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -47,6 +48,8 @@ type listener struct {
 }
 
 func (l *listener) Errorf(string, ...any) { l.errors++ }
+
+func (l *listener) Fatalf(string, ...any) { l.errors++ }
 
 // A gradient that is wrong is told from one that is right: of Σ dy·x², 2·x·dy.
 func TestGradient(t *testing.T) {
@@ -106,5 +109,50 @@ func TestBase(t *testing.T) {
 				t.Errorf("base %v, %s: %d errors", base, what, l.errors)
 			}
 		}
+	}
+}
+
+// Where the reference says NaN, what was there must stay; all else is compared, exactly where that is asked.
+func TestNear(t *testing.T) {
+	nan := math.NaN()
+	kept, start := math.Float32frombits(0xffffffff), ref.Mat{Rows: 1, Cols: 3, Data: []float64{7, 8, 9}}
+	for _, c := range []struct {
+		what string
+		Output
+		got   []float32
+		want  []float64
+		wrong bool
+	}{
+		{"all that is wanted", Output{}, []float32{1, 2, kept}, []float64{1, 2, nan}, false},
+		{"an element is written", Output{}, []float32{1, 2, 3}, []float64{1, 2, nan}, true},
+		{"a NaN is written", Output{}, []float32{1, 2, float32(nan)}, []float64{1, 2, nan}, true},
+		{"an element is not written", Output{}, []float32{1, kept, kept}, []float64{1, 2, nan}, true},
+		{"what was there stays", Output{Start: start}, []float32{1, 8, 3}, []float64{1, nan, 3}, false},
+		{"what was there is gone", Output{Start: start}, []float32{1, kept, 3}, []float64{1, nan, 3}, true},
+		{"almost equal", Output{}, []float32{1.0001, 2, 3}, []float64{1, 2, 3}, false},
+		{"almost equal is not exact", Output{Exact: true}, []float32{1.0001, 2, 3}, []float64{1, 2, 3}, true},
+		{"unequal beside the infinite", Output{Exact: true}, []float32{2, 2, float32(math.Inf(1))}, []float64{1, 2, math.Inf(1)}, true},
+		{"integers", Output{Words: true, Start: start}, []float32{-1, 8, 1 << 20}, []float64{-1, nan, 1 << 20}, false},
+	} {
+		l := &listener{TB: t}
+		o := c.Output
+		o.Rows, o.Cols = 1, 3
+		Table{Bound: Bound{Max: 1e-3}}.near(l, Case{Out: []Output{o}}, [][]float32{c.got}, []ref.Mat{{Rows: 1, Cols: 3, Data: c.want}})
+		if (l.errors > 0) != c.wrong {
+			t.Errorf("%s: %d errors", c.what, l.errors)
+		}
+	}
+}
+
+// Integers are stored as such, and what fills the last word of 16-bit values is NaN.
+func TestEncode(t *testing.T) {
+	m := ref.Mat{Rows: 1, Cols: 3, Data: []float64{-1, 0, 70000}}
+	raw := encode(m, dtype.F32, true)
+	if want := []byte{255, 255, 255, 255, 0, 0, 0, 0, 0x70, 0x11, 1, 0}; !slices.Equal(raw, want) || !slices.Equal(decode(raw, dtype.F32, true, 3), []float32{-1, 0, 70000}) {
+		t.Errorf("words are %v, want %v", raw, want)
+	}
+	m.Data[2] = 1
+	if raw, want := encode(m, dtype.BF16, false), []byte{0x80, 0xbf, 0, 0, 0x80, 0x3f, 255, 255}; !slices.Equal(raw, want) {
+		t.Errorf("bf16 values are %x, want %x", raw, want)
 	}
 }
