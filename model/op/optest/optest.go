@@ -219,7 +219,7 @@ func (tb Table) test(t *testing.T, d *vk.Device, c Case) [][]float32 {
 		}
 		c.Record(b.R, out, in)
 		for i, o := range c.Out {
-			if way[i] != Absent && !same(b.read(out[i], o.Words), got[i]) {
+			if absent := i < len(way) && way[i] == Absent; !absent && !same(b.read(out[i], o.Words), got[i]) {
 				t.Errorf("outputs over inputs %v: other bits of output %d", way, i)
 			}
 		}
