@@ -3,6 +3,7 @@ package op
 import (
 	"math"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
@@ -30,8 +31,77 @@ func (b *bench) state(s trained) [][]float32 {
 	return [][]float32{b.download(s.w), b.download(s.master), b.download(s.m), b.download(s.v)}
 }
 
-func TestAdamW(t *testing.T) {
-	eachTierAndSplit(t, func(t *testing.T, d *vk.Device) {
+// stored is m as a dtype stores it.
+func stored(m ref.Mat, d dtype.DType) ref.Mat {
+	raw, f := make([]byte, len(m.Data)*d.Size()), flat(m)
+	d.Encode(raw, f)
+	d.Decode(f, raw)
+	y := ref.NewMat(m.Rows, m.Cols)
+	for i, v := range f {
+		y.Data[i] = float64(v)
+	}
+	return y
+}
+
+// adamwCase has the gradients of as many steps as there are for inputs; its results are w, master, m and v, after the control tensor's
+// way through GradNorm.
+func adamwCase(rows, cols int, dt dtype.DType, clip float32, steps int) optest.Case {
+	weights := stored(random(rows, cols), dt)
+	var grads []ref.Mat
+	for step := 1; step <= steps; step++ {
+		grads = append(grads, block(random(rows, cols+step), 0, rows, step, cols+step))
+	}
+	p := AdamWParams{LR: 0.01, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1}
+	want := sync.OnceValue(func() [3][]float64 {
+		w := slices.Clone(weights.Data)
+		a := ref.AdamW{LR: float64(p.LR), Beta1: float64(p.Beta1), Beta2: float64(p.Beta2), Eps: float64(p.Eps), Decay: float64(p.Decay)}
+		for _, g := range grads {
+			factor := 1.0
+			if clip > 0 {
+				factor = min(1, float64(clip)/ref.GradNorm(g))
+			}
+			a.Update(w, ref.Scale(g, factor).Data)
+		}
+		return [3][]float64{w, a.M, a.V}
+	})
+	like := weights
+	return optest.Case{
+		Name: optest.Shape(rows, cols, dt, clip), Of: dt, In: f32s(grads...),
+		Out: append([]optest.Output{{DType: dt, Rows: rows, Cols: cols, Start: weights}}, likes(like, like, like)...),
+		Extra: func(b *optest.Bench) []optest.Tensor {
+			nan := math.NaN()
+			return []optest.Tensor{b.Upload(vector(1, nan, nan, nan, nan, nan, nan, nan), dtype.F32), b.Empty(dtype.F32, 1, GradNormScratch(Tensor{Rows: rows, Cols: cols}))}
+		},
+		Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+			x := tensors(out)
+			w, master, m, v, control, partials := x[0], x[1], x[2], x[3], x[4], x[5]
+			FromDType(r, master, w)
+			Zero(r, m)
+			Zero(r, v)
+			for i, g := range tensors(in) {
+				p := p
+				p.Step = i + 1
+				GradNorm(r, control, partials, clip, g)
+				AdamW(r, w, master, g, m, v, control, p)
+			}
+		},
+		Check: func(t testing.TB, got [][]float32, _ []ref.Mat) {
+			adamwBound.Near(t, got[0], want()[0], dt)
+			for i, of := range want() {
+				adamwBound.Near(t, got[i+1], of, dtype.F32)
+			}
+			master := vector(make([]float64, len(got[1]))...)
+			for i, v := range got[1] {
+				master.Data[i] = float64(v)
+			}
+			same(t, dt.String()+": weights and masters rounded", got[0], flat(stored(master, dt)))
+		},
+		Large: rows*cols > 1<<18, Flops: 16 * float64(rows*cols*steps),
+	}
+}
+
+func adamwTable() optest.Table {
+	return optest.Table{Op: "adamw", Bound: adamwBound, Tiers: true, Cases: func() (cases []optest.Case) {
 		for _, c := range []struct {
 			rows, cols int
 			dtype      dtype.DType
@@ -40,35 +110,16 @@ func TestAdamW(t *testing.T) {
 			{1, 1, dtype.BF16, 0}, {1, 2, dtype.F16, 0}, {1, 3, dtype.F32, 0}, {5, 77, dtype.F16, 1}, {7, 257, dtype.BF16, 0}, {64, 384, dtype.BF16, 10},
 			{513, 1031, dtype.F32, 0}, {513, 1031, dtype.BF16, 1}, {6, 64, dtype.F16, 1},
 		} {
-			b := newBench(t, d)
-			w := random(c.rows, c.cols)
-			s := b.trained(w, c.dtype)
-			p := AdamWParams{LR: 0.01, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1}
-			want := ref.AdamW{LR: float64(p.LR), Beta1: float64(p.Beta1), Beta2: float64(p.Beta2), Eps: float64(p.Eps), Decay: float64(p.Decay)}
-			steps := 3
-			for p.Step = 1; p.Step <= steps; p.Step++ {
-				g := random(c.rows, c.cols+p.Step)
-				g = block(g, 0, c.rows, p.Step, g.Cols)
-				norm, control := b.gradNorm(1, c.clip, g)
-				AdamW(b.r, s.w, s.master, b.upload(g, dtype.F32), s.m, s.v, control, p)
-				for i := range g.Data {
-					g.Data[i] *= float64(norm[2])
-				}
-				want.Update(w.Data, g.Data)
-			}
-			got := b.state(s)
-			adamwBound.Near(t, got[0], w.Data, c.dtype)
-			adamwBound.Near(t, got[1], w.Data, dtype.F32)
-			adamwBound.Near(t, got[2], want.M, dtype.F32)
-			adamwBound.Near(t, got[3], want.V, dtype.F32)
-			rounded := make([]byte, len(got[1])*c.dtype.Size())
-			c.dtype.Encode(rounded, got[1])
-			nearest := make([]float32, len(got[1]))
-			c.dtype.Decode(nearest, rounded)
-			same(t, c.dtype.String()+": weights and masters rounded", got[0], nearest)
+			cases = append(cases, adamwCase(c.rows, c.cols, c.dtype, c.clip, 3))
 		}
-	})
+		return cases
+	}, Benchmarks: func() []optest.Case { return []optest.Case{adamwCase(200, 1000, dtype.BF16, 1, 1)} }}
 }
+
+func TestAdamW(t *testing.T) { adamwTable().Test(t) }
+
+// BenchmarkAdamW is of a step with its GradNorm, and of what makes a tensor's state.
+func BenchmarkAdamW(b *testing.B) { adamwTable().Benchmark(b) }
 
 // A step that must be skipped, and one whose gradients are all 0, change nothing; a gradient of 0 moves no weight that others do.
 func TestAdamWNothing(t *testing.T) {
@@ -146,15 +197,4 @@ func TestAdamWRefuses(t *testing.T) {
 			t.Errorf("%+v: no error", p)
 		}
 	}
-}
-
-func BenchmarkAdamW(b *testing.B) {
-	w := newBench(b, vktest.Open(b, vk.Options{}))
-	g := random(200, 1000)
-	s := w.trained(g, dtype.BF16)
-	_, control := w.gradNorm(1, 1, g)
-	dg := w.upload(g, dtype.F32)
-	w.measure(8, func() {
-		AdamW(w.r, s.w, s.master, dg, s.m, s.v, control, AdamWParams{LR: 1e-4, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1, Step: 1})
-	})
 }

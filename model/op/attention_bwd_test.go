@@ -52,8 +52,49 @@ func attendBackward(b *bench, m [5]ref.Mat, s AttentionShape, overO bool) (gradi
 	return gradients
 }
 
-func TestAttentionBackward(t *testing.T) {
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+// attentionBackwardCase has q, k, v, o and do for inputs, dq, dk and dv for results.
+func attentionBackwardCase(s AttentionShape) optest.Case {
+	q, k, v, o := attentionCase(s)
+	do := block(random(q.Rows, q.Cols+2), 0, q.Rows, 2, q.Cols+2)
+	windows := func(f func(of func(m ref.Mat) ref.Mat)) {
+		for w := range s.Windows {
+			f(func(m ref.Mat) ref.Mat { return window(m, w*s.QueryLen, s.QueryLen) })
+		}
+	}
+	one := optest.Case{
+		Name: fmt.Sprint(s), In: f32s(q, k, v, o, do), Out: likes(q, k, v), InPlace: [][]int{{3, -1, -1}}, Extra: scratch(1, AttentionBackwardScratch(s)),
+		Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+			x, y := tensors(in), tensors(out)
+			AttentionBackward(r, y[0], y[1], y[2], x[0], x[1], x[2], x[3], x[4], s, y[3])
+		},
+		Want: func([]ref.Mat) []ref.Mat {
+			_, want := backwardCase(s)
+			return want[:]
+		},
+		Flops: 5 * float64(s.QueryLen*s.QueryLen*s.Heads*s.HeadDim*s.Windows),
+	}
+	if len(q.Data)*s.QueryLen < 1<<18 && s.QueryLen > 1 && s.SlidingWindow != 1 {
+		one.Gradient = &optest.Gradient{DY: -1, By: []int{0, 1, 2}, Forward: func(in []ref.Mat) ref.Mat {
+			sum := 0.0
+			windows(func(of func(m ref.Mat) ref.Mat) {
+				sum += dot(of(in[4]), ref.Attention(of(in[0]), of(in[1]), of(in[2]), s.Heads, s.KVHeads, s.HeadDim, s.SlidingWindow))
+			})
+			return vector(sum)
+		}}
+	}
+	if s.QueryLen == 1 || s.SlidingWindow == 1 { // every query sees one key: but for dv, the gradients are 0
+		want := one.Want
+		one.Check = func(t testing.TB, got [][]float32, in []ref.Mat) {
+			zero(t, got[0])
+			zero(t, got[1])
+			attentionBackwardBound.Near(t, got[2], want(in)[2].Data, dtype.F32)
+		}
+	}
+	return one
+}
+
+func attentionBackwardTable() optest.Table {
+	return optest.Table{Op: "attention_bwd", Bound: attentionBackwardBound, Tiers: true, Cases: func() (cases []optest.Case) {
 		for _, s := range []AttentionShape{
 			{1, 1, 1, 0, 1, 1, 2, 0, false},
 			{2, 1, 1, 0, 4, 2, 8, 0, false},
@@ -70,29 +111,21 @@ func TestAttentionBackward(t *testing.T) {
 			{1, 37, 37, 0, 3, 1, 254, 0, false},
 			{1, 600, 600, 0, 1, 1, 8, 0, false},
 		} {
-			t.Run(fmt.Sprint(s), func(t *testing.T) {
-				b := newBench(t, d)
-				m, want := backwardCase(s)
-				over := attendBackward(b, m, s, true)
-				for i, x := range attendBackward(b, m, s, false) {
-					got := b.download(x)
-					if slices.Max(want[i].Data) == 0 && slices.Min(want[i].Data) == 0 { // every query sees one key
-						zero(t, got)
-					} else {
-						attentionBackwardBound.Near(t, got, want[i].Data, dtype.F32)
-					}
-					if !slices.Equal(b.download(over[i]), got) {
-						t.Errorf("dq = o gives other numbers, gradient %d", i)
-					}
-				}
-			})
+			cases = append(cases, attentionBackwardCase(s))
 		}
-	})
+		return cases
+	}, Benchmarks: func() []optest.Case { // a corpus' windows, and one long window
+		return []optest.Case{attentionBackwardCase(AttentionShape{16, 128, 128, 0, 8, 4, 16, 0, false}), attentionBackwardCase(AttentionShape{1, 2048, 2048, 0, 8, 2, 64, 0, false})}
+	}}
 }
+
+func TestAttentionBackward(t *testing.T) { attentionBackwardTable().Test(t) }
+
+func BenchmarkAttentionBackward(b *testing.B) { attentionBackwardTable().Benchmark(b) }
 
 // zero fails where the difference of two dot products that are the same is not: of 24 products, with partial sums
 // near 5, their roundings leave a deviation of √48·5·2^-25 = 1e-6.
-func zero(t *testing.T, got []float32) {
+func zero(t testing.TB, got []float32) {
 	t.Helper()
 	for i, x := range got {
 		if !(math.Abs(float64(x)) <= 4e-6) {
@@ -183,25 +216,5 @@ func TestAttentionBackwardShapes(t *testing.T) {
 	AttentionBackward(few.r, x, x, x, x, x, x, x, x, long, few.empty(dtype.F32, 1, AttentionBackwardScratch(long)))
 	if !errors.Is(few.r.Err(), vk.ErrLimit) {
 		t.Errorf("more iterations than the driver allows: %v, want ErrLimit", few.r.Err())
-	}
-}
-
-// BenchmarkAttentionBackward is of a corpus' windows and of one long window. GFLOP/s count 5 products of queries and keys.
-func BenchmarkAttentionBackward(b *testing.B) {
-	d := vktest.Open(b, vk.Options{})
-	for _, s := range []AttentionShape{
-		{16, 128, 128, 0, 8, 4, 16, 0, false},
-		{1, 2048, 2048, 0, 8, 2, 64, 0, false},
-	} {
-		b.Run(fmt.Sprintf("%dx%d:%dx%d:%d", s.Windows, s.QueryLen, s.Heads, s.KVHeads, s.HeadDim), func(b *testing.B) {
-			w := newBench(b, d)
-			x := func(heads int) Tensor { return w.upload(random(s.Windows*s.QueryLen, heads*s.HeadDim), dtype.F32) }
-			q, o, do, k, v := x(s.Heads), x(s.Heads), x(s.Heads), x(s.KVHeads), x(s.KVHeads)
-			dq, dk, dv := w.empty(dtype.F32, q.Rows, q.Cols), w.empty(dtype.F32, k.Rows, k.Cols), w.empty(dtype.F32, k.Rows, k.Cols)
-			scratch := w.empty(dtype.F32, 1, AttentionBackwardScratch(s))
-			w.measure(1, func() { AttentionBackward(w.r, dq, dk, dv, q, k, v, o, do, s, scratch) })
-			work := 5 * float64(s.QueryLen) * float64(s.QueryLen) * float64(s.Heads*s.HeadDim*s.Windows)
-			b.ReportMetric(work*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GFLOP/s")
-		})
 	}
 }

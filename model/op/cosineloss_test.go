@@ -14,10 +14,10 @@ import (
 // cosinelossBound is of cosineloss.
 var cosinelossBound = optest.Bound{Max: 5e-6, Why: "blockinfluence's, and of gradients the roundings of a difference of directions 0.2 apart"}
 
-var cosineLoss = rowLoss{"cosineloss", cosinelossBound, CosineLoss, ref.CosineLoss, nil}
+var cosineLoss = rowLoss{"cosineloss", CosineLoss, ref.CosineLoss, nil}
 
-func TestCosineLoss(t *testing.T) {
-	eachTierAndSplit(t, func(t *testing.T, d *vk.Device) {
+func cosineLossTable() optest.Table {
+	return optest.Table{Op: "cosineloss", Bound: cosinelossBound, Tiers: true, Benchmarks: cosineLoss.benchmarks(2048, 128, 10), Cases: func() (cases []optest.Case) {
 		for _, c := range []struct {
 			rows, cols int
 			noise      float64 // infinite: unrelated rows, half of them more than orthogonal
@@ -27,10 +27,17 @@ func TestCosineLoss(t *testing.T) {
 			if math.IsInf(c.noise, 1) {
 				yhat = block(random(c.rows, c.cols+1), 0, c.rows, 1, c.cols+1)
 			}
-			cosineLoss.test(t, d, yhat, y, float32(1/float64(c.rows)))
+			cases = append(cases, cosineLoss.of(optest.Shape(c.rows, c.cols), yhat, y, float32(1/float64(c.rows))))
 		}
-	})
+		return cases
+	}}
 }
+
+func TestCosineLoss(t *testing.T) { cosineLossTable().Test(t) }
+
+func TestCosineLossRows(t *testing.T) { independentRows(t, cosineLossTable()) }
+
+func BenchmarkCosineLoss(b *testing.B) { cosineLossTable().Benchmark(b) }
 
 // Rows without a direction give 0, and rows close to another a loss as precise as others.
 func TestCosineLossEdges(t *testing.T) {
@@ -40,7 +47,8 @@ func TestCosineLossEdges(t *testing.T) {
 	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
 		b := newBench(t, d)
 		for _, cols := range []int{4, 3} { // with texel buffers, and without
-			loss, grad := cosineLoss.run(t, b, block(yhat, 0, yhat.Rows, 0, cols), block(y, 0, y.Rows, 0, cols), 1)
+			near, of := block(yhat, 0, yhat.Rows, 0, cols), block(y, 0, y.Rows, 0, cols)
+			loss, grad := runLoss(b, cosineLoss.of("edges", near, of, 1), near, of)
 			cosinelossBound.Near(t, loss, []float64{0, 0, 0, 0, 0, 2}, dtype.F32)
 			for i, g := range grad {
 				if !(math.Abs(float64(g)) < 1e-6) || i < 5*cols && g != 0 {
@@ -58,5 +66,3 @@ func TestCosineLossEdges(t *testing.T) {
 }
 
 func TestCosineLossShapes(t *testing.T) { refusedLosses(t, cosineLoss) }
-
-func BenchmarkCosineLoss(b *testing.B) { benchmarkLoss(b, cosineLoss, 2048, 128) }

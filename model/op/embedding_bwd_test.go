@@ -28,46 +28,86 @@ func TestSortTokens(t *testing.T) {
 }
 
 // sequential adds rows of dy to rows of table in f32, one by one: the bits that are promised.
-func sequential(table, dy ref.Mat, rows []int) []float32 {
-	sums := flat(table)
+func sequential(table, dy ref.Mat, rows []int) ref.Mat {
+	sums := ref.Mat{Rows: table.Rows, Cols: table.Cols, Data: slices.Clone(table.Data)}
 	for t, row := range rows {
 		for i, v := range dy.Row(t) {
-			sums[row*table.Cols+i] += float32(v)
+			at := &sums.Row(row)[i]
+			*at = float64(float32(*at) + float32(v))
 		}
 	}
 	return sums
 }
 
-// The sums are those of the reference, and to the bit those of f32 in the order of the tokens.
-func TestEmbeddingBackward(t *testing.T) {
-	run := func(t *testing.T, d *vk.Device, split bool) {
-		for _, c := range []struct{ vocab, hidden, tokens, distinct int }{
-			{1, 1, 1, 1}, {40, 127, 9, 40}, {1999, 120, 500, 31}, {5, 36, 40000, 3}, {3, 3, 70000, 2}, {3001, 401, 1503, 3001}, {3000, 404, 1503, 700},
-			{70000, 4, 90000, 70000},
-		} {
-			if c.vocab < 3000 && split {
-				continue
-			}
-			t.Run(fmt.Sprint(c), func(t *testing.T) {
-				b := newBench(t, d)
-				tokens, ints := picks(c.tokens, c.distinct)
-				table, dy := random(c.vocab, c.hidden), random(c.tokens, c.hidden)
-				sums, td := b.upload(table, dtype.F32), b.upload(dy, dtype.F32)
-				EmbeddingBackward(b.r, sums, td, b.rowsOf(tokens))
-				got, want := b.download(sums), sequential(table, dy, ints)
-				if !slices.Equal(got, want) {
-					t.Error("not the bits of additions in order")
-				}
-				ref.EmbeddingBackward(table, dy, ints)
-				embeddingBackwardBound.Near(t, got, table.Data, dtype.F32)
-			})
-		}
+// embeddingBackwardShape is of a case, of embedding_bwd.
+type embeddingBackwardShape struct{ vocab, hidden, tokens, distinct int }
+
+var embeddingBackwardShapes = []embeddingBackwardShape{
+	{1, 1, 1, 1}, {40, 127, 9, 40}, {1999, 120, 500, 31}, {5, 36, 40000, 3}, {3, 3, 70000, 2}, {3001, 401, 1503, 3001}, {3000, 404, 1503, 700},
+	{70000, 4, 90000, 70000},
+}
+
+func (c embeddingBackwardShape) of() optest.Case {
+	tokens, ints := picks(c.tokens, c.distinct)
+	table, dy := random(c.vocab, c.hidden), random(c.tokens, c.hidden)
+	ids, starts, order := SortTokens(tokens)
+	one := optest.Case{
+		Name: fmt.Sprint(c), In: append(f32s(dy), wordsOf(ids), wordsOf(starts), wordsOf(order)),
+		Out: []optest.Output{{Rows: c.vocab, Cols: c.hidden, Start: table, Exact: true}},
+		Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+			EmbeddingBackward(r, Tensor(out[0]), Tensor(in[0]), EmbeddingRows{Tensor(in[1]), Tensor(in[2]), Tensor(in[3])})
+		},
+		Want:  func(in []ref.Mat) []ref.Mat { return one(sequential(table, in[0], ints)) },
+		Large: c.vocab >= 3000, Flops: float64(len(dy.Data)),
 	}
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) { run(t, d, false) })
-	t.Run("split", func(t *testing.T) {
-		run(t, vktest.Open(t, vk.Options{StorageRange: 1 << 20}), true)
-		vktest.Clean(t)
-	})
+	if !one.Large && len(dy.Data) < 1<<18 {
+		one.In = append(one.In, f32s(table)...)
+		one.Gradient = &optest.Gradient{DY: -1, By: []int{4}, Forward: func(in []ref.Mat) ref.Mat {
+			return vector(dot(in[0], ref.Embedding(in[4], ints)) + dot(table, in[4])) // the second has the gradient that is there before
+		}}
+	}
+	return one
+}
+
+func wordsOf(v []uint32) optest.Input {
+	var ints []int
+	for _, x := range v {
+		ints = append(ints, int(x))
+	}
+	return integers(ints...)
+}
+
+// The bits are those of f32 in the order of the tokens.
+func embeddingBackwardTable() optest.Table {
+	return optest.Table{Op: "embedding_bwd", Bound: embeddingBackwardBound, Tiers: true, Cases: func() (cases []optest.Case) {
+		for _, c := range embeddingBackwardShapes {
+			cases = append(cases, c.of())
+		}
+		return cases
+	}, Benchmarks: func() []optest.Case {
+		return []optest.Case{embeddingBackwardShape{4096, 128, 2048, 700}.of(), embeddingBackwardShape{4096, 128, 2048, 4}.of()}
+	}}
+}
+
+func TestEmbeddingBackward(t *testing.T) { embeddingBackwardTable().Test(t) }
+
+func BenchmarkEmbeddingBackward(b *testing.B) { embeddingBackwardTable().Benchmark(b) }
+
+// Those bits are near the sums of the reference.
+func TestEmbeddingBackwardSequential(t *testing.T) {
+	for _, c := range embeddingBackwardShapes {
+		_, ints := picks(c.tokens, c.distinct)
+		table, dy := random(c.vocab, c.hidden), random(c.tokens, c.hidden)
+		nearSequential(t, table, dy, ints)
+	}
+}
+
+// nearSequential compares additions one by one in f32 with those of the reference.
+func nearSequential(t *testing.T, table, dy ref.Mat, rows []int) {
+	t.Helper()
+	got := flat(sequential(table, dy, rows))
+	ref.EmbeddingBackward(table, dy, rows)
+	embeddingBackwardBound.Near(t, got, table.Data, dtype.F32)
 }
 
 func TestEmbeddingBackwardShapes(t *testing.T) {
@@ -79,17 +119,4 @@ func TestEmbeddingBackwardShapes(t *testing.T) {
 	refused(t, d, "a table of 16 bits", func(r *vk.Recorder) { EmbeddingBackward(r, Of(table.View, dtype.F16, 5, 3), dy, rows) })
 	rows.Starts = rows.IDs
 	refused(t, d, "no end", func(r *vk.Recorder) { EmbeddingBackward(r, table, dy, rows) })
-}
-
-func BenchmarkEmbeddingBackward(b *testing.B) {
-	d := vktest.Open(b, vk.Options{})
-	for _, c := range []struct{ vocab, hidden, tokens, distinct int }{{4096, 128, 2048, 700}, {4096, 128, 2048, 4}} {
-		b.Run(fmt.Sprintf("%d of %d", c.tokens, c.distinct), func(b *testing.B) {
-			f := newBench(b, d)
-			tokens, _ := picks(c.tokens, c.distinct)
-			rows := f.rowsOf(tokens)
-			table, dy := f.upload(random(c.vocab, c.hidden), dtype.F32), f.upload(random(c.tokens, c.hidden), dtype.F32)
-			f.measure(20, func() { EmbeddingBackward(f.r, table, dy, rows) })
-		})
-	}
 }

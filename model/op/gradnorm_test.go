@@ -1,7 +1,9 @@
 package op
 
 import (
+	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
@@ -35,35 +37,50 @@ func (b *bench) gradNorm(loss float64, clip float32, grads ...ref.Mat) (got []fl
 	return b.download(control), control
 }
 
-func TestGradNorm(t *testing.T) {
-	eachTierAndSplit(t, func(t *testing.T, d *vk.Device) {
-		for _, c := range []struct {
-			shapes [][2]int
-			clip   float32
-		}{
-			{[][2]int{{1, 1}}, 0}, {[][2]int{{1, 3}, {7, 120}, {1, 1}}, 1}, {[][2]int{{1, 1024}, {1, 1025}, {1, 1023}, {3, 4097}}, 1000},
-			{[][2]int{{513, 1031}, {1, 5}, {128, 384}}, 0.5}, {[][2]int{{1, 2}}, 1e30},
-		} {
-			b := newBench(t, d)
-			var grads []ref.Mat
-			for _, s := range c.shapes {
-				grads = append(grads, random(s[0], s[1]))
+// gradNormCase has the control tensor for its result: a loss of 0.5, what is written, and words that stay.
+func gradNormCase(clip float32, shapes ...[2]int) optest.Case {
+	var grads []ref.Mat
+	var like []Tensor
+	work := 0
+	for _, s := range shapes {
+		grads, like = append(grads, random(s[0], s[1])), append(like, Tensor{Rows: s[0], Cols: s[1]})
+		work += 2 * s[0] * s[1]
+	}
+	nan := math.NaN()
+	return optest.Case{
+		Name: fmt.Sprint(shapes, clip), In: f32s(grads...), Out: []optest.Output{{Rows: 1, Cols: ControlWords, Start: vector(0.5, nan, nan, nan, 4, 5, 6, 7)}},
+		Extra: scratch(1, GradNormScratch(like...)), InPlace: [][]int{{-1}}, // once more
+		Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+			GradNorm(r, Tensor(out[0]), Tensor(out[1]), clip, tensors(in)...)
+		},
+		Check: func(t testing.TB, got [][]float32, in []ref.Mat) {
+			norm, factor, control := ref.GradNorm(in...), 1.0, got[0]
+			if clip > 0 {
+				factor = min(1, float64(clip)/norm)
 			}
-			got, _ := b.gradNorm(0.5, c.clip, grads...)
-			norm, factor := ref.GradNorm(grads...), 1.0
-			if c.clip > 0 {
-				factor = min(1, float64(c.clip)/norm)
+			gradnormBound.Near(t, control[1:2], []float64{norm}, dtype.F32)
+			gradnormBound.Near(t, control[2:3], []float64{factor}, dtype.F32)
+			if control[0] != 0.5 || control[3] != 0 || !slices.Equal(control[4:], []float32{4, 5, 6, 7}) {
+				t.Errorf("control %v, want a loss of 0.5, not skipped, and 4 to 7 as they were", control)
 			}
-			gradnormBound.Near(t, got[1:2], []float64{norm}, dtype.F32)
-			gradnormBound.Near(t, got[2:3], []float64{factor}, dtype.F32)
-			if got[0] != 0.5 || got[3] != 0 {
-				t.Errorf("%v: loss %v, skipped %v", c.shapes, got[0], got[3])
-			}
-			again, _ := b.gradNorm(0.5, c.clip, grads...)
-			same(t, "gradnorm once more", again[:4], got[:4])
-		}
-	})
+		},
+		Large: work > 1<<19, Flops: float64(work),
+	}
 }
+
+func gradNormTable() optest.Table {
+	return optest.Table{Op: "gradnorm", Bound: gradnormBound, Tiers: true, Cases: func() []optest.Case {
+		return []optest.Case{
+			gradNormCase(0, [2]int{1, 1}), gradNormCase(1, [2]int{1, 3}, [2]int{7, 120}, [2]int{1, 1}),
+			gradNormCase(1000, [2]int{1, 1024}, [2]int{1, 1025}, [2]int{1, 1023}, [2]int{3, 4097}),
+			gradNormCase(0.5, [2]int{513, 1031}, [2]int{1, 5}, [2]int{128, 384}), gradNormCase(1e30, [2]int{1, 2}),
+		}
+	}, Benchmarks: func() []optest.Case { return []optest.Case{gradNormCase(1, [2]int{1024, 1024})} }}
+}
+
+func TestGradNorm(t *testing.T) { gradNormTable().Test(t) }
+
+func BenchmarkGradNorm(b *testing.B) { gradNormTable().Benchmark(b) }
 
 func TestGradNormSkips(t *testing.T) {
 	inf, nan := math.Inf(1), math.NaN()
@@ -109,11 +126,4 @@ func TestGradNormShapes(t *testing.T) {
 	refused(t, d, "small control", func(r *vk.Recorder) { GradNorm(r, scratch, scratch, 1, g) })
 	refused(t, d, "16-bit gradient", func(r *vk.Recorder) { GradNorm(r, control, scratch, 1, Of(g.View, dtype.BF16, 4, 300)) })
 	refused(t, d, "negative clip", func(r *vk.Recorder) { GradNorm(r, control, scratch, -1, g) })
-}
-
-func BenchmarkGradNorm(b *testing.B) {
-	w := newBench(b, vktest.Open(b, vk.Options{}))
-	g, control := w.upload(random(1024, 1024), dtype.F32), w.control(1)
-	scratch := w.empty(dtype.F32, 1, GradNormScratch(g))
-	w.measure(4, func() { GradNorm(w.r, control, scratch, 1, g) })
 }

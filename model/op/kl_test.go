@@ -16,8 +16,7 @@ var klBound = optest.Bound{Max: 1e-5, Why: "exp of f32 (3 + 2|x| ulp in Vulkan),
 
 func klLoss(tau float32) rowLoss {
 	return rowLoss{
-		name:  "kl",
-		bound: klBound,
+		name: "kl",
 		record: func(r *vk.Recorder, loss, grad, yhat, y Tensor, scale float32) {
 			KLDivergence(r, loss, grad, yhat, y, scale, tau)
 		},
@@ -39,8 +38,8 @@ func klLoss(tau float32) rowLoss {
 	}
 }
 
-func TestKLDivergence(t *testing.T) {
-	eachTierAndSplit(t, func(t *testing.T, d *vk.Device) {
+func klTable() optest.Table {
+	return optest.Table{Op: "kl", Bound: klBound, Tiers: true, Benchmarks: klLoss(2).benchmarks(2048, 2048, 20), Cases: func() (cases []optest.Case) {
 		for _, c := range []struct {
 			rows, cols int
 			noise      float64 // between y and ŷ
@@ -55,18 +54,20 @@ func TestKLDivergence(t *testing.T) {
 				y.Data[i] = y.Data[i]*c.size + 2
 				yhat.Data[i] = y.Data[i] + c.noise*noise.Data[i] + 0.25
 			}
-			klLoss(c.tau).test(t, d, yhat, y, float32(1/float64(c.rows)))
+			cases = append(cases, klLoss(c.tau).of(optest.Shape(c.rows, c.cols, c.noise, c.tau), yhat, y, float32(1/float64(c.rows))))
 		}
-	})
+		// Distributions with no weight in common: what is infinite in q but for the shift, and what underflows in p, is finite here.
+		y, yhat := ref.NewMat(2, 16), ref.NewMat(2, 16)
+		y.Data[0], yhat.Data[1], y.Data[16], yhat.Data[31] = 500, 500, 600, -1000
+		return append(cases, klLoss(1).of("far", yhat, y, 1))
+	}}
 }
 
-// Distributions with no weight in common: what is infinite in q but for the shift, and what underflows in p, is finite here.
-func TestKLDivergenceFar(t *testing.T) {
-	y := ref.Mat{Rows: 2, Cols: 16, Data: make([]float64, 32)}
-	yhat := ref.Mat{Rows: 2, Cols: 16, Data: make([]float64, 32)}
-	y.Data[0], yhat.Data[1], y.Data[16], yhat.Data[31] = 500, 500, 600, -1000
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) { klLoss(1).test(t, d, yhat, y, 1) })
-}
+func TestKLDivergence(t *testing.T) { klTable().Test(t) }
+
+func TestKLDivergenceRows(t *testing.T) { independentRows(t, klTable()) }
+
+func BenchmarkKLDivergence(b *testing.B) { klTable().Benchmark(b) }
 
 func TestKLDivergenceRefuses(t *testing.T) {
 	refusedLosses(t, klLoss(1))
@@ -76,5 +77,3 @@ func TestKLDivergenceRefuses(t *testing.T) {
 		t.Error("a temperature of 0: no error")
 	}
 }
-
-func BenchmarkKLDivergence(b *testing.B) { benchmarkLoss(b, klLoss(2), 2048, 2048) }

@@ -13,13 +13,19 @@ import (
 // layernormBackwardBound is of layernorm_bwd.
 var layernormBackwardBound = optest.Bound{Max: 5e-6, Why: "layernorm's mean, two more sums over the row, and a difference as in rmsnorm_bwd"}
 
-func TestLayerNormBackward(t *testing.T) {
-	normGradients(t, layernormBackwardBound, func(r *vk.Recorder, dx, products, dy, x, w, residual Tensor) {
-		LayerNormBackward(r, dx, products, dy, x, w, residual, normEps)
-	}, func(dy, x ref.Mat, w []float64) (dx, products ref.Mat) {
-		return ref.LayerNormBackward(dy, x, w, normEps)
-	})
+func layernormBackwardTable() optest.Table {
+	return normGradient{
+		record: LayerNormBackward,
+		backward: func(dy, x ref.Mat, w []float64) (dx, products ref.Mat) {
+			return ref.LayerNormBackward(dy, x, w, normEps)
+		},
+		forward: func(x ref.Mat, w []float64) ref.Mat { return ref.LayerNorm(x, w, make([]float64, x.Cols), normEps) },
+	}.table("layernorm_bwd", layernormBackwardBound)
 }
+
+func TestLayerNormBackward(t *testing.T) { layernormBackwardTable().Test(t) }
+
+func BenchmarkLayerNormBackward(b *testing.B) { layernormBackwardTable().Benchmark(b) }
 
 func TestLayerNormBackwardShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})
@@ -28,5 +34,3 @@ func TestLayerNormBackwardShapes(t *testing.T) {
 	refused(t, d, "no result", func(r *vk.Recorder) { LayerNormBackward(r, Tensor{}, Tensor{}, x, x, w, Tensor{}, 1e-5) })
 	refused(t, d, "another w", func(r *vk.Recorder) { LayerNormBackward(r, y, Tensor{}, x, x, x, Tensor{}, 1e-5) })
 }
-
-func BenchmarkLayerNormBackward(b *testing.B) { benchmarkNormBackward(b, LayerNormBackward) }

@@ -13,38 +13,77 @@ import (
 // linearBackwardBound is of linear_bwd.
 var linearBackwardBound = optest.Bound{Max: 2e-5, Why: "as linear"}
 
-// Gradients are added to what is there: those of two micro-batches are those of both together.
-func TestLinearBackward(t *testing.T) {
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
-		for _, c := range []struct {
-			tokens, in, out int
-			dtype           dtype.DType
-		}{{1, 1, 1, dtype.F32}, {3, 120, 48, dtype.BF16}, {17, 112, 97, dtype.F32}, {64, 128, 384, dtype.F16}, {40, 33, 63, dtype.F16}, {128, 384, 128, dtype.BF16}} {
-			b := newBench(t, d)
-			x, w, bias := random(c.tokens, c.in), random(c.out, c.in), random(1, c.out)
-			dy, residual := random(c.out, c.tokens), random(c.in, c.tokens)
-			dy.Rows, dy.Cols, residual.Rows, residual.Cols = c.tokens, c.out, c.tokens, c.in
-			tx, tw, td, tr := b.upload(x, dtype.F32), b.upload(w, c.dtype), b.upload(dy, dtype.F32), b.upload(residual, dtype.F32)
-			start := random(c.out, c.in+1)
-			start.Cols, start.Data = c.in, start.Data[:c.out*c.in]
-			g := LinearGrads{X: b.empty(dtype.F32, c.tokens, c.in), Residual: tr, W: b.upload(start, dtype.F32), Bias: b.upload(bias, dtype.F32),
-				XT: b.empty(dtype.F32, c.in, c.tokens), DYT: b.empty(dtype.F32, c.out, c.tokens), WT: b.empty(c.dtype, c.in, c.out)}
-			Transpose(b.r, g.XT, tx)
-			LinearBackward(b.r, td, tw, g)
-			dx, dw, dbias := ref.LinearBackward(dy, x, w)
-			once := ref.Add(start, dw)
-			linearBackwardBound.Near(t, b.download(g.X), ref.Add(residual, dx).Data, c.dtype)
-			linearBackwardBound.Near(t, b.download(g.W), once.Data, c.dtype)
-			for i := range dbias {
-				dbias[i] += bias.Data[i]
-			}
-			linearBackwardBound.Near(t, b.download(g.Bias), dbias, c.dtype)
+// linearBackwardCase has dy, w, the residual and xᵀ for inputs, and where the gradient is compared with differences x, which the device has
+// no use for. The gradients of w and of the bias are added to what is there.
+func linearBackwardCase(tokens, in, out int, dt dtype.DType) optest.Case {
+	x, w, bias := random(tokens, in), random(out, in), random(1, out)
+	dy, residual, start := random(out, tokens), random(in, tokens), block(random(out, in+1), 0, out, 0, in)
+	dy.Rows, dy.Cols, residual.Rows, residual.Cols = tokens, out, tokens, in
+	one := optest.Case{
+		Name: optest.Shape(tokens, in, out, dt), Of: dt,
+		In:  []optest.Input{{Mat: dy}, {Mat: w, DType: dt}, {Mat: residual}, {Mat: ref.Transpose(x)}},
+		Out: []optest.Output{{Rows: tokens, Cols: in}, {Rows: out, Cols: in, Start: start}, {Rows: 1, Cols: out, Start: bias}},
+		Extra: func(b *optest.Bench) []optest.Tensor {
+			return []optest.Tensor{b.Empty(dtype.F32, out, tokens), b.Empty(dt, in, out)}
+		},
+		InPlace: [][]int{{2, -1, -1}, {optest.Absent, -1, optest.Absent}, {-1, optest.Absent, optest.Absent}, {optest.Absent, optest.Absent, -1}},
+		Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+			LinearBackward(r, Tensor(in[0]), Tensor(in[1]), LinearGrads{X: Tensor(out[0]), Residual: Tensor(in[2]), W: Tensor(out[1]), Bias: Tensor(out[2]),
+				XT: Tensor(in[3]), DYT: Tensor(out[3]), WT: Tensor(out[4])})
+		},
+		Want: func(in []ref.Mat) []ref.Mat {
+			dx, dw, dbias := ref.LinearBackward(in[0], ref.Transpose(in[3]), in[1])
+			return []ref.Mat{ref.Add(in[2], dx), ref.Add(start, dw), ref.Add(bias, vector(dbias...))}
+		},
+		Flops: 4 * float64(tokens*in*out),
+	}
+	if tokens*in*out < 1<<18 {
+		one.In = append(one.In, f32s(x, bias)...)
+		one.Gradient = &optest.Gradient{DY: -1, By: []int{4, 1, 5}, Forward: func(in []ref.Mat) ref.Mat {
+			// The terms behind the first have the gradients to which those of linear are added.
+			return vector(dot(in[0], ref.Linear(in[4], in[1], in[5].Data)) + dot(in[2], in[4]) + dot(start, in[1]) + dot(bias, in[5]))
+		}}
+	}
+	return one
+}
 
-			// Once more, with what is absent: only the weights' gradient, then only the input's, by weights that are turned already.
+var linearBackwardShapes = []struct {
+	tokens, in, out int
+	dtype           dtype.DType
+}{{1, 1, 1, dtype.F32}, {3, 120, 48, dtype.BF16}, {17, 112, 97, dtype.F32}, {64, 128, 384, dtype.F16}, {40, 33, 63, dtype.F16}, {128, 384, 128, dtype.BF16}}
+
+func linearBackwardTable() optest.Table {
+	return optest.Table{Op: "linear_bwd", Bound: linearBackwardBound, Tiers: true, Cases: func() (cases []optest.Case) {
+		for _, c := range linearBackwardShapes {
+			one := linearBackwardCase(c.tokens, c.in, c.out, c.dtype)
+			one.Measured = c.tokens == 128
+			cases = append(cases, one)
+		}
+		return cases
+	}}
+}
+
+func TestLinearBackward(t *testing.T) { linearBackwardTable().Test(t) }
+
+func BenchmarkLinearBackward(b *testing.B) { linearBackwardTable().Benchmark(b) }
+
+// The gradients of two micro-batches are those of both together, and weights that are turned already give the input's.
+func TestLinearBackwardAgain(t *testing.T) {
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+		for _, c := range linearBackwardShapes {
+			b := newBench(t, d)
+			x, w, start, dy := random(c.tokens, c.in), random(c.out, c.in), block(random(c.out, c.in+1), 0, c.out, 0, c.in), random(c.out, c.tokens)
+			dy.Rows, dy.Cols = c.tokens, c.out
+			tw, td := b.upload(w, c.dtype), b.upload(dy, dtype.F32)
+			g := LinearGrads{X: b.empty(dtype.F32, c.tokens, c.in), W: b.upload(start, dtype.F32), XT: b.upload(ref.Transpose(x), dtype.F32),
+				DYT: b.empty(dtype.F32, c.out, c.tokens), WT: b.empty(c.dtype, c.in, c.out)}
+			LinearBackward(b.r, td, tw, g)
 			LinearBackward(b.r, td, tw, LinearGrads{W: g.W, XT: g.XT, DYT: g.DYT})
-			linearBackwardBound.Near(t, b.download(g.W), ref.Add(once, dw).Data, c.dtype)
-			LinearBackward(b.r, td, tw, LinearGrads{X: g.X, WT: g.WT, Ready: true})
-			linearBackwardBound.Near(t, b.download(g.X), dx.Data, c.dtype)
+			dx, dw, _ := ref.LinearBackward(dy, x, w)
+			linearBackwardBound.Near(t, b.download(g.W), ref.Add(ref.Add(start, dw), dw).Data, c.dtype)
+			again := b.empty(dtype.F32, c.tokens, c.in)
+			LinearBackward(b.r, td, tw, LinearGrads{X: again, WT: g.WT, Ready: true})
+			linearBackwardBound.Near(t, b.download(again), dx.Data, c.dtype)
 		}
 	})
 }

@@ -35,8 +35,6 @@ func (b *bench) upload(m ref.Mat, d dtype.DType) Tensor { return Tensor(b.Upload
 
 func (b *bench) download(x Tensor) []float32 { return b.Download(optest.Tensor(x)) }
 
-func (b *bench) measure(n int, record func()) { b.Measure(n, record) }
-
 func random(rows, cols int) ref.Mat { return optest.Random(rows, cols) }
 
 // words uploads 32-bit integers.

@@ -1,44 +1,68 @@
 package op
 
 import (
-	"slices"
+	"fmt"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op/optest"
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
 
-func TestPositionsBackward(t *testing.T) {
-	eachAndSplit(t, func(t *testing.T, d *vk.Device, split bool) {
-		for _, c := range []struct {
-			rows, hidden, window, start, positions int
-			large                                  bool // beyond 1 MiB
-		}{
-			{1, 1, 1, 0, 1, false}, {7, 120, 7, 5, 12, false}, {15, 65, 5, 2, 9, false}, {3, 33, 9, 1, 4, false}, {17, 3, 5, 0, 5, false},
-			{40000, 2, 1, 3, 5, false},
-			{1403, 501, 100, 2, 102, true}, // dy
-			{1450, 401, 700, 2, 702, true}, // both
-		} {
-			if split && !c.large {
-				continue
-			}
-			dy, table, at := random(c.rows, c.hidden), random(c.positions, c.hidden), make([]int, c.rows)
-			for row := range at {
-				at[row] = c.start + row%c.window
-			}
-			b := newBench(t, d)
-			td, sums := b.upload(dy, dtype.F32), b.upload(table, dtype.F32)
-			PositionsBackward(b.r, sums, td, c.window, c.start)
-			got, want := b.download(sums), sequential(table, dy, at)
-			if !slices.Equal(got, want) {
-				t.Errorf("%v: not the bits of additions in order", c)
-			}
-			ref.EmbeddingBackward(table, dy, at)
-			embeddingBackwardBound.Near(t, got, table.Data, dtype.F32)
+// positionsBackwardShape is of a case, of positions_bwd.
+type positionsBackwardShape struct {
+	rows, hidden, window, start, positions int
+	large                                  bool // beyond 1 MiB
+}
+
+var positionsBackwardShapes = []positionsBackwardShape{
+	{1, 1, 1, 0, 1, false}, {7, 120, 7, 5, 12, false}, {15, 65, 5, 2, 9, false}, {3, 33, 9, 1, 4, false}, {17, 3, 5, 0, 5, false},
+	{40000, 2, 1, 3, 5, false},
+	{1403, 501, 100, 2, 102, true}, // dy
+	{1450, 401, 700, 2, 702, true}, // both
+}
+
+func (c positionsBackwardShape) of() optest.Case {
+	dy, table, at := random(c.rows, c.hidden), random(c.positions, c.hidden), positionsOf(c.rows, c.window, c.start)
+	one := optest.Case{
+		Name: fmt.Sprint(c), In: f32s(dy), Out: []optest.Output{{Rows: c.positions, Cols: c.hidden, Start: table, Exact: true}},
+		Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+			PositionsBackward(r, Tensor(out[0]), Tensor(in[0]), c.window, c.start)
+		},
+		Want:  func(in []ref.Mat) []ref.Mat { return one(sequential(table, in[0], at)) },
+		Large: c.large, Measured: c.rows == 1450, Flops: float64(len(dy.Data)),
+	}
+	if !one.Large {
+		one.In = append(one.In, f32s(table)...)
+		x := ref.NewMat(c.rows, c.hidden)
+		one.Gradient = &optest.Gradient{DY: -1, By: []int{1}, Forward: func(in []ref.Mat) ref.Mat {
+			return vector(dot(in[0], ref.AddPositions(x, in[1], at)) + dot(table, in[1])) // the second has the gradient that is there before
+		}}
+	}
+	return one
+}
+
+// The bits are those of f32 in the order of the rows.
+func positionsBackwardTable() optest.Table {
+	return optest.Table{Op: "positions_bwd", Bound: embeddingBackwardBound, Cases: func() (cases []optest.Case) {
+		for _, c := range positionsBackwardShapes {
+			cases = append(cases, c.of())
 		}
-	})
+		return cases
+	}}
+}
+
+func TestPositionsBackward(t *testing.T) { positionsBackwardTable().Test(t) }
+
+func BenchmarkPositionsBackward(b *testing.B) { positionsBackwardTable().Benchmark(b) }
+
+// Those bits are near the sums of the reference.
+func TestPositionsBackwardSequential(t *testing.T) {
+	for _, c := range positionsBackwardShapes {
+		nearSequential(t, random(c.positions, c.hidden), random(c.rows, c.hidden), positionsOf(c.rows, c.window, c.start))
+	}
 }
 
 func TestPositionsBackwardShapes(t *testing.T) {

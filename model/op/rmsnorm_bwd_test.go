@@ -1,7 +1,6 @@
 package op
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
@@ -14,60 +13,106 @@ import (
 // rmsnormBackwardBound is of rmsnorm_bwd.
 var rmsnormBackwardBound = optest.Bound{Max: 3e-6, Why: "rmsnorm, a second sum over the row, and the difference of two terms of the result's size"}
 
-// normGradients runs the gradient of a norm in every combination of its results, with and without a residual, in place and not.
-func normGradients(t *testing.T, bound optest.Bound, record func(r *vk.Recorder, dx, products, dy, x, w, residual Tensor), want func(dy, x ref.Mat, w []float64) (dx, products ref.Mat)) {
-	each := func(t *testing.T, d *vk.Device, rows, hidden int, dt dtype.DType) {
-		t.Run(fmt.Sprintf("%dx%d,%v", rows, hidden, dt), func(t *testing.T) {
-			b := newBench(t, d)
-			x, w, dy := random(rows, hidden), random(1, hidden), random(rows, hidden+2)
-			dy, residual := block(dy, 0, rows, 2, hidden+2), block(dy, 0, rows, 1, hidden+1)
-			tx, tw, tdy, tr := b.upload(x, dtype.F32), b.upload(w, dt), b.upload(dy, dtype.F32), b.upload(residual, dtype.F32)
-			dx, products := want(dy, x, w.Data)
-			near := func(got Tensor, want ref.Mat) {
-				t.Helper()
-				bound.Near(t, b.download(got), want.Data, dt)
-			}
-			y, p := b.empty(dtype.F32, rows, hidden), b.empty(dtype.F32, rows, hidden)
-			record(b.r, y, p, tdy, tx, tw, Tensor{})
-			near(y, dx)
-			near(p, products)
-			y, p = b.empty(dtype.F32, rows, hidden), b.empty(dtype.F32, rows, hidden)
-			record(b.r, y, Tensor{}, tdy, tx, tw, tr)
-			near(y, ref.Add(dx, residual))
-			record(b.r, Tensor{}, p, tdy, tx, tw, Tensor{})
-			near(p, products)
-			record(b.r, tr, tdy, tdy, tx, tw, tr)
-			near(tr, ref.Add(dx, residual))
-			near(tdy, products)
-			tdy = b.upload(dy, dtype.F32)
-			record(b.r, tdy, tx, tdy, tx, tw, Tensor{})
-			near(tdy, dx)
-			near(tx, products)
-		})
-	}
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
-		for _, dt := range dtype.All {
-			for _, c := range [][2]int{{1, 1}, {1, 4096}, {7, 120}, {3, 4097}, {2, 255}, {33, 8}, {9, 64}} {
-				each(t, d, c[0], c[1], dt)
-			}
-		}
-	})
-	t.Run("split", func(t *testing.T) {
-		d := vktest.Open(t, vk.Options{StorageRange: 1 << 20})
-		each(t, d, 1301, 401, dtype.F32)
-		each(t, d, 1301, 408, dtype.BF16)
-		vktest.Clean(t)
-	})
-}
-
 // normEps is so large that of a row of one element something is left: with a small one, its gradient is the difference of numbers alike.
 const normEps = 0.5
 
-func TestRMSNormBackward(t *testing.T) {
-	normGradients(t, rmsnormBackwardBound, func(r *vk.Recorder, dx, products, dy, x, w, residual Tensor) {
-		RMSNormBackward(r, dx, products, dy, x, w, residual, normEps)
-	}, func(dy, x ref.Mat, w []float64) (dx, products ref.Mat) { return ref.RMSNormBackward(dy, x, w, normEps) })
+// normGradient is the gradient of a norm with its references.
+type normGradient struct {
+	record   func(r *vk.Recorder, dx, products, dy, x, w, residual Tensor, eps float32)
+	backward func(dy, x ref.Mat, w []float64) (dx, products ref.Mat)
+	forward  func(x ref.Mat, w []float64) ref.Mat // without a bias
 }
+
+// of is the case of [rows hidden], with or without a residual: with both results, one alone, and in place.
+func (n normGradient) of(rows, hidden int, dt dtype.DType, residual bool) optest.Case {
+	x, w, wide := random(rows, hidden), random(1, hidden), random(rows, hidden+2)
+	dy, added := block(wide, 0, rows, 2, hidden+2), block(wide, 0, rows, 1, hidden+1)
+	one := optest.Case{
+		Name: optest.Shape(rows, hidden, dt), Of: dt, In: append(f32s(dy, x), optest.Input{Mat: w, DType: dt}), Out: likes(x, x),
+		InPlace: [][]int{{optest.Absent, -1}, {0, 1}},
+		Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+			var plus Tensor
+			if residual {
+				plus = Tensor(in[3])
+			}
+			n.record(r, Tensor(out[0]), Tensor(out[1]), Tensor(in[0]), Tensor(in[1]), Tensor(in[2]), plus, normEps)
+		},
+		Want: func(in []ref.Mat) []ref.Mat {
+			dx, products := n.backward(in[0], in[1], in[2].Data)
+			if residual {
+				dx = ref.Add(dx, in[3])
+			}
+			return []ref.Mat{dx, products}
+		},
+		Large: rows > 1300, Flops: 10 * float64(rows*hidden),
+	}
+	if residual {
+		one.Name += ",residual"
+		one.In = append(one.In, f32s(added)...)
+		one.InPlace = [][]int{{-1, optest.Absent}, {3, 0}}
+	}
+	if rows*hidden <= mostDifferenced {
+		one.Gradient = n.gradient(&one, residual)
+	}
+	return one
+}
+
+// gradient gives every row weights of its own, the last input, of which the device has no use: the gradients by them are the products.
+func (n normGradient) gradient(c *optest.Case, residual bool) *optest.Gradient {
+	x, w := c.In[1].Mat, c.In[2].Mat
+	each := ref.NewMat(x.Rows, x.Cols)
+	for row := range each.Rows {
+		copy(each.Row(row), w.Data)
+	}
+	last := len(c.In)
+	c.In = append(c.In, optest.Input{Mat: each, DType: c.Of})
+	return &optest.Gradient{DY: -1, By: []int{1, last}, Forward: func(in []ref.Mat) ref.Mat {
+		sum := 0.0
+		for row := range x.Rows {
+			sum += dot(n.forward(window(in[1], row, 1), in[last].Row(row)), window(in[0], row, 1))
+		}
+		if residual {
+			sum += dot(in[1], in[3])
+		}
+		return vector(sum)
+	}}
+}
+
+// dot is the sum of the products of elements.
+func dot(a, b ref.Mat) (sum float64) {
+	for i, v := range a.Data {
+		sum += v * b.Data[i]
+	}
+	return sum
+}
+
+func (n normGradient) table(op string, bound optest.Bound) optest.Table {
+	return optest.Table{Op: op, Bound: bound, Tiers: true, Cases: func() (cases []optest.Case) {
+		for _, residual := range []bool{false, true} {
+			for _, dt := range dtype.All {
+				for _, c := range [][2]int{{1, 1}, {1, 4096}, {7, 120}, {3, 4097}, {2, 255}, {33, 8}, {9, 64}} {
+					cases = append(cases, n.of(c[0], c[1], dt, residual))
+				}
+			}
+			cases = append(cases, n.of(1301, 401, dtype.F32, residual), n.of(1301, 408, dtype.BF16, residual))
+		}
+		return cases
+	}, Benchmarks: func() []optest.Case {
+		return []optest.Case{n.of(2048, 128, dtype.F32, true), n.of(16384, 16, dtype.F32, true), n.of(2048, 384, dtype.F32, true)}
+	}}
+}
+
+func rmsnormBackwardTable() optest.Table {
+	return normGradient{
+		record:   RMSNormBackward,
+		backward: func(dy, x ref.Mat, w []float64) (dx, products ref.Mat) { return ref.RMSNormBackward(dy, x, w, normEps) },
+		forward:  func(x ref.Mat, w []float64) ref.Mat { return ref.RMSNorm(x, w, normEps) },
+	}.table("rmsnorm_bwd", rmsnormBackwardBound)
+}
+
+func TestRMSNormBackward(t *testing.T) { rmsnormBackwardTable().Test(t) }
+
+func BenchmarkRMSNormBackward(b *testing.B) { rmsnormBackwardTable().Benchmark(b) }
 
 func TestRMSNormBackwardShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})
@@ -80,18 +125,4 @@ func TestRMSNormBackwardShapes(t *testing.T) {
 	refused(t, d, "another residual", func(r *vk.Recorder) { RMSNormBackward(r, y, none, x, x, w, x.RowRange(0, 1), 1e-5) })
 	refused(t, d, "16-bit dy", func(r *vk.Recorder) { RMSNormBackward(r, y, none, Of(x.View, dtype.F16, 4, 6), x, w, none, 1e-5) })
 	refused(t, d, "no dy", func(r *vk.Recorder) { RMSNormBackward(r, y, none, none, x, w, none, 1e-5) })
-}
-
-func BenchmarkRMSNormBackward(b *testing.B) { benchmarkNormBackward(b, RMSNormBackward) }
-
-func benchmarkNormBackward(b *testing.B, record func(r *vk.Recorder, dx, products, dy, x, w, residual Tensor, eps float32)) {
-	d := vktest.Open(b, vk.Options{})
-	for _, c := range [][2]int{{2048, 128}, {16384, 16}, {2048, 384}} {
-		b.Run(fmt.Sprintf("%dx%d", c[0], c[1]), func(b *testing.B) {
-			f := newBench(b, d)
-			x := func(rows int) Tensor { return f.upload(random(rows, c[1]), dtype.F32) }
-			dx, products, dy, in, w, residual := x(c[0]), x(c[0]), x(c[0]), x(c[0]), x(1), x(c[0])
-			f.measure(20, func() { record(f.r, dx, products, dy, in, w, residual, 1e-5) })
-		})
-	}
 }

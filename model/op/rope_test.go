@@ -29,7 +29,7 @@ func ropeBackwardTable() optest.Table {
 	of := func(rows, heads, headDim, window, start, positions int) optest.Case {
 		freqs := ref.RopeFrequencies(headDim, 1e4, ref.RopeScaling{})
 		dy := random(rows, heads*headDim)
-		return optest.Case{
+		one := optest.Case{
 			Name: optest.Shape(rows, heads*headDim, headDim, window, start), In: f32s(ropeTable(freqs, positions)), Out: []optest.Output{{Rows: rows, Cols: dy.Cols, Start: dy}},
 			Record: func(r *vk.Recorder, out, in []optest.Tensor) {
 				RoPEBackward(r, Tensor(out[0]), Tensor(in[0]), headDim, window, start)
@@ -39,6 +39,13 @@ func ropeBackwardTable() optest.Table {
 			},
 			Flops: 3 * float64(rows*dy.Cols),
 		}
+		if len(dy.Data) <= mostDifferenced && positions < 1<<10 {
+			one.In = append(one.In, f32s(block(random(rows, dy.Cols+1), 0, rows, 1, dy.Cols+1), dy)...) // x and dy, for the differences
+			one.Gradient = &optest.Gradient{DY: 2, By: []int{1}, Forward: func(in []ref.Mat) ref.Mat {
+				return ref.RoPE(in[1], headDim, positionsOf(rows, window, start), freqs)
+			}}
+		}
+		return one
 	}
 	return optest.Table{Op: "rope_bwd", Bound: ropeBound, Tiers: true, Cases: func() (cases []optest.Case) {
 		for _, c := range []struct {

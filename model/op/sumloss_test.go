@@ -1,11 +1,12 @@
 package op
 
 import (
-	"slices"
+	"fmt"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/op/optest"
+	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
@@ -13,31 +14,46 @@ import (
 // sumlossBound is of sumloss.
 var sumlossBound = optest.Bound{Max: 3e-7, Why: "compensated sums, and six roundings of those of 64 invocations"}
 
-func TestSumLoss(t *testing.T) {
-	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
-		for _, n := range []int{1, 63, 65, 2048, 100_003} {
-			b := newBench(t, d)
-			loss := random(1, n)
-			for i, v := range loss.Data {
-				loss.Data[i] = 3 + v/4 // a sum without cancellation
-			}
-			dl, total := b.upload(loss, dtype.F32), b.words([]uint32{1, 2, 3})
-			SumLoss(b.r, total, 1, dl, false)
-			want := 0.0
-			for _, v := range loss.Data {
-				want += v
-			}
-			got := b.download(total)
-			sumlossBound.Near(t, got[1:2], []float64{want}, dtype.F32)
-			SumLoss(b.r, total, 1, dl, true)
-			twice := b.download(total)
-			sumlossBound.Near(t, twice[1:2], []float64{2 * want}, dtype.F32)
-			if got[1] = twice[1]; !slices.Equal(got, twice) {
-				t.Errorf("%d losses: slots beside it changed", n)
-			}
+// sumLossTable adds to slot 1 of three once, or once more. The slots beside it stay.
+func sumLossTable() optest.Table {
+	of := func(n int, twice bool) optest.Case {
+		loss := random(1, n)
+		for i, v := range loss.Data {
+			loss.Data[i] = 3 + v/4 // a sum without cancellation
 		}
-	})
+		return optest.Case{
+			Name: fmt.Sprint(n, twice), In: f32s(loss), Out: []optest.Output{{Rows: 1, Cols: 3, Start: vector(1, 2, 3)}},
+			Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+				SumLoss(r, Tensor(out[0]), 1, Tensor(in[0]), false)
+				if twice {
+					SumLoss(r, Tensor(out[0]), 1, Tensor(in[0]), true)
+				}
+			},
+			Want: func(in []ref.Mat) []ref.Mat {
+				want := kept(1, 3)
+				want.Data[1] = 0
+				for _, v := range in[0].Data {
+					want.Data[1] += v
+				}
+				if twice {
+					want.Data[1] *= 2
+				}
+				return one(want)
+			},
+			Measured: n > 1e5 && !twice, Flops: float64(n),
+		}
+	}
+	return optest.Table{Op: "sumloss", Bound: sumlossBound, Tiers: true, Cases: func() (cases []optest.Case) {
+		for _, n := range []int{1, 63, 65, 2048, 100_003} {
+			cases = append(cases, of(n, false), of(n, true))
+		}
+		return cases
+	}}
 }
+
+func TestSumLoss(t *testing.T) { sumLossTable().Test(t) }
+
+func BenchmarkSumLoss(b *testing.B) { sumLossTable().Benchmark(b) }
 
 func TestSumLossShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})

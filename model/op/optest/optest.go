@@ -53,11 +53,15 @@ type Input struct {
 type Output struct {
 	DType      dtype.DType
 	Rows, Cols int
-	Bound      *Bound  // nil: that of the table
-	Exact      bool    // equal to the reference
-	Words      bool    // 32-bit integers, as of an Input
-	Start      ref.Mat // what it starts as; none: NaN
+	Bound      *Bound    // nil: that of the table
+	Exact      bool      // equal to the reference
+	Words      bool      // 32-bit integers, as of an Input
+	Start      ref.Mat   // what it starts as; none: NaN
+	Base       []float64 // added before both sides are compared, if any: the difference of two numbers is as precise as these
 }
+
+// Absent in Case.InPlace stands for an output that is not made: the zero Tensor.
+const Absent = -2
 
 // Case is an operation on operands of some shapes.
 type Case struct {
@@ -71,7 +75,7 @@ type Case struct {
 	Extra func(b *Bench) []Tensor                           // scratch, and what depends on the device: Record finds it behind the outputs
 	Check func(t testing.TB, got [][]float32, in []ref.Mat) // instead of Want, where results are not compared one by one
 
-	InPlace  [][]int   // ways to let output i be input way[i], or for −1 itself: these give the same bits
+	InPlace  [][]int   // ways to let output i be input way[i], for −1 itself, or be Absent: these give the same bits
 	Alone    []Part    // outputs that have the same bits as a part of others
 	Gradient *Gradient // what the outputs are gradients of
 	Large    bool      // more than 1 MiB: runs once more where a binding holds no more
@@ -87,7 +91,15 @@ type Part struct{ Whole, Part, Row int }
 type Gradient struct {
 	Forward func(in []ref.Mat) ref.Mat
 	DY      int   // which input is dy
-	By      []int // output i is the gradient by input By[i]; −1: it is none
+	By      []int // output i is the gradient by input By[i], which the device may have no use for; −1: it is none
+
+	found []difference // the same on every device and tier
+}
+
+// difference is an element of a gradient as differences of the reference give it.
+type difference struct {
+	output, element int
+	want            float64
 }
 
 // Table is the cases of an operation.
@@ -198,13 +210,16 @@ func (tb Table) test(t *testing.T, d *vk.Device, c Case) [][]float32 {
 	for _, way := range c.InPlace {
 		_, in, out := b.tensors(c)
 		for i, from := range way {
-			if from >= 0 {
+			switch {
+			case from >= 0:
 				out[i] = in[from]
+			case from == Absent:
+				out[i] = Tensor{}
 			}
 		}
 		c.Record(b.R, out, in)
 		for i, o := range c.Out {
-			if !same(b.read(out[i], o.Words), got[i]) {
+			if absent := i < len(way) && way[i] == Absent; !absent && !same(b.read(out[i], o.Words), got[i]) {
 				t.Errorf("outputs over inputs %v: other bits of output %d", way, i)
 			}
 		}
@@ -226,8 +241,15 @@ func (tb Table) near(t testing.TB, c Case, got [][]float32, want []ref.Mat) {
 		start := decode(o.start(), o.DType, o.Words, len(got[i]))
 		var written []float32
 		var wanted []float64
-		for j, w := range want[i].Data {
-			switch g := got[i][j]; {
+		results, reference := o.based(got[i]), want[i].Data
+		if o.Base != nil {
+			reference = slices.Clone(reference)
+			for j, v := range o.Base {
+				reference[j] += v
+			}
+		}
+		for j, w := range reference {
+			switch g := results[j]; {
 			case w == w && (o.Exact || o.Words):
 				if float64(g) != w {
 					t.Fatalf("element %d of output %d is %v, want %v", j, i, g, w)
@@ -260,6 +282,18 @@ func (b *Bench) tensors(c Case) (mats []ref.Mat, in, out []Tensor) {
 		out = append(out, c.Extra(b)...)
 	}
 	return mats, in, out
+}
+
+// based gives results of the device with the output's base added.
+func (o Output) based(got []float32) []float32 {
+	if o.Base == nil {
+		return got
+	}
+	sums := slices.Clone(got)
+	for i, v := range o.Base {
+		sums[i] += float32(v)
+	}
+	return sums
 }
 
 // start is the bytes that an output has before.
@@ -305,26 +339,54 @@ const (
 // gradient compares elements of what the device gave with central differences of the reference's forward.
 func (tb Table) gradient(t testing.TB, c Case, in []ref.Mat, got [][]float32) {
 	t.Helper()
+	sizes := make([]float64, len(got))
+	for o, g := range got {
+		squares := 0.0
+		for _, v := range c.output(o).based(g) {
+			squares += float64(v) * float64(v)
+		}
+		sizes[o] = math.Sqrt(squares / float64(len(g)))
+	}
+	for _, d := range c.Gradient.differences(in) {
+		base := 0.0
+		if b := c.output(d.output).Base; b != nil {
+			base = b[d.element]
+		}
+		g := float64(got[d.output][d.element])
+		if e := math.Abs(g - d.want); !(e <= (tb.Bound.Max+differenceError)*(math.Abs(base+d.want)+sizes[d.output])+1e-9) {
+			t.Errorf("%s: element %d of output %d is %v, the difference of the reference %v", tb.Op, d.element, d.output, g, d.want)
+		}
+	}
+}
+
+// output is what the case says of output i.
+func (c Case) output(i int) Output {
+	if i < len(c.Out) {
+		return c.Out[i]
+	}
+	return Output{}
+}
+
+// differences gives elements of the gradient by central differences. They are computed once.
+func (g *Gradient) differences(in []ref.Mat) []difference {
+	if g.found != nil {
+		return g.found
+	}
 	loss := func() float64 {
-		y, sum := c.Gradient.Forward(in), 0.0
+		y, sum := g.Forward(in), 0.0
 		for i, v := range y.Data {
-			if c.Gradient.DY >= 0 {
-				v *= in[c.Gradient.DY].Data[i]
+			if g.DY >= 0 {
+				v *= in[g.DY].Data[i]
 			}
 			sum += v
 		}
 		return sum
 	}
 	rng := rand.New(rand.NewPCG(1, uint64(len(in))))
-	for o, by := range c.Gradient.By {
+	for o, by := range g.By {
 		if by < 0 {
 			continue
 		}
-		squares := 0.0
-		for _, g := range got[o] {
-			squares += float64(g) * float64(g)
-		}
-		size := math.Sqrt(squares / float64(len(got[o])))
 		x := in[by].Data
 		for range min(checkedElements, len(x)) {
 			i := rng.IntN(len(x))
@@ -334,12 +396,10 @@ func (tb Table) gradient(t testing.TB, c Case, in []ref.Mat, got [][]float32) {
 			x[i] = at - stepSize
 			below := loss()
 			x[i] = at
-			want := (above - below) / (2 * stepSize)
-			if e := math.Abs(float64(got[o][i]) - want); !(e <= (tb.Bound.Max+differenceError)*(math.Abs(want)+size)+1e-9) {
-				t.Errorf("%s: element %d of output %d is %v, the difference of the reference %v", tb.Op, i, o, got[o][i], want)
-			}
+			g.found = append(g.found, difference{o, i, (above - below) / (2 * stepSize)})
 		}
 	}
+	return g.found
 }
 
 const (

@@ -90,6 +90,28 @@ func TestBound(t *testing.T) {
 	}
 }
 
+// A difference of two numbers may be off by what these are rounded by: the base is added to both sides.
+func TestBase(t *testing.T) {
+	for base, wrong := range map[float64]bool{0: true, 1: false} {
+		c := Case{Out: []Output{{Rows: 1, Cols: 1, Base: []float64{base}}}, Gradient: &Gradient{DY: -1, By: []int{0}, Forward: func(in []ref.Mat) ref.Mat { return in[0] }}}
+		for what, compare := range map[string]func(l *listener){
+			"the reference": func(l *listener) {
+				Table{Bound: Bound{Max: 1e-6}}.near(l, c, [][]float32{{1e-6}}, []ref.Mat{{Rows: 1, Cols: 1, Data: []float64{2e-6}}})
+			},
+			"differences": func(l *listener) {
+				x := ref.Mat{Rows: 1, Cols: 1, Data: []float64{1}}
+				c.Gradient.Forward = func(in []ref.Mat) ref.Mat { return ref.Scale(in[0], 2e-6) }
+				Table{Bound: Bound{Max: 1e-6}}.gradient(l, c, []ref.Mat{x}, [][]float32{{1e-6}})
+			},
+		} {
+			l := &listener{TB: t}
+			if compare(l); (l.errors > 0) != wrong {
+				t.Errorf("base %v, %s: %d errors", base, what, l.errors)
+			}
+		}
+	}
+}
+
 // Where the reference says NaN, what was there must stay; all else is compared, exactly where that is asked.
 func TestNear(t *testing.T) {
 	nan := math.NaN()
