@@ -147,6 +147,9 @@ func available(d *vk.Device) int64 { return (d.MemoryLimit() - d.Memory().Reserv
 // lossBytes is the device memory that a token's loss takes: see foldHead.
 const lossBytes = 4 * (3 + 1 + 1)
 
+// logitBytes is the device memory of the logits that lie there at a time, at most: see logitRows.
+func logitBytes(d *vk.Device) int64 { return max(64*4*graph.HeadUnit, d.MemoryLimit()/64) }
+
 // windowTokens is how many tokens go through a layer together: beyond it larger matrices gain no speed, and a CPU's caches are left.
 func windowTokens(d *vk.Device) int {
 	if d.Info.Kind == vk.CPU {
@@ -159,8 +162,10 @@ func windowTokens(d *vk.Device) int {
 func planWindows(d *vk.Device, m *model.Model, windows, window int, o Options) (p plan, err error) {
 	p = plan{d: d, m: m, positions: window}
 	v := division{available: available(d), unit: window, least: window, share: 4, exact: o.BatchWindows > 0, onHost: o.StatesOnHost}
+	left := d.MemoryLimit() - d.Memory().Reserved
+	v.available = min(v.available, left-logitBytes(d)*3/2) // with what blocks round up
 	v.available -= lossBytes*int64(windows)*int64(window) + o.Beside
-	v.available = min(v.available, d.MemoryLimit()-d.Memory().Reserved-o.Free)
+	v.available = min(v.available, left-o.Free)
 	v.mayKeep = func(all, left int64) bool { return o.KeepWeights && all <= left/2 }
 	v.refuse = func(rows int, need, layer int64) error {
 		what, advice := "one window", "; use a shorter corpus.Options.Window or a larger vk.Options.MaxMemory"
@@ -210,9 +215,9 @@ func planPacks(d *vk.Device, m *model.Model, longest int) (p plan, err error) {
 		p.lengths = []int{n, longest}
 	}
 	v := division{available: available(d), unit: 64, share: 2, head: true}
-	v.available -= v.available/16 + max(64*4*graph.HeadUnit, limit/64) // scores of tokens; logits, see logitRows
-	v.least = (longest + 63) / 64 * 64                                 // the rows of lists begin where they can be bound
-	widest := 4 * int64(max(graph.Widest(c), graph.TableWords))        // no tensor of a pack may outgrow a binding
+	v.available -= v.available/16 + logitBytes(d)               // scores of tokens; logits
+	v.least = (longest + 63) / 64 * 64                          // the rows of lists begin where they can be bound
+	widest := 4 * int64(max(graph.Widest(c), graph.TableWords)) // no tensor of a pack may outgrow a binding
 	v.most = max(v.least, min(packTokens(d), int(d.Limits().StorageRange/widest))/64*64)
 	v.mayKeep = func(all, left int64) bool {
 		states := 2 * int64(p.rows) * 4 * int64(c.HiddenSize) // before and after a layer
