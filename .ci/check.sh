@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The fast tier: what `make check` runs before a commit. It is `make test` without validation, the demo, and the tests named below.
+# The fast tier: what `make check` runs before a commit. It is `make test` without validation, dead code, the shaders, the demo, and the tests named below.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . .ci/parts.sh
@@ -35,6 +35,15 @@ TestArchitectures                      prune/merge: every architecture in float6
 TestLastTokens                         model: every architecture, to the bit
 TestAttentionBackward                  model/op: every kernel, many shapes
 TestLinearFused                        model/op: every kernel, many shapes
+TestTrainingOfTeacher                  model/train: every loss on several models
+TestLayerGradients                     model/train: slopes in float64
+TestModelGradients                     model/train: slopes in float64
+TestPredictTraining                    model/train: many sizes
+TestAttention                          model/op: every kernel, many shapes
+TestAttentionPacked                    model/op: every kernel, many shapes
+TestAttentionBackwardPieces            model/op: every kernel, to the bit
+TestLayerNormBackward                  model/op: finite differences
+TestRMSNormBackward                    model/op: finite differences
 TestLongPieces                         model/tokenizer: a megabyte without a space
 TestTasksOutput                        cmd/vkcome: every task, several times
 TestWeightsStream                      model: streams under many limits
@@ -58,7 +67,6 @@ part "go vet" go vet ./...
 part "staticcheck" go tool staticcheck ./...
 part "limits of size, unused exports" go run ./.ci/limits
 part "imports point one way" go run ./.ci/arrows
-part "dead code" dead
 part "licences allow MIT" go run ./cmd/vkcome/internal/licenses/gen -check
 part "go test, but for the slow ones" unit
 finish
