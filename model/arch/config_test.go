@@ -423,7 +423,7 @@ func FuzzConfig(f *testing.F) {
 
 // A choice of SmolLM3's layers keeps which of them turn queries and keys, whether the file lists them or leaves them to the default.
 func TestWithLayersNoRope(t *testing.T) {
-	for _, list := range []any{nil, []int{1, 0, 1, 0, 0, 1, 1, 1, 1, 1, 1, 0}, []int{1, 0, 1, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0}} {
+	for _, list := range []any{nil, json.RawMessage("null"), []int{1, 0, 1, 0, 0, 1, 1, 1, 1, 1, 1, 0}, []int{1, 0, 1, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0}} {
 		c, err := ParseConfig("config.json", edited(map[string]any{"architectures": []string{"SmolLM3ForCausalLM"}, "no_rope_layers": list, "use_sliding_window": true, "sliding_window": 7}))
 		if err != nil {
 			t.Fatal(err)

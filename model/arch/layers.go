@@ -78,15 +78,16 @@ func (c *Config) withLayers(keep []int) ([]byte, error) {
 			if json.Unmarshal(value, &most) == nil && (string(value) != "null" || c.SlidingWindow > 0) {
 				value = fmt.Append(nil, below(keep, most))
 			}
+		case own && s.key == key && string(value) == "null":
+			value = chosen
 		case value[0] == '[' && describesLayers(s.key):
-			cut, err := cutArray(value, c.Layers, keep)
+			cut, by, err := cutArray(value, c.Layers, keep)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", s.key, err)
 			}
-			if own && s.key == key && bytes.Equal(cut, value) && len(keep) < c.Layers { // it has more entries than layers
-				cut = chosen
+			if value = cut; !by && own && s.key == key { // it has more entries than there are layers
+				value = chosen
 			}
-			value = cut
 		}
 		out = append(append(out, c.raw[at:s.begin]...), value...)
 		at = s.end
@@ -150,25 +151,25 @@ func spans(text []byte, key func(*json.Decoder) (string, error)) ([]span, error)
 	return list, nil
 }
 
-// cutArray keeps the listed elements of a JSON array of the given length, with the spacing that it had; an array of
-// another length comes back unchanged.
-func cutArray(text []byte, length int, keep []int) ([]byte, error) {
+// cutArray keeps the listed elements of a JSON array with one entry a layer, with the spacing that it had. An array of another length comes
+// back unchanged, and by says no.
+func cutArray(text []byte, layers int, keep []int) (out []byte, by bool, err error) {
 	elements, err := spans(text, func(*json.Decoder) (string, error) { return "", nil })
-	if err != nil || len(elements) != length {
-		return text, err
+	if err != nil || len(elements) != layers {
+		return text, false, err
 	}
 	separator := []byte(", ")
-	if length > 1 {
+	if layers > 1 {
 		separator = text[elements[0].end:elements[1].begin]
 	}
-	out := slices.Clone(text[:elements[0].begin])
+	out = slices.Clone(text[:elements[0].begin])
 	for i, l := range keep {
 		if i > 0 {
 			out = append(out, separator...)
 		}
 		out = append(out, text[elements[l].begin:elements[l].end]...)
 	}
-	return append(out, text[elements[length-1].end:]...), nil
+	return append(out, text[elements[layers-1].end:]...), true, nil
 }
 
 // Choose is the Config of a model made of the listed layers: what WithLayers gives, parsed.

@@ -21,7 +21,7 @@ import (
 	"github.com/vkcome/vkcome/vk/vktest"
 )
 
-// values are the parts of a reference layer, by Part.
+// values are the weights of a reference layer, by role.
 func values(l *ref.Layer) [][]float64 {
 	return [][]float64{
 		arch.InputNorm: l.InputNorm, arch.InputNormBias: l.InputNormBias, arch.Q: l.Q.Data, arch.K: l.K.Data, arch.V: l.V.Data, arch.QBias: l.QBias,

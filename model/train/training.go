@@ -62,7 +62,7 @@ func (t *training) Gradients(ctx context.Context) (list [][]float32, err error) 
 	return list, nil
 }
 
-// Values are all weights as they are now, in host memory: of a layer by Part; of a model layer by layer, then those outside the layers.
+// Values are all weights as they are now, in host memory: of a layer by arch.Role; of a model layer by layer, then those outside the layers.
 func (t *training) Values(ctx context.Context) (list []model.Weight, err error) {
 	for _, s := range t.sets {
 		values, err := s.values(ctx)

@@ -22,8 +22,8 @@ import (
 // square of its tensor's together. What is measured is below 1e-5.
 const gradientBound = 1e-4
 
-// oracleParts are the weights of a reference's layer by Part; absent ones are nil.
-func oracleParts(l *ref.Layer) [][]float64 {
+// oracleLayer is the weights of a reference's layer by role; absent ones are nil.
+func oracleLayer(l *ref.Layer) [][]float64 {
 	return [][]float64{
 		arch.InputNorm: l.InputNorm, arch.InputNormBias: l.InputNormBias, arch.Q: l.Q.Data, arch.K: l.K.Data, arch.V: l.V.Data, arch.QBias: l.QBias, arch.KBias: l.KBias,
 		arch.VBias: l.VBias, arch.QNorm: l.QNorm, arch.KNorm: l.KNorm, arch.O: l.O.Data, arch.OBias: l.OBias, arch.PostNorm: l.PostNorm,
@@ -35,7 +35,7 @@ func oracleParts(l *ref.Layer) [][]float64 {
 // oracleWeights are a reference's weights in the order of ModelTraining.Values.
 func oracleWeights(m *ref.Model, tied bool) (list [][]float64) {
 	for l := range m.Layers {
-		list = append(list, oracleParts(&m.Layers[l])...)
+		list = append(list, oracleLayer(&m.Layers[l])...)
 	}
 	head := m.Head.Data
 	if tied {
@@ -250,10 +250,10 @@ func (c *layerCase) check(t *testing.T, d *vk.Device, k, batch int) {
 			if err != nil {
 				panic(err)
 			}
-			return oracleParts(&own.Layers[c.layer]), func() []float64 { return c.lossesOf(own) }
+			return oracleLayer(&own.Layers[c.layer]), func() []float64 { return c.lossesOf(own) }
 		})
 	}
-	checkGradients(t, what, grads, oracleParts(&c.oracle.Layers[c.layer]), c.list, k)
+	checkGradients(t, what, grads, oracleLayer(&c.oracle.Layers[c.layer]), c.list, k)
 }
 
 // The gradients of every part of a layer of every architecture are those of the reference, on every device; of two of them on every
