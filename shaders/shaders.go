@@ -67,13 +67,13 @@ var byDType = []string{
 var texels = []string{
 	"abssum", "angulardistance", "bench_read", "blockinfluence", "rmsnorm", "splitqkv",
 	"relu", "relu_bwd", "swiglu", "swiglu_bwd",
-	"embedding_bwd", "layernorm_bwd", "rmsnorm_bwd", "rope", "transpose",
+	"embedding_bwd", "layernorm_bwd", "rmsnorm_bwd", "rope_bwd", "transpose",
 	"adamw", "cosineloss", "crossentropy_bwd", "gradnorm", "kl", "mse",
 }
 
 // plain are the shaders that touch f32 only.
 var plain = []string{
-	"attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "relu", "rope", "swiglu",
+	"attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "relu", "rope_bwd", "swiglu",
 	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "kltile", "sensitivity",
 	"swiglu_bwd", "relu_bwd", "embedding_bwd", "positions_bwd",
 	"cosineloss", "crossentropy_bwd", "kl", "mse", "sumloss", "gradnorm", "gradnorm_total",

@@ -2,17 +2,16 @@
 #extension GL_GOOGLE_include_directive : require
 #include "common/workgroup.glsl"
 
-// x[t, h·d + i], x[t, h·d + i + d/2] turned by the angle i of the row's position, d = 2·HALF     RoPE, Su et al. 2021, arXiv 2104.09864
+// x[t, h·d + i], x[t, h·d + i + d/2] turned by the opposite of the angle i of the row's position, d = 2·HALF: the gradient of RoPE, Su et al.
+// 2021, arXiv 2104.09864
 //
-// x, y [rows, cols] f32, y being x · table [positions, 2·HALF] f32: the cosines of a position, then the sines. BACKWARD turns by the opposite
-// angle, which is what the gradient wants.
+// x, y [rows, cols] f32, y being x · table [positions, 2·HALF] f32: the cosines of a position, then the sines.
 // Row t of the dispatch is row skip_x + t of the bound x, its position row skip_table + (first + t) % window of the bound table.
 // One invocation UNIT pairs, four where HALF is a multiple of four, of ROWS rows, which is the number of iterations. With TEXELS, for
 // drivers that run on the CPU: HALF a multiple of four. The table is the host's: Vulkan's sin and cos promise 2^-11 within ±π.
 
 layout(constant_id = 1) const uint HALF = 1;
-layout(constant_id = 2) const uint BACKWARD = 0;
-layout(constant_id = 3) const uint ROWS = 1;
+layout(constant_id = 2) const uint ROWS = 1;
 
 const uint UNIT = HALF % 4 == 0 ? 4 : 1;
 
@@ -39,8 +38,7 @@ void main() {
     uint position = (first + t) % window, end = min(t + ROWS, rows);
     do { // at its end, or drivers on the CPU load for each lane by itself
         uint angle = (skip_table + position) * 2 * HALF + i;
-        vec4 c = LOAD(table, angle), s = LOAD(table, angle + HALF), u = LOAD(x, at), v = LOAD(x, at + HALF);
-        if (BACKWARD != 0) s = -s;
+        vec4 c = LOAD(table, angle), s = -LOAD(table, angle + HALF), u = LOAD(x, at), v = LOAD(x, at + HALF);
         STORE(at, (u * c - v * s))
         STORE(at + HALF, (v * c + u * s))
         at += cols;
