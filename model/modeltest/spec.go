@@ -220,7 +220,7 @@ func byteTokenizer(vocab int) []byte {
 	if vocab < special+256 {
 		return nil
 	}
-	bytes := map[string]int{}
+	bytes := map[string]int{"<s>": 0, "</s>": 1} // there too: tokenizers numbers an added token that is in no vocabulary anew
 	next := rune(256)
 	for b := range 256 {
 		r := rune(b)

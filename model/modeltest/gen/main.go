@@ -4,13 +4,16 @@
 package main
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/modeltest"
+	"github.com/vkcome/vkcome/model/modeltest/variation"
 )
 
 func main() {
@@ -62,6 +65,7 @@ func run(args []string) error {
 	flags("norms-f32", "norms are f32 whatever -dtype says", func(s *modeltest.Spec) *bool { return &s.NormsF32 })
 	flags("bare", "tensors without \"model.\" in front", func(s *modeltest.Spec) *bool { return &s.Bare })
 	seed := f.Uint64("seed", 0, "seed of the weights")
+	variations := f.String("variations", "", "write the cases of this folder instead: FOLDER/N for each, and FOLDER/index.json")
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "usage: go run ./model/modeltest/gen [flags] FOLDER")
 		f.PrintDefaults()
@@ -71,6 +75,9 @@ func run(args []string) error {
 	}
 	if f.NArg() != 1 {
 		return fmt.Errorf("%d arguments, expected a folder", f.NArg())
+	}
+	if *variations != "" {
+		return writeVariations(*variations, f.Arg(0))
 	}
 	s, err := modeltest.Named(*arch)
 	if err != nil {
@@ -98,4 +105,28 @@ func run(args []string) error {
 		return err
 	}
 	return s.WriteTo(f.Arg(0))
+}
+
+// writeVariations writes a folder for each case, and which is which.
+func writeVariations(from, to string) error {
+	cases, err := variation.Load(from)
+	if err != nil {
+		return err
+	}
+	index := []map[string]any{}
+	for i, c := range cases {
+		folder := fmt.Sprint(i)
+		if err := os.MkdirAll(filepath.Join(to, folder), 0o755); err != nil {
+			return err
+		}
+		if err := c.WriteTo(filepath.Join(to, folder)); err != nil {
+			return err
+		}
+		index = append(index, map[string]any{"area": c.Area, "name": c.Name, "folder": folder, "texts": append([]string{}, c.Texts...)})
+	}
+	raw, err := json.Marshal(index)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(to, "index.json"), raw, 0o644)
 }
