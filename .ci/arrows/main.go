@@ -36,6 +36,7 @@ var levels = [][]string{
 	{"vk/internal/", "model/embedded", "model/eval/task"},
 	{"model/corpus"},
 	{"model"},
+	{"model/gguf"},
 	{"model/arch", "model/safetensors", "model/tokenizer", "model/hub"},
 	{"model/dtype", "model/internal/"},
 }

@@ -114,6 +114,9 @@ func (c *Config) LayerTensors(layer int) []Tensor {
 	return c.tensors(c.family.Layer, fmt.Sprintf(c.family.Prefix, layer))
 }
 
+// Tensors lists those of stored tensors that the model has, with prefix before their names.
+func (c *Config) Tensors(stored []Stored, prefix string) []Tensor { return c.tensors(stored, prefix) }
+
 func (c *Config) tensors(stored []Stored, prefix string) (list []Tensor) {
 	for _, s := range stored {
 		if !c.Has(s.Roles[0]) {

@@ -1,0 +1,123 @@
+package gguf
+
+import (
+	"fmt"
+
+	"github.com/vkcome/vkcome/model/arch"
+)
+
+// layerNames are the names of a layer's tensors that every family shares, and biases stand beside what they are added to.
+var layerNames = map[arch.Role]string{
+	arch.InputNorm: "attn_norm.weight", arch.InputNormBias: "attn_norm.bias",
+	arch.Q: "attn_q.weight", arch.K: "attn_k.weight", arch.V: "attn_v.weight",
+	arch.QBias: "attn_q.bias", arch.KBias: "attn_k.bias", arch.VBias: "attn_v.bias",
+	arch.QNorm: "attn_q_norm.weight", arch.KNorm: "attn_k_norm.weight",
+	arch.O: "attn_output.weight", arch.OBias: "attn_output.bias",
+	arch.PostNorm: "ffn_norm.weight", arch.PostNormBias: "ffn_norm.bias",
+	arch.Gate: "ffn_gate.weight", arch.GateBias: "ffn_gate.bias", arch.Up: "ffn_up.weight", arch.UpBias: "ffn_up.bias",
+	arch.Down: "ffn_down.weight", arch.DownBias: "ffn_down.bias",
+}
+
+// top are the tensors outside the layers of every family. A head that is tied is not written.
+var top = one(map[arch.Role]string{
+	arch.Embed: "token_embd.weight", arch.FinalNorm: "output_norm.weight", arch.FinalNormBias: "output_norm.bias", arch.Head: "output.weight",
+})
+
+var layer = one(layerNames)
+
+// one lists tensors that hold one role each, by role.
+func one(names map[arch.Role]string) (list []arch.Stored) {
+	for r := range arch.NumRoles {
+		if name, ok := names[r]; ok {
+			list = append(list, arch.Stored{Name: name, Roles: []arch.Role{r}})
+		}
+	}
+	return list
+}
+
+// fuse puts a tensor that holds several roles in the place of the first of them.
+func fuse(list []arch.Stored, name string, roles ...arch.Role) (out []arch.Stored) {
+	in := map[arch.Role]bool{}
+	for _, r := range roles {
+		in[r] = true
+	}
+	for _, s := range list {
+		switch {
+		case s.Roles[0] == roles[0]:
+			out = append(out, arch.Stored{Name: name, Roles: roles})
+		case !in[s.Roles[0]]:
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// common are the keys of every model of the converter's TextModel.
+var common = keys(blockCount, contextLength, embedding, feedForward, headCount, headCountKV, ropeScaling, freqBase, rmsEps)
+
+// families is the table of what llama.cpp knows of the families of arch.
+var families = []*Family{
+	{
+		Name: "llama", Of: []string{"LlamaForCausalLM", "MistralForCausalLM"}, Top: top, Layer: layer, Interleaved: true,
+		Keys: keys(common, keyLength, valueLength, vocabSize, ropeDimension),
+		Warn: noWindow,
+	},
+	{
+		Name: "smollm3", Of: []string{"SmolLM3ForCausalLM"}, Top: top, Layer: layer, Interleaved: true,
+		Keys:  keys(common, ifStated("head_dim", keyLength, valueLength), vocabSize, ropeDimension),
+		Check: everyFourth,
+		Warn:  noWindow,
+	},
+	{
+		Name: "qwen2", Of: []string{"Qwen2ForCausalLM"}, Top: top, Layer: layer,
+		Keys: keys(common, ifStated("head_dim", keyLength, valueLength)),
+		Warn: noWindow,
+	},
+	{
+		Name: "qwen3", Of: []string{"Qwen3ForCausalLM"}, Top: top, Layer: layer,
+		Keys: keys(common, keyLength, valueLength),
+		Warn: noWindow,
+	},
+	{
+		Name: "phi3", Of: []string{"Phi3ForCausalLM"}, Top: top,
+		Layer: fuse(fuse(layer, "attn_qkv.weight", arch.Q, arch.K, arch.V), "ffn_up.weight", arch.Gate, arch.Up),
+		Keys: keys(contextLength,
+			number("rope.scaling.original_context_length", "original_max_position_embeddings", phi3Original),
+			embedding, feedForward, blockCount, headCount, headCountKV, rmsEps, ropeDimension, freqBase,
+			number("attention.sliding_window", "sliding_window", func(c *Values) int { return int(c.stated("sliding_window")) }),
+			unlessZero(real("rope.scaling.attn_factor", "", func(c *Values) float64 { return c.RopeScaling.AttentionFactor }))),
+		Warn: noWindow,
+	},
+}
+
+// phi3Original is the context of the first training, which Phi-3 has without longrope too.
+func phi3Original(c *Values) int {
+	if n := c.stated("original_max_position_embeddings"); n > 0 {
+		return int(n)
+	}
+	if n := c.RopeScaling.OriginalMaxPosition; n > 0 {
+		return n
+	}
+	return 4096
+}
+
+// noWindow is what to say of a model with sliding windows in an architecture that llama.cpp has none in.
+func noWindow(c *arch.Config) string {
+	for l := range c.Layers {
+		if w := c.Window(l); w > 0 {
+			return fmt.Sprintf("llama.cpp has no sliding window for %s: its numbers differ from position %d on, where layer %d no longer sees all", c.ModelType, w, l)
+		}
+	}
+	return ""
+}
+
+// everyFourth refuses a SmolLM3 whose layers without rotary positions are not those that llama.cpp takes for them.
+func everyFourth(c *arch.Config) error {
+	const step = 4 // n_no_rope_layer_step in src/models/smollm3.cpp
+	for l := range c.Layers {
+		if want := (l+1)%step != 0; c.Rotary(l) != want {
+			return fmt.Errorf("layer %d of %d has rotary positions: %v, and llama.cpp, which turns all but every fourth layer of a smollm3, would do otherwise: write a Hugging Face folder instead, or choose layers that keep the pattern", l, c.Layers, c.Rotary(l))
+		}
+	}
+	return nil
+}

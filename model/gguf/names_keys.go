@@ -1,0 +1,117 @@
+package gguf
+
+import (
+	"encoding/json"
+
+	"github.com/vkcome/vkcome/model/arch"
+)
+
+// Values is what the values of keys are read from: a config, and its config.json where llama.cpp's converter goes by the text.
+type Values struct {
+	*arch.Config
+	file map[string]json.RawMessage
+}
+
+// ValuesOf reads a config's.
+func ValuesOf(c *arch.Config) (*Values, error) {
+	v := &Values{Config: c}
+	return v, json.Unmarshal(c.JSON(), &v.file)
+}
+
+// stated is a number of config.json as it stands there, else 0.
+func (v *Values) stated(key string) (n float64) {
+	if json.Unmarshal(v.file[key], &n) != nil {
+		return 0
+	}
+	return n
+}
+
+func (v *Values) has(key string) bool {
+	raw, ok := v.file[key]
+	return ok && string(raw) != "null"
+}
+
+// number makes a key of a size.
+func number(name, config string, value func(c *Values) int) Key {
+	return Key{name, config, func(c *Values) any { return uint32(value(c)) }}
+}
+
+// real makes a key of a number with a fraction.
+func real(name, config string, value func(c *Values) float64) Key {
+	return Key{name, config, func(c *Values) any { return float32(value(c)) }}
+}
+
+// unlessZero makes a key that is written only where its value is not zero.
+func unlessZero(k Key) Key {
+	value := k.Value
+	k.Value = func(c *Values) any {
+		if v := value(c); v != any(uint32(0)) && v != any(float32(0)) {
+			return v
+		}
+		return nil
+	}
+	return k
+}
+
+// The keys that families share.
+var (
+	blockCount    = number("block_count", "num_hidden_layers", func(c *Values) int { return c.Layers })
+	contextLength = number("context_length", "max_position_embeddings", func(c *Values) int { return c.MaxPositionEmbeddings })
+	embedding     = number("embedding_length", "hidden_size", func(c *Values) int { return c.HiddenSize })
+	feedForward   = number("feed_forward_length", "intermediate_size", func(c *Values) int { return c.IntermediateSize })
+	headCount     = number("attention.head_count", "num_attention_heads", func(c *Values) int { return c.Heads })
+	headCountKV   = number("attention.head_count_kv", "num_key_value_heads", func(c *Values) int { return c.KVHeads })
+	freqBase      = real("rope.freq_base", "rope_theta", func(c *Values) float64 { return c.RopeTheta })
+	rmsEps        = real("attention.layer_norm_rms_epsilon", "rms_norm_eps", func(c *Values) float64 { return c.RMSNormEps })
+	keyLength     = number("attention.key_length", "head_dim", func(c *Values) int { return c.HeadDim })
+	valueLength   = number("attention.value_length", "", func(c *Values) int { return c.HeadDim })
+	vocabSize     = number("vocab_size", "vocab_size", func(c *Values) int { return c.VocabSize })
+	ropeDimension = number("rope.dimension_count", "", func(c *Values) int { return c.HeadDim })
+)
+
+// ropeScaling are the keys of stretched positions. Those of llama3 and longrope lie in tensors.
+var ropeScaling = []Key{
+	{"rope.scaling.type", "", func(c *Values) any {
+		switch c.RopeScaling.Type {
+		case arch.RopeLinear:
+			return "linear"
+		case arch.RopeLong:
+			return "longrope"
+		}
+		return nil
+	}},
+	unlessZero(real("rope.scaling.factor", "", func(c *Values) float64 {
+		if c.RopeScaling.Type == arch.RopeLinear {
+			return c.RopeScaling.Factor
+		}
+		return 0
+	})),
+}
+
+// ifStated makes keys of those that the converter writes only where config.json has another: a class without the attribute has it from there.
+func ifStated(config string, keys ...Key) (out []Key) {
+	for _, k := range keys {
+		value := k.Value
+		k.Value = func(c *Values) any {
+			if !c.has(config) {
+				return nil
+			}
+			return value(c)
+		}
+		out = append(out, k)
+	}
+	return out
+}
+
+// keys joins lists of keys.
+func keys(lists ...any) (out []Key) {
+	for _, l := range lists {
+		switch l := l.(type) {
+		case Key:
+			out = append(out, l)
+		case []Key:
+			out = append(out, l...)
+		}
+	}
+	return out
+}
