@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -26,6 +27,7 @@ type corpusFlags struct {
 	pack, bos         string
 	protocol          string
 	offline, evaluate bool
+	protocols         []string // that the verb knows
 
 	source string // what load read, for the record
 	f      *pflag.FlagSet
@@ -33,6 +35,12 @@ type corpusFlags struct {
 
 // calibrationTokens is how much prune calibrates on unless told otherwise: about twice what the authors use.
 const calibrationTokens = 32_768
+
+// The protocols, by which corpora are read as others read them.
+const (
+	comePaper = "come-paper"
+	llamaCpp  = "llama.cpp" // of eval ppl: windows as llama-perplexity scores them
+)
 
 // newCorpusFlags declares the flags. By default at most so many tokens' worth of windows are used, to calibrate on; with 0 all are, to
 // evaluate, and names mean the split for that.
@@ -45,7 +53,7 @@ func newCorpusFlags(f *pflag.FlagSet, tokens int) *corpusFlags {
 
 // corpusFlagsOf is newCorpusFlags with words for how many windows are usual.
 func corpusFlagsOf(f *pflag.FlagSet, tokens int, usual string) *corpusFlags {
-	c := &corpusFlags{limit: tokens, evaluate: tokens == 0, f: f}
+	c := &corpusFlags{limit: tokens, evaluate: tokens == 0, protocols: []string{comePaper}, f: f}
 	f.StringArrayVar(&c.text, "text", nil, "text, .json, .jsonl, .parquet (.gz, .zst), a directory, a glob, or a name ("+strings.Join(corpus.Names(), ", ")+"; wiki2:test for a split); may be given several times")
 	f.StringVar(&c.tokens, "tokens", "", "JSON array of token ids, instead of text")
 	f.StringVar(&c.field, "field", "text", "field of JSON and column of Parquet that holds the text")
@@ -54,7 +62,7 @@ func corpusFlagsOf(f *pflag.FlagSet, tokens int, usual string) *corpusFlags {
 	f.StringVar(&c.pack, "pack", string(corpus.Join), "join documents by a blank line and tokenize them as one, or docs: each on its own")
 	f.BoolVar(&c.noCross, "no-cross", false, "a window holds tokens of one document (--pack docs)")
 	f.StringVar(&c.bos, "bos", string(corpus.AutoBOS), "BOS before what is tokenized at once: auto (as the tokenizer's configuration says), always, never; or window: before every window")
-	f.StringVar(&c.protocol, "protocol", "", "come-paper: WikiText-2 as the CoMe authors use it; --docs is their number of rows (256)")
+	f.StringVar(&c.protocol, "protocol", "", "come-paper: WikiText-2 as the CoMe authors use it; --docs is their number of rows (256). eval ppl has llama.cpp too: windows of 512 whose second half is scored, as llama-perplexity does")
 	f.BoolVar(&c.offline, "offline", false, "never fetch a corpus (also HF_HUB_OFFLINE=1)")
 	f.IntVar(&c.window, "window", 0, "tokens of a window (default 2048, or the model's max_position_embeddings or the corpus if that is less)")
 	f.IntVar(&c.samples, "samples", 0, "windows to use, chosen at random by the seed (default "+usual+")")
@@ -78,8 +86,11 @@ func (c *corpusFlags) load(ctx context.Context, m *model.Model) ([][]uint32, err
 		Sources: c.text, Field: c.field, Test: c.evaluate, Docs: c.docs, InOrder: c.inOrder, Seed: c.seed, Pack: corpus.Pack(c.pack), NoCross: c.noCross,
 		BOS: corpus.BOS(c.bos), Window: c.window, Context: m.Config.MaxPositionEmbeddings, Windows: c.samples, Tokens: c.limit,
 	}
-	if c.protocol != "" {
+	switch c.protocol {
+	case comePaper:
 		o = o.ComePaper()
+	case llamaCpp:
+		o = o.LlamaCpp()
 	}
 	quiet, _ := c.f.GetBool("quiet") // every verb has it
 	b := (&common{quiet: quiet}).bar()
@@ -107,8 +118,8 @@ func (c *corpusFlags) check() error {
 	if c.docs < 0 {
 		return usagef("--docs %d: expected 0 or more", c.docs)
 	}
-	if c.protocol != "" && c.protocol != "come-paper" {
-		return usagef("--protocol %q: expected come-paper", c.protocol)
+	if c.protocol != "" && !slices.Contains(c.protocols, c.protocol) {
+		return usagef("--protocol %q: expected %s", c.protocol, strings.Join(c.protocols, " or "))
 	}
 	if c.inOrder && c.docs == 0 {
 		return usagef("--in-order: say how many with --docs")

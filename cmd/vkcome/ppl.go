@@ -17,6 +17,7 @@ var pplVerb = verb{
 	example: "vkcome eval ppl ~/models/Llama-2-7b-hf --text wikitext2-test.txt",
 	flags: func(f *pflag.FlagSet) func(context.Context, []string) error {
 		in, c := newCorpusFlags(f, 0), commonFlags(f)
+		in.protocols = append(in.protocols, llamaCpp)
 		c.hostFlags(f)
 		return func(ctx context.Context, args []string) error {
 			host, err := c.host()
@@ -30,7 +31,8 @@ var pplVerb = verb{
 				}
 				return c.compute(func(d *vk.Device) error {
 					b := c.bar()
-					p, err := eval.RunPerplexityWith(ctx, d, m, windows, run.Options{Host: host}, func(done, total int) { b.set("layers", done, total) })
+					o := eval.PerplexityOptions{Run: run.Options{Host: host}, SecondHalf: in.protocol == llamaCpp}
+					p, err := eval.RunPerplexityWith(ctx, d, m, windows, o, func(done, total int) { b.set("layers", done, total) })
 					b.finish()
 					c.tellHost(host)
 					if err != nil {

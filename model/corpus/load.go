@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
 	"errors"
@@ -33,6 +34,8 @@ const (
 	AlwaysBOS BOS = "always" // in front of every text
 	NeverBOS  BOS = "never"  // nowhere
 	WindowBOS BOS = "window" // in front of every window and nowhere else
+
+	replaceBOS BOS = "replace" // as AutoBOS, and in the place of every window's first token: see LlamaCpp
 )
 
 // Options say what is read and how it becomes windows. The zero value of each option but Sources means the default.
@@ -77,6 +80,14 @@ func (o Options) ComePaper() Options {
 		o.Docs = ComePaperRows
 	}
 	o.InOrder, o.Pack, o.NoCross, o.BOS, o.Tokens = false, Join, false, AutoBOS, 0
+	return o
+}
+
+// LlamaCpp sets how llama-perplexity of llama.cpp cuts a text: as one, from its begin, into windows of 512 unless Window is set, the tail
+// dropped. Where the tokenizer adds a BOS, Load puts it in the place of each window's first token, as that program does.
+func (o Options) LlamaCpp() Options {
+	o.InOrder, o.Pack, o.NoCross, o.BOS, o.Tokens = false, Join, false, replaceBOS, 0
+	o.Window = cmp.Or(o.Window, 512)
 	return o
 }
 
@@ -149,7 +160,7 @@ func (o *Options) check(t tokenizer.Tokenizer) error {
 	switch {
 	case o.Pack != Join && o.Pack != Docs:
 		return fmt.Errorf("pack %q: expected %s or %s", o.Pack, Join, Docs)
-	case !slices.Contains([]BOS{AutoBOS, AlwaysBOS, NeverBOS, WindowBOS}, o.BOS):
+	case !slices.Contains([]BOS{AutoBOS, AlwaysBOS, NeverBOS, WindowBOS, replaceBOS}, o.BOS):
 		return fmt.Errorf("BOS %q: expected %s, %s, %s or %s", o.BOS, AutoBOS, AlwaysBOS, NeverBOS, WindowBOS)
 	case o.Docs < 0 || o.Windows < 0 || o.Tokens < 0:
 		return fmt.Errorf("%d documents, %d windows, %d tokens: expected 0 or more of each", o.Docs, o.Windows, o.Tokens)
@@ -342,7 +353,7 @@ func (c *Corpus) pack(ctx context.Context, t tokenizer.Tokenizer, o *Options, te
 		}
 		run := &runs[len(runs)-1]
 		before := len(*run)
-		if o.BOS == AlwaysBOS || o.BOS == AutoBOS && t.AddBOS() {
+		if o.BOS == AlwaysBOS || (o.BOS == AutoBOS || o.BOS == replaceBOS) && t.AddBOS() {
 			*run = append(*run, uint32(bos))
 		}
 		for _, id := range t.Encode(text) {
@@ -376,6 +387,9 @@ func (c *Corpus) pack(ctx context.Context, t tokenizer.Tokenizer, o *Options, te
 			}
 			if extra > 0 {
 				piece = append([]uint32{uint32(bos)}, piece...)
+			}
+			if o.BOS == replaceBOS && t.AddBOS() {
+				piece[0] = uint32(bos)
 			}
 			c.Windows = append(c.Windows, piece)
 		}

@@ -173,6 +173,13 @@ func TestPacking(t *testing.T) {
 			t.Errorf("%+v:\ngot  %v\nwant %v", c.o, got.Windows, c.want)
 		}
 	}
+	want := cut(10, nil, with(joined))
+	for _, w := range want {
+		w[0] = bos
+	}
+	if got := load(t, Options{Sources: []string{path}, Window: 10}.LlamaCpp()); fmt.Sprint(got.Windows) != fmt.Sprint(want) {
+		t.Errorf("as llama.cpp:\ngot  %v\nwant %v", got.Windows, want)
+	}
 	for _, c := range []struct {
 		o    Options
 		want string

@@ -22,12 +22,20 @@ type Perplexity struct {
 
 // RunPerplexity evaluates m on windows of equal length that do not overlap, layer by layer. progress may be nil.
 func RunPerplexity(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, progress func(done, total int)) (*Perplexity, error) {
-	return RunPerplexityWith(ctx, d, m, windows, run.Options{}, progress)
+	return RunPerplexityWith(ctx, d, m, windows, PerplexityOptions{}, progress)
+}
+
+// PerplexityOptions say how windows are scored.
+type PerplexityOptions struct {
+	Run run.Options
+	// SecondHalf scores the tokens of the second half of each window alone, but for its first: the context of the others is short. It is what
+	// llama-perplexity of llama.cpp does.
+	SecondHalf bool
 }
 
 // RunPerplexityWith is RunPerplexity with options.
-func RunPerplexityWith(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, o run.Options, progress func(done, total int)) (p *Perplexity, err error) {
-	f, err := run.NewWith(d, m, windows, o)
+func RunPerplexityWith(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, o PerplexityOptions, progress func(done, total int)) (p *Perplexity, err error) {
+	f, err := run.NewWith(d, m, windows, o.Run)
 	if err != nil {
 		return nil, err
 	}
@@ -42,13 +50,19 @@ func RunPerplexityWith(ctx context.Context, d *vk.Device, m *model.Model, window
 	p = &Perplexity{Windows: len(windows)}
 	sum := 0.0
 	for i, window := range loss {
+		if o.SecondHalf {
+			window = window[len(windows[i])/2:]
+		}
 		for t, nll := range window {
 			if nll-nll != 0 {
-				return nil, fmt.Errorf("eval: %s: the loss of token %d of window %d is %v", m.Name, t+1, i, nll)
+				return nil, fmt.Errorf("eval: %s: the loss of token %d of window %d is %v", m.Name, len(windows[i])-len(window)+t, i, nll)
 			}
 			sum += float64(nll)
 		}
 		p.TokensScored += len(window)
+	}
+	if p.TokensScored == 0 {
+		return nil, fmt.Errorf("eval: windows of %d tokens have none to score in their second half: expected 4 or more", len(windows[0]))
 	}
 	p.MeanNLL = sum / float64(p.TokensScored)
 	p.Perplexity = math.Exp(p.MeanNLL)

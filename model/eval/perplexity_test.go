@@ -46,6 +46,16 @@ func TestPerplexity(t *testing.T) {
 		if p.Windows != 5 || p.TokensScored != 5*16 || layers != 2 {
 			t.Errorf("%+v after %d layers", p, layers)
 		}
+		p, err = eval.RunPerplexityWith(t.Context(), d, m, windows, eval.PerplexityOptions{SecondHalf: true}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := secondHalf(oracle, wide); math.Abs(p.Perplexity/want-1) > 1e-5 || p.TokensScored != 5*8 {
+			t.Errorf("second halves: %+v, want perplexity %v of %d tokens", p, want, 5*8)
+		}
+		if _, err := eval.RunPerplexityWith(t.Context(), d, m, modeltest.Windows(spec.Vocab, 2, 2), eval.PerplexityOptions{SecondHalf: true}, nil); err == nil {
+			t.Error("windows without a token to score gave a perplexity")
+		}
 	})
 }
 
@@ -74,4 +84,20 @@ func ExampleRunPerplexity() {
 	}
 	fmt.Printf("%.0f over %d tokens\n", p.Perplexity, p.TokensScored)
 	// Output: 36 over 254 tokens
+}
+
+// secondHalf is the perplexity of tokens 9 to 16 of windows of 17: llama-perplexity scores what follows the logits from n/2 on.
+func secondHalf(oracle *ref.Model, windows [][]int) float64 {
+	sum, n := 0.0, 0
+	for _, w := range windows {
+		logits := oracle.Logits(w)
+		for t := 8; t < 16; t++ {
+			all, row := 0.0, logits.Row(t)
+			for _, v := range row {
+				all += math.Exp(v)
+			}
+			sum, n = sum+math.Log(all)-row[w[t+1]], n+1
+		}
+	}
+	return math.Exp(sum / float64(n))
 }
