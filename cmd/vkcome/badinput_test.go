@@ -122,10 +122,10 @@ func TestBadInput(t *testing.T) {
 		})), "model.safetensors.index.json"},
 		{damaged(small, config("intermediate_size", 49)), "shape [48 32], config says [49 32]"},
 		{damaged(small, config("num_hidden_layers", 5)), "model.layers.4."},
-		{damaged(small, func(d string) { // both, as a model of an unknown class goes by a known model_type
+		{damaged(small, func(d string) {
 			config("architectures", []string{"MambaForCausalLM"})(d)
 			config("model_type", "mamba")(d)
-		}), "MambaForCausalLM, supported are LlamaForCausalLM"},
+		}), `MambaForCausalLM of model_type "mamba", supported are LlamaForCausalLM`},
 		{damaged(small, config("num_key_value_heads", 3)), "no multiple of num_key_value_heads 3"},
 		{damaged(small, config("hidden_size", -1)), "hidden_size -1"},
 		{damaged(small, edit(weights, func(raw []byte) []byte {

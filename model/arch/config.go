@@ -6,7 +6,6 @@ package arch
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -56,11 +55,12 @@ type Config struct {
 	NoRope []bool // per layer, whether its q and k are not turned; nil: those of every layer are, unless positions are learned
 
 	BOS, EOS []int       // token ids; empty when the file gives none
-	DType    dtype.DType // of the weights, as torch_dtype or dtype says; F32 when neither is there
+	DType    dtype.DType // of the weights, as dtype or torch_dtype says; F32 when neither does
 
 	family *Family
 	name   string
 	raw    []byte
+	keys   []Key
 }
 
 // LoadConfig reads config.json in a Hugging Face folder.
@@ -90,11 +90,8 @@ func ParseConfig(name string, raw []byte) (*Config, error) {
 }
 
 func parseConfig(raw []byte) (*Config, error) {
-	if len(raw) > maxConfig {
-		return nil, fmt.Errorf("larger than %d bytes", maxConfig)
-	}
 	f := Fields{}
-	if err := json.Unmarshal(raw, &f.values); err != nil {
+	if err := f.parse(raw); err != nil {
 		return nil, err
 	}
 	family, err := findFamily(&f)
@@ -120,7 +117,7 @@ func parseConfig(raw []byte) (*Config, error) {
 		return nil, f.err
 	}
 	family.Read(&f, c)
-	if f.err != nil {
+	if c.keys = append(f.settle("", otherKeys), c.keys...); f.err != nil {
 		return nil, f.err
 	}
 	switch {

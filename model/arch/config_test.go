@@ -48,6 +48,13 @@ func edited(keys map[string]any) []byte {
 	if err := json.Unmarshal([]byte(tinyConfig), &all); err != nil {
 		panic(err)
 	}
+	if names, ok := keys["architectures"].([]string); ok { // the family's type goes with them
+		for _, f := range Families() {
+			if slices.Contains(names, f.Architecture) {
+				all["model_type"] = f.ModelType
+			}
+		}
+	}
 	for k, v := range keys {
 		if all[k] = v; v == nil {
 			delete(all, k)
@@ -101,22 +108,35 @@ func TestParseConfig(t *testing.T) {
 			func(c *Config) { c.RMSNormEps, c.MaxPositionEmbeddings, c.DType, c.BOS = 1e-6, 2048, dtype.F32, nil }},
 		{"dtype", keys{"torch_dtype": nil, "dtype": "torch.float16"}, func(c *Config) { c.DType = dtype.F16 }},
 		{"several ends", keys{"eos_token_id": []int{7, 9}, "tie_word_embeddings": true}, func(c *Config) { c.EOS, c.TieWordEmbeddings = []int{7, 9}, true }},
+		{"an end that is none", keys{"eos_token_id": []int{7, -1}, "bos_token_id": -1}, func(c *Config) { c.EOS, c.BOS = []int{7}, []int{} }},
+		{"the type counts", keys{"architectures": []string{"MistralForCausalLM"}, "model_type": "llama", "hidden_act": "swish", "torch_dtype": "auto"}, func(c *Config) { c.DType = dtype.F32 }},
+		{"no type", keys{"model_type": nil}, func(c *Config) {}},
 		{"no architectures", keys{"architectures": nil}, func(c *Config) {}},
 		{"an unknown architecture of a known type", keys{"architectures": []string{"LlamaModel"}}, func(c *Config) {}},
 		{"linear rope", keys{"rope_scaling": keys{"type": "linear", "factor": 2}}, func(c *Config) { c.RopeScaling = RopeScaling{Type: RopeLinear, Factor: 2} }},
 		{"longrope", keys{"max_position_embeddings": 1024, "rope_scaling": keys{"type": "longrope", "short_factor": eights(1), "long_factor": eights(2), "original_max_position_embeddings": 32}}, func(c *Config) {
 			c.MaxPositionEmbeddings = 1024
-			c.RopeScaling = RopeScaling{Type: RopeLong, Short: eights(1), Long: eights(2), OriginalMaxPosition: 32, AttentionFactor: math.Sqrt(2)}
+			c.RopeScaling = RopeScaling{Type: RopeLong, Factor: 32, Short: eights(1), Long: eights(2), OriginalMaxPosition: 32, AttentionFactor: math.Sqrt(2)}
 		}},
 		{"longrope of a context of its own", keys{"original_max_position_embeddings": 16, "rope_scaling": keys{"rope_type": "longrope", "short_factor": eights(1), "long_factor": eights(2), "attention_factor": 1.5,
 			"original_max_position_embeddings": 32}}, func(c *Config) {
-			c.RopeScaling = RopeScaling{Type: RopeLong, Short: eights(1), Long: eights(2), OriginalMaxPosition: 16, AttentionFactor: 1.5}
+			c.RopeScaling = RopeScaling{Type: RopeLong, Factor: 16, Short: eights(1), Long: eights(2), OriginalMaxPosition: 16, AttentionFactor: 1.5}
 		}},
+		{"dynamic rope", keys{"rope_scaling": keys{"type": "dynamic", "factor": 2}}, func(c *Config) { c.RopeScaling = RopeScaling{Type: RopeDynamic, Factor: 2} }},
+		{"yarn", keys{"rope_scaling": keys{"rope_type": "yarn", "factor": 4, "original_max_position_embeddings": 64}}, func(c *Config) {
+			c.RopeScaling = RopeScaling{Type: RopeYarn, Factor: 4, OriginalMaxPosition: 64, BetaFast: 32, BetaSlow: 1, AttentionFactor: 0.1*math.Log(4) + 1}
+		}},
+		{"yarn with all keys", keys{"rope_scaling": keys{"rope_type": "yarn", "factor": nil, "original_max_position_embeddings": 64, "beta_fast": 16, "beta_slow": 2, "mscale": 1, "mscale_all_dim": 2, "truncate": false},
+			"original_max_position_embeddings": 32}, func(c *Config) {
+			c.RopeScaling = RopeScaling{Type: RopeYarn, Factor: 8, OriginalMaxPosition: 32, BetaFast: 16, BetaSlow: 2, Untruncated: true, AttentionFactor: (0.1*math.Log(8) + 1) / (0.2*math.Log(8) + 1)}
+		}},
+		{"rope_scaling wins", keys{"rope_theta": nil, "rope_scaling": keys{"type": "linear", "factor": 2}, "rope_parameters": keys{"rope_theta": 5e5, "rope_type": "default"}},
+			func(c *Config) { c.RopeScaling = RopeScaling{Type: RopeLinear, Factor: 2} }},
 		{"llama3 rope", keys{"rope_scaling": llama3}, func(c *Config) { c.RopeScaling = scaled }},
 		{"rope_parameters", keys{"rope_theta": nil, "rope_parameters": keys{"rope_theta": 5e5, "rope_type": "llama3", "factor": 8, "low_freq_factor": 1,
 			"high_freq_factor": 4, "original_max_position_embeddings": 8192}}, func(c *Config) { c.RopeTheta, c.RopeScaling = 5e5, scaled }},
 		{"default rope", keys{"rope_parameters": keys{"rope_theta": 1e6, "rope_type": "default"}}, func(c *Config) { c.RopeTheta = 1e6 }},
-		{"window does not count for Llama", keys{"sliding_window": 64}, func(c *Config) {}},
+		{"a window of all for Llama", keys{"sliding_window": 256}, func(c *Config) {}},
 		{"Mistral", keys{"architectures": []string{"MistralForCausalLM"}, "sliding_window": 64, "attention_bias": true},
 			func(c *Config) { c.Architecture, c.ModelType, c.SlidingWindow = "MistralForCausalLM", "mistral", 64 }},
 		{"Mistral's window is the context", keys{"architectures": []string{"MistralForCausalLM"}, "sliding_window": 256},
@@ -148,7 +168,7 @@ func TestParseConfig(t *testing.T) {
 		{"Phi-3", keys{"architectures": []string{"Phi3ForCausalLM"}, "rms_norm_eps": nil, "max_position_embeddings": nil, "rope_scaling": keys{"type": "su", "short_factor": eights(1), "long_factor": eights(2)}},
 			func(c *Config) {
 				c.Architecture, c.ModelType, c.RMSNormEps, c.MaxPositionEmbeddings = "Phi3ForCausalLM", "phi3", 1e-5, 4096
-				c.RopeScaling = RopeScaling{Type: RopeLong, Short: eights(1), Long: eights(2), OriginalMaxPosition: 4096, AttentionFactor: 1}
+				c.RopeScaling = RopeScaling{Type: RopeLong, Factor: 1, Short: eights(1), Long: eights(2), OriginalMaxPosition: 4096, AttentionFactor: 1}
 			}},
 		{"Phi-3 with window", keys{"architectures": []string{"Phi3ForCausalLM"}, "sliding_window": 64},
 			func(c *Config) { c.Architecture, c.ModelType, c.SlidingWindow = "Phi3ForCausalLM", "phi3", 64 }},
@@ -169,7 +189,7 @@ func TestParseConfig(t *testing.T) {
 			}
 			want := tiny()
 			c.want(want)
-			want.name, want.raw, want.family = got.name, got.raw, got.family
+			want.name, want.raw, want.family, want.keys = got.name, got.raw, got.family, got.keys
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("got  %+v\nwant %+v", got, want)
 			}
@@ -184,7 +204,7 @@ func TestConfigErrors(t *testing.T) {
 		keys keys
 		want string
 	}{
-		{keys{"architectures": []string{"GPT2LMHeadModel"}, "model_type": "gpt2"}, "architecture GPT2LMHeadModel, " + supported},
+		{keys{"architectures": []string{"GPT2LMHeadModel"}, "model_type": "gpt2"}, `architecture GPT2LMHeadModel of model_type "gpt2", ` + supported},
 		{keys{"architectures": []string{"A\nB\x1b"}, "model_type": nil}, "architecture A B, " + supported},
 		{keys{"architectures": nil, "model_type": "mamba"}, `model_type "mamba", ` + supported},
 		{keys{"architectures": nil, "model_type": nil}, "no architectures and no model_type, " + supported},
@@ -197,11 +217,20 @@ func TestConfigErrors(t *testing.T) {
 		{keys{"head_dim": nil, "hidden_size": 100}, "hidden_size 100 is no multiple of num_attention_heads 8, and head_dim is not given"},
 		{keys{"head_dim": 15}, "head_dim 15 is odd, supported are even ones"},
 		{keys{"head_dim": nil, "hidden_size": 4}, "hidden_size 4 is no multiple of num_attention_heads 8, and head_dim is not given"},
-		{keys{"hidden_act": "gelu"}, `hidden_act "gelu", supported is silu`},
+		{keys{"hidden_act": "gelu"}, `hidden_act "gelu", supported are silu and swish`},
 		{keys{"torch_dtype": "int8"}, `torch_dtype "int8", supported are float32, float16, bfloat16`},
 		{keys{"rms_norm_eps": -1}, "rms_norm_eps -1, expected 0 to 1"},
 		{keys{"rope_theta": 0}, "rope_theta 0, expected 1 to 1e12"},
-		{keys{"rope_scaling": keys{"type": "yarn", "factor": 4}}, `rope_scaling type "yarn", supported are default, linear, llama3, longrope`},
+		{keys{"rope_scaling": keys{"type": "su", "factor": 4}}, `rope_scaling type "su", supported are default, linear, dynamic, llama3, yarn, longrope`},
+		{keys{"rope_scaling": keys{"type": "yarn", "factor": 4, "beta_fast": -1}}, "rope_scaling: beta_fast -1, beta_slow 1, expected more than 0"},
+		{keys{"rope_scaling": keys{"type": "yarn", "factor": 4}, "rope_theta": 1}, "rope_scaling: yarn with rope_theta 1: all pairs turn alike, and none is the first to be stretched"},
+		{keys{"rope_scaling": keys{"type": "yarn", "factor": 4, "beta": 2}}, "rope_scaling.beta 2: an unknown key, which may change what the model computes: remove it if it does not"},
+		{keys{"sliding_window": 64}, "sliding_window 64: LlamaForCausalLM has none, though transformers forgets what lies before it when it generates: set it to null"},
+		{keys{"num_hidden_layers": 1, "layer_types": []string{"sliding_attention"}}, "layer_types: layer 0 is sliding_attention, LlamaForCausalLM has no windows"},
+		{keys{"architectures": []string{"MistralForCausalLM"}, "sliding_window": 0}, "sliding_window 0, expected 1 or more, or null"},
+		{keys{"a_new_multiplier": 0.5}, "a_new_multiplier 0.5: an unknown key, which may change what the model computes: remove it if it does not"},
+		{keys{"per_layer_config": keys{}}, "per_layer_config {}: layers of different shapes are not supported"},
+		{keys{"is_causal": false}, "is_causal false: attention to later tokens is not supported"},
 		{keys{"rope_parameters": keys{"rope_type": "longrope"}}, "rope_parameters: short_factor has 0 numbers, expected 8"},
 		{keys{"rope_scaling": keys{"type": "longrope", "short_factor": eights(1), "long_factor": eights(-1)}}, "rope_scaling: long_factor: number 0 is -1, expected more than 0"},
 		{keys{"rope_scaling": keys{"type": "longrope", "short_factor": eights(1), "long_factor": eights(2), "attention_factor": -1}}, "rope_scaling: attention_factor -1, expected more than 0"},
@@ -225,7 +254,6 @@ func TestConfigErrors(t *testing.T) {
 		{optKeys(keys{"activation_function": "gelu"}), `activation_function "gelu", supported is relu`},
 		{optKeys(keys{"ffn_dim": nil}), "ffn_dim is missing"},
 		{optKeys(keys{"num_attention_heads": 7}), "hidden_size 128 is no multiple of num_attention_heads 7"},
-		{keys{"eos_token_id": []int{1, -1}}, "eos_token_id -1 is negative"},
 	} {
 		_, err := ParseConfig("dir/config.json", edited(c.keys))
 		if want := "model: dir/config.json: " + c.want; err == nil || err.Error() != want {
@@ -253,7 +281,7 @@ func TestLoadConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := tiny()
-	want.name, want.raw, want.family = got.name, got.raw, got.family
+	want.name, want.raw, want.family, want.keys = got.name, got.raw, got.family, got.keys
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -262,25 +290,25 @@ func TestLoadConfig(t *testing.T) {
 func TestWithLayers(t *testing.T) {
 	const in = `{
 	"architectures" : ["Qwen2ForCausalLM", "x", "y", "z"],  "num_hidden_layers": 4 ,
-  "eos_token_id": [1,2,3,4], "unknown": {"num_hidden_layers": 4, "é": 1e5},
+  "eos_token_id": [1,2,3,4], "task_specific_params": {"num_hidden_layers": 4, "é": 1e5},
   "layer_types": [
     "full_attention",
     "sliding_attention", "full_attention",
     "sliding_attention"
   ],
-  "no_rope_layers":[1,0 ,1,{"a": [ ]}], "layer_list": [1,2,3], "mlp_only_layers": [0,1,2,3], "sliding_window_pattern": [ 1, 2, 3, 4 ],
-  "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "vocab_size": 5, "max_window_layers":3,"layers":4, "use_sliding_window":true, "sliding_window": 5
+  "no_rope_layers":[1,0 ,1,{"a": [ ]}], "_layer_list": [1,2,3], "mlp_only_layers": [0,1,2,3], "sliding_window_pattern": [ 1, 2, 3, 4 ],
+  "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "vocab_size": 5, "max_window_layers":3,"_layers":4, "use_sliding_window":true, "sliding_window": 5
 }
 `
 	const want = `{
 	"architectures" : ["Qwen2ForCausalLM", "x", "y", "z"],  "num_hidden_layers": 2 ,
-  "eos_token_id": [1,2,3,4], "unknown": {"num_hidden_layers": 4, "é": 1e5},
+  "eos_token_id": [1,2,3,4], "task_specific_params": {"num_hidden_layers": 4, "é": 1e5},
   "layer_types": [
     "full_attention",
     "sliding_attention"
   ],
-  "no_rope_layers":[1,{"a": [ ]}], "layer_list": [1,2,3], "mlp_only_layers": [0,1,2,3], "sliding_window_pattern": [ 1, 4 ],
-  "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "vocab_size": 5, "max_window_layers":1,"layers":4, "use_sliding_window":true, "sliding_window": 5
+  "no_rope_layers":[1,{"a": [ ]}], "_layer_list": [1,2,3], "mlp_only_layers": [0,1,2,3], "sliding_window_pattern": [ 1, 4 ],
+  "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "vocab_size": 5, "max_window_layers":1,"_layers":4, "use_sliding_window":true, "sliding_window": 5
 }
 `
 	c, err := ParseConfig("config.json", []byte(in))
@@ -380,7 +408,7 @@ func TestWithLayersWindows(t *testing.T) {
 
 func ExampleConfig_WithLayers() {
 	c, err := ParseConfig("config.json", []byte(`{"model_type": "llama", "num_hidden_layers": 4, "hidden_size": 64,
- "intermediate_size": 128, "num_attention_heads": 4, "vocab_size": 100, "layer_notes": ["a", "b", "c", "d"]}`))
+ "intermediate_size": 128, "num_attention_heads": 4, "vocab_size": 100, "_layer_notes": ["a", "b", "c", "d"]}`))
 	if err != nil {
 		panic(err)
 	}
@@ -391,7 +419,7 @@ func ExampleConfig_WithLayers() {
 	fmt.Println(string(pruned))
 	// Output:
 	// {"model_type": "llama", "num_hidden_layers": 3, "hidden_size": 64,
-	//  "intermediate_size": 128, "num_attention_heads": 4, "vocab_size": 100, "layer_notes": ["a", "b", "d"]}
+	//  "intermediate_size": 128, "num_attention_heads": 4, "vocab_size": 100, "_layer_notes": ["a", "b", "d"]}
 }
 
 func FuzzConfig(f *testing.F) {

@@ -46,7 +46,8 @@ func register(f Family) *Family {
 // Families lists the families by architecture.
 func Families() []*Family { return slices.Clone(families) }
 
-// findFamily goes by the architectures of a config.json, or by its model_type where none of them is known.
+// findFamily goes by the model_type of a config.json, as transformers does: architectures may name the class of a decoder without its head,
+// of a classifier, or of another family. Only a file without a model_type is known by its architectures.
 func findFamily(f *Fields) (*Family, error) {
 	var names []string
 	f.get("architectures", &names)
@@ -54,14 +55,9 @@ func findFamily(f *Fields) (*Family, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
-	for _, a := range families {
-		if slices.Contains(names, a.Architecture) {
-			return a, nil
-		}
-	}
 	var supported []string
 	for _, a := range families {
-		if modelType == a.ModelType {
+		if modelType == a.ModelType || modelType == "" && slices.Contains(names, a.Architecture) {
 			return a, nil
 		}
 		supported = append(supported, a.Architecture)
@@ -71,7 +67,9 @@ func findFamily(f *Fields) (*Family, error) {
 	case len(names) == 0 && modelType == "":
 		what = "no architectures and no model_type"
 	case len(names) == 0:
-		what = fmt.Sprintf("model_type %q", modelType)
+		what = fmt.Sprintf("model_type %q", clip(modelType))
+	case modelType != "":
+		what += fmt.Sprintf(" of model_type %q", clip(modelType))
 	}
 	return nil, fmt.Errorf("%s, supported are %s", what, strings.Join(supported, ", "))
 }

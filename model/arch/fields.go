@@ -3,6 +3,7 @@ package arch
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -12,6 +13,7 @@ import (
 // Fields reads values of a config.json by their exact name and keeps the first error.
 type Fields struct {
 	values map[string]json.RawMessage
+	read   map[string]bool // the keys that were asked for: see settle
 	err    error
 }
 
@@ -24,6 +26,10 @@ func (f *Fields) has(key string) bool {
 
 // get decodes a value, leaving dst as it is when the key is missing or null.
 func (f *Fields) get(key string, dst any) {
+	if f.read == nil {
+		f.read = map[string]bool{}
+	}
+	f.read[key] = true
 	if f.err == nil && f.has(key) {
 		if err := json.Unmarshal(f.values[key], dst); err != nil {
 			f.fail("%s %s: %w", key, clip(string(f.values[key])), err)
@@ -88,7 +94,7 @@ func (f *Fields) flag(key string, fallback bool) bool {
 	return fallback
 }
 
-// ids reads a token id or an array of them.
+// ids reads a token id or an array of them. A negative one stands for none.
 func (f *Fields) ids(key string) []int {
 	if !f.has(key) {
 		return nil
@@ -100,18 +106,13 @@ func (f *Fields) ids(key string) []int {
 		many = []int{0}
 		f.get(key, &many[0])
 	}
-	for _, id := range many {
-		if id < 0 {
-			f.fail("%s %d is negative", key, id)
-		}
-	}
-	return many
+	return slices.DeleteFunc(many, func(id int) bool { return id < 0 })
 }
 
 func (f *Fields) dtype(c *Config) {
-	name := strings.TrimPrefix(f.text("torch_dtype", f.text("dtype", "float32")), "torch.")
+	name := strings.TrimPrefix(f.text("dtype", f.text("torch_dtype", "float32")), "torch.")
 	switch name {
-	case "float32":
+	case "float32", "auto": // what the weights have counts: see model.New
 		c.DType = dtype.F32
 	case "float16":
 		c.DType = dtype.F16

@@ -5,8 +5,11 @@ import "cmp"
 // Source of this family and its relatives: configuration_*.py and modeling_*.py of transformers 4.45 to 5.
 var llama = register(Family{
 	Architecture: "LlamaForCausalLM", ModelType: "llama", MaxPosition: 2048,
-	Read: func(f *Fields, c *Config) { f.llama(c, dialect{attentionBias: true, mlpBias: true}) },
-	Top:  llamaTop, Layer: llamaLayer, Prefix: llamaPrefix,
+	Read: func(f *Fields, c *Config) {
+		f.llama(c, dialect{attentionBias: true, mlpBias: true})
+		f.noWindow(c)
+	},
+	Top: llamaTop, Layer: llamaLayer, Prefix: llamaPrefix,
 })
 
 const llamaPrefix = "model.layers.%d."
@@ -43,8 +46,8 @@ type dialect struct {
 
 // llama reads what the families with Llama's keys have.
 func (f *Fields) llama(c *Config, d dialect) {
-	if act := f.text("hidden_act", "silu"); act != "silu" {
-		f.fail("hidden_act %q, supported is silu", act)
+	if act := f.text("hidden_act", "silu"); act != "silu" && act != "swish" { // one function with two names
+		f.fail("hidden_act %q, supported are silu and swish", act)
 	}
 	c.QKNorm = d.qkNorm
 	c.IntermediateSize = f.size("intermediate_size", 1<<22, required)

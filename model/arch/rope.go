@@ -11,10 +11,12 @@ import (
 type RopeType string
 
 const (
-	RopeNone   RopeType = "none"
-	RopeLinear RopeType = "linear"   // positions divided by Factor
-	RopeLlama3 RopeType = "llama3"   // low frequencies divided by Factor, high ones kept, a ramp between
-	RopeLong   RopeType = "longrope" // each frequency divided by a factor of its own, of Long in sequences beyond OriginalMaxPosition, else of Short
+	RopeNone    RopeType = "none"
+	RopeLinear  RopeType = "linear"   // positions divided by Factor
+	RopeDynamic RopeType = "dynamic"  // as they are up to max_position_embeddings, beyond which vkcome takes no model
+	RopeLlama3  RopeType = "llama3"   // low frequencies divided by Factor, high ones kept, a ramp between
+	RopeYarn    RopeType = "yarn"     // the same with another ramp, over pairs of channels; see yarnRamp
+	RopeLong    RopeType = "longrope" // each frequency divided by a factor of its own, of Long in sequences beyond OriginalMaxPosition, else of Short
 )
 
 // RopeScaling holds rope_scaling. Fields that the type does not use are zero.
@@ -24,19 +26,25 @@ type RopeScaling struct {
 	LowFreqFactor       float64
 	HighFreqFactor      float64
 	OriginalMaxPosition int
+	BetaFast, BetaSlow  float64   // of yarn: how often pairs turn in the original context at the ends of the ramp
+	Untruncated         bool      // of yarn: the ends of the ramp may lie between two pairs
 	Short, Long         []float64 // head_dim/2 each
 	AttentionFactor     float64   // that cosines and sines are multiplied by
 }
 
-// rope reads rope_theta with rope_scaling, or the rope_parameters of transformers 5 that hold both.
-func (f *Fields) rope(c *Config, d dialect) {
-	key := "rope_scaling"
-	if f.has("rope_parameters") {
-		key = "rope_parameters"
-	}
-	in := Fields{err: f.err}
-	f.get(key, &in.values)
+// ropeKeys are those of rope_scaling, of any type. One that a type does not read is ignored, as transformers does with a warning.
+var ropeKeys = words(`rope_type type rope_theta factor low_freq_factor high_freq_factor original_max_position_embeddings beta_fast beta_slow truncate
+	mscale mscale_all_dim attention_factor short_factor long_factor short_mscale long_mscale partial_rotary_factor mrope_section mrope_interleaved finetuned
+	attn_factor extrapolation_factor`)
 
+// rope reads rope_theta with rope_scaling, or the rope_parameters of transformers 5 that hold both. Where a file has both of these,
+// rope_scaling counts, and the other not even for its rope_theta.
+func (f *Fields) rope(c *Config, d dialect) {
+	in, key := Fields{err: f.err}, "rope_scaling"
+	if f.get(key, &in.values); len(in.values) == 0 {
+		key = "rope_parameters"
+		f.get(key, &in.values)
+	}
 	c.RopeTheta = in.number("rope_theta", f.number("rope_theta", cmp.Or(d.ropeTheta, 10000)))
 	if !(c.RopeTheta >= 1 && c.RopeTheta <= 1e12) {
 		f.fail("rope_theta %v, expected 1 to 1e12", c.RopeTheta)
@@ -49,48 +57,86 @@ func (f *Fields) rope(c *Config, d dialect) {
 			f.fail("%s has rotary positions of their own for %s, which is not supported", key, clip(name))
 		}
 	}
-	s := RopeScaling{Type: RopeType(in.text("rope_type", in.text("type", "default")))}
+	c.RopeScaling = in.ropeScaling(f, c, d, key)
+	if c.keys = append(c.keys, in.settle(key+".", ropeKeys)...); in.err != nil {
+		f.fail("%w", in.err)
+	}
+}
+
+// ropeScaling reads the object that key names in the file top.
+func (f *Fields) ropeScaling(top *Fields, c *Config, d dialect, key string) RopeScaling {
+	s := RopeScaling{Type: RopeType(f.text("type", "default"))}
+	s.Type = RopeType(f.text("rope_type", string(s.Type)))
 	if name, ok := d.ropeNames[s.Type]; ok {
 		s.Type = name
 	}
 	positive := func(name string, fallback float64) float64 {
-		v := in.number(name, fallback)
-		if in.err == nil && !(v > 0 && v <= 1e9) {
-			in.fail("%s: %s %v, expected more than 0", key, name, v)
+		v := f.number(name, fallback)
+		if f.err == nil && !(v > 0 && v <= 1e9) {
+			f.fail("%s: %s %v, expected more than 0", key, name, v)
 		}
 		return v
+	}
+	original := func() int { // the file's own goes before the one among these, as in transformers
+		n := f.size("original_max_position_embeddings", 1<<30, c.MaxPositionEmbeddings)
+		return top.size("original_max_position_embeddings", 1<<30, cmp.Or(d.originalMax, n))
 	}
 	switch s.Type {
 	case "default", "none":
 		s.Type = RopeNone
-	case RopeLinear:
+	case RopeLinear, RopeDynamic:
 		s.Factor = positive("factor", 0)
 	case RopeLlama3:
 		s.Factor = positive("factor", 0)
 		s.LowFreqFactor = positive("low_freq_factor", 0)
 		s.HighFreqFactor = positive("high_freq_factor", 0)
-		s.OriginalMaxPosition = in.size("original_max_position_embeddings", 1<<30, c.MaxPositionEmbeddings)
+		s.OriginalMaxPosition = original()
 		if s.HighFreqFactor <= s.LowFreqFactor {
-			in.fail("%s: high_freq_factor %v is not above low_freq_factor %v", key, s.HighFreqFactor, s.LowFreqFactor)
+			f.fail("%s: high_freq_factor %v is not above low_freq_factor %v", key, s.HighFreqFactor, s.LowFreqFactor)
 		}
+	case RopeYarn:
+		s.OriginalMaxPosition = original()
+		s.Factor = positive("factor", float64(c.MaxPositionEmbeddings)/float64(max(1, s.OriginalMaxPosition)))
+		s.BetaFast, s.BetaSlow = cmp.Or(f.number("beta_fast", 0), 32), cmp.Or(f.number("beta_slow", 0), 1)
+		if !(s.BetaFast > 0 && s.BetaFast <= 1e9 && s.BetaSlow > 0 && s.BetaSlow <= 1e9) {
+			f.fail("%s: beta_fast %v, beta_slow %v, expected more than 0", key, s.BetaFast, s.BetaSlow)
+		}
+		if c.RopeTheta == 1 {
+			f.fail("%s: yarn with rope_theta 1: all pairs turn alike, and none is the first to be stretched", key)
+		}
+		_, there := f.values["truncate"] // null is false, as in transformers
+		s.Untruncated = !f.flag("truncate", !there)
+		s.AttentionFactor = yarnAttention(s.Factor, 1)
+		if all, most := f.number("mscale", 0), f.number("mscale_all_dim", 0); all != 0 && most != 0 {
+			s.AttentionFactor = yarnAttention(s.Factor, all) / yarnAttention(s.Factor, most)
+		}
+		s.AttentionFactor = f.attentionFactor(key, s.AttentionFactor)
 	case RopeLong:
-		// A file's own original_max_position_embeddings goes before the one among these, as in transformers.
-		s.OriginalMaxPosition = in.size("original_max_position_embeddings", 1<<30, cmp.Or(d.originalMax, c.MaxPositionEmbeddings))
-		if f.has("original_max_position_embeddings") {
-			s.OriginalMaxPosition = f.size("original_max_position_embeddings", 1<<30, required)
-		}
-		s.Short, s.Long = in.numbers(key, "short_factor", c.HeadDim/2), in.numbers(key, "long_factor", c.HeadDim/2)
-		s.AttentionFactor = in.number("attention_factor", longAttention(positive("factor", float64(c.MaxPositionEmbeddings)/float64(max(1, s.OriginalMaxPosition))), s.OriginalMaxPosition))
-		if in.err == nil && !(s.AttentionFactor > 0 && s.AttentionFactor <= 1e3) {
-			in.fail("%s: attention_factor %v, expected more than 0", key, s.AttentionFactor)
-		}
+		s.OriginalMaxPosition = original()
+		s.Short, s.Long = f.numbers(key, "short_factor", c.HeadDim/2), f.numbers(key, "long_factor", c.HeadDim/2)
+		s.Factor = positive("factor", float64(c.MaxPositionEmbeddings)/float64(max(1, s.OriginalMaxPosition)))
+		s.AttentionFactor = f.attentionFactor(key, longAttention(s.Factor, s.OriginalMaxPosition))
 	default:
-		in.fail("%s type %q, supported are default, linear, llama3, longrope", key, s.Type)
+		f.fail("%s type %q, supported are default, linear, dynamic, llama3, yarn, longrope", key, s.Type)
 	}
-	if in.err != nil {
-		f.fail("%w", in.err)
+	return s
+}
+
+func (f *Fields) attentionFactor(key string, fallback float64) float64 {
+	v := f.number("attention_factor", fallback)
+	if f.err == nil && !(v > 0 && v <= 1e3) {
+		f.fail("%s: attention_factor %v, expected more than 0", key, v)
 	}
-	c.RopeScaling = s
+	return v
+}
+
+// yarnAttention is the factor that yarn multiplies cosines and sines by. Source: YaRN, arXiv 2309.00071, section 3.4, with the weight of
+// DeepSeek's variants.
+func yarnAttention(factor, weight float64) float64 {
+	if factor <= 1 {
+		return 1
+	}
+	return 0.1*weight*math.Log(factor) + 1
 }
 
 // longAttention is what longrope multiplies cosines and sines by where the file does not say. Source: LongRoPE, arXiv 2402.13753.
@@ -113,7 +159,29 @@ func RopeFrequencies(headDim int, theta float64, s RopeScaling, length int) []fl
 	for i := range freqs {
 		freqs[i] = s.scale(i, math.Pow(theta, -2*float64(i)/float64(headDim)), length)
 	}
+	if s.Type == RopeYarn {
+		low, high := s.yarnRamp(headDim, theta)
+		for i, freq := range freqs {
+			part := min(max((float64(i)-low)/(high-low), 0), 1)
+			freqs[i] = freq * (part/s.Factor + 1 - part)
+		}
+	}
 	return freqs
+}
+
+// yarnRamp gives the pairs between which frequencies go from kept to divided by Factor: those that turn BetaFast and BetaSlow times in the
+// original context. Source: YaRN, arXiv 2309.00071, section 3.2; the limits are those of transformers.
+func (s RopeScaling) yarnRamp(headDim int, theta float64) (low, high float64) {
+	pair := func(turns float64) float64 {
+		return float64(headDim) * math.Log(float64(s.OriginalMaxPosition)/(turns*2*math.Pi)) / (2 * math.Log(theta))
+	}
+	if low, high = pair(s.BetaFast), pair(s.BetaSlow); !s.Untruncated {
+		low, high = math.Floor(low), math.Ceil(high)
+	}
+	if low, high = max(low, 0), min(high, float64(headDim-1)); low == high {
+		high += 0.001
+	}
+	return low, high
 }
 
 func (s RopeScaling) scale(i int, freq float64, length int) float64 {
@@ -144,10 +212,7 @@ func (c *Config) RopeSwitch() int {
 // RopeTable is what op.SplitQKV reads for positions 0 to positions−1 in a sequence of length tokens, each a row of head_dim: the cosines of the
 // position's head_dim/2 angles, then the sines. Angles are of float64, so that they are right at any position.
 func (c *Config) RopeTable(positions, length int) []float32 {
-	freqs, scale := RopeFrequencies(c.HeadDim, c.RopeTheta, c.RopeScaling, length), 1.0
-	if c.RopeScaling.Type == RopeLong {
-		scale = c.RopeScaling.AttentionFactor
-	}
+	freqs, scale := RopeFrequencies(c.HeadDim, c.RopeTheta, c.RopeScaling, length), cmp.Or(c.RopeScaling.AttentionFactor, 1)
 	table := make([]float32, positions*c.HeadDim)
 	for p := range positions {
 		row := table[p*c.HeadDim : (p+1)*c.HeadDim]

@@ -30,10 +30,10 @@ func (f *Fields) window(c *Config, d dialect) {
 		if _, there := f.values["sliding_window"]; there { // null is none
 			c.SlidingWindow = 0
 			f.get("sliding_window", &c.SlidingWindow)
+			if f.has("sliding_window") && c.SlidingWindow < 1 {
+				f.fail("sliding_window %d, expected 1 or more, or null", c.SlidingWindow)
+			}
 		}
-	}
-	if c.SlidingWindow < 0 {
-		f.fail("sliding_window %d is negative", c.SlidingWindow)
 	}
 	switch full, sliding := slices.Index(c.LayerTypes, "full_attention"), slices.Index(c.LayerTypes, "sliding_attention"); {
 	case !d.useWindow && c.SlidingWindow > 0 && full >= 0:
@@ -43,6 +43,18 @@ func (f *Fields) window(c *Config, d dialect) {
 	}
 	if c.SlidingWindow >= c.MaxPositionEmbeddings {
 		c.SlidingWindow = 0
+	}
+}
+
+// noWindow refuses a window that transformers' class does not look at, but its cache of keys and values does: tokens that it generates would
+// see less than the same tokens of a text.
+func (f *Fields) noWindow(c *Config) {
+	window := c.MaxPositionEmbeddings
+	if f.get("sliding_window", &window); window < c.MaxPositionEmbeddings {
+		f.fail("sliding_window %d: %s has none, though transformers forgets what lies before it when it generates: set it to null", window, c.Architecture)
+	}
+	if i := slices.Index(c.LayerTypes, "sliding_attention"); i >= 0 {
+		f.fail("layer_types: layer %d is sliding_attention, %s has no windows", i, c.Architecture)
 	}
 }
 

@@ -150,6 +150,12 @@ type rope struct {
 	ShortFactor     []float64 `json:"short_factor"`
 	LongFactor      []float64 `json:"long_factor"`
 	AttentionFactor float64   `json:"attention_factor"`
+
+	BetaFast  float64 `json:"beta_fast"`
+	BetaSlow  float64 `json:"beta_slow"`
+	MScale    float64 `json:"mscale"`
+	MScaleAll float64 `json:"mscale_all_dim"`
+	Truncate  *bool   `json:"truncate"`
 }
 
 func (c *config) arithmetic() Config {
@@ -167,25 +173,14 @@ func (c *config) arithmetic() Config {
 	if a.HeadDim == 0 {
 		a.HeadDim = a.Hidden / a.Heads
 	}
-	for _, r := range []*rope{c.RopeScaling, c.RopeParameters} {
-		if r == nil {
-			continue
-		}
-		a.RopeScaling = RopeScaling{r.RopeType, r.Factor, r.LowFreqFactor, r.HighFreqFactor, r.Original, r.ShortFactor, r.LongFactor, r.AttentionFactor}
-		if r.RopeType == "" {
-			a.RopeScaling.Type = r.Type
-		}
+	r := c.RopeScaling
+	if r == nil {
+		r = c.RopeParameters
+	}
+	if r != nil {
+		a.RopeScaling = r.scaling(c)
 		if r.RopeTheta != 0 {
 			a.RopeTheta = r.RopeTheta
-		}
-		if r.Original == 0 {
-			a.RopeScaling.OriginalMaxPosition = c.MaxPosition
-		}
-		if c.ModelType == "phi3" && (a.RopeScaling.Type == "su" || a.RopeScaling.Type == "yarn") {
-			a.RopeScaling.Type = "longrope"
-		}
-		if a.RopeScaling.Type == "longrope" {
-			a.RopeScaling.longDefaults(c)
 		}
 	}
 	if a.RopeTheta == 0 {
@@ -197,17 +192,45 @@ func (c *config) arithmetic() Config {
 	return a
 }
 
-// longDefaults fills in what the file leaves to longrope's defaults.
-func (s *RopeScaling) longDefaults(c *config) {
+// scaling fills in what the file leaves to defaults.
+func (r *rope) scaling(c *config) RopeScaling {
+	s := RopeScaling{Type: r.RopeType, Factor: r.Factor, LowFreqFactor: r.LowFreqFactor, HighFreqFactor: r.HighFreqFactor, OriginalMaxPosition: r.Original,
+		Short: r.ShortFactor, Long: r.LongFactor, AttentionFactor: r.AttentionFactor, BetaFast: r.BetaFast, BetaSlow: r.BetaSlow, Untruncated: r.Truncate != nil && !*r.Truncate}
+	if s.Type == "" {
+		s.Type = r.Type
+	}
+	if c.ModelType == "phi3" && (s.Type == "su" || s.Type == "yarn") {
+		s.Type = "longrope"
+	}
+	if c.ModelType == "phi3" {
+		s.OriginalMaxPosition = 4096
+	}
+	if s.OriginalMaxPosition == 0 {
+		s.OriginalMaxPosition = c.MaxPosition
+	}
 	if c.Original != 0 {
 		s.OriginalMaxPosition = c.Original
 	}
 	if s.Factor == 0 {
 		s.Factor = float64(c.MaxPosition) / float64(s.OriginalMaxPosition)
 	}
-	if s.AttentionFactor == 0 {
-		s.AttentionFactor = math.Sqrt(1 + math.Log(math.Max(1, s.Factor))/math.Log(float64(s.OriginalMaxPosition)))
+	if s.BetaFast == 0 {
+		s.BetaFast = 32
 	}
+	if s.BetaSlow == 0 {
+		s.BetaSlow = 1
+	}
+	grown := math.Log(math.Max(1, s.Factor))
+	switch {
+	case s.AttentionFactor != 0:
+	case s.Type == "longrope":
+		s.AttentionFactor = math.Sqrt(1 + grown/math.Log(float64(s.OriginalMaxPosition)))
+	case s.Type == "yarn" && r.MScale != 0 && r.MScaleAll != 0:
+		s.AttentionFactor = (1 + r.MScale*grown/10) / (1 + r.MScaleAll*grown/10)
+	case s.Type == "yarn":
+		s.AttentionFactor = 1 + grown/10
+	}
+	return s
 }
 
 // window is the sliding window of layer i: Mistral slides everywhere; Qwen only where it is told to, from layer

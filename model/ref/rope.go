@@ -9,7 +9,7 @@ import (
 
 // RopeScaling stretches the rotary frequencies. The zero value leaves them as they are.
 type RopeScaling struct {
-	Type   string // "" or "default", "linear", "llama3", "longrope"
+	Type   string // "" or "default", "linear", "dynamic" (which changes nothing within the context), "llama3", "yarn", "longrope"
 	Factor float64
 	// The rest is for llama3: wavelengths above OriginalMaxPosition/LowFreqFactor are stretched by Factor, those below
 	// OriginalMaxPosition/HighFreqFactor are kept, those between are interpolated.
@@ -20,6 +20,10 @@ type RopeScaling struct {
 	// and sines are multiplied by AttentionFactor.
 	Short, Long     []float64
 	AttentionFactor float64
+	// For yarn: pairs that turn more than BetaFast times in OriginalMaxPosition tokens are kept, those that turn less than BetaSlow times are
+	// stretched, those between are interpolated by their index, the ends of the interval rounded outwards unless Untruncated.
+	BetaFast, BetaSlow float64
+	Untruncated        bool
 }
 
 // RopeFrequencies gives the angle per position of every pair: theta^(−2i/headDim), i = 0..headDim/2−1, then scaled.
@@ -29,7 +33,29 @@ func RopeFrequencies(headDim int, theta float64, scaling RopeScaling) []float64 
 	for i := range freqs {
 		freqs[i] = scaling.apply(i, math.Pow(theta, -2*float64(i)/float64(headDim)))
 	}
+	if scaling.Type == "yarn" {
+		scaling.yarn(freqs, headDim, theta)
+	}
 	return freqs
+}
+
+// yarn interpolates. Source: YaRN, arXiv 2309.00071, equations 17 to 20, with transformers' rounding.
+func (s RopeScaling) yarn(freqs []float64, headDim int, theta float64) {
+	index := func(turns float64) float64 { // of the pair that turns so often: theta^(−2i/headDim) · original = 2π · turns
+		return float64(headDim) / 2 * math.Log(float64(s.OriginalMaxPosition)/(2*math.Pi*turns)) / math.Log(theta)
+	}
+	first, last := index(s.BetaFast), index(s.BetaSlow)
+	if !s.Untruncated {
+		first, last = math.Floor(first), math.Ceil(last)
+	}
+	first, last = math.Max(first, 0), math.Min(last, float64(headDim-1))
+	if first == last {
+		last += 0.001
+	}
+	for i := range freqs {
+		stretched := mgl64.Clamp((float64(i)-first)/(last-first), 0, 1)
+		freqs[i] = freqs[i]*(1-stretched) + freqs[i]/s.Factor*stretched
+	}
 }
 
 // For is the scaling in a sequence of length tokens.
@@ -42,7 +68,7 @@ func (s RopeScaling) For(length int) RopeScaling {
 
 func (s RopeScaling) apply(i int, freq float64) float64 {
 	switch s.Type {
-	case "", "default":
+	case "", "default", "dynamic", "yarn":
 		return freq
 	case "linear":
 		return freq / s.Factor
