@@ -6,10 +6,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"path"
+	"path/filepath"
 
 	"github.com/vkcome/vkcome/model/arch"
+	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/tokenizer"
 )
 
@@ -23,6 +27,10 @@ type Model struct {
 
 	Name  string // the folder, for messages
 	Files fs.FS  // the folder's files; tokenizer and the like
+
+	// Converted says of each tensor that was converted when the model was opened, since one operation reads it with another of a wider
+	// dtype, from which dtype to which. These values are in memory, and are written as they were converted.
+	Converted []string
 
 	weights Tensors
 	bare    bool // tensors are named without "model." in front, as in checkpoints of a bare decoder
@@ -39,6 +47,9 @@ func (m *Model) stored(name string) string {
 // Open opens a Hugging Face folder and checks that it holds every tensor its config promises, in the promised shape. The weights
 // stay in the file, memory-mapped, until Close.
 func Open(dir string) (*Model, error) {
+	if _, err := os.Stat(filepath.Join(dir, adapterConfig)); err == nil {
+		return nil, fmt.Errorf("model: %s: the folder holds an adapter, which other programs would add to the weights: merge it into its model first, or remove it", filepath.Join(dir, adapterConfig))
+	}
 	config, err := arch.LoadConfig(dir)
 	if err != nil {
 		return nil, err
@@ -77,6 +88,13 @@ func New(name string, config *arch.Config, weights Tensors, files fs.FS) (*Model
 		}
 		m.Layers = append(m.Layers, layer)
 	}
+	d := m.Layers[0].Weights[arch.Q].DType
+	for _, w := range m.AllWeights() {
+		if !w.IsZero() && w.DType == dtype.F16 {
+			d = dtype.F16 // it is what takes room of its own on some devices
+		}
+	}
+	m.Config = config.WithDType(d)
 	return m, nil
 }
 
@@ -94,13 +112,51 @@ func (m *Model) load(tensors []arch.Tensor, weights []Weight) error {
 			row += rows
 		}
 	}
-	for r, w := range weights {
-		other := weights[arch.Role(r).Info().DTypeOf]
-		if !w.IsZero() && !other.IsZero() && w.DType != other.DType {
-			return fmt.Errorf("model: %s: tensor %s is %v, %s is %v: they must have one dtype", m.Name, other.Name, other.DType, w.Name, w.DType)
+	m.agree(weights)
+	return nil
+}
+
+// agree converts the weights that one operation reads, where their dtypes differ, to one that holds the values of all.
+func (m *Model) agree(weights []Weight) {
+	var common [arch.NumRoles]dtype.DType
+	group := func(r arch.Role) arch.Role {
+		for r.Info().DTypeOf != r {
+			r = r.Info().DTypeOf
+		}
+		return r
+	}
+	seen := map[arch.Role]bool{}
+	for i, w := range weights {
+		if g := group(arch.Role(i)); !w.IsZero() {
+			if common[g] != w.DType && seen[g] {
+				w.DType = dtype.F32
+			}
+			common[g], seen[g] = w.DType, true
 		}
 	}
-	return nil
+	for i, w := range weights {
+		if d := common[group(arch.Role(i))]; !w.IsZero() && w.DType != d {
+			m.Converted = append(m.Converted, fmt.Sprintf("%s from %v to %v", w.Name, w.DType, d))
+			weights[i] = w.as(d)
+		}
+	}
+}
+
+// Generation is what the model's files say of the choice of tokens: those of generation_config.json, or else of config.json.
+func (m *Model) Generation() (*arch.Generation, error) {
+	f, err := m.Files.Open(arch.GenerationFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return arch.ParseGeneration(path.Join(m.Name, arch.ConfigFile), m.Config.JSON(), true)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("model: %w", err)
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, arch.MaxConfig+1)) // ParseGeneration refuses the extra byte
+	if err != nil {
+		return nil, fmt.Errorf("model: %w", err)
+	}
+	return arch.ParseGeneration(path.Join(m.Name, arch.GenerationFile), raw, false)
 }
 
 // checkTied refuses a checkpoint that stores an LM head other than the embedding that it is tied to: which of the two is meant, no

@@ -47,6 +47,20 @@ func (w Weight) Pieces(f func(at int64, data []byte) error) error {
 	return nil
 }
 
+// as is the weight with its values in another dtype, in memory of their own.
+func (w Weight) as(d dtype.DType) Weight {
+	out := w
+	out.DType, out.file, out.Data = d, nil, make([]byte, w.Elements()*int64(d.Size()))
+	values := make([]float32, min(len(w.Data), Piece)/w.DType.Size())
+	_ = w.Pieces(func(at int64, data []byte) error {
+		part := values[:len(data)/w.DType.Size()]
+		w.DType.Decode(part, data)
+		d.Encode(out.Data[at/int64(w.DType.Size())*int64(d.Size()):], part)
+		return nil
+	})
+	return out
+}
+
 // Release tells that the values, or a part of them, are not needed for now: their pages may leave memory.
 func (w Weight) Release(data []byte) {
 	if w.file != nil {

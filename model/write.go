@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -74,8 +75,21 @@ func write(out *safetensors.Writer, name string, parts ...Weight) error {
 	return nil
 }
 
-// weightFiles are the endings of files that hold a model's weights, in this or another format: they are not a pruned model's.
-var weightFiles = []string{".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", ".ot"}
+// leftOut are patterns of files, in lower case, that a pruned model does not take from its original: weights, in this or another format, and
+// what says how many layers they have in a form that is not corrected.
+var leftOut = []string{
+	"*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.ckpt", "*.gguf", "*.ggml", "*.h5", "*.msgpack", "*.msgpack.index.json", "*.onnx",
+	"*.onnx_data", "*.onnx.data", "*.ot", "*.npz", "*.tflite", "*.nemo", "*.pdparams", "*.llamafile", "*.imatrix", "imatrix*.dat",
+	"params.json",                                                                      // of Mistral's and Meta's own formats
+	"quantize_config.json", "quant_config.json", "hf_quant_config.json", adapterConfig, // of weights that are not there
+	"model_index.json", "config.*.json", // configurations for other programs or versions
+}
+
+// adapterConfig is the file that makes a folder an adapter's.
+const adapterConfig = "adapter_config.json"
+
+// chatTemplates is the folder of chat templates beside the one of the tokenizer.
+const chatTemplates = "additional_chat_templates"
 
 // Lineage is the file in which a pruned model keeps where its layers come from.
 const Lineage = "vkcome.json"
@@ -83,26 +97,56 @@ const Lineage = "vkcome.json"
 // Losses is the file in which a healed model keeps the losses of its training, a line of JSON for each step.
 const Losses = "vkcome-losses.jsonl"
 
-// copyFiles copies the regular files at the top of a model's folder that hold neither weights nor what is written anew.
+// copyFiles copies the regular files at the top of a model's folder that are neither left out nor written anew, and its chat templates.
 func copyFiles(dir string, files fs.FS) error {
-	entries, err := fs.ReadDir(files, ".")
+	names, err := regularFiles(files, ".")
 	if err != nil {
-		return fmt.Errorf("model: %w", err)
+		return err
 	}
-	for _, e := range entries {
-		name := e.Name()
-		isWeights := slices.ContainsFunc(weightFiles, func(end string) bool { return strings.HasSuffix(name, end) })
-		if isWeights || name == arch.ConfigFile || name == Lineage || name == Losses || strings.HasPrefix(name, ".") {
-			continue
-		}
-		if info, err := fs.Stat(files, name); err != nil || !info.Mode().IsRegular() {
+	for _, name := range names {
+		isLeftOut := slices.ContainsFunc(leftOut, func(pattern string) bool {
+			match, err := path.Match(pattern, strings.ToLower(name))
+			return match && err == nil
+		})
+		if isLeftOut || name == arch.ConfigFile || name == Lineage || name == Losses || strings.HasPrefix(name, ".") {
 			continue
 		}
 		if err := copyFile(filepath.Join(dir, name), files, name); err != nil {
 			return err
 		}
 	}
+	templates, err := regularFiles(files, chatTemplates)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(templates) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(filepath.Join(dir, chatTemplates), 0o755); err != nil {
+		return err
+	}
+	for _, name := range templates {
+		if path.Ext(name) == ".jinja" {
+			if err := copyFile(filepath.Join(dir, chatTemplates, name), files, path.Join(chatTemplates, name)); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
+}
+
+// regularFiles lists those in a folder, through links too.
+func regularFiles(files fs.FS, folder string) (names []string, err error) {
+	entries, err := fs.ReadDir(files, folder)
+	if err != nil {
+		return nil, fmt.Errorf("model: %w", err)
+	}
+	for _, e := range entries {
+		if info, err := fs.Stat(files, path.Join(folder, e.Name())); err == nil && info.Mode().IsRegular() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
 }
 
 func copyFile(path string, files fs.FS, name string) (err error) {

@@ -77,6 +77,9 @@ func runGenerate(ctx context.Context, c *common, d *vk.Device, m *model.Model, o
 	}
 	fmt.Println()
 	if !c.quiet {
+		if rules, err := m.Generation(); err == nil && (generate.Rules{Generation: *rules}).String() != "" {
+			fmt.Fprintf(os.Stderr, "%s has %v\n", rules.File, generate.Rules{Generation: *rules})
+		}
 		fmt.Fprintf(os.Stderr, "%d tokens in %.1f s\n", len(tokens), time.Since(start).Seconds())
 	}
 	return nil
@@ -96,6 +99,10 @@ func continueText(ctx context.Context, d *vk.Device, m *model.Model, t tokenizer
 	if room < 1 {
 		return nil, fmt.Errorf("generate: a prompt of %d tokens, %s has max_position_embeddings %d", len(prompt), m.Name, m.Config.MaxPositionEmbeddings)
 	}
+	rules, err := m.Generation()
+	if err != nil {
+		return nil, err
+	}
 	n := min(o.tokens, room)
 	g, err := generate.New(d, m, len(prompt)+n)
 	if err != nil {
@@ -111,8 +118,9 @@ func continueText(ctx context.Context, d *vk.Device, m *model.Model, t tokenizer
 		if err != nil {
 			return nil, err
 		}
+		generate.Rules{Generation: *rules}.Apply(logits, slices.Concat(prompt, tokens), len(prompt))
 		token := o.sampling.Next(logits, rng)
-		if slices.Contains(m.Config.EOS, int(token)) && !o.ignoreEOS {
+		if slices.Contains(rules.EOS, int(token)) && !o.ignoreEOS {
 			break
 		}
 		tokens = append(tokens, token)

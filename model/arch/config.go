@@ -17,7 +17,8 @@ import (
 // ConfigFile is the name of a model's configuration in its folder.
 const ConfigFile = "config.json"
 
-const maxConfig = 4 << 20 // bytes; real ones have a few thousand
+// MaxConfig is the most bytes that config.json and generation_config.json may have; real ones have a few thousand.
+const MaxConfig = 4 << 20
 
 // Config is what config.json says of a model, under the names that Hugging Face uses. All sizes are positive and small
 // enough that the product of any two fits an int.
@@ -63,6 +64,13 @@ type Config struct {
 	keys   []Key
 }
 
+// WithDType is the config of a model whose weights have another dtype than the file says.
+func (c *Config) WithDType(d dtype.DType) *Config {
+	out := *c
+	out.DType = d
+	return &out
+}
+
 // LoadConfig reads config.json in a Hugging Face folder.
 func LoadConfig(dir string) (*Config, error) {
 	path := filepath.Join(dir, ConfigFile)
@@ -71,7 +79,7 @@ func LoadConfig(dir string) (*Config, error) {
 		return nil, fmt.Errorf("model: %w", err)
 	}
 	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxConfig+1)) // ParseConfig refuses the extra byte
+	raw, err := io.ReadAll(io.LimitReader(f, MaxConfig+1)) // ParseConfig refuses the extra byte
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}

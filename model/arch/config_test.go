@@ -260,7 +260,7 @@ func TestConfigErrors(t *testing.T) {
 			t.Errorf("%v: got  %v\nwant %s", c.keys, err, want)
 		}
 	}
-	if _, err := ParseConfig("x", make([]byte, maxConfig+1)); err == nil || !strings.Contains(err.Error(), "larger than") {
+	if _, err := ParseConfig("x", make([]byte, MaxConfig+1)); err == nil || !strings.Contains(err.Error(), "larger than") {
 		t.Errorf("huge file: %v", err)
 	}
 	if _, err := ParseConfig("x", []byte(`{"a":`)); err == nil || err.Error() != "model: x: unexpected end of JSON input" {

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+
+	"github.com/vkcome/vkcome/model/internal/lfs"
 )
 
 // GenerationFile is the name of a model's defaults for generation in its folder. A model without it has them in config.json.
@@ -95,8 +97,11 @@ func sameNumber(a, b string) bool {
 
 // parse decodes the object that a file holds.
 func (f *Fields) parse(raw []byte) error {
-	if len(raw) > maxConfig {
-		return fmt.Errorf("larger than %d bytes", maxConfig)
+	if len(raw) > MaxConfig {
+		return fmt.Errorf("larger than %d bytes", MaxConfig)
+	}
+	if err := lfs.Check(raw); err != nil {
+		return err
 	}
 	return json.Unmarshal(raw, &f.values)
 }

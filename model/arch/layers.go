@@ -178,5 +178,9 @@ func (c *Config) Choose(keep []int) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ParseConfig(c.name, raw)
+	got, err := ParseConfig(c.name, raw)
+	if err != nil {
+		return nil, err
+	}
+	return got.WithDType(c.DType), nil
 }

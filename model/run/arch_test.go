@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -158,7 +159,8 @@ func TestTied(t *testing.T) {
 	}
 }
 
-// Norms may be of another dtype than the matrices beside them; what one operation reads as one dtype may not.
+// Norms may be of another dtype than the matrices beside them; what one operation reads as one dtype is converted to the wider one, and its
+// values are those of the file.
 func TestMixedDTypes(t *testing.T) {
 	spec, err := modeltest.Named("opt")
 	if err != nil {
@@ -173,15 +175,31 @@ func TestMixedDTypes(t *testing.T) {
 	if l[arch.InputNorm].DType != dtype.F32 || l[arch.Q].DType != dtype.BF16 || m.Top[arch.FinalNorm].DType != dtype.F32 {
 		t.Errorf("norms are %v and %v, matrices %v", l[arch.InputNorm].DType, m.Top[arch.FinalNorm].DType, l[arch.Q].DType)
 	}
-	for _, c := range []struct{ name, want string }{
-		{"model.decoder.layers.2.self_attn.k_proj.weight", "model.decoder.layers.2.self_attn.q_proj.weight is BF16, model.decoder.layers.2.self_attn.k_proj.weight is F32: they must have one dtype"},
-		{"model.decoder.layers.1.fc1.bias", "model.decoder.layers.1.fc1.weight is BF16, model.decoder.layers.1.fc1.bias is F32"},
-		{"model.decoder.final_layer_norm.bias", "model.decoder.final_layer_norm.weight is BF16, model.decoder.final_layer_norm.bias is F32"},
+	for _, c := range []struct {
+		name string
+		role arch.Role
+		want string
+	}{
+		{"model.decoder.layers.2.self_attn.k_proj.weight", arch.Q, "model.decoder.layers.2.self_attn.q_proj.weight from BF16 to F32"},
+		{"model.decoder.layers.2.fc1.bias", arch.Up, "model.decoder.layers.2.fc1.weight from BF16 to F32"},
+		{"model.decoder.layers.2.self_attn_layer_norm.bias", arch.InputNorm, "model.decoder.layers.2.self_attn_layer_norm.weight from BF16 to F32"},
 	} {
-		odd := spec
-		odd.NormsF32, odd.Wide = false, c.name
-		if _, _, err := write(t, odd); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s in F32: %v", c.name, err)
+		odd, plain := spec, spec
+		odd.NormsF32, odd.Wide, plain.NormsF32 = false, c.name, false
+		got, _, err := write(t, odd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		was, _, err := write(t, plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		narrow, wide := was.Layers[2].Weights[c.role], got.Layers[2].Weights[c.role]
+		values, want := make([]float32, wide.Elements()), make([]float32, wide.Elements())
+		wide.DType.Decode(values, wide.Data)
+		narrow.DType.Decode(want, narrow.Data)
+		if wide.DType != dtype.F32 || !slices.Equal(values, want) || !slices.Contains(got.Converted, c.want) {
+			t.Errorf("%s in F32: %v of %v, converted %q", c.name, wide.DType, values[:3], got.Converted)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	mmap "github.com/edsrzf/mmap-go"
 
+	"github.com/vkcome/vkcome/model/internal/lfs"
 	"github.com/vkcome/vkcome/model/internal/pages"
 )
 
@@ -52,6 +53,9 @@ func Open(dir string) (*Checkpoint, error) {
 func parseIndex(path string, raw []byte) (map[string]string, error) {
 	var index struct {
 		WeightMap map[string]string `json:"weight_map"`
+	}
+	if err := lfs.Check(raw); err != nil {
+		return nil, fmt.Errorf("safetensors: %s: %w", path, err)
 	}
 	if err := json.Unmarshal(raw, &index); err != nil {
 		return nil, fmt.Errorf("safetensors: %s: %w", path, err)

@@ -21,6 +21,7 @@ import (
 	"unicode"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/internal/lfs"
 )
 
 const (
@@ -106,6 +107,9 @@ type placed struct {
 
 // parse checks the header at the start of raw, a whole file, and cuts the tensors out of it.
 func parse(name string, raw []byte) ([]Tensor, map[string]string, error) {
+	if err := lfs.Check(raw); err != nil {
+		return nil, nil, fmt.Errorf("safetensors: %s: %w", name, err)
+	}
 	h, err := parseHeader(raw)
 	if err != nil {
 		return nil, nil, fmt.Errorf("safetensors: %s: %w", name, err)

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/vkcome/vkcome/model/internal/lfs"
 )
 
 const (
@@ -113,6 +115,9 @@ func readFile(files fs.FS, name string) ([]byte, error) {
 	raw, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(raw) > maxFile {
 		err = fmt.Errorf("%s: larger than %d bytes", name, maxFile)
+	}
+	if pointer := lfs.Check(raw); err == nil && pointer != nil {
+		err = fmt.Errorf("%s: %w", name, pointer)
 	}
 	return raw, err
 }
