@@ -40,10 +40,11 @@ const (
 
 // Options say what is read and how it becomes windows. The zero value of each option but Sources means the default.
 type Options struct {
-	// Sources are files, directories, globs or names (Names; name:split for another split than usual). A path comes before a name.
+	// Sources are files, directories, globs or names (Names). A path comes before a name. A name and a directory with splits mean the split
+	// that Test says; name:SPLIT, DIR:SPLIT and, where the directory's README has configs, DIR:CONFIG:SPLIT another.
 	Sources []string
 	Field   string // of JSON and Parquet that hold text; default "text"
-	Test    bool   // names without a split mean what models are evaluated on, not what they are trained on
+	Test    bool   // the split is what models are evaluated on (test, else validation), not what they are trained on
 
 	// Docs takes so many documents, shuffled by Seed. 0 takes all in their order; but where Tokens bounds what is used, and documents are
 	// rows of files, as many in shuffled order as surely hold that much.
@@ -94,9 +95,22 @@ func (o Options) LlamaCpp() Options {
 // Corpus is what Load gives.
 type Corpus struct {
 	Windows   [][]uint32
-	Source    string // what was read, for a record: names, and how many documents of how many
-	Documents int    // that were taken
-	Tokens    int    // that they have, those outside of the windows too
+	Source    string   // what was read, for a record: names, and how many documents of how many
+	Documents int      // that were taken
+	Tokens    int      // that they have, those outside of the windows too
+	Nulls     int      // rows that have null instead of a text, of those that were looked at: left out
+	Left      []string // files of directories that are in no split: left out
+}
+
+// Notes tells in a line each what was left out.
+func (c *Corpus) Notes() (lines []string) {
+	if c.Nulls > 0 {
+		lines = append(lines, fmt.Sprintf("%d rows without a text (null) were left out", c.Nulls))
+	}
+	if len(c.Left) > 0 {
+		lines = append(lines, fmt.Sprintf("%d files were left out, which by their names are in no split: %s", len(c.Left), names(c.Left, filepath.Base)))
+	}
+	return lines
 }
 
 // Load reads documents and makes windows of their tokens.
@@ -106,18 +120,19 @@ func Load(ctx context.Context, t tokenizer.Tokenizer, o Options) (*Corpus, error
 	}
 	var inputs []input
 	var names []string
-	rows := false
+	c, rows := &Corpus{}, false
 	for _, source := range o.Sources {
-		in, name, err := o.find(ctx, source)
+		f, form, err := o.find(ctx, source)
 		if err != nil {
 			return nil, err
 		}
-		inputs, names = append(inputs, in...), append(names, name)
-		for _, i := range in {
-			rows = rows || slices.Contains(suffixes[1:], kind(i.path))
+		for _, path := range f.files {
+			inputs = append(inputs, input{path, form})
+			rows = rows || slices.Contains(suffixes[1:], kind(path))
 		}
+		names, c.Left = append(names, f.name), append(c.Left, f.left...)
 	}
-	c := &Corpus{Source: strings.Join(names, ", ")}
+	c.Source = strings.Join(names, ", ")
 	all := newChoice(ctx, &o, rows)
 	for _, in := range inputs {
 		if err := read(in.path, in.form, all); errors.Is(err, errEnough) {
@@ -134,6 +149,12 @@ func Load(ctx context.Context, t tokenizer.Tokenizer, o Options) (*Corpus, error
 		c.Source += fmt.Sprintf("; the first %d documents", c.Documents)
 	case rows:
 		c.Source += fmt.Sprintf("; %d documents", c.Documents)
+	}
+	if c.Nulls = all.nulls; c.Nulls > 0 {
+		c.Source += fmt.Sprintf("; %d null rows left out", c.Nulls)
+		if c.Documents == 0 {
+			return nil, fmt.Errorf("%s: all %d rows are null", strings.Join(names, ", "), c.Nulls)
+		}
 	}
 	if err := c.pack(ctx, t, &o, texts); err != nil {
 		return nil, fmt.Errorf("%s: %w", strings.Join(names, ", "), err)
@@ -177,33 +198,25 @@ type input struct {
 	form form
 }
 
-// find gives the files of a source and what to call it.
-func (o *Options) find(ctx context.Context, source string) ([]input, string, error) {
-	files, err := expand(source)
-	f, name := oneField(o.Field), filepath.Base(source)
-	if errors.Is(err, fs.ErrNotExist) {
-		d, split, ok, lookupErr := lookup(source, o.Test)
-		switch {
-		case lookupErr != nil:
-			return nil, "", lookupErr
-		case ok:
-			repo, commit := d.repo(o.Hub), ""
-			if files, commit, err = o.Hub.Files(ctx, repo, d.splits[split]); err == nil {
-				base, _, _ := strings.Cut(source, ":")
-				f, name = d.form, fmt.Sprintf("%s:%s (%s@%s)", base, split, repo.ID, commit)
-			}
-		case !strings.ContainsAny(source, `./\`):
-			err = fmt.Errorf("%s: %w, nor a corpus by name (%s)", source, os.ErrNotExist, strings.Join(Names(), ", "))
-		}
+// find gives the files of a source and the form of their rows.
+func (o *Options) find(ctx context.Context, source string) (*found, form, error) {
+	f, err := expand(source, o.Test)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, oneField(o.Field), err
 	}
-	if err != nil {
-		return nil, "", err
+	d, split, ok, lookupErr := lookup(source, o.Test)
+	switch {
+	case lookupErr != nil:
+		return nil, form{}, lookupErr
+	case ok:
+		repo := d.repo(o.Hub)
+		files, commit, err := o.Hub.Files(ctx, repo, d.splits[split])
+		base, _, _ := strings.Cut(source, ":")
+		return &found{files: files, name: fmt.Sprintf("%s:%s (%s@%s)", base, split, repo.ID, commit)}, d.form, err
+	case !strings.ContainsAny(source, `./\`):
+		err = fmt.Errorf("%s: %w, nor a corpus by name (%s)", source, os.ErrNotExist, strings.Join(Names(), ", "))
 	}
-	inputs := make([]input, len(files))
-	for i, path := range files {
-		inputs[i] = input{path, f}
-	}
-	return inputs, name, nil
+	return nil, form{}, err
 }
 
 // document is a text with its place in the shuffled order.
@@ -220,10 +233,11 @@ type choice struct {
 	inOrder     bool
 	ended       bool
 
-	seen int        // documents so far
-	size int        // bytes of those kept
-	next uint64     // the key of the document that want spoke of
-	kept []document // a heap, the last in order on top, where shuffled
+	seen  int        // documents so far
+	nulls int        // and those of them that have no text
+	size  int        // bytes of those kept
+	next  uint64     // the key of the document that want spoke of
+	kept  []document // a heap, the last in order on top, where shuffled
 }
 
 const defaultWindow = 2048 // tokens, the authors' own
@@ -275,7 +289,7 @@ func (c *choice) want() (bool, error) {
 	if err := c.ctx.Err(); err != nil {
 		return false, err
 	}
-	if c.inOrder && c.docs > 0 && c.seen == c.docs {
+	if c.inOrder && c.docs > 0 && len(c.kept) == c.docs {
 		c.ended = true
 		return false, errEnough
 	}
@@ -288,6 +302,8 @@ func (c *choice) want() (bool, error) {
 func (c *choice) full() bool {
 	return c.docs > 0 && len(c.kept) >= c.docs || c.bytes > 0 && c.size >= c.bytes
 }
+
+func (c *choice) null() { c.nulls++ }
 
 func (c *choice) take(text string) error {
 	d := document{c.next, text}

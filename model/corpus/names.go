@@ -61,6 +61,9 @@ func Names() []string { return slices.Sorted(maps.Keys(datasets)) }
 // alpacaText is an instruction, its input if it has one, and the output, each from a new line on.
 func alpacaText(values []any) (string, error) {
 	var parts []string
+	if values[1] == nil {
+		values[1] = ""
+	}
 	for i, name := range []string{"instruction", "input", "output"} {
 		text, err := asText(name, values[i])
 		if err != nil {
@@ -78,6 +81,9 @@ func mmluText(values []any) (string, error) {
 	question, err := asText("question", values[0])
 	if err != nil {
 		return "", err
+	}
+	if values[1] == nil || values[2] == nil {
+		return "", errNull
 	}
 	choices, ok := values[1].([]string)
 	if !ok || len(choices) == 0 || len(choices) > 26 {

@@ -1,27 +1,22 @@
 package corpus
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"math/bits"
-	"os"
 	"slices"
 	"unicode/utf8"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/snappy"
-	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// Parquet files are read by columns of text, numbers, or lists of these, in the encodings that writers of tables use (all but DELTA_BYTE_ARRAY);
-// snappy, gzip, zstd or no compression. The structures are parquet-go's; the pages are decoded here, because parquet-go makes room for
-// what a page's header or a run of its levels claims before it looks at the bytes, some gigabytes for a page of ten.
+// Parquet files are read by columns of text, numbers, or lists of these, in all encodings and compressions that writers of tables use. The
+// structures are parquet-go's; the pages are decoded here, because parquet-go makes room for what a page's header or a run of its levels
+// claims before it looks at the bytes, some gigabytes for a page of ten.
 //
 // The format: github.com/apache/parquet-format.
 
@@ -46,7 +41,7 @@ func damaged(format string, args ...any) error {
 
 // openParquet opens a file for use of it and its size.
 func openParquet(path string, use func(r io.ReaderAt, size int64) error) error {
-	file, err := os.Open(path)
+	file, err := open(path)
 	if err != nil {
 		return err
 	}
@@ -88,6 +83,12 @@ func rowGroups(r io.ReaderAt, size int64, pick func([]leaf) ([]leaf, error), rea
 	}
 	for g := range meta.RowGroups {
 		group := &meta.RowGroups[g]
+		if group.NumRows == 0 { // it has no pages, and its columns' offsets mean nothing
+			continue
+		}
+		if group.NumRows < 0 {
+			return damaged("row group %d of %d rows", g, group.NumRows)
+		}
 		columns := make([]*column, len(wanted))
 		for i, l := range wanted {
 			if columns[i], err = newColumn(r, size, l, group); err != nil {
@@ -96,7 +97,7 @@ func rowGroups(r io.ReaderAt, size int64, pick func([]leaf) ([]leaf, error), rea
 		}
 		err := read(columns, group.NumRows)
 		for _, c := range columns {
-			c.close()
+			c.unpacker.close()
 		}
 		if err != nil {
 			return err
@@ -122,11 +123,7 @@ func readRows(columns []*column, row *int, rows int64, f form, s sink) error {
 			}
 		}
 		if keep {
-			text, err := f.text(values)
-			if err == nil {
-				err = s.take(text)
-			}
-			if err != nil {
+			if err := f.hand(values, s); err != nil {
 				return at("row", *row, err)
 			}
 		}
@@ -183,6 +180,7 @@ type leaf struct {
 	kind           format.Type
 	maxDef, maxRep int
 	grouped        bool // below a group of several, which is no list of values
+	optional       bool // the top-level column may be null
 }
 
 // leavesOf flattens the schema, a tree in preorder.
@@ -203,7 +201,7 @@ func leavesOf(schema []format.SchemaElement) ([]leaf, error) {
 		l := parent
 		repeated := e.RepetitionType.Valid && e.RepetitionType.V == format.Repeated
 		if depth == 0 {
-			l.name = e.Name
+			l.name, l.optional = e.Name, e.RepetitionType.Valid && e.RepetitionType.V == format.Optional
 		} else if !(only && (list || repeated)) {
 			l.path = append(slices.Clone(l.path), e.Name)
 		}
@@ -268,8 +266,7 @@ type column struct {
 	leaf
 	r        io.ReaderAt
 	pos, end int64 // in the file
-	codec    format.CompressionCodec
-	zstd     *zstd.Decoder
+	unpacker unpacker
 	dict     []cell
 	page     page
 	at       int // the next value's levels in the page
@@ -295,7 +292,7 @@ func newColumn(r io.ReaderAt, size int64, l leaf, group *format.RowGroup) (*colu
 		return nil, damaged("it has %d columns", len(group.Columns))
 	}
 	m := &group.Columns[l.index].MetaData
-	c := &column{leaf: l, r: r, pos: m.DataPageOffset, codec: m.Codec}
+	c := &column{leaf: l, r: r, pos: m.DataPageOffset, unpacker: unpacker{codec: m.Codec}}
 	if m.DictionaryPageOffset > 0 {
 		c.pos = min(c.pos, m.DictionaryPageOffset)
 	}
@@ -306,22 +303,21 @@ func newColumn(r io.ReaderAt, size int64, l leaf, group *format.RowGroup) (*colu
 	return c, nil
 }
 
-func (c *column) close() {
-	if c.zstd != nil {
-		c.zstd.Close()
-		c.zstd = nil
-	}
-}
-
-// row gives the next row's value: nil, a string, an int64, a float64, a bool or, of a list, []any of such, those of nil left out; nil too if
-// it is not to be kept.
+// row gives the next row's value: nil, a string, an int64, a float64, a bool or, of a list, []any of such, those of nil left out; nil or
+// an empty list too if it is not to be kept.
 func (c *column) row(keep bool) (any, error) {
-	list, size := []any{}, 0
+	list, size, null := []any{}, 0, false
+	whole := func() any {
+		if null {
+			return nil
+		}
+		return list
+	}
 	for first := true; ; first = false {
 		for c.at >= c.page.count {
 			err := c.nextPage()
 			if errors.Is(err, io.EOF) && !first {
-				return list, nil // the last row's list ends with the column
+				return whole(), nil // the last row's list ends with the column
 			}
 			if errors.Is(err, io.EOF) {
 				return nil, damaged("it ends before its row group")
@@ -334,8 +330,9 @@ func (c *column) row(keep bool) (any, error) {
 		case first && !starts:
 			return nil, damaged("a row begins within a list")
 		case !first && starts:
-			return list, nil
+			return whole(), nil
 		}
+		null = null || c.optional && c.page.def != nil && c.page.def[c.at] == 0
 		var value any
 		if c.page.def == nil || c.page.def[c.at] == uint32(c.maxDef) {
 			v, err := c.value(keep)
@@ -415,7 +412,7 @@ func (c *column) nextPage() error {
 		switch {
 		case header.Type == format.DictionaryPage && header.DictionaryPageHeader.Valid:
 			h := &header.DictionaryPageHeader.V
-			if raw, err = c.decompress(raw, unpacked); err != nil {
+			if raw, err = c.unpacker.unpack(raw, unpacked); err != nil {
 				return err
 			}
 			if h.Encoding != format.Plain && h.Encoding != plainDictionary {
@@ -453,50 +450,8 @@ func (c *column) header() (*format.PageHeader, int64, error) {
 	}
 }
 
-// decompress gives a page's bytes. It makes room as they come, not for what a header says.
-func (c *column) decompress(raw []byte, size int64) (out []byte, err error) {
-	switch c.codec {
-	case format.Uncompressed:
-		out = raw
-	case format.Snappy:
-		n, err := snappy.DecodedLen(raw)
-		if err != nil || int64(n) != size || n > 64*len(raw) { // three bytes make 64 at most
-			return nil, damaged("a snappy page of %d bytes that becomes %d, expected %d", len(raw), n, size)
-		}
-		if out, err = snappy.Decode(nil, raw); err != nil {
-			return nil, damaged("%w", err)
-		}
-	case format.Gzip:
-		z, err := gzip.NewReader(bytes.NewReader(raw))
-		if err != nil {
-			return nil, damaged("%w", err)
-		}
-		if out, err = io.ReadAll(io.LimitReader(z, size+1)); err != nil {
-			return nil, damaged("%w", err)
-		}
-	case format.Zstd:
-		if c.zstd == nil {
-			if c.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow)); err != nil {
-				return nil, err
-			}
-		}
-		if err := c.zstd.Reset(bytes.NewReader(raw)); err != nil {
-			return nil, damaged("%w", err)
-		}
-		if out, err = io.ReadAll(io.LimitReader(c.zstd, size+1)); err != nil {
-			return nil, damaged("%w", err)
-		}
-	default:
-		return nil, fmt.Errorf("compression %s is not read here; write the file with zstd or snappy", c.codec)
-	}
-	if int64(len(out)) != size {
-		return nil, damaged("a page of %d bytes, expected %d", len(out), size)
-	}
-	return out, nil
-}
-
 func (c *column) pageV1(h *format.DataPageHeader, raw []byte, size int64) error {
-	raw, err := c.decompress(raw, size)
+	raw, err := c.unpacker.unpack(raw, size)
 	if err != nil {
 		return err
 	}
@@ -547,7 +502,7 @@ func (c *column) pageV2(h *format.DataPageHeaderV2, raw []byte, size int64) erro
 	}
 	raw = raw[rep+def:]
 	if !h.IsCompressed.Valid || h.IsCompressed.V {
-		if raw, err = c.decompress(raw, size-rep-def); err != nil {
+		if raw, err = c.unpacker.unpack(raw, size-rep-def); err != nil {
 			return err
 		}
 	}
@@ -561,231 +516,4 @@ func (c *column) begin(count int) error {
 	}
 	c.page, c.at, c.cell = page{count: count}, 0, 0
 	return nil
-}
-
-// values decodes those values of a page that are not null.
-func (c *column) values(encoding format.Encoding, raw []byte) (err error) {
-	n := c.page.count
-	for _, def := range c.page.def {
-		if def != uint32(c.maxDef) {
-			n--
-		}
-	}
-	switch encoding {
-	case format.Plain:
-		c.page.cells, err = c.plain(raw, n)
-	case plainDictionary, format.RLEDictionary:
-		if len(raw) == 0 || raw[0] > 32 {
-			return damaged("indices without a width")
-		}
-		if c.page.index, err = runs(raw[1:], int(raw[0]), n); err == nil && c.page.index == nil {
-			c.page.index = []uint32{}
-		}
-	case format.DeltaBinaryPacked:
-		if c.kind != format.Int32 && c.kind != format.Int64 {
-			return damaged("%s in encoding %s", c.kind, encoding)
-		}
-		numbers, _, err := deltas(raw, n)
-		if err != nil {
-			return err
-		}
-		c.page.cells = make([]cell, n)
-		for i, v := range numbers {
-			c.page.cells[i].number = v
-		}
-	case format.DeltaLengthByteArray:
-		if c.kind != format.ByteArray {
-			return damaged("%s in encoding %s", c.kind, encoding)
-		}
-		c.page.cells, err = deltaLengths(raw, n)
-	case format.RLE:
-		if c.kind != format.Boolean || len(raw) < 4 {
-			return damaged("%s in encoding %s", c.kind, encoding)
-		}
-		flags, err := runs(raw[4:], 1, n)
-		if err != nil {
-			return err
-		}
-		c.page.cells = make([]cell, len(flags))
-		for i, v := range flags {
-			c.page.cells[i].number = int64(v)
-		}
-	default:
-		return fmt.Errorf("encoding %s is not read here; write the file in plain or dictionary encoding", encoding)
-	}
-	return err
-}
-
-// plain decodes n values that stand one after the other.
-func (c *column) plain(raw []byte, n int) ([]cell, error) {
-	size := 4 // and of text the length
-	switch c.kind {
-	case format.Int64, format.Double:
-		size = 8
-	case format.Boolean:
-		return flags(raw, n)
-	}
-	if n < 0 || n > len(raw)/size {
-		return nil, damaged("%d values in %d bytes", n, len(raw))
-	}
-	cells := make([]cell, n)
-	for i := range cells {
-		if len(raw) < size {
-			return nil, damaged("%d values in a page that ends at %d", n, i)
-		}
-		switch c.kind {
-		case format.Int32, format.Float:
-			cells[i].number = int64(int32(binary.LittleEndian.Uint32(raw)))
-		case format.Int64, format.Double:
-			cells[i].number = int64(binary.LittleEndian.Uint64(raw))
-		default:
-			length := uint64(binary.LittleEndian.Uint32(raw))
-			if length > uint64(len(raw)-size) {
-				return nil, damaged("a value of %d bytes where %d are left", length, len(raw)-size)
-			}
-			cells[i].bytes = raw[size : size+int(length)]
-			raw = raw[length:]
-		}
-		raw = raw[size:]
-	}
-	return cells, nil
-}
-
-// flags decodes n bits.
-func flags(raw []byte, n int) ([]cell, error) {
-	if n < 0 || n > len(raw)*8 {
-		return nil, damaged("%d values in %d bytes", n, len(raw))
-	}
-	cells := make([]cell, n)
-	for i := range cells {
-		cells[i].number = int64(raw[i/8] >> (i % 8) & 1)
-	}
-	return cells, nil
-}
-
-// deltaLengths decodes n values whose lengths stand in front of them all.
-func deltaLengths(raw []byte, n int) ([]cell, error) {
-	lengths, raw, err := deltas(raw, n)
-	if err != nil {
-		return nil, err
-	}
-	cells := make([]cell, n)
-	for i, length := range lengths {
-		if length < 0 || length > int64(len(raw)) {
-			return nil, damaged("a value of %d bytes where %d are left", length, len(raw))
-		}
-		cells[i].bytes, raw = raw[:length], raw[length:]
-	}
-	return cells, nil
-}
-
-// deltas decodes n numbers of which only the first and the differences are there, and gives what follows them.
-func deltas(raw []byte, n int) (out []int64, rest []byte, err error) {
-	number := func() uint64 {
-		v, used := binary.Uvarint(raw)
-		if used <= 0 {
-			err = damaged("differences break off")
-			return 0
-		}
-		raw = raw[used:]
-		return v
-	}
-	signed := func() int64 { v := number(); return int64(v>>1) ^ -int64(v&1) }
-	block, parts, total, value := number(), number(), number(), signed()
-	if err != nil {
-		return nil, nil, err
-	}
-	if total != uint64(n) || block == 0 || block > 1<<16 || parts == 0 || block%parts != 0 || block/parts%8 != 0 {
-		return nil, nil, damaged("%d differences in blocks of %d, %d parts; expected %d", total, block, parts, n)
-	}
-	size := int(block / parts)
-	for len(out) < n {
-		if len(out) == 0 {
-			if out = append(out, value); n == 1 {
-				break
-			}
-		}
-		least := signed()
-		if err != nil || uint64(len(raw)) < parts {
-			return nil, nil, damaged("differences break off")
-		}
-		widths := raw[:parts]
-		raw = raw[parts:]
-		for _, w := range widths {
-			if len(out) == n {
-				break
-			}
-			width := int(w)
-			if width > 64 || len(raw) < size/8*width {
-				return nil, nil, damaged("%d differences of %d bits in %d bytes", size, width, len(raw))
-			}
-			for i := range min(size, n-len(out)) {
-				value += least + int64(unpack(raw, i, width))
-				out = append(out, value)
-			}
-			raw = raw[size/8*width:]
-		}
-	}
-	return out, raw, nil
-}
-
-// unpack gives number i of those packed with so many bits each, the lowest first.
-func unpack(packed []byte, i, width int) uint64 {
-	var value uint64
-	for k, shift := i*width/8, -(i * width % 8); shift < width; k, shift = k+1, shift+8 {
-		if shift < 0 {
-			value |= uint64(packed[k]) >> -shift
-		} else {
-			value |= uint64(packed[k]) << shift
-		}
-	}
-	return value & (1<<width - 1)
-}
-
-// runs decodes n numbers of so many bits out of Parquet's hybrid of run lengths and bit packing.
-func runs(raw []byte, width, n int) ([]uint32, error) {
-	out := make([]uint32, 0, n) // begin and plain have bounded it
-	for len(out) < n {
-		if width == 0 && len(raw) == 0 {
-			return append(out, make([]uint32, n-len(out))...), nil
-		}
-		head, used := binary.Uvarint(raw)
-		if used <= 0 {
-			return nil, damaged("%d levels or indices, expected %d", len(out), n)
-		}
-		raw = raw[used:]
-		if head&1 == 0 {
-			size := (width + 7) / 8
-			if len(raw) < size {
-				return nil, damaged("a run without its value")
-			}
-			var value uint32
-			for i, b := range raw[:size] {
-				value |= uint32(b) << (8 * i)
-			}
-			raw = raw[size:]
-			if head>>1 == 0 {
-				return nil, damaged("an empty run")
-			}
-			for range min(head>>1, uint64(n-len(out))) {
-				out = append(out, value)
-			}
-			continue
-		}
-		groups := head >> 1 // of 8 values
-		if groups == 0 {
-			return nil, damaged("an empty run")
-		}
-		size := min(groups, uint64(n/8+1)) * uint64(width) // what is needed of it; a last group may break off
-		packed := raw[:min(size, uint64(len(raw)))]
-		count := min(int(min(groups, uint64(n/8+1)))*8, n-len(out))
-		if len(packed)*8 < count*width {
-			return nil, damaged("%d bytes of packed values, expected %d", len(packed), size)
-		}
-		for i := range count {
-			out = append(out, uint32(unpack(packed, i, width)))
-		}
-		raw = raw[len(packed):]
-	}
-	return out, nil
 }

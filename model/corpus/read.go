@@ -3,6 +3,7 @@ package corpus
 import (
 	"bufio"
 	"bytes"
+	"compress/bzip2"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,8 +16,9 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 )
 
 const (
@@ -31,6 +33,8 @@ var (
 	errEnough   = errors.New("enough documents")
 	errLongLine = fmt.Errorf("longer than %d MiB", maxDocument>>20)
 	errNotUTF8  = errors.New("not UTF-8 text")
+	// errNull is of a row that has null instead of a text. Such rows are left out and counted.
+	errNull = errors.New("null")
 )
 
 // sink takes the documents of a corpus one by one.
@@ -39,12 +43,28 @@ type sink interface {
 	want() (bool, error)
 	// take takes the text of the document that want spoke of.
 	take(text string) error
+	// null counts the document that want spoke of as one without a text.
+	null()
 }
 
-// form makes the text of a document out of a row's fields: a string, int64, float64, bool, []string or nil each.
+// form makes the text of a document out of a row's fields: a string, int64, float64, bool, []string or nil each. errNull of text leaves the
+// row out.
 type form struct {
 	fields []string
 	text   func(values []any) (string, error)
+}
+
+// hand hands the text of a row on.
+func (f form) hand(values []any, s sink) error {
+	text, err := f.text(values)
+	if errors.Is(err, errNull) {
+		s.null()
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.take(text)
 }
 
 // oneField is the form of rows whose text stands in one field.
@@ -52,7 +72,11 @@ func oneField(name string) form {
 	return form{[]string{name}, func(values []any) (string, error) { return asText(name, values[0]) }}
 }
 
+// asText is the text of a field; errNull if it is null.
 func asText(name string, value any) (string, error) {
+	if value == nil {
+		return "", errNull
+	}
 	text, ok := value.(string)
 	if !ok {
 		return "", fmt.Errorf("field %q is %s, expected text; choose another with corpus.Options.Field", name, describe(value))
@@ -62,8 +86,6 @@ func asText(name string, value any) (string, error) {
 
 func describe(value any) string {
 	switch value.(type) {
-	case nil:
-		return "null"
 	case string:
 		return "text"
 	case int64, float64:
@@ -92,70 +114,115 @@ func missing(field string, there []string) error {
 // suffixes are the endings of files that a directory is searched for.
 var suffixes = []string{".txt", ".json", ".jsonl", ".ndjson", ".parquet"}
 
+// compressions are the endings of compressed files, and what decompresses them with bounded memory.
+var compressions = []struct {
+	ending string
+	open   func(r io.Reader) (io.Reader, func(), error)
+}{
+	{".gz", func(r io.Reader) (io.Reader, func(), error) {
+		z, err := gzip.NewReader(r)
+		return z, nil, err
+	}},
+	{".zst", func(r io.Reader) (io.Reader, func(), error) {
+		z, err := newZstd(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		return z, z.Close, nil
+	}},
+	{".bz2", func(r io.Reader) (io.Reader, func(), error) { return bzip2.NewReader(r), nil, nil }},
+	{".lz4", func(r io.Reader) (io.Reader, func(), error) { return lz4.NewReader(r), nil, nil }},
+	{".br", func(r io.Reader) (io.Reader, func(), error) { return brotli.NewReader(r), nil, nil }},
+}
+
+// unread are endings of files of data that are not read here, and what to do with them.
+var unread = map[string]string{
+	".arrow":    "write it as Parquet: datasets.load_from_disk(DIR) and to_parquet(FILE) in Python",
+	".feather":  "write it as Parquet",
+	".csv":      "write it as JSON lines or Parquet",
+	".tsv":      "write it as JSON lines or Parquet",
+	".xz":       "decompress it, or compress it with zstd",
+	".zip":      "unpack it",
+	".tar":      "unpack it",
+	".tgz":      "unpack it",
+	".7z":       "unpack it",
+	".avro":     "write it as JSON lines or Parquet",
+	".orc":      "write it as JSON lines or Parquet",
+	".pkl":      "write it as JSON lines or Parquet",
+	".bin":      "give token ids as a JSON array, or text",
+	".npy":      "give token ids as a JSON array, or text",
+	".gguf":     "this is a model",
+	".pdf":      "write its text as .txt",
+	".tfrecord": "write it as JSON lines or Parquet",
+}
+
 // kind is a file's ending without a compression's.
 func kind(path string) string {
 	path = strings.ToLower(path)
-	return filepath.Ext(strings.TrimSuffix(strings.TrimSuffix(path, ".gz"), ".zst"))
+	for _, c := range compressions {
+		path = strings.TrimSuffix(path, c.ending)
+	}
+	return filepath.Ext(path)
 }
 
-// expand gives the files that a path means: itself, those below a directory, or those that match a glob, sorted.
-func expand(path string) ([]string, error) {
+// instead says of which kinds files are that are not read, for a folder without others.
+func instead(names []string) string {
+	var kinds []string
+	for _, name := range names {
+		if k := kind(name); unread[k] != "" && !slices.Contains(kinds, k) {
+			kinds = append(kinds, k)
+		}
+	}
+	if len(kinds) == 0 {
+		return ""
+	}
+	slices.Sort(kinds)
+	return fmt.Sprintf("; it has files in %s, which are not read: %s", strings.Join(kinds, ", "), unread[kinds[0]])
+}
+
+// found is what a source means.
+type found struct {
+	files []string
+	name  string   // what to call it
+	left  []string // files beside them that were not taken
+}
+
+// expand gives the files that a path means: itself, a split of a directory, DIR:SPLIT, DIR:CONFIG:SPLIT, or those that match a glob, sorted.
+func expand(path string, test bool) (*found, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && info.IsDir():
-		return below(path)
+		return folder(path, "", test)
 	case err == nil:
-		return []string{path}, nil
-	case !strings.ContainsAny(path, "*?["):
+		return &found{files: []string{path}, name: filepath.Base(path)}, nil
+	}
+	for i := len(path) - 1; i > 0; i-- {
+		if path[i] != ':' {
+			continue
+		}
+		if info, err := os.Stat(path[:i]); err == nil && info.IsDir() {
+			return folder(path[:i], path[i+1:], test)
+		}
+	}
+	if !strings.ContainsAny(path, "*?[") {
 		return nil, err
 	}
 	matches, err := filepath.Glob(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	var files []string
+	f := &found{name: filepath.Base(path)}
 	for _, match := range matches {
-		more, err := expand(match)
+		more, err := expand(match, test)
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, more...)
+		f.files, f.left = append(f.files, more.files...), append(f.left, more.left...)
 	}
-	if len(files) == 0 {
+	if len(f.files) == 0 {
 		return nil, fmt.Errorf("%s: no such file", path)
 	}
-	return files, nil
-}
-
-// below finds the files of a directory that have a known ending, hidden ones left out.
-func below(dir string) ([]string, error) {
-	var files []string
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case path != dir && strings.HasPrefix(d.Name(), "."):
-			if d.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		case d.IsDir() || !slices.Contains(suffixes, kind(path)):
-			return nil
-		}
-		info, err := os.Stat(path) // the Hugging Face cache consists of links
-		if err == nil && info.Mode().IsRegular() {
-			files = append(files, path)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("%s: no file below it ends in %s, or these with .gz or .zst", dir, strings.Join(suffixes, ", "))
-	}
-	slices.Sort(files)
-	return files, nil
+	return f, nil
 }
 
 // read hands the documents of a file to a sink.
@@ -169,6 +236,10 @@ func read(path string, f form, s sink) error {
 			return readJSON(r, func(raw []byte) error { return f.document(raw, s) })
 		})
 	default:
+		if advice := unread[kind(path)]; advice != "" {
+			err = fmt.Errorf("files in %s are not read: %s", kind(path), advice)
+			break
+		}
 		err = readText(path, s)
 	}
 	return located(path, err)
@@ -186,26 +257,39 @@ func located(path string, err error) error {
 	return fmt.Errorf("%s: %w", path, err)
 }
 
-// decompressed opens a file, through gzip or zstd where its ending says so.
-func decompressed(path string, use func(r io.Reader) error) error {
+// open opens a file, unless git left a pointer in its place.
+func open(path string) (*os.File, error) {
 	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	const lfs = "version https://git-lfs.github.com/spec/"
+	head := make([]byte, len(lfs))
+	if n, _ := f.ReadAt(head, 0); n == len(lfs) && string(head) == lfs {
+		return nil, errors.Join(errors.New("git left a pointer to the file in its place; get it with: git lfs pull"), f.Close())
+	}
+	return f, nil
+}
+
+// decompressed opens a file, through what its ending says that it is compressed with.
+func decompressed(path string, use func(r io.Reader) error) error {
+	f, err := open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	switch strings.ToLower(filepath.Ext(path)) {
-	case ".gz":
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			return fmt.Errorf("gzip: %w", err)
+	ending := strings.ToLower(filepath.Ext(path))
+	for _, c := range compressions {
+		if c.ending != ending {
+			continue
 		}
-		return use(z)
-	case ".zst":
-		z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		z, done, err := c.open(f)
 		if err != nil {
-			return fmt.Errorf("zstd: %w", err)
+			return fmt.Errorf("%s: %w", ending[1:], err)
 		}
-		defer z.Close()
+		if done != nil {
+			defer done()
+		}
 		return use(z)
 	}
 	return use(f)
@@ -377,11 +461,7 @@ func (f form) document(raw []byte, s sink) error {
 			values[i] = texts(list)
 		}
 	}
-	text, err := f.text(values)
-	if err != nil {
-		return err
-	}
-	return s.take(text)
+	return f.hand(values, s)
 }
 
 // texts is list as []string, or list where it holds anything but texts and whole numbers.
