@@ -30,6 +30,7 @@ type corpusFlags struct {
 	protocols         []string // that the verb knows
 
 	source string // what load read, for the record
+	nulls  int    // rows without a text, which it left out
 	f      *pflag.FlagSet
 }
 
@@ -54,7 +55,7 @@ func newCorpusFlags(f *pflag.FlagSet, tokens int) *corpusFlags {
 // corpusFlagsOf is newCorpusFlags with words for how many windows are usual.
 func corpusFlagsOf(f *pflag.FlagSet, tokens int, usual string) *corpusFlags {
 	c := &corpusFlags{limit: tokens, evaluate: tokens == 0, protocols: []string{comePaper}, f: f}
-	f.StringArrayVar(&c.text, "text", nil, "text, .json, .jsonl, .parquet (.gz, .zst), a directory, a glob, or a name ("+strings.Join(corpus.Names(), ", ")+"; wiki2:test for a split); may be given several times")
+	f.StringArrayVar(&c.text, "text", nil, "text, .json, .jsonl (.gz, .zst and others), .parquet, a directory, a glob, or a name ("+strings.Join(corpus.Names(), ", ")+"); wiki2:test or DIR:test for another split; may be given several times")
 	f.StringVar(&c.tokens, "tokens", "", "JSON array of token ids, instead of text")
 	f.StringVar(&c.field, "field", "text", "field of JSON and column of Parquet that holds the text")
 	f.IntVar(&c.docs, "docs", 0, "documents to use, shuffled by the seed (default all, or of rows as many as hold the tokens that are used)")
@@ -101,11 +102,23 @@ func (c *corpusFlags) load(ctx context.Context, m *model.Model) ([][]uint32, err
 	if err != nil {
 		return nil, err
 	}
+	for _, line := range in.Notes() {
+		(&common{quiet: quiet}).note("%s", line)
+	}
+	c.nulls = in.Nulls
 	if c.source = in.Source; c.protocol != "" {
 		c.source += "; " + c.protocol
 	}
 	return in.Windows, nil
 }
+
+// corpusRecord is what the JSON of a measurement says of its text.
+type corpusRecord struct {
+	Source string `json:"source"`
+	Nulls  int    `json:"null_rows,omitempty"`
+}
+
+func (c *corpusFlags) record() corpusRecord { return corpusRecord{c.source, c.nulls} }
 
 // check refuses flags that contradict each other.
 func (c *corpusFlags) check() error {

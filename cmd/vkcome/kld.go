@@ -47,7 +47,10 @@ var kldVerb = verb{
 							return err
 						}
 						if c.json {
-							return printJSON(k)
+							return printJSON(struct {
+								*eval.KLD
+								corpusRecord
+							}{k, in.record()})
 						}
 						printKLD(k)
 						return nil

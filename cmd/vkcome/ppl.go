@@ -39,7 +39,10 @@ var pplVerb = verb{
 						return err
 					}
 					if c.json {
-						return printJSON(p)
+						return printJSON(struct {
+							*eval.Perplexity
+							corpusRecord
+						}{p, in.record()})
 					}
 					fmt.Printf("perplexity %.4f (mean NLL %.5f over %d tokens of %d windows)\n", p.Perplexity, p.MeanNLL, p.TokensScored, p.Windows)
 					return nil

@@ -208,6 +208,38 @@ func TestPacking(t *testing.T) {
 	}
 }
 
+// TestNulls: rows without a text are left out and counted.
+func TestNulls(t *testing.T) {
+	dir := t.TempDir()
+	type row struct {
+		Text *string `parquet:"text,optional"`
+	}
+	a, b := words(1, 20), words(2, 20)
+	lines := put(t, dir, "a.jsonl", fmt.Appendf(nil, "{\"text\":null}\n{\"text\":%q}\n{\"text\":null}\n{\"text\":%q}\n", a, b))
+	columns := put(t, dir, "a.parquet", parquetOf(t, []row{{nil}, {&a}, {nil}, {&b}}))
+	for _, path := range []string{lines, columns} {
+		c := load(t, Options{Sources: []string{path}})
+		if want := Encode(tiny12(t), a+"\n\n"+b); !slices.Equal(c.Windows[0], want) || c.Nulls != 2 || !strings.HasSuffix(c.Source, "; 2 documents; 2 null rows left out") || !slices.Equal(c.Notes(), []string{"2 rows without a text (null) were left out"}) {
+			t.Errorf("%s: %+v", path, c)
+		}
+		if c := load(t, Options{Sources: []string{path}, Docs: 1, InOrder: true}); c.Documents != 1 || c.Nulls != 1 || !slices.Equal(c.Windows[0], Encode(tiny12(t), a)) {
+			t.Errorf("the first of %s: %+v", path, c)
+		}
+		if c := load(t, Options{Sources: []string{path}, Docs: 3}); c.Documents != 2 {
+			t.Errorf("three of %s: %+v", path, c)
+		}
+	}
+	none := put(t, dir, "none.jsonl", []byte("{\"text\":null}\n{\"text\":null}\n"))
+	if _, err := Load(t.Context(), tiny12(t), Options{Sources: []string{none}}); err == nil || err.Error() != "none.jsonl: all 2 rows are null" {
+		t.Error(err)
+	}
+	put(t, dir, "splits/train.jsonl", []byte("{\"text\":\"one and two and three\"}"))
+	put(t, dir, "splits/more.txt", nil)
+	if c := load(t, Options{Sources: []string{filepath.Join(dir, "splits")}}); c.Source != "splits:train; 1 documents" || !slices.Equal(c.Notes(), []string{"1 files were left out, which by their names are in no split: more.txt"}) {
+		t.Errorf("%+v, %q", c, c.Notes())
+	}
+}
+
 type alpacaRow struct {
 	Instruction string `parquet:"instruction"`
 	Input       string `parquet:"input"`

@@ -1,8 +1,6 @@
 package corpus
 
 import (
-	"bufio"
-	"bytes"
 	"compress/bzip2"
 	"encoding/json"
 	"errors"
@@ -233,7 +231,7 @@ func read(path string, f form, s sink) error {
 		err = openParquet(path, func(r io.ReaderAt, size int64) error { return readParquet(r, size, f, s) })
 	case ".json", ".jsonl", ".ndjson":
 		err = decompressed(path, func(r io.Reader) error {
-			return readJSON(r, func(raw []byte) error { return f.document(raw, s) })
+			return readJSON(r, f.fields, func(raw []byte) error { return f.document(raw, s) })
 		})
 	default:
 		if advice := unread[kind(path)]; advice != "" {
@@ -314,121 +312,6 @@ func readText(path string, s sink) error {
 	})
 }
 
-// readJSON hands on the objects of an array, or one a line.
-func readJSON(r io.Reader, take func(raw []byte) error) error {
-	b := bufio.NewReaderSize(r, 1<<18)
-	if mark, _ := b.Peek(3); string(mark) == "\ufeff" {
-		_, _ = b.Discard(3) // they are there
-	}
-	line := 1
-	for {
-		c, err := b.ReadByte()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		switch c {
-		case '\n':
-			line++
-			continue
-		case ' ', '\t', '\r':
-			continue
-		}
-		if err := b.UnreadByte(); err != nil {
-			return err
-		}
-		if c == '[' {
-			return readArray(b, take)
-		}
-		return readLines(b, line, take)
-	}
-}
-
-func readLines(b *bufio.Reader, line int, take func(raw []byte) error) error {
-	var long []byte // a line that the buffer does not hold
-	for ; ; line++ {
-		long = long[:0]
-		raw, err := b.ReadSlice('\n')
-		for errors.Is(err, bufio.ErrBufferFull) {
-			if long = append(long, raw...); len(long) > maxDocument {
-				return fmt.Errorf("line %d: %w", line, errLongLine)
-			}
-			raw, err = b.ReadSlice('\n')
-		}
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("line %d: %w", line, err)
-		}
-		last := err != nil
-		if len(long) > 0 {
-			if long = append(long, raw...); len(long) > maxDocument {
-				return fmt.Errorf("line %d: %w", line, errLongLine)
-			}
-			raw = long
-		}
-		if len(bytes.TrimSpace(raw)) > 0 {
-			if err := take(raw); err != nil {
-				return at("line", line, err)
-			}
-		}
-		if last {
-			return nil
-		}
-	}
-}
-
-// at says where an error is, unless it is none.
-func at(what string, n int, err error) error {
-	if err == nil || errors.Is(err, errEnough) {
-		return err
-	}
-	return fmt.Errorf("%s %d: %w", what, n, err)
-}
-
-// leash ends a reader after so many bytes.
-type leash struct {
-	r    io.Reader
-	left int
-}
-
-func (l *leash) Read(p []byte) (int, error) {
-	if l.left <= 0 {
-		return 0, errLongLine
-	}
-	n, err := l.r.Read(p[:min(len(p), l.left)])
-	l.left -= n
-	return n, err
-}
-
-func readArray(r io.Reader, take func(raw []byte) error) error {
-	limited := &leash{r, maxDocument}
-	d := json.NewDecoder(limited)
-	if _, err := d.Token(); err != nil {
-		return err
-	}
-	n := 1
-	for ; d.More(); n++ {
-		limited.left = maxDocument
-		var raw json.RawMessage
-		err := d.Decode(&raw)
-		if err == nil {
-			err = take(raw)
-		}
-		if err != nil {
-			return at("element", n, err)
-		}
-	}
-	limited.left = maxDocument
-	if _, err := d.Token(); err != nil {
-		return at("element", n, fmt.Errorf("the array has no end: %w", err))
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("there is more after the array")
-	}
-	return nil
-}
-
 // document hands on the text of a JSON object.
 func (f form) document(raw []byte, s sink) error {
 	if ok, err := s.want(); err != nil || !ok {
@@ -478,4 +361,12 @@ func texts(list []any) any {
 		}
 	}
 	return out
+}
+
+// at says where an error is, unless it is none.
+func at(what string, n int, err error) error {
+	if err == nil || errors.Is(err, errEnough) {
+		return err
+	}
+	return fmt.Errorf("%s %d: %w", what, n, err)
 }

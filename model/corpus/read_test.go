@@ -3,6 +3,7 @@ package corpus
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/gzip"
@@ -223,6 +225,65 @@ func TestParquet(t *testing.T) {
 	}
 }
 
+// TestJSONShapes reads objects however they are laid out.
+func TestJSONShapes(t *testing.T) {
+	for raw, want := range map[string][]string{
+		``:              nil,
+		`{"text": "a"}`: {"a"},
+		"{\n \"text\": \"a\",\n \"tags\": [{\"k\": 1}]\n}":                                                                      {"a"},
+		"{\n \"text\": \"a\"\n}\n{\n \"text\": \"b\"\n}\n":                                                                      {"a", "b"},
+		`{"version": "1", "list": [1, "]"], "data": [{"text": "a"}, {"text": "b,]}\""}], "n": {"x": []}, "e": [], "z": -1.5e3}`: {"a", `b,]}"`},
+		"{\"data\":\n[\n{\"text\":\"a\"}\n,\n{\"text\":\"b\"}]}":                                                                {"a", "b"},
+		"{\"text\": \"a\", \"m\": [{\"text\": \"x\"}]}\n{\"text\": \"b\", \"m\": [{\"text\": \"x\"}]}":                          {"a", "b"},
+		`[]`: nil,
+		"[\n\n{\"text\": \"a\"},{\"text\":null}]": {"a"},
+	} {
+		var c collected
+		f := oneField("text")
+		if err := readJSON(strings.NewReader(raw), f.fields, func(raw []byte) error { return f.document(raw, &c) }); err != nil || !slices.Equal(c.texts, want) {
+			t.Errorf("%s: %q, %v; want %q", raw, c.texts, err, want)
+		}
+	}
+}
+
+// endless is an object with an array of objects that has no end, on one line.
+type endless struct{ read int }
+
+func (e *endless) Read(b []byte) (int, error) {
+	const head, element = `{"data":[`, `{"text":"of a text that goes on for a while, as texts do"},`
+	for i := range b {
+		if e.read < len(head) {
+			b[i] = head[e.read]
+		} else {
+			b[i] = element[(e.read-len(head))%len(element)]
+		}
+		e.read++
+	}
+	return len(b), nil
+}
+
+// TestJSONStreams: an array of any size takes the memory of an element and of the first line.
+func TestJSONStreams(t *testing.T) {
+	e, enough := &endless{}, errors.New("enough")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	peak := uint64(0)
+	n := 0
+	err := readJSON(e, []string{"text"}, func(raw []byte) error {
+		if n++; n%100_000 == 0 {
+			runtime.ReadMemStats(&after)
+			peak = max(peak, after.HeapAlloc-min(before.HeapAlloc, after.HeapAlloc))
+		}
+		if e.read > 16*maxFirstLine {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) || peak > 4*maxFirstLine {
+		t.Errorf("%v; %d elements, %d MiB held", err, n, peak>>20)
+	}
+}
+
 func TestReadErrors(t *testing.T) {
 	dir := t.TempDir()
 	long := bytes.Repeat([]byte("a"), maxDocument+1<<20)
@@ -249,13 +310,21 @@ func TestReadErrors(t *testing.T) {
 		{"c.arrow", "text", "c.arrow: files in .arrow are not read: write it as Parquet", []byte("ARROW1")},
 		{"c.csv", "text", "c.csv: files in .csv are not read", []byte("text\nx\n")},
 		{"c.parquet", "text", "c.parquet: git left a pointer to the file in its place; get it with: git lfs pull", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:4665a5ea423c2713d436b5ee50593a9640e0018c1550b5a0002f74190d6caea8\nsize 12\n")},
-		{"d.jsonl", "text", "line 1: unexpected end of JSON", []byte("{\"text\":\n\"a\"}\n")},
+		{"d.jsonl", "text", "line 1: unexpected EOF", []byte("{\"text\":\n\"a\"\n")},
+		{"d.json", "text", "line 5: there is more after the object", []byte("{\n\"data\": [{\"text\": \"a\"}]\n}\n\n{\"text\": \"b\"}")},
+		{"d.json", "text", `line 1: it holds two lists, "a" and "b"`, []byte(`{"a": [{"text": "a"}], "b": [{"text": "b"}]}`)},
+		{"d.json", "text", `line 1: it has a field "text" and the list "a"`, []byte(`{"a": [{"text": "a"}], "text": "b"}`)},
+		{"d.json", "text", `element 2: no field "text"; choose one with corpus.Options.Field, there are: body`, []byte(`{"a": [{"text": "a"}, {"body": "b"}]}`)},
+		{"d.json", "text", `line 1: no field "text"; choose one with corpus.Options.Field, there are: a`, []byte(`{"a": [1, 2]}`)},
+		{"d.json", "text", `line 1: invalid character '1' where a name`, []byte(`{1: 2}`)},
+		{"d.json", "text", `line 1: invalid character '"' after the value of "a"`, []byte(`{"a": 2 "b": 3}`)},
+		{"d.json", "text", `line 1: longer than 64 MiB`, append([]byte("{\"a\":\n\""), long...)},
 		{"e.jsonl", "text", "line 1: not UTF-8", []byte("{\"text\":\"\xff\"}\n")},
 		{"f.jsonl.gz", "text", "line 2: longer than 64 MiB", gzipped(t, append([]byte("{\"text\":\"x\"}\n{\"text\":\""), long...))},
 		{"g.json.zst", "text", "element 2: longer than 64 MiB", zstded(t, append([]byte("[{\"text\":\"x\"},{\"text\":\""), long...))},
 		{"h.json", "text", "element 1: expected an object", []byte("[1,2,3]")},
 		{"i.json", "text", "element 2: unexpected", []byte("[{\"text\":\"x\"},{\"te")},
-		{"j.json", "text", "element 2: the array has no end", []byte("[{\"text\":\"x\"}")},
+		{"j.json", "text", "element 1: the array has no end", []byte("[{\"text\":\"x\"}")},
 		{"k.json", "text", "more after the array", []byte("[{\"text\":\"x\"}] {}")},
 		{"l.json", "text", "line 1: invalid character", []byte("hello")},
 		{"m.json.gz", "text", "gzip", []byte("hello, this is not gzip")},
@@ -352,17 +421,33 @@ func TestHostile(t *testing.T) {
 }
 
 func FuzzJSON(f *testing.F) {
-	for _, seed := range []string{"{\"text\":\"a\"}\n{\"text\":\"b\"}", "[{\"text\":\"a\"}]", "\ufeff\n[", "[[[[", "{}", "{\"text\":[\"a\",1]}"} {
+	for _, seed := range []string{"{\"text\":\"a\"}\n{\"text\":\"b\"}", "[{\"text\":\"a\"}]", "\ufeff\n[", "[[[[", "{}", "{\"text\":[\"a\",1]}", "{\"n\": 1,\n\"data\": [{\"text\": \"a\\\"\"}, {\"text\": null}]}", "{\n\"text\": \"a\"\n}\n{\n\"text\": \"b\"\n}"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var c collected
 		f := oneField("text")
-		if err := readJSON(bytes.NewReader(raw), func(raw []byte) error { return f.document(raw, &c) }); err != nil && strings.Contains(err.Error(), "\n") {
+		if err := readJSON(bytes.NewReader(raw), f.fields, func(raw []byte) error { return f.document(raw, &c) }); err != nil && strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q", err)
 		}
 		if _, err := jsonRecord(raw); err != nil && strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q", err)
+		}
+		var all []map[string]any
+		if json.Unmarshal(raw, &all) == nil && utf8.Valid(raw) {
+			var want []string
+			for _, row := range all {
+				text, ok := row["text"].(string)
+				if row["text"] != nil && !ok {
+					return
+				}
+				if ok {
+					want = append(want, text)
+				}
+			}
+			if !slices.Equal(c.texts, want) && len(c.texts)+c.nulls == len(all) {
+				t.Errorf("%q, want %q", c.texts, want)
+			}
 		}
 		size := 0
 		for _, text := range c.texts {

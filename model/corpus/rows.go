@@ -70,7 +70,7 @@ func Rows(path string, take func(Record) error) error {
 		err = openParquet(path, func(r io.ReaderAt, size int64) error { return parquetRecords(r, size, take) })
 	case ".json", ".jsonl", ".ndjson":
 		err = decompressed(path, func(r io.Reader) error {
-			return readJSON(r, func(raw []byte) error {
+			return readJSON(r, nil, func(raw []byte) error {
 				record, err := jsonRecord(raw)
 				if err != nil {
 					return err
