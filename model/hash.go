@@ -11,11 +11,16 @@ import (
 	"slices"
 )
 
-// Hash is the SHA-256 over the names and SHA-256s of a folder's config.json and safetensors files, by name.
+// Hash is the SHA-256 over the names and SHA-256s of a folder's config.json and safetensors files, or else those of PyTorch, by name.
 func Hash(ctx context.Context, files fs.FS) (string, error) {
 	names, err := fs.Glob(files, "*.safetensors*")
 	if err != nil {
 		return "", err
+	}
+	if len(names) == 0 {
+		if names, err = fs.Glob(files, "*.bin*"); err != nil {
+			return "", err
+		}
 	}
 	names = append(names, "config.json")
 	slices.Sort(names)

@@ -2,10 +2,13 @@ package model
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/safetensors"
+	"github.com/vkcome/vkcome/model/torchfile"
 )
 
 // Tensors is the tensors of a checkpoint, whatever format holds them.
@@ -36,11 +39,40 @@ func (t Tensor) rows(begin, end int, from Tensors) Weight {
 
 // openTensors opens the weights of a folder. A format more is a case more.
 func openTensors(dir string) (Tensors, error) {
+	there := func(names ...string) bool {
+		return slices.ContainsFunc(names, func(name string) bool {
+			_, err := os.Stat(filepath.Join(dir, name))
+			return err == nil
+		})
+	}
+	if !there(safetensors.SingleFile, safetensors.IndexFile) && there(torchfile.SingleFile, torchfile.IndexFile) {
+		c, err := torchfile.Open(dir)
+		if err != nil {
+			return nil, err
+		}
+		return torchTensors{c}, nil
+	}
 	c, err := safetensors.Open(dir)
 	if err != nil {
 		return nil, err
 	}
 	return Safetensors{c}, nil
+}
+
+// torchTensors is a PyTorch checkpoint as Tensors.
+type torchTensors struct{ *torchfile.Checkpoint }
+
+// Tensor finds a tensor by name.
+func (c torchTensors) Tensor(name string) (Tensor, bool, error) {
+	t, ok := c.Lookup(name)
+	if !ok {
+		return Tensor{}, false, nil
+	}
+	d, err := dtype.Parse(t.DType)
+	if err != nil {
+		return Tensor{}, true, fmt.Errorf("torchfile: %s: tensor %s: %w", t.File, t.Name, err)
+	}
+	return Tensor{t.Name, t.File, d, t.Shape, t.Data()}, true, nil
 }
 
 // Safetensors is a safetensors checkpoint as Tensors.

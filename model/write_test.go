@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -88,5 +89,60 @@ func TestAdapter(t *testing.T) {
 	}
 	if _, err := model.Open(dir); err == nil || !strings.Contains(err.Error(), "holds an adapter") {
 		t.Errorf("a folder with an adapter: %v", err)
+	}
+}
+
+// A model of PyTorch's own format is the same as one of safetensors, is written as safetensors, and gives way to one beside it.
+func TestTorchFiles(t *testing.T) {
+	files := os.DirFS("torchfile/testdata/model")
+	open := func(leave string) (*model.Model, string) {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, files); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(dir, leave)); err != nil {
+			t.Fatal(err)
+		}
+		m, err := model.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := m.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return m, dir
+	}
+	want, _ := open("pytorch_model.bin")
+	got, dir := open("model.safetensors")
+	out := t.TempDir()
+	if err := got.Write(t.Context(), out, model.DefaultShard); err != nil {
+		t.Fatal(err)
+	}
+	again, err := model.Open(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	for i, w := range want.AllWeights() {
+		for _, other := range []model.Weight{got.AllWeights()[i], again.AllWeights()[i]} {
+			if other.DType != w.DType || !bytes.Equal(other.Data, w.Data) {
+				t.Errorf("%s: %v, want %v, or other values", w.Name, other.DType, w.DType)
+			}
+		}
+	}
+	a, err := model.Hash(t.Context(), os.DirFS(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "pytorch_model.bin"), []byte("other"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := model.Hash(t.Context(), os.DirFS(dir)); err != nil || a == b {
+		t.Errorf("weights that are others have the hash %s too, %v", b, err)
+	}
+	if _, err := model.Open(dir); err == nil || !strings.Contains(err.Error(), "pytorch_model.bin: neither a zip archive") {
+		t.Errorf("no checkpoint: %v", err)
 	}
 }

@@ -37,7 +37,7 @@ var levels = [][]string{
 	{"model/corpus"},
 	{"model"},
 	{"model/gguf"},
-	{"model/arch", "model/safetensors", "model/tokenizer", "model/hub"},
+	{"model/arch", "model/safetensors", "model/torchfile", "model/tokenizer", "model/hub"},
 	{"model/dtype", "model/internal/"},
 }
 

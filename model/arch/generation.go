@@ -26,7 +26,7 @@ type Generation struct {
 	BeginSuppress     []int   // token ids that are not chosen first
 }
 
-// generationKeys are the keys of generation_config.json that are not read, with the value at which they change nothing; "" stands for every
+// generationKeys are the keys of generation_config.json, with the value at which one that is not read changes nothing; "" stands for every
 // value. Sources: GenerationConfig of transformers 5.24 and what its generate makes of it.
 var generationKeys = func() map[string]string {
 	keys := map[string]string{
@@ -35,7 +35,8 @@ var generationKeys = func() map[string]string {
 		"forced_eos_token_id": "null", "guidance_scale": "1", "num_beam_groups": "1", "num_beams": "1", "penalty_alpha": "0", "sequence_bias": "null",
 		"stop_strings": "null", "token_healing": "false", "watermarking_config": "null",
 	}
-	for k := range words(`assistant_confidence_threshold assistant_early_exit assistant_ensemble_weight assistant_lookbehind cache_config cache_implementation
+	for k := range words(`begin_suppress_tokens min_length min_new_tokens no_repeat_ngram_size repetition_penalty suppress_tokens
+		assistant_confidence_threshold assistant_early_exit assistant_ensemble_weight assistant_lookbehind cache_config cache_implementation
 		chat_format compile_config continuous_batching_config decoder_start_token_id disable_compile do_sample early_stopping epsilon_cutoff eta_cutoff generation_mode
 		is_assistant length_penalty low_memory max_cache_len max_context_size max_length max_matching_ngram_size max_new_tokens max_time max_window_size
 		min_p num_assistant_tokens num_assistant_tokens_schedule num_return_sequences output_attentions output_hidden_states output_logits output_scores

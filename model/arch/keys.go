@@ -49,6 +49,7 @@ var copiedKeys = words(`
 // attribute that no code looks at. Sources: the configurations of all causal language models in transformers 5.24, and of models with code
 // of their own.
 var otherKeys = words(`
+	auto_map
 	H_cycles L_bp_cycles L_cycles _remove_final_layer_norm activation activation_function activation_sparsity_pattern adapter_layer_norm adapter_rank
 	adapter_reduction_factor adapter_reuse_layer_norm add_bias_linear add_out_norm add_qkv_bias afn alibi altup_active_idx altup_coef_clip
 	altup_correct_scale altup_num_inputs apply_query_key_layer_scaling apply_residual_connection_post_layernorm apply_spec_augment asm attention_bias
@@ -131,6 +132,7 @@ var refusedKeys = map[string]struct{ harmless, why string }{
 	"fusion_config":           {"", "fused modules are not supported"},
 	"is_causal":               {"true", "attention to later tokens is not supported"},
 	"is_encoder_decoder":      {"false", "models with an encoder are not supported"},
+	"configuration_files":     {"", "another file than config.json for some versions of transformers is not supported"},
 	"add_cross_attention":     {"false", "attention to an encoder is not supported"},
 	"kv_sharing_modes":        {"", "layers that share keys and values are not supported"},
 	"num_kv_shared_layers":    {"0", "layers that share keys and values are not supported"},

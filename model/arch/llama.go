@@ -41,6 +41,7 @@ type dialect struct {
 	tied          bool                  // when the file does not say
 	ropeTheta     float64               // when the file has none; 0 means 10000
 	ropeNames     map[RopeType]RopeType // what types of rotary positions are called besides
+	longRope      bool                  // no other type of rope_scaling is
 	originalMax   int                   // original_max_position_embeddings when the file has none; 0 means max_position_embeddings
 }
 

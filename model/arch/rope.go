@@ -70,6 +70,9 @@ func (f *Fields) ropeScaling(top *Fields, c *Config, d dialect, key string) Rope
 	if name, ok := d.ropeNames[s.Type]; ok {
 		s.Type = name
 	}
+	if d.longRope && s.Type != RopeLong && s.Type != "default" {
+		f.fail("%s type %q, supported of %s are default and longrope", key, s.Type, c.Architecture)
+	}
 	positive := func(name string, fallback float64) float64 {
 		v := f.number(name, fallback)
 		if f.err == nil && !(v > 0 && v <= 1e9) {
@@ -208,6 +211,10 @@ func (c *Config) RopeSwitch() int {
 	}
 	return 0
 }
+
+// RopeRestarts says whether tokens that were there before RopeSwitch are turned again beyond it when text is generated, as transformers does
+// for this family; of others it keeps their keys as they were turned.
+func (c *Config) RopeRestarts() bool { return c.family.RopeRestarts }
 
 // RopeTable is what op.SplitQKV reads for positions 0 to positions−1 in a sequence of length tokens, each a row of head_dim: the cosines of the
 // position's head_dim/2 angles, then the sines. Angles are of float64, so that they are right at any position.

@@ -17,6 +17,9 @@ func (f *Fields) window(c *Config, d dialect) {
 		f.fail("layer_types has %d entries, num_hidden_layers is %d", len(c.LayerTypes), c.Layers)
 	}
 	for i, kind := range c.LayerTypes {
+		if kind == "attention" { // its older name
+			kind, c.LayerTypes[i] = "full_attention", "full_attention"
+		}
 		if kind != "full_attention" && kind != "sliding_attention" {
 			f.fail("layer_types: layer %d is %q, supported are full_attention, sliding_attention", i, kind)
 		}

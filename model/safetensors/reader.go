@@ -29,14 +29,14 @@ type Checkpoint struct {
 // model.safetensors.index.json lists. With an index, the index decides: a tensor that a shard holds beyond it is left
 // out. Errors name the file and the tensor; a folder with neither file gives one that matches fs.ErrNotExist.
 func Open(dir string) (*Checkpoint, error) {
-	single := filepath.Join(dir, singleFile)
+	single := filepath.Join(dir, SingleFile)
 	if _, err := os.Stat(single); err == nil {
 		return OpenFile(single)
 	}
-	index := filepath.Join(dir, indexFile)
+	index := filepath.Join(dir, IndexFile)
 	raw, err := os.ReadFile(index)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("safetensors: %s: neither %s nor %s: %w", dir, singleFile, indexFile, fs.ErrNotExist)
+		return nil, fmt.Errorf("safetensors: %s: neither %s nor %s: %w", dir, SingleFile, IndexFile, fs.ErrNotExist)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("safetensors: %w", err)

@@ -25,8 +25,9 @@ import (
 )
 
 const (
-	singleFile  = "model.safetensors"
-	indexFile   = "model.safetensors.index.json"
+	// SingleFile and IndexFile are the names of a checkpoint in one file, and of the list of its shards.
+	SingleFile  = "model.safetensors"
+	IndexFile   = "model.safetensors.index.json"
 	metadataKey = "__metadata__"
 
 	maxHeader = 100_000_000 // bytes, the limit of the reference implementation

@@ -213,8 +213,8 @@ func TestWriteSharded(t *testing.T) {
 	}{
 		{0, []string{"model.safetensors"}},
 		{49, []string{"model.safetensors"}},
-		{48, []string{"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", indexFile}},
-		{1, []string{"model-00001-of-00004.safetensors", "model-00002-of-00004.safetensors", "model-00003-of-00004.safetensors", "model-00004-of-00004.safetensors", indexFile}},
+		{48, []string{"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", IndexFile}},
+		{1, []string{"model-00001-of-00004.safetensors", "model-00002-of-00004.safetensors", "model-00003-of-00004.safetensors", "model-00004-of-00004.safetensors", IndexFile}},
 	} {
 		dir := t.TempDir()
 		w, err := CreateSharded(dir, entries, c.limit)
@@ -261,7 +261,7 @@ func TestIndex(t *testing.T) {
 		{`{"weight_map":{"a":"one","b":"one"}}`, "tensor b: not in its shard one"},
 	} {
 		dir := t.TempDir()
-		index := filepath.Join(dir, indexFile)
+		index := filepath.Join(dir, IndexFile)
 		os.WriteFile(filepath.Join(dir, "one"), one, 0o644)
 		os.WriteFile(index, []byte(c.index), 0o644)
 		_, err := Open(dir)

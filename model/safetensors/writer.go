@@ -63,7 +63,7 @@ func CreateSharded(dir string, entries []Entry, maxShardBytes int) (*Writer, err
 		total += size
 	}
 	if len(groups) <= 1 {
-		return Create(filepath.Join(dir, singleFile), entries, nil)
+		return Create(filepath.Join(dir, SingleFile), entries, nil)
 	}
 	parts, where, seen := make([]part, len(groups)), map[string]string{}, map[string]bool{}
 	for i, group := range groups {
@@ -259,7 +259,7 @@ func (w *Writer) finish() {
 	if w.finishPart() != nil || w.index == nil {
 		return
 	}
-	path := filepath.Join(w.dir, indexFile)
+	path := filepath.Join(w.dir, IndexFile)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		w.fail(err)
