@@ -34,7 +34,7 @@ var levels = [][]string{
 	{"vk", "shaders"},
 	{"shaders/spirv"},
 	{"vk/internal/", "model/embedded", "model/eval/task"},
-	{"model/corpus"},
+	{"model/corpus", "model/convert"},
 	{"model"},
 	{"model/gguf"},
 	{"model/arch", "model/safetensors", "model/torchfile", "model/tokenizer", "model/hub"},

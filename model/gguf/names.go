@@ -25,7 +25,12 @@ type Family struct {
 	// NormShift is what is added to the weights of norms.
 	NormShift float32
 
+	// Specials are special tokens by their spelling, where no file names one of the kind.
+	Specials []Special
+
 	Keys []Key // in the order in which they are written
+
+	Ropes []arch.RopeType // how positions may be stretched
 	// Check refuses a model whose arithmetic llama.cpp fixes in code, and fixes otherwise. nil: there is nothing to check.
 	Check func(c *arch.Config) error
 	// Warn says what llama.cpp does otherwise with the model, "" if nothing. nil: there is nothing to say.
@@ -49,6 +54,24 @@ type Key struct {
 	// Value is what is written: a uint32, float32, bool, string, []bool or []float32; nil: the key is not.
 	Value func(c *Values) any
 }
+
+// Refuses is the error for a model that llama.cpp would compute otherwise, whatever the file said.
+func (f *Family) Refuses(c *arch.Config) error {
+	s := c.RopeScaling
+	if !slices.Contains(f.Ropes, s.Type) {
+		return fmt.Errorf("rotary positions of type %s, which llama.cpp lacks in its %s", s.Type, f.Name)
+	}
+	if s.Type == arch.RopeYarn && (s.BetaFast != 32 || s.BetaSlow != 1 || s.Untruncated) { // constants in src/llama-context.cpp
+		return fmt.Errorf("yarn with beta_fast %v, beta_slow %v, truncate %v: llama.cpp has 32, 1, true in its %s", s.BetaFast, s.BetaSlow, !s.Untruncated, f.Name)
+	}
+	if f.Check != nil {
+		return f.Check(c)
+	}
+	return nil
+}
+
+// Special names a special token: Kind is bos, eos, unk, pad, eot or eom.
+type Special struct{ Kind, Token string }
 
 // FamilyOf is the family that a model is written as.
 func FamilyOf(c *arch.Config) (*Family, error) {

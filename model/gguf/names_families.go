@@ -55,27 +55,35 @@ func fuse(list []arch.Stored, name string, roles ...arch.Role) (out []arch.Store
 // common are the keys of every model of the converter's TextModel.
 var common = keys(blockCount, contextLength, embedding, feedForward, headCount, headCountKV, ropeScaling, freqBase, rmsEps)
 
+// ropes are those of most families; llamaRopes those of families that the converter has as kinds of Llama.
+var (
+	ropes      = []arch.RopeType{arch.RopeNone, arch.RopeLinear, arch.RopeDynamic, arch.RopeYarn}
+	llamaRopes = append([]arch.RopeType{arch.RopeLlama3}, ropes...)
+)
+
 // families is the table of what llama.cpp knows of the families of arch.
 var families = []*Family{
 	{
 		Name: "llama", Of: []string{"LlamaForCausalLM", "MistralForCausalLM"}, Top: top, Layer: layer, Interleaved: true,
-		Keys: keys(common, keyLength, valueLength, vocabSize, ropeDimension),
-		Warn: noWindow,
+		Keys:  keys(common, keyLength, valueLength, vocabSize, ropeDimension),
+		Ropes: llamaRopes,
+		Warn:  noWindow,
 	},
 	{
 		Name: "smollm3", Of: []string{"SmolLM3ForCausalLM"}, Top: top, Layer: layer, Interleaved: true,
 		Keys:  keys(common, ifStated("head_dim", keyLength, valueLength), vocabSize, ropeDimension),
+		Ropes: llamaRopes,
 		Check: everyFourth,
 		Warn:  noWindow,
 	},
 	{
 		Name: "qwen2", Of: []string{"Qwen2ForCausalLM"}, Top: top, Layer: layer,
-		Keys: keys(common, ifStated("head_dim", keyLength, valueLength)),
+		Keys: keys(common, ifStated("head_dim", keyLength, valueLength)), Ropes: ropes,
 		Warn: noWindow,
 	},
 	{
 		Name: "qwen3", Of: []string{"Qwen3ForCausalLM"}, Top: top, Layer: layer,
-		Keys: keys(common, keyLength, valueLength),
+		Keys: keys(common, keyLength, valueLength), Ropes: ropes,
 		Warn: noWindow,
 	},
 	{
@@ -86,7 +94,8 @@ var families = []*Family{
 			embedding, feedForward, blockCount, headCount, headCountKV, rmsEps, ropeDimension, freqBase,
 			number("attention.sliding_window", "sliding_window", func(c *Values) int { return int(c.stated("sliding_window")) }),
 			unlessZero(real("rope.scaling.attn_factor", "", func(c *Values) float64 { return c.RopeScaling.AttentionFactor }))),
-		Warn: noWindow,
+		Ropes: []arch.RopeType{arch.RopeNone, arch.RopeDynamic, arch.RopeLong},
+		Warn:  noWindow,
 	},
 }
 

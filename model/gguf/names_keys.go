@@ -2,6 +2,7 @@ package gguf
 
 import (
 	"encoding/json"
+	"math"
 
 	"github.com/vkcome/vkcome/model/arch"
 )
@@ -69,23 +70,62 @@ var (
 	ropeDimension = number("rope.dimension_count", "", func(c *Values) int { return c.HeadDim })
 )
 
-// ropeScaling are the keys of stretched positions. Those of llama3 and longrope lie in tensors.
+// ropeScaling are the keys of stretched positions. Those of llama3 and longrope lie in tensors, and dynamic ones need none.
 var ropeScaling = []Key{
 	{"rope.scaling.type", "", func(c *Values) any {
-		switch c.RopeScaling.Type {
-		case arch.RopeLinear:
-			return "linear"
-		case arch.RopeLong:
-			return "longrope"
+		if t := c.RopeScaling.Type; t == arch.RopeLinear || t == arch.RopeYarn {
+			return string(t)
 		}
 		return nil
 	}},
 	unlessZero(real("rope.scaling.factor", "", func(c *Values) float64 {
-		if c.RopeScaling.Type == arch.RopeLinear {
+		if t := c.RopeScaling.Type; t == arch.RopeLinear || t == arch.RopeYarn {
 			return c.RopeScaling.Factor
 		}
 		return 0
 	})),
+	yarn(number("rope.scaling.original_context_length", "", func(c *Values) int { return c.RopeScaling.OriginalMaxPosition })),
+	yarn(real("rope.scaling.yarn_beta_fast", "", func(c *Values) float64 { return c.ropeNumber("beta_fast") })),
+	yarn(real("rope.scaling.yarn_beta_slow", "", func(c *Values) float64 { return c.ropeNumber("beta_slow") })),
+	yarn(real("rope.scaling.yarn_attn_factor", "", func(c *Values) float64 { return c.ropeNumber("attention_factor") })),
+	// What llama.cpp multiplies its own factor by: the key before this one is for people.
+	yarn(real("rope.scaling.attn_factor", "", func(c *Values) float64 {
+		own := 1.0
+		if f := c.RopeScaling.Factor; f > 1 {
+			own = 1 + 0.1*math.Log(f)
+		}
+		if ratio := c.RopeScaling.AttentionFactor / own; math.Abs(ratio-1) > 1e-6 {
+			return ratio
+		}
+		return 0
+	})),
+}
+
+// yarn makes a key that is written of yarn only, where its value is not zero.
+func yarn(k Key) Key {
+	k = unlessZero(k)
+	value := k.Value
+	k.Value = func(c *Values) any {
+		if c.RopeScaling.Type != arch.RopeYarn {
+			return nil
+		}
+		return value(c)
+	}
+	return k
+}
+
+// ropeNumber is a number of rope_scaling or rope_parameters as it stands there, else 0.
+func (v *Values) ropeNumber(key string) (n float64) {
+	for _, name := range []string{"rope_scaling", "rope_parameters"} {
+		var in map[string]json.RawMessage
+		if json.Unmarshal(v.file[name], &in) == nil && len(in) > 0 {
+			if json.Unmarshal(in[key], &n) != nil {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
 }
 
 // ifStated makes keys of those that the converter writes only where config.json has another: a class without the attribute has it from there.

@@ -19,10 +19,10 @@ type PreTokenizer struct {
 	BOS          bool     // BOS comes before a text unless the file says otherwise
 }
 
-// Patterns of real tokenizers, as their tokenizer.json has them.
+// Patterns of real tokenizers, as their tokenizer.json has them, or as other components there stand for: a ByteLevel, and Digits.
 const (
-	gpt2Words     = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
-	oneDigit      = `\p{N}`
+	GPT2Words     = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+	OneDigit      = `\p{N}`
 	threeDigits   = `\p{N}{1,3}`
 	llama3Words   = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 	qwen2Words    = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
@@ -35,9 +35,9 @@ const (
 // PreTokenizers are the ways that tokenizers of families of arch have. Source of what llama.cpp makes of each name: llm_tokenizer_bpe and
 // load in src/llama-vocab.cpp of llama-cpp-python 0.3.36.
 var PreTokenizers = []PreTokenizer{
-	{Name: "gpt-2", Same: []string{"phi-2", "olmo", "jais", "mpt", "exaone4", "trillion", "granite-docling"}, Patterns: []string{gpt2Words}},
+	{Name: "gpt-2", Same: []string{"phi-2", "olmo", "jais", "mpt", "exaone4", "trillion", "granite-docling"}, Patterns: []string{GPT2Words}},
 	{Name: "smollm", Of: map[string]string{"granite": "refact", "granitemoe": "refact"}, Same: []string{"refact", "starcoder", "command-r", "codeshell", "exaone", "minerva-7b"},
-		Patterns: []string{oneDigit, gpt2Words}},
+		Patterns: []string{OneDigit, GPT2Words}},
 	{Name: "llama-bpe", Of: map[string]string{"glm4": "glm4"}, Same: []string{"llama3", "llama-v3", "falcon3", "pixtral"}, Patterns: []string{llama3Words}, IgnoreMerges: true, BOS: true},
 	{Name: "glm4", Patterns: []string{llama3Words}, IgnoreMerges: true},
 	{Name: "dbrx", Of: map[string]string{"glm4": "chatglm-bpe"}, Same: []string{"smaug-bpe", "chatglm-bpe"}, Patterns: []string{llama3Words}},
@@ -45,7 +45,7 @@ var PreTokenizers = []PreTokenizer{
 	{Name: "qwen35", Patterns: []string{qwen35Words}, NFC: true},
 	{Name: "tekken", Patterns: []string{tekkenWords}, IgnoreMerges: true, BOS: true},
 	{Name: "gpt-4o", Same: []string{"llama4", "kanana2"}, Patterns: []string{gpt4oWords}},
-	{Name: "default", Patterns: []string{`[\p{P}\$\+<=>\^~\|]+`, gpt2Words, `\p{N}+`, `[0-9][0-9][0-9]`}},
+	{Name: "default", Patterns: []string{`[\p{P}\$\+<=>\^~\|]+`, GPT2Words, `\p{N}+`, `[0-9][0-9][0-9]`}},
 	{Name: "deepseek-v3", Same: []string{"hunyuan-dense"}, Patterns: []string{threeDigits, `[一-龥぀-ゟ゠-ヿ]+`, deepseekWords}},
 }
 

@@ -1,0 +1,262 @@
+// Package convert writes a model in another format than it was read from.
+package convert
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/gguf"
+)
+
+type fileType struct {
+	name   string
+	of     gguf.Type
+	number uint32
+}
+
+// fileTypes are the types that a whole file can be written in, with their numbers in general.file_type. Source: LlamaFileType of gguf-py.
+var fileTypes = []fileType{{"f32", gguf.F32, 0}, {"f16", gguf.F16, 1}, {"bf16", gguf.BF16, 32}, {"q8_0", gguf.Q8_0, 7}, {"q4_0", gguf.Q4_0, 2}}
+
+// Types lists the types that a GGUF can be written in, by name.
+func Types() (list []string) {
+	for _, t := range fileTypes {
+		list = append(list, t.name)
+	}
+	return list
+}
+
+// ParseType finds a type by its name.
+func ParseType(name string) (gguf.Type, error) {
+	for _, t := range fileTypes {
+		if t.name == strings.ToLower(name) {
+			return t.of, nil
+		}
+	}
+	return 0, fmt.Errorf("convert: type %.40q, expected one of %s", name, strings.Join(Types(), ", "))
+}
+
+// TypeOf is the type that a GGUF of the model has if none is chosen: that of its first matrix if all values of it fit, so f16, bf16, or f16 for
+// f32.
+func TypeOf(m *model.Model) gguf.Type {
+	if m.Top[arch.Embed].DType == dtype.BF16 {
+		return gguf.BF16
+	}
+	return gguf.F16
+}
+
+// LineageKey is the metadata key under which a GGUF holds what vkcome.json holds in a folder.
+const LineageKey = "vkcome.lineage"
+
+// Options say how a GGUF is written.
+type Options struct {
+	Type     gguf.Type // of matrices; vectors, norms, tables of positions and routers are F32 whatever it says
+	Name     string    // of the model, as in the folder's name; "" is the name of the folder that it was read from
+	Lineage  []byte    // the text of vkcome.json; nil: that of the model's folder, if it has one
+	Progress func(done, total int64)
+	Note     func(line string) // receives what llama.cpp does otherwise with the model, and which tensors are of another type; may be nil
+}
+
+// Result says what was written.
+type Result struct {
+	Path    string `json:"path"`
+	Type    string `json:"type,omitempty"` // of a GGUF
+	Tensors int    `json:"tensors"`
+	Bytes   int64  `json:"bytes"` // of the file, or of the folder's
+}
+
+// GGUF writes a model as the GGUF file path, which does not exist, tensor by tensor. After an error there is no file. A model that llama.cpp
+// knows no architecture for, or computes otherwise, is refused.
+func GGUF(ctx context.Context, m *model.Model, path string, o Options) (*Result, error) {
+	if o.Note == nil {
+		o.Note = func(string) {}
+	}
+	if o.Progress == nil {
+		o.Progress = func(int64, int64) {}
+	}
+	family, err := gguf.FamilyOf(m.Config)
+	if err != nil {
+		return nil, err
+	}
+	if err := family.Refuses(m.Config); err != nil {
+		return nil, fmt.Errorf("convert: %s: %w", m.Name, err)
+	}
+	if family.Warn != nil {
+		if line := family.Warn(m.Config); line != "" {
+			o.Note(line)
+		}
+	}
+	list, err := tensors(m, family, o)
+	if err != nil {
+		return nil, fmt.Errorf("convert: %s: %w", m.Name, err)
+	}
+	meta, err := metadata(m, family, list, o)
+	if err != nil {
+		return nil, fmt.Errorf("convert: %s: %w", m.Name, err)
+	}
+	var infos []gguf.Info
+	for _, t := range list {
+		infos = append(infos, t.Info)
+	}
+	w, err := gguf.Create(path, meta, infos)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeTensors(ctx, w, list, o.Progress); err != nil {
+		return nil, errors.Join(err, w.Abort())
+	}
+	size, err := w.Close()
+	if err != nil {
+		return nil, err
+	}
+	return &Result{path, typeName(o.Type), len(infos), size}, nil
+}
+
+func typeName(t gguf.Type) string {
+	for _, f := range fileTypes {
+		if f.of == t {
+			return f.name
+		}
+	}
+	return t.String()
+}
+
+// tensor is a tensor to be written: the rows of weights, or values of its own.
+type tensor struct {
+	gguf.Info
+	parts  []part
+	values []float32
+}
+
+// part is rows of a tensor that are one weight.
+type part struct {
+	model.Weight
+	headDim int     // not 0: the rows of each head of so many are reordered
+	shift   float32 // what is added to each value
+}
+
+// tensors lists a model's, in the order in which they are written.
+func tensors(m *model.Model, family *gguf.Family, o Options) (list []tensor, err error) {
+	add := func(from []arch.Tensor, weights []model.Weight) {
+		for _, t := range from {
+			out := tensor{Info: gguf.Info{Name: t.Name, Shape: t.Shape, Type: matrixType(m.Config, t, o.Type)}}
+			for _, r := range t.Roles {
+				p := part{Weight: weights[r]}
+				if family.Reordered(r) {
+					p.headDim = m.Config.HeadDim
+				}
+				if r.Info().Kind == arch.Norm {
+					p.shift = family.NormShift
+				}
+				out.parts = append(out.parts, p)
+			}
+			if out.Type != gguf.F32 && out.Type != o.Type {
+				o.Note(fmt.Sprintf("%s: %v, not %v", t.Name, out.Type, o.Type))
+			}
+			list = append(list, out)
+		}
+	}
+	list = ropeTensors(m.Config)
+	extra := len(list)
+	add(family.TopTensors(m.Config), m.Top[:])
+	for l, layer := range m.Layers {
+		add(family.LayerTensors(m.Config, l), layer.Weights[:])
+	}
+	all := len(m.Config.TopTensors())
+	for l := range m.Layers {
+		all += len(m.Config.LayerTensors(l))
+	}
+	if named := len(list) - extra; named != all {
+		return nil, fmt.Errorf("%d of %d tensors have a name in llama.cpp's %s", named, all, family.Name)
+	}
+	return list, nil
+}
+
+// matrixType is the type of a tensor in a file of a type: what rows cannot be cut into blocks of is F16. With Q4_0 the LM head, or the
+// embedding that it is tied to, has 6 bits, as llama-quantize has it. Source: llama_tensor_get_type in src/llama-quant.cpp.
+func matrixType(c *arch.Config, t arch.Tensor, of gguf.Type) gguf.Type {
+	r := t.Roles[0]
+	switch kind := r.Info().Kind; {
+	case kind != arch.Matrix || r == arch.Positions:
+		return gguf.F32
+	case of == gguf.Q4_0 && (r == arch.Head || r == arch.Embed && !c.Has(arch.Head)):
+		of = gguf.Q6_K
+	}
+	cols := t.Shape[len(t.Shape)-1]
+	for _, try := range []gguf.Type{of, gguf.Q8_0} {
+		if block, _ := try.Block(); cols%block == 0 && (try == of || of == gguf.Q6_K) {
+			return try
+		}
+	}
+	return gguf.F16
+}
+
+// ropeTensors are those that say how rotary positions are stretched.
+func ropeTensors(c *arch.Config) (list []tensor) {
+	add := func(name string, values []float64) {
+		t := tensor{Info: gguf.Info{Name: name, Type: gguf.F32, Shape: []int{len(values)}}}
+		for _, v := range values {
+			t.values = append(t.values, float32(v))
+		}
+		list = append(list, t)
+	}
+	switch s := c.RopeScaling; s.Type {
+	case arch.RopeLlama3:
+		plain, scaled := arch.RopeFrequencies(c.HeadDim, c.RopeTheta, arch.RopeScaling{Type: arch.RopeNone}, 0), arch.RopeFrequencies(c.HeadDim, c.RopeTheta, s, 0)
+		for i := range plain {
+			plain[i] /= scaled[i]
+		}
+		add(gguf.RopeFreqs, plain)
+	case arch.RopeLong:
+		add(gguf.RopeFactorsLong, s.Long)
+		add(gguf.RopeFactorsShort, s.Short)
+	}
+	return list
+}
+
+// metadata is all of a file's.
+func metadata(m *model.Model, family *gguf.Family, list []tensor, o Options) (meta []gguf.Pair, err error) {
+	total := int64(0)
+	for _, t := range list {
+		n := int64(1)
+		for _, d := range t.Shape {
+			n *= int64(d)
+		}
+		total += n
+	}
+	what, err := general(m.Files, cmp.Or(o.Name, m.Name), m.Config.JSON(), total, sizeLabel(total, 0, 0, 0))
+	if err != nil {
+		return nil, err
+	}
+	meta = append(append(meta, gguf.Pair{Key: "general.architecture", Value: family.Name}, gguf.Pair{Key: "general.type", Value: "model"}), what...)
+	values, err := gguf.ValuesOf(m.Config)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range family.Keys {
+		if v := k.Value(values); v != nil {
+			meta = append(meta, gguf.Pair{Key: family.Name + "." + k.Name, Value: v})
+		}
+	}
+	at := slices.IndexFunc(fileTypes, func(t fileType) bool { return t.of == o.Type })
+	if at < 0 {
+		return nil, fmt.Errorf("no file is of type %v", o.Type)
+	}
+	const quantizationVersion = 2 // GGML_QUANT_VERSION: the layout of blocks
+	meta = append(meta, gguf.Pair{Key: "general.file_type", Value: fileTypes[at].number}, gguf.Pair{Key: "general.quantization_version", Value: uint32(quantizationVersion)})
+	tokens, err := vocabulary(m, family)
+	if err != nil {
+		return nil, err
+	}
+	meta = append(meta, tokens...)
+	if o.Lineage != nil {
+		meta = append(meta, gguf.Pair{Key: LineageKey, Value: string(o.Lineage)})
+	}
+	return meta, nil
+}
