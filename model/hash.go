@@ -9,9 +9,12 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+
+	"github.com/vkcome/vkcome/model/arch"
 )
 
-// Hash is the SHA-256 over the names and SHA-256s of a folder's config.json and safetensors files, or else those of PyTorch, by name.
+// Hash is the SHA-256 over the names and SHA-256s of a folder's config.json and safetensors files, or else those of PyTorch, by name; without
+// such files, of its GGUF files.
 func Hash(ctx context.Context, files fs.FS) (string, error) {
 	names, err := fs.Glob(files, "*.safetensors*")
 	if err != nil {
@@ -22,7 +25,13 @@ func Hash(ctx context.Context, files fs.FS) (string, error) {
 			return "", err
 		}
 	}
-	names = append(names, "config.json")
+	if names = append(names, arch.ConfigFile); len(names) == 1 {
+		if single, err := fs.Glob(files, "*"+ggufEnd); err != nil {
+			return "", err
+		} else if len(single) > 0 {
+			names = single // the config is composed of what these hold
+		}
+	}
 	slices.Sort(names)
 	all := sha256.New()
 	for _, name := range names {

@@ -22,7 +22,7 @@ func SaveLayer(path string, l *Layer) (err error) {
 		if w.IsZero() {
 			continue
 		}
-		if w.Data == nil {
+		if w.Made() {
 			return fmt.Errorf("model: save %s: tensor %s is made on the device and has no values to save", path, w.Name)
 		}
 		entries = append(entries, safetensors.Entry{Name: r.Info().Name, DType: w.DType.String(), Shape: []int{w.Rows, w.Cols}})

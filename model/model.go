@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
@@ -28,8 +29,8 @@ type Model struct {
 	Name  string // the folder, for messages
 	Files fs.FS  // the folder's files; tokenizer and the like
 
-	// Converted says of each tensor that was converted when the model was opened, since one operation reads it with another of a wider
-	// dtype, from which dtype to which. These values are in memory, and are written as they were converted.
+	// Converted says of each tensor that is converted when it is read, since one operation reads it with another of a wider
+	// dtype, from which dtype to which. They are written as they were converted.
 	Converted []string
 
 	weights Tensors
@@ -44,9 +45,22 @@ func (m *Model) stored(name string) string {
 	return name
 }
 
-// Open opens a Hugging Face folder and checks that it holds every tensor its config promises, in the promised shape. The weights
-// stay in the file, memory-mapped, until Close.
-func Open(dir string) (*Model, error) {
+// Open opens a Hugging Face folder and checks that it holds every tensor its config promises, in the promised shape; or a GGUF file, by its
+// own path or by that of a folder that holds one and no config.json. The weights stay in the file, memory-mapped, until Close.
+func Open(path string) (*Model, error) {
+	file := path
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		if file, err = ggufIn(path); err != nil {
+			return nil, err
+		}
+	}
+	if strings.HasSuffix(file, ggufEnd) {
+		return OpenGGUF(file)
+	}
+	return openFolder(path)
+}
+
+func openFolder(dir string) (*Model, error) {
 	if _, err := os.Stat(filepath.Join(dir, adapterConfig)); err == nil {
 		return nil, fmt.Errorf("model: %s: the folder holds an adapter, which other programs would add to the weights: merge it into its model first, or remove it", filepath.Join(dir, adapterConfig))
 	}
@@ -169,7 +183,7 @@ func (m *Model) checkTied() error {
 	embed := m.Top[arch.Embed]
 	same := head.DType == embed.DType && bytes.Equal(head.Data, embed.Data)
 	m.weights.Release(head.Data)
-	embed.Release(embed.Data)
+	embed.Release()
 	if !same {
 		return fmt.Errorf("model: %s: tensor %s is another than %s, to which config.json ties it: set tie_word_embeddings to false there, or remove one of the tensors", m.Name, head.Name, embed.Name)
 	}

@@ -28,13 +28,19 @@ type Tensor struct {
 	DType dtype.DType
 	Shape []int  // a matrix is [out, in]
 	Data  []byte // row-major, little-endian; never written
+
+	Source Source // instead of Data
 }
 
 // rows is rows [begin, end) of a tensor as a weight; a vector is one row.
 func (t Tensor) rows(begin, end int, from Tensors) Weight {
 	cols := t.Shape[len(t.Shape)-1]
 	rowBytes := cols * t.DType.Size()
-	return Weight{Name: t.Name, DType: t.DType, Rows: end - begin, Cols: cols, Data: t.Data[begin*rowBytes : end*rowBytes : end*rowBytes], file: from}
+	w := Weight{Name: t.Name, DType: t.DType, Rows: end - begin, Cols: cols, file: from, source: t.Source, first: begin * cols}
+	if t.Source == nil {
+		w.Data = t.Data[begin*rowBytes : end*rowBytes : end*rowBytes]
+	}
+	return w
 }
 
 // openTensors opens the weights of a folder. A format more is a case more.
@@ -85,7 +91,7 @@ func (s Safetensors) Tensor(name string) (Tensor, bool, error) {
 		return Tensor{}, false, nil
 	}
 	d, err := t.Float()
-	return Tensor{t.Name, t.File, d, t.Shape, t.Data}, true, err
+	return Tensor{Name: t.Name, File: t.File, DType: d, Shape: t.Shape, Data: t.Data}, true, err
 }
 
 // expect finds a tensor that must be there with a shape.

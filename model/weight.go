@@ -13,13 +13,40 @@ type Weight struct {
 
 	file Tensors // that Data may be a view into
 
-	// Where Data is nil, a device makes the values, those of op.Random: see Synthetic.
+	source Source // instead of Data: what makes the values when they are read
+	first  int    // the value of the source that the weight begins with
+
+	// Where both are nil, a device makes the values, those of op.Random: see Synthetic.
 	Seed  uint32
 	Scale float32
 }
 
 // Size is the number of bytes of the values.
 func (w Weight) Size() int64 { return int64(w.Rows) * int64(w.Cols) * int64(w.DType.Size()) }
+
+// Source makes values that a file holds in a form of its own: blocks of a quantized type, rows in another order. It may be used from several
+// goroutines.
+type Source interface {
+	// Read writes values [begin, end) in the dtype of the tensor, row-major, to dst. Both are at the beginning of a row.
+	Read(dst []byte, begin, end int)
+	// Release tells that these values are not needed for now.
+	Release(begin, end int)
+}
+
+// Made says whether a device makes the values.
+func (w Weight) Made() bool { return w.Data == nil && w.source == nil }
+
+// ReadRows gives rows [begin, end): a view where the values lie in memory or in a mapped file as they are, else made in dst, which has room
+// for them.
+func (w Weight) ReadRows(dst []byte, begin, end int) []byte {
+	rowBytes := w.Cols * w.DType.Size()
+	if w.source == nil {
+		return w.Data[begin*rowBytes : end*rowBytes]
+	}
+	dst = dst[:(end-begin)*rowBytes]
+	w.source.Read(dst, w.first+begin*w.Cols, w.first+end*w.Cols)
+	return dst
+}
 
 // RowRange is rows [begin, end) of the weight, with the values that they have in it.
 func (w Weight) RowRange(begin, end int) Weight {
@@ -28,6 +55,7 @@ func (w Weight) RowRange(begin, end int) Weight {
 	if w.Data != nil {
 		part.Data = w.Data[begin*rowBytes : end*rowBytes]
 	}
+	part.first += begin * w.Cols
 	part.Seed += uint32(begin) * uint32(w.Cols)
 	return part
 }
@@ -35,35 +63,74 @@ func (w Weight) RowRange(begin, end int) Weight {
 // Piece is how many bytes of a mapped weight are read before its pages are released.
 const Piece = 8 << 20
 
+// madePiece is how many bytes of a weight are made at a time, in host memory that nobody else counts.
+const madePiece = 1 << 20
+
 // Pieces calls f with the values piece by piece, and where each lies. What it has read leaves the process' resident memory.
 func (w Weight) Pieces(f func(at int64, data []byte) error) error {
+	if w.source != nil {
+		return w.made(f)
+	}
 	for at := 0; at < len(w.Data); at += Piece {
 		data := w.Data[at:min(at+Piece, len(w.Data))]
 		if err := f(int64(at), data); err != nil {
 			return err
 		}
-		w.Release(data)
+		w.release(data)
 	}
 	return nil
 }
 
-// as is the weight with its values in another dtype, in memory of their own.
+// made is Pieces for values of a source: rows that fill a piece at a time.
+func (w Weight) made(f func(at int64, data []byte) error) error {
+	rowBytes := w.Cols * w.DType.Size()
+	rows := min(max(1, madePiece/rowBytes), w.Rows)
+	dst := make([]byte, rows*rowBytes)
+	for at := 0; at < w.Rows; at += rows {
+		end := min(at+rows, w.Rows)
+		if err := f(int64(at)*int64(rowBytes), w.ReadRows(dst, at, end)); err != nil {
+			return err
+		}
+		w.source.Release(w.first+at*w.Cols, w.first+end*w.Cols)
+	}
+	return nil
+}
+
+// as is the weight with its values in another dtype, converted when they are read.
 func (w Weight) as(d dtype.DType) Weight {
 	out := w
-	out.DType, out.file, out.Data = d, nil, make([]byte, w.Elements()*int64(d.Size()))
-	values := make([]float32, min(len(w.Data), Piece)/w.DType.Size())
-	_ = w.Pieces(func(at int64, data []byte) error {
-		part := values[:len(data)/w.DType.Size()]
-		w.DType.Decode(part, data)
-		d.Encode(out.Data[at/int64(w.DType.Size())*int64(d.Size()):], part)
-		return nil
-	})
+	out.DType, out.Data, out.source, out.first = d, nil, converted{w, d}, 0
 	return out
 }
 
-// Release tells that the values, or a part of them, are not needed for now: their pages may leave memory.
-func (w Weight) Release(data []byte) {
-	if w.file != nil {
+// converted makes the values of a weight in another dtype.
+type converted struct {
+	of Weight
+	to dtype.DType
+}
+
+func (c converted) Read(dst []byte, begin, end int) {
+	cols := c.of.Cols
+	values, stored := make([]float32, cols), make([]byte, cols*c.of.DType.Size())
+	for r := begin / cols; r < end/cols; r++ {
+		c.of.DType.Decode(values, c.of.ReadRows(stored, r, r+1))
+		c.to.Encode(dst[(r*cols-begin)*c.to.Size():], values)
+	}
+}
+
+func (c converted) Release(begin, end int) {
+	part := c.of.RowRange(begin/c.of.Cols, end/c.of.Cols)
+	part.Release()
+}
+
+// Release tells that the values are not needed for now: their pages may leave memory.
+func (w Weight) Release() { w.release(w.Data) }
+
+func (w Weight) release(data []byte) {
+	switch {
+	case w.source != nil:
+		w.source.Release(w.first, w.first+w.Rows*w.Cols)
+	case w.file != nil:
 		w.file.Release(data)
 	}
 }
@@ -76,15 +143,18 @@ func (w Weight) Elements() int64 { return int64(w.Rows) * int64(w.Cols) }
 
 // NonFinite counts the values that are NaN or infinite; of a weight that is made on the device it says all.
 func (w Weight) NonFinite() int {
-	if w.Data == nil {
+	if w.Made() {
 		return w.Rows * w.Cols // a driver's fault, if it ever comes to that
 	}
-	values := make([]float32, w.Rows*w.Cols)
-	w.DType.Decode(values, w.Data)
-	n := 0
-	for _, v := range values {
-		if v-v != 0 {
-			n++
+	n, values := 0, make([]float32, w.Cols)
+	rowBytes := w.Cols * w.DType.Size()
+	raw := make([]byte, rowBytes)
+	for r := range w.Rows {
+		w.DType.Decode(values, w.ReadRows(raw, r, r+1))
+		for _, v := range values {
+			if v-v != 0 {
+				n++
+			}
 		}
 	}
 	return n

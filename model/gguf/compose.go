@@ -48,6 +48,11 @@ func (c *composer) compose() ([]byte, error) {
 		return nil, err
 	}
 	c.config["architectures"] = c.family.Of[:1]
+	for _, f := range arch.Families() {
+		if f.Architecture == c.family.Of[0] {
+			c.config["model_type"] = f.ModelType
+		}
+	}
 	for _, p := range c.file.pairs {
 		if key, own := strings.CutPrefix(p.Key, name+"."); own {
 			c.key(key, p.Value)
@@ -348,21 +353,31 @@ func (c *composer) frequencies(factors []float64, context int) map[string]any {
 // extra are tensors that are read into the config.
 var extra = map[string]bool{RopeFreqs: true, RopeFactorsLong: true, RopeFactorsShort: true}
 
-// CheckTensors refuses a file that holds a tensor which the family does not have: it might change what the model computes.
-func (f *File) CheckTensors(family *Family, c *arch.Config) error {
+// Check compares the tensors of the file with those that the family has for a config: all must be there, in their shapes and of a type that
+// can be read, and no other, which might change what the model computes.
+func (f *File) Check(family *Family, c *arch.Config) error {
 	known := maps.Clone(extra)
-	add := func(list []arch.Tensor) {
-		for _, t := range list {
-			known[t.Name] = true
-		}
-	}
-	add(family.TopTensors(c))
+	want := family.TopTensors(c)
 	for l := range c.Layers {
-		add(family.LayerTensors(c, l))
+		want = append(want, family.LayerTensors(c, l)...)
+	}
+	for _, w := range want {
+		known[w.Name] = true
+		t, ok := f.Lookup(w.Name)
+		switch {
+		case !ok:
+			return fmt.Errorf("gguf: %s: tensor %s is missing, the metadata promise it with shape %v", f.path, w.Name, w.Shape)
+		case !slices.Equal(t.Shape, w.Shape):
+			return fmt.Errorf("gguf: %s: tensor %s: shape %v, the metadata say %v", t.File, t.Name, t.Shape, w.Shape)
+		case len(t.Shape) == 1 && types[t.Type].block > 1:
+			return fmt.Errorf("gguf: %s: tensor %s: a vector of %v, which llama.cpp does not write", t.File, t.Name, t.Type)
+		case !t.Type.Readable():
+			return fmt.Errorf("gguf: %s: tensor %s is %v, supported are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1 and Q2_K to Q6_K", t.File, t.Name, t.Type)
+		}
 	}
 	for _, name := range f.Names() {
 		if !known[name] {
-			return fmt.Errorf("gguf: %s: tensor %s: %s has none of this name", f.tensors[name].File, name, family.Name)
+			return fmt.Errorf("gguf: %s: tensor %s: not known of %s, and it may change what the model computes", f.tensors[name].File, name, family.Name)
 		}
 	}
 	return nil

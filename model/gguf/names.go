@@ -114,3 +114,9 @@ func Row(i, headDim int) int {
 	in := i % headDim
 	return i - in + in%2*(headDim/2) + in/2
 }
+
+// StoredRow is the row of a Reordered tensor that is row i of the Hugging Face tensor: the inverse of Row.
+func StoredRow(i, headDim int) int {
+	in := i % headDim
+	return i - in + in%(headDim/2)*2 + in/(headDim/2)
+}

@@ -21,6 +21,7 @@ import (
 
 	mmap "github.com/edsrzf/mmap-go"
 
+	"github.com/vkcome/vkcome/model/internal/lfs"
 	"github.com/vkcome/vkcome/model/internal/pages"
 )
 
@@ -348,10 +349,11 @@ func (p *parsed) header(c *cursor) (infos []Info, offsets []uint64, err error) {
 
 // checkMagic reads what a file begins with, and says of other files what they are.
 func checkMagic(c *cursor) error {
-	head := c.raw[:min(len(c.raw), 64)]
+	head := c.raw[:min(len(c.raw), lfs.Size)]
+	if err := lfs.Check(head); err != nil {
+		return err
+	}
 	switch {
-	case bytes.HasPrefix(head, []byte("version https://git-lfs")):
-		return errors.New("a git-lfs pointer, not the file itself: run `git lfs pull`")
 	case len(head) >= 4 && slices.Contains([]string{"lmgg", "fmgg", "tjgg", "algg"}, string(head[:4])):
 		return errors.New("a GGML file from before GGUF: not supported, convert the model anew")
 	case !bytes.HasPrefix(head, []byte(magic)):

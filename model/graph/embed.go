@@ -29,10 +29,10 @@ func Embed(ctx context.Context, r *vk.Recorder, table model.Weight, tokens []uin
 }
 
 func embedFew(ctx context.Context, d *vk.Device, table model.Weight, tokens []uint32, out op.Tensor) error {
-	rowBytes := table.Cols * table.DType.Size()
+	stored := make([]byte, table.Cols*table.DType.Size())
 	row, raw := make([]float32, table.Cols), make([]byte, out.Size())
 	for i, t := range tokens {
-		table.DType.Decode(row, table.Data[int(t)*rowBytes:(int(t)+1)*rowBytes])
+		table.DType.Decode(row, table.ReadRows(stored, int(t), int(t)+1))
 		for _, v := range row {
 			if v-v != 0 {
 				return fmt.Errorf("tensor %s: %d of %d values are NaN or infinite", table.Name, table.NonFinite(), table.Rows*table.Cols)
@@ -49,10 +49,11 @@ func embedMany(ctx context.Context, r *vk.Recorder, table model.Weight, tokens [
 	used = slices.Compact(used)
 	rowBytes := table.Cols * table.DType.Size()
 	rowsInUse := make([]byte, 0, (len(used)*rowBytes+3)&^3)
+	stored := make([]byte, rowBytes)
 	for _, t := range used {
-		rowsInUse = append(rowsInUse, table.Data[int(t)*rowBytes:(int(t)+1)*rowBytes]...)
+		rowsInUse = append(rowsInUse, table.ReadRows(stored, int(t), int(t)+1)...)
 	}
-	table.Release(table.Data)
+	table.Release()
 	raw := make([]byte, 4*len(tokens))
 	for i, t := range tokens {
 		row, _ := slices.BinarySearch(used, t)

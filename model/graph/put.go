@@ -15,9 +15,9 @@ import (
 
 // Put puts a weight's values into a view on the device, which has their size, and returns when they are there.
 func Put(ctx context.Context, d *vk.Device, v vk.View, w model.Weight) (err error) {
-	if w.Data != nil {
-		if int64(len(w.Data)) != v.Size() {
-			return d.Upload(ctx, v, w.Data) // it says what is wrong
+	if !w.Made() {
+		if w.Size() != v.Size() {
+			return fmt.Errorf("%s: %d bytes, the place on the device has %d", w.Name, w.Size(), v.Size())
 		}
 		return w.Pieces(func(at int64, data []byte) error { return d.Upload(ctx, v.Slice(at, int64(len(data))), data) })
 	}

@@ -1,0 +1,293 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/vkcome/vkcome/model/arch"
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/gguf"
+)
+
+// ggufEnd is the ending of the names of GGUF files.
+const ggufEnd = ".gguf"
+
+// OpenGGUF opens a GGUF file, or all parts of a split one. The model is that of the Hugging Face folder that it could have been made from:
+// its config and the files of its tokenizer are composed of the metadata, the rows of its tensors are in the order of that folder, and
+// quantized ones are F16, made when they are read.
+func OpenGGUF(path string) (*Model, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newGGUF(path, f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return m, nil
+}
+
+func newGGUF(path string, f *gguf.File) (*Model, error) {
+	raw, family, err := f.ConfigJSON()
+	if err != nil {
+		return nil, err
+	}
+	config, err := arch.ParseConfig(path, raw)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Check(family, config); err != nil {
+		return nil, err
+	}
+	return New(path, config, &ggufTensors{File: f, tensors: placeGGUF(f, family, config)}, ggufFiles(f, raw))
+}
+
+// ggufIn finds the GGUF file of a folder that is no Hugging Face folder: "" where it has none. Vision towers beside it are passed over.
+func ggufIn(dir string) (string, error) {
+	if _, err := os.Stat(filepath.Join(dir, arch.ConfigFile)); err == nil {
+		return "", nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", nil // reading the config says what is wrong
+	}
+	var found []string
+	for _, e := range entries {
+		_, no, _, split := gguf.SplitOf(e.Name())
+		if strings.HasSuffix(e.Name(), ggufEnd) && !strings.HasPrefix(e.Name(), "mmproj") && (!split || no == 1) {
+			found = append(found, e.Name())
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", nil
+	case 1:
+		return filepath.Join(dir, found[0]), nil
+	}
+	return "", fmt.Errorf("model: %s holds several models, name one of them: %s", dir, strings.Join(found, ", "))
+}
+
+// ggufTensors is a GGUF file as Tensors, under the names of the Hugging Face folder.
+type ggufTensors struct {
+	*gguf.File
+	tensors map[string]Tensor
+}
+
+// Tensor finds a tensor by its name in the Hugging Face folder.
+func (g *ggufTensors) Tensor(name string) (Tensor, bool, error) {
+	t, ok := g.tensors[name]
+	return t, ok, nil
+}
+
+// piece is the values of one role in a tensor of the file.
+type piece struct {
+	gguf.Tensor
+	first  int // the value that the role begins with
+	values int
+	width  int // of a row; 1 of a vector, whose values may be in another order
+	// headDim says that rows of heads of so many are in llama.cpp's order of turned pairs; 0: they are in order.
+	headDim int
+	shift   float32 // that the file has more
+}
+
+// placeGGUF lists the tensors that config.json promises with where the file holds their values.
+func placeGGUF(f *gguf.File, family *gguf.Family, c *arch.Config) map[string]Tensor {
+	tensors := map[string]Tensor{}
+	place := func(held, promised []arch.Tensor) {
+		var pieces [arch.NumRoles]piece
+		for _, h := range held {
+			t, _ := f.Lookup(h.Name)
+			at := 0
+			for _, r := range h.Roles {
+				rows, cols := c.Shape(r)
+				p := piece{Tensor: t, first: at, values: rows * cols, width: cols}
+				if r.Info().Vector() {
+					p.width = 1
+				}
+				if family.Reordered(r) {
+					p.headDim = c.HeadDim
+				}
+				if r.Info().Kind == arch.Norm {
+					p.shift = family.NormShift
+				}
+				pieces[r] = p
+				at += p.values
+			}
+		}
+		kinds := dtypesGGUF(pieces[:])
+		for _, want := range promised {
+			s := &ggufSource{file: f, dtype: kinds[want.Roles[0]]}
+			for _, r := range want.Roles {
+				s.pieces = append(s.pieces, pieces[r])
+			}
+			tensors[want.Name] = s.tensor(want)
+		}
+	}
+	place(family.TopTensors(c), c.TopTensors())
+	for l := range c.Layers {
+		place(family.LayerTensors(c, l), c.LayerTensors(l))
+	}
+	return tensors
+}
+
+// dtypesGGUF is the dtype of each role: that of the file, F16 where it is quantized, and one for roles that must have one. Of these, vectors
+// follow the matrices: the converter writes all vectors as F32, whatever they were.
+func dtypesGGUF(pieces []piece) []dtype.DType {
+	kinds := make([]dtype.DType, len(pieces))
+	var matrices, vectors [arch.NumRoles][]dtype.DType // by the role that names the group
+	group := func(r arch.Role) arch.Role {
+		for r.Info().DTypeOf != r {
+			r = r.Info().DTypeOf
+		}
+		return r
+	}
+	for i, p := range pieces {
+		r, list := arch.Role(i), &matrices
+		if r.Info().Vector() {
+			list = &vectors
+		}
+		if p.values > 0 {
+			list[group(r)] = append(list[group(r)], p.dtype())
+		}
+	}
+	for i := range pieces {
+		list := matrices[group(arch.Role(i))]
+		if list == nil {
+			list = vectors[group(arch.Role(i))]
+		}
+		for j, d := range list {
+			if kinds[i] = d; d != list[max(0, j-1)] {
+				kinds[i] = dtype.F32 // it holds the values of both
+				break
+			}
+		}
+	}
+	return kinds
+}
+
+func (p piece) dtype() dtype.DType {
+	switch p.Type {
+	case gguf.F32:
+		return dtype.F32
+	case gguf.BF16:
+		return dtype.BF16
+	}
+	return dtype.F16
+}
+
+// ggufSource makes the values of a tensor out of the pieces that hold them.
+type ggufSource struct {
+	file   *gguf.File
+	dtype  dtype.DType
+	pieces []piece
+}
+
+// tensor is the source as a tensor: its bytes, where the file has them as they are.
+func (s *ggufSource) tensor(want arch.Tensor) Tensor {
+	p := s.pieces[0]
+	t := Tensor{Name: p.Name, File: p.File, DType: s.dtype, Shape: want.Shape, Source: s}
+	stored := map[gguf.Type]dtype.DType{gguf.F32: dtype.F32, gguf.F16: dtype.F16, gguf.BF16: dtype.BF16}
+	if d, plain := stored[p.Type]; plain && d == s.dtype && len(s.pieces) == 1 && p.headDim == 0 && p.shift == 0 {
+		t.Data, t.Source = p.Data[p.first*d.Size():(p.first+p.values)*d.Size()], nil
+	}
+	return t
+}
+
+// chunk is how many values a goroutine makes at a time, at least: some 50 µs of work.
+const chunk = 1 << 14
+
+// Read makes values [begin, end).
+func (s *ggufSource) Read(dst []byte, begin, end int) {
+	var wait sync.WaitGroup
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	size := s.dtype.Size()
+	s.each(begin, end, func(p piece, at, from, to int) {
+		rows := max(1, chunk/p.width)
+		for row := from / p.width; row < to/p.width; row += rows {
+			last := min(row+rows, to/p.width)
+			out := dst[(at+row*p.width-begin)*size : (at+last*p.width-begin)*size]
+			slots <- struct{}{}
+			wait.Go(func() {
+				p.read(out, s.dtype, row, last)
+				<-slots
+			})
+		}
+	})
+	wait.Wait()
+}
+
+// Release gives up the pages of the blocks that values [begin, end) are in.
+func (s *ggufSource) Release(begin, end int) {
+	s.each(begin, end, func(p piece, _, from, to int) {
+		if p.headDim > 0 { // the rows of a head lie within it
+			head := p.headDim * p.width
+			from, to = from/head*head, min((to+head-1)/head*head, p.values)
+		}
+		values, bytes := p.Type.Block()
+		s.file.Release(p.Data[(p.first+from)/values*bytes : (p.first+to+values-1)/values*bytes])
+	})
+}
+
+// each calls f with the pieces that hold values [begin, end): the value that the piece begins at, and which of its own are meant.
+func (s *ggufSource) each(begin, end int, f func(p piece, at, from, to int)) {
+	at := 0
+	for _, p := range s.pieces {
+		if from, to := max(begin-at, 0), min(end-at, p.values); from < to {
+			f(p, at, from, to)
+		}
+		at += p.values
+	}
+}
+
+// read makes rows [begin, end).
+func (p piece) read(dst []byte, to dtype.DType, begin, end int) {
+	values, bytes := p.Type.Block()
+	decoded := make([]float32, (end-begin)*p.width)
+	if p.headDim == 0 {
+		at := p.first + begin*p.width
+		p.Type.Decode(decoded, p.Data[at/values*bytes:(at+len(decoded))/values*bytes])
+	} else {
+		for row := begin; row < end; row++ {
+			at := p.first + gguf.StoredRow(row, p.headDim)*p.width
+			p.Type.Decode(decoded[(row-begin)*p.width:][:p.width], p.Data[at/values*bytes:(at+p.width)/values*bytes])
+		}
+	}
+	if p.shift != 0 {
+		for i := range decoded {
+			decoded[i] -= p.shift
+		}
+	}
+	to.Encode(dst, decoded)
+}
+
+// ggufFiles is the files of the Hugging Face folder, made when they are read, and those that hold the weights.
+func ggufFiles(f *gguf.File, config []byte) fs.FS {
+	files := made{arch.ConfigFile: func() ([]byte, error) { return config, nil }}
+	if f.HasTokenizer() {
+		files["tokenizer.json"], files["tokenizer_config.json"], files["generation_config.json"] = f.TokenizerJSON, f.TokenizerConfigJSON, f.GenerationJSON
+	}
+	if text, ok := f.ChatTemplates()[""]; ok {
+		files["chat_template.jinja"] = func() ([]byte, error) { return []byte(text), nil }
+	}
+	return weightsBeside{files, f.Parts()}
+}
+
+// weightsBeside is files with others that lie on the disk.
+type weightsBeside struct {
+	made
+	paths []string
+}
+
+func (w weightsBeside) Open(name string) (fs.File, error) {
+	if i := slices.IndexFunc(w.paths, func(path string) bool { return filepath.Base(path) == name }); i >= 0 {
+		return os.Open(w.paths[i])
+	}
+	return w.made.Open(name)
+}
