@@ -15,6 +15,7 @@ import (
 
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/gguf"
 	"github.com/vkcome/vkcome/model/tokenizer"
 )
 
@@ -264,6 +265,14 @@ func (m *Model) WithWeights(weights []Weight) *Model {
 		out.Top[arch.Head] = out.Top[arch.Embed]
 	}
 	return &out
+}
+
+// GGUF is the file that the model was opened from, nil if it is no GGUF file. The model's Close closes it.
+func (m *Model) GGUF() *gguf.File {
+	if g, ok := m.weights.(*ggufTensors); ok {
+		return g.File
+	}
+	return nil
 }
 
 // Tokenizer reads the tokenizer in the model's folder.

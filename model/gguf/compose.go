@@ -89,7 +89,9 @@ func (c *composer) key(key string, v any) {
 		c.fail("%s.%s is %v", c.family.Name, key, f)
 		return
 	}
-	if to := c.configKey(key); to != "" {
+	if to := c.configKey(key); to == "sliding_window" && is(0)(c, v) { // it has none
+		return
+	} else if to != "" {
 		switch v.(type) {
 		case string, bool, float32, uint8, int8, uint16, int16, uint32, int32, uint64, int64:
 			c.config[to] = shortest(v)
@@ -143,7 +145,7 @@ func same[T comparable](list []T) (any, bool) {
 
 // checked are keys that no config.json has under another name, with what says whether a value changes nothing, or is read elsewhere.
 var checked = map[string]func(c *composer, v any) bool{
-	"vocab_size":                           func(c *composer, v any) bool { return true }, // the embedding has so many rows
+	"vocab_size":                           ignored, // the embedding has so many rows
 	"rope.dimension_count":                 func(c *composer, v any) bool { return c.isHeadDim(v) },
 	"attention.value_length":               func(c *composer, v any) bool { return c.isHeadDim(v) },
 	"attention.causal":                     is(true),
@@ -152,20 +154,21 @@ var checked = map[string]func(c *composer, v any) bool{
 	"nextn_predict_layers":                 is(0),
 	"leading_dense_block_count":            is(0),
 	"tensor_data_layout":                   func(_ *composer, v any) bool { return v == "Meta AI original pth" },
-	"rope.scaling.finetuned":               func(*composer, any) bool { return true }, // nothing is computed with it
+	"rope.scaling.finetuned":               ignored,
 	"rope.scaling.type":                    inScaling,
 	"rope.scaling.factor":                  inScaling,
 	"rope.scale_linear":                    inScaling,
 	"rope.scaling.attn_factor":             inScaling,
 	"rope.scaling.yarn_beta_fast":          inScaling,
 	"rope.scaling.yarn_beta_slow":          inScaling,
-	"rope.scaling.yarn_ext_factor":         is(1),
-	"rope.scaling.yarn_attn_factor":        is(1),
-	"attention.sliding_window":             is(0),
+	"rope.scaling.yarn_ext_factor":         ignored,
+	"rope.scaling.yarn_attn_factor":        inScaling,
 	"rope.scaling.original_context_length": inScaling,
 }
 
+// inScaling is read by scaling; with what is ignored nothing is computed.
 func inScaling(*composer, any) bool { return true }
+func ignored(*composer, any) bool   { return true }
 
 // is says whether a value is one: an integer, 0 for false too, or a truth.
 func is[T int | bool](want T) func(*composer, any) bool {
@@ -300,8 +303,10 @@ func (c *composer) scaling() {
 		s = map[string]any{"rope_type": string(arch.RopeLinear), "factor": factor}
 	case kind == "yarn":
 		s = map[string]any{"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": original}
-		if attn := c.float("rope.scaling.attn_factor", 1); attn != 1 {
-			s["attention_factor"] = attn * (0.1*math.Log(factor) + 1)
+		plain := 0.1*math.Log(factor) + 1 // what it is where a file has none
+		attention := c.float("rope.scaling.attn_factor", 1) * c.float("rope.scaling.yarn_attn_factor", plain)
+		if attention != plain {
+			s["attention_factor"] = attention
 		}
 		s["beta_fast"], s["beta_slow"] = c.float("rope.scaling.yarn_beta_fast", 32), c.float("rope.scaling.yarn_beta_slow", 1)
 	default:
