@@ -207,12 +207,16 @@ const chunk = 1 << 14
 func (s *ggufSource) Read(dst []byte, begin, end int) {
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
-	size := s.dtype.Size()
+	size, few := s.dtype.Size(), end-begin <= chunk
 	s.each(begin, end, func(p piece, at, from, to int) {
 		rows := max(1, chunk/p.width)
 		for row := from / p.width; row < to/p.width; row += rows {
 			last := min(row+rows, to/p.width)
 			out := dst[(at+row*p.width-begin)*size : (at+last*p.width-begin)*size]
+			if few {
+				p.read(out, s.dtype, row, last)
+				continue
+			}
 			slots <- struct{}{}
 			wait.Go(func() {
 				p.read(out, s.dtype, row, last)

@@ -78,7 +78,7 @@ func (c torchTensors) Tensor(name string) (Tensor, bool, error) {
 	if err != nil {
 		return Tensor{}, true, fmt.Errorf("torchfile: %s: tensor %s: %w", t.File, t.Name, err)
 	}
-	return Tensor{t.Name, t.File, d, t.Shape, t.Data()}, true, nil
+	return Tensor{Name: t.Name, File: t.File, DType: d, Shape: t.Shape, Data: t.Data()}, true, nil
 }
 
 // Safetensors is a safetensors checkpoint as Tensors.

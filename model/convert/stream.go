@@ -129,11 +129,8 @@ func (c *chunk) round(values []float32) ([]float32, error) {
 // read decodes a chunk's rows, in the order and with the shift that the file has.
 func (c *chunk) read(values []float32) {
 	p := c.from
-	size := p.DType.Size()
-	row := func(to []float32, r int) {
-		data := p.Data[r*p.Cols*size : (r+1)*p.Cols*size]
-		p.DType.Decode(to, data)
-	}
+	stored := make([]byte, len(values)*p.DType.Size())
+	row := func(to []float32, r int) { p.DType.Decode(to, p.ReadRows(stored, r, r+1)) }
 	switch {
 	case p.headDim > 0 && p.Rows == 1 && len(c.to.Shape) == 1:
 		whole := make([]float32, p.Cols)
@@ -146,9 +143,9 @@ func (c *chunk) read(values []float32) {
 			row(values[(i-c.begin)*p.Cols:(i-c.begin+1)*p.Cols], gguf.Row(i, p.headDim))
 		}
 	default:
-		p.DType.Decode(values, p.Data[c.begin*p.Cols*size:c.end*p.Cols*size])
+		p.DType.Decode(values, p.ReadRows(stored, c.begin, c.end))
 	}
-	p.Release(p.Data[c.begin*p.Cols*size : c.end*p.Cols*size])
+	p.RowRange(c.begin, c.end).Release()
 	if p.shift != 0 {
 		for i := range values {
 			values[i] += p.shift
