@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/vkcome/vkcome/model/arch"
@@ -115,6 +116,7 @@ func New(name string, config *arch.Config, weights Tensors, files fs.FS) (*Model
 
 // load finds the tensors that the config promises and cuts them into weights by role.
 func (m *Model) load(tensors []arch.Tensor, weights []Weight) error {
+	parts := map[arch.Role][]Weight{}
 	for _, want := range tensors {
 		t, err := expect(m.weights, m.Name, m.stored(want.Name), want.Name, want.Shape)
 		if err != nil {
@@ -123,8 +125,18 @@ func (m *Model) load(tensors []arch.Tensor, weights []Weight) error {
 		row := 0
 		for _, r := range want.Roles {
 			rows, _ := m.Config.Shape(r)
-			weights[r] = t.rows(row, row+rows, m.weights)
+			rows /= want.Parts
+			parts[r] = append(parts[r], t.rows(row, row+rows, m.weights))
 			row += rows
+		}
+	}
+	for r := range arch.NumRoles {
+		if list := parts[r]; list != nil {
+			w, err := Stack(m.alike(list)...)
+			if err != nil {
+				return fmt.Errorf("model: %s: %w", m.Name, err)
+			}
+			weights[r] = w
 		}
 	}
 	m.agree(weights)
@@ -151,10 +163,29 @@ func (m *Model) agree(weights []Weight) {
 	}
 	for i, w := range weights {
 		if d := common[group(arch.Role(i))]; !w.IsZero() && w.DType != d {
-			m.Converted = append(m.Converted, fmt.Sprintf("%s from %v to %v", w.Name, w.DType, d))
-			weights[i] = w.as(d)
+			weights[i] = m.convert(w, d)
 		}
 	}
+}
+
+// convert is a weight in another dtype.
+func (m *Model) convert(w Weight, d dtype.DType) Weight {
+	m.Converted = append(m.Converted, fmt.Sprintf("%s from %v to %v", w.Name, w.DType, d))
+	return w.as(d)
+}
+
+// alike converts the tensors of one role, where their dtypes differ, to one that holds the values of all.
+func (m *Model) alike(list []Weight) []Weight {
+	if !slices.ContainsFunc(list, func(w Weight) bool { return w.DType != list[0].DType }) {
+		return list
+	}
+	out := slices.Clone(list)
+	for i, w := range out {
+		if w.DType != dtype.F32 {
+			out[i] = m.convert(w, dtype.F32)
+		}
+	}
+	return out
 }
 
 // Generation is what the model's files say of the choice of tokens: those of generation_config.json, or else of config.json.

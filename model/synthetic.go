@@ -54,6 +54,9 @@ func Synthetic(name string) (*Model, error) {
 	seed := uint32(1)
 	add := func(tensors []arch.Tensor, weights []Weight) {
 		for _, t := range tensors {
+			if t.Part > 0 { // the first stands for all
+				continue
+			}
 			for _, r := range t.Roles {
 				rows, cols := c.Shape(r)
 				w := Weight{Name: t.Name, DType: dtype.F16, Rows: rows, Cols: cols, Seed: seed}

@@ -1,6 +1,8 @@
 package model
 
 import (
+	"fmt"
+
 	"github.com/vkcome/vkcome/model/dtype"
 )
 
@@ -46,6 +48,69 @@ func (w Weight) ReadRows(dst []byte, begin, end int) []byte {
 	dst = dst[:(end-begin)*rowBytes]
 	w.source.Read(dst, w.first+begin*w.Cols, w.first+end*w.Cols)
 	return dst
+}
+
+// Stack is the rows of weights of one dtype and as many columns, one behind the other, under the name of the first. They are read where they
+// lie.
+func Stack(list ...Weight) (Weight, error) {
+	s := &stacked{}
+	for _, w := range list {
+		s.parts = append(s.parts, w.Parts()...)
+	}
+	first := s.parts[0]
+	if len(s.parts) == 1 {
+		return first, nil
+	}
+	all := Weight{Name: first.Name, DType: first.DType, Cols: first.Cols, source: s}
+	for _, w := range s.parts {
+		switch {
+		case w.DType != first.DType:
+			return all, fmt.Errorf("tensor %s is %v, %s is %v: they must have one dtype", first.Name, first.DType, w.Name, w.DType)
+		case w.Cols != first.Cols:
+			return all, fmt.Errorf("tensor %s has %d columns, %s has %d", first.Name, first.Cols, w.Name, w.Cols)
+		case w.Made():
+			return all, fmt.Errorf("tensor %s is made on the device and cannot be a part of another", w.Name)
+		}
+		all.Rows += w.Rows
+	}
+	return all, nil
+}
+
+// Parts are the tensors whose rows the weight holds: itself, unless it is of a Stack.
+func (w Weight) Parts() (list []Weight) {
+	s, ok := w.source.(*stacked)
+	if !ok {
+		return []Weight{w}
+	}
+	s.each(w.first/w.Cols, w.first/w.Cols+w.Rows, func(p Weight, _ int) { list = append(list, p) })
+	return list
+}
+
+// stacked are weights whose rows follow one another.
+type stacked struct{ parts []Weight }
+
+// each calls f with the parts that rows [begin, end) are made of, and with the first row of each among these.
+func (s *stacked) each(begin, end int, f func(part Weight, row int)) {
+	at := 0
+	for _, p := range s.parts {
+		if from, to := max(begin, at), min(end, at+p.Rows); from < to {
+			f(p.RowRange(from-at, to-at), from-begin)
+		}
+		at += p.Rows
+	}
+}
+
+func (s *stacked) Read(dst []byte, begin, end int) {
+	cols := s.parts[0].Cols
+	rowBytes := cols * s.parts[0].DType.Size()
+	s.each(begin/cols, end/cols, func(p Weight, row int) {
+		to := dst[row*rowBytes:][:p.Rows*rowBytes]
+		copy(to, p.ReadRows(to, 0, p.Rows))
+	})
+}
+
+func (s *stacked) Release(begin, end int) {
+	s.each(begin/s.parts[0].Cols, end/s.parts[0].Cols, func(p Weight, _ int) { p.Release() })
 }
 
 // RowRange is rows [begin, end) of the weight, with the values that they have in it.

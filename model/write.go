@@ -35,7 +35,8 @@ func (m *Model) Write(ctx context.Context, dir string, maxShard int) error {
 			e := safetensors.Entry{Name: m.stored(t.Name), Shape: t.Shape, DType: weights[t.Roles[0]].DType.String()}
 			var list []Weight
 			for _, r := range t.Roles {
-				list = append(list, weights[r])
+				rows := weights[r].Rows / t.Parts
+				list = append(list, weights[r].RowRange(t.Part*rows, (t.Part+1)*rows))
 			}
 			entries, parts = append(entries, e), append(parts, list)
 		}

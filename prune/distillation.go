@@ -43,6 +43,9 @@ func NewDistillation(teacher, student *model.Model, o DistillationOptions) (p *D
 	if s := o.Distill.Schedule; s != DistillAtEnd {
 		return nil, fmt.Errorf("prune: schedule %s is one of pruning (prune.Options.Distill %s): a model that is pruned already can be healed by %s", s, s, DistillAtEnd)
 	}
+	if err := student.Config.CheckGradients(); err != nil {
+		return nil, fmt.Errorf("prune: %w", err)
+	}
 	p = &Distillation{Teacher: teacher, Student: student, Groups: o.Groups, Options: o}
 	tree, root, own, err := readLineage(student)
 	if err != nil {

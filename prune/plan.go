@@ -101,6 +101,11 @@ func NewPlan(m *model.Model, o Options) (p *Plan, err error) {
 	if err := o.Distill.check(); err != nil {
 		return nil, err
 	}
+	if o.Distill != nil {
+		if err := m.Config.CheckGradients(); err != nil {
+			return nil, fmt.Errorf("prune: %w", err)
+		}
+	}
 	needs := p.Method.Needs()
 	switch {
 	case p.TargetLayers < 1 || p.TargetLayers > layers:

@@ -151,7 +151,7 @@ func (p *Plan) workBytes() int64 {
 	c, layers := p.Model.Config, int64(len(p.Model.Layers))
 	scores, merged := int64(0), int64(0)
 	if w := p.Options.Windows; p.scores() {
-		scores = 4 * (layers + 1) * int64(len(w)) * int64(len(w[0])+c.Heads*c.HeadDim+c.IntermediateSize+c.HiddenSize)
+		scores = 4 * (layers + 1) * int64(len(w)) * int64(len(w[0])+c.Heads*c.HeadDim+c.MostUnits()+c.HiddenSize)
 	}
 	for _, l := range p.Model.Layers {
 		merged = max(merged, l.Bytes())

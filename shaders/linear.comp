@@ -4,6 +4,7 @@
 #include "common/dtype.glsl"
 #include "common/workgroup.glsl"
 #include "common/silu.glsl"
+#include "common/grouped.glsl"
 
 // y[m, column+n] = Σ_k x[m,k] · w[n,k]  (+ bias[column+n] where BIASED), and with EPILOGUE
 //   1: + residual[m, column+n]
@@ -25,13 +26,15 @@ layout(constant_id = 4) const uint ROWS = 64;
 layout(constant_id = 5) const uint COLUMNS = 64;
 layout(constant_id = 6) const uint EDGE_M = 8;
 layout(constant_id = 7) const uint EDGE_N = 8;
-layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; float eps; };
+layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; float eps; GROUPED_PUSH };
 layout(binding = 0) readonly  buffer W { uint w[]; };
 layout(binding = 0) readonly  buffer W4 { words4 w4[]; }; // the same elements
 layout(binding = 1) readonly  buffer Up { uint up[]; };
 layout(binding = 1) readonly  buffer Up4 { words4 up4[]; }; // the same elements
+#if !defined(GROUPED)
 layout(binding = 3) readonly  buffer Bias { uint bias[]; };
 layout(binding = 4) readonly  buffer UpBias { uint up_bias[]; };
+#endif
 layout(binding = 5) readonly  buffer Residual { float residual[]; };
 layout(binding = 6) writeonly buffer Y { float y[]; };
 layout(binding = 7) readonly  buffer X { float x[]; };
@@ -55,7 +58,7 @@ vec4 fetch(uint group, uint r, uint k) {
     bool weights = group >= GROUPS_X;
     uint t = (weights ? group - GROUPS_X : group) * 4 + r;
     bool of_up = weights && t >= OUT;
-    uint row = weights ? min(n0 + (of_up ? t - OUT : t), columns - 1) : min(m0 + t, rows - 1);
+    uint row = weights ? W_ROW(min(n0 + (of_up ? t - OUT : t), columns - 1)) : min(m0 + t, ROWS_END - 1);
     vec4 v = vec4(0.0);
     if (BY_FOUR != 0) {
         uint at = row * (depth / 4) + k / 4;
@@ -78,7 +81,11 @@ vec4 fetch(uint group, uint r, uint k) {
 
 void main() {
     lane = gl_LocalInvocationID.x;
+#if defined(GROUPED)
+    if (!find_tile(first, groups, columns, m0)) return;
+#else
     m0 = gl_WorkGroupID.y * ROWS;
+#endif
     n0 = gl_WorkGroupID.x * OUT;
     const uint ACROSS = COLUMNS / EDGE_N, DOWN = ROWS / EDGE_M;
     uint tx = lane % ACROSS, ty = lane / ACROSS;
@@ -118,13 +125,15 @@ void main() {
         uint n = n0 + (j / 4 * ACROSS + tx) * 4 + j % 4;
         if (n >= columns) continue;
         float add = 0.0, up_add = 0.0;
+#if !defined(GROUPED)
         if (BIASED != 0) {
             add = load_weight(bias, column + n);
             if (EPILOGUE == 2) up_add = load_weight(up_bias, column + n);
         }
+#endif
         [[unroll]] for (uint i = 0; i < EDGE_M; i++) {
             uint m = m0 + (i / 4 * DOWN + ty) * 4 + i % 4;
-            if (m >= rows) continue;
+            if (m >= ROWS_END) continue;
             uint at = m * stride + column + n;
             float v = sum[i][j] + add;
             if (EPILOGUE == 1) v += residual[at];

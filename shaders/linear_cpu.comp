@@ -5,6 +5,7 @@
 #include "common/dtype.glsl"
 #include "common/texel.glsl"
 #include "common/silu.glsl"
+#include "common/grouped.glsl"
 #include "common/workgroup.glsl"
 
 // What linear.comp computes, for drivers that run on the CPU and read an address that all lanes share once: depth a multiple of
@@ -22,11 +23,13 @@ layout(constant_id = 2) const uint EPILOGUE = 0; // as in linear.comp
 layout(constant_id = 3) const uint ROWS = 16;
 layout(constant_id = 4) const uint STEPS = 2;
 layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Quads { vec4 v[]; };
-layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; float eps; Quads x; };
+layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; float eps; GROUPED_PUSH Quads x; };
 layout(binding = 0, rgba32ui) uniform readonly uimageBuffer w;
 layout(binding = 1, rgba32ui) uniform readonly uimageBuffer up;
+#if !defined(GROUPED)
 layout(binding = 3) readonly  buffer Bias { uint bias[]; };
 layout(binding = 4) readonly  buffer UpBias { uint up_bias[]; };
+#endif
 layout(binding = 5) readonly  buffer Residual { float residual[]; };
 layout(binding = 6) writeonly buffer Y { float y[]; };
 
@@ -35,10 +38,13 @@ const uint OUT = EPILOGUE == 2 ? 2 : COLUMNS;
 
 void main() {
     uint lane = gl_LocalInvocationID.x, m0 = gl_WorkGroupID.y * ROWS, n0 = gl_WorkGroupID.x * LANES * OUT + lane;
+#if defined(GROUPED)
+    if (!find_tile(first, groups, columns, m0)) return;
+#endif
     uint texels = depth / TEXEL_WEIGHTS;
     uint from_x[ROWS], from_w[COLUMNS]; // beyond the edge the last row again, never written
-    [[unroll]] for (uint i = 0; i < ROWS; i++) from_x[i] = min(m0 + i, rows - 1) * (depth / 4);
-    [[unroll]] for (uint j = 0; j < COLUMNS; j++) from_w[j] = min(n0 + j % OUT * LANES, columns - 1) * texels;
+    [[unroll]] for (uint i = 0; i < ROWS; i++) from_x[i] = min(m0 + i, ROWS_END - 1) * (depth / 4);
+    [[unroll]] for (uint j = 0; j < COLUMNS; j++) from_w[j] = W_ROW(min(n0 + j % OUT * LANES, columns - 1)) * texels;
     float sum[ROWS][COLUMNS];
     [[unroll]] for (uint i = 0; i < ROWS; i++)
         [[unroll]] for (uint j = 0; j < COLUMNS; j++) sum[i][j] = 0.0;
@@ -68,12 +74,14 @@ void main() {
         uint n = n0 + j * LANES;
         if (n >= columns) continue;
         float add = 0.0, up_add = 0.0;
+#if !defined(GROUPED)
         if (BIASED != 0) {
             add = load_weight(bias, column + n);
             if (EPILOGUE == 2) up_add = load_weight(up_bias, column + n);
         }
+#endif
         [[unroll]] for (uint i = 0; i < ROWS; i++) {
-            if (m0 + i >= rows) continue;
+            if (m0 + i >= ROWS_END) continue;
             uint at = (m0 + i) * stride + column + n;
             float v = sum[i][j] + add;
             if (EPILOGUE == 1) v += residual[at];

@@ -6,6 +6,7 @@
 #include "common/dtype.glsl"
 #include "common/texel.glsl"
 #include "common/silu.glsl"
+#include "common/grouped.glsl"
 #include "common/workgroup.glsl"
 
 // What linear_cpu.comp computes, for drivers that run on the CPU and read every lane's address by itself: depth a multiple of a
@@ -17,11 +18,13 @@
 layout(constant_id = 1) const uint BIASED = 0;
 layout(constant_id = 2) const uint EPILOGUE = 0; // as in linear.comp
 layout(constant_id = 3) const uint BANDS = 4;    // of 8 rows of x
-layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; float eps; };
+layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; float eps; GROUPED_PUSH };
 layout(binding = 0, rgba32ui) uniform readonly uimageBuffer w;
 layout(binding = 1, rgba32ui) uniform readonly uimageBuffer up;
+#if !defined(GROUPED)
 layout(binding = 3) readonly  buffer Bias { uint bias[]; };
 layout(binding = 4) readonly  buffer UpBias { uint up_bias[]; };
+#endif
 layout(binding = 5) readonly  buffer Residual { float residual[]; };
 layout(binding = 6) writeonly buffer Y { float y[]; };
 layout(binding = 7, rgba32ui) uniform readonly uimageBuffer x;
@@ -31,10 +34,13 @@ const uint OUT = EPILOGUE == 2 ? 2 : COLUMNS;
 
 void main() {
     uint lane = gl_SubgroupInvocationID, m0 = gl_WorkGroupID.y * LANES * BANDS, n0 = gl_WorkGroupID.x * LANES * OUT + lane;
+#if defined(GROUPED)
+    if (!find_tile(first, groups, columns, m0)) return;
+#endif
     uint texels = depth / TEXEL_WEIGHTS;
     uint from_x[BANDS], from_w[COLUMNS]; // beyond the edge the last row again, never written
-    [[unroll]] for (uint r = 0; r < BANDS; r++) from_x[r] = min(m0 + r * LANES + lane, rows - 1) * (depth / 4);
-    [[unroll]] for (uint j = 0; j < COLUMNS; j++) from_w[j] = min(n0 + j % OUT * LANES, columns - 1) * texels;
+    [[unroll]] for (uint r = 0; r < BANDS; r++) from_x[r] = min(m0 + r * LANES + lane, ROWS_END - 1) * (depth / 4);
+    [[unroll]] for (uint j = 0; j < COLUMNS; j++) from_w[j] = W_ROW(min(n0 + j % OUT * LANES, columns - 1)) * texels;
     float sum[BANDS * LANES][COLUMNS];
     [[unroll]] for (uint i = 0; i < BANDS * LANES; i++)
         [[unroll]] for (uint j = 0; j < COLUMNS; j++) sum[i][j] = 0.0;
@@ -64,12 +70,14 @@ void main() {
         uint n = n0 + j * LANES;
         if (n >= columns) continue;
         float add = 0.0, up_add = 0.0;
+#if !defined(GROUPED)
         if (BIASED != 0) {
             add = load_weight(bias, column + n);
             if (EPILOGUE == 2) up_add = load_weight(up_bias, column + n);
         }
+#endif
         [[unroll]] for (uint i = 0; i < BANDS * LANES; i++) {
-            if (m0 + i >= rows) continue;
+            if (m0 + i >= ROWS_END) continue;
             uint at = (m0 + i) * stride + column + n;
             float v = sum[i][j] + add;
             if (EPILOGUE == 1) v += residual[at];

@@ -6,6 +6,7 @@
 #include "common/dtype.glsl"
 #include "common/texel.glsl"
 #include "common/silu.glsl"
+#include "common/grouped.glsl"
 #include "common/workgroup.glsl"
 
 // What linear_vec.comp computes, for drivers that run on the CPU: depth a multiple of a texel of w, rows at most ROWS. The workgroup
@@ -20,17 +21,28 @@ layout(constant_id = 3) const uint ROWS = 1;
 layout(constant_id = 4) const uint STEPS = 8;
 layout(constant_id = 5) const uint GROUPS = 2;
 layout(constant_id = 6) const uint NORM = 0;     // x is normed by its root mean square first
-layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; float eps; };
+layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; float eps; GROUPED_PUSH };
 layout(binding = 0, rgba32ui) uniform readonly uimageBuffer w;
 layout(binding = 1, rgba32ui) uniform readonly uimageBuffer up;
 layout(binding = 2, rgba32ui) uniform readonly uimageBuffer norm;
+#if !defined(GROUPED)
 layout(binding = 3) readonly  buffer Bias { uint bias[]; };
 layout(binding = 4) readonly  buffer UpBias { uint up_bias[]; };
+#endif
 layout(binding = 5) readonly  buffer Residual { float residual[]; };
 layout(binding = 6) writeonly buffer Y { float y[]; };
 layout(binding = 7, rgba32ui) uniform readonly uimageBuffer x;
 
 const uint LANES = 8;
+
+#if defined(GROUPED) // ROWS is 1
+uint m0;
+#define X_ROW(m) m0
+#define Y_ROW(m) m0
+#else
+#define X_ROW(m) min(m, rows - 1)
+#define Y_ROW(m) m
+#endif
 
 float lanes_sum(float v) {
     v += subgroupShuffleXor(v, 4u);
@@ -64,6 +76,9 @@ vec4 a[ROWS][STEPS * TEXEL_QUADS]; // of x, normed but for the scale; zero beyon
 
 void main() {
     lane = gl_SubgroupInvocationID;
+#if defined(GROUPED)
+    if (!find_tile(first, groups, columns, m0)) return;
+#endif
     texels = depth / TEXEL_WEIGHTS;
     uint n0 = gl_WorkGroupID.x * LANES * GROUPS;
     float v[ROWS][GROUPS], u[ROWS][GROUPS], squares[ROWS]; // of column n0 + g·LANES + lane
@@ -78,7 +93,7 @@ void main() {
             uvec4 weights = NORM != 0 ? imageLoad(norm, int(at)) : uvec4(0);
             [[unroll]] for (uint m = 0; m < ROWS; m++)
                 [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) {
-                    vec4 value = uintBitsToFloat(imageLoad(x, int((min(m, rows - 1) * texels + at) * TEXEL_QUADS + q)));
+                    vec4 value = uintBitsToFloat(imageLoad(x, int((X_ROW(m) * texels + at) * TEXEL_QUADS + q)));
                     if (t >= texels) value = vec4(0.0);
                     if (NORM != 0) {
                         squares[m] += dot(value, value);
@@ -89,7 +104,7 @@ void main() {
         }
         [[unroll]] for (uint g = 0; g < GROUPS; g++)
             [[dont_unroll]] for (uint c = 0; c < LANES; c++) {
-                uint row = min(n0 + g * LANES + c, columns - 1);
+                uint row = W_ROW(min(n0 + g * LANES + c, columns - 1));
                 ADD_ROW(w, row, c, v)
                 if (EPILOGUE == 2) ADD_ROW(up, row, c, u)
             }
@@ -98,13 +113,15 @@ void main() {
     [[unroll]] for (uint m = 0; m < ROWS; m++) {
         float scale = NORM != 0 ? inversesqrt(lanes_sum(squares[m]) / float(depth) + eps) : 1.0;
         [[unroll]] for (uint g = 0; g < GROUPS; g++) {
-            uint n = n0 + g * LANES + lane, at = m * stride + column + n;
-            if (n >= columns || m >= rows) continue;
+            uint n = n0 + g * LANES + lane, at = Y_ROW(m) * stride + column + n;
+            if (n >= columns || Y_ROW(m) >= ROWS_END) continue;
             float value = v[m][g] * scale, other = u[m][g] * scale;
+#if !defined(GROUPED)
             if (BIASED != 0) {
                 value += load_weight(bias, column + n);
                 if (EPILOGUE == 2) other += load_weight(up_bias, column + n);
             }
+#endif
             if (EPILOGUE == 1) value += residual[at];
             if (EPILOGUE == 2) value = silu(vec4(value)).x * other;
             y[at] = value;

@@ -4,6 +4,7 @@
 #include "common/dtype.glsl"
 #include "common/workgroup.glsl"
 #include "common/silu.glsl"
+#include "common/grouped.glsl"
 
 // What linear.comp computes for the few rows of x of one token or some, rows ≤ ROWS; where NORM, of the RMS-normed x:
 //   Σ_k x[m,k] · norm[k] · w[n,k] · rsqrt(mean_k x[m,k]² + eps)
@@ -19,15 +20,24 @@ layout(constant_id = 3) const uint BY_FOUR = 0;  // depth is a multiple of 4: fo
 layout(constant_id = 4) const uint ROWS = 1;     // at most 4
 layout(constant_id = 5) const uint COLUMNS = 4;  // even
 layout(constant_id = 6) const uint NORM = 0;
-layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; float eps; };
+layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; float eps; GROUPED_PUSH };
 layout(binding = 0) readonly  buffer W { uint w[]; };
 layout(binding = 0) readonly  buffer W4 { words4 w4[]; }; // the same elements
 layout(binding = 1) readonly  buffer Up { uint up[]; };
 layout(binding = 1) readonly  buffer Up4 { words4 up4[]; }; // the same elements
 layout(binding = 2) readonly  buffer Norm { uint norm[]; };
+#if !defined(GROUPED)
 layout(binding = 3) readonly  buffer Bias { uint bias[]; };
 layout(binding = 4) readonly  buffer UpBias { uint up_bias[]; };
+#endif
 layout(binding = 5) readonly  buffer Residual { float residual[]; };
+#if defined(GROUPED) // ROWS is 1
+#define X_ROW(m) m0
+#define Y_ROW(m) m0
+#else
+#define X_ROW(m) min(m, rows - 1)
+#define Y_ROW(m) m
+#endif
 layout(binding = 6) writeonly buffer Y { float y[]; };
 layout(binding = 7) readonly  buffer X { float x[]; };
 layout(binding = 7) readonly  buffer X4 { vec4 x4[]; }; // the same elements
@@ -38,6 +48,10 @@ shared float part[PARTS][WORKGROUP];
 
 void main() {
     uint lane = gl_LocalInvocationID.x, n0 = gl_WorkGroupID.x * OUT;
+#if defined(GROUPED)
+    uint m0;
+    if (!find_tile(first, groups, columns, m0)) return;
+#endif
     float sum[ROWS][COLUMNS], squares[ROWS];
     [[unroll]] for (uint m = 0; m < ROWS; m++) {
         squares[m] = 0.0;
@@ -49,14 +63,14 @@ void main() {
         for (uint k = lane; k < quads; k += WORKGROUP) {
             vec4 a[ROWS];
             [[unroll]] for (uint m = 0; m < ROWS; m++) {
-                a[m] = x4[min(m, rows - 1) * quads + k];
+                a[m] = x4[X_ROW(m) * quads + k];
                 if (NORM != 0) {
                     squares[m] += dot(a[m], a[m]);
                     a[m] *= vec4(load_weight(norm, 4 * k), load_weight(norm, 4 * k + 1), load_weight(norm, 4 * k + 2), load_weight(norm, 4 * k + 3));
                 }
             }
             [[unroll]] for (uint j = 0; j < COLUMNS; j++) {
-                uint at = min(n0 + j % OUT, columns - 1) * quads + k;
+                uint at = W_ROW(min(n0 + j % OUT, columns - 1)) * quads + k;
                 vec4 b = j < OUT ? unpack4(w4[at]) : unpack4(up4[at]);
                 [[unroll]] for (uint m = 0; m < ROWS; m++)
                     sum[m][j] = fma(a[m].x, b.x, fma(a[m].y, b.y, fma(a[m].z, b.z, fma(a[m].w, b.w, sum[m][j]))));
@@ -66,14 +80,14 @@ void main() {
         for (uint k = lane; k < depth; k += WORKGROUP) {
             float a[ROWS];
             [[unroll]] for (uint m = 0; m < ROWS; m++) {
-                a[m] = x[min(m, rows - 1) * depth + k];
+                a[m] = x[X_ROW(m) * depth + k];
                 if (NORM != 0) {
                     squares[m] += a[m] * a[m];
                     a[m] *= load_weight(norm, k);
                 }
             }
             [[unroll]] for (uint j = 0; j < COLUMNS; j++) {
-                uint at = min(n0 + j % OUT, columns - 1) * depth + k;
+                uint at = W_ROW(min(n0 + j % OUT, columns - 1)) * depth + k;
                 float b = j < OUT ? load_weight(w, at) : load_weight(up, at);
                 [[unroll]] for (uint m = 0; m < ROWS; m++) sum[m][j] = fma(a[m], b, sum[m][j]);
             }
@@ -92,14 +106,16 @@ void main() {
     }
     for (uint i = lane; i < ROWS * OUT; i += WORKGROUP) {
         uint m = i / OUT, j = i % OUT, n = n0 + j;
-        if (m >= rows || n >= columns) continue;
+        if (Y_ROW(m) >= ROWS_END || n >= columns) continue;
         float scale = NORM != 0 ? inversesqrt(part[ROWS * COLUMNS + m][0] / float(depth) + eps) : 1.0;
         float v = part[m * COLUMNS + j][0] * scale, u = part[m * COLUMNS + (j + OUT) % COLUMNS][0] * scale;
+#if !defined(GROUPED)
         if (BIASED != 0) {
             v += load_weight(bias, column + n);
             if (EPILOGUE == 2) u += load_weight(up_bias, column + n);
         }
-        uint at = m * stride + column + n;
+#endif
+        uint at = Y_ROW(m) * stride + column + n;
         if (EPILOGUE == 1) v += residual[at];
         if (EPILOGUE == 2) v = silu(vec4(v)).x * u;
         y[at] = v;

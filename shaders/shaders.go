@@ -71,12 +71,16 @@ var texels = []string{
 	"adamw", "cosineloss", "crossentropy_bwd", "gradnorm", "kl", "mse",
 }
 
+// grouped are the shaders compiled once more for rows in groups with weights of their own: NAME_grouped_f32 and so on.
+var grouped = []string{"linear", "linear_cpu", "linear_cpu_shuffle", "linear_cpu_vec", "linear_vec"}
+
 // plain are the shaders that touch f32 only.
 var plain = []string{
 	"attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "relu", "rope_bwd", "swiglu",
 	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "kltile", "sensitivity",
 	"swiglu_bwd", "relu_bwd", "embedding_bwd", "positions_bwd",
 	"cosineloss", "crossentropy_bwd", "kl", "mse", "sumloss", "gradnorm", "gradnorm_total",
+	"combine", "group", "grouptiles", "route",
 	"bench_fma", "bench_read",
 }
 
@@ -106,6 +110,9 @@ func Variants() []Variant {
 	for _, d := range []string{"F32", "F16", "BF16"} {
 		for _, name := range byDType {
 			add(name, "_"+strings.ToLower(d), d)
+		}
+		for _, name := range grouped {
+			add(name, "_grouped_"+strings.ToLower(d), d, "GROUPED")
 		}
 	}
 	return append(all, Variant{Name: "linear_coopmat_f16", Source: "linear_coopmat.comp", Defines: []string{"F16"}, Newer: true})

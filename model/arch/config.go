@@ -55,6 +55,8 @@ type Config struct {
 
 	NoRope []bool // per layer, whether its q and k are not turned; nil: those of every layer are, unless positions are learned
 
+	Mixture // of experts
+
 	BOS, EOS []int       // token ids; empty when the file gives none
 	DType    dtype.DType // of the weights, as dtype or torch_dtype says; F32 when neither does
 

@@ -199,7 +199,11 @@ func TestParseConfig(t *testing.T) {
 
 func TestConfigErrors(t *testing.T) {
 	type keys = map[string]any
-	const supported = "supported are LlamaForCausalLM, MistralForCausalLM, OPTForCausalLM, Phi3ForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, SmolLM3ForCausalLM"
+	var names []string
+	for _, f := range Families() {
+		names = append(names, f.Architecture)
+	}
+	supported := "supported are " + strings.Join(names, ", ")
 	for _, c := range []struct {
 		keys keys
 		want string

@@ -28,9 +28,12 @@ type Family struct {
 	// PerLayer gives, for a model of the layers keep of c, the key and the value of an array with one entry a layer that c's file leaves to
 	// a default which counts layers, so that each layer stays what it was. ok says whether there is one. nil: there is none.
 	PerLayer func(c *Config, keep []int) (key string, value []byte, ok bool)
+	// Anew gives, for such a model, the values of keys that are written anew, or added, so that each layer stays what it was. nil: there are none.
+	Anew func(c *Config, keep []int) map[string][]byte
 }
 
-// Stored is a tensor in a family's files: its name, and the roles whose rows it holds, one behind the other.
+// Stored is a tensor in a family's files: its name, and the roles whose rows it holds, one behind the other. A name with a %d stands for a
+// tensor for each expert, which holds its rows.
 type Stored struct {
 	Name  string
 	Roles []Role
@@ -104,35 +107,45 @@ type Tensor struct {
 	Name  string
 	Shape []int
 	Roles []Role // whose rows it holds, one behind the other
+	Part  int    // it holds part Part of Parts equal parts of the rows of each role
+	Parts int    // 1 but for tensors of an expert
 }
 
 // TopTensors lists the tensors outside the layers, in the order in which they are written. A tied LM head is not among them.
-func (c *Config) TopTensors() []Tensor { return c.tensors(c.family.Top, "") }
+func (c *Config) TopTensors() []Tensor { return c.tensors(c.family.Top, "", c.Has) }
 
 // LayerTensors lists the tensors of a layer, in the order in which they are written: biases and norms only where the model has them.
 func (c *Config) LayerTensors(layer int) []Tensor {
-	return c.tensors(c.family.Layer, fmt.Sprintf(c.family.Prefix, layer))
+	return c.tensors(c.family.Layer, fmt.Sprintf(c.family.Prefix, layer), func(r Role) bool { return c.HasIn(layer, r) })
 }
 
 // Tensors lists those of stored tensors that the model has, with prefix before their names.
-func (c *Config) Tensors(stored []Stored, prefix string) []Tensor { return c.tensors(stored, prefix) }
+func (c *Config) Tensors(stored []Stored, prefix string) []Tensor {
+	return c.tensors(stored, prefix, c.Has)
+}
 
-func (c *Config) tensors(stored []Stored, prefix string) (list []Tensor) {
+func (c *Config) tensors(stored []Stored, prefix string, there func(r Role) bool) (list []Tensor) {
 	for _, s := range stored {
-		if !c.Has(s.Roles[0]) {
+		if !there(s.Roles[0]) {
 			continue
 		}
-		t := Tensor{Name: prefix + s.Name, Roles: s.Roles}
+		name, parts := func(int) string { return s.Name }, 1
+		if strings.Contains(s.Name, "%d") {
+			name, parts = func(i int) string { return fmt.Sprintf(s.Name, i) }, c.Experts
+		}
 		rows, cols := 0, 0
 		for _, r := range s.Roles {
 			var n int
 			n, cols = c.Shape(r)
-			rows += n
+			rows += n / parts
 		}
-		if t.Shape = []int{rows, cols}; s.Roles[0].Info().Vector() {
-			t.Shape = []int{cols}
+		shape := []int{rows, cols}
+		if s.Roles[0].Info().Vector() {
+			shape = []int{cols}
 		}
-		list = append(list, t)
+		for i := range parts {
+			list = append(list, Tensor{prefix + name(i), shape, s.Roles, i, parts})
+		}
 	}
 	return list
 }
@@ -141,10 +154,15 @@ func (c *Config) tensors(stored []Stored, prefix string) (list []Tensor) {
 func (c *Config) Operation(r Role) string {
 	for _, s := range c.family.Layer {
 		if slices.Contains(s.Roles, r) {
-			return strings.TrimSuffix(s.Name, ".weight")
+			return module(s.Name)
 		}
 	}
-	return strings.TrimSuffix(r.Info().Name, ".weight")
+	return module(r.Info().Name)
+}
+
+// module is a tensor's; that of the experts is one.
+func module(name string) string {
+	return strings.Replace(strings.TrimSuffix(name, ".weight"), ".%d", "", 1)
 }
 
 // Bare is the name of a tensor in checkpoints of a decoder without its LM head.

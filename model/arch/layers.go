@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -45,6 +46,9 @@ func (c *Config) WithLayers(keep []int) ([]byte, error) {
 			if err == nil && got.Rotary(i) != c.Rotary(l) {
 				err = fmt.Errorf("layer %d as layer %d would change whether its positions are rotary", l, i)
 			}
+			if err == nil && got.Sparse(i) != c.Sparse(l) {
+				err = fmt.Errorf("layer %d as layer %d would change whether it has experts", l, i)
+			}
 		}
 	}
 	if err != nil {
@@ -66,11 +70,22 @@ func (c *Config) withLayers(keep []int) ([]byte, error) {
 	if own && !slices.ContainsFunc(spans, func(s span) bool { return s.key == key }) {
 		implied = fmt.Sprintf(", %q: %s", key, chosen)
 	}
+	var anew map[string][]byte
+	if c.family.Anew != nil {
+		anew = c.family.Anew(c, keep)
+	}
+	for _, key := range slices.Sorted(maps.Keys(anew)) {
+		if !slices.ContainsFunc(spans, func(s span) bool { return s.key == key }) {
+			implied += fmt.Sprintf(", %q: %s", key, anew[key])
+		}
+	}
 	var out []byte
 	at := 0
 	for _, s := range spans {
 		value := c.raw[s.begin:s.end]
 		switch {
+		case anew[s.key] != nil:
+			value = anew[s.key]
 		case s.key == "num_hidden_layers":
 			value = fmt.Append(nil, len(keep), implied)
 		case s.key == "max_window_layers":

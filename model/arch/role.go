@@ -25,6 +25,10 @@ const (
 	UpBias
 	Down
 	DownBias
+	Router
+	ExpertGate // of all experts of a layer, one behind the other, as the next two
+	ExpertUp
+	ExpertDown
 	LayerRoles // how many roles a layer has
 )
 
@@ -53,6 +57,7 @@ type Merge int
 const (
 	Gather  Merge = iota // the channels that are kept, layer after layer, along the axis that has them
 	Average              // the mean over the layers
+	Pick                 // the rows of the experts that are kept, layer after layer
 	ByRatio              // the sum weighted by the layers' shares
 )
 
@@ -68,6 +73,20 @@ const (
 	Neurons                   // of the MLP
 	Vocabulary
 	PositionRows // of a table of learned positions
+	Expert       // one of each
+	ExpertNeuron // the neurons of an expert
+	ExpertHidden // channels of the residual stream, for each expert
+	EachNeuron   // neurons, for each expert
+)
+
+// MLPKind is a kind of MLP.
+type MLPKind int
+
+// The kinds.
+const (
+	AnyMLP MLPKind = iota
+	DenseMLP
+	SparseMLP // of experts
 )
 
 // Info is all that is known of a role, whatever the model.
@@ -78,6 +97,7 @@ type Info struct {
 	Merge      Merge
 	DTypeOf    Role                 // the role whose dtype this one must have, as one operation reads both; itself where there is none
 	Joins      bool                 // it lies right behind the role before it on the device, so that one matrix product takes both
+	MLP        MLPKind              // the kind of MLP that it is a part of
 	There      func(c *Config) bool // whether a model has it; nil: every model
 }
 
@@ -103,12 +123,16 @@ var roles = [NumRoles]Info{
 	OBias:         {Name: "self_attn.o_proj.bias", Kind: Bias, Cols: Hidden, Merge: ByRatio, DTypeOf: O, There: func(c *Config) bool { return c.OutputBias }},
 	PostNorm:      {Name: "post_attention_layernorm.weight", Kind: Norm, Cols: Hidden, Merge: Average, DTypeOf: PostNorm},
 	PostNormBias:  {Name: "post_attention_layernorm.bias", Kind: Bias, Cols: Hidden, Merge: Average, DTypeOf: PostNorm, There: layerNorm},
-	Gate:          {Name: "mlp.gate_proj.weight", Rows: Neurons, Cols: Hidden, DTypeOf: Gate, There: gated},
-	GateBias:      {Name: "mlp.gate_proj.bias", Kind: Bias, Cols: Neurons, DTypeOf: Gate, There: func(c *Config) bool { return c.MLPBias && gated(c) }},
-	Up:            {Name: "mlp.up_proj.weight", Rows: Neurons, Cols: Hidden, DTypeOf: Gate},
-	UpBias:        {Name: "mlp.up_proj.bias", Kind: Bias, Cols: Neurons, DTypeOf: Up, There: mlpBias},
-	Down:          {Name: "mlp.down_proj.weight", Rows: Hidden, Cols: Neurons, DTypeOf: Down},
-	DownBias:      {Name: "mlp.down_proj.bias", Kind: Bias, Cols: Hidden, Merge: ByRatio, DTypeOf: Down, There: mlpBias},
+	Gate:          {Name: "mlp.gate_proj.weight", Rows: Neurons, Cols: Hidden, DTypeOf: Gate, MLP: DenseMLP, There: gated},
+	GateBias:      {Name: "mlp.gate_proj.bias", Kind: Bias, Cols: Neurons, DTypeOf: Gate, MLP: DenseMLP, There: func(c *Config) bool { return c.MLPBias && gated(c) }},
+	Up:            {Name: "mlp.up_proj.weight", Rows: Neurons, Cols: Hidden, DTypeOf: Gate, MLP: DenseMLP},
+	UpBias:        {Name: "mlp.up_proj.bias", Kind: Bias, Cols: Neurons, DTypeOf: Up, MLP: DenseMLP, There: mlpBias},
+	Down:          {Name: "mlp.down_proj.weight", Rows: Hidden, Cols: Neurons, DTypeOf: Down, MLP: DenseMLP},
+	DownBias:      {Name: "mlp.down_proj.bias", Kind: Bias, Cols: Hidden, Merge: ByRatio, DTypeOf: Down, MLP: DenseMLP, There: mlpBias},
+	Router:        {Name: "mlp.gate.weight", Rows: Expert, Cols: Hidden, Merge: Pick, DTypeOf: Router, MLP: SparseMLP, There: mixed},
+	ExpertGate:    {Name: "mlp.experts.%d.gate_proj.weight", Rows: EachNeuron, Cols: Hidden, Merge: Pick, DTypeOf: ExpertGate, MLP: SparseMLP, There: mixed},
+	ExpertUp:      {Name: "mlp.experts.%d.up_proj.weight", Rows: EachNeuron, Cols: Hidden, Merge: Pick, DTypeOf: ExpertGate, MLP: SparseMLP, There: mixed},
+	ExpertDown:    {Name: "mlp.experts.%d.down_proj.weight", Rows: ExpertHidden, Cols: ExpertNeuron, Merge: Pick, DTypeOf: ExpertDown, MLP: SparseMLP, There: mixed},
 
 	Embed:         {Name: "model.embed_tokens.weight", Rows: Vocabulary, Cols: Hidden, DTypeOf: Embed},
 	Positions:     {Name: "model.embed_positions.weight", Rows: PositionRows, Cols: Hidden, DTypeOf: Positions, There: func(c *Config) bool { return c.LearnedPositions }},
@@ -121,6 +145,7 @@ func layerNorm(c *Config) bool     { return c.LayerNorm }
 func attentionBias(c *Config) bool { return c.AttentionBias }
 func qkNorm(c *Config) bool        { return c.QKNorm }
 func gated(c *Config) bool         { return !c.ReLU }
+func mixed(c *Config) bool         { return c.Experts > 0 }
 func mlpBias(c *Config) bool       { return c.MLPBias }
 
 // Info is what is known of the role.
@@ -150,6 +175,14 @@ func (c *Config) extent(a Axis) int {
 		return c.VocabSize
 	case PositionRows:
 		return c.MaxPositionEmbeddings + PositionOffset
+	case Expert:
+		return c.Experts
+	case ExpertNeuron:
+		return c.Mixture.Neurons
+	case ExpertHidden:
+		return c.Experts * c.HiddenSize
+	case EachNeuron:
+		return c.Experts * c.Mixture.Neurons
 	}
 	return 1
 }

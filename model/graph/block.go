@@ -30,6 +30,8 @@ type Scratch struct {
 	o        *vk.Buffer // of attention, in place of q
 	mid      *vk.Buffer // the residual stream between attention and MLP, in place of the layer's output
 	gate, up *vk.Buffer // what SwiGLU is of, which is then a dispatch of its own
+
+	mixture *mixture // nil of models without experts
 }
 
 // NewScratch allocates for a forward pass of up to so many rows.
@@ -38,7 +40,7 @@ func NewScratch(s *vk.Scope, c *arch.Config, rows int) *Scratch {
 	return &Scratch{
 		norm: t.floats("normed hidden states", c.HiddenSize), qkv: t.floats("queries, keys and values", qkvCols(c)),
 		q: t.floats("queries", c.Heads*c.HeadDim), k: t.floats("keys", c.KVHeads*c.HeadDim), v: t.floats("values", c.KVHeads*c.HeadDim),
-		mlp: t.floats("MLP activations", c.IntermediateSize), spare: t.floats("input of a product", spareCols(s.Device(), c)),
+		mlp: t.floats("MLP activations", c.DenseNeurons()), mixture: newMixture(s, c, rows), spare: t.floats("input of a product", spareCols(s.Device(), c)),
 	}
 }
 
@@ -71,7 +73,7 @@ func spareCols(d *vk.Device, c *arch.Config) int {
 	if !op.LinearScratch(d, c.DType) {
 		return 0
 	}
-	most := max(c.Heads*c.HeadDim, c.IntermediateSize)
+	most := max(c.Heads*c.HeadDim, c.DenseNeurons())
 	if c.LayerNorm {
 		most = max(most, c.HiddenSize) // products do not take the mean away themselves
 	}
@@ -82,7 +84,7 @@ func spareCols(d *vk.Device, c *arch.Config) int {
 func qkvCols(c *arch.Config) int { return (c.Heads + 2*c.KVHeads) * c.HeadDim }
 
 // Widest is the most floats that a row takes in one tensor of a layer.
-func Widest(c *arch.Config) int { return max(c.HiddenSize, qkvCols(c), c.IntermediateSize) }
+func Widest(c *arch.Config) int { return max(c.HiddenSize, qkvCols(c), c.DenseNeurons(), c.Experts) }
 
 // KV is where one layer's keys and values of earlier positions are kept: Capacity rows, of which Used are filled.
 type KV struct {
@@ -266,6 +268,10 @@ func AttentionScratch(d *vk.Device, c *arch.Config, keys int) int {
 
 // mlp records out = mid + mlp(norm(mid)).
 func (f *forward) mlp(out, mid op.Tensor) {
+	if f.Config.Sparse(f.Layer) {
+		f.experts(out, mid)
+		return
+	}
 	c, r, s, w := f.Config, f.r, f.Scratch, f.Weights
 	mlp := Floats(s.mlp, mid.Rows, c.IntermediateSize)
 	f.normed(arch.PostNorm, mid)
@@ -306,7 +312,7 @@ func LastShare(c *arch.Config, window int) float64 {
 	if c.ReLU {
 		mlp = 2
 	}
-	projections, rest := hidden*(q+2*kv), hidden*(q+mlp*float64(c.IntermediateSize))
+	projections, rest := hidden*(q+2*kv), hidden*(q+mlp*float64(c.WidestMLP()))
 	all := s*(projections+rest) + q*s*(s+1)
 	return (s*projections + rest + 2*q*s) / all
 }

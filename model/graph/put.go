@@ -134,8 +134,10 @@ func CheckFinite(ctx context.Context, r *vk.Recorder, tensors []op.Tensor, weigh
 			continue
 		}
 		for _, w := range weights[i:] { // which of the joined ones
-			if n := w.NonFinite(); n > 0 {
-				return fmt.Errorf("tensor %s: %d of %d values are NaN or infinite", w.Name, n, w.Rows*w.Cols)
+			for _, p := range w.Parts() {
+				if n := p.NonFinite(); n > 0 {
+					return fmt.Errorf("tensor %s: %d of %d values are NaN or infinite", p.Name, n, p.Rows*p.Cols)
+				}
 			}
 		}
 	}

@@ -60,6 +60,12 @@ var named = map[string]Spec{
 		Extra: map[string]any{"pad_token_id": 1, "sliding_window": 9}},
 	"phi3-long": {Architecture: "Phi3ForCausalLM", Hidden: 48, Intermediate: 104, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 12, Vocab: 1999, Context: 128,
 		LongRope: 24, Extra: map[string]any{"pad_token_id": 1}},
+	"mixtral": {Architecture: "MixtralForCausalLM", Hidden: 48, Intermediate: 40, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 12, Vocab: 1999, Context: 64,
+		Extra: map[string]any{"num_local_experts": 5, "num_experts_per_tok": 2}},
+	"qwen3-moe": {Architecture: "Qwen3MoeForCausalLM", Hidden: 48, Intermediate: 104, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 20, Vocab: 1999, Context: 64,
+		Extra: map[string]any{"num_experts": 7, "num_experts_per_tok": 3, "moe_intermediate_size": 24, "norm_topk_prob": true}},
+	"qwen3-moe-dense": {Architecture: "Qwen3MoeForCausalLM", Hidden: 40, Intermediate: 72, Layers: 4, Heads: 4, KVHeads: 1, HeadDim: 12, Vocab: 1999, Context: 64, Tied: true,
+		Extra: map[string]any{"num_experts": 6, "num_experts_per_tok": 4, "moe_intermediate_size": 20, "decoder_sparse_step": 2, "use_sliding_window": true, "sliding_window": 6}},
 	"opt": {Architecture: opt, Hidden: 48, Intermediate: 120, Layers: 4, Heads: 2, KVHeads: 2, HeadDim: 24, Vocab: 1999, Context: 64, Tied: true, AttentionBias: true},
 }
 
@@ -74,6 +80,10 @@ var Odd = map[string]Spec{
 	"smollm3":      {Architecture: "SmolLM3ForCausalLM", Hidden: 40, Intermediate: 72, Layers: 3, Heads: 5, KVHeads: 1, HeadDim: 12, Vocab: 113, Context: 64, Tied: true, DType: dtype.BF16, Extra: map[string]any{"no_rope_layer_interval": 2}},
 	"phi3": {Architecture: "Phi3ForCausalLM", Hidden: 40, Intermediate: 72, Layers: 3, Heads: 5, KVHeads: 1, HeadDim: 8, Vocab: 113, Context: 64, DType: dtype.BF16,
 		LongRope: 8},
+	"mixtral": {Architecture: "MixtralForCausalLM", Hidden: 40, Intermediate: 36, Layers: 3, Heads: 5, KVHeads: 1, HeadDim: 8, Vocab: 113, Context: 64, DType: dtype.BF16,
+		Extra: map[string]any{"num_local_experts": 5, "num_experts_per_tok": 3, "sliding_window": 9}},
+	"qwen3 moe": {Architecture: "Qwen3MoeForCausalLM", Hidden: 32, Intermediate: 56, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 129, Context: 64, DType: dtype.F16,
+		Extra: map[string]any{"num_experts": 9, "num_experts_per_tok": 2, "moe_intermediate_size": 17, "mlp_only_layers": []int{0}}},
 	"qwen3 q/k norm": {Architecture: "Qwen3ForCausalLM", Hidden: 32, Intermediate: 64, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 129, Context: 64, DType: dtype.F32},
 }
 

@@ -63,7 +63,7 @@ type Scores struct {
 	SBI        []float64   // [layers−span+1], mean over the last token of each window
 	SBITokens  []float64   // [layers−span+1], mean over all tokens
 	HeadGroups [][]float64 // [layers][kvHeads]
-	Neurons    [][]float64 // [layers][ffn]
+	Neurons    [][]float64 // [layers][ffn], or [experts] of a layer that has some
 }
 
 // Step tells what one step did; layer numbers are those of the model before it.
@@ -126,8 +126,9 @@ func (p Pruned) step(o Options) (Step, Layer, error) {
 	s := Step{Scores: p.Calibration.Scores(span)}
 	first := -1
 	for l, sbi := range s.Scores.SBI {
+		mixed := slices.ContainsFunc(m.Layers[l:l+span], func(other Layer) bool { return other.Router.Rows != m.Layers[l].Router.Rows }) // dense and sparse
 		touched := slices.ContainsFunc(tree[l:l+span], func(t Tree) bool { return t.Merged != nil })
-		if (o.Repeat || !touched) && (first < 0 || sbi < s.Scores.SBI[first]) {
+		if !mixed && (o.Repeat || !touched) && (first < 0 || sbi < s.Scores.SBI[first]) {
 			first = l
 		}
 	}
@@ -141,7 +142,7 @@ func (p Pruned) step(o Options) (Step, Layer, error) {
 		power = 1
 	}
 	s.Ratio = FusionRatio(s.Scores.BI[first:first+span], power, o.RatioFloor, Tree{Merged: tree[first : first+span]}.Originals())
-	heads, neurons := Counts(s.Ratio, m.KVHeads), Counts(s.Ratio, m.FFN)
+	heads, neurons := Counts(s.Ratio, m.KVHeads), Counts(s.Ratio, len(s.Scores.Neurons[first]))
 	for i, l := range s.MergeList {
 		s.KVHeads = append(s.KVHeads, Top(s.Scores.HeadGroups[l], heads[i]))
 		s.Neurons = append(s.Neurons, Top(s.Scores.Neurons[l], neurons[i]))
@@ -163,7 +164,7 @@ type Calibration struct {
 	windows [][]int
 	states  [][]Mat     // [layers+1][windows], boundary by boundary
 	heads   [][]float64 // [layers][heads·headDim], Σ |o| over all tokens
-	ffn     [][]float64 // [layers][ffn], Σ |a| over all tokens
+	ffn     [][]float64 // [layers][ffn], Σ |a| over all tokens; [experts], Σ of their shares
 }
 
 // Calibrate passes all windows through one layer, then all through the next.
@@ -236,7 +237,11 @@ func (c *Calibration) Scores(span int) Scores {
 		}
 		s.BI = append(s.BI, mean(bi))
 		s.HeadGroups = append(s.HeadGroups, groupMeans(channelSensitivity(c.heads[l], tokens, m.Layers[l].O), m.KVHeads))
-		s.Neurons = append(s.Neurons, channelSensitivity(c.ffn[l], tokens, m.Layers[l].Down))
+		if m.Layers[l].Router.Rows > 0 {
+			s.Neurons = append(s.Neurons, load(c.ffn[l], tokens))
+		} else {
+			s.Neurons = append(s.Neurons, channelSensitivity(c.ffn[l], tokens, m.Layers[l].Down))
+		}
 	}
 	for l := range layers - span + 1 {
 		var all, last []float64

@@ -7,6 +7,13 @@ type Config struct {
 	Eps                     float64 // of every norm
 	RopeTheta               float64 // 0: nothing is turned
 	RopeScaling             RopeScaling
+	Experts                 Mixture
+}
+
+// Mixture is how a router's products choose experts, where layers have some.
+type Mixture struct {
+	PerToken int
+	Divide   bool // shares are divided by their sum
 }
 
 // Group is the number of query heads that share a key/value head.
@@ -24,6 +31,8 @@ type Layer struct {
 	Gate, Up, Down             Mat // twice [ffn, hidden], [hidden, ffn]; without Gate the FFN is Down · relu(Up · x)
 	GateBias, UpBias, DownBias []float64
 
+	Router Mat // [experts, hidden]: Gate, Up and Down are then those of all experts, one behind the other
+
 	Window int  // sliding attention window, 0 = none
 	NoRope bool // queries and keys are not turned by their positions
 }
@@ -31,7 +40,7 @@ type Layer struct {
 // Taps are the activations that the sensitivities of ALGORITHM §1 look at.
 type Taps struct {
 	Attention Mat // [tokens, heads·headDim], what enters the output projection
-	FFN       Mat // [tokens, ffn], what enters the down projection
+	FFN       Mat // [tokens, ffn], what enters the down projection; [tokens, experts] of shares where there are experts
 }
 
 // Cache holds the rotated keys and the values of the tokens seen so far.
@@ -74,6 +83,10 @@ func (l *Layer) Continue(c Config, x Mat, cache *Cache) (Mat, Taps) {
 	x = Add(x, Linear(o, l.O, l.OBias))
 
 	n = norm(x, l.PostNorm, l.PostNormBias, c.Eps)
+	if l.Router.Rows > 0 {
+		y, gates := Experts(n, x, l.Router, l.Gate, l.Up, l.Down, c.Experts.PerToken, c.Experts.Divide)
+		return y, Taps{Attention: o, FFN: gates}
+	}
 	a := Linear(n, l.Up, l.UpBias)
 	if l.Gate.Rows == 0 {
 		a = ReLU(a)

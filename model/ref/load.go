@@ -9,12 +9,13 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/x448/float16"
 )
 
-// LoadModel reads a Hugging Face folder of a Llama, Mistral, Qwen2, Qwen3, SmolLM3, Phi-3 or OPT: config.json and model.safetensors, or the
+// LoadModel reads a Hugging Face folder of a Llama, Mistral, Qwen2, Qwen3, SmolLM3, Phi-3, Mixtral, Qwen3-MoE or OPT: config.json and model.safetensors, or the
 // shards that model.safetensors.index.json names. It shares no code with the tool's reader, so that it can check what
 // the tool writes; it trusts the folder to be sound, and holds all weights in memory as float64.
 func LoadModel(dir string) (*Model, error) {
@@ -24,7 +25,7 @@ func LoadModel(dir string) (*Model, error) {
 		return nil, err
 	}
 	absent := config{MaxWindowLayers: 28} // what transformers takes for absent keys
-	if c.ModelType != "phi3" {
+	if c.ModelType != "phi3" && c.ModelType != "mixtral" {
 		absent.SlidingWindow = new(int)
 		*absent.SlidingWindow = 4096
 	}
@@ -81,17 +82,10 @@ func LoadModel(dir string) (*Model, error) {
 			OBias:         find.optional(attn+n.o+".bias", m.Hidden),
 			QNorm:         find.optional(attn+"q_norm.weight", m.HeadDim),
 			KNorm:         find.optional(attn+"k_norm.weight", m.HeadDim),
-			Up:            find.matrix(at+n.up+".weight", m.FFN, m.Hidden),
-			Down:          find.matrix(at+n.down+".weight", m.Hidden, m.FFN),
-			UpBias:        find.optional(at+n.up+".bias", m.FFN),
-			DownBias:      find.optional(at+n.down+".bias", m.Hidden),
 			Window:        c.window(i),
 			NoRope:        c.noRope(i),
 		}
-		if n.gate != "" {
-			m.Layers[i].Gate = find.matrix(at+n.gate+".weight", m.FFN, m.Hidden)
-			m.Layers[i].GateBias = find.optional(at+n.gate+".bias", m.FFN)
-		}
+		c.mlp(find, n, m.Config, at, i, &m.Layers[i])
 	}
 	if find.err != nil {
 		return nil, find.err
@@ -136,6 +130,7 @@ type config struct {
 	NoRopeInterval    *int     `json:"no_rope_layer_interval"`
 	MaxPosition       int      `json:"max_position_embeddings"`
 	Original          int      `json:"original_max_position_embeddings"`
+	mixture
 }
 
 type rope struct {
@@ -162,8 +157,9 @@ func (c *config) arithmetic() Config {
 	a := Config{
 		Hidden: c.HiddenSize, FFN: c.IntermediateSize, Vocab: c.VocabSize,
 		Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
-		Eps: map[bool]float64{true: 1e-5, false: 1e-6}[c.ModelType == "phi3"], RopeTheta: c.RopeTheta, // what transformers takes for an absent rms_norm_eps
+		Eps: map[bool]float64{true: 1e-5, false: 1e-6}[c.ModelType == "phi3" || c.ModelType == "mixtral"], RopeTheta: c.RopeTheta, // what transformers takes for an absent rms_norm_eps
 	}
+	a.Experts = Mixture{c.PerToken, c.NormTopK || c.ModelType == "mixtral"}
 	if c.RMSNormEps != nil {
 		a.Eps = *c.RMSNormEps
 	}
@@ -184,7 +180,10 @@ func (c *config) arithmetic() Config {
 		}
 	}
 	if a.RopeTheta == 0 {
-		a.RopeTheta = map[bool]float64{true: 2e6, false: 10000}[c.ModelType == "smollm3"]
+		a.RopeTheta = 10000
+		if theta, ok := map[string]float64{"smollm3": 2e6, "mixtral": 1e6}[c.ModelType]; ok {
+			a.RopeTheta = theta
+		}
 	}
 	if c.ModelType == "opt" {
 		a.RopeTheta, a.Eps = 0, 1e-5
@@ -236,13 +235,14 @@ func (r *rope) scaling(c *config) RopeScaling {
 // window is the sliding window of layer i: Mistral slides everywhere; Qwen only where it is told to, from layer
 // max_window_layers on unless layer_types says it layer by layer.
 func (c *config) window(i int) int {
+	everywhere := slices.Contains([]string{"mistral", "phi3", "mixtral"}, c.ModelType)
 	switch {
 	case c.SlidingWindow == nil, c.ModelType == "opt",
 		c.UseSlidingWindow != nil && !*c.UseSlidingWindow,
-		c.UseSlidingWindow == nil && c.ModelType != "mistral" && c.ModelType != "phi3",
+		c.UseSlidingWindow == nil && !everywhere,
 		i < len(c.LayerTypes) && c.LayerTypes[i] != "sliding_attention",
 		c.ModelType == "smollm3" && len(c.LayerTypes) == 0 && !c.noRope(i),
-		c.ModelType != "smollm3" && len(c.LayerTypes) == 0 && c.ModelType != "mistral" && c.ModelType != "phi3" && i < c.MaxWindowLayers:
+		c.ModelType != "smollm3" && c.ModelType != "qwen3_moe" && len(c.LayerTypes) == 0 && !everywhere && i < c.MaxWindowLayers:
 		return 0
 	}
 	return *c.SlidingWindow

@@ -62,12 +62,12 @@ func Top(scores []float64, n int) []int {
 }
 
 // Merge joins layers into one by concatenation (ALGORITHM §4): from layers[i] the key/value heads kvHeads[i] with their
-// query heads, and the FFN neurons neurons[i], each in ascending order. What cannot be concatenated is averaged: the
+// query heads, and the FFN neurons units[i], or the experts with their rows of the router, each in ascending order. What cannot be concatenated is averaged: the
 // weights and biases of norms plainly, q and k norms and the biases of the output and down projections by ratio.
 //
 // The query heads of KV head k are k·g..k·g+g−1. tiledMask takes instead those h with h mod kvHeads among the kept, as
 // the authors' released code does.
-func Merge(c Config, layers []Layer, kvHeads, neurons [][]int, ratio []float64, tiledMask bool) Layer {
+func Merge(c Config, layers []Layer, kvHeads, units [][]int, ratio []float64, tiledMask bool) Layer {
 	var queryRows, kvRows [][]int // of each layer's q and of its k and v
 	for _, kept := range kvHeads {
 		queryRows = append(queryRows, channels(queryHeads(c, kept, tiledMask), c.HeadDim))
@@ -107,7 +107,22 @@ func Merge(c Config, layers []Layer, kvHeads, neurons [][]int, ratio []float64, 
 		return WeightedSum(parts, shares).Data
 	}
 
+	neurons, downRows := units, [][]int(nil) // rows of the gate and of up, and of experts' down
+	if n := layers[0].Router.Rows; n > 0 {
+		neurons = nil
+		for _, experts := range units {
+			neurons, downRows = append(neurons, channels(experts, layers[0].Up.Rows/n)), append(downRows, channels(experts, c.Hidden))
+		}
+	}
+	down := func() Mat {
+		if downRows != nil {
+			return rows(func(l *Layer) Mat { return l.Down }, downRows)
+		}
+		return cols(func(l *Layer) Mat { return l.Down }, neurons)
+	}
+
 	return Layer{
+		Router:        rows(func(l *Layer) Mat { return l.Router }, units),
 		InputNorm:     blend(func(l *Layer) []float64 { return l.InputNorm }, equal),
 		PostNorm:      blend(func(l *Layer) []float64 { return l.PostNorm }, equal),
 		InputNormBias: blend(func(l *Layer) []float64 { return l.InputNormBias }, equal),
@@ -124,7 +139,7 @@ func Merge(c Config, layers []Layer, kvHeads, neurons [][]int, ratio []float64, 
 		KNorm:         blend(func(l *Layer) []float64 { return l.KNorm }, ratio),
 		Gate:          rows(func(l *Layer) Mat { return l.Gate }, neurons),
 		Up:            rows(func(l *Layer) Mat { return l.Up }, neurons),
-		Down:          cols(func(l *Layer) Mat { return l.Down }, neurons),
+		Down:          down(),
 		GateBias:      bias(func(l *Layer) []float64 { return l.GateBias }, neurons),
 		UpBias:        bias(func(l *Layer) []float64 { return l.UpBias }, neurons),
 		DownBias:      blend(func(l *Layer) []float64 { return l.DownBias }, ratio),

@@ -319,7 +319,7 @@ type Step struct {
 	In, Out   op.Tensor   // [tokens, hidden] before and after the layer; Out of LastTokens has the last of each window
 	Ends      op.Tensor   // [1, windows]: the row of Out of each window's last token
 	Attention op.Tensor   // [tokens, heads·head_dim], what o_proj reads
-	MLP       op.Tensor   // [tokens, intermediate], what down_proj reads
+	MLP       op.Tensor   // [tokens, intermediate], what down_proj reads; [tokens, experts], each token's share for each, in a mixture of experts
 }
 
 // Layer runs layer l of m on boundary l and makes boundary l+1. visit, if not nil, may record more work on each batch. When Layer

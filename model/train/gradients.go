@@ -21,6 +21,9 @@ import (
 // activations are on the device at a time; gradients of states lie where states do. progress, if not nil, is called after each layer.
 func Gradients(ctx context.Context, f *run.Forward, m *model.Model, visit func(layer int, b run.Batch, w, g []op.Tensor) error, progress func(done, total int)) (err error) {
 	layers := len(m.Layers)
+	if err := m.Config.CheckGradients(); err != nil {
+		return fmt.Errorf("model: %w", err)
+	}
 	if f.Corpus.Window < 2 {
 		return errors.New("model: gradients: windows of one token have no loss; use a longer corpus.Options.Window")
 	}

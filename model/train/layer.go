@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
@@ -50,6 +51,9 @@ type LayerTraining struct {
 // NewLayer prepares to train layer l of m on states of f, which is teacher's: that has the final norm and LM head of kl-lens. The
 // caller closes it before f.
 func NewLayer(ctx context.Context, f *run.Forward, teacher, m *model.Model, l int, o Objective) (*LayerTraining, error) {
+	if err := m.Config.CheckGradients(); err != nil {
+		return nil, fmt.Errorf("model: %w", err)
+	}
 	t := newLayer(ctx, f.Recorder().Device().NewScope(), f.Recorder(), teacher, m, l, f.Corpus.Window, f.Corpus.Most, o)
 	t.f = f
 	if err := t.finish(ctx); err != nil {

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/vkcome/vkcome/model"
@@ -29,6 +30,9 @@ type ModelTraining struct {
 
 // NewModel prepares to train m against teacher, whose states f has at its last boundary.
 func NewModel(ctx context.Context, f *run.Forward, teacher, m *model.Model) (*ModelTraining, error) {
+	if err := m.Config.CheckGradients(); err != nil {
+		return nil, fmt.Errorf("model: %w", err)
+	}
 	t := newModel(ctx, f.Recorder().Device().NewScope(), f.Recorder(), teacher, m, f.Corpus.Window, f.Corpus.Most)
 	t.f = f
 	if err := t.finish(ctx); err != nil {

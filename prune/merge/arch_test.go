@@ -46,6 +46,8 @@ func cases(t *testing.T) map[string]modeltest.Spec {
 				s.AttentionBias, s.MLPBias = i%2 == 0, i%3 == 0
 			case name == "smollm3":
 				s.Extra["no_rope_layers"] = []int{0, 1, 0}
+			case name == "qwen3-moe-dense":
+				s.Extra["decoder_sparse_step"], s.Extra["mlp_only_layers"] = 1, []int{0}
 			case name == "qwen3-window":
 				s.Extra["layer_types"] = []string{"sliding_attention", "full_attention", "sliding_attention"}
 			}
@@ -147,7 +149,7 @@ func architecture(t *testing.T, d *vk.Device, spec modeltest.Spec) {
 
 	// Layers 1 and 2 become one.
 	ratio := merge.Ratio(s.BI()[1:], 1, 0, 2)
-	kept := merge.Keep(ratio, heads[1:], neurons[1:])
+	kept := merge.Keep(ratio, heads[1:], neurons[1:], m.Config.Sparse(1))
 	s.Trim(m.Layers[1:])
 	joined, err := merge.Concat(t.Context(), d, m.Config, m.Layers[1:], kept, ratio, merge.Options{})
 	if err != nil {
@@ -166,8 +168,11 @@ func architecture(t *testing.T, d *vk.Device, spec modeltest.Spec) {
 		t.Fatal(err)
 	}
 	merged := *oracle
-	merged.Layers = []ref.Layer{oracle.Layers[0], ref.Merge(oracle.Config, oracle.Layers[1:], [][]int{kept[0].KVHeads, kept[1].KVHeads},
-		[][]int{kept[0].Neurons, kept[1].Neurons}, ratio, false)}
+	units := [][]int{kept[0].Neurons, kept[1].Neurons}
+	if m.Config.Sparse(1) {
+		units = [][]int{kept[0].Experts, kept[1].Experts}
+	}
+	merged.Layers = []ref.Layer{oracle.Layers[0], ref.Merge(oracle.Config, oracle.Layers[1:], [][]int{kept[0].KVHeads, kept[1].KVHeads}, units, ratio, false)}
 	sameWeights(t, spec.DType, &written.Layers[1], &merged.Layers[1])
 	again, err := model.Open(out)
 	if err != nil {
@@ -210,9 +215,9 @@ func generated(t *testing.T, d *vk.Device, m *model.Model, check func(got []floa
 // sameWeights compares a merged layer: what was gathered bit by bit, what was averaged as rounded to its dtype.
 func sameWeights(t *testing.T, d dtype.DType, got, want *ref.Layer) {
 	t.Helper()
-	for i, m := range []struct{ got, want ref.Mat }{{got.Q, want.Q}, {got.K, want.K}, {got.V, want.V}, {got.O, want.O}, {got.Gate, want.Gate}, {got.Up, want.Up}, {got.Down, want.Down}} {
+	for i, m := range []struct{ got, want ref.Mat }{{got.Q, want.Q}, {got.K, want.K}, {got.V, want.V}, {got.O, want.O}, {got.Gate, want.Gate}, {got.Up, want.Up}, {got.Down, want.Down}, {got.Router, want.Router}} {
 		if !slices.Equal(m.got.Data, m.want.Data) {
-			t.Errorf("%s has other values", []string{"q", "k", "v", "o", "gate", "up", "down"}[i])
+			t.Errorf("%s has other values", []string{"q", "k", "v", "o", "gate", "up", "down", "router"}[i])
 		}
 	}
 	for i, v := range []struct{ got, want []float64 }{{got.QBias, want.QBias}, {got.KBias, want.KBias}, {got.VBias, want.VBias}, {got.GateBias, want.GateBias}, {got.UpBias, want.UpBias}} {

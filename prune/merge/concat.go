@@ -24,8 +24,8 @@ type Options struct {
 }
 
 // Concat joins layers into one of the same shapes: from layers[i] the KV heads kept[i].KVHeads with their query heads and the FFN
-// neurons kept[i].Neurons, layer after layer. The weights and biases of norms are averaged; q and k norms and the biases of the output and down
-// projections are summed by ratio. It is done on the device, one tensor at a time.
+// neurons kept[i].Neurons, or the experts kept[i].Experts with their rows of the router, layer after layer. The weights and biases of norms are averaged; q and k norms and the biases of the output and down
+// projections are summed by ratio. It is done on the device, one tensor at a time; experts are not copied, but stay where they are.
 //
 // The query heads of KV head k are k·g … k·g+g−1, g being heads / kv_heads.
 func Concat(ctx context.Context, d *vk.Device, c *arch.Config, layers []*model.Layer, kept []Kept, ratio []float64, o Options) (out *model.Layer, err error) {
@@ -35,6 +35,9 @@ func Concat(ctx context.Context, d *vk.Device, c *arch.Config, layers []*model.L
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	j := joiner{ctx: ctx, d: d, r: r, layers: layers}
+	if err := j.alike(); err != nil {
+		return nil, err
+	}
 
 	mean, shares := make([]float32, len(layers)), make([]float32, len(layers))
 	channels := map[arch.Axis][][]uint32{} // that are kept of each layer, along the axes that are cut
@@ -51,6 +54,8 @@ func Concat(ctx context.Context, d *vk.Device, c *arch.Config, layers []*model.L
 	for r := range arch.LayerRoles {
 		var w model.Weight
 		switch info := r.Info(); {
+		case info.Merge == arch.Pick:
+			w, err = j.pick(r, c.Experts, kept)
 		case info.Merge == arch.Average:
 			w, err = j.sum(r, mean)
 		case info.Merge == arch.ByRatio:
@@ -177,6 +182,36 @@ func (j *joiner) gather(p arch.Role, index [][]uint32, gather func(r *vk.Recorde
 		at += n
 		return nil
 	})
+}
+
+// alike refuses layers some of which have experts.
+func (j *joiner) alike() error {
+	first := j.layers[0].Weights[arch.Router]
+	for _, l := range j.layers {
+		if w := l.Weights[arch.Router]; w.IsZero() != first.IsZero() {
+			return fmt.Errorf("merge: %s%s is there in some of the layers: dense layers and layers with experts cannot be joined", first.Name, w.Name)
+		}
+	}
+	return nil
+}
+
+// pick is the rows of the experts that are kept of every source: views, so that a layer that is larger than memory is none.
+func (j *joiner) pick(p arch.Role, experts int, kept []Kept) (model.Weight, error) {
+	var list []model.Weight
+	for i, l := range j.layers {
+		w := l.Weights[p]
+		if w.IsZero() {
+			return w, nil
+		}
+		rows := w.Rows / experts
+		for _, e := range kept[i].Experts {
+			list = append(list, w.RowRange(e*rows, (e+1)*rows))
+		}
+	}
+	if len(list) != experts {
+		return model.Weight{}, fmt.Errorf("%d experts are kept, a layer has %d", len(list), experts)
+	}
+	return model.Stack(list...)
 }
 
 // sum adds the sources up by weight.

@@ -49,16 +49,19 @@ func pruneAtRandom(t *testing.T, d *vk.Device, rng *rand.Rand, m *model.Model) *
 			keep, layers = append(keep, l), append(layers, layer)
 		}
 	}
-	if rng.IntN(2) == 0 {
+	alike := !slices.ContainsFunc(m.Layers[first:end], func(l *model.Layer) bool {
+		return l.Weights[arch.Router].IsZero() != m.Layers[first].Weights[arch.Router].IsZero()
+	})
+	if alike && rng.IntN(2) == 0 {
 		ratio, c := make([]float64, end-first), m.Config
 		for i := range ratio {
 			ratio[i] = 1 / float64(len(ratio))
 		}
 		var heads, neurons [][]float64
 		for range ratio {
-			heads, neurons = append(heads, uniform(rng, c.KVHeads)), append(neurons, uniform(rng, c.IntermediateSize))
+			heads, neurons = append(heads, uniform(rng, c.KVHeads)), append(neurons, uniform(rng, c.Units(first)))
 		}
-		joined, err := merge.Concat(t.Context(), d, c, m.Layers[first:end], merge.Keep(ratio, heads, neurons), ratio, merge.Options{Tiled: rng.IntN(2) == 0, NormByRatio: rng.IntN(2) == 0})
+		joined, err := merge.Concat(t.Context(), d, c, m.Layers[first:end], merge.Keep(ratio, heads, neurons, c.Sparse(first)), ratio, merge.Options{Tiled: rng.IntN(2) == 0, NormByRatio: rng.IntN(2) == 0})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,8 +72,8 @@ func pruneAtRandom(t *testing.T, d *vk.Device, rng *rand.Rand, m *model.Model) *
 		t.Fatal(err)
 	}
 	for i, l := range keep {
-		if pruned.Config.Window(i) != m.Config.Window(l) || pruned.Config.Rotary(i) != m.Config.Rotary(l) {
-			t.Errorf("layer %d became %d with another window, or other positions", l, i)
+		if pruned.Config.Window(i) != m.Config.Window(l) || pruned.Config.Rotary(i) != m.Config.Rotary(l) || pruned.Config.Sparse(i) != m.Config.Sparse(l) {
+			t.Errorf("layer %d became %d with another window, other positions or another kind of MLP", l, i)
 		}
 	}
 	return pruned
@@ -101,14 +104,14 @@ func again(t *testing.T, d *vk.Device, original, m *model.Model, shard int) *mod
 	}
 	want, is := m.AllWeights(), got.AllWeights()
 	for i, w := range want {
-		if is[i].DType != w.DType || is[i].Rows != w.Rows || is[i].Cols != w.Cols || !slices.Equal(is[i].Data, w.Data) {
+		if is[i].DType != w.DType || is[i].Rows != w.Rows || is[i].Cols != w.Cols || !slices.Equal(bytesOf(t, is[i]), bytesOf(t, w)) {
 			t.Errorf("weight %d, %s: %v [%d %d] came back otherwise: %v [%d %d]", i, w.Name, w.DType, w.Rows, w.Cols, is[i].DType, is[i].Rows, is[i].Cols)
 		}
 	}
 	for l := range got.Layers {
 		for r := range arch.LayerRoles {
-			if got.Layers[l].Weights[r].IsZero() == got.Config.Has(r) {
-				t.Errorf("layer %d: role %v is there: %v", l, r.Info().Name, got.Config.Has(r))
+			if got.Layers[l].Weights[r].IsZero() == got.Config.HasIn(l, r) {
+				t.Errorf("layer %d: role %v is there: %v", l, r.Info().Name, !got.Layers[l].Weights[r].IsZero())
 			}
 		}
 	}
@@ -116,6 +119,15 @@ func again(t *testing.T, d *vk.Device, original, m *model.Model, shard int) *mod
 		t.Errorf("the logits of %s with %d layers came back otherwise", original.Name, len(m.Layers))
 	}
 	return got
+}
+
+// bytesOf are a weight's, wherever its rows lie.
+func bytesOf(t *testing.T, w model.Weight) (all []byte) {
+	t.Helper()
+	if err := w.Pieces(func(_ int64, data []byte) error { all = append(all, data...); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // logits are those of a text, in full precision.

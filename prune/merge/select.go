@@ -71,15 +71,22 @@ func Top(scores []float64, n int) []int {
 // Kept is what a merged layer takes from one of its sources, in ascending order.
 type Kept struct {
 	KVHeads []int `json:"kv_heads"`
-	Neurons []int `json:"neurons"`
+	Neurons []int `json:"neurons"`           // of a dense MLP
+	Experts []int `json:"experts,omitempty"` // of a mixture
 }
 
-// Keep chooses for each layer its share of the KV heads and FFN neurons by their sensitivities.
-func Keep(ratio []float64, heads, neurons [][]float64) []Kept {
+// Keep chooses for each layer its share of the KV heads, and of the units of its MLP, by their sensitivities: of FFN neurons, or of experts
+// where sparse says so.
+func Keep(ratio []float64, heads, units [][]float64, sparse bool) []Kept {
 	kept := make([]Kept, len(ratio))
-	headCounts, neuronCounts := Counts(ratio, len(heads[0])), Counts(ratio, len(neurons[0]))
+	headCounts, unitCounts := Counts(ratio, len(heads[0])), Counts(ratio, len(units[0]))
 	for i := range kept {
-		kept[i] = Kept{Top(heads[i], headCounts[i]), Top(neurons[i], neuronCounts[i])}
+		kept[i] = Kept{KVHeads: Top(heads[i], headCounts[i]), Neurons: []int{}}
+		if top := Top(units[i], unitCounts[i]); sparse {
+			kept[i].Experts = top
+		} else {
+			kept[i].Neurons = top
+		}
 	}
 	return kept
 }

@@ -23,6 +23,12 @@ func Sum(ctx context.Context, d *vk.Device, layers []*model.Layer, weights []flo
 	for i, w := range weights {
 		shares[i] = float32(w)
 	}
+	if !layers[0].Weights[arch.Router].IsZero() {
+		return nil, fmt.Errorf("merge: %s: experts of different layers do not correspond, so that their weights cannot be summed", layers[0].Weights[arch.Router].Name)
+	}
+	if err := j.alike(); err != nil {
+		return nil, err
+	}
 	out = &model.Layer{}
 	for p := range arch.LayerRoles {
 		if out.Weights[p], err = j.sum(p, shares); err != nil {

@@ -123,7 +123,10 @@ func (c CoMe) Check(s *State, target int) error {
 	case !(c.RatioPower > 0 && c.RatioPower <= 1000):
 		return fmt.Errorf("psu %v, expected more than 0 and at most 1000", c.RatioPower)
 	}
-	if reach := c.Reach(s.Tree, s.Protected); target < reach {
+	if a := s.Model.Config; a.Experts > 0 && c.Sensitivity == SensitivityWeight {
+		return fmt.Errorf("sensitivity %q: the experts of a %s are ranked by what the router gives them, not by weights: expected another of %v", c.Sensitivity, a.Architecture, Sensitivities)
+	}
+	if reach := c.Reach(s.Tree, s.Protected, s.apart()); target < reach {
 		if c.Repeat {
 			return fmt.Errorf("%d target layers: with the protected layers left alone, the model reaches %d; protect fewer (prune.Options.Protect)", target, reach)
 		}
@@ -133,8 +136,8 @@ func (c CoMe) Check(s *State, target int) error {
 }
 
 // Reach is the smallest depth that CoMe can reach from a tree, given that it may choose any windows: a lower bound. The last step
-// may merge fewer layers than the others. protected may be nil.
-func (c CoMe) Reach(tree []Tree, protected []bool) int {
+// may merge fewer layers than the others. protected may be nil. A layer of apart is not merged with the one before it.
+func (c CoMe) Reach(tree []Tree, protected []bool, apart []int) int {
 	c = c.Defaults()
 	depth, run, left := len(tree), 0, 0 // left is the longest rest of a run of layers that may be merged
 	end := func() {
@@ -144,6 +147,9 @@ func (c CoMe) Reach(tree []Tree, protected []bool) int {
 		left, run = max(left, run), 0
 	}
 	for i, t := range tree {
+		if slices.Contains(apart, i) {
+			end()
+		}
 		if protected != nil && protected[i] || t.Merged != nil && !c.Repeat {
 			end()
 			continue
@@ -189,7 +195,7 @@ func (c CoMe) choose(ctx context.Context, s *State, target int, over tokens, pro
 	span := min(c.LayersPerMerge, layers-target+1)
 	eligible := make([]bool, layers-span+1)
 	for l := range eligible {
-		eligible[l] = !s.protects(l, l+span) &&
+		eligible[l] = !s.protects(l, l+span) && !slices.ContainsFunc(s.apart(), func(cut int) bool { return l < cut && cut < l+span }) &&
 			(c.Repeat || !slices.ContainsFunc(s.Tree[l:l+span], func(t Tree) bool { return t.Merged != nil }))
 	}
 	if !slices.Contains(eligible, true) {
@@ -272,13 +278,13 @@ func (c CoMe) keep(ctx context.Context, s *State, step *Step) error {
 	if err != nil {
 		return err
 	}
-	c.fill(step, heads, neurons)
+	c.fill(step, heads, neurons, s.Model.Config.Sparse(step.MergeList[0]))
 	return nil
 }
 
-// fill sets what a concatenation does with the ratio of the step.
-func (c CoMe) fill(step *Step, heads, neurons [][]float64) {
-	step.Kept, step.Tile = merge.Keep(step.Ratio, heads, neurons), c.Tiled
+// fill sets what a concatenation does with the ratio of the step; sparse: its layers have experts.
+func (c CoMe) fill(step *Step, heads, neurons [][]float64, sparse bool) {
+	step.Kept, step.Tile = merge.Keep(step.Ratio, heads, neurons, sparse), c.Tiled
 	if c.Norm == NormRatio {
 		step.Norm = NormRatio
 	}
@@ -291,7 +297,7 @@ func (c CoMe) sensitivities(ctx context.Context, s *State, step *Step) (heads, n
 		switch c.Sensitivity {
 		case SensitivityRandom:
 			rng := rand.New(rand.NewPCG(c.Seed, uint64(step.From)<<32|uint64(l)))
-			h, n = uniform(rng, s.Model.Config.KVHeads), uniform(rng, s.Model.Config.IntermediateSize)
+			h, n = uniform(rng, s.Model.Config.KVHeads), uniform(rng, s.Model.Config.Units(l))
 		default:
 			h, n, err = s.Scorer.Sensitivity(ctx, l, sensitivities[c.Sensitivity])
 		}

@@ -80,7 +80,7 @@ func (c CoMeP) Step(ctx context.Context, s *State, target int, progress func(don
 		trial := *step
 		r := float64(k) / float64(c.Granularity)
 		trial.Ratio = []float64{r, 1 - r}
-		c.fill(&trial, heads, neurons)
+		c.fill(&trial, heads, neurons, s.Model.Config.Sparse(trial.MergeList[0]))
 		trials, candidates = append(trials, &trial), append(candidates, s.candidate(&trial))
 	}
 	losses, err := s.Scorer.Losses(ctx, len(s.Model.Layers)-1, candidates, progress)

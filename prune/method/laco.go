@@ -69,7 +69,10 @@ func (c LaCo) Check(s *State, target int) error {
 	case !(c.Similarity > -1 && c.Similarity <= 1):
 		return fmt.Errorf("similarity %v, expected more than -1 and at most 1", c.Similarity)
 	}
-	if reach := (CoMe{Repeat: true}).Reach(s.Tree, s.Protected); target < reach {
+	if err := s.sums(c.Name()); err != nil {
+		return err
+	}
+	if reach := (CoMe{Repeat: true}).Reach(s.Tree, s.Protected, nil); target < reach {
 		return fmt.Errorf("%d target layers: with the protected layers left alone, the model reaches %d; protect fewer (prune.Options.Protect)", target, reach)
 	}
 	return nil

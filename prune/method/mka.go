@@ -35,7 +35,10 @@ func (MKA) Cost(layers, _ int) (passes, heads int) { return layers, 0 }
 func (m MKA) Effective() Method { return m }
 
 // Check refuses protected layers among those that would be merged.
-func (MKA) Check(s *State, target int) error {
+func (m MKA) Check(s *State, target int) error {
+	if err := s.sums(m.Name()); err != nil {
+		return err
+	}
 	for l := target - 1; l < len(s.Tree); l++ {
 		if s.protects(l, l+1) {
 			return fmt.Errorf("mka merges the layers from %d on into one; layer %d is protected", target-1, l)

@@ -3,6 +3,7 @@ package method
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 
 	"github.com/vkcome/vkcome/model"
@@ -35,6 +36,24 @@ type State struct {
 // protects says whether any of layers [begin, end) is protected.
 func (s *State) protects(begin, end int) bool {
 	return s.Protected != nil && slices.Contains(s.Protected[begin:end], true)
+}
+
+// apart lists the layers that cannot be merged with the one before them: those with experts behind dense ones, and the other way round.
+func (s *State) apart() (list []int) {
+	for l := 1; l < len(s.Tree); l++ {
+		if c := s.Model.Config; c.Sparse(l) != c.Sparse(l-1) {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// sums refuses models with experts for a method that sums weights of different layers.
+func (s *State) sums(method string) error {
+	if c := s.Model.Config; c.Experts > 0 {
+		return fmt.Errorf("%s sums the weights of layers: experts of different layers do not correspond, so a %s cannot be pruned by it; use come, come-p, or a method that drops layers", method, c.Architecture)
+	}
+	return nil
 }
 
 // score makes the scorer know the model.

@@ -64,22 +64,32 @@ func (p *Step) check(m *model.Model) error {
 	if p.Operation != Concat || len(p.Kept) != len(list) {
 		return fmt.Errorf("operation %q that keeps units of %d layers of %v", p.Operation, len(p.Kept), list)
 	}
-	var heads, neurons int
+	sparse := m.Config.Sparse(list[0])
+	for _, l := range list {
+		if m.Config.Sparse(l) != sparse {
+			return fmt.Errorf("layers %v: dense layers and layers with experts cannot be joined", list)
+		}
+	}
+	neurons, experts := m.Config.IntermediateSize, 0
+	if sparse {
+		neurons, experts = 0, m.Config.Experts
+	}
+	var kept [3]int
 	for _, k := range p.Kept {
-		for _, units := range []struct {
+		for kind, units := range []struct {
 			list []int
 			all  int
-		}{{k.KVHeads, m.Config.KVHeads}, {k.Neurons, m.Config.IntermediateSize}} {
+		}{{k.KVHeads, m.Config.KVHeads}, {k.Neurons, neurons}, {k.Experts, experts}} {
+			kept[kind] += len(units.list)
 			for i, u := range units.list {
 				if u < 0 || u >= units.all || i > 0 && u <= units.list[i-1] {
 					return fmt.Errorf("it keeps unit %d of %d: expected ascending numbers", u, units.all)
 				}
 			}
 		}
-		heads, neurons = heads+len(k.KVHeads), neurons+len(k.Neurons)
 	}
-	if heads != m.Config.KVHeads || neurons != m.Config.IntermediateSize {
-		return fmt.Errorf("it keeps %d KV heads and %d neurons, a layer has %d and %d", heads, neurons, m.Config.KVHeads, m.Config.IntermediateSize)
+	if want := [3]int{m.Config.KVHeads, neurons, experts}; kept != want {
+		return fmt.Errorf("it keeps %v KV heads, neurons and experts, a layer has %v", kept, want)
 	}
 	return nil
 }

@@ -37,8 +37,13 @@ func (Taylor) Cost(layers, _ int) (passes, heads int) { return train.GradientPas
 // Effective is the same.
 func (t Taylor) Effective() Method { return t }
 
-// Check refuses targets that protected layers are in the way of.
-func (Taylor) Check(s *State, target int) error { return checkDrops(s, target) }
+// Check refuses models whose gradients are not computed, and targets that protected layers are in the way of.
+func (Taylor) Check(s *State, target int) error {
+	if err := s.Model.Config.CheckGradients(); err != nil {
+		return err
+	}
+	return checkDrops(s, target)
+}
 
 // Step drops one layer.
 func (t Taylor) Step(ctx context.Context, s *State, _ int, progress func(done, total int)) (*Step, error) {

@@ -42,7 +42,7 @@ func TestReach(t *testing.T) {
 		{method.CoMe{LayersPerMerge: 3}, []method.Tree{layer, layer, merged, layer}, 3},
 		{method.CoMe{Repeat: true}, []method.Tree{layer, merged, layer}, 1},
 	} {
-		if got := c.come.Reach(c.tree, nil); got != c.want {
+		if got := c.come.Reach(c.tree, nil, nil); got != c.want {
 			t.Errorf("%+v from %v reaches %d, want %d", c.come, c.tree, got, c.want)
 		}
 	}

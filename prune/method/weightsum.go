@@ -23,6 +23,14 @@ func (WeightSum) Options() []string {
 // Effective is the method with every default spelled out, as a lineage records it.
 func (w WeightSum) Effective() Method { return WeightSum{w.Defaults()} }
 
+// Check refuses options out of range and targets that cannot be reached, and models with experts.
+func (w WeightSum) Check(s *State, target int) error {
+	if err := s.sums(w.Name()); err != nil {
+		return err
+	}
+	return w.CoMe.Check(s, target)
+}
+
 // Step merges once, going no deeper than target layers.
 func (w WeightSum) Step(ctx context.Context, s *State, target int, progress func(done, total int)) (*Step, error) {
 	c := w.Defaults()

@@ -102,7 +102,7 @@ func (s *Scorer) shapes(layers int) (h checkpointHeader) {
 	c, windows := s.parts[0].f.Config(), s.windows
 	copy(h.Corpus[:], corpus.Hash(windows))
 	h.Windows, h.Window, h.Layers = uint32(len(windows)), uint32(len(windows[0])), uint32(layers)
-	h.Hidden, h.Channels, h.Neurons = uint32(c.HiddenSize), uint32(c.Heads*c.HeadDim), uint32(c.IntermediateSize)
+	h.Hidden, h.Channels, h.Neurons = uint32(c.HiddenSize), uint32(c.Heads*c.HeadDim), uint32(c.MostUnits())
 	return h
 }
 

@@ -63,10 +63,10 @@ type part struct {
 type layerScores struct {
 	ran            []bool // by batch
 	influence      []byte // [windows·window] f32, of every token
-	heads, neurons []byte // [windows, channels] f32: sums of |x|
+	heads, neurons []byte // [windows, channels] f32: sums of |x|. Of the neurons, or of experts the shares of tokens that they got, there is room for as many as any layer has
 }
 
-// columnSums is Σ|w| over the rows of o_proj and down_proj.
+// columnSums is Σ|w| over the rows of o_proj and down_proj; of experts there is none.
 type columnSums [2][]byte // f32
 
 // pending is a run of a layer for one of the part's batches whose results are in a slot and not yet read.
@@ -94,7 +94,7 @@ func Options(d *vk.Device) run.Options {
 // what lies between them.
 func Room(o run.Options, m *model.Model, windows int) run.Options {
 	c := m.Config
-	o.Beside += int64(windows) * 4 * int64(4*c.HiddenSize+3*c.Heads*c.HeadDim+3*c.IntermediateSize)
+	o.Beside += int64(windows) * 4 * int64(4*c.HiddenSize+3*c.Heads*c.HeadDim+3*c.MostUnits())
 	for _, l := range m.Layers {
 		for _, w := range l.Weights {
 			o.Free = max(o.Free, 4*w.Size())
@@ -198,7 +198,7 @@ func (p *part) slot(index, windows int, c *arch.Config) slotLayout {
 		at += (4*int64(words) + align - 1) / align * align
 		return here
 	}
-	l := slotLayout{influence: place(windows * p.window), heads: place(windows * c.Heads * c.HeadDim), neurons: place(windows * c.IntermediateSize), last: place(windows * c.HiddenSize)}
+	l := slotLayout{influence: place(windows * p.window), heads: place(windows * c.Heads * c.HeadDim), neurons: place(windows * c.MostUnits()), last: place(windows * c.HiddenSize)}
 	l.size = at - begin
 	return l
 }
@@ -284,8 +284,8 @@ func (s *Scorer) Update(ctx context.Context, m *model.Model, from, merged int) e
 }
 
 func (s *Scorer) unseen() layerScores {
-	c, n := s.m.Config, len(s.windows)
-	return layerScores{make([]bool, len(s.batches)), make([]byte, 4*n*len(s.windows[0])), make([]byte, 4*n*c.Heads*c.HeadDim), make([]byte, 4*n*c.IntermediateSize)}
+	c, n := s.parts[0].f.Config(), len(s.windows)
+	return layerScores{make([]bool, len(s.batches)), make([]byte, 4*n*len(s.windows[0])), make([]byte, 4*n*c.Heads*c.HeadDim), make([]byte, 4*n*c.MostUnits())}
 }
 
 // embed makes boundary 0.
@@ -445,7 +445,7 @@ func (p *part) visit(step run.Step, lastTokens bool) error {
 	p.pending = append(p.pending, pending{step.Layer, step.Index, !lastTokens})
 	if !lastTokens {
 		op.AbsSum(r, p.in(at.heads, n, c.Heads*c.HeadDim), step.Attention, p.f.Corpus.Window)
-		op.AbsSum(r, p.in(at.neurons, n, c.IntermediateSize), step.MLP, p.f.Corpus.Window)
+		op.AbsSum(r, p.in(at.neurons, n, c.Units(step.Layer)), step.MLP, p.f.Corpus.Window)
 	}
 	if step.Layer+1 == len(p.s.m.Layers) {
 		out = p.f.FinalNorm(p.s.m, out) // as Hugging Face's hidden_states[-1] is
@@ -471,18 +471,22 @@ func (p *part) collect(ctx context.Context) error {
 	for i, run := range list {
 		b := s.batches[p.first+run.batch]
 		at := p.slot(i, b.Windows(), s.m.Config)
-		take := func(to []byte, from int64) { // a window's share of to is the same for each
+		take := func(to []byte, from int64, units int) { // a window's share of to is the same for each, and begins with the units
 			share := len(to) / len(s.windows)
-			copy(to[b.Begin*share:b.End*share], raw[from:])
+			for w := b.Begin; w < b.End; w++ {
+				copy(to[w*share:(w+1)*share], raw[from:from+4*int64(units)])
+				from += 4 * int64(units)
+			}
 		}
-		take(s.last[run.layer+1], at.last)
+		c := s.m.Config
+		take(s.last[run.layer+1], at.last, c.HiddenSize)
 		s.there[run.layer+1][p.first+run.batch] = true
 		if run.full {
 			seen := s.seen[run.layer]
 			seen.ran[p.first+run.batch] = true
-			take(seen.influence, at.influence)
-			take(seen.heads, at.heads)
-			take(seen.neurons, at.neurons)
+			take(seen.influence, at.influence, p.f.Corpus.Window)
+			take(seen.heads, at.heads, c.Heads*c.HeadDim)
+			take(seen.neurons, at.neurons, c.Units(run.layer))
 		}
 	}
 	return nil
@@ -566,7 +570,11 @@ func (s *Scorer) BI() []float64 {
 func (s *Scorer) columnSums(ctx context.Context, l *model.Layer) (sums columnSums, err error) {
 	s.ColumnSums++
 	p := s.parts[0]
-	err = p.f.Weights(ctx, l, []arch.Role{arch.O, arch.Down}, func(w []op.Tensor) error {
+	roles := []arch.Role{arch.O, arch.Down}
+	if l.Weights[arch.Down].IsZero() {
+		roles = roles[:1] // experts count by their shares alone
+	}
+	err = p.f.Weights(ctx, l, roles, func(w []op.Tensor) error {
 		for i := range w {
 			err := p.with(ctx, [][]byte{nil}, []int{w[i].Cols}, func(t []op.Tensor) error {
 				op.ColumnAbsSum(p.f.Recorder(), t[0], w[i])

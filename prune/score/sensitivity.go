@@ -18,14 +18,14 @@ type Sensitivity int
 
 // The measures.
 const (
-	L1       Sensitivity = iota // mean|x| · Σ|W|
+	L1       Sensitivity = iota // mean|x| · Σ|W|; of an expert its load, the mean over all tokens of the share that the router gives it, 0 where it is not chosen
 	L2                          // √mean x² · √ΣW²
 	Activity                    // mean|x|
 	Weight                      // Σ|W|
 )
 
-// Sensitivity is how much layer l's units matter: each KV head as the mean over the channels of its query heads, and each FFN neuron. The
-// layer must have run for all tokens.
+// Sensitivity is how much layer l's units matter: each KV head as the mean over the channels of its query heads, and each FFN neuron, or
+// expert, for which W counts as 1 and which Weight does not rank. The layer must have run for all tokens.
 func (s *Scorer) Sensitivity(ctx context.Context, l int, of Sensitivity) (heads, neurons []float64, err error) {
 	if s.m == nil || len(s.seen) != len(s.m.Layers) {
 		return nil, nil, errNoUpdate
@@ -34,7 +34,10 @@ func (s *Scorer) Sensitivity(ctx context.Context, l int, of Sensitivity) (heads,
 	if slices.Contains(seen.ran, false) {
 		return nil, nil, fmt.Errorf("score: layer %d did not run for all tokens", l)
 	}
-	width := c.Heads / c.KVHeads * c.HeadDim
+	width, sparse := c.Heads/c.KVHeads*c.HeadDim, c.Sparse(l)
+	if sparse && of == Weight {
+		return nil, nil, fmt.Errorf("score: layer %d has experts, which are ranked by what the router gives them, not by weights", l)
+	}
 	if of == L2 {
 		return s.squares(ctx, l, width)
 	}
@@ -49,18 +52,30 @@ func (s *Scorer) Sensitivity(ctx context.Context, l int, of Sensitivity) (heads,
 	case Weight:
 		return means(decode(columns[0]), width), decode(columns[1]), nil
 	case Activity:
-		columns = columnSums{ones(c.Heads * c.HeadDim), ones(c.IntermediateSize)}
+		columns = columnSums{ones(c.Heads * c.HeadDim), ones(c.Units(l))}
+	}
+	if sparse {
+		columns[1] = ones(c.Units(l))
 	}
 	if heads, err = s.rank(ctx, seen.heads, columns[0], width); err == nil {
-		neurons, err = s.rank(ctx, seen.neurons, columns[1], 1)
+		neurons, err = s.rank(ctx, s.firstOf(seen.neurons, c.Units(l)), columns[1], 1)
 	}
 	return heads, neurons, err
+}
+
+// firstOf is the first units of every window's.
+func (s *Scorer) firstOf(all []byte, units int) (first []byte) {
+	share := len(all) / len(s.windows)
+	for w := range s.windows {
+		first = append(first, all[w*share:w*share+4*units]...)
+	}
+	return first
 }
 
 // squares runs layer l again, for the sums of squares.
 func (s *Scorer) squares(ctx context.Context, l, width int) (heads, neurons []float64, err error) {
 	c, window := s.m.Config, len(s.windows[0])
-	channels := [2]int{c.Heads * c.HeadDim, c.IntermediateSize}
+	channels := [2]int{c.Heads * c.HeadDim, c.Units(l)}
 	var sums [2][]byte // [windows, channels]
 	for i, n := range channels {
 		sums[i] = make([]byte, 4*len(s.windows)*n)
@@ -90,8 +105,14 @@ func (s *Scorer) squares(ctx context.Context, l, width int) (heads, neurons []fl
 			totals[i][k%n] += v
 		}
 	}
-	p := s.parts[0]
-	err = p.f.Weights(ctx, s.m.Layers[l], []arch.Role{arch.O, arch.Down}, func(w []op.Tensor) error {
+	p, roles := s.parts[0], []arch.Role{arch.O, arch.Down}
+	if c.Sparse(l) {
+		roles = roles[:1]
+		for e, v := range totals[1] {
+			totals[1][e] = math.Sqrt(v / float64(len(s.windows)*window))
+		}
+	}
+	err = p.f.Weights(ctx, s.m.Layers[l], roles, func(w []op.Tensor) error {
 		for i := range w {
 			raw, err := p.squareSums(ctx, w[i], w[i].Rows)
 			if err != nil {

@@ -86,7 +86,7 @@ func (s *Scorer) Load(stats *Stats) error {
 	case corpus.Hash(stats.Windows) != corpus.Hash(s.windows):
 		return errors.New("score: figures of another corpus")
 	case stats.Layers() != len(s.m.Layers) || len(stats.last[0]) != 4*len(stats.Windows)*c.HiddenSize || len(stats.activities[0][0]) != 4*len(stats.Windows)*c.Heads*c.HeadDim ||
-		len(stats.activities[0][1]) != 4*len(stats.Windows)*c.IntermediateSize:
+		len(stats.activities[0][1]) != 4*len(stats.Windows)*c.MostUnits():
 		return fmt.Errorf("score: figures of a model of %d layers and other shapes than %s", stats.Layers(), s.m.Name)
 	}
 	s.last = slices.Clone(stats.last)
