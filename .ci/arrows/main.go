@@ -36,8 +36,8 @@ var levels = [][]string{
 	{"vk/internal/", "model/embedded", "model/eval/task"},
 	{"model/corpus", "model/convert"},
 	{"model"},
-	{"model/gguf"},
-	{"model/arch", "model/safetensors", "model/torchfile", "model/tokenizer", "model/hub"},
+	{"model/gguf", "model/chat"},
+	{"model/chat/jinja", "model/arch", "model/safetensors", "model/torchfile", "model/tokenizer", "model/hub"},
 	{"model/dtype", "model/internal/"},
 }
 

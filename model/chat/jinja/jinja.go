@@ -23,7 +23,7 @@ const (
 	maxSource   = 1 << 20  // bytes of a template
 	maxNesting  = 200      // levels of the syntax
 	maxDepth    = 100      // macros that call one another, and levels of a value
-	maxSteps    = 8 << 20 // expressions and statements of one rendering: some seconds
+	maxSteps    = 8 << 20  // expressions and statements of one rendering: some seconds
 	maxText     = 16 << 20 // bytes of text made by one rendering, intermediate values included, beside what the variables have
 	textPerByte = 64       // and so many for each byte of the variables: templates pass a long message through several filters
 	maxRange    = 100_000  // as Jinja's sandbox
