@@ -99,7 +99,7 @@ func benchFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		}
 		switch {
 		case len(args) == 1:
-			return withModel(args[0], run)
+			return c.withModel(ctx, args[0], run)
 		case *synthetic != "":
 			m, err := model.Synthetic(*synthetic)
 			if err != nil {

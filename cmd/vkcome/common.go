@@ -2,10 +2,12 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/model/hub"
 	"github.com/vkcome/vkcome/model/states"
@@ -27,13 +30,14 @@ import (
 type common struct {
 	device, memory, tier string
 	hostMemory, spillDir string
-	quiet, json          bool
+	quiet, json, offline bool
 }
 
 func commonFlags(f *pflag.FlagSet) *common {
 	c := outputFlags(f)
 	f.StringVar(&c.device, "device", "", "device by index, UUID or part of its name (default $VKCOME_DEVICE, else the best)")
 	f.StringVar(&c.memory, "max-device-memory", "", "use at most this much device memory, as in 6GiB (default 80 % of it)")
+	c.offlineFlag(f)
 	f.StringVar(&c.tier, "tier", "", "use no shader features above baseline, subgroup, fp16 or coopmat (default $VKCOME_TIER, else all)")
 	return c
 }
@@ -43,6 +47,11 @@ func outputFlags(f *pflag.FlagSet) *common {
 	f.BoolVar(&c.json, "json", false, "print the result as JSON")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
 	return c
+}
+
+// offlineFlag is for verbs that read models or texts.
+func (c *common) offlineFlag(f *pflag.FlagSet) {
+	f.BoolVar(&c.offline, "offline", false, "fetch nothing from the Hugging Face hub (also HF_HUB_OFFLINE=1)")
 }
 
 // open opens the device that the flags mean.
@@ -144,19 +153,40 @@ func (c *common) computeOn(f func(devices []*vk.Device) error) (err error) {
 	return f(devices)
 }
 
-// withModel opens a model, a folder or a name in the Hugging Face cache, and calls f with it.
-func withModel(name string, f func(m *model.Model) error) error {
-	open := model.Open
-	dir := name
+// hub is where models and texts by name come from; b shows what is fetched.
+func (c *common) hub(b *bar) hub.Hub {
+	return hub.Hub{
+		Offline:  c.offline,
+		Progress: func(file string, done, total int64) { b.set(path.Base(file), int(done), int(total)) },
+		Begin: func(r hub.Repo, files int, bytes int64) {
+			c.note("fetching %d files, %s, of %s", files, vk.Bytes(bytes), r)
+		},
+		Config: func(raw []byte) error {
+			_, err := arch.ParseConfig(arch.ConfigFile, raw)
+			return err
+		},
+	}
+}
+
+// withModel opens a model and calls f with it: a folder, a GGUF file, or a name of the Hugging Face hub, from which is fetched what the cache
+// lacks.
+func (c *common) withModel(ctx context.Context, name string, f func(m *model.Model) error) error {
+	var m *model.Model
+	var err error
 	if name == embedded.Name {
-		open = func(string) (*model.Model, error) { return embedded.Open() }
+		m, err = embedded.Open()
 	} else {
-		var err error
-		if dir, err = hub.Resolve(name); err != nil {
+		b := c.bar()
+		var found string
+		found, err = c.hub(b).Model(ctx, name)
+		b.finish()
+		if err != nil {
 			return err
 		}
+		if m, err = model.Open(found); err == nil {
+			m.Name = name // of the hub, rather than a folder of the cache named after a commit
+		}
 	}
-	m, err := open(dir)
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func compareFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		if evalWindow != 0 {
 			test.window = evalWindow
 		}
-		return withModel(args[0], func(mod *model.Model) (err error) {
+		return c.withModel(ctx, args[0], func(mod *model.Model) (err error) {
 			if o.Windows, err = in.load(ctx, mod); err != nil {
 				return err
 			}

@@ -16,10 +16,11 @@ var convertVerb = verb{
 	example: "vkcome convert SmolLM2-360M-Instruct SmolLM2-360M.gguf --type q8_0",
 	flags: func(f *pflag.FlagSet) func(context.Context, []string) error {
 		c := outputFlags(f)
+		c.offlineFlag(f)
 		kind := typeFlag(f)
 		return func(ctx context.Context, args []string) error {
 			out := args[1]
-			return withModel(args[0], func(m *model.Model) error {
+			return c.withModel(ctx, args[0], func(m *model.Model) error {
 				b := c.bar()
 				defer b.finish()
 				o := convert.Options{Note: c.noteLine, Progress: func(done, total int64) { b.set("convert", int(done>>20), int(total>>20)) }}

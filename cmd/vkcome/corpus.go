@@ -15,19 +15,19 @@ import (
 
 // corpusFlags are the flags that say which tokens to run on.
 type corpusFlags struct {
-	text              []string
-	tokens            string
-	window            int
-	samples           int
-	limit             int // tokens, when samples is 0
-	seed              uint64
-	field             string
-	docs              int
-	inOrder, noCross  bool
-	pack, bos         string
-	protocol          string
-	offline, evaluate bool
-	protocols         []string // that the verb knows
+	text             []string
+	tokens           string
+	window           int
+	samples          int
+	limit            int // tokens, when samples is 0
+	seed             uint64
+	field            string
+	docs             int
+	inOrder, noCross bool
+	pack, bos        string
+	protocol         string
+	evaluate         bool
+	protocols        []string // that the verb knows
 
 	source string // what load read, for the record
 	nulls  int    // rows without a text, which it left out
@@ -64,7 +64,6 @@ func corpusFlagsOf(f *pflag.FlagSet, tokens int, usual string) *corpusFlags {
 	f.BoolVar(&c.noCross, "no-cross", false, "a window holds tokens of one document (--pack docs)")
 	f.StringVar(&c.bos, "bos", string(corpus.AutoBOS), "BOS before what is tokenized at once: auto (as the tokenizer's configuration says), always, never; or window: before every window")
 	f.StringVar(&c.protocol, "protocol", "", "come-paper: WikiText-2 as the CoMe authors use it; --docs is their number of rows (256). eval ppl has llama.cpp too: windows of 512 whose second half is scored, as llama-perplexity does")
-	f.BoolVar(&c.offline, "offline", false, "never fetch a corpus (also HF_HUB_OFFLINE=1)")
 	f.IntVar(&c.window, "window", 0, "tokens of a window (default 2048, or the model's max_position_embeddings or the corpus if that is less)")
 	f.IntVar(&c.samples, "samples", 0, "windows to use, chosen at random by the seed (default "+usual+")")
 	f.Uint64Var(&c.seed, "seed", 0, "seed of the choice of documents and windows")
@@ -93,17 +92,18 @@ func (c *corpusFlags) load(ctx context.Context, m *model.Model) ([][]uint32, err
 	case llamaCpp:
 		o = o.LlamaCpp()
 	}
-	quiet, _ := c.f.GetBool("quiet") // every verb has it
-	b := (&common{quiet: quiet}).bar()
-	o.Hub.Offline = c.offline
-	o.Hub.Progress = func(file string, done, total int64) { b.set(filepath.Base(file), int(done), int(total)) }
+	own := &common{}
+	own.quiet, _ = c.f.GetBool("quiet") // every verb has both
+	own.offline, _ = c.f.GetBool("offline")
+	b := own.bar()
+	o.Hub = own.hub(b)
 	in, err := corpus.Load(ctx, t, o)
 	b.finish()
 	if err != nil {
 		return nil, err
 	}
 	for _, line := range in.Notes() {
-		(&common{quiet: quiet}).note("%s", line)
+		own.note("%s", line)
 	}
 	c.nulls = in.Nulls
 	if c.source = in.Source; c.protocol != "" {

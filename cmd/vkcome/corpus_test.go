@@ -9,6 +9,7 @@ import (
 
 	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/model/eval"
+	"github.com/vkcome/vkcome/model/hub/hubtest"
 	"github.com/vkcome/vkcome/prune"
 )
 
@@ -62,19 +63,50 @@ func TestCorpusFormats(t *testing.T) {
 	}
 }
 
-// TestHubName opens a model by its name in a cache made for the test.
+// TestHubName opens models by name: one that is in the cache, and one that is fetched into it.
 func TestHubName(t *testing.T) {
+	s := hubtest.New(t)
+	t.Setenv("HF_ENDPOINT", s.URL)
 	cache := t.TempDir()
 	t.Setenv("HF_HUB_CACHE", cache)
+	layers := func(want float64, args ...string) {
+		t.Helper()
+		var got map[string]any
+		parseJSON(t, vkcome(t, append([]string{"inspect", "--json"}, args...)...), &got)
+		if got["layers"] != want {
+			t.Errorf("%q: %v layers, want %v", args, got["layers"], want)
+		}
+	}
 	dir := filepath.Join(cache, "models--some--Tiny", "snapshots", strings.Repeat("a", 40))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	small.Write(t, dir)
-	var got map[string]any
-	parseJSON(t, vkcome(t, "inspect", "some/Tiny", "--json"), &got)
-	if got["layers"] != 4.0 {
-		t.Errorf("%v", got)
+	layers(4, "some/Tiny", "--offline")
+	files := map[string]string{}
+	other := t.TempDir()
+	small.Write(t, other)
+	for _, name := range []string{"config.json", "model.safetensors"} {
+		raw, err := os.ReadFile(filepath.Join(other, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = string(raw)
 	}
-	refuse(t, 1, "hf download some/Other", "inspect", "some/Other")
+	files["tokenizer.json"] = "{}"
+	s.Repos["models/some/Other"] = files
+	refuse(t, 1, "some/Other is no folder, not whole in the Hugging Face cache", "inspect", "some/Other", "--offline")
+	_, stderr, code := try(t, "inspect", "some/Other@v1")
+	if code != 0 || !strings.HasPrefix(stderr, "fetching 2 files, ") || !strings.Contains(stderr, " of some/Other@v1\n") {
+		t.Errorf("%d, %q", code, stderr)
+	}
+	layers(4, "some/Other@v1", "--offline")
+	refuse(t, 1, "the hub has no such repository", "inspect", "some/None")
+	s.Repos["models/some/Bert"] = map[string]string{"config.json": `{"architectures": ["BertModel"], "model_type": "bert"}`, "model.safetensors": "", "tokenizer.json": "{}"}
+	refuse(t, 1, "hub: some/Bert: ", "inspect", "some/Bert")
+	for _, line := range s.Asked() {
+		if strings.Contains(line, "Bert/-/model") {
+			t.Errorf("asked for %s", line)
+		}
+	}
 }

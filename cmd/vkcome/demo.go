@@ -25,7 +25,7 @@ var demoVerb = verb{
 		out := f.String("out", "", "keep the pruned model in this folder (default: a temporary one, removed at the end)")
 		c := commonFlags(f)
 		return func(ctx context.Context, _ []string) error {
-			return withModel(embedded.Name, func(m *model.Model) error {
+			return c.withModel(ctx, embedded.Name, func(m *model.Model) error {
 				return c.compute(func(d *vk.Device) error { return demo(ctx, c, d, m, *out) })
 			})
 		}
@@ -101,7 +101,7 @@ func demo(ctx context.Context, c *common, d *vk.Device, m *model.Model, out stri
 	if err != nil {
 		return err
 	}
-	if err := withModel(out, measure); err != nil {
+	if err := c.withModel(ctx, out, measure); err != nil {
 		return err
 	}
 	result.Lineage, result.Seconds = pruned.Lineage, time.Since(start).Seconds()

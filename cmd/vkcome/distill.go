@@ -191,8 +191,8 @@ func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		if !planOnly {
 			to.Dir, to.Note = args[2], c.noteLine
 		}
-		return withModel(args[0], func(teacher *model.Model) error {
-			return withModel(args[1], func(student *model.Model) (err error) {
+		return c.withModel(ctx, args[0], func(teacher *model.Model) error {
+			return c.withModel(ctx, args[1], func(student *model.Model) (err error) {
 				if o.Distill, err = t.load(ctx, in, teacher); err != nil {
 					return err
 				}

@@ -38,7 +38,7 @@ var generateVerb = verb{
 			case !(o.sampling.Temperature >= 0 && o.sampling.TopK >= 0 && o.sampling.TopP >= 0 && o.sampling.TopP <= 1):
 				return usagef("--temperature and --top-k are 0 or more, --top-p is 0 to 1")
 			}
-			return withModel(args[0], func(m *model.Model) error {
+			return c.withModel(ctx, args[0], func(m *model.Model) error {
 				return c.compute(func(d *vk.Device) error { return runGenerate(ctx, c, d, m, o) })
 			})
 		}

@@ -21,8 +21,9 @@ var inspectVerb = verb{
 	example: "vkcome inspect ~/models/Llama-2-7b-hf",
 	flags: func(f *pflag.FlagSet) func(context.Context, []string) error {
 		c := outputFlags(f)
-		return func(_ context.Context, args []string) error {
-			return withModel(args[0], func(m *model.Model) error { return inspect(c, m) })
+		c.offlineFlag(f)
+		return func(ctx context.Context, args []string) error {
+			return c.withModel(ctx, args[0], func(m *model.Model) error { return inspect(c, m) })
 		}
 	},
 }

@@ -29,8 +29,8 @@ var kldVerb = verb{
 			if err != nil {
 				return err
 			}
-			return withModel(args[0], func(m *model.Model) error {
-				return withModel(base, func(dense *model.Model) error {
+			return c.withModel(ctx, args[0], func(m *model.Model) error {
+				return c.withModel(ctx, base, func(dense *model.Model) error {
 					if err := model.SameVocabulary(m, dense); err != nil { // before the corpus is fetched
 						return err
 					}

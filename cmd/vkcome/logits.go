@@ -25,7 +25,7 @@ var logitsVerb = verb{
 			if *out == "" {
 				return usagef("logits: give --out FILE")
 			}
-			return withModel(args[0], func(m *model.Model) error {
+			return c.withModel(ctx, args[0], func(m *model.Model) error {
 				windows, err := in.load(ctx, m)
 				if err != nil {
 					return err

@@ -119,6 +119,6 @@ func overview(w io.Writer) {
 	for _, v := range verbs {
 		fmt.Fprintf(w, "  %-28s %s\n", strings.TrimSpace(v.name+" "+v.args), v.short)
 	}
-	fmt.Fprintln(w, "\nMODEL is a Hugging Face folder, or embedded:tiny12 for the small model inside this binary.")
+	fmt.Fprintln(w, "\nMODEL is a Hugging Face folder, a GGUF file, a name on the Hugging Face hub (owner/name), or embedded:tiny12 for the small model inside this binary.")
 	fmt.Fprintln(w, "vkcome COMMAND --help shows an example and the flags.")
 }

@@ -24,7 +24,7 @@ var pplVerb = verb{
 			if err != nil {
 				return err
 			}
-			return withModel(args[0], func(m *model.Model) error {
+			return c.withModel(ctx, args[0], func(m *model.Model) error {
 				windows, err := in.load(ctx, m)
 				if err != nil {
 					return err

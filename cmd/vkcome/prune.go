@@ -183,7 +183,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				return err
 			}
 		}
-		return withModel(args[0], func(m *model.Model) (err error) {
+		return c.withModel(ctx, args[0], func(m *model.Model) (err error) {
 			if o.Replay == nil && o.Stats == nil && (o.Method.Needs().Corpus || in.given()) {
 				if o.Windows, err = in.load(ctx, m); err != nil {
 					return err

@@ -43,7 +43,7 @@ func statsFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		if o.Memory, err = c.host(); err != nil {
 			return err
 		}
-		return withModel(args[0], func(m *model.Model) (err error) {
+		return c.withModel(ctx, args[0], func(m *model.Model) (err error) {
 			if o.Windows, err = in.load(ctx, m); err != nil {
 				return err
 			}

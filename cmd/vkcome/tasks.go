@@ -133,7 +133,7 @@ func (r *taskRun) run(ctx context.Context, models []string, baseline string) err
 		}
 	}
 	for _, name := range models { // what is not there is known before the first is scored
-		if err := withModel(name, func(m *model.Model) error {
+		if err := r.withModel(ctx, name, func(m *model.Model) error {
 			_, err := tokenizer.LoadFS(m.Name, m.Files)
 			return err
 		}); err != nil {
@@ -238,8 +238,9 @@ func (c *common) noteLeft(names []string) {
 
 // evaluate runs the tasks on a model.
 func (r *taskRun) evaluate(ctx context.Context, d *vk.Device, name string) (results *eval.Results, err error) {
-	err = withModel(name, func(m *model.Model) error {
+	err = r.withModel(ctx, name, func(m *model.Model) error {
 		b := r.bar()
+		r.o.Source.Hub = r.hub(b)
 		r.o.Progress = func(stage string, done, total int) { b.set(m.Name+": "+stage, done, total) }
 		results, err = eval.RunTasks(ctx, d, m, r.tasks, r.groups, r.o)
 		b.finish()

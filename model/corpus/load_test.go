@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +13,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/vkcome/vkcome/model/hub"
+	"github.com/vkcome/vkcome/model/hub/hubtest"
 	"github.com/vkcome/vkcome/model/tokenizer"
 )
 
@@ -305,24 +304,10 @@ func TestNames(t *testing.T) {
 
 // TestFetched gets a corpus by name from a server.
 func TestFetched(t *testing.T) {
-	const commit = "b08601e04326c79dfdd32d625aee71d232d685c3"
-	raw := parquetOf(t, []textRow{{words(1, 40), ""}})
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/api/datasets/Salesforce/wikitext/revision/main":
-			fmt.Fprintf(w, `{"sha":%q,"siblings":[{"rfilename":"wikitext-2-raw-v1/train-00000-of-00001.parquet"}]}`, commit)
-		case "/datasets/Salesforce/wikitext/resolve/" + commit + "/wikitext-2-raw-v1/train-00000-of-00001.parquet":
-			_, _ = w.Write(raw)
-		default:
-			http.NotFound(w, r)
-		}
-	}))
-	defer s.Close()
-	for _, v := range []string{"HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_TOKEN"} {
-		t.Setenv(v, "")
-	}
+	s := hubtest.New(t)
+	s.Repos["datasets/Salesforce/wikitext"] = map[string]string{"wikitext-2-raw-v1/train-00000-of-00001.parquet": string(parquetOf(t, []textRow{{words(1, 40), ""}}))}
 	c := load(t, Options{Sources: []string{"wiki2"}, Hub: hub.Hub{Cache: t.TempDir(), Endpoint: s.URL}})
-	if want := Encode(tiny12(t), words(1, 40)); !slices.Equal(c.Windows[0], want) || c.Source != "wiki2:train (Salesforce/wikitext@"+commit+"); 1 documents" {
+	if want := Encode(tiny12(t), words(1, 40)); !slices.Equal(c.Windows[0], want) || c.Source != "wiki2:train (Salesforce/wikitext@"+hubtest.Commit+"); 1 documents" {
 		t.Errorf("%+v, want %v", c, want)
 	}
 }

@@ -1,43 +1,41 @@
 package hub
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-)
 
-const (
-	maxListing = 64 << 20         // bytes of a repository's listing; the largest data sets have some 10 MB
-	stall      = 60 * time.Second // without a byte, after which a download is given up
-)
-
-var (
-	errStalled = fmt.Errorf("no data for %v", stall)
-	validETag  = regexp.MustCompile(`^[0-9a-f]{40,64}$`)
+	"github.com/dustin/go-humanize"
+	"github.com/gofrs/flock"
 )
 
 // Files gives the files of a repository that match a pattern of path.Match, sorted, and their commit: those of the cache if there is one,
 // else all that the hub lists, which are fetched. Offline, and where the hub has none, the error says what to do and matches
 // fs.ErrNotExist.
 func (h Hub) Files(ctx context.Context, r Repo, pattern string) (files []string, commit string, err error) {
-	files, commit, err = h.cached(r, pattern)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) || len(files) > 0 {
-		return files, commit, err
+	dir, err := h.Snapshot(r)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, "", err
+	}
+	if err == nil {
+		files, err := matching(dir, pattern)
+		if err != nil || len(files) > 0 {
+			return files, filepath.Base(dir), err
+		}
 	}
 	cache, err := h.cache()
 	if err != nil {
@@ -47,225 +45,356 @@ func (h Hub) Files(ctx context.Context, r Repo, pattern string) (files []string,
 	if h.offline() {
 		return nil, "", absent(fmt.Sprintf("hub: %s of %s is not in %s, and this is offline; %s", pattern, r, cache, how))
 	}
-	commit, names, err := h.list(ctx, r)
+	wanted, commit, err := h.listed(ctx, r, pattern)
 	if err != nil {
 		return nil, "", fmt.Errorf("hub: %s: %w; where there is a connection, %s; it belongs in %s", r, err, how, cache)
 	}
-	for _, name := range names {
-		if ok, err := path.Match(pattern, name); err != nil {
-			return nil, "", fmt.Errorf("hub: pattern %q: %w", pattern, err)
-		} else if !ok {
-			continue
-		}
-		file, err := h.fetch(ctx, r, commit, name, filepath.Join(cache, r.folder()))
-		if err != nil {
-			return nil, "", fmt.Errorf("hub: %s: %s: %w", r, name, err)
-		}
-		files = append(files, file)
-	}
-	if len(files) == 0 {
+	if len(wanted) == 0 {
 		return nil, "", absent(fmt.Sprintf("hub: %s has no file %s at revision %s", r.ID, pattern, r.revision()))
 	}
-	ref := filepath.Join(cache, r.folder(), "refs", filepath.FromSlash(r.revision()))
-	if err := os.MkdirAll(filepath.Dir(ref), 0o755); err != nil {
-		return nil, "", fmt.Errorf("hub: %w", err)
+	dir, err = h.fetch(ctx, r, commit, wanted)
+	if err != nil {
+		return nil, "", err
 	}
-	if err := os.WriteFile(ref, []byte(commit), 0o644); err != nil {
-		return nil, "", fmt.Errorf("hub: %w", err)
+	for _, e := range wanted {
+		files = append(files, filepath.Join(dir, filepath.FromSlash(e.name)))
 	}
 	return files, commit, nil
 }
 
-func (h Hub) endpoint() string {
-	for _, e := range []string{h.Endpoint, os.Getenv("HF_ENDPOINT")} {
-		if e != "" {
-			return strings.TrimSuffix(e, "/")
-		}
+// listed asks the hub for the files that match a pattern, sorted, and their commit.
+func (h Hub) listed(ctx context.Context, r Repo, pattern string) (wanted []entry, commit string, err error) {
+	if commit, err = h.commit(ctx, r); err != nil {
+		return nil, "", err
 	}
-	return "https://huggingface.co"
-}
-
-// get sends a request; linked is the header of the hub's own answer where it redirects to where the bytes are.
-func (h Hub) get(ctx context.Context, address string) (res *http.Response, linked http.Header, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	folder := path.Dir(pattern)
+	if folder == "." || strings.ContainsAny(folder, `*?[\`) {
+		folder = ""
+	}
+	list, err := h.tree(ctx, r, commit, folder)
+	if failed := (*statusError)(nil); errors.As(err, &failed) && failed.code == "EntryNotFound" {
+		return nil, commit, nil // there is no such folder
+	}
 	if err != nil {
-		return nil, nil, err
+		return nil, "", err
 	}
-	req.Header.Set("Accept-Encoding", "identity")
-	token := h.Token
-	if token == "" {
-		token = os.Getenv("HF_TOKEN")
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	client := http.Client{CheckRedirect: func(req *http.Request, via []*http.Request) error {
-		if req.Response.Header.Get("X-Linked-ETag") != "" {
-			linked = req.Response.Header
-		}
-		if len(via) >= 10 || via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
-			return fmt.Errorf("redirected to %s", req.URL.Redacted())
-		}
-		return nil
-	}}
-	res, err = client.Do(req)
-	if err != nil {
-		return nil, nil, err
-	}
-	if linked == nil {
-		linked = res.Header
-	}
-	switch res.StatusCode {
-	case http.StatusOK:
-		return res, linked, nil
-	case http.StatusUnauthorized, http.StatusForbidden:
-		err = fmt.Errorf("%s; set HF_TOKEN if the repository wants one", res.Status)
-	default:
-		err = errors.New(res.Status)
-	}
-	return nil, nil, errors.Join(err, res.Body.Close())
-}
-
-// list asks the hub for a revision's commit and files.
-func (h Hub) list(ctx context.Context, r Repo) (commit string, names []string, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, stall, errStalled)
-	defer cancel()
-	res, _, err := h.get(ctx, fmt.Sprintf("%s/api/%s/%s/revision/%s", h.endpoint(), r.Kind, r.ID, url.PathEscape(r.revision())))
-	if err != nil {
-		return "", nil, err
-	}
-	defer res.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(res.Body, maxListing+1))
-	if err != nil {
-		return "", nil, err
-	}
-	if len(raw) > maxListing {
-		return "", nil, fmt.Errorf("the listing is longer than %d bytes", maxListing)
-	}
-	var listing struct {
-		SHA      string `json:"sha"`
-		Siblings []struct {
-			Name string `json:"rfilename"`
-		} `json:"siblings"`
-	}
-	if err := json.Unmarshal(raw, &listing); err != nil {
-		return "", nil, fmt.Errorf("the listing: %w", err)
-	}
-	if !validCommit.MatchString(listing.SHA) {
-		return "", nil, fmt.Errorf("the listing's commit %.80q is none", listing.SHA)
-	}
-	for _, s := range listing.Siblings {
-		if !fs.ValidPath(s.Name) || !filepath.IsLocal(s.Name) || strings.ContainsAny(s.Name, "\\\x00") {
-			return "", nil, fmt.Errorf("the listing names a file %.80q outside of the repository", s.Name)
-		}
-		names = append(names, s.Name)
-	}
-	slices.Sort(names)
-	return listing.SHA, names, nil
-}
-
-// fetch gets one file into the cache, in which it appears whole or not at all.
-func (h Hub) fetch(ctx context.Context, r Repo, commit, name, dir string) (file string, err error) {
-	link := filepath.Join(dir, "snapshots", commit, filepath.FromSlash(name))
-	if info, err := os.Stat(link); err == nil && info.Mode().IsRegular() {
-		return link, nil
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	watch := time.AfterFunc(stall, func() { cancel(errStalled) })
-	defer watch.Stop()
-	address := h.endpoint()
-	if r.Kind != Models {
-		address += "/" + string(r.Kind)
-	}
-	parts := strings.Split(name, "/")
-	for i := range parts {
-		parts[i] = url.PathEscape(parts[i])
-	}
-	res, linked, err := h.get(ctx, fmt.Sprintf("%s/%s/resolve/%s/%s", address, r.ID, commit, strings.Join(parts, "/")))
-	if err != nil {
-		return "", err
-	}
-	defer res.Body.Close()
-	total := res.ContentLength
-	if n, err := strconv.ParseInt(linked.Get("X-Linked-Size"), 10, 64); err == nil && n >= 0 {
-		total = n
-	}
-	etag := linked.Get("X-Linked-ETag")
-	if etag == "" {
-		etag = linked.Get("ETag")
-	}
-	etag = strings.Trim(strings.TrimPrefix(etag, "W/"), `"`)
-
-	for _, d := range []string{filepath.Join(dir, "blobs"), filepath.Dir(link)} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			return "", err
-		}
-	}
-	part, err := os.CreateTemp(filepath.Join(dir, "blobs"), "*.incomplete")
-	if err != nil {
-		return "", err
-	}
-	defer func() {
+	for _, e := range list {
+		ok, err := path.Match(pattern, e.name)
 		if err != nil {
+			return nil, "", fmt.Errorf("pattern %q: %w", pattern, err)
+		}
+		if ok {
+			wanted = append(wanted, e)
+		}
+	}
+	slices.SortFunc(wanted, func(a, b entry) int { return strings.Compare(a.name, b.name) })
+	return wanted, commit, nil
+}
+
+// matching lists the files of a folder that match a pattern of path.Match, sorted.
+func matching(dir, pattern string) (files []string, err error) {
+	names, err := names(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if ok, err := path.Match(pattern, name); err != nil {
+			return nil, fmt.Errorf("hub: pattern %q: %w", pattern, err)
+		} else if ok {
+			files = append(files, filepath.Join(dir, filepath.FromSlash(name)))
+		}
+	}
+	return files, nil
+}
+
+// names lists the files below a folder, with slashes; links of downloads that did not end are left out.
+func names(dir string) (list []string, err error) {
+	err = filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		if !isFile(name) {
+			return nil
+		}
+		rel, err := filepath.Rel(dir, name)
+		list = append(list, filepath.ToSlash(rel))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("hub: %w", err)
+	}
+	return list, nil
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// fetch gets files into the cache and gives the snapshot's folder. There they appear when all are there.
+func (h Hub) fetch(ctx context.Context, r Repo, commit string, files []entry) (snapshot string, err error) {
+	dir, err := h.blobs(ctx, r, commit, files)
+	if err != nil {
+		return "", err
+	}
+	snapshot = filepath.Join(dir, "snapshots", commit)
+	for _, e := range files {
+		if err := link(filepath.Join(dir, "blobs", e.hash), filepath.Join(snapshot, filepath.FromSlash(e.name))); err != nil {
+			return "", fmt.Errorf("hub: %w", err)
+		}
+	}
+	if r.revision() == commit {
+		return snapshot, nil
+	}
+	ref := filepath.Join(dir, "refs", filepath.FromSlash(r.revision()))
+	if err := os.MkdirAll(filepath.Dir(ref), 0o755); err != nil {
+		return "", fmt.Errorf("hub: %w", err)
+	}
+	if err := replace(ref, func(temporary string) error { return os.WriteFile(temporary, []byte(commit), 0o644) }); err != nil {
+		return "", fmt.Errorf("hub: %w", err)
+	}
+	return snapshot, nil
+}
+
+// blobs gets the contents of files into the cache and gives the repository's folder there.
+func (h Hub) blobs(ctx context.Context, r Repo, commit string, files []entry) (dir string, err error) {
+	cache, err := h.cache()
+	if err != nil {
+		return "", err
+	}
+	dir = filepath.Join(cache, r.folder())
+	blobs := filepath.Join(dir, "blobs")
+	if err := os.MkdirAll(blobs, 0o755); err != nil {
+		return "", fmt.Errorf("hub: %w", err)
+	}
+	var missing []entry
+	var size int64
+	for _, e := range files {
+		if isFile(filepath.Join(blobs, e.hash)) {
+			continue
+		}
+		missing = append(missing, e)
+		if size += e.size; size < 0 {
+			return "", fmt.Errorf("hub: %s: files of more than 2^63 bytes", r)
+		}
+		if info, err := os.Stat(filepath.Join(blobs, e.hash+partial)); err == nil && info.Size() <= e.size {
+			size -= info.Size()
+		}
+	}
+	if len(missing) == 0 {
+		return dir, nil
+	}
+	if free, ok := space(blobs); ok && uint64(size) > free {
+		return "", fmt.Errorf("hub: %s: %s are to be fetched, and %s has room for %s; free some, or set HF_HUB_CACHE to a folder elsewhere", r, humanize.Bytes(uint64(size)), cache, humanize.Bytes(free))
+	}
+	if h.Begin != nil {
+		h.Begin(r, len(missing), size)
+	}
+	for _, e := range missing {
+		if err := h.blob(ctx, r, commit, e, filepath.Join(cache, ".locks", r.folder()), filepath.Join(blobs, e.hash)); err != nil {
+			return "", fmt.Errorf("hub: %s: %s: %w", r, e.name, err)
+		}
+	}
+	return dir, nil
+}
+
+// partial is the ending of a blob that is not all there.
+const partial = ".incomplete"
+
+// blob gets the content of a file, unless another program does while this one waits for it.
+func (h Hub) blob(ctx context.Context, r Repo, commit string, e entry, locks, blob string) (err error) {
+	if err := os.MkdirAll(locks, 0o755); err != nil {
+		return err
+	}
+	lock := flock.New(filepath.Join(locks, e.hash+".lock"))
+	if _, err := lock.TryLockContext(ctx, 200*time.Millisecond); err != nil {
+		return cmp.Or(ctx.Err(), err)
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	if isFile(blob) {
+		return nil
+	}
+	part, err := os.OpenFile(blob+partial, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	d := &download{Hub: h, repo: r, entry: e, part: part, address: h.endpoint() + r.path() + "/resolve/" + commit + "/" + escaped(e.name)}
+	if err := errors.Join(d.run(ctx), part.Close()); err != nil {
+		if errors.As(err, new(*wrongHash)) {
 			err = errors.Join(err, os.Remove(part.Name()))
 		}
-	}()
-	hash := sha256.New()
-	body := &progressReader{r: res.Body, total: total, name: name, report: h.Progress, alive: func() { watch.Reset(stall) }}
-	_, err = io.Copy(io.MultiWriter(part, hash), body)
-	if err == nil {
-		err = part.Chmod(0o644)
+		return err
 	}
-	if err = errors.Join(err, part.Close()); err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		return "", err
-	}
-	sum := hex.EncodeToString(hash.Sum(nil))
-	switch {
-	case total >= 0 && body.done != total:
-		return "", fmt.Errorf("got %d bytes, expected %d", body.done, total)
-	case !validETag.MatchString(etag): // it names a file from here on
-		etag = sum
-	case len(etag) == len(sum) && etag != sum: // of a large file it is the SHA-256
-		return "", fmt.Errorf("its SHA-256 is %s, expected %s", sum, etag)
-	}
-	blob := filepath.Join(dir, "blobs", etag)
-	if err := os.Rename(part.Name(), blob); err != nil {
-		return "", err
-	}
-	target, err := filepath.Rel(filepath.Dir(link), blob)
+	return os.Rename(part.Name(), blob)
+}
+
+// download is a file on its way.
+type download struct {
+	Hub
+	repo    Repo
+	entry   entry
+	address string
+	part    *os.File
+	done    int64 // bytes in part, which are in sum too
+	sum     hash.Hash
+}
+
+// wrongHash is of bytes that are not the file.
+type wrongHash struct{ name, got, want string }
+
+func (w *wrongHash) Error() string {
+	return fmt.Sprintf("its %s is %s, expected %s", w.name, w.got, w.want)
+}
+
+// run fetches what is missing, in several attempts if need be, and checks the hash. What an earlier run left is tried once; if it is not
+// the beginning of the file, all is fetched again.
+func (d *download) run(ctx context.Context) error {
+	info, err := d.part.Stat()
 	if err != nil {
-		return "", err
+		return err
 	}
-	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) { // a link whose file is gone
-		return "", err
+	left := info.Size()
+	if left > d.entry.size {
+		left = 0
 	}
-	if err := os.Symlink(target, link); err != nil {
-		return "", err
+	if err := d.restart(left); err != nil {
+		return err
 	}
-	return link, nil
+	err = d.fetch(ctx)
+	if left > 0 && errors.As(err, new(*wrongHash)) {
+		if err := d.restart(0); err != nil {
+			return err
+		}
+		err = d.fetch(ctx)
+	}
+	return err
+}
+
+// restart keeps so many bytes of what is there.
+func (d *download) restart(keep int64) error {
+	d.sum, d.done = sha256.New(), 0
+	if len(d.entry.hash) != 2*sha256.Size {
+		d.sum = sha1.New() // git's: of the file with its size in front
+		fmt.Fprintf(d.sum, "blob %d\x00", d.entry.size)
+	}
+	if err := d.part.Truncate(keep); err != nil {
+		return err
+	}
+	if _, err := d.part.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	n, err := io.Copy(d.sum, d.part)
+	d.done = n
+	return err
+}
+
+func (d *download) fetch(ctx context.Context) error {
+	for tries := 1; d.done < d.entry.size; {
+		before := d.done
+		err := d.attempt(ctx)
+		if err == nil {
+			continue
+		}
+		if d.done > before {
+			tries = 1
+		}
+		pause, ok := again(err, tries)
+		if !ok {
+			return err
+		}
+		tries++
+		if err := d.wait(ctx, pause); err != nil {
+			return err
+		}
+	}
+	if got := hex.EncodeToString(d.sum.Sum(nil)); got != d.entry.hash {
+		name := "SHA-256"
+		if len(got) == 2*sha1.Size {
+			name = "git hash"
+		}
+		return &wrongHash{name, got, d.entry.hash}
+	}
+	return nil
+}
+
+// attempt fetches from where the file ends.
+func (d *download) attempt(ctx context.Context) error {
+	inner, alive, end := guarded(ctx)
+	defer end()
+	res, err := d.get(inner, d.repo, d.address, d.done)
+	if failed := (*statusError)(nil); errors.As(err, &failed) && failed.status == http.StatusRequestedRangeNotSatisfiable && d.done > 0 {
+		return d.restart(0)
+	}
+	if err != nil {
+		return caused(inner, err)
+	}
+	defer res.Body.Close()
+	if d.done > 0 && (res.StatusCode != http.StatusPartialContent || !strings.HasPrefix(res.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", d.done))) {
+		if res.StatusCode == http.StatusPartialContent {
+			return fmt.Errorf("the server sends %q, asked for bytes from %d on", printed(res.Header.Get("Content-Range")), d.done)
+		}
+		if err := d.restart(0); err != nil { // it sends all of it
+			return err
+		}
+	}
+	body := &progressReader{aliveReader{res.Body, alive}, d}
+	_, err = io.Copy(io.MultiWriter(d.part, d.sum), io.LimitReader(body, d.entry.size-d.done))
+	if err != nil {
+		return caused(inner, err)
+	}
+	if d.done < d.entry.size {
+		return fmt.Errorf("%w: %d bytes came, expected %d", io.ErrUnexpectedEOF, d.done, d.entry.size)
+	}
+	return nil
 }
 
 // progressReader counts what passes.
 type progressReader struct {
-	r           io.Reader
-	done, total int64
-	name        string
-	report      func(file string, done, total int64)
-	alive       func()
+	aliveReader
+	d *download
 }
 
 func (p *progressReader) Read(b []byte) (int, error) {
-	n, err := p.r.Read(b)
-	p.done += int64(n)
-	if n > 0 {
-		p.alive()
-	}
-	if p.report != nil {
-		p.report(p.name, p.done, p.total)
+	n, err := p.aliveReader.Read(b)
+	p.d.done += int64(n)
+	if p.d.Progress != nil {
+		p.d.Progress(p.d.entry.name, p.d.done, p.d.entry.size)
 	}
 	return n, err
+}
+
+// link makes a file of the snapshot out of a blob.
+func link(blob, name string) error {
+	if isFile(name) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	target, err := filepath.Rel(filepath.Dir(name), blob)
+	if err != nil {
+		return err
+	}
+	return replace(name, func(temporary string) error { // also the link of a file that is gone
+		if os.Symlink(target, temporary) == nil {
+			return nil
+		}
+		return os.Link(blob, temporary) // a file system without symbolic links
+	})
+}
+
+// replace makes a file under another name and then gives it its own.
+func replace(name string, create func(temporary string) error) error {
+	temporary := fmt.Sprintf("%s.%d.tmp", name, os.Getpid())
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	err := create(temporary)
+	if err == nil {
+		err = os.Rename(temporary, name)
+	}
+	if err != nil {
+		_ = os.Remove(temporary) // it may not be there
+	}
+	return err
 }

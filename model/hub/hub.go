@@ -1,25 +1,27 @@
 // Package hub finds repositories of the Hugging Face hub in the local cache, which it shares with huggingface_hub, and fetches files
-// that are not there.
+// that are not there: of a data set those that match a pattern, of a model those that it consists of.
 //
 // The cache is laid out as huggingface_hub does it: models--owner--name or datasets--owner--name with refs/REVISION (the commit of a
-// branch), snapshots/COMMIT (links by file name) and blobs. It is in $HF_HUB_CACHE, $HUGGINGFACE_HUB_CACHE, $HF_HOME/hub,
-// $XDG_CACHE_HOME/huggingface/hub or ~/.cache/huggingface/hub.
+// branch), snapshots/COMMIT (links by file name) and blobs, by their hash; a download that has not ended is blobs/HASH.incomplete, and the
+// next one goes on with it; .locks beside them keep two programs from fetching the same. The cache is in $HF_HUB_CACHE,
+// $HUGGINGFACE_HUB_CACHE, $HF_HOME/hub, $XDG_CACHE_HOME/huggingface/hub or ~/.cache/huggingface/hub.
 //
 // The client is small and its own because no name that a server says may reach the file system unchecked, and a download must stop with
 // its context and match its hash. github.com/gomlx/go-huggingface v0.3.1 joins the ETag of a response to a path, and does neither.
 package hub
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Kind is a kind of repository, as the hub's addresses and the cache's folders name it.
@@ -60,6 +62,7 @@ func (r Repo) String() string {
 var (
 	validID     = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)?$`)
 	validCommit = regexp.MustCompile(`^[0-9a-zA-Z]{1,64}$`)
+	fullCommit  = regexp.MustCompile(`^[0-9a-f]{40}$`)
 )
 
 // check refuses names that could lead out of the cache.
@@ -77,31 +80,89 @@ func (r Repo) check() error {
 type Hub struct {
 	Cache    string // folder; "" as said in the package's documentation
 	Endpoint string // "" is $HF_ENDPOINT or https://huggingface.co
-	Token    string // "" is $HF_TOKEN; sent to the endpoint alone
-	Offline  bool   // never connect; also $HF_HUB_OFFLINE or $HF_DATASETS_OFFLINE set to 1, true, yes or on
-	// Progress, if not nil, is told how many bytes of a file are there; total is -1 where the server does not say.
+	Token    string // "" is $HF_TOKEN, else what hf auth login has kept ($HF_TOKEN_PATH or token in $HF_HOME); sent to the endpoint alone
+	Offline  bool   // never connect; also $HF_HUB_OFFLINE, $HF_DATASETS_OFFLINE or $TRANSFORMERS_OFFLINE set to 1, true, yes or on
+	// Progress, if not nil, is told how many bytes of a file are there.
 	Progress func(file string, done, total int64)
+	// Begin, if not nil, is told before files are fetched how many and how large.
+	Begin func(repo Repo, files int, bytes int64)
+	// Config, if not nil, looks at a model's config.json before its weights are fetched; its error ends that.
+	Config func(raw []byte) error
+
+	pause func(ctx context.Context, d time.Duration) error // between attempts, where a test does not want to wait
+}
+
+// environment is the first variable of several that is set, a ~ in front of it meaning the home folder.
+func environment(names ...string) string {
+	for _, name := range names {
+		value := os.Getenv(name)
+		if rest, ok := strings.CutPrefix(value, "~"); ok && (rest == "" || rest[0] == '/') {
+			if home, err := os.UserHomeDir(); err == nil {
+				value = home + rest
+			}
+		}
+		if value != "" {
+			return value
+		}
+	}
+	return ""
+}
+
+// home is the folder of what all programs of the hub share.
+func home() (string, error) {
+	if dir := environment("HF_HOME"); dir != "" {
+		return dir, nil
+	}
+	if dir := environment("XDG_CACHE_HOME"); dir != "" {
+		return filepath.Join(dir, "huggingface"), nil
+	}
+	dir, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("hub: no cache: %w; set HF_HUB_CACHE", err)
+	}
+	return filepath.Join(dir, ".cache", "huggingface"), nil
+}
+
+// token is sent to the endpoint, "" if there is none.
+func (h Hub) token() string {
+	if h.Token != "" {
+		return h.Token
+	}
+	if token := strings.TrimSpace(environment("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")); token != "" {
+		return token
+	}
+	file := environment("HF_TOKEN_PATH")
+	if file == "" {
+		dir, err := home()
+		if err != nil {
+			return ""
+		}
+		file = filepath.Join(dir, "token")
+	}
+	token, err := readShort(file)
+	if err != nil || isYes("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+func isYes(variable string) bool {
+	return slices.Contains([]string{"1", "TRUE", "YES", "ON"}, strings.ToUpper(os.Getenv(variable)))
 }
 
 func (h Hub) cache() (string, error) {
 	if h.Cache != "" {
 		return h.Cache, nil
 	}
-	for _, c := range []struct{ variable, below string }{{"HF_HUB_CACHE", ""}, {"HUGGINGFACE_HUB_CACHE", ""}, {"HF_HOME", "hub"}, {"XDG_CACHE_HOME", "huggingface/hub"}} {
-		if dir := os.Getenv(c.variable); dir != "" {
-			return filepath.Join(dir, c.below), nil
-		}
+	if dir := environment("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"); dir != "" {
+		return dir, nil
 	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", fmt.Errorf("hub: no cache: %w; set HF_HUB_CACHE", err)
-	}
-	return filepath.Join(home, ".cache", "huggingface", "hub"), nil
+	dir, err := home()
+	return filepath.Join(dir, "hub"), err
 }
 
 func (h Hub) offline() bool {
-	yes := []string{"1", "TRUE", "YES", "ON"}
-	return h.Offline || slices.Contains(yes, strings.ToUpper(os.Getenv("HF_HUB_OFFLINE"))) || slices.Contains(yes, strings.ToUpper(os.Getenv("HF_DATASETS_OFFLINE")))
+	return h.Offline || slices.ContainsFunc([]string{"HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"}, isYes)
 }
 
 // Snapshot is the folder in the cache that holds the repository's files at its revision. A repository that is not there gives an error
@@ -152,57 +213,3 @@ func readShort(name string) (string, error) {
 	raw, err := io.ReadAll(io.LimitReader(f, 1024))
 	return string(raw), err
 }
-
-// cached lists the snapshot's files that match a pattern of path.Match, sorted.
-func (h Hub) cached(r Repo, pattern string) (files []string, commit string, err error) {
-	dir, err := h.Snapshot(r)
-	if err != nil {
-		return nil, "", err
-	}
-	err = filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		rel, err := filepath.Rel(dir, name)
-		if err != nil {
-			return err
-		}
-		if ok, err := path.Match(pattern, filepath.ToSlash(rel)); err != nil || !ok {
-			return err
-		}
-		if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
-			return nil // the link of a download that did not end
-		}
-		files = append(files, name)
-		return nil
-	})
-	if err != nil {
-		return nil, "", fmt.Errorf("hub: %w", err)
-	}
-	return files, filepath.Base(dir), nil
-}
-
-// Resolve finds the folder of a model: name itself if there is such a file or folder, else the snapshot of owner/name or
-// owner/name@revision in the cache. Nothing is fetched: a model has many gigabytes.
-func (h Hub) Resolve(name string) (string, error) {
-	if _, err := os.Stat(name); err == nil {
-		return name, nil
-	}
-	id, revision, _ := strings.Cut(name, "@")
-	r := Repo{Kind: Models, ID: id, Revision: revision}
-	if !strings.Contains(id, "/") || r.check() != nil {
-		return name, nil // no name of a repository: whoever opens it says what is wrong
-	}
-	dir, err := h.Snapshot(r)
-	if errors.Is(err, fs.ErrNotExist) {
-		flag := ""
-		if revision != "" {
-			flag = " --revision " + revision
-		}
-		return "", absent(fmt.Sprintf("%s is no folder and no model in the Hugging Face cache; fetch it with: hf download %s%s", name, id, flag))
-	}
-	return dir, err
-}
-
-// Resolve is Hub.Resolve with the cache that the environment names.
-func Resolve(name string) (string, error) { return Hub{}.Resolve(name) }

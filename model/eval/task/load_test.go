@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +12,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/vkcome/vkcome/model/hub"
+	"github.com/vkcome/vkcome/model/hub/hubtest"
 )
 
 func write(t *testing.T, path, text string) {
@@ -193,9 +192,7 @@ func TestLoadErrors(t *testing.T) {
 
 // TestLoadHub: from the cache by any of a data set's names, else from a server, else not at all.
 func TestLoadHub(t *testing.T) {
-	for _, v := range []string{"HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_TOKEN"} {
-		t.Setenv(v, "")
-	}
+	s := hubtest.New(t)
 	cache := t.TempDir()
 	_, err := tasks["arc_easy"].Load(t.Context(), Source{Hub: hub.Hub{Cache: cache, Offline: true}})
 	const fetch = "arc_easy: split test of allenai/ai2_arc (ARC-Easy) is not in the cache, and this is offline or the hub has it by another name; fetch it with: hf download allenai/ai2_arc --repo-type dataset, or name a folder that has it with task.Source.Dir DIR"
@@ -218,18 +215,7 @@ func TestLoadHub(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const commit = "b08601e04326c79dfdd32d625aee71d232d685c3"
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/api/datasets/EleutherAI/lambada_openai/revision/main":
-			fmt.Fprintf(w, `{"sha":%q,"siblings":[{"rfilename":"README.md"},{"rfilename":"de/test/0000.parquet"},{"rfilename":"default/test/0000.parquet"}]}`, commit)
-		case "/datasets/EleutherAI/lambada_openai/resolve/" + commit + "/default/test/0000.parquet":
-			_, _ = w.Write(raw)
-		default:
-			http.NotFound(w, r)
-		}
-	}))
-	defer s.Close()
+	s.Repos["datasets/EleutherAI/lambada_openai"] = map[string]string{"README.md": "", "de/test/0000.parquet": "", "default/test/0000.parquet": string(raw)}
 	if s, err := tasks["lambada_openai"].Load(t.Context(), Source{Hub: hub.Hub{Cache: cache, Endpoint: s.URL}}); err != nil || s.Len() != 2 {
 		t.Errorf("fetched: %+v, %v", s, err)
 	}
