@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -420,6 +421,35 @@ func TestHostile(t *testing.T) {
 	}
 }
 
+// TestMutated changes bytes of files of every encoding and compression: what is read may be wrong, but takes no more memory than a file of
+// such a size can hold, and nothing panics.
+func TestMutated(t *testing.T) {
+	files, err := filepath.Glob("testdata/parquet/*.parquet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, file := range files {
+		whole, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 40 {
+			raw := bytes.Clone(whole)
+			for range 1 + random.IntN(3) {
+				raw[random.IntN(len(raw))] = byte(random.Uint32())
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_ = parquetRecords(bytes.NewReader(raw), int64(len(raw)), func(Record) error { return nil })
+			runtime.ReadMemStats(&after)
+			if taken := after.TotalAlloc - before.TotalAlloc; taken > 2*maxBomb {
+				t.Errorf("%s: %d MiB for %d bytes", file, taken>>20, len(raw))
+			}
+		}
+	}
+}
+
 func FuzzJSON(f *testing.F) {
 	for _, seed := range []string{"{\"text\":\"a\"}\n{\"text\":\"b\"}", "[{\"text\":\"a\"}]", "\ufeff\n[", "[[[[", "{}", "{\"text\":[\"a\",1]}", "{\"n\": 1,\n\"data\": [{\"text\": \"a\\\"\"}, {\"text\": null}]}", "{\n\"text\": \"a\"\n}\n{\n\"text\": \"b\"\n}"} {
 		f.Add([]byte(seed))
@@ -470,6 +500,17 @@ func FuzzParquet(f *testing.F) {
 		URL  string   `parquet:"url,dict"`
 	}
 	f.Add(parquetOf(f, []listRow{{[]string{"a", "b"}, "c"}, {nil, "c"}}))
+	files, err := filepath.Glob("testdata/parquet/*.parquet")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		c := &collected{stop: 10_000}
 		for _, field := range []string{"text", "url"} {
