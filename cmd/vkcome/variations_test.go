@@ -138,11 +138,7 @@ func (h heard) compare(t *testing.T, want judged) {
 	}
 	for _, w := range want.Texts {
 		plain := h.tokenizer.EncodeSpecial(w.Text)
-		whole := plain
-		if id, ok := h.tokenizer.Prefix(); ok {
-			whole = append([]int{id}, plain...)
-		}
-		same("ids of "+w.Text, whole, w.IDs)
+		same("ids of "+w.Text, slices.Concat(h.tokenizer.Prefix(), plain, h.tokenizer.Suffix()), w.IDs)
 		same("ids without special tokens around "+w.Text, plain, w.Plain)
 		same("ids as plain text of "+w.Text, h.tokenizer.Encode(w.Text), w.Raw)
 		if got := h.tokenizer.Decode(w.IDs); got != w.Decoded {

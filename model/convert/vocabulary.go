@@ -121,7 +121,7 @@ func vocabulary(m *model.Model, family *gguf.Family) (meta []gguf.Pair, err erro
 	meta = append(meta, special...)
 	// What llama.cpp would do of itself, and what its converter says of the small granites and SmolLMs by their vocabulary alone.
 	addBOS := slices.IndexFunc(meta, func(p gguf.Pair) bool { return p.Key == addBOSKey })
-	_, begins := tok.Prefix()
+	begins := len(tok.Prefix()) > 0
 	if addBOS < 0 && (family.Interleaved && size == 49152 || impliedBOS && !begins) {
 		meta = append(meta, gguf.Pair{Key: addBOSKey, Value: false})
 	}

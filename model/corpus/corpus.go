@@ -32,16 +32,23 @@ func ReadTokens(path string) ([]uint32, error) {
 	return tokens, nil
 }
 
-// Encode encodes text, with a BOS in front where the tokenizer adds one.
+// Encode encodes text, with what the tokenizer puts around it.
 func Encode(t tokenizer.Tokenizer, text string) []uint32 {
+	before, after := around(t)
 	var tokens []uint32
-	if bos, ok := t.BOS(); ok && t.AddBOS() {
-		tokens = append(tokens, uint32(bos))
-	}
-	for _, id := range t.Encode(text) {
+	for _, id := range slices.Concat(before, t.Encode(text), after) {
 		tokens = append(tokens, uint32(id))
 	}
 	return tokens
+}
+
+// around is what goes before and after a text: what transformers puts there, or else BOS where add_bos_token asks for it.
+func around(t tokenizer.Tokenizer) (before, after []int) {
+	before = t.Prefix()
+	if bos, ok := t.BOS(); ok && len(before) == 0 && t.AddBOS() {
+		before = []int{bos}
+	}
+	return before, t.Suffix()
 }
 
 var errEmpty = errors.New("the corpus is empty")

@@ -369,11 +369,16 @@ func (c *Corpus) pack(ctx context.Context, t tokenizer.Tokenizer, o *Options, te
 		}
 		run := &runs[len(runs)-1]
 		before := len(*run)
-		if o.BOS == AlwaysBOS || (o.BOS == AutoBOS || o.BOS == replaceBOS) && t.AddBOS() {
+		switch {
+		case o.BOS == AutoBOS:
+			*run = append(*run, Encode(t, text)...)
+		case o.BOS == AlwaysBOS || o.BOS == replaceBOS && t.AddBOS():
 			*run = append(*run, uint32(bos))
-		}
-		for _, id := range t.Encode(text) {
-			*run = append(*run, uint32(id))
+			fallthrough
+		default:
+			for _, id := range t.Encode(text) {
+				*run = append(*run, uint32(id))
+			}
 		}
 		c.Tokens += len(*run) - before
 		longest = max(longest, len(*run))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -22,15 +23,13 @@ type Encoder struct {
 	longest int // tokens that the model sees at most
 	prefix  int // the token before a text that has nothing before it, -1 where the tokenizer has none
 	begin   string
-	first   []int // what the tokenizer puts before a text
+	first   []int // what the tokenizer puts before a text,
+	last    []int // and after it
 }
 
 // NewEncoder encodes for a model that sees at most longest tokens.
 func NewEncoder(t tokenizer.Tokenizer, longest int) *Encoder {
-	e := &Encoder{t: t, longest: longest, prefix: -1}
-	if first, ok := t.Prefix(); ok {
-		e.first = []int{first}
-	}
+	e := &Encoder{t: t, longest: longest, prefix: -1, first: t.Prefix(), last: t.Suffix()}
 	if bos, ok := t.BOS(); ok {
 		e.prefix = bos
 	} else if eos, ok := t.EOS(); ok {
@@ -42,13 +41,14 @@ func NewEncoder(t tokenizer.Tokenizer, longest int) *Encoder {
 	return e
 }
 
-// encode gives the tokens of a text; special tokens in it count, and a text that begins with the prefix token gets no other.
+// encode gives the tokens of a text; special tokens in it count, and a text that begins with the prefix token gets nothing around
+// it.
 func (e *Encoder) encode(text string) []int {
 	ids := e.t.EncodeSpecial(text)
-	if len(e.first) == 0 || e.begin != "" && strings.HasPrefix(text, e.begin) {
+	if e.begin != "" && strings.HasPrefix(text, e.begin) {
 		return ids
 	}
-	return append(e.first[:1:1], ids...)
+	return slices.Concat(e.first, ids, e.last)
 }
 
 var errNoPrefix = errors.New("its context is empty, and the tokenizer names neither a BOS nor an EOS token to stand there")

@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -23,12 +24,17 @@ var byteChars, charBytes = func() (chars [256]rune, bytes map[rune]byte) {
 }()
 
 // toByteLevel writes every byte of word as its character.
-func toByteLevel(word string) string {
-	out := make([]byte, 0, len(word)+8)
-	for i := range len(word) {
-		out = utf8.AppendRune(out, byteChars[word[i]])
+func toByteLevel(word piece) piece {
+	e := editor{from: word, out: make([]byte, 0, len(word.text)+8)}
+	for i := range len(word.text) {
+		c := byteChars[word.text[i]]
+		if word.at == nil {
+			e.out = utf8.AppendRune(e.out, c)
+		} else {
+			e.put(string(c), i)
+		}
 	}
-	return string(out)
+	return e.done()
 }
 
 // decoder turns the tokens of a text into other strings; joined they are the text.
@@ -58,9 +64,9 @@ func newDecoders(c *component) ([]decoder, error) {
 				return nil, errors.New("a text could grow without measure")
 			}
 			list = append(list, func(tokens []string) []string {
-				e := &jsonEncoder{}
+				e := &encoder{}
 				for i := range tokens {
-					tokens[i] = r.replace(e, tokens[i])
+					tokens[i] = r.replace(e, piece{text: tokens[i]}).text
 				}
 				return tokens
 			})
@@ -152,18 +158,61 @@ func decodeByteFallback(tokens []string) []string {
 	return out
 }
 
-func (t *jsonTokenizer) Decode(ids []int) string            { return t.decode(ids, false) }
-func (t *jsonTokenizer) DecodeSkipSpecial(ids []int) string { return t.decode(ids, true) }
+func (t *bpe) Decode(ids []int) string            { return t.decode(ids, false) }
+func (t *bpe) DecodeSkipSpecial(ids []int) string { return t.decode(ids, true) }
 
-func (t *jsonTokenizer) decode(ids []int, skip bool) string {
+func (t *bpe) decode(ids []int, skip bool) string {
 	tokens := make([]string, 0, len(ids))
 	for _, id := range ids {
-		if token, ok := t.tokens[id]; ok && !(skip && t.special[id]) {
+		if token, ok := t.decoded(id); ok && !(skip && t.specials[token]) {
 			tokens = append(tokens, token)
 		}
 	}
 	for _, d := range t.decoders {
 		tokens = d(tokens)
 	}
-	return strings.Join(tokens, t.joiner)
+	text := strings.Join(tokens, t.joiner)
+	if t.cleanUp {
+		text = cleanUp(text)
+	}
+	return text
+}
+
+// lossy decodes UTF-8 as Rust's from_utf8_lossy does, which Hugging Face uses: one U+FFFD for the start of a character
+// that breaks off, however long it is.
+func lossy(raw []byte) string {
+	if utf8.Valid(raw) {
+		return string(raw)
+	}
+	var out strings.Builder
+	for len(raw) > 0 {
+		r, n := utf8.DecodeRune(raw)
+		if r == utf8.RuneError && n == 1 {
+			for n < len(raw) && !utf8.FullRune(raw[:n+1]) {
+				n++
+			}
+		}
+		out.WriteRune(r)
+		raw = raw[n:]
+	}
+	return out.String()
+}
+
+// byteToken reads <0x0A>.
+func byteToken(token string) (byte, bool) {
+	if len(token) != 6 || !strings.HasPrefix(token, "<0x") || token[5] != '>' {
+		return 0, false
+	}
+	b, err := strconv.ParseUint(token[3:5], 16, 8)
+	return byte(b), err == nil
+}
+
+// cleanUp takes away spaces before punctuation, one rule after the other.
+func cleanUp(text string) string {
+	for _, rule := range [][2]string{
+		{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
+	} {
+		text = strings.ReplaceAll(text, rule[0], rule[1])
+	}
+	return text
 }

@@ -1,12 +1,6 @@
 package tokenizer
 
-import (
-	"errors"
-	"fmt"
-	"math"
-
-	"google.golang.org/protobuf/encoding/protowire"
-)
+import "fmt"
 
 // Entry is a token of a vocabulary.
 type Entry struct {
@@ -25,13 +19,20 @@ func Entries(t Tokenizer) ([]Entry, error) {
 	return v.entries(), nil
 }
 
-func (v *vocabulary) entries() []Entry {
-	list := make([]Entry, v.size)
-	for id, text := range v.tokens {
+func (t *bpe) entries() []Entry {
+	list := make([]Entry, t.size)
+	for id, text := range t.tokens {
 		list[id].Text = text
 	}
-	for _, a := range v.added {
-		list[a.ID] = Entry{Text: a.Content, Added: true, Special: a.Special, Normalized: a.Normalized}
+	listed := map[string]bool{}
+	for _, v := range t.special.byID {
+		listed[v.Content] = true
+	}
+	for id, a := range t.byID {
+		if id < t.pieces && !listed[a.Content] {
+			continue // a piece of tokenizer.model that its own kind makes one
+		}
+		list[id] = Entry{Text: a.Content, Added: true, Special: a.Special, Normalized: a.Normalized}
 	}
 	return list
 }
@@ -44,31 +45,14 @@ type Piece struct {
 }
 
 // Pieces lists the tokens of a tokenizer.model by id.
-func Pieces(raw []byte) (list []Piece, err error) {
-	err = eachField(raw, func(number protowire.Number, _ uint64, data []byte) error {
-		if number != 1 {
-			return nil
-		}
-		p := Piece{Kind: int(normal)}
-		err := eachField(data, func(number protowire.Number, v uint64, data []byte) error {
-			switch number {
-			case 1:
-				p.Text = string(data)
-			case 2:
-				p.Score = math.Float32frombits(uint32(v))
-			case 3:
-				p.Kind = int(v)
-			}
-			return nil
-		})
-		if p.Kind < int(normal) || p.Kind > int(byteValue) {
-			err = errors.Join(err, fmt.Errorf("piece %d: type %d is not supported", len(list), p.Kind))
-		}
-		list = append(list, p)
-		return err
-	})
+func Pieces(raw []byte) ([]Piece, error) {
+	m, err := parseProto(raw)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: %s: %w", modelFile, err)
+	}
+	list := make([]Piece, len(m.list))
+	for id, p := range m.list {
+		list[id] = Piece{p.text, p.score, int(p.kind)}
 	}
 	return list, nil
 }

@@ -13,7 +13,7 @@ var llama2File = flag.String("llama2", "", "Llama 2's tokenizer.model")
 
 func llama2(t testing.TB) Tokenizer {
 	t.Helper()
-	tok, err := ParseSentencePiece(read(t, *llama2File), nil)
+	tok, err := Parse(Files{Model: read(t, *llama2File)})
 	if err != nil {
 		t.Fatal(err)
 	}

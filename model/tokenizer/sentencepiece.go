@@ -1,36 +1,42 @@
 package tokenizer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// sentencePiece is a SentencePiece BPE model.
-//
-// The merging is ours rather than that of github.com/eliben/go-sentencepiece 0.6: it refuses models with a dummy prefix
-// (Llama 2 has one), panics on 17 spaces when that is worked around, does not know <s> and </s>, and keeps its
-// protobuf types internal, so that no layer around it could tell what a model asks for.
-type sentencePiece struct {
-	vocabulary
-	matcher    matcher
-	kinds      []pieceKind
-	rank       []int32        // by id; a higher score merges earlier
-	mergeable  map[string]int // the pieces that merging may produce
-	symbols    trie           // user-defined pieces, which never merge
-	longest    int            // bytes of the longest mergeable piece
-	bytes      [256]int       // ids of the byte pieces
-	unknown    int
-	unkSurface string // what an unknown id decodes to
-	wordwise   bool   // no piece crosses from one word into the next
+// pieces is a SentencePiece model.
+type pieces struct {
+	list          []protoPiece
+	bpe           bool
+	byteFallback  bool
+	charsMap      bool // it normalizes by a table of its own
+	dummyPrefix   bool
+	squeeze       bool // spaces at the ends and spaces after spaces go
+	escape        bool
+	suffix        bool
+	unk, bos, eos protoSpecial
+}
 
-	byteFallback, dummyPrefix, squeeze, escape bool
+// protoPiece is a ModelProto.SentencePiece.
+type protoPiece struct {
+	text  string
+	score float32
+	kind  pieceKind
+}
+
+// protoSpecial is a special token of the trainer_spec; id -1 says that there is none.
+type protoSpecial struct {
+	id    int32
+	piece string
 }
 
 type pieceKind uint64
@@ -45,28 +51,218 @@ const (
 	byteValue   pieceKind = 6
 )
 
-const frozen = -2 // the id of a user-defined symbol while merging
-
-// protoPiece is a ModelProto.SentencePiece.
-type protoPiece struct {
-	text  string
-	score float32
-	kind  pieceKind
+// parsePieces makes of a tokenizer.model a tokenizer.json: for TokenizersBackend with the model's own settings, for a class with rules
+// only vocabulary and merges.
+func parsePieces(raw []byte, c *class) (*file, error) {
+	m, err := parseProto(raw)
+	switch {
+	case err != nil:
+		return nil, err
+	case !m.bpe:
+		return nil, errors.New("model type is not supported, only bpe")
+	case m.suffix:
+		return nil, errors.New("treat_whitespace_as_suffix is not supported")
+	case len(m.list) == 0:
+		return nil, errors.New("no pieces")
+	case len(m.list) > maxID:
+		return nil, fmt.Errorf("%d pieces, the limit is %d", len(m.list), maxID)
+	}
+	f := &file{pieces: m}
+	names := make([]string, len(m.list))
+	for id, p := range m.list {
+		names[id] = p.text
+	}
+	f.Model.Vocab = vocabulary(names)
+	if c.rules != nil {
+		f.Model.Merges = orderedMerges(m.list, f.Model.Vocab)
+		return f, nil
+	}
+	if m.charsMap {
+		return nil, errors.New("a normalizer with a table of its own (precompiled_charsmap) is not supported")
+	}
+	for _, end := range []struct {
+		name string
+		protoSpecial
+	}{{"bos_token", m.bos}, {"eos_token", m.eos}, {"unk_token", m.unk}} {
+		if end.id >= 0 {
+			f.defaults = append(f.defaults, defaultToken{end.name, end.piece})
+		}
+	}
+	return f, nil
 }
 
-func parseSentencePiece(raw, rawConfig []byte) (Tokenizer, error) {
-	cfg, err := parseConfig(rawConfig)
-	if err != nil {
-		return nil, err
+func vocabulary(names []string) map[string]int {
+	ids := make(map[string]int, len(names))
+	for id, name := range names {
+		ids[name] = id
 	}
-	t := &sentencePiece{
-		vocabulary: newVocabulary(), mergeable: map[string]int{}, unknown: -1, unkSurface: " ⁇ ",
-		dummyPrefix: true, squeeze: true, escape: true,
+	return ids
+}
+
+// orderedMerges are the merges for a class with rules: every way to make a piece of two others, in the order of the pieces.
+func orderedMerges(list []protoPiece, vocab map[string]int) merges {
+	type candidate struct {
+		pair                [2]string
+		whole, left, right  int
+		lengthLeft, lengthR int
 	}
-	var pieces []protoPiece
-	const unigram, bpe = 1, 2
-	modelType, bos, eos := uint64(unigram), "<s>", "</s>"
-	err = eachField(raw, func(number protowire.Number, v uint64, data []byte) error {
+	var all []candidate
+	for id, p := range list {
+		if vocab[p.text] != id {
+			continue // another piece has the same spelling
+		}
+		for i := range p.text {
+			left, okLeft := vocab[p.text[:i]]
+			right, okRight := vocab[p.text[i:]]
+			if i > 0 && okLeft && okRight {
+				all = append(all, candidate{[2]string{p.text[:i], p.text[i:]}, id, left, right, utf8.RuneCountInString(p.text[:i]), utf8.RuneCountInString(p.text[i:])})
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.whole, b.whole), cmp.Compare(a.lengthLeft, b.lengthLeft), cmp.Compare(a.lengthR, b.lengthR), cmp.Compare(a.left, b.left))
+	})
+	out := make(merges, len(all))
+	for i, c := range all {
+		out[i] = c.pair
+	}
+	return out
+}
+
+// scoredMerges are the merges for TokenizersBackend: only of normal pieces, those with the highest score first.
+func (m *pieces) scoredMerges(names []string) merges {
+	type candidate struct {
+		pair  [2]string
+		whole int
+	}
+	ids := map[string]int{}
+	for id, p := range m.list {
+		if p.kind == normal {
+			ids[names[id]] = id
+		}
+	}
+	var all []candidate
+	for whole, id := range ids {
+		for i := range whole {
+			_, okLeft := ids[whole[:i]]
+			_, okRight := ids[whole[i:]]
+			if i > 0 && okLeft && okRight {
+				all = append(all, candidate{[2]string{whole[:i], whole[i:]}, id})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(m.list[b.whole].score, m.list[a.whole].score), cmp.Compare(a.whole, b.whole),
+			strings.Compare(a.pair[0], b.pair[0]), strings.Compare(a.pair[1], b.pair[1]))
+	})
+	out := make(merges, len(all))
+	for i, c := range all {
+		out[i] = c.pair
+	}
+	return out
+}
+
+// pieceRules are those that a tokenizer.model itself states, for TokenizersBackend. Added tokens rename the pieces with their ids.
+func pieceRules(f *file, cfg *config, s *specials) {
+	m := f.pieces
+	names := m.renamed(s)
+	f.Model.Vocab = vocabulary(names)
+	var whole []string // pieces that are never merged
+	for id, p := range m.list {
+		if p.kind == userDefined {
+			whole = append(whole, names[id])
+		}
+	}
+	f.Model.Merges = m.scoredMerges(names)
+	f.Model.Unk, f.Model.FuseUnk, f.Model.ByteFallback, f.Model.IgnoreMerges = &m.unk.piece, true, m.byteFallback, len(whole) > 0
+
+	legacy := cfg.flag("legacy", true)
+	if raw, ok := cfg.values["legacy"]; ok && string(raw) == "null" {
+		legacy = false
+	}
+	var before []*component
+	if m.squeeze {
+		before = append(before, replaceRegex(`\A +| +\z`, ""), replaceRegex(" {2,}", " "))
+	}
+	if m.escape {
+		before = append(before, replaceText(" ", space))
+	}
+	var cut []*component
+	scheme := "first"
+	if legacy {
+		scheme = "always"
+	}
+	if m.dummyPrefix {
+		if legacy {
+			before = append(before, replaceRegex(`\A▁`, space+space))
+		}
+		cut = append(cut, metaspace(scheme))
+	}
+	if len(whole) > 0 {
+		slices.SortStableFunc(whole, func(a, b string) int {
+			return cmp.Compare(utf8.RuneCountInString(b), utf8.RuneCountInString(a))
+		})
+		for i, p := range whole {
+			whole[i] = regexp.QuoteMeta(p)
+		}
+		cut = append(cut, splitRegex(strings.Join(whole, "|")))
+	}
+	f.Normalizer, f.PreTokenizer = normalizers(before...), preTokenizers(cut...)
+	after := []*component{replaceText(space, " ")}
+	if m.byteFallback {
+		after = append(after, &component{Type: "ByteFallback"})
+	}
+	if m.dummyPrefix {
+		after = append(after, &component{Type: "Fuse"}, &component{Type: "Strip", Content: " ", Start: 1})
+	} else if m.byteFallback {
+		after = append(after, &component{Type: "Fuse"})
+	}
+	f.Decoder = decoders(after...)
+}
+
+// renamed gives the pieces the names that added tokens with their ids have, but for a name that another piece keeps.
+func (m *pieces) renamed(s *specials) []string {
+	names := make([]string, len(m.list))
+	vocab := map[string]int{}
+	for id, p := range m.list {
+		names[id], vocab[p.text] = p.text, id
+	}
+	moves := map[int]bool{}
+	for _, v := range s.byID {
+		moves[v.ID] = true
+	}
+	for _, v := range s.byID {
+		keeper, taken := vocab[v.Content]
+		if v.ID < len(names) && vocab[names[v.ID]] == v.ID && !(taken && !moves[keeper]) {
+			names[v.ID] = v.Content
+		}
+	}
+	return names
+}
+
+// fromPieces adds the control and user-defined pieces to the special tokens, where no file names extra ones.
+func (g *gathering) fromPieces(m *pieces, own bool) {
+	var list []tokenValue
+	off := false
+	for _, p := range m.list {
+		if p.kind == control || p.kind == userDefined && own {
+			list = append(list, tokenValue{AddedToken: AddedToken{Content: p.text, Special: p.kind == control}, flags: true, normalized: &off})
+		}
+	}
+	g.put(oldExtra, nil)
+	g.lists[oldExtra] = list
+	if !own && m.dummyPrefix {
+		for id, v := range g.byID {
+			v.normalized = &off
+			g.byID[id] = v
+		}
+	}
+}
+
+// parseProto reads a ModelProto.
+func parseProto(raw []byte) (*pieces, error) {
+	m := &pieces{dummyPrefix: true, squeeze: true, escape: true, unk: protoSpecial{0, "<unk>"}, bos: protoSpecial{1, "<s>"}, eos: protoSpecial{2, "</s>"}}
+	err := eachField(raw, func(number protowire.Number, v uint64, data []byte) error {
 		switch number {
 		case 1: // pieces
 			p := protoPiece{kind: normal}
@@ -81,66 +277,68 @@ func parseSentencePiece(raw, rawConfig []byte) (Tokenizer, error) {
 				}
 				return nil
 			})
-			pieces = append(pieces, p)
-			return err
+			m.list = append(m.list, p)
+			return cmp.Or(err, p.check(len(m.list)-1))
 		case 2: // trainer_spec
-			return eachField(data, func(number protowire.Number, v uint64, data []byte) error {
-				switch number {
-				case 3:
-					modelType = v
-				case 24:
-					if v != 0 {
-						return errors.New("treat_whitespace_as_suffix is not supported")
-					}
-				case 35:
-					t.byteFallback = v != 0
-				case 44:
-					t.unkSurface = string(data)
-				case 46:
-					bos = string(data)
-				case 47:
-					eos = string(data)
-				}
-				return nil
-			})
+			return eachField(data, m.trainer)
 		case 3: // normalizer_spec
-			name := ""
 			return eachField(data, func(number protowire.Number, v uint64, data []byte) error {
 				switch number {
-				case 1:
-					name = string(data)
 				case 2:
-					if len(data) > 0 {
-						return fmt.Errorf("normalizer %q is not supported, only identity", short(name))
-					}
+					m.charsMap = len(data) > 0
 				case 3:
-					t.dummyPrefix = v != 0
+					m.dummyPrefix = v != 0
 				case 4:
-					t.squeeze = v != 0
+					m.squeeze = v != 0
 				case 5:
-					t.escape = v != 0
+					m.escape = v != 0
 				}
 				return nil
 			})
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
+	return m, err
+}
+
+func (p *protoPiece) check(id int) error {
+	switch {
+	case p.score != p.score:
+		return fmt.Errorf("piece %q: score NaN", short(p.text))
+	case p.text == "":
+		return fmt.Errorf("piece %d is empty", id)
+	case !utf8.ValidString(p.text):
+		return fmt.Errorf("piece %d: %q is not UTF-8", id, short(p.text))
+	case p.kind < normal || p.kind > byteValue:
+		return fmt.Errorf("piece %q: type %d is not supported", short(p.text), p.kind)
 	}
-	if modelType != bpe {
-		names := map[uint64]string{unigram: "unigram", 3: "word", 4: "char"}
-		return nil, fmt.Errorf("model type %q is not supported, only bpe", names[modelType])
+	return nil
+}
+
+// trainer reads a field of the trainer_spec.
+func (m *pieces) trainer(number protowire.Number, v uint64, data []byte) error {
+	const bpe = 2
+	switch number {
+	case 3:
+		m.bpe = v == bpe
+	case 24:
+		m.suffix = v != 0
+	case 35:
+		m.byteFallback = v != 0
+	case 40:
+		m.unk.id = int32(v)
+	case 41:
+		m.bos.id = int32(v)
+	case 42:
+		m.eos.id = int32(v)
+	case 45:
+		m.unk.piece = string(data)
+	case 46:
+		m.bos.piece = string(data)
+	case 47:
+		m.eos.piece = string(data)
 	}
-	if err := t.fill(pieces, cfg); err != nil {
-		return nil, err
-	}
-	t.bos, t.eos, t.addBOS = t.control(bos), t.control(eos), true
-	t.configure(cfg)
-	if t.AddBOS() {
-		t.prefix = t.bos
-	}
-	return t, nil
+	return nil
 }
 
 // eachField calls use for every field of a protobuf message: v for numbers, data for text and messages.
@@ -174,289 +372,4 @@ func eachField(raw []byte, use func(number protowire.Number, v uint64, data []by
 		}
 	}
 	return nil
-}
-
-// fill enters the pieces, whose ids are their places.
-func (t *sentencePiece) fill(pieces []protoPiece, cfg config) error {
-	for i := range t.bytes {
-		t.bytes[i] = -1
-	}
-	var scores []float32
-	for id, p := range pieces {
-		if p.score != p.score {
-			return fmt.Errorf("piece %q: score NaN", short(p.text))
-		}
-		if p.text == "" {
-			return fmt.Errorf("piece %d is empty", id)
-		}
-		if err := t.set(p.text, id); err != nil {
-			return err
-		}
-		t.kinds = append(t.kinds, p.kind)
-		scores = append(scores, p.score)
-		switch p.kind {
-		case normal, userDefined, unused:
-			t.mergeable[p.text] = id
-			t.longest = max(t.longest, len(p.text))
-			if p.kind == userDefined {
-				t.symbols.add(p.text, id)
-			}
-		case unknown:
-			if t.unknown >= 0 {
-				return fmt.Errorf("two unknown pieces, %d and %d", t.unknown, id)
-			}
-			t.unknown = id
-			t.special[id] = true
-		case control:
-			t.special[id] = true
-		case byteValue:
-			b, ok := byteToken(p.text)
-			if !ok {
-				return fmt.Errorf("byte piece %q, expected <0x00> to <0xFF>", short(p.text))
-			}
-			t.bytes[b] = id
-		default:
-			return fmt.Errorf("piece %q: type %d is not supported", short(p.text), p.kind)
-		}
-	}
-	if t.unknown < 0 {
-		return errors.New("no unknown piece")
-	}
-	if b := slices.Index(t.bytes[:], -1); t.byteFallback && b >= 0 {
-		return fmt.Errorf("byte_fallback without a piece <0x%02X>", b)
-	}
-	order := slices.Clone(scores)
-	slices.Sort(order)
-	order = slices.Compact(order)
-	for _, s := range scores {
-		at, _ := slices.BinarySearch(order, s)
-		t.rank = append(t.rank, int32(len(order)-at))
-	}
-	t.wordwise = t.escape
-	for piece, id := range t.mergeable {
-		// How an unused piece falls apart may depend on the words before it.
-		t.wordwise = t.wordwise && !joinsWords(piece) && t.kinds[id] != unused
-	}
-	return t.addTokens(cfg)
-}
-
-// addTokens makes the special pieces recognizable in EncodeSpecial, and the tokens that tokenizer_config.json adds.
-func (t *sentencePiece) addTokens(cfg config) error {
-	for number, a := range cfg.AddedByNumber {
-		id, err := strconv.Atoi(number)
-		if err != nil {
-			return fmt.Errorf("%s: added token %q has no number", configFile, short(number))
-		}
-		if a.ID = id; id >= 0 && id < len(t.kinds) && t.tokens[id] != a.Content {
-			return fmt.Errorf("%s: added token %q: id %d is %q", configFile, short(a.Content), id, short(t.tokens[id]))
-		}
-		if err := t.add(a); err != nil {
-			return err
-		}
-	}
-	for id := range t.special {
-		if id < len(t.kinds) {
-			t.matcher.add(t.tokens[id], addedToken{ID: id, Special: true})
-		}
-	}
-	for _, a := range t.added {
-		t.matcher.add(a.Content, a) // one that is a special piece too takes its place, with its own stripping
-	}
-	return nil
-}
-
-// control is the id of a control piece, -1 if there is none.
-func (t *sentencePiece) control(piece string) int {
-	if id, ok := t.ids[piece]; ok && id < len(t.kinds) && t.kinds[id] == control {
-		return id
-	}
-	return -1
-}
-
-// byteToken reads <0x0A>.
-func byteToken(token string) (byte, bool) {
-	if len(token) != 6 || !strings.HasPrefix(token, "<0x") || token[5] != '>' {
-		return 0, false
-	}
-	b, err := strconv.ParseUint(token[3:5], 16, 8)
-	return byte(b), err == nil
-}
-
-func (t *sentencePiece) Encode(text string) []int        { return t.encode(text, false) }
-func (t *sentencePiece) EncodeSpecial(text string) []int { return t.encode(text, true) }
-
-func (t *sentencePiece) encode(text string, special bool) []int {
-	var out []int
-	e := spEncoder{t: t, seen: cache{}}
-	for _, s := range t.matcher.split(validUTF8(text), special) {
-		if s.id >= 0 {
-			out = append(out, s.id)
-		} else {
-			out = e.segment(s.text, out)
-		}
-	}
-	return out
-}
-
-// normalize does what the normalizer_spec says. Each stretch between added tokens gets its own dummy prefix, as in the
-// tokenizer.json that Hugging Face makes of such a model.
-func (t *sentencePiece) normalize(text string) string {
-	if t.squeeze {
-		text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == ' ' }), " ")
-	}
-	if t.dummyPrefix && text != "" {
-		text = " " + text
-	}
-	if t.escape {
-		text = strings.ReplaceAll(text, " ", space)
-	}
-	if t.squeeze { // spaces that were written as ▁ count at the end only
-		for strings.HasSuffix(text, space) {
-			text = strings.TrimSuffix(text, space)
-		}
-	}
-	return text
-}
-
-// spEncoder is the working memory of one call.
-type spEncoder struct {
-	t       *sentencePiece
-	seen    cache
-	symbols []symbol
-	heap    []candidate
-	parts   map[string]int32 // of a merged unused piece: the size of its left part
-}
-
-func (e *spEncoder) segment(text string, out []int) []int {
-	text = e.t.normalize(text)
-	first := len(out)
-	for text != "" {
-		n := len(text)
-		if e.t.wordwise {
-			n = nextWord(text)
-		}
-		word := text[:n]
-		text = text[n:]
-		ids, ok := e.seen[word]
-		if !ok {
-			ids = e.word(word)
-			e.seen.put(word, ids)
-		}
-		for _, id := range ids {
-			if id == e.t.unknown && len(out) > first && out[len(out)-1] == id {
-				continue // SentencePiece gives one id for a run of unknown characters
-			}
-			out = append(out, id)
-		}
-	}
-	return out
-}
-
-// word merges one word and looks its symbols up.
-func (e *spEncoder) word(text string) []int {
-	t := e.t
-	e.symbols = e.symbols[:0]
-	for i := 0; i < len(text); {
-		n, _ := t.symbols.longest(text[i:])
-		id := int32(frozen)
-		if n == 0 {
-			_, n = utf8.DecodeRuneInString(text[i:])
-			id = -1
-		}
-		at := int32(len(e.symbols))
-		e.symbols = append(e.symbols, symbol{int32(i), int32(n), at - 1, at + 1, id})
-		i += n
-	}
-	e.symbols[len(e.symbols)-1].next = -1
-	clear(e.parts)
-	e.heap = mergeAll(e.symbols, e.heap, func(l, r symbol) (rank, id int32, ok bool) {
-		if l.id == frozen || r.id == frozen || int(l.size+r.size) > t.longest {
-			return 0, 0, false
-		}
-		piece := text[l.start : l.start+l.size+r.size]
-		which, ok := t.mergeable[piece]
-		if !ok {
-			return 0, 0, false
-		}
-		if t.kinds[which] == unused {
-			if e.parts == nil {
-				e.parts = map[string]int32{}
-			}
-			e.parts[piece] = l.size
-		}
-		return t.rank[which], int32(which), true
-	})
-	var out []int
-	for i := int32(0); i >= 0; i = e.symbols[i].next {
-		s := e.symbols[i]
-		out = e.emit(text[s.start:s.start+s.size], out)
-	}
-	return out
-}
-
-// emit appends the id of a symbol. An unused piece, which merging may pass through, falls apart again; what no piece
-// spells becomes bytes or the unknown id.
-func (e *spEncoder) emit(piece string, out []int) []int {
-	t := e.t
-	id, ok := t.mergeable[piece]
-	if ok && t.kinds[id] == unused {
-		if left, ok := e.parts[piece]; ok {
-			return e.emit(piece[left:], e.emit(piece[:left], out))
-		}
-	}
-	switch {
-	case ok:
-		return append(out, id)
-	case !t.byteFallback:
-		return append(out, t.unknown)
-	}
-	for i := range len(piece) {
-		out = append(out, t.bytes[piece[i]])
-	}
-	return out
-}
-
-func (t *sentencePiece) Decode(ids []int) string            { return t.decode(ids, false) }
-func (t *sentencePiece) DecodeSkipSpecial(ids []int) string { return t.decode(ids, true) }
-
-// decode joins the pieces; the space that the dummy prefix put in front of the text goes. When special tokens are
-// skipped the result is SentencePiece's own, unknown ids included.
-func (t *sentencePiece) decode(ids []int, skip bool) string {
-	var out strings.Builder
-	var raw []byte
-	flush := func() {
-		for len(raw) > 0 { // a U+FFFD for every bad byte
-			r, n := utf8.DecodeRune(raw)
-			out.WriteRune(r)
-			raw = raw[n:]
-		}
-	}
-	stripped := !t.dummyPrefix && !t.squeeze
-	for _, id := range ids {
-		token, ok := t.tokens[id]
-		switch {
-		case !ok:
-			continue
-		case id < len(t.kinds) && t.kinds[id] == byteValue:
-			b, _ := byteToken(token)
-			raw = append(raw, b)
-			continue
-		}
-		flush()
-		switch {
-		case skip && id == t.unknown:
-			out.WriteString(t.unkSurface)
-		case skip && t.special[id]:
-		case t.special[id] || id >= len(t.kinds):
-			out.WriteString(token)
-		default:
-			if !stripped && out.Len() == 0 {
-				token, stripped = strings.CutPrefix(token, space)
-				stripped = stripped && !t.squeeze
-			}
-			out.WriteString(strings.ReplaceAll(token, space, " "))
-		}
-	}
-	flush()
-	return out.String()
 }

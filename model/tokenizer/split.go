@@ -3,16 +3,14 @@ package tokenizer
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/dlclark/regexp2"
 )
 
 // splitter cuts words further; first says that words[0] begins the whole text.
-type splitter func(e *jsonEncoder, words []string, first bool) []string
+type splitter func(e *encoder, words []piece, first bool) []piece
 
 // gpt2 is the pattern that ByteLevel has built in.
 const gpt2 = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
@@ -24,52 +22,80 @@ func newSplitters(c *component) ([]splitter, error) {
 	}
 	var list []splitter
 	for _, p := range parts {
-		switch p.Type {
-		case "ByteLevel":
-			if p.AddPrefixSpace == nil || *p.AddPrefixSpace {
-				list = append(list, each(func(_ *jsonEncoder, word string) []string {
-					if !strings.HasPrefix(word, " ") {
-						word = " " + word
-					}
-					return []string{word}
-				}))
-			}
-			if p.UseRegex == nil || *p.UseRegex {
-				r, err := newRegex(gpt2)
-				if err != nil {
-					return nil, err
-				}
-				list = append(list, each(isolated(r.split)))
-			}
-			list = append(list, each(func(_ *jsonEncoder, word string) []string { return []string{toByteLevel(word)} }))
-		case "Split":
-			s, err := newSplit(p)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, each(s))
-		case "Digits":
-			list = append(list, each(isolated(digits(p.Individual))))
-		case "Metaspace":
-			s, err := newMetaspace(p)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, s)
-		default:
-			return nil, fmt.Errorf("type %q is not supported", short(p.Type))
+		steps, err := newSplitter(p)
+		if err != nil {
+			return nil, err
 		}
+		list = append(list, steps...)
 	}
 	return list, nil
 }
 
+func newSplitter(p *component) ([]splitter, error) {
+	switch p.Type {
+	case "ByteLevel":
+		return newByteLevel(p)
+	case "Split":
+		find, err := newFinder(p.Pattern)
+		if err != nil {
+			return nil, err
+		}
+		return behave(find, p.Behavior, p.Invert)
+	case "Digits":
+		return behave(digits(p.Individual), "Isolated", false)
+	case "Punctuation":
+		behavior := p.Behavior
+		if behavior == "" {
+			behavior = "Isolated"
+		}
+		return behave(singly(isPunctuation), behavior, false)
+	case "WhitespaceSplit":
+		return behave(singly(unicode.IsSpace), "Removed", false)
+	case "CharDelimiterSplit":
+		if utf8.RuneCountInString(p.Delimiter) != 1 {
+			return nil, fmt.Errorf("delimiter %q is not one character", short(p.Delimiter))
+		}
+		return behave(func(_ *encoder, text string) []stretch { return literal(text, p.Delimiter) }, "Removed", false)
+	case "Whitespace":
+		return behave(wordsAndRest, "Removed", true)
+	case "Metaspace":
+		s, err := newMetaspace(p)
+		return []splitter{s}, err
+	}
+	return nil, fmt.Errorf("type %q is not supported", short(p.Type))
+}
+
+func newByteLevel(p *component) ([]splitter, error) {
+	var list []splitter
+	if p.AddPrefixSpace == nil || *p.AddPrefixSpace {
+		list = append(list, each(func(_ *encoder, word piece) []piece {
+			if !strings.HasPrefix(word.text, " ") {
+				word = word.prepend(" ")
+			}
+			return []piece{word}
+		}))
+	}
+	if p.UseRegex == nil || *p.UseRegex {
+		r, err := newRegex(gpt2)
+		if err != nil {
+			return nil, err
+		}
+		cut, err := behave(r.split, "Isolated", false)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, cut...)
+	}
+	return append(list, each(func(_ *encoder, word piece) []piece { return []piece{toByteLevel(word)} })), nil
+}
+
 // each applies a split to every word and drops what is empty.
-func each(split func(e *jsonEncoder, word string) []string) splitter {
-	return func(e *jsonEncoder, words []string, _ bool) []string {
-		out := make([]string, 0, len(words))
+func each(split func(e *encoder, word piece) []piece) splitter {
+	return func(e *encoder, words []piece, _ bool) []piece {
+		out := make([]piece, 0, len(words))
 		for _, word := range words {
 			for _, part := range split(e, word) {
-				if part != "" {
+				if part.text != "" {
 					out = append(out, part)
 				}
 			}
@@ -85,47 +111,39 @@ type stretch struct {
 }
 
 // finder cuts a text into stretches that cover it.
-type finder func(e *jsonEncoder, text string) []stretch
+type finder func(e *encoder, text string) []stretch
 
-func isolated(find finder) func(*jsonEncoder, string) []string {
-	return func(e *jsonEncoder, text string) []string {
-		parts := find(e, text)
-		out := make([]string, len(parts))
-		for i, p := range parts {
-			out[i] = text[p.begin:p.end]
-		}
-		return out
-	}
-}
-
-func newSplit(c *component) (func(*jsonEncoder, string) []string, error) {
-	var find finder
-	switch p := c.Pattern; {
+func newFinder(p pattern) (finder, error) {
+	switch {
 	case p.Regex != nil:
 		r, err := newRegex(*p.Regex)
 		if err != nil {
 			return nil, err
 		}
-		find = r.split
+		return r.split, nil
 	case p.String != nil && *p.String != "":
-		find = func(_ *jsonEncoder, text string) []stretch { return literal(text, *p.String) }
-	default:
-		return nil, errors.New("no pattern in a Split")
+		return func(_ *encoder, text string) []stretch { return literal(text, *p.String) }, nil
 	}
-	if c.Behavior != "Removed" && c.Behavior != "Isolated" && c.Behavior != "MergedWithPrevious" && c.Behavior != "MergedWithNext" && c.Behavior != "Contiguous" {
-		return nil, fmt.Errorf("split behavior %q is not supported", short(c.Behavior))
+	return nil, errors.New("no pattern in a Split")
+}
+
+// behave cuts at what is found as a behaviour of Hugging Face's Split asks; invert takes the rest for the matches.
+func behave(find finder, behavior string, invert bool) ([]splitter, error) {
+	if !slices.Contains([]string{"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"}, behavior) {
+		return nil, fmt.Errorf("split behavior %q is not supported", short(behavior))
 	}
-	return func(e *jsonEncoder, text string) []string {
-		parts := find(e, text)
+	return []splitter{each(func(e *encoder, word piece) []piece {
+		parts := find(e, word.text)
 		for i := range parts {
-			parts[i].match = parts[i].match != c.Invert
+			parts[i].match = parts[i].match != invert
 		}
-		var out []string
-		for _, p := range gather(parts, c.Behavior) {
-			out = append(out, text[p.begin:p.end])
+		parts = join(parts, behavior)
+		out := make([]piece, len(parts))
+		for i, p := range parts {
+			out[i] = word.cut(p.begin, p.end)
 		}
 		return out
-	}, nil
+	})}, nil
 }
 
 // literal finds every occurrence of what.
@@ -148,27 +166,27 @@ func literal(text, what string) []stretch {
 	return out
 }
 
-// gather joins stretches as a behaviour of Hugging Face's Split asks. An empty match parts what
+// join joins stretches as a behaviour of Hugging Face's Split asks. An empty match parts what
 // is around it.
-func gather(parts []stretch, behavior string) []stretch {
+func join(parts []stretch, behavior string) []stretch {
 	var out []stretch
 	last := false // whether the stretch before was a match
 	for _, p := range parts {
-		join := false
+		same := false
 		switch behavior {
 		case "Removed":
 			if p.match {
 				continue
 			}
 		case "Contiguous":
-			join = p.match == last
+			same = p.match == last
 		case "MergedWithPrevious":
-			join = p.match && !last
+			same = p.match && !last
 		case "MergedWithNext":
-			join = !p.match && last
+			same = !p.match && last
 		}
 		last = p.match
-		if join && len(out) > 0 {
+		if same && len(out) > 0 {
 			out[len(out)-1].end = p.end
 		} else {
 			out = append(out, p)
@@ -179,7 +197,7 @@ func gather(parts []stretch, behavior string) []stretch {
 
 // digits finds numbers, or single digits.
 func digits(individual bool) finder {
-	return func(_ *jsonEncoder, text string) []stretch {
+	return func(_ *encoder, text string) []stretch {
 		var out []stretch
 		for i, r := range text {
 			n := utf8.RuneLen(r)
@@ -194,6 +212,55 @@ func digits(individual bool) finder {
 	}
 }
 
+// singly finds each character that is so, by itself.
+func singly(is func(rune) bool) finder {
+	return func(_ *encoder, text string) []stretch {
+		var out []stretch
+		for i, r := range text {
+			n := utf8.RuneLen(r)
+			if len(out) > 0 && !is(r) && !out[len(out)-1].match {
+				out[len(out)-1].end = i + n
+			} else {
+				out = append(out, stretch{i, i + n, is(r)})
+			}
+		}
+		return out
+	}
+}
+
+// isPunctuation is that of Rust: all of ASCII's, and Unicode's beyond.
+func isPunctuation(r rune) bool {
+	if r < 0x80 {
+		return r > ' ' && r < 0x7f && !isWord(r) || r == '_'
+	}
+	return unicode.IsPunct(r)
+}
+
+// wordsAndRest finds runs of word characters and runs of what is neither word nor white space.
+func wordsAndRest(_ *encoder, text string) []stretch {
+	var out []stretch
+	kind := func(r rune) int {
+		switch {
+		case isWord(r):
+			return 1
+		case unicode.IsSpace(r):
+			return 0
+		}
+		return 2
+	}
+	last := -1
+	for i, r := range text {
+		n := utf8.RuneLen(r)
+		if k := kind(r); k == last {
+			out[len(out)-1].end = i + n
+		} else {
+			out = append(out, stretch{i, i + n, k != 0})
+			last = k
+		}
+	}
+	return out
+}
+
 // newMetaspace writes spaces as ▁, puts one in front and may cut before each.
 func newMetaspace(c *component) (splitter, error) {
 	mark, scheme := c.Replacement, c.scheme()
@@ -203,19 +270,19 @@ func newMetaspace(c *component) (splitter, error) {
 	if scheme != "always" && scheme != "first" && scheme != "never" {
 		return nil, fmt.Errorf("prepend_scheme %q is not supported", short(scheme))
 	}
-	return func(_ *jsonEncoder, words []string, first bool) []string {
-		var out []string
+	return func(_ *encoder, words []piece, first bool) []piece {
+		var out []piece
 		for i, word := range words {
-			word = strings.ReplaceAll(word, " ", mark)
-			if !strings.HasPrefix(word, mark) && (scheme == "always" || scheme == "first" && first && i == 0) {
-				word = mark + word
+			word = word.replaceAll(" ", mark)
+			if !strings.HasPrefix(word.text, mark) && (scheme == "always" || scheme == "first" && first && i == 0 && (word.at == nil || word.at[0] == 0)) {
+				word = word.prepend(mark)
 			}
 			if c.Split != nil && !*c.Split {
 				out = append(out, word)
 				continue
 			}
-			for _, p := range gather(literal(word, mark), "MergedWithNext") {
-				out = append(out, word[p.begin:p.end])
+			for _, p := range join(literal(word.text, mark), "MergedWithNext") {
+				out = append(out, word.cut(p.begin, p.end))
 			}
 		}
 		return out
@@ -231,63 +298,4 @@ func (c *component) scheme() string {
 		return "never"
 	}
 	return "always"
-}
-
-// regex is a pattern with look-ahead, which the standard library lacks.
-type regex struct{ re *regexp2.Regexp }
-
-const (
-	maxPattern = 10_000          // characters; the longest real one has 500
-	matchTime  = 5 * time.Second // for one match: real ones take microseconds, a hostile one might take years
-)
-
-func newRegex(text string) (*regex, error) {
-	if len(text) > maxPattern {
-		return nil, fmt.Errorf("pattern of %d characters, the limit is %d", len(text), maxPattern)
-	}
-	// Ignoring case, Hugging Face takes ſ (U+017F) for s; regexp2 does not. It matters in the contractions only.
-	text = strings.NewReplacer("(?i:'s|", "(?i:'s|'ſ|", "'(?i:[sdmt]|", "'(?i:[sſdmt]|").Replace(text)
-	re, err := regexp2.Compile(text, regexp2.None)
-	if err != nil {
-		return nil, fmt.Errorf("pattern %q: %s", short(text), strings.ReplaceAll(err.Error(), "\n", " "))
-	}
-	re.MatchTimeout = matchTime
-	return &regex{re}, nil
-}
-
-// split cuts a text at the matches. A pattern that runs into its time limit is switched off for the rest of the call,
-// which then keeps the rest in one piece: no pattern that serves a model ever gets there.
-func (r *regex) split(e *jsonEncoder, text string) []stretch {
-	if e.expired {
-		return []stretch{{0, len(text), false}}
-	}
-	runes := []rune(text)
-	var out []stretch
-	at, atRune := 0, 0
-	m, err := r.re.FindRunesMatch(runes)
-	for ; m != nil; m, err = r.re.FindNextMatch(m) {
-		if m.Length == 0 && len(out) > 0 && m.Index == atRune {
-			continue // Hugging Face passes over an empty match right behind another
-		}
-		begin := at + runeBytes(runes[atRune:m.Index])
-		end := begin + runeBytes(runes[m.Index:m.Index+m.Length])
-		if at < begin {
-			out = append(out, stretch{at, begin, false})
-		}
-		out = append(out, stretch{begin, end, true})
-		at, atRune = end, m.Index+m.Length
-	}
-	e.expired = err != nil
-	if at < len(text) {
-		out = append(out, stretch{at, len(text), false})
-	}
-	return out
-}
-
-func runeBytes(runes []rune) int {
-	n := 0
-	for _, r := range runes {
-		n += utf8.RuneLen(r)
-	}
-	return n
 }

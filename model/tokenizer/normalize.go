@@ -1,0 +1,169 @@
+package tokenizer
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// transform is a normalizer.
+type transform func(e *encoder, p piece) piece
+
+// Limits on what a stranger's file may ask for; real ones nest two deep and have a dozen parts.
+const (
+	maxDepth  = 8
+	maxParts  = 64
+	maxGrowth = 4096 // times the bytes of a text, by all normalizers together
+)
+
+// flatten lists the parts of nested Sequences in order.
+func flatten(c *component, parts func(*component) []*component) ([]*component, error) {
+	var list []*component
+	var walk func(c *component, depth int) error
+	walk = func(c *component, depth int) error {
+		switch {
+		case c == nil:
+			return nil
+		case depth > maxDepth || len(list) >= maxParts:
+			return errors.New("too many parts")
+		case c.Type != "Sequence":
+			list = append(list, c)
+			return nil
+		}
+		for _, p := range parts(c) {
+			if err := walk(p, depth+1); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return list, walk(c, 0)
+}
+
+func newNormalizers(c *component) ([]transform, error) {
+	parts, err := flatten(c, func(c *component) []*component { return c.Normalizers })
+	if err != nil {
+		return nil, err
+	}
+	var list []transform
+	growth := 1
+	for _, p := range parts {
+		step, grows, err := newNormalizer(p)
+		if err != nil {
+			return nil, err
+		}
+		if growth *= grows; growth > maxGrowth {
+			return nil, errors.New("a text could grow without measure")
+		}
+		list = append(list, step)
+	}
+	return list, nil
+}
+
+// newNormalizer makes one, and bounds how many times longer it makes a text.
+func newNormalizer(p *component) (step transform, growth int, err error) {
+	switch p.Type {
+	case "NFC", "NFD", "NFKC", "NFKD":
+		form := map[string]norm.Form{"NFC": norm.NFC, "NFD": norm.NFD, "NFKC": norm.NFKC, "NFKD": norm.NFKD}[p.Type]
+		return func(_ *encoder, p piece) piece { return unicodeForm(form, p) }, 18, nil // the worst that NFKD does
+	case "Prepend":
+		return func(_ *encoder, text piece) piece {
+			if text.text == "" {
+				return text
+			}
+			return text.prepend(p.Prepend)
+		}, 1 + len(p.Prepend), nil
+	case "Replace":
+		r, err := newReplacer(p)
+		if err != nil {
+			return nil, 0, err
+		}
+		return r.replace, r.growth(), nil
+	case "Lowercase":
+		return func(_ *encoder, p piece) piece { return p.mapRunes(lower) }, 2, nil
+	case "Strip":
+		return func(_ *encoder, text piece) piece {
+			begin, end := 0, len(text.text)
+			if p.StripLeft {
+				begin = end - len(strings.TrimLeftFunc(text.text, unicode.IsSpace))
+			}
+			if p.StripRight {
+				end = begin + len(strings.TrimRightFunc(text.text[begin:], unicode.IsSpace))
+			}
+			return text.cut(begin, end)
+		}, 1, nil
+	}
+	return nil, 0, fmt.Errorf("type %q is not supported", short(p.Type))
+}
+
+// lower is Rust's to_lowercase of one character: İ becomes two.
+func lower(r rune) string {
+	if r == 'İ' {
+		return "i̇"
+	}
+	return string(unicode.ToLower(r))
+}
+
+// unicodeForm normalizes; a character that comes of several has the place of the first.
+func unicodeForm(form norm.Form, p piece) piece {
+	if p.at == nil {
+		return piece{text: form.String(p.text)}
+	}
+	if form.IsNormalString(p.text) {
+		return p
+	}
+	e := editor{from: p}
+	var it norm.Iter
+	it.InitString(form, p.text)
+	for !it.Done() {
+		begin := it.Pos()
+		segment := string(it.Next())
+		if segment == p.text[begin:it.Pos()] {
+			e.keep(begin, it.Pos())
+		} else {
+			e.put(segment, begin)
+		}
+	}
+	return e.done()
+}
+
+// replacer is the Replace of normalizers and decoders.
+type replacer struct {
+	text    string // what to replace, or
+	regex   *regex // nil
+	content string
+}
+
+func newReplacer(c *component) (*replacer, error) {
+	r := &replacer{content: c.Content}
+	switch p := c.Pattern; {
+	case p.String != nil && *p.String != "":
+		r.text = *p.String
+	case p.Regex != nil:
+		var err error
+		if r.regex, err = newRegex(*p.Regex); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, errors.New("no pattern in a Replace")
+	}
+	return r, nil
+}
+
+// growth bounds how many times longer a text gets.
+func (r *replacer) growth() int {
+	if r.regex != nil {
+		return 1 + len(r.content) // it may match nothing at all, everywhere
+	}
+	return max(1, (len(r.content)+len(r.text)-1)/len(r.text))
+}
+
+func (r *replacer) replace(e *encoder, p piece) piece {
+	if r.regex == nil {
+		return p.replaceAll(r.text, r.content)
+	}
+	return p.replaceMatches(r.regex.split(e, p.text), r.content)
+}

@@ -1,0 +1,71 @@
+package tokenizer
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/dlclark/regexp2"
+)
+
+// regex is a pattern with look-ahead, which the standard library lacks.
+type regex struct{ re *regexp2.Regexp }
+
+const (
+	maxPattern = 10_000          // characters; the longest real one has 500
+	matchTime  = 5 * time.Second // for one match: real ones take microseconds, a hostile one might take years
+)
+
+func newRegex(text string) (*regex, error) {
+	if len(text) > maxPattern {
+		return nil, fmt.Errorf("pattern of %d characters, the limit is %d", len(text), maxPattern)
+	}
+	own, err := translate(text)
+	if err != nil {
+		return nil, fmt.Errorf("pattern %q: %w", short(text), err)
+	}
+	re, err := regexp2.Compile(own, regexp2.None)
+	if err != nil {
+		return nil, fmt.Errorf("pattern %q: %s", short(text), strings.ReplaceAll(err.Error(), "\n", " "))
+	}
+	re.MatchTimeout = matchTime
+	return &regex{re}, nil
+}
+
+// split cuts a text at the matches. A pattern that runs into its time limit is switched off for the rest of the call,
+// which then keeps the rest in one piece: no pattern that serves a model ever gets there.
+func (r *regex) split(e *encoder, text string) []stretch {
+	if e.expired {
+		return []stretch{{0, len(text), false}}
+	}
+	runes := []rune(text)
+	var out []stretch
+	at, atRune := 0, 0
+	m, err := r.re.FindRunesMatch(runes)
+	for ; m != nil; m, err = r.re.FindNextMatch(m) {
+		if m.Length == 0 && len(out) > 0 && m.Index == atRune {
+			continue // Hugging Face passes over an empty match right behind another
+		}
+		begin := at + runeBytes(runes[atRune:m.Index])
+		end := begin + runeBytes(runes[m.Index:m.Index+m.Length])
+		if at < begin {
+			out = append(out, stretch{at, begin, false})
+		}
+		out = append(out, stretch{begin, end, true})
+		at, atRune = end, m.Index+m.Length
+	}
+	e.expired = err != nil
+	if at < len(text) {
+		out = append(out, stretch{at, len(text), false})
+	}
+	return out
+}
+
+func runeBytes(runes []rune) int {
+	n := 0
+	for _, r := range runes {
+		n += utf8.RuneLen(r)
+	}
+	return n
+}
