@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 
@@ -273,25 +273,22 @@ func (p piece) read(dst []byte, to dtype.DType, begin, end int) {
 
 // ggufFiles is the files of the Hugging Face folder, made when they are read, and those that hold the weights.
 func ggufFiles(f *gguf.File, config []byte) fs.FS {
-	files := made{arch.ConfigFile: func() ([]byte, error) { return config, nil }}
+	files := made{}
+	files.add(arch.ConfigFile, func() ([]byte, error) { return config, nil })
 	if f.HasTokenizer() {
-		files["tokenizer.json"], files["tokenizer_config.json"], files["generation_config.json"] = f.TokenizerJSON, f.TokenizerConfigJSON, f.GenerationJSON
+		files.add("tokenizer.json", f.TokenizerJSON)
+		files.add("tokenizer_config.json", f.TokenizerConfigJSON)
+		files.add(arch.GenerationFile, f.GenerationJSON)
 	}
-	if text, ok := f.ChatTemplates()[""]; ok {
-		files["chat_template.jinja"] = func() ([]byte, error) { return []byte(text), nil }
+	for name, text := range f.ChatTemplates() {
+		file := "chat_template.jinja"
+		if name != "" {
+			file = path.Join(chatTemplates, name+".jinja")
+		}
+		files.add(file, func() ([]byte, error) { return []byte(text), nil })
 	}
-	return weightsBeside{files, f.Parts()}
-}
-
-// weightsBeside is files with others that lie on the disk.
-type weightsBeside struct {
-	made
-	paths []string
-}
-
-func (w weightsBeside) Open(name string) (fs.File, error) {
-	if i := slices.IndexFunc(w.paths, func(path string) bool { return filepath.Base(path) == name }); i >= 0 {
-		return os.Open(w.paths[i])
+	for _, part := range f.Parts() {
+		files[filepath.Base(part)] = func() (fs.File, error) { return os.Open(part) }
 	}
-	return w.made.Open(name)
+	return files
 }

@@ -5,26 +5,48 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"path"
 	"slices"
+	"strings"
 	"time"
 )
 
-// made is a folder of files whose contents are made each time they are opened.
-type made map[string]func() ([]byte, error)
+// made is a folder of files that are made, or lie elsewhere: how each is opened.
+type made map[string]func() (fs.File, error)
+
+// add adds a file whose contents are made each time it is opened.
+func (m made) add(name string, contents func() ([]byte, error)) {
+	m[name] = func() (fs.File, error) {
+		raw, err := contents()
+		if err != nil {
+			return nil, err
+		}
+		return &madeFile{bytes.NewReader(raw), madeInfo{path.Base(name), int64(len(raw)), 0o444}}, nil
+	}
+}
 
 func (m made) Open(name string) (fs.File, error) {
-	if name == "." {
-		return &madeFolder{names: slices.Sorted(maps.Keys(m)), files: m}, nil
+	if open, ok := m[name]; ok {
+		return open()
 	}
-	make, ok := m[name]
-	if !ok {
+	entries := map[string]fs.DirEntry{}
+	for file := range m {
+		rest, inside := strings.CutPrefix(file, name+"/")
+		if name == "." {
+			rest, inside = file, true
+		}
+		if first, _, deeper := strings.Cut(rest, "/"); inside {
+			entries[first] = madeEntry{first, path.Join(name, first), m, deeper}
+		}
+	}
+	if len(entries) == 0 {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	raw, err := make()
-	if err != nil {
-		return nil, err
+	f := &madeFolder{name: path.Base(name)}
+	for _, e := range slices.Sorted(maps.Keys(entries)) {
+		f.entries = append(f.entries, entries[e])
 	}
-	return &madeFile{bytes.NewReader(raw), madeInfo{name, int64(len(raw)), 0o444}}, nil
+	return f, nil
 }
 
 type madeFile struct {
@@ -36,42 +58,45 @@ func (f *madeFile) Stat() (fs.FileInfo, error) { return f.info, nil }
 func (f *madeFile) Close() error               { return nil }
 
 type madeFolder struct {
-	names []string
-	files made
+	name    string
+	entries []fs.DirEntry
 }
 
-func (d *madeFolder) Stat() (fs.FileInfo, error) { return madeInfo{".", 0, fs.ModeDir | 0o555}, nil }
+func (d *madeFolder) Stat() (fs.FileInfo, error) { return madeInfo{d.name, 0, fs.ModeDir | 0o555}, nil }
 func (d *madeFolder) Close() error               { return nil }
 
 func (d *madeFolder) Read([]byte) (int, error) {
-	return 0, &fs.PathError{Op: "read", Path: ".", Err: fs.ErrInvalid}
+	return 0, &fs.PathError{Op: "read", Path: d.name, Err: fs.ErrInvalid}
 }
 
 // ReadDir lists the next n files, or all that are left.
 func (d *madeFolder) ReadDir(n int) (list []fs.DirEntry, err error) {
-	if n > 0 && len(d.names) == 0 {
+	if n > 0 && len(d.entries) == 0 {
 		return nil, io.EOF
 	}
-	count := len(d.names)
-	if n > 0 {
-		count = min(n, count)
+	if n <= 0 {
+		n = len(d.entries)
 	}
-	for _, name := range d.names[:count] {
-		list = append(list, madeEntry{name, d.files})
-	}
-	d.names = d.names[count:]
+	n = min(n, len(d.entries))
+	list, d.entries = d.entries[:n], d.entries[n:]
 	return list, nil
 }
 
 type madeEntry struct {
-	name  string
-	files made
+	name, path string
+	files      made
+	folder     bool
 }
 
-func (e madeEntry) Name() string               { return e.name }
-func (e madeEntry) IsDir() bool                { return false }
-func (e madeEntry) Type() fs.FileMode          { return 0 }
-func (e madeEntry) Info() (fs.FileInfo, error) { return fs.Stat(e.files, e.name) }
+func (e madeEntry) Name() string { return e.name }
+func (e madeEntry) IsDir() bool  { return e.folder }
+func (e madeEntry) Type() fs.FileMode {
+	if e.folder {
+		return fs.ModeDir
+	}
+	return 0
+}
+func (e madeEntry) Info() (fs.FileInfo, error) { return fs.Stat(e.files, e.path) }
 
 type madeInfo struct {
 	name string

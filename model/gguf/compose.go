@@ -69,7 +69,7 @@ func (c *composer) compose() ([]byte, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
-	return json.MarshalIndent(c.config, "", "  ")
+	return plainJSON(c.config)
 }
 
 // shortest is a metadata value as JSON: a float32 with as few digits as tell it from others, so that 1e-05 is 1e-05 again.

@@ -1,10 +1,12 @@
 package gguf
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -112,7 +114,7 @@ func (v *vocabulary) checkMap() error {
 	return nil
 }
 
-// object is a JSON object whose keys stay in order.
+// object is a JSON object.
 type object = map[string]any
 
 // TokenizerJSON composes the tokenizer.json of the file's tokenizer.
@@ -146,7 +148,17 @@ func (f *File) TokenizerJSON() ([]byte, error) {
 		return nil, fmt.Errorf("gguf: %s: %w", f.path, err)
 	}
 	out["post_processor"] = f.template(v)
-	return json.Marshal(out)
+	return plainJSON(out)
+}
+
+// plainJSON is indented JSON without the escapes that encoding/json adds for HTML.
+func plainJSON(v any) ([]byte, error) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	err := enc.Encode(v)
+	return out.Bytes(), err
 }
 
 // stripsRight says whether a special token takes the white space behind it along, which llama.cpp knows of Phi-3 by the model's name.
@@ -285,7 +297,7 @@ func (f *File) TokenizerConfigJSON() ([]byte, error) {
 	if n, ok := asInt(f.values[architecture+".context_length"]); ok {
 		out["model_max_length"] = n
 	}
-	return json.MarshalIndent(out, "", "  ")
+	return plainJSON(out)
 }
 
 // GenerationJSON composes a generation_config.json: the tokens that begin a text and that end one.
@@ -301,10 +313,13 @@ func (f *File) GenerationJSON() ([]byte, error) {
 	} else if len(ends) > 1 {
 		out["eos_token_id"] = ends
 	}
-	return json.MarshalIndent(out, "", "  ")
+	return plainJSON(out)
 }
 
 const templateKey = "tokenizer.chat_template"
+
+// templateName is what names of chat templates besides the ordinary one look like: they become names of files.
+var templateName = regexp.MustCompile(`^\.[A-Za-z0-9_-]{1,64}$`)
 
 // ChatTemplates are the chat templates by name; the ordinary one has the name "".
 func (f *File) ChatTemplates() map[string]string {
@@ -312,7 +327,7 @@ func (f *File) ChatTemplates() map[string]string {
 	for _, p := range f.pairs {
 		name, ok := strings.CutPrefix(p.Key, templateKey)
 		text, isText := p.Value.(string)
-		if ok && isText && (name == "" || name[0] == '.') {
+		if ok && isText && (name == "" || templateName.MatchString(name)) {
 			out[strings.TrimPrefix(name, ".")] = text
 		}
 	}
