@@ -1,0 +1,116 @@
+package arch
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Fact is something that a config says of what the model computes, in words for people.
+type Fact struct{ Name, Text string }
+
+// Facts lists what follows from config.json besides sizes: norms, activation, biases, positions and windows, in words.
+func (c *Config) Facts() (list []Fact) {
+	norms := "RMSNorm"
+	if c.LayerNorm {
+		norms = "LayerNorm"
+	}
+	norms = fmt.Sprintf("%s, ε %.6g", norms, c.RMSNormEps)
+	if c.QKNorm {
+		norms += ", q and k normed per head"
+	}
+	mlp := "down · (silu(gate · x) · (up · x))"
+	if c.ReLU {
+		mlp = "down · relu(up · x)"
+	}
+	return []Fact{{"norms", norms}, {"MLP", mlp}, {"biases", c.biases()}, {"positions", c.positions()}, {"windows", c.windows()}}
+}
+
+func (c *Config) biases() string {
+	var list []string
+	for _, b := range []struct {
+		there bool
+		of    string
+	}{{c.AttentionBias, "q, k, v"}, {c.OutputBias, "o"}, {c.MLPBias, "MLP"}} {
+		if b.there {
+			list = append(list, b.of)
+		}
+	}
+	if list == nil {
+		return "none"
+	}
+	return strings.Join(list, ", ")
+}
+
+func (c *Config) positions() string {
+	if c.LearnedPositions {
+		return "learned"
+	}
+	s := c.RopeScaling
+	text := fmt.Sprintf("rotary, theta %v", c.RopeTheta)
+	switch s.Type {
+	case RopeNone:
+	case RopeLinear:
+		text += fmt.Sprintf(", linear: divided by %v", s.Factor)
+	case RopeDynamic:
+		text += fmt.Sprintf(", dynamic: as they are up to %d tokens", c.MaxPositionEmbeddings)
+	case RopeLong:
+		text += fmt.Sprintf(", longrope: other factors beyond %d tokens, cosines and sines by %.6g", s.OriginalMaxPosition, s.AttentionFactor)
+	default:
+		text += fmt.Sprintf(", %s: by %v from %d tokens", s.Type, s.Factor, s.OriginalMaxPosition)
+		if s.Type == RopeYarn {
+			text += fmt.Sprintf(", betas %v and %v, cosines and sines by %.6g", s.BetaFast, s.BetaSlow, s.AttentionFactor)
+		} else {
+			text += fmt.Sprintf(", frequency factors %v and %v", s.LowFreqFactor, s.HighFreqFactor)
+		}
+	}
+	if none := c.layersWhere(func(l int) bool { return !c.Rotary(l) }); none != "" {
+		text += "; none in layers " + none
+	}
+	return text
+}
+
+// windows says which layers see how many tokens.
+func (c *Config) windows() string {
+	var list []string
+	seen := map[int]bool{}
+	for l := range c.Layers {
+		if w := c.Window(l); w > 0 && !seen[w] {
+			seen[w] = true
+			list = append(list, fmt.Sprintf("%d tokens in layers %s", w, c.layersWhere(func(l int) bool { return c.Window(l) == w })))
+		}
+	}
+	if list == nil {
+		return "none"
+	}
+	return strings.Join(list, "; ")
+}
+
+// layersWhere lists layers, runs of them as 3-7.
+func (c *Config) layersWhere(is func(layer int) bool) string {
+	var list []string
+	for l := 0; l < c.Layers; l++ {
+		if !is(l) {
+			continue
+		}
+		first := l
+		for l+1 < c.Layers && is(l+1) {
+			l++
+		}
+		if first == l {
+			list = append(list, fmt.Sprint(first))
+		} else {
+			list = append(list, fmt.Sprintf("%d-%d", first, l))
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// IgnoredKeys lists the keys of config.json that change what models of other families compute, and that this one ignores.
+func (c *Config) IgnoredKeys() (names []string) {
+	for _, k := range c.keys {
+		if k.Use == Ignored {
+			names = append(names, k.Name)
+		}
+	}
+	return names
+}
