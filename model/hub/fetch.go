@@ -164,8 +164,10 @@ func (h Hub) blobs(ctx context.Context, r Repo, commit string, files []entry) (d
 	}
 	dir = filepath.Join(cache, r.folder())
 	blobs := filepath.Join(dir, "blobs")
-	if err := os.MkdirAll(blobs, 0o755); err != nil {
-		return "", fmt.Errorf("hub: %w", err)
+	for _, d := range []string{blobs, filepath.Join(dir, "snapshots", commit)} { // without the latter huggingface_hub calls the cache damaged
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return "", fmt.Errorf("hub: %w", err)
+		}
 	}
 	var missing []entry
 	var size int64

@@ -31,6 +31,7 @@ type Server struct {
 	Before   func(w http.ResponseWriter, r *http.Request) (answered bool)
 	PageSize int // files of a page of a listing; 0 is 1000
 
+	store *httptest.Server // where large files lie
 	mu    sync.Mutex
 	asked []string
 }
@@ -46,7 +47,9 @@ func New(t testing.TB) *Server {
 	t.Setenv("HOME", t.TempDir())
 	s := &Server{Repos: map[string]map[string]string{}}
 	s.Server = httptest.NewServer(http.HandlerFunc(s.answer))
+	s.store = httptest.NewServer(http.HandlerFunc(s.answer))
 	t.Cleanup(s.Close)
+	t.Cleanup(s.store.Close)
 	return s
 }
 
@@ -116,7 +119,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if rest, ok := strings.CutPrefix(r.URL.Path, "/cdn/"); ok {
-		if r.Header.Get("Authorization") != "" && r.Host != r.URL.Query().Get("from") {
+		if r.Header.Get("Authorization") != "" {
 			w.WriteHeader(http.StatusBadRequest) // as the stores do whose addresses are signed
 			return
 		}
@@ -131,6 +134,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	}
 	files, there := s.Repos[key]
 	content, has := files[name]
+	w.Header().Set("X-Repo-Commit", Commit)
 	switch {
 	case !ok || !there:
 		Fail(w, http.StatusUnauthorized, "RepoNotFound", "Repository not found")
@@ -139,7 +143,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	case large(name):
 		w.Header().Set("X-Linked-ETag", `"`+Hash(name, content)+`"`)
 		w.Header().Set("X-Linked-Size", strconv.Itoa(len(content)))
-		http.Redirect(w, r, "/cdn/"+key+"/-/"+name+"?from="+r.Host, http.StatusFound)
+		http.Redirect(w, r, s.store.URL+"/cdn/"+key+"/-/"+name, http.StatusFound)
 	default:
 		w.Header().Set("ETag", `"`+Hash(name, content)+`"`)
 		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(content))
@@ -172,8 +176,9 @@ func (s *Server) api(w http.ResponseWriter, r *http.Request, rest string) {
 
 func (s *Server) tree(w http.ResponseWriter, r *http.Request, files map[string]string, folder string) {
 	type pointer struct {
-		OID  string `json:"oid"`
-		Size int    `json:"size"`
+		OID         string `json:"oid"`
+		Size        int    `json:"size"`
+		PointerSize int    `json:"pointerSize"`
 	}
 	type file struct {
 		Type string   `json:"type"`
@@ -200,7 +205,7 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request, files map[string]s
 		}
 		f := file{Type: "file", OID: Hash(name, files[name]), Size: len(files[name]), Path: name}
 		if large(name) {
-			f.OID, f.LFS = strings.Repeat("e", 40), &pointer{f.OID, f.Size}
+			f.OID, f.LFS = strings.Repeat("e", 40), &pointer{f.OID, f.Size, 134}
 		}
 		list = append(list, f)
 	}
