@@ -213,6 +213,8 @@ func (o *Options) find(ctx context.Context, source string) (*found, form, error)
 		files, commit, err := o.Hub.Files(ctx, repo, d.splits[split])
 		base, _, _ := strings.Cut(source, ":")
 		return &found{files: files, name: fmt.Sprintf("%s:%s (%s@%s)", base, split, repo.ID, commit)}, d.form, err
+	case hub.IsName(source):
+		err = fmt.Errorf("%s: %w; if it is a data set of the hub, fetch it with: hf download --repo-type dataset %s --local-dir DIR, and give DIR", source, os.ErrNotExist, source)
 	case !strings.ContainsAny(source, `./\`):
 		err = fmt.Errorf("%s: %w, nor a corpus by name (%s)", source, os.ErrNotExist, strings.Join(Names(), ", "))
 	}

@@ -192,6 +192,7 @@ func TestPacking(t *testing.T) {
 		{Options{Sources: []string{path}, Docs: -1}, "-1 documents"},
 		{Options{Sources: []string{path}, Field: "body"}, `line 1: no field "body"`},
 		{Options{Sources: []string{"wiki3"}}, "nor a corpus by name (alpaca, c4, mmlu, pg19, wiki2)"},
+		{Options{Sources: []string{"owner/set"}}, "hf download --repo-type dataset owner/set --local-dir DIR, and give DIR"},
 		{Options{Sources: []string{"wiki2:best"}}, "it has test, train, validation"},
 		{Options{Sources: []string{filepath.Join(dir, "none")}}, "no such file"},
 		{Options{Sources: []string{jsonl(t, dir, "empty.jsonl")}, BOS: NeverBOS}, "empty"},

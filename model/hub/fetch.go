@@ -72,7 +72,7 @@ func (h Hub) listed(ctx context.Context, r Repo, pattern string) (wanted []entry
 		folder = ""
 	}
 	list, err := h.tree(ctx, r, commit, folder)
-	if failed := (*statusError)(nil); errors.As(err, &failed) && failed.code == "EntryNotFound" {
+	if failed := (*statusError)(nil); errors.As(err, &failed) && failed.status == http.StatusNotFound && folder != "" {
 		return nil, commit, nil // there is no such folder
 	}
 	if err != nil {

@@ -65,6 +65,11 @@ var (
 	fullCommit  = regexp.MustCompile(`^[0-9a-f]{40}$`)
 )
 
+// IsName says whether a text can be the name of a repository: owner/name.
+func IsName(text string) bool {
+	return strings.Count(text, "/") == 1 && Repo{Kind: Models, ID: text}.check() == nil
+}
+
 // check refuses names that could lead out of the cache.
 func (r Repo) check() error {
 	if !validID.MatchString(r.ID) || strings.Contains(r.ID, "..") {

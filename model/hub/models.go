@@ -50,7 +50,7 @@ func parseModel(name string) (m modelName, ok bool) {
 		id = rest
 	}
 	m.repo = Repo{Kind: Models, ID: id, Revision: revision}
-	return m, strings.Count(id, "/") == 1 && m.repo.check() == nil && (m.file == "" || fs.ValidPath(m.file)) && !(at && revision == "")
+	return m, IsName(id) && m.repo.check() == nil && (m.file == "" || fs.ValidPath(m.file)) && !(at && revision == "")
 }
 
 // beside are patterns of the files that a model has beside its weights and that are read, or that go with it wherever it goes. Patterns
