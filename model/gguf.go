@@ -97,75 +97,87 @@ type piece struct {
 	shift   float32 // that the file has more
 }
 
+// byRole is where the file holds the values of each role of a layer, or of those outside the layers.
+type byRole [arch.NumRoles]piece
+
 // placeGGUF lists the tensors that config.json promises with where the file holds their values.
 func placeGGUF(f *gguf.File, family *gguf.Family, c *arch.Config) map[string]Tensor {
-	tensors := map[string]Tensor{}
-	place := func(held, promised []arch.Tensor) {
-		var pieces [arch.NumRoles]piece
-		for _, h := range held {
-			t, _ := f.Lookup(h.Name)
-			at := 0
-			for _, r := range h.Roles {
-				rows, cols := c.Shape(r)
-				p := piece{Tensor: t, first: at, values: rows * cols, width: cols}
-				if r.Info().Vector() {
-					p.width = 1
-				}
-				if family.Reordered(r) {
-					p.headDim = c.HeadDim
-				}
-				if r.Info().Kind == arch.Norm {
-					p.shift = family.NormShift
-				}
-				pieces[r] = p
-				at += p.values
-			}
-		}
-		kinds := dtypesGGUF(pieces[:])
-		for _, want := range promised {
+	sets := []byRole{rolesGGUF(f, family, c, family.TopTensors(c))}
+	promised := [][]arch.Tensor{c.TopTensors()}
+	for l := range c.Layers {
+		sets = append(sets, rolesGGUF(f, family, c, family.LayerTensors(c, l)))
+		promised = append(promised, c.LayerTensors(l))
+	}
+	kinds, tensors := dtypesGGUF(sets), map[string]Tensor{}
+	for i, list := range promised {
+		for _, want := range list {
 			s := &ggufSource{file: f, dtype: kinds[want.Roles[0]]}
 			for _, r := range want.Roles {
-				s.pieces = append(s.pieces, pieces[r])
+				s.pieces = append(s.pieces, sets[i][r])
 			}
 			tensors[want.Name] = s.tensor(want)
 		}
 	}
-	place(family.TopTensors(c), c.TopTensors())
-	for l := range c.Layers {
-		place(family.LayerTensors(c, l), c.LayerTensors(l))
-	}
 	return tensors
 }
 
-// dtypesGGUF is the dtype of each role: that of the file, F16 where it is quantized, and one for roles that must have one. Of these, vectors
-// follow the matrices: the converter writes all vectors as F32, whatever they were.
-func dtypesGGUF(pieces []piece) []dtype.DType {
-	kinds := make([]dtype.DType, len(pieces))
-	var matrices, vectors [arch.NumRoles][]dtype.DType // by the role that names the group
+// rolesGGUF finds the values of each role in the tensors that hold them.
+func rolesGGUF(f *gguf.File, family *gguf.Family, c *arch.Config, held []arch.Tensor) (set byRole) {
+	for _, h := range held {
+		t, _ := f.Lookup(h.Name)
+		at := 0
+		for _, r := range h.Roles {
+			rows, cols := c.Shape(r)
+			p := piece{Tensor: t, first: at, values: rows * cols, width: cols}
+			if r.Info().Vector() {
+				p.width = 1
+			}
+			if family.Reordered(r) {
+				p.headDim = c.HeadDim
+			}
+			if r.Info().Kind == arch.Norm {
+				p.shift = family.NormShift
+			}
+			set[r] = p
+			at += p.values
+		}
+	}
+	return set
+}
+
+// dtypesGGUF is the dtype of each role: that of the file, F16 where it is quantized, and one for the roles that one operation reads, in all
+// layers, so that layers can be merged. Vectors follow the matrices that they are read with: the converter writes all vectors as F32, whatever
+// they were.
+func dtypesGGUF(sets []byRole) (kinds [arch.NumRoles]dtype.DType) {
+	var matrices, vectors [arch.NumRoles]map[dtype.DType]bool // by the role that names the group
 	group := func(r arch.Role) arch.Role {
 		for r.Info().DTypeOf != r {
 			r = r.Info().DTypeOf
 		}
 		return r
 	}
-	for i, p := range pieces {
-		r, list := arch.Role(i), &matrices
-		if r.Info().Vector() {
-			list = &vectors
-		}
-		if p.values > 0 {
-			list[group(r)] = append(list[group(r)], p.dtype())
+	for _, set := range sets {
+		for i, p := range set {
+			r, found := arch.Role(i), &matrices
+			if r.Info().Vector() {
+				found = &vectors
+			}
+			if g := group(r); p.values > 0 {
+				if found[g] == nil {
+					found[g] = map[dtype.DType]bool{}
+				}
+				found[g][p.dtype()] = true
+			}
 		}
 	}
-	for i := range pieces {
-		list := matrices[group(arch.Role(i))]
-		if list == nil {
-			list = vectors[group(arch.Role(i))]
+	for i := range kinds {
+		found := matrices[group(arch.Role(i))]
+		if found == nil {
+			found = vectors[group(arch.Role(i))]
 		}
-		for j, d := range list {
-			if kinds[i] = d; d != list[max(0, j-1)] {
-				kinds[i] = dtype.F32 // it holds the values of both
-				break
+		for d := range found {
+			if kinds[i] = d; len(found) > 1 {
+				kinds[i] = dtype.F32 // it holds the values of all
 			}
 		}
 	}

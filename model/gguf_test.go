@@ -101,7 +101,7 @@ func TestGGUF(t *testing.T) {
 			}
 		}
 		end, _ := tok.EOS()
-		if _, prefix := tok.Prefix(); end != 262 || prefix {
+		if prefix := tok.Prefix(); end != 262 || len(prefix) > 0 {
 			t.Errorf("%s: EOS %d, a prefix: %v", m.Name, end, prefix)
 		}
 	}

@@ -31,8 +31,8 @@ TEXTS = ["the cat in the  hat<|user|>12123\n\n<tool> x <|end|>", " ünïcödé �
 
 # The types of each layer's tensors.
 KINDS = {
-    "attn_q": (T.Q4_0, T.F32), "attn_k": (T.Q4_1, T.Q8_0), "attn_v": (T.Q5_1, T.Q5_0), "attn_output": (T.Q5_0, T.BF16),
-    "ffn_gate": (T.F16, T.BF16), "ffn_up": (T.Q8_0, T.BF16), "ffn_down": (T.Q4_1, T.F16),
+    "attn_q": (T.Q4_0, T.F32), "attn_k": (T.Q4_1, T.Q8_0), "attn_v": (T.Q5_1, T.Q5_0), "attn_output": (T.BF16, T.BF16),
+    "ffn_gate": (T.F16, T.Q5_1), "ffn_up": (T.Q8_0, T.F16), "ffn_down": (T.Q4_1, T.F16),
 }
 SHAPES = {
     "attn_q": (HEADS * DIM, HIDDEN), "attn_k": (KV * DIM, HIDDEN), "attn_v": (KV * DIM, HIDDEN), "attn_output": (HIDDEN, HEADS * DIM),
@@ -42,7 +42,7 @@ NAMES = {
     "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
     "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj", "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm",
 }
-# The dtype that vkcome gives the matrices that one operation reads together.
+# What one operation reads together: vkcome gives it one dtype, in all layers.
 GROUPS = [["attn_q", "attn_k", "attn_v"], ["attn_output"], ["ffn_gate", "ffn_up"], ["ffn_down"]]
 
 
@@ -107,7 +107,7 @@ def model(path):
     expect("model.embed_tokens.weight", tensor("token_embd.weight", random(len(TOKENS), HIDDEN), T.Q8_0), "F16")
     for layer in range(LAYERS):
         for group in GROUPS:
-            kind = dtype([KINDS[n][layer] for n in group])
+            kind = dtype([k for n in group for k in KINDS[n]])
             for n in group:
                 values = tensor(f"blk.{layer}.{n}.weight", random(*SHAPES[n]), KINDS[n][layer])
                 values = unpermute(values, {"attn_q": HEADS, "attn_k": KV}[n]) if n in ("attn_q", "attn_k") else values
