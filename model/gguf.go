@@ -239,6 +239,18 @@ func (s *ggufSource) Read(dst []byte, begin, end int) {
 	wait.Wait()
 }
 
+// Exact is the weight in F32 if its values are made from blocks that its dtype rounds, else the weight.
+func (w Weight) Exact() Weight {
+	s, ok := w.source.(*ggufSource)
+	if !ok {
+		return w
+	}
+	exact := *s
+	exact.dtype, w.DType = dtype.F32, dtype.F32
+	w.source = &exact
+	return w
+}
+
 // Release gives up the pages of the blocks that values [begin, end) are in.
 func (s *ggufSource) Release(begin, end int) {
 	s.each(begin, end, func(p piece, _, from, to int) {
@@ -298,6 +310,17 @@ func ggufFiles(f *gguf.File, config []byte) fs.FS {
 			file = path.Join(chatTemplates, name+".jinja")
 		}
 		files.add(file, func() ([]byte, error) { return []byte(text), nil })
+	}
+	for name, key := range map[string]string{Lineage: gguf.LineageKey, Losses: gguf.LossesKey} {
+		if v, ok := f.Value(key); ok {
+			files.add(name, func() ([]byte, error) {
+				text, ok := v.(string)
+				if !ok {
+					return nil, fmt.Errorf("gguf: %s: %s: %T, expected a text", f.Path(), key, v)
+				}
+				return []byte(text), nil
+			})
+		}
 	}
 	for _, part := range f.Parts() {
 		files[filepath.Base(part)] = func() (fs.File, error) { return os.Open(part) }

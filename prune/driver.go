@@ -5,10 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/convert"
 	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/prune/work"
@@ -163,18 +162,26 @@ func (d *driver) write(ctx context.Context) (l *Lineage, err error) {
 		return nil, err
 	}
 	defer func() { err = joined(err, r.Close()) }()
-	return &r.Lineage, r.write(ctx, o.Dir, o.temporary(o.Dir), o.Force, d.progress, func(dir string) error { return verify(ctx, d.device, dir) })
+	return &r.Lineage, r.write(ctx, o, o.temporary(o.Dir), d.progress, func(dir string) error { return verify(ctx, d.device, dir) })
 }
 
 // check refuses outputs that cannot be written, before hours are spent. A run that is resumed has written some.
 func (d *driver) check() error {
-	outputs := d.outputs()
+	outputs, sources := d.outputs(), d.sources()
 	if d.output.Resume {
 		outputs = outputs[:1]
 	}
+	if convert.IsGGUF(d.output.Dir) {
+		if err := convert.Check(sources[len(sources)-1].model); err != nil {
+			return fmt.Errorf("prune: %s: %w", d.output.Dir, err)
+		}
+	}
+	if _, err := convert.TypeFor(sources[0].model, d.output.Dir, d.output.Type); err != nil {
+		return fmt.Errorf("prune: %w", err)
+	}
 	for _, out := range outputs {
 		var err error
-		for _, s := range d.sources() {
+		for _, s := range sources {
 			err = joined(err, CheckOutput(out, s.model.Name, d.output.Force))
 		}
 		if err != nil {
@@ -203,12 +210,12 @@ func (d *driver) hash(ctx context.Context) error {
 	return nil
 }
 
-// finished is the lineage of the output folder if it is the result of this run already, which was killed between naming it and its end.
+// finished is the lineage of the output if it is the result of this run already, which was killed between naming it and its end.
 func (d *driver) finished() (*Lineage, error) {
-	text, err := os.ReadFile(filepath.Join(d.output.Dir, model.Lineage))
+	text, err := lineageOf(d.output.Dir)
 	var l Lineage
 	if err != nil || json.Unmarshal(text, &l) != nil {
-		return nil, nil // not a folder of vkcome's: check says so
+		return nil, nil // nothing of vkcome's: check says so
 	}
 	if made, err := d.made(&l, text); err != nil || !made {
 		return nil, err

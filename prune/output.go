@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/convert"
+	"github.com/vkcome/vkcome/model/gguf"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/distill"
@@ -22,7 +24,8 @@ import (
 
 // Output says where a run writes its model, and where it keeps its work until then.
 type Output struct {
-	Dir       string // folder to write; its parent must exist
+	Dir       string // folder to write, or a GGUF file if it ends in .gguf; its parent must exist
+	Type      string // of a GGUF: one of convert.Types; "" is the model's own
 	Force     bool   // replace Dir if vkcome wrote it; without Resume, also remove what an unfinished run left in Work
 	Work      string // folder of checkpoints, removed at the end; "" is DefaultWork(Dir)
 	Resume    bool   // go on where a run with the same options stopped; start afresh if none did
@@ -60,20 +63,25 @@ func (o Output) temporary(out string) string {
 	return filepath.Join(filepath.Dir(out), "."+filepath.Base(out)+".tmp-"+hex.EncodeToString(sum[:6]))
 }
 
-// StepDir is the folder of the model of a number of layers, on the way to that in out: out.LN.
+// StepDir is the folder or file of the model of a number of layers, on the way to that in out: out.LN, or of NAME.gguf NAME.LN.gguf.
 func StepDir(out string, layers int) string {
-	return fmt.Sprintf("%s.L%d", filepath.Clean(out), layers)
+	out = filepath.Clean(out)
+	end := ""
+	if convert.IsGGUF(out) {
+		end = filepath.Ext(out)
+	}
+	return fmt.Sprintf("%s.L%d%s", strings.TrimSuffix(out, end), layers, end)
 }
 
-// ErrExists is the error for an output folder that exists and may not be replaced.
+// ErrExists is the error for an output that exists and may not be replaced.
 var ErrExists = errors.New("exists already")
 
 // CheckOutput refuses what Save would refuse to write, before hours are spent: a folder that exists, which is an ErrExists, or whose parent
-// does not exist or cannot be written. With force a folder that vkcome wrote may be replaced, known by its vkcome.json, unless source, the
-// folder of the model to be pruned, is in it.
+// does not exist or cannot be written. With force what vkcome wrote may be replaced, known by its lineage, unless source, the folder or file of
+// the model to be pruned, is it or is in it.
 func CheckOutput(out, source string, force bool) error {
 	if out == "" {
-		return errors.New("prune: the name of the output folder is empty")
+		return errors.New("prune: the name of the output is empty")
 	}
 	parent := filepath.Dir(filepath.Clean(out))
 	if info, err := os.Stat(parent); err != nil || !info.IsDir() {
@@ -83,8 +91,12 @@ func CheckOutput(out, source string, force bool) error {
 		if !force {
 			return fmt.Errorf("prune: %s %w; choose another name, or prune.Output.Force to replace it", out, ErrExists)
 		}
-		if _, err := os.Stat(filepath.Join(out, model.Lineage)); err != nil {
-			return fmt.Errorf("prune: %s %w and is no folder that vkcome wrote (it has no %s): it will not be replaced", out, ErrExists, model.Lineage)
+		if text, err := lineageOf(out); err != nil || text == nil {
+			what := "folder"
+			if convert.IsGGUF(out) {
+				what = "GGUF file"
+			}
+			return fmt.Errorf("prune: %s %w and is no %s that vkcome wrote (it has no %s): it will not be replaced", out, ErrExists, what, model.Lineage)
 		}
 		if inside(source, out) {
 			return fmt.Errorf("prune: %s %w and holds the model to be pruned: it will not be replaced", out, ErrExists)
@@ -95,6 +107,23 @@ func CheckOutput(out, source string, force bool) error {
 		return fmt.Errorf("prune: %s: %w", out, err)
 	}
 	return os.Remove(probe)
+}
+
+// lineageOf is the text of the lineage of a folder or file that vkcome wrote, nil if there is none.
+func lineageOf(out string) ([]byte, error) {
+	if info, err := os.Stat(out); err != nil || info.IsDir() {
+		return os.ReadFile(filepath.Join(out, model.Lineage))
+	}
+	f, err := gguf.Open(out)
+	if err != nil {
+		return nil, err
+	}
+	text, _ := f.Value(gguf.LineageKey)
+	line, _ := text.(string)
+	if err := f.Close(); err != nil || line == "" {
+		return nil, err
+	}
+	return []byte(line), nil
 }
 
 // inside says whether a path is dir or lies in it; one that cannot be resolved does not.
@@ -147,30 +176,22 @@ func (r *Result) Save(ctx context.Context, d *vk.Device, out string, force bool,
 		return fmt.Errorf("prune: hash of the source: %w", err)
 	}
 	r.Lineage.Source.Layers = r.Lineage.Steps[0].From
-	return r.write(ctx, out, tmp, force, progress, func(dir string) error { return verify(ctx, d, dir) })
+	return r.write(ctx, Output{Dir: out, Force: force}, tmp, progress, func(dir string) error { return verify(ctx, d, dir) })
 }
 
-// write writes the model as the folder tmp, which does not exist, has it verified unless that is nil, and gives it the name out.
-func (r *Result) write(ctx context.Context, out, tmp string, force bool, progress func(Status), verify func(dir string) error) (err error) {
-	text, err := r.Lineage.text()
-	if err != nil {
+// write writes the model under the name tmp, which does not exist, has it verified unless that is nil, and gives it the name o.Dir.
+func (r *Result) write(ctx context.Context, o Output, tmp string, progress func(Status), verify func(dir string) error) (err error) {
+	out := o.Dir
+	if err := CheckOutput(out, r.Model.Name, o.Force); err != nil {
 		return err
-	}
-	if err := CheckOutput(out, r.Model.Name, force); err != nil {
-		return err
-	}
-	if err := os.Mkdir(tmp, 0o755); err != nil {
-		return fmt.Errorf("prune: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 	progress(Status{Stage: "write", Done: 0, Total: 1})
-	if err := r.Model.Write(ctx, tmp, model.DefaultShard); err != nil {
-		return fmt.Errorf("prune: write %s: %w", out, err)
+	put := r.writeFolder
+	if convert.IsGGUF(out) {
+		put = r.writeGGUF
 	}
-	if err := os.WriteFile(filepath.Join(tmp, model.Lineage), text, 0o644); err != nil {
-		return fmt.Errorf("prune: write %s: %w", out, err)
-	}
-	if err := r.writeLosses(filepath.Join(tmp, model.Losses)); err != nil {
+	if err := put(ctx, tmp, o); err != nil {
 		return fmt.Errorf("prune: write %s: %w", out, err)
 	}
 	progress(Status{Stage: "write", Done: 1, Total: 1})
@@ -184,24 +205,61 @@ func (r *Result) write(ctx context.Context, out, tmp string, force bool, progres
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := work.Sync(tmp); err != nil {
-		return fmt.Errorf("prune: write %s: %w", out, err)
-	}
 	return errors.Join(replace(tmp, out), model.SyncDir(filepath.Dir(out)))
 }
 
-// writeLosses writes a line for each step of training, if there was any.
-func (r *Result) writeLosses(path string) error {
-	if len(r.Losses) == 0 {
-		return nil
+// writeFolder writes a Hugging Face folder with the lineage in vkcome.json.
+func (r *Result) writeFolder(ctx context.Context, dir string, _ Output) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
 	}
-	var text bytes.Buffer
-	for _, record := range r.Losses {
-		if err := json.NewEncoder(&text).Encode(record); err != nil {
+	if err := r.Model.Write(ctx, dir, model.DefaultShard); err != nil {
+		return err
+	}
+	text, err := r.Lineage.text()
+	if err != nil {
+		return err
+	}
+	losses, err := r.losses()
+	if err != nil {
+		return err
+	}
+	for name, text := range map[string][]byte{model.Lineage: text, model.Losses: losses} {
+		if len(text) == 0 {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
 			return err
 		}
 	}
-	return os.WriteFile(path, text.Bytes(), 0o644)
+	return work.Sync(dir)
+}
+
+// writeGGUF writes a GGUF file with the lineage in its metadata.
+func (r *Result) writeGGUF(ctx context.Context, path string, o Output) (err error) {
+	to := convert.Options{Note: o.Note}
+	if to.Type, err = convert.TypeFor(r.Model, o.Dir, o.Type); err != nil {
+		return err
+	}
+	if to.Lineage, err = r.Lineage.text(); err != nil {
+		return err
+	}
+	if to.Losses, err = r.losses(); err != nil {
+		return err
+	}
+	_, err = convert.GGUF(ctx, r.Model, path, to)
+	return err
+}
+
+// losses is a line of JSON for each step of training.
+func (r *Result) losses() ([]byte, error) {
+	var text bytes.Buffer
+	for _, record := range r.Losses {
+		if err := json.NewEncoder(&text).Encode(record); err != nil {
+			return nil, err
+		}
+	}
+	return text.Bytes(), nil
 }
 
 // replaced is the end of the name of a folder that makes way for another.
@@ -235,7 +293,11 @@ func sweep(out, tmp string) error {
 
 // verify opens a written model and runs a few tokens through it.
 func verify(ctx context.Context, d *vk.Device, dir string) (err error) {
-	m, err := model.Open(dir)
+	open := model.Open
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		open = model.OpenGGUF
+	}
+	m, err := open(dir)
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/prune/method"
@@ -260,10 +258,11 @@ func (t *pruning) saveStep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if there, err := os.ReadFile(filepath.Join(out, model.Lineage)); err == nil && bytes.Equal(there, text) {
+	if there, err := lineageOf(out); err == nil && bytes.Equal(there, text) {
 		return nil // written before the run stopped
 	}
-	return r.write(ctx, out, o.temporary(out), o.Force, t.driver.progress, nil)
+	o.Dir = out
+	return r.write(ctx, o, o.temporary(out), t.driver.progress, nil)
 }
 
 // origin is the model that is pruned, as lineages have it.

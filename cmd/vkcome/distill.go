@@ -160,6 +160,7 @@ func (h *distillingFlags) load(ctx context.Context, in *corpusFlags, m *model.Mo
 
 func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	var to prune.Output
+	kind := typeFlag(f)
 	var planOnly bool
 	var groups string
 	in := corpusFlagsOf(f, 1, "as many as the training wants")
@@ -189,7 +190,7 @@ func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			return err
 		}
 		if !planOnly {
-			to.Dir, to.Note = args[2], c.noteLine
+			to.Dir, to.Type, to.Note = args[2], *kind, c.noteLine
 		}
 		return c.withModel(ctx, args[0], func(teacher *model.Model) error {
 			return c.withModel(ctx, args[1], func(student *model.Model) (err error) {

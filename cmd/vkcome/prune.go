@@ -104,6 +104,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.BoolVar(&o.AllScores, "all-scores", false, "compute the scores of every layer at every step, not only those that choose the merge")
 	f.BoolVar(&planOnly, "plan-only", false, "say what the run would give and take, and write nothing")
 	f.StringVar(&plan, "plan", "", "do again what a vkcome.json says was done, without scores")
+	kind := typeFlag(f)
 	f.BoolVar(&to.Force, "force", false, "replace OUT if vkcome wrote it, and remove what an unfinished run left")
 	f.BoolVar(&to.Resume, "resume", false, "go on where the same command stopped, or start if it did not run")
 	f.BoolVar(&to.AnyDevice, "any-device", false, "resume on another device, driver or tier as well: the result is then neither's")
@@ -120,7 +121,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	return func(ctx context.Context, args []string) (err error) {
 		switch {
 		case len(args) < 2 && !planOnly:
-			return usagef("prune: expected the names of the model and of the folder to write (vkcome prune MODEL OUT)")
+			return usagef("prune: expected the names of the model and of the folder or .gguf to write (vkcome prune MODEL OUT)")
 		case f.Changed("sparsity") && !(o.Sparsity > 0 && o.Sparsity < 1):
 			return usagef("--sparsity %v: expected more than 0 and less than 1", o.Sparsity)
 		case f.Changed("target-layers") && o.TargetLayers < 1:
@@ -178,7 +179,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			return err
 		}
 		if !planOnly {
-			to.Dir, to.Note = args[1], c.noteLine
+			to.Dir, to.Type, to.Note = args[1], *kind, c.noteLine
 			if err := prune.CheckOutput(to.Dir, args[0], to.Force); err != nil && !to.Resume { // an OUT that is finished may be resumed
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,6 +54,18 @@ func folder(ctx context.Context, m *model.Model, dir string) (*Result, error) {
 	}
 	if err := m.Write(ctx, dir, model.DefaultShard); err != nil {
 		return nil, fmt.Errorf("convert: %w", err)
+	}
+	for _, name := range []string{model.Lineage, model.Losses} { // which Write leaves to what made the model
+		raw, err := fs.ReadFile(m.Files, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), raw, 0o644)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("convert: %w", err)
+		}
 	}
 	r := &Result{Tensors: len(m.Config.TopTensors())}
 	for l := range m.Layers {

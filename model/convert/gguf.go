@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -51,14 +52,12 @@ func TypeOf(m *model.Model) gguf.Type {
 	return gguf.F16
 }
 
-// LineageKey is the metadata key under which a GGUF holds what vkcome.json holds in a folder.
-const LineageKey = "vkcome.lineage"
-
 // Options say how a GGUF is written.
 type Options struct {
 	Type     gguf.Type // of matrices; vectors, norms, tables of positions and routers are F32 whatever it says
 	Name     string    // of the model, as in the folder's name; "" is the name of the folder that it was read from
-	Lineage  []byte    // the text of vkcome.json; nil: that of the model's folder, if it has one
+	Lineage  []byte    // the text of vkcome.json; nil: that of the model, if it has one
+	Losses   []byte    // the text of the file of losses; as Lineage
 	Progress func(done, total int64)
 	Note     func(line string) // receives what llama.cpp does otherwise with the model, and which tensors are of another type; may be nil
 }
@@ -69,6 +68,21 @@ type Result struct {
 	Type    string `json:"type,omitempty"` // of a GGUF
 	Tensors int    `json:"tensors"`
 	Bytes   int64  `json:"bytes"` // of the file, or of the folder's
+}
+
+// Check is the error for a model that no choice of its layers makes one for llama.cpp: before hours are spent on the choice.
+func Check(m *model.Model) error {
+	family, err := gguf.FamilyOf(m.Config)
+	if err == nil {
+		err = family.RefusesRope(m.Config)
+	}
+	if err == nil {
+		_, _, err = about(m, family, Options{}, 0)
+	}
+	if err != nil {
+		return fmt.Errorf("convert: %s: %w", m.Name, err)
+	}
+	return nil
 }
 
 // GGUF writes a model as the GGUF file path, which does not exist, tensor by tensor. After an error there is no file. A model that llama.cpp
@@ -91,6 +105,9 @@ func GGUF(ctx context.Context, m *model.Model, path string, o Options) (*Result,
 		if line := family.Warn(m.Config); line != "" {
 			o.Note(line)
 		}
+	}
+	if from := blocks(m); from != "" && slices.Contains([]gguf.Type{gguf.Q8_0, gguf.Q4_0}, o.Type) {
+		o.Note(fmt.Sprintf("%s is %s: rounding it to %v loses more than rounding the original would", m.Name, from, o.Type))
 	}
 	list, err := tensors(m, family, o)
 	if err != nil {
@@ -116,6 +133,21 @@ func GGUF(ctx context.Context, m *model.Model, path string, o Options) (*Result,
 		return nil, err
 	}
 	return &Result{path, typeName(o.Type), len(infos), size}, nil
+}
+
+// blocks names a quantized type that a model was read from, "" if there is none.
+func blocks(m *model.Model) string {
+	f := m.GGUF()
+	if f == nil {
+		return ""
+	}
+	for _, name := range f.Names() {
+		t, _ := f.Lookup(name)
+		if values, _ := t.Type.Block(); values > 1 {
+			return t.Type.String()
+		}
+	}
+	return ""
 }
 
 func typeName(t gguf.Type) string {
@@ -147,7 +179,7 @@ func tensors(m *model.Model, family *gguf.Family, o Options) (list []tensor, err
 		for _, t := range from {
 			out := tensor{Info: gguf.Info{Name: t.Name, Shape: t.Shape, Type: matrixType(m.Config, t, o.Type)}}
 			for _, r := range t.Roles {
-				p := part{Weight: weights[r]}
+				p := part{Weight: weights[r].Exact()}
 				if family.Reordered(r) {
 					p.headDim = m.Config.HeadDim
 				}
@@ -230,7 +262,7 @@ func metadata(m *model.Model, family *gguf.Family, list []tensor, o Options) (me
 		}
 		total += n
 	}
-	what, err := general(m.Files, cmp.Or(o.Name, m.Name), m.Config.JSON(), total, sizeLabel(total, 0, 0, 0))
+	what, tokens, err := about(m, family, o, total)
 	if err != nil {
 		return nil, err
 	}
@@ -250,13 +282,43 @@ func metadata(m *model.Model, family *gguf.Family, list []tensor, o Options) (me
 	}
 	const quantizationVersion = 2 // GGML_QUANT_VERSION: the layout of blocks
 	meta = append(meta, gguf.Pair{Key: "general.file_type", Value: fileTypes[at].number}, gguf.Pair{Key: "general.quantization_version", Value: uint32(quantizationVersion)})
-	tokens, err := vocabulary(m, family)
-	if err != nil {
-		return nil, err
-	}
 	meta = append(meta, tokens...)
-	if o.Lineage != nil {
-		meta = append(meta, gguf.Pair{Key: LineageKey, Value: string(o.Lineage)})
+	for _, own := range []struct {
+		key, file string
+		text      []byte
+	}{{gguf.LineageKey, model.Lineage, o.Lineage}, {gguf.LossesKey, model.Losses, o.Losses}} {
+		if own.text == nil && o.Lineage == nil {
+			if own.text, err = fs.ReadFile(m.Files, own.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+		}
+		if len(own.text) > 0 {
+			meta = append(meta, gguf.Pair{Key: own.key, Value: string(own.text)})
+		}
 	}
 	return meta, nil
+}
+
+// about is the metadata that says what a model is, and that of its tokenizer. Those of a model that was read from a GGUF are as they are there.
+func about(m *model.Model, family *gguf.Family, o Options, parameters int64) (what, tokens []gguf.Pair, err error) {
+	size := sizeLabel(parameters, 0, 0, 0)
+	f := m.GGUF()
+	if f == nil {
+		if what, err = general(m.Files, cmp.Or(o.Name, m.Name), m.Config.JSON(), parameters, size); err != nil {
+			return nil, nil, err
+		}
+		tokens, err = vocabulary(m, family)
+		return what, tokens, err
+	}
+	for _, p := range f.Pairs() {
+		switch group, rest, _ := strings.Cut(p.Key, "."); {
+		case group == "tokenizer":
+			tokens = append(tokens, p)
+		case group == "general" && rest == "size_label":
+			what = append(what, gguf.Pair{Key: p.Key, Value: size})
+		case group == "general" && !slices.Contains([]string{"architecture", "type", "file_type", "quantization_version", "alignment"}, rest):
+			what = append(what, p)
+		}
+	}
+	return what, tokens, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -19,6 +20,7 @@ type chunk struct {
 	from       part
 	begin, end int // rows
 	values     []float32
+	stored     []byte // memory to read into
 	out        []byte
 	done       chan struct{}
 }
@@ -93,9 +95,6 @@ func eachChunk(list []tensor, use func(*chunk) error) error {
 		}
 		for _, p := range t.parts {
 			rows := max(1, chunkValues/p.Cols)
-			if p.headDim > 0 && len(t.Shape) == 1 { // a bias: its one row is reordered
-				rows = 1
-			}
 			for begin := 0; begin < p.Rows; begin += rows {
 				if err := use(&chunk{to: t, from: p, begin: begin, end: min(begin+rows, p.Rows), done: make(chan struct{})}); err != nil {
 					return err
@@ -129,23 +128,29 @@ func (c *chunk) round(values []float32) ([]float32, error) {
 // read decodes a chunk's rows, in the order and with the shift that the file has.
 func (c *chunk) read(values []float32) {
 	p := c.from
-	stored := make([]byte, len(values)*p.DType.Size())
-	row := func(to []float32, r int) { p.DType.Decode(to, p.ReadRows(stored, r, r+1)) }
+	bias := p.headDim > 0 && len(c.to.Shape) == 1 // its one row is what is reordered
+	rows := func(to []float32, begin, end int) {
+		c.stored = slices.Grow(c.stored[:0], (end-begin)*p.Cols*p.DType.Size())
+		p.DType.Decode(to, p.ReadRows(c.stored[:cap(c.stored)], begin, end))
+	}
 	switch {
-	case p.headDim > 0 && p.Rows == 1 && len(c.to.Shape) == 1:
+	case bias:
 		whole := make([]float32, p.Cols)
-		row(whole, 0)
+		rows(whole, 0, 1)
 		for i := range values {
 			values[i] = whole[gguf.Row(i, p.headDim)]
 		}
 	case p.headDim > 0:
 		for i := c.begin; i < c.end; i++ {
-			row(values[(i-c.begin)*p.Cols:(i-c.begin+1)*p.Cols], gguf.Row(i, p.headDim))
+			row := gguf.Row(i, p.headDim)
+			rows(values[(i-c.begin)*p.Cols:(i-c.begin+1)*p.Cols], row, row+1)
 		}
 	default:
-		p.DType.Decode(values, p.ReadRows(stored, c.begin, c.end))
+		rows(values, c.begin, c.end)
 	}
-	p.RowRange(c.begin, c.end).Release()
+	c.stored = nil
+	done := p.RowRange(c.begin, c.end)
+	done.Release()
 	if p.shift != 0 {
 		for i := range values {
 			values[i] += p.shift

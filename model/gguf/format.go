@@ -14,6 +14,12 @@ const (
 	maxName = 63 // bytes of a tensor's name, which llama.cpp has 64 for with the zero
 )
 
+// The metadata keys under which a file of vkcome's holds what vkcome.json and the file of losses hold in a folder.
+const (
+	LineageKey = "vkcome.lineage"
+	LossesKey  = "vkcome.losses"
+)
+
 // Type is how the values of a tensor are stored: ggml_type.
 type Type uint32
 

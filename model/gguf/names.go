@@ -55,8 +55,8 @@ type Key struct {
 	Value func(c *Values) any
 }
 
-// Refuses is the error for a model that llama.cpp would compute otherwise, whatever the file said.
-func (f *Family) Refuses(c *arch.Config) error {
+// RefusesRope is the error for a model whose positions llama.cpp would stretch otherwise, whatever the file said.
+func (f *Family) RefusesRope(c *arch.Config) error {
 	s := c.RopeScaling
 	if !slices.Contains(f.Ropes, s.Type) {
 		return fmt.Errorf("rotary positions of type %s, which llama.cpp lacks in its %s", s.Type, f.Name)
@@ -64,10 +64,15 @@ func (f *Family) Refuses(c *arch.Config) error {
 	if s.Type == arch.RopeYarn && (s.BetaFast != 32 || s.BetaSlow != 1 || s.Untruncated) { // constants in src/llama-context.cpp
 		return fmt.Errorf("yarn with beta_fast %v, beta_slow %v, truncate %v: llama.cpp has 32, 1, true in its %s", s.BetaFast, s.BetaSlow, !s.Untruncated, f.Name)
 	}
-	if f.Check != nil {
-		return f.Check(c)
-	}
 	return nil
+}
+
+// Refuses is the error for a model that llama.cpp would compute otherwise.
+func (f *Family) Refuses(c *arch.Config) error {
+	if err := f.RefusesRope(c); err != nil || f.Check == nil {
+		return err
+	}
+	return f.Check(c)
 }
 
 // Special names a special token: Kind is bos, eos, unk, pad, eot or eom.

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
+	"reflect"
 )
 
 // Writer writes a file, its tensors one after the other in the order in which they were announced.
@@ -144,48 +144,38 @@ func appendText(out []byte, text string) []byte {
 	return append(binary.LittleEndian.AppendUint64(out, uint64(len(text))), text...)
 }
 
-// appendValue writes a metadata value behind its kind. The kinds are those that vkcome writes.
+// kinds are those of values in Go.
+var kinds = map[reflect.Kind]kind{
+	reflect.Uint8: kindUint8, reflect.Int8: kindInt8, reflect.Uint16: kindUint16, reflect.Int16: kindInt16, reflect.Uint32: kindUint32, reflect.Int32: kindInt32,
+	reflect.Float32: kindFloat32, reflect.Bool: kindBool, reflect.String: kindString, reflect.Uint64: kindUint64, reflect.Int64: kindInt64, reflect.Float64: kindFloat64,
+}
+
+// appendValue writes a metadata value behind its kind.
 func appendValue(out []byte, value any) ([]byte, error) {
-	le := binary.LittleEndian
-	kindOf := func(k kind) []byte { return le.AppendUint32(out, uint32(k)) }
+	le, of, many := binary.LittleEndian, reflect.TypeOf(value), false
+	if of != nil && of.Kind() == reflect.Slice {
+		of, many = of.Elem(), true
+	}
+	if of == nil || kinds[of.Kind()] == 0 && of.Kind() != reflect.Uint8 {
+		return nil, fmt.Errorf("a value of Go's type %T is not written", value)
+	}
+	if many {
+		out = le.AppendUint32(out, uint32(kindArray))
+	}
+	out = le.AppendUint32(out, uint32(kinds[of.Kind()]))
+	if many {
+		out = le.AppendUint64(out, uint64(reflect.ValueOf(value).Len()))
+	}
 	switch v := value.(type) {
-	case uint32:
-		return le.AppendUint32(kindOf(kindUint32), v), nil
-	case int32:
-		return le.AppendUint32(kindOf(kindInt32), uint32(v)), nil
-	case float32:
-		return le.AppendUint32(kindOf(kindFloat32), math.Float32bits(v)), nil
-	case bool:
-		return appendBool(kindOf(kindBool), v), nil
 	case string:
-		return appendText(kindOf(kindString), v), nil
+		return appendText(out, v), nil
 	case []string:
-		return appendArray(out, kindString, v, appendText), nil
-	case []bool:
-		return appendArray(out, kindBool, v, appendBool), nil
-	case []int32:
-		return appendArray(out, kindInt32, v, func(out []byte, v int32) []byte { return le.AppendUint32(out, uint32(v)) }), nil
-	case []float32:
-		return appendArray(out, kindFloat32, v, func(out []byte, v float32) []byte { return le.AppendUint32(out, math.Float32bits(v)) }), nil
+		for _, text := range v {
+			out = appendText(out, text)
+		}
+		return out, nil
 	}
-	return nil, fmt.Errorf("a value of Go's type %T is not written", value)
-}
-
-func appendArray[T any](out []byte, k kind, list []T, one func([]byte, T) []byte) []byte {
-	out = binary.LittleEndian.AppendUint32(out, uint32(kindArray))
-	out = binary.LittleEndian.AppendUint32(out, uint32(k))
-	out = binary.LittleEndian.AppendUint64(out, uint64(len(list)))
-	for _, v := range list {
-		out = one(out, v)
-	}
-	return out
-}
-
-func appendBool(out []byte, v bool) []byte {
-	if v {
-		return append(out, 1)
-	}
-	return append(out, 0)
+	return binary.Append(out, le, value)
 }
 
 var _ io.Writer = (*Writer)(nil)
