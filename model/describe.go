@@ -1,8 +1,6 @@
 package model
 
 import (
-	"encoding/json"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -30,20 +28,24 @@ func (m *Model) DTypes() map[dtype.DType][]string {
 	return out
 }
 
-// ChatTemplate names the file of the model's folder that holds its chat template, as transformers looks for it; empty if none does.
-func (m *Model) ChatTemplate() string {
-	const own, older, config = "chat_template.jinja", "chat_template.json", "tokenizer_config.json"
-	if info, err := fs.Stat(m.Files, own); err == nil && info.Mode().IsRegular() {
-		return own
+// Unused lists the tensors of the model's files that it does not read: what its config does not promise. transformers leaves them out too.
+func (m *Model) Unused() (names []string) {
+	if m.weights == nil {
+		return nil
 	}
-	for _, name := range []string{older, config} {
-		var file struct {
-			Template json.RawMessage `json:"chat_template"`
-		}
-		raw, err := fs.ReadFile(m.Files, name)
-		if err == nil && json.Unmarshal(raw, &file) == nil && len(file.Template) > 0 && string(file.Template) != "null" {
-			return name
+	promised := map[string]bool{m.stored(arch.Head.Info().Name): m.Config.TieWordEmbeddings}
+	for _, t := range m.Config.TopTensors() {
+		promised[m.stored(t.Name)] = true
+	}
+	for l := range m.Config.Layers {
+		for _, t := range m.Config.LayerTensors(l) {
+			promised[m.stored(t.Name)] = true
 		}
 	}
-	return ""
+	for _, name := range m.weights.Names() {
+		if !promised[name] {
+			names = append(names, name)
+		}
+	}
+	return names
 }

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -85,6 +87,9 @@ func (g *ggufTensors) Tensor(name string) (Tensor, bool, error) {
 	t, ok := g.tensors[name]
 	return t, ok, nil
 }
+
+// Names lists the tensors that the config promises: the file's own names are others.
+func (g *ggufTensors) Names() []string { return slices.Sorted(maps.Keys(g.tensors)) }
 
 // piece is the values of one role in a tensor of the file.
 type piece struct {

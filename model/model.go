@@ -31,8 +31,8 @@ type Model struct {
 	Name  string // the folder, for messages
 	Files fs.FS  // the folder's files; tokenizer and the like
 
-	// Converted says of each tensor that is converted when it is read, since one operation reads it with another of a wider
-	// dtype, from which dtype to which. They are written as they were converted.
+	// Converted says of each tensor that is converted when it is read, since an operation, or a merge of layers, reads it with another of
+	// a wider dtype, from which dtype to which. They are written as they were converted.
 	Converted []string
 
 	weights Tensors
@@ -91,6 +91,7 @@ func New(name string, config *arch.Config, weights Tensors, files fs.FS) (*Model
 	if err := m.load(top, m.Top[:]); err != nil {
 		return nil, err
 	}
+	m.agree(m.Top[:])
 	if config.TieWordEmbeddings {
 		m.Top[arch.Head] = m.Top[arch.Embed]
 		if err := m.checkTied(); err != nil {
@@ -104,6 +105,11 @@ func New(name string, config *arch.Config, weights Tensors, files fs.FS) (*Model
 		}
 		m.Layers = append(m.Layers, layer)
 	}
+	var all [][]Weight
+	for _, l := range m.Layers {
+		all = append(all, l.Weights[:])
+	}
+	m.agree(all...)
 	d := m.Layers[0].Weights[arch.Q].DType
 	for _, w := range m.AllWeights() {
 		if !w.IsZero() && w.DType == dtype.F16 {
@@ -139,12 +145,12 @@ func (m *Model) load(tensors []arch.Tensor, weights []Weight) error {
 			weights[r] = w
 		}
 	}
-	m.agree(weights)
 	return nil
 }
 
-// agree converts the weights that one operation reads, where their dtypes differ, to one that holds the values of all.
-func (m *Model) agree(weights []Weight) {
+// agree converts the weights that one operation reads, or that layers put together have side by side, to one dtype that holds the values of
+// all, where theirs differ.
+func (m *Model) agree(layers ...[]Weight) {
 	var common [arch.NumRoles]dtype.DType
 	group := func(r arch.Role) arch.Role {
 		for r.Info().DTypeOf != r {
@@ -153,17 +159,21 @@ func (m *Model) agree(weights []Weight) {
 		return r
 	}
 	seen := map[arch.Role]bool{}
-	for i, w := range weights {
-		if g := group(arch.Role(i)); !w.IsZero() {
-			if common[g] != w.DType && seen[g] {
-				w.DType = dtype.F32
+	for _, weights := range layers {
+		for i, w := range weights {
+			if g := group(arch.Role(i)); !w.IsZero() {
+				if common[g] != w.DType && seen[g] {
+					w.DType = dtype.F32
+				}
+				common[g], seen[g] = w.DType, true
 			}
-			common[g], seen[g] = w.DType, true
 		}
 	}
-	for i, w := range weights {
-		if d := common[group(arch.Role(i))]; !w.IsZero() && w.DType != d {
-			weights[i] = m.convert(w, d)
+	for _, weights := range layers {
+		for i, w := range weights {
+			if d := common[group(arch.Role(i))]; !w.IsZero() && w.DType != d {
+				weights[i] = m.convert(w, d)
+			}
 		}
 	}
 }

@@ -15,6 +15,8 @@ import (
 type Tensors interface {
 	// Tensor finds a tensor by its name in the files. An error says that it is there and cannot be a weight.
 	Tensor(name string) (t Tensor, ok bool, err error)
+	// Names lists the tensors of the files.
+	Names() []string
 	// Release tells that some bytes of a tensor are not needed for now.
 	Release(data []byte)
 	// Close ends the use of all tensors' bytes.

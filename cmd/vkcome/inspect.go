@@ -16,6 +16,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
+	"github.com/vkcome/vkcome/model/chat"
 	"github.com/vkcome/vkcome/model/generate"
 	"github.com/vkcome/vkcome/model/tokenizer"
 	"github.com/vkcome/vkcome/prune"
@@ -57,6 +58,7 @@ type inspected struct {
 	Facts     map[string]string   `json:"computes"` // norms, MLP, biases, positions, windows: in words
 	DTypes    map[string][]string `json:"dtypes"`   // roles by dtype
 	Converted []string            `json:"converted,omitempty"`
+	Unused    []string            `json:"unused_tensors,omitempty"`
 
 	Generation inspectedGeneration `json:"generation"`
 	Tokenizer  inspectedTokenizer  `json:"tokenizer"`
@@ -73,9 +75,11 @@ type inspectedGeneration struct {
 
 type inspectedTokenizer struct {
 	Tokens       int    `json:"tokens"` // 0: there is none
+	Added        int    `json:"added_tokens"`
 	BOS          *int   `json:"bos"`
 	EOS          *int   `json:"eos"`
 	Prefix       []int  `json:"before_a_text"` // the tokens that stand there
+	Suffix       []int  `json:"after_a_text"`
 	ChatTemplate string `json:"chat_template,omitempty"`
 	Error        string `json:"error,omitempty"`
 }
@@ -90,7 +94,7 @@ func inspect(c *common, m *model.Model) error {
 		Architecture: config.Architecture, Layers: config.Layers, HiddenSize: config.HiddenSize, Intermediate: config.IntermediateSize, Heads: config.Heads,
 		KVHeads: config.KVHeads, HeadDim: config.HeadDim, Vocab: config.VocabSize, MaxPosition: config.MaxPositionEmbeddings, Tied: config.TieWordEmbeddings,
 		DType: m.Layers[0].Weights[arch.Q].DType.String(), Parameters: m.Parameters(), LayerParameters: m.Layers[0].Parameters(), Bytes: m.Bytes(),
-		OriginalLayers: original, Tree: tree, Facts: map[string]string{}, DTypes: map[string][]string{}, Converted: m.Converted, Keys: map[string]arch.Use{},
+		OriginalLayers: original, Tree: tree, Facts: map[string]string{}, DTypes: map[string][]string{}, Converted: m.Converted, Unused: m.Unused(), Keys: map[string]arch.Use{},
 		Generation: inspectGeneration(m),
 	}
 	t, err := m.Tokenizer()
@@ -119,7 +123,14 @@ func inspectGeneration(m *model.Model) inspectedGeneration {
 }
 
 func inspectTokenizer(m *model.Model, t tokenizer.Tokenizer, err error) inspectedTokenizer {
-	out := inspectedTokenizer{ChatTemplate: m.ChatTemplate()}
+	out := inspectedTokenizer{Prefix: []int{}, Suffix: []int{}}
+	templates, chatErr := chat.Load(m.Files)
+	switch {
+	case chatErr == nil:
+		out.ChatTemplate = templates.File
+	case !errors.Is(chatErr, chat.ErrNone):
+		out.ChatTemplate = chatErr.Error()
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return out
 	}
@@ -133,7 +144,8 @@ func inspectTokenizer(m *model.Model, t tokenizer.Tokenizer, err error) inspecte
 		}
 		return &id
 	}
-	out.Tokens, out.BOS, out.EOS, out.Prefix = t.VocabSize(), id(t.BOS()), id(t.EOS()), append([]int{}, t.Prefix()...)
+	out.Tokens, out.Added, out.BOS, out.EOS = t.VocabSize(), len(t.Added()), id(t.BOS()), id(t.EOS())
+	out.Prefix, out.Suffix = append(out.Prefix, t.Prefix()...), append(out.Suffix, t.Suffix()...)
 	return out
 }
 
@@ -143,6 +155,13 @@ func (out inspected) print(config *arch.Config, t tokenizer.Tokenizer) error {
 	fmt.Fprintf(w, "vocabulary\t%d\ncontext\t%d tokens\nweights\t%s, %s\nparameters\t%d, %d a layer\n", out.Vocab, out.MaxPosition, out.dtypes(), vk.Bytes(out.Bytes), out.Parameters, out.LayerParameters)
 	if len(out.Converted) > 0 {
 		fmt.Fprintf(w, "converted\t%d tensors, to be of one dtype with others: %s\n", len(out.Converted), strings.Join(out.Converted[:min(3, len(out.Converted))], "; "))
+	}
+	if n := len(out.Unused); n > 0 {
+		more := ""
+		if n > 3 {
+			more = fmt.Sprintf(" and %d others", n-3)
+		}
+		fmt.Fprintf(w, "unused\t%s%s\n", strings.Join(out.Unused[:min(3, n)], ", "), more)
 	}
 	for _, f := range config.Facts() {
 		fmt.Fprintf(w, "%s\t%s\n", f.Name, f.Text)
@@ -179,17 +198,13 @@ func (out inspected) print(config *arch.Config, t tokenizer.Tokenizer) error {
 		}
 		return spell([]int{*id})
 	}
-	before := "none"
-	if len(k.Prefix) > 0 {
-		before = spell(k.Prefix)
-	}
 	switch {
 	case k.Error != "":
 		fmt.Fprintf(w, "tokenizer\t%s\n", k.Error)
 	case t == nil:
 		fmt.Fprintf(w, "tokenizer\tnone\n")
 	default:
-		fmt.Fprintf(w, "tokenizer\t%d tokens, BOS %s, EOS %s, before a text %s\n", k.Tokens, one(k.BOS), one(k.EOS), before)
+		fmt.Fprintf(w, "tokenizer\t%d tokens, %d of them added, BOS %s, EOS %s, before a text %s, after it %s\n", k.Tokens, k.Added, one(k.BOS), one(k.EOS), spell(k.Prefix), spell(k.Suffix))
 	}
 	template := k.ChatTemplate
 	if template == "" {

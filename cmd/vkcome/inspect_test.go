@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/modeltest"
+	"github.com/vkcome/vkcome/model/safetensors"
 )
 
 func TestInspectFiles(t *testing.T) {
@@ -25,12 +27,13 @@ func TestInspectFiles(t *testing.T) {
 	}
 	write("generation_config.json", `{"eos_token_id": [1, 7], "repetition_penalty": 1.5}`)
 	write("chat_template.jinja", `{{ messages }}`)
+	withMore(t, filepath.Join(dir, "model.safetensors"), "a.scale", "model.layers.9.x")
 	text := string(vkcome(t, "inspect", dir))
 	for _, want := range []string{
-		"weights            BF16 and F32 (input_layernorm, post_attention_layernorm, self_attn.q_proj, self_attn.k_proj, self_attn.v_proj, self_attn.q_proj.bias, self_attn.k_proj.bias, self_attn.v_proj.bias, model.norm), ",
-		"converted          5 tensors, to be of one dtype with others: model.layers.1.self_attn.q_proj.weight from BF16 to F32; ", "biases             q, k, v\n", "windows            9 tokens in layers 1-3\n",
+		"weights            F32 and BF16 (self_attn.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj, model.embed_tokens, lm_head), ",
+		"converted          23 tensors, to be of one dtype with others: model.layers.0.self_attn.q_proj.weight from BF16 to F32; ", "unused             a.scale, model.layers.9.x\n", "biases             q, k, v\n", "windows            9 tokens in layers 1-3\n",
 		"positions          rotary, theta 10000\n", `end of text        1 "</s>", 7 "ą", says generation_config.json`, "generation         repetition_penalty 1.5\n",
-		"tokenizer          258 tokens, BOS none, EOS none, before a text none\n", "chat template      chat_template.jinja\n", "ignored keys       attention_bias, mlp_bias, residual_multiplier: they change other families\n",
+		"tokenizer          259 tokens, 3 of them added, BOS none, EOS 258 \"<|endoftext|>\", before a text none, after it none\n", "chat template      chat_template.jinja\n", "ignored keys       attention_bias, mlp_bias, residual_multiplier: they change other families\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
@@ -62,5 +65,39 @@ func TestInspectFiles(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
+	}
+}
+
+// withMore adds tensors of one number to a file.
+func withMore(t *testing.T, path string, names ...string) {
+	t.Helper()
+	in, err := safetensors.OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	var entries []safetensors.Entry
+	for _, name := range in.Names() {
+		w, _ := in.Lookup(name)
+		entries = append(entries, safetensors.Entry{Name: name, DType: w.DType, Shape: w.Shape})
+	}
+	for _, name := range names {
+		entries = append(entries, safetensors.Entry{Name: name, DType: "F32", Shape: []int{1}})
+	}
+	out, err := safetensors.Create(path+".tmp", entries, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		w, ok := in.Lookup(e.Name)
+		if !ok {
+			w.Data = make([]byte, 4)
+		}
+		if err := out.Write(e.Name, w.Data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(out.Close(), os.Rename(path+".tmp", path)); err != nil {
+		t.Fatal(err)
 	}
 }

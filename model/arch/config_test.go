@@ -301,7 +301,7 @@ func TestWithLayers(t *testing.T) {
     "sliding_attention"
   ],
   "no_rope_layers":[1,0 ,1,{"a": [ ]}], "_layer_list": [1,2,3], "mlp_only_layers": [0,1,2,3], "sliding_window_pattern": [ 1, 2, 3, 4 ],
-  "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "vocab_size": 5, "max_window_layers":3,"_layers":4, "use_sliding_window":true, "sliding_window": 5
+  "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "vocab_size": 5, "max_window_layers":3,"_layers":4, "n_layer": 4, "num_layers": 5, "use_sliding_window":true, "sliding_window": 5
 }
 `
 	const want = `{
@@ -312,7 +312,7 @@ func TestWithLayers(t *testing.T) {
     "sliding_attention"
   ],
   "no_rope_layers":[1,{"a": [ ]}], "_layer_list": [1,2,3], "mlp_only_layers": [0,1,2,3], "sliding_window_pattern": [ 1, 4 ],
-  "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "vocab_size": 5, "max_window_layers":1,"_layers":4, "use_sliding_window":true, "sliding_window": 5
+  "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "vocab_size": 5, "max_window_layers":1,"_layers":4, "n_layer": 2, "num_layers": 5, "use_sliding_window":true, "sliding_window": 5
 }
 `
 	c, err := ParseConfig("config.json", []byte(in))

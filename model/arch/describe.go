@@ -22,6 +22,12 @@ func (c *Config) Facts() (list []Fact) {
 	if c.ReLU {
 		mlp = "down · relu(up · x)"
 	}
+	if c.Experts > 0 {
+		mlp += fmt.Sprintf(", of %d experts %d a token", c.Experts, c.PerToken)
+		if dense := c.layersWhere(func(l int) bool { return !c.Sparse(l) }); dense != "" {
+			mlp += "; dense in layers " + dense
+		}
+	}
 	return []Fact{{"norms", norms}, {"MLP", mlp}, {"biases", c.biases()}, {"positions", c.positions()}, {"windows", c.windows()}}
 }
 

@@ -43,7 +43,7 @@ func TestKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Key{{"attention_dropout", Copied}, {"hidden_size", Used}, {"hidden_size_new", Copied}, {"intermediate_size", Used}, {"model_type", Used}, {"num_attention_heads", Used}, {"num_hidden_layers", Used},
+	want := []Key{{"attention_dropout", Copied}, {"hidden_size", Used}, {"hidden_size_new", Copied}, {"intermediate_size", Used}, {"model_type", Used}, {"num_attention_heads", Used}, {"num_hidden_layers", Corrected},
 		{"residual_multiplier", Ignored}, {"rope_parameters", Ignored}, {"rope_scaling", Used}, {"use_cache", Copied}, {"vocab_size", Used},
 		{"rope_scaling.beta_fast", Ignored}, {"rope_scaling.factor", Used}, {"rope_scaling.type", Used}}
 	if got := c.Keys(); !reflect.DeepEqual(got, want) {

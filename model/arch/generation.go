@@ -81,7 +81,7 @@ func parseGeneration(raw []byte, ofConfig bool) (*Generation, error) {
 		switch {
 		case f.read[key] || !f.has(key) || known && (neutral == "" || sameNumber(value, neutral)):
 		case known:
-			f.fail("%s %s: not supported, it would change which tokens are chosen", key, clip(value))
+			f.fail("%s %s: not supported, and it would change which tokens are chosen: remove it to do without", key, clip(value))
 		case !ofConfig && key[:min(1, len(key))] != "_":
 			f.fail("%s %s: an unknown key, which may change which tokens are chosen: remove it if it does not", clip(key), clip(value))
 		}

@@ -25,8 +25,8 @@ func TestParseGeneration(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		`{"num_beams": 4}`:          "model: x: num_beams 4: not supported, it would change which tokens are chosen",
-		`{"bad_words_ids": [[1]]}`:  "model: x: bad_words_ids [[1]]: not supported, it would change which tokens are chosen",
+		`{"num_beams": 4}`:          "model: x: num_beams 4: not supported, and it would change which tokens are chosen: remove it to do without",
+		`{"bad_words_ids": [[1]]}`:  "model: x: bad_words_ids [[1]]: not supported, and it would change which tokens are chosen: remove it to do without",
 		`{"a_new_penalty": 4}`:      "model: x: a_new_penalty 4: an unknown key, which may change which tokens are chosen: remove it if it does not",
 		`{"repetition_penalty": 0}`: "model: x: repetition_penalty 0, expected more than 0",
 		`{"min_new_tokens": -1}`:    "model: x: min_new_tokens -1, expected 0 to 1073741824",

@@ -10,9 +10,10 @@ import (
 type Use string
 
 const (
-	Used    Use = "used"    // it was read
-	Copied  Use = "copied"  // it does not concern what a model computes, and is written as it was
-	Ignored Use = "ignored" // it changes what models of other families compute; this family's class in transformers does not read it
+	Used      Use = "used"      // it was read
+	Copied    Use = "copied"    // it does not concern what a model computes, and is written as it was
+	Corrected Use = "corrected" // it counts layers or has an entry for each, and is written anew where they change: see WithLayers
+	Ignored   Use = "ignored"   // it changes what models of other families compute; this family's class in transformers does not read it
 )
 
 // Key is a key of config.json, with a dot before one within an object, and what becomes of it.
@@ -21,8 +22,8 @@ type Key struct {
 	Use  Use
 }
 
-// Keys lists the keys of config.json by name. Of those that are copied, an array with one entry a layer is corrected where the layers change,
-// as WithLayers says; keys that are refused or unknown are errors of ParseConfig.
+// Keys lists the keys of config.json by name, those within objects behind the others. Keys that are refused or unknown are errors of
+// ParseConfig.
 func (c *Config) Keys() []Key { return slices.Clone(c.keys) }
 
 // copiedKeys do not concern what a model computes: training, labels of classifiers, special tokens (the tokenizer has its own), names,
@@ -193,6 +194,9 @@ func (f *Fields) settle(prefix string, others map[string]bool) (list []Key) {
 			use = Ignored
 		default:
 			f.fail("%s%s %s: an unknown key, which may change what the model computes: remove it if it does not", prefix, clip(key), value)
+		}
+		if use != Ignored && prefix == "" && corrected(key, f.values[key]) {
+			use = Corrected
 		}
 		list = append(list, Key{prefix + clip(key), use})
 	}

@@ -17,11 +17,19 @@ var perLayer = []string{"sliding_window_pattern", "attention_types", "attn_types
 // layerLists are keys that have the word, but hold indices of layers.
 var layerLists = []string{"mlp_only_layers", "full_attn_layers", "cross_attention_layers"}
 
+// depths are keys that count layers in other families: in this one's files they may say the same as num_hidden_layers.
+var depths = []string{"num_layers", "n_layer", "n_layers", "decoder_layers", "num_decoder_layers"}
+
+// corrected says whether withLayers looks at a key.
+func corrected(key string, value []byte) bool {
+	return key == "num_hidden_layers" || key == "max_window_layers" || slices.Contains(depths, key) || value[0] == '[' && describesLayers(key)
+}
+
 // JSON is the config.json that the Config was parsed from.
 func (c *Config) JSON() []byte { return bytes.Clone(c.raw) }
 
 // WithLayers gives the config.json of a model made of the listed layers, in this order: the original text with
-// num_hidden_layers, every array with one entry a layer and max_window_layers changed, and nothing else, unknown keys
+// num_hidden_layers, other families' keys for it, every array with one entry a layer and max_window_layers changed, and nothing else, unknown keys
 // and formatting included; an array that the file leaves to a default which counts layers is added. An empty list, a layer that the model lacks or an order in which layers cannot keep their
 // sliding windows is an error.
 func (c *Config) WithLayers(keep []int) ([]byte, error) {
@@ -95,6 +103,10 @@ func (c *Config) withLayers(keep []int) ([]byte, error) {
 			}
 		case own && s.key == key && string(value) == "null":
 			value = chosen
+		case slices.Contains(depths, s.key):
+			if string(value) == fmt.Sprint(c.Layers) {
+				value = fmt.Append(nil, len(keep))
+			}
 		case value[0] == '[' && describesLayers(s.key):
 			cut, by, err := cutArray(value, c.Layers, keep)
 			if err != nil {

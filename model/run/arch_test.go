@@ -194,6 +194,11 @@ func TestMixedDTypes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		for _, l := range got.Layers { // a merge may put layers side by side
+			if l.Weights[c.role].DType != dtype.F32 {
+				t.Errorf("%s in F32: another layer's is %v", c.name, l.Weights[c.role].DType)
+			}
+		}
 		narrow, wide := was.Layers[2].Weights[c.role], got.Layers[2].Weights[c.role]
 		values, want := make([]float32, wide.Elements()), make([]float32, wide.Elements())
 		wide.DType.Decode(values, wide.ReadRows(make([]byte, wide.Size()), 0, wide.Rows))

@@ -36,7 +36,11 @@ func Open(dir string) (*Checkpoint, error) {
 	index := filepath.Join(dir, IndexFile)
 	raw, err := os.ReadFile(index)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("safetensors: %s: neither %s nor %s: %w", dir, SingleFile, IndexFile, fs.ErrNotExist)
+		what := ""
+		if own, err := filepath.Glob(filepath.Join(dir, "consolidated*")); err == nil && len(own) > 0 {
+			what = fmt.Sprintf(" (%s is of Mistral's or Meta's own format: fetch the model in Hugging Face's)", filepath.Base(own[0]))
+		}
+		return nil, fmt.Errorf("safetensors: %s: neither %s nor %s%s: %w", dir, SingleFile, IndexFile, what, fs.ErrNotExist)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("safetensors: %w", err)

@@ -269,6 +269,13 @@ func TestIndex(t *testing.T) {
 			t.Errorf("index %s: got  %v\nwant %s", c.index, err, want)
 		}
 	}
+	own := t.TempDir()
+	if err := os.WriteFile(filepath.Join(own, "consolidated.00.pth"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(own); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "consolidated.00.pth is of Mistral's or Meta's own format") {
+		t.Errorf("another format: %v", err)
+	}
 	if _, err := Open(t.TempDir()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("empty folder: %v", err)
 	}
