@@ -134,7 +134,7 @@ func (f *File) TokenizerJSON() ([]byte, error) {
 		}
 		ids[token] = id
 		if kind == tokenControl || kind == tokenUnknown || kind == tokenUser {
-			added = append(added, object{"id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": f.stripsRight(token, kind),
+			added = append(added, object{"id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": f.stripsRight(token),
 				"normalized": false, "special": kind != tokenUser})
 		}
 	}
@@ -162,11 +162,11 @@ func plainJSON(v any) ([]byte, error) {
 }
 
 // stripsRight says whether a special token takes the white space behind it along, which llama.cpp knows of Phi-3 by the model's name.
-func (f *File) stripsRight(token string, kind int32) bool {
+func (f *File) stripsRight(token string) bool {
 	name, _ := f.values["general.name"].(string)
 	name = strings.ToLower(name)
 	phi3 := strings.Contains(name, "phi-3") || strings.Contains(name, "phi3")
-	return phi3 && kind != tokenUser && !slices.Contains([]string{"<unk>", "<s>", "<|endoftext|>"}, token)
+	return phi3 && !slices.Contains([]string{"<unk>", "<s>", "<|endoftext|>"}, token)
 }
 
 // byteLevel completes a tokenizer whose words are cut by patterns and written as bytes.
