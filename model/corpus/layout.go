@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -434,6 +436,32 @@ func (c config) split(name string) (split, bool) {
 	return split{}, false
 }
 
+// numbered is the name of one of several files: what they have in common, its index, and how many they are.
+var numbered = regexp.MustCompile(`^(.*)[-.]([0-9]{5,9})-of-([0-9]{5,9})`)
+
+// Shards counts files of which each says how many there are, as train-00000-of-00002.parquet does: those that are there, and those that
+// there should be, of a series that is not whole if there is any.
+func Shards(files []string) (have, want int) {
+	type series struct{ name, total string }
+	there := map[series]map[string]bool{}
+	for _, file := range files {
+		if m := numbered.FindStringSubmatch(filepath.Base(file)); m != nil {
+			key := series{m[1], m[3]}
+			if there[key] == nil {
+				there[key] = map[string]bool{}
+			}
+			there[key][m[2]] = true
+		}
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(there), func(a, b series) int { return strings.Compare(a.name+a.total, b.name+b.total) }) {
+		total, err := strconv.Atoi(key.total)
+		if have, want = len(there[key]), total; err != nil || have != want {
+			return have, want
+		}
+	}
+	return have, want
+}
+
 // listed gives the names of a folder's files, hidden ones left out.
 func listed(dir string) (names []string, err error) {
 	err = filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
@@ -501,6 +529,9 @@ func folder(dir, want string, test bool) (*found, error) {
 	}
 	for _, name := range s.files {
 		f.files = append(f.files, filepath.Join(dir, filepath.FromSlash(name)))
+	}
+	if have, want := Shards(f.files); have < want {
+		f.partial = fmt.Sprintf("%s has %d of the %d files that their names count", f.name, have, want)
 	}
 	for _, name := range l.left {
 		f.left = append(f.left, filepath.Join(dir, filepath.FromSlash(name)))

@@ -100,9 +100,10 @@ type Corpus struct {
 	Tokens    int      // that they have, those outside of the windows too
 	Nulls     int      // rows that have null instead of a text, of those that were looked at: left out
 	Left      []string // files of directories that are in no split: left out
+	Partial   []string // what is said of directories that lack files of the split
 }
 
-// Notes tells in a line each what was left out.
+// Notes tells in a line each what was left out or is missing.
 func (c *Corpus) Notes() (lines []string) {
 	if c.Nulls > 0 {
 		lines = append(lines, fmt.Sprintf("%d rows without a text (null) were left out", c.Nulls))
@@ -110,7 +111,7 @@ func (c *Corpus) Notes() (lines []string) {
 	if len(c.Left) > 0 {
 		lines = append(lines, fmt.Sprintf("%d files were left out, which by their names are in no split: %s", len(c.Left), names(c.Left, filepath.Base)))
 	}
-	return lines
+	return append(lines, c.Partial...)
 }
 
 // Load reads documents and makes windows of their tokens.
@@ -131,6 +132,9 @@ func Load(ctx context.Context, t tokenizer.Tokenizer, o Options) (*Corpus, error
 			rows = rows || slices.Contains(suffixes[1:], kind(path))
 		}
 		names, c.Left = append(names, f.name), append(c.Left, f.left...)
+		if f.partial != "" {
+			c.Partial = append(c.Partial, f.partial)
+		}
 	}
 	c.Source = strings.Join(names, ", ")
 	all := newChoice(ctx, &o, rows)

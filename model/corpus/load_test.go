@@ -240,6 +240,20 @@ func TestNulls(t *testing.T) {
 	}
 }
 
+// TestPartial: a split of which a file is missing is told.
+func TestPartial(t *testing.T) {
+	dir := t.TempDir()
+	jsonl(t, dir, "set/data/train-00000-of-00003.jsonl", words(1, 20))
+	jsonl(t, dir, "set/data/train-00002-of-00003.jsonl", words(1, 20))
+	if c := load(t, Options{Sources: []string{filepath.Join(dir, "set")}}); !slices.Equal(c.Notes(), []string{"set:train has 2 of the 3 files that their names count"}) {
+		t.Errorf("%q", c.Notes())
+	}
+	jsonl(t, dir, "set/data/train-00001-of-00003.jsonl", words(1, 20))
+	if c := load(t, Options{Sources: []string{filepath.Join(dir, "set")}}); len(c.Notes()) != 0 {
+		t.Errorf("%q", c.Notes())
+	}
+}
+
 type alpacaRow struct {
 	Instruction string `parquet:"instruction"`
 	Input       string `parquet:"input"`

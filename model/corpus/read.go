@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"cmp"
 	"compress/bzip2"
 	"encoding/json"
 	"errors"
@@ -183,6 +184,8 @@ type found struct {
 	files []string
 	name  string   // what to call it
 	left  []string // files beside them that were not taken
+	// partial tells that not all files of the split are there, if so.
+	partial string
 }
 
 // expand gives the files that a path means: itself, a split of a directory, DIR:SPLIT, DIR:CONFIG:SPLIT, or those that match a glob, sorted.
@@ -216,6 +219,7 @@ func expand(path string, test bool) (*found, error) {
 			return nil, err
 		}
 		f.files, f.left = append(f.files, more.files...), append(f.left, more.left...)
+		f.partial = cmp.Or(f.partial, more.partial)
 	}
 	if len(f.files) == 0 {
 		return nil, fmt.Errorf("%s: no such file", path)

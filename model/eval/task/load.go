@@ -200,26 +200,10 @@ func (e *partialError) Error() string {
 	return fmt.Sprintf("%d of %d files of split %s are there, in %s", e.have, e.want, e.split, e.folder)
 }
 
-// numbered is the name of one of several files: what they have in common, its index, and how many they are.
-var numbered = regexp.MustCompile(`^(.*)-([0-9]{5,9})-of-([0-9]{5,9})`)
-
 // wholeSplit refuses files whose names say that there are more of them.
 func wholeSplit(split string, files []string) error {
-	type series struct{ name, total string }
-	there := map[series]map[string]bool{}
-	for _, file := range files {
-		if m := numbered.FindStringSubmatch(filepath.Base(file)); m != nil {
-			key := series{m[1], m[3]}
-			if there[key] == nil {
-				there[key] = map[string]bool{}
-			}
-			there[key][m[2]] = true
-		}
-	}
-	for key, indices := range there {
-		if want, err := strconv.Atoi(key.total); err != nil || len(indices) != want {
-			return &partialError{split, filepath.Dir(files[0]), len(indices), want}
-		}
+	if have, want := corpus.Shards(files); have < want {
+		return &partialError{split, filepath.Dir(files[0]), have, want}
 	}
 	return nil
 }
