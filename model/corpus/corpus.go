@@ -1,7 +1,7 @@
 // Package corpus turns token ids and text into the windows of tokens that models are scored and evaluated on.
 //
 // Load reads documents: a plain text file is one; of JSON (.json, .jsonl, .ndjson: objects one a line, over several lines, in an array or in
-// the one array of an object) and Hugging Face Parquet every row is one. All but Parquet may be compressed (.gz, .zst, .bz2, .lz4, .br).
+// the one array of an object), CSV (.csv, .tsv) and Hugging Face Parquet every row is one. All but Parquet may be compressed (.gz, .zst, .bz2, .lz4, .br).
 // A folder of several splits gives one of them. Files are read as streams, and no line, row or header makes it take memory without bound.
 package corpus
 

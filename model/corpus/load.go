@@ -43,7 +43,7 @@ type Options struct {
 	// Sources are files, directories, globs or names (Names). A path comes before a name. A name and a directory with splits mean the split
 	// that Test says; name:SPLIT, DIR:SPLIT and, where the directory's README has configs, DIR:CONFIG:SPLIT another.
 	Sources []string
-	Field   string // of JSON and Parquet that hold text; default "text"
+	Field   string // of JSON, CSV and Parquet that holds text; default "text"
 	Test    bool   // the split is what models are evaluated on (test, else validation), not what they are trained on
 
 	// Docs takes so many documents, shuffled by Seed. 0 takes all in their order; but where Tokens bounds what is used, and documents are

@@ -111,7 +111,7 @@ func missing(field string, there []string) error {
 }
 
 // suffixes are the endings of files that a directory is searched for.
-var suffixes = []string{".txt", ".json", ".jsonl", ".ndjson", ".parquet"}
+var suffixes = []string{".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".csv", ".tsv"}
 
 // compressions are the endings of compressed files, and what decompresses them with bounded memory.
 var compressions = []struct {
@@ -138,8 +138,6 @@ var compressions = []struct {
 var unread = map[string]string{
 	".arrow":    "write it as Parquet: datasets.load_from_disk(DIR) and to_parquet(FILE) in Python",
 	".feather":  "write it as Parquet",
-	".csv":      "write it as JSON lines or Parquet",
-	".tsv":      "write it as JSON lines or Parquet",
 	".xz":       "decompress it, or compress it with zstd",
 	".zip":      "unpack it",
 	".tar":      "unpack it",
@@ -236,6 +234,10 @@ func read(path string, f form, s sink) error {
 	case ".json", ".jsonl", ".ndjson":
 		err = decompressed(path, func(r io.Reader) error {
 			return readJSON(r, f.fields, func(raw []byte) error { return f.document(raw, s) })
+		})
+	case ".csv", ".tsv":
+		err = decompressed(path, func(r io.Reader) error {
+			return readCSV(r, separators[kind(path)], func(names []string, values []any) error { return f.csvRow(names, values, s) })
 		})
 	default:
 		if advice := unread[kind(path)]; advice != "" {

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -247,6 +248,60 @@ func TestJSONShapes(t *testing.T) {
 	}
 }
 
+// TestCSV reads what pandas 3.1.1 reads the same way (pandas.read_csv, null for NaN).
+func TestCSV(t *testing.T) {
+	for raw, want := range map[string]string{
+		"": "", "text\n": "", "\ufefftext\nx\n": `"x"`,
+		"text,n\n\"a\r\nb\",1\nx\"y,2\n\"q\"\"r\",3\n\"s\"t,4\n\n   \n\"\",5\nNA,6\n\"NA\",7\n\" \",8\nlast,9": `"a\r\nb" "x\"y" "q\"r" "st" null null null " " "last"`,
+		"text\rx\ry\r":           `"x" "y"`,
+		"text\n\" \"\n\nb\n":     `" " "b"`,
+		"n,text\n\n,\n\"\",\n,c": `null null "c"`,
+		"text\n  a  \n\ta\n":     `"  a  " "\ta"`,
+		"n,text\n1\n":            `null`,
+		"text\n\"\"\nb\n":        `null "b"`,
+		"text\n\"a\" \nb":        `"a " "b"`,
+		"text,n\nx,\ny,":         `"x" "y"`,
+	} {
+		var got []string
+		f := form{[]string{"text"}, func(v []any) (string, error) { raw, err := json.Marshal(v[0]); return string(raw), err }}
+		var c collected
+		err := readCSV(strings.NewReader(raw), ',', func(names []string, values []any) error { return f.csvRow(names, values, &c) })
+		if got = c.texts; err != nil || strings.Join(got, " ") != want {
+			t.Errorf("%q: %s, %v; want %s", raw, strings.Join(got, " "), err, want)
+		}
+	}
+	dir := t.TempDir()
+	var c collected
+	if err := read(put(t, dir, "a.tsv.gz", gzipped(t, []byte("n\ttext\n1\ta, b\n2\tNA\n"))), oneField("text"), &c); err != nil || !slices.Equal(c.texts, []string{"a, b"}) || c.nulls != 1 {
+		t.Errorf("%q, %d, %v", c.texts, c.nulls, err)
+	}
+	if rows := rowsOf(t, put(t, dir, "a.csv", []byte("a,b\n1,\n"))); !reflect.DeepEqual(rows, []Record{{{"a", "1"}, {"b", nil}}}) {
+		t.Errorf("%v", rows)
+	}
+}
+
+func FuzzCSV(f *testing.F) {
+	for _, seed := range []string{"text,n\n\"a\r\nb\",1\nx\"y,2\n", "text\n\"", "\r\r\n,", "a,b\n1"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		size := 0
+		err := readCSV(bytes.NewReader(raw), ',', func(names []string, values []any) error {
+			if len(values) != len(names) {
+				t.Errorf("%d values of %d columns", len(values), len(names))
+			}
+			for _, v := range values {
+				text, _ := v.(string)
+				size += len(text)
+			}
+			return nil
+		})
+		if size > len(raw) || err != nil && strings.Contains(err.Error(), "\n") {
+			t.Errorf("%d bytes of %d, %v", size, len(raw), err)
+		}
+	})
+}
+
 // endless is an object with an array of objects that has no end, on one line.
 type endless struct{ read int }
 
@@ -309,7 +364,11 @@ func TestReadErrors(t *testing.T) {
 		{"a.jsonl", "text", `a.jsonl: line 3: no field "text"; choose one with corpus.Options.Field, there are: body, url`, []byte("{\"text\":\"x\"}\n\n{\"url\":1,\"body\":\"\"}\n")},
 		{"b.jsonl", "text", "line 2: field \"text\" is a number", []byte("{\"text\":\"x\"}\n{\"text\":1}\n")},
 		{"c.arrow", "text", "c.arrow: files in .arrow are not read: write it as Parquet", []byte("ARROW1")},
-		{"c.csv", "text", "c.csv: files in .csv are not read", []byte("text\nx\n")},
+		{"c.csv", "text", "c.csv: line 3: a quote has no end", []byte("text\nx\n\"y\n")},
+		{"d.csv", "text", "d.csv: line 3: 3 fields, the first line has 2", []byte("text,n\nx,1\nx,1,2\n")},
+		{"e.csv", "body", `e.csv: line 2: no field "body"; choose one with corpus.Options.Field, there are: n, text`, []byte("text,n\nx,1\n")},
+		{"f.csv", "text", "f.csv: line 2: not UTF-8", []byte("text\n\xff\n")},
+		{"g.csv", "text", "g.csv: line 2: longer than 64 MiB", append([]byte("text\n"), long...)},
 		{"c.parquet", "text", "c.parquet: git left a pointer to the file in its place; get it with: git lfs pull", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:4665a5ea423c2713d436b5ee50593a9640e0018c1550b5a0002f74190d6caea8\nsize 12\n")},
 		{"d.jsonl", "text", "line 1: unexpected EOF", []byte("{\"text\":\n\"a\"\n")},
 		{"d.json", "text", "line 5: there is more after the object", []byte("{\n\"data\": [{\"text\": \"a\"}]\n}\n\n{\"text\": \"b\"}")},

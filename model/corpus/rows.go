@@ -60,9 +60,9 @@ const (
 	maxFields = 1000 // of an object
 )
 
-// Rows hands on the rows of a file, Parquet or JSON by its ending: all their fields, in order. A Parquet column of structs is a Record; one
+// Rows hands on the rows of a file, Parquet, JSON or CSV by its ending: all their fields, in order. A Parquet column of structs is a Record; one
 // of lists of structs a Record of lists, as Hugging Face's Sequence has it; nulls in lists, lists of lists and columns of other types are
-// left out, and times are numbers. An error says in which file and row it is, also that of take, which ends the reading.
+// left out, and times are numbers; of CSV every value is a text. An error says in which file and row it is, also that of take, which ends the reading.
 func Rows(path string, take func(Record) error) error {
 	var err error
 	switch kind(path) {
@@ -74,6 +74,16 @@ func Rows(path string, take func(Record) error) error {
 				record, err := jsonRecord(raw)
 				if err != nil {
 					return err
+				}
+				return take(record)
+			})
+		})
+	case ".csv", ".tsv":
+		err = decompressed(path, func(r io.Reader) error {
+			return readCSV(r, separators[kind(path)], func(names []string, values []any) error {
+				record := make(Record, len(names))
+				for i, name := range names {
+					record[i] = Field{name, values[i]}
 				}
 				return take(record)
 			})

@@ -22,7 +22,7 @@ import (
 
 const (
 	maxListing  = 64 << 20         // bytes of an answer; a page of a listing has 1,000 files and some 300 kB
-	maxPages    = 2000             // of a listing
+	maxFiles    = 1 << 20          // of a listing
 	stall       = 60 * time.Second // without a byte, after which a connection is given up
 	attempts    = 5                // without a byte gained
 	longestWait = 5 * time.Minute  // that a server may ask for
@@ -296,7 +296,7 @@ func (h Hub) tree(ctx context.Context, r Repo, commit, folder string) (list []en
 	} else {
 		address += "/" + escaped(folder)
 	}
-	for pages := 0; address != ""; pages++ {
+	for address != "" {
 		var page []struct {
 			Type string `json:"type"`
 			Path string `json:"path"`
@@ -326,8 +326,8 @@ func (h Hub) tree(ctx context.Context, r Repo, commit, folder string) (list []en
 			}
 			list = append(list, e)
 		}
-		if pages == maxPages {
-			return nil, fmt.Errorf("the listing has more than %d pages", maxPages)
+		if len(list) > maxFiles || len(page) == 0 && address != "" {
+			return nil, fmt.Errorf("the listing has more than %d files, or an empty page", maxFiles)
 		}
 	}
 	return list, nil

@@ -152,6 +152,7 @@ func TestListingRefused(t *testing.T) {
 		"not json":    {"<html>", "", "the listing: invalid character"},
 		"not a list":  {"", `{"error":"none"}`, "the listing: json"},
 		"nothing":     {"", `[]`, "no file data/train-*.parquet"},
+		"empty page":  {"", "on", "empty page"},
 		"other pages": {"", "next", `goes on at "http://other.example/page"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -162,6 +163,9 @@ func TestListingRefused(t *testing.T) {
 					fmt.Fprint(w, c.revision)
 				case strings.Contains(r.URL.Path, "/tree/") && c.tree == "next":
 					w.Header().Set("Link", `<http://other.example/page>; rel="next"`)
+					fmt.Fprint(w, "[]")
+				case strings.Contains(r.URL.Path, "/tree/") && c.tree == "on":
+					w.Header().Set("Link", `<`+r.URL.Path+`>; rel="next"`)
 					fmt.Fprint(w, "[]")
 				case strings.Contains(r.URL.Path, "/tree/"):
 					fmt.Fprint(w, c.tree)
