@@ -11,6 +11,19 @@ func (t *bpe) Spans(text string, special bool) []Span {
 	return t.encode(text, special && !t.plain, true).spans
 }
 
+// Around puts prefix and suffix around the spans of a text of so many bytes.
+func Around(t Tokenizer, spans []Span, size int) []Span {
+	var out []Span
+	for _, id := range t.Prefix() {
+		out = append(out, Span{ID: id})
+	}
+	out = append(out, spans...)
+	for _, id := range t.Suffix() {
+		out = append(out, Span{id, size, size})
+	}
+	return out
+}
+
 // encoder is the working memory of one call.
 type encoder struct {
 	t       *bpe
