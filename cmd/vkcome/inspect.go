@@ -42,6 +42,9 @@ type inspected struct {
 	Layers          int           `json:"layers"`
 	HiddenSize      int           `json:"hidden_size"`
 	Intermediate    int           `json:"intermediate_size"`
+	Experts         int           `json:"experts,omitempty"` // of a layer's mixture
+	PerToken        int           `json:"experts_per_token,omitempty"`
+	ExpertNeurons   int           `json:"expert_intermediate_size,omitempty"`
 	Heads           int           `json:"heads"`
 	KVHeads         int           `json:"kv_heads"`
 	HeadDim         int           `json:"head_dim"`
@@ -91,7 +94,7 @@ func inspect(c *common, m *model.Model) error {
 	}
 	config := m.Config
 	out := inspected{
-		Architecture: config.Architecture, Layers: config.Layers, HiddenSize: config.HiddenSize, Intermediate: config.IntermediateSize, Heads: config.Heads,
+		Architecture: config.Architecture, Layers: config.Layers, HiddenSize: config.HiddenSize, Intermediate: config.IntermediateSize, Experts: config.Experts, PerToken: config.PerToken, ExpertNeurons: config.Neurons, Heads: config.Heads,
 		KVHeads: config.KVHeads, HeadDim: config.HeadDim, Vocab: config.VocabSize, MaxPosition: config.MaxPositionEmbeddings, Tied: config.TieWordEmbeddings,
 		DType: m.Layers[0].Weights[arch.Q].DType.String(), Parameters: m.Parameters(), LayerParameters: m.Layers[0].Parameters(), Bytes: m.Bytes(),
 		OriginalLayers: original, Tree: tree, Facts: map[string]string{}, DTypes: map[string][]string{}, Converted: m.Converted, Unused: m.Unused(), Keys: map[string]arch.Use{},

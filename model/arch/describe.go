@@ -23,12 +23,22 @@ func (c *Config) Facts() (list []Fact) {
 		mlp = "down · relu(up · x)"
 	}
 	if c.Experts > 0 {
-		mlp += fmt.Sprintf(", of %d experts %d a token", c.Experts, c.PerToken)
-		if dense := c.layersWhere(func(l int) bool { return !c.Sparse(l) }); dense != "" {
-			mlp += "; dense in layers " + dense
-		}
+		mlp = c.experts() + mlp
 	}
 	return []Fact{{"norms", norms}, {"MLP", mlp}, {"biases", c.biases()}, {"positions", c.positions()}, {"windows", c.windows()}}
+}
+
+// experts says what the MLPs are a mixture of.
+func (c *Config) experts() string {
+	shares := "probabilities"
+	if c.Divide {
+		shares = "probabilities divided by their sum"
+	}
+	text := fmt.Sprintf("%d experts of %d neurons, %d for each token by their %s, ", c.Experts, c.Neurons, c.PerToken, shares)
+	if dense := c.layersWhere(func(l int) bool { return !c.Sparse(l) }); dense != "" {
+		text += fmt.Sprintf("none in layers %s, ", dense)
+	}
+	return text + "each "
 }
 
 func (c *Config) biases() string {

@@ -40,12 +40,19 @@ func (f *Fields) denseLayers(c *Config) {
 	step := f.size("decoder_sparse_step", 1<<14, 1)
 	var only []int
 	f.get("mlp_only_layers", &only)
-	dense, some := make([]bool, c.Layers), false
-	for l := range dense {
-		dense[l] = (l+1)%step != 0 || slices.Contains(only, l)
-		some = some || dense[l]
+	if f.err != nil {
+		return
 	}
-	if some {
+	dense := make([]bool, c.Layers)
+	for l := range dense {
+		dense[l] = (l+1)%step != 0
+	}
+	for _, l := range only {
+		if l >= 0 && l < c.Layers { // transformers looks at no others
+			dense[l] = true
+		}
+	}
+	if slices.Contains(dense, true) {
 		c.Dense = dense
 	}
 }

@@ -127,10 +127,14 @@ func (c CoMe) Check(s *State, target int) error {
 		return fmt.Errorf("sensitivity %q: the experts of a %s are ranked by what the router gives them, not by weights: expected another of %v", c.Sensitivity, a.Architecture, Sensitivities)
 	}
 	if reach := c.Reach(s.Tree, s.Protected, s.apart()); target < reach {
-		if c.Repeat {
-			return fmt.Errorf("%d target layers: with the protected layers left alone, the model reaches %d; protect fewer (prune.Options.Protect)", target, reach)
+		kinds := ""
+		if s.apart() != nil {
+			kinds = " and layers with experts not joined with dense ones"
 		}
-		return fmt.Errorf("%d target layers: with each layer merged at most once, the model reaches %d; allow repeated merges (method.CoMe.Repeat=true)", target, reach)
+		if c.Repeat {
+			return fmt.Errorf("%d target layers: with the protected layers left alone%s, the model reaches %d; protect fewer (prune.Options.Protect)", target, kinds, reach)
+		}
+		return fmt.Errorf("%d target layers: with each layer merged at most once%s, the model reaches %d; allow repeated merges (method.CoMe.Repeat=true)", target, kinds, reach)
 	}
 	return nil
 }
