@@ -118,7 +118,10 @@ func placeGGUF(f *gguf.File, family *gguf.Family, c *arch.Config) map[string]Ten
 		for _, want := range list {
 			s := &ggufSource{file: f, dtype: kinds[want.Roles[0]]}
 			for _, r := range want.Roles {
-				s.pieces = append(s.pieces, sets[i][r])
+				p := sets[i][r]
+				p.values /= want.Parts
+				p.first += want.Part * p.values
+				s.pieces = append(s.pieces, p)
 			}
 			tensors[want.Name] = s.tensor(want)
 		}

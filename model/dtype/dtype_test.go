@@ -3,6 +3,8 @@ package dtype
 import (
 	"math"
 	"testing"
+
+	"github.com/x448/float16"
 )
 
 func TestRoundTrip(t *testing.T) {
@@ -32,5 +34,40 @@ func TestParse(t *testing.T) {
 	}
 	if _, err := Parse("I64"); err == nil {
 		t.Error("Parse accepted I64")
+	}
+}
+
+// TestHalf compares the rounding to half precision with the package float16: near every half, and at random.
+func TestHalf(t *testing.T) {
+	check := func(bits uint32) {
+		t.Helper()
+		v := math.Float32frombits(bits)
+		if got, want := f16(v), float16.Fromfloat32(v).Bits(); got != want {
+			t.Errorf("%v (%#x): %#x, expected %#x", v, bits, got, want)
+		}
+	}
+	for h := range uint32(1 << 16) {
+		at := math.Float32bits(float16.Frombits(uint16(h)).Float32())
+		for _, step := range []uint32{0, 1, 0xfff, 0x1000, 0x1001, 0x1fff} {
+			check(at + step)
+			check(at - step)
+		}
+	}
+	x := uint32(1)
+	for range 1 << 20 {
+		x = x*747796405 + 2891336453
+		check(x)
+	}
+}
+
+func BenchmarkEncodeF16(b *testing.B) {
+	src := make([]float32, 1<<16)
+	for i := range src {
+		src[i] = float32(i-1<<15) / 1e5
+	}
+	dst := make([]byte, 2*len(src))
+	b.SetBytes(int64(len(dst)))
+	for b.Loop() {
+		F16.Encode(dst, src)
 	}
 }

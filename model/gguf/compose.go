@@ -358,6 +358,14 @@ func (c *composer) frequencies(factors []float64, context int) map[string]any {
 // extra are tensors that are read into the config.
 var extra = map[string]bool{RopeFreqs: true, RopeFactorsLong: true, RopeFactorsShort: true}
 
+// flat is a shape of matrices one behind the other, those of experts, as one matrix.
+func flat(shape []int) []int {
+	if len(shape) != 3 {
+		return shape
+	}
+	return []int{shape[0] * shape[1], shape[2]}
+}
+
 // Check compares the tensors of the file with those that the family has for a config: all must be there, in their shapes and of a type that
 // can be read, and no other, which might change what the model computes.
 func (f *File) Check(family *Family, c *arch.Config) error {
@@ -372,7 +380,7 @@ func (f *File) Check(family *Family, c *arch.Config) error {
 		switch {
 		case !ok:
 			return fmt.Errorf("gguf: %s: tensor %s is missing, the metadata promise it with shape %v", f.path, w.Name, w.Shape)
-		case !slices.Equal(t.Shape, w.Shape):
+		case !slices.Equal(flat(t.Shape), w.Shape):
 			return fmt.Errorf("gguf: %s: tensor %s: shape %v, the metadata say %v", t.File, t.Name, t.Shape, w.Shape)
 		case len(t.Shape) == 1 && types[t.Type].block > 1:
 			return fmt.Errorf("gguf: %s: tensor %s: a vector of %v, which llama.cpp does not write", t.File, t.Name, t.Type)
