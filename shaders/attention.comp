@@ -5,7 +5,7 @@
 #include "common/attention.glsl"
 
 // o[i,h] = Σ_j softmax_j(q[i,h]·k[j,h/group]/√d) v[j,h/group] over the keys j ≤ position of i, and > position − sliding where that
-// is not 0: causal grouped-query attention. The softmax is rescaled as larger logits come (Milakov & Gimelshein 2018,
+// is not 0: causal grouped-query attention. Logits are capped where CAP says so. The softmax is rescaled as larger logits come (Milakov & Gimelshein 2018,
 // arXiv 1805.02867; in tiles, Dao et al. 2022, arXiv 2205.14135).
 //
 // q, o [windows·queries, kv_heads·group·d] f32, o may be q · k, v [windows·key_stride, kv_heads·d] f32
@@ -23,9 +23,9 @@
 // keys: d/32 chunks of the dot products and d/64 blocks of 1 + 16 for the values: 39 for d = 128, 77 for d = 256: 2,500 and 5,000 for
 // 4096 keys, 20,000 and 40,000 for 32,768.
 
-layout(constant_id = 2) const uint THREAD_ROWS = 8;
-layout(constant_id = 3) const uint CHUNK = 8;    // vec4 of the dot products that are in shared memory at a time, at most 8
-layout(constant_id = 4) const uint ACTIVITY = 0; // 1: write that too
+layout(constant_id = 3) const uint THREAD_ROWS = 8;
+layout(constant_id = 4) const uint CHUNK = 8;    // vec4 of the dot products that are in shared memory at a time, at most 8
+layout(constant_id = 5) const uint ACTIVITY = 0; // 1: write that too
 
 const uint THREAD_COLS = 16;                    // WORKGROUP / THREAD_ROWS
 const uint KEYS = 4 * THREAD_COLS;
@@ -109,6 +109,7 @@ void main() {
             }
         }
 
+        [[unroll]] for (uint j = 0; j < 4; j++) logits[j] = capped(logits[j]);
         bvec4 seen[4];
         vec4 best = vec4(MASKED);
         [[unroll]] for (uint j = 0; j < 4; j++) {

@@ -8,6 +8,8 @@
 // The gradients of attention.comp over whole windows: with p_ij the softmax of row i, a query of a head, at key j,
 // D_i = Σ_c do[i,c]·o[i,c], which is Σ_j p_ij·(do_i·v_j), and ds_ij = p_ij·(do_i·v_j − D_i):
 //
+// Where logits are capped, ds_ij is multiplied by the slope of that.
+//
 //   dq_i = Σ_j ds_ij·k_j/√d      dk_j = Σ_i ds_ij·q_i/√d      dv_j = Σ_i p_ij·do_i       Dao et al. 2022, arXiv 2205.14135
 //
 // q, do, o, dq [windows·queries, kv_heads·group·d] f32, dq may be o · k, v, dk, dv [windows·queries, kv_heads·d] f32
@@ -25,9 +27,9 @@
 // 1, d/32 chunks of 2 dot products, and 1 + 16 for d/64 blocks of each gradient: 19,000 for 32,768 keys of 64, and times the group
 // (and 37 in place of 20) for as many queries.
 
-layout(constant_id = 2) const uint THREAD_ROWS = 8;
-layout(constant_id = 3) const uint CHUNK = 8; // vec4 of the dot products that are in shared memory at a time, at most 8
-layout(constant_id = 4) const uint EACH = 4;  // rows of an invocation, at most 4
+layout(constant_id = 3) const uint THREAD_ROWS = 8;
+layout(constant_id = 4) const uint CHUNK = 8; // vec4 of the dot products that are in shared memory at a time, at most 8
+layout(constant_id = 5) const uint EACH = 4;  // rows of an invocation, at most 4
 
 const uint THREAD_COLS = 16; // WORKGROUP / THREAD_ROWS
 const uint OTHERS = 4 * THREAD_COLS;
@@ -160,9 +162,9 @@ void main() {
             uint other = other0 + tc + THREAD_COLS * j;
             vec2 of = statistics[statistics_at(min(other, end - 1))];
             [[unroll]] for (uint i = 0; i < EACH; i++) {
-                float p = other - low[i] <= span[i] ? exp2(min(logits[i][j] * scale - of.x, 0.0)) : 0.0;
+                float logit = capped(logits[i][j] * scale), p = other - low[i] <= span[i] ? exp2(min(logit - of.x, 0.0)) : 0.0;
                 logits[i][j] = p;
-                dp[i][j] = p * (dp[i][j] - of.y);
+                dp[i][j] = p * (dp[i][j] - of.y) * cap_slope(logit);
             }
         }
         ACCUMULATE(values, logits, b)
@@ -170,7 +172,7 @@ void main() {
         [[unroll]] for (uint i = 0; i < EACH; i++) {
             float best = MASKED;
             [[unroll]] for (uint j = 0; j < 4; j++) {
-                logits[i][j] = other0 + tc + THREAD_COLS * j - low[i] <= span[i] ? logits[i][j] * scale : MASKED;
+                logits[i][j] = other0 + tc + THREAD_COLS * j - low[i] <= span[i] ? capped(logits[i][j] * scale) : MASKED;
                 best = max(best, logits[i][j]);
             }
             partial[i * WORKGROUP + thread] = best;
@@ -186,7 +188,7 @@ void main() {
             [[unroll]] for (uint j = 0; j < 4; j++) {
                 float p = logits[i][j] == MASKED ? 0.0 : exp2(logits[i][j] - best);
                 sum[i] += p;
-                dp[i][j] = p * (dp[i][j] - mean[i]);
+                dp[i][j] = p * (dp[i][j] - mean[i]) * cap_slope(logits[i][j]);
             }
         }
 #endif

@@ -21,9 +21,9 @@ layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Qu
 // The accumulators are in registers, so loops over d are unrolled where those are used. lavapipe 22.3 stops an invocation's loops at
 // 65,535 iterations: there are 1 + 2·d/4/STEP for each tile, 1 where rows are held: 35,000 for 4096 queries of 128 and a group of 4.
 
-layout(constant_id = 2) const uint ROWS = 4;
-layout(constant_id = 3) const uint STEP = 4; // vec4 of the dot products in an iteration, a divisor of d/4
-layout(constant_id = 4) const uint HELD = 1; // d/4: what a row has is read once and held; else 1: it is read again for each tile
+layout(constant_id = 3) const uint ROWS = 4;
+layout(constant_id = 4) const uint STEP = 4; // vec4 of the dot products in an iteration, a divisor of d/4
+layout(constant_id = 5) const uint HELD = 1; // d/4: what a row has is read once and held; else 1: it is read again for each tile
 
 const uint OTHERS = WORKGROUP; // of a tile
 
@@ -150,9 +150,10 @@ void main() {
         [[unroll]] for (uint n = 0; n < OTHERS; n++) {
             float exponent = subgroupShuffle(of.x, n), mean = subgroupShuffle(of.y, n);
             [[unroll]] for (uint t = 0; t < ROWS; t++) {
-                float weight = exp2(min(fma(p[t][n], scale, -exponent), 0.0));
+                float logit = CAP == 0 ? 0.0 : capped(p[t][n] * scale);
+                float weight = exp2(min(CAP == 0 ? fma(p[t][n], scale, -exponent) : logit - exponent, 0.0));
                 p[t][n] = other0 + n - low[t] <= span[t] ? weight : 0.0;
-                ds[t][n] = p[t][n] * (ds[t][n] - mean);
+                ds[t][n] = p[t][n] * (ds[t][n] - mean) * cap_slope(logit);
             }
         }
         ACCUMULATE(values, , p, b)
@@ -162,7 +163,7 @@ void main() {
         [[unroll]] for (uint t = 0; t < ROWS; t++) {
             float best = top[t];
             [[unroll]] for (uint n = 0; n < OTHERS; n++) {
-                p[t][n] = other0 + n - low[t] <= span[t] ? p[t][n] * scale : MASKED;
+                p[t][n] = other0 + n - low[t] <= span[t] ? capped(p[t][n] * scale) : MASKED;
                 best = max(best, p[t][n]);
             }
             rescale[t] = top[t] == best ? 1.0 : exp2(top[t] - best); // 1 exactly where the tile changes nothing
@@ -171,7 +172,7 @@ void main() {
             [[unroll]] for (uint n = 0; n < OTHERS; n++) {
                 float weight = p[t][n] == MASKED ? 0.0 : exp2(p[t][n] - best);
                 sum[t] += weight;
-                ds[t][n] = weight * (ds[t][n] - mean[t]);
+                ds[t][n] = weight * (ds[t][n] - mean[t]) * cap_slope(p[t][n]);
             }
         }
         ACCUMULATE(gradient, [[unroll]] for (uint t = 0; t < ROWS; t++) gradient[t][c] *= rescale[t];, ds, a)

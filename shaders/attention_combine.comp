@@ -2,6 +2,7 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #include "common/workgroup.glsl"
+#define NO_CAP
 #include "common/attention.glsl"
 
 // o = Σ_run w_run · sums_run / Σ_run w_run · sum_run, w_run = exp2(top_run − max top): the runs of attention_decode.comp put together

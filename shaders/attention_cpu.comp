@@ -25,9 +25,9 @@ layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Qu
 // The accumulators are in registers, so loops over d are unrolled where those are used. lavapipe 22.3 stops an invocation's loops at
 // 65,535 iterations: there are 1 + d/4/STEP for each tile, 37,000 for 32,768 keys of 128, and `group` besides.
 
-layout(constant_id = 2) const uint ROWS = 4;
-layout(constant_id = 3) const uint STEP = 4;     // vec4 of the dot products in an iteration, a divisor of d/4
-layout(constant_id = 4) const uint ACTIVITY = 0; // 1: write that too
+layout(constant_id = 3) const uint ROWS = 4;
+layout(constant_id = 4) const uint STEP = 4;     // vec4 of the dot products in an iteration, a divisor of d/4
+layout(constant_id = 5) const uint ACTIVITY = 0; // 1: write that too
 
 const uint KEYS = WORKGROUP; // of a tile
 const uint PARTS = (DIMS + WORKGROUP - 1) / WORKGROUP;
@@ -113,7 +113,7 @@ void main() {
         [[unroll]] for (uint t = 0; t < ROWS; t++) {
             float best = top[t];
             [[unroll]] for (uint n = 0; n < KEYS; n++) {
-                p[t][n] = key0 + n - low[t] <= span[t] ? p[t][n] * scale : MASKED;
+                p[t][n] = key0 + n - low[t] <= span[t] ? capped(p[t][n] * scale) : MASKED;
                 best = max(best, p[t][n]);
             }
             rescale[t] = top[t] == best ? 1.0 : exp2(top[t] - best); // 1 exactly where the tile changes nothing

@@ -13,7 +13,7 @@
 // Neither memory between the invocations nor a second pass: a workgroup sees all keys of its rows. keys/WORKGROUP iterations: below
 // lavapipe's 65,535 for 480,000 keys.
 
-layout(constant_id = 2) const uint ROWS = 2;
+layout(constant_id = 3) const uint ROWS = 2;
 
 const uint PARTS = (DIMS + WORKGROUP - 1) / WORKGROUP; // vec4 of d that a lane has
 const uint KEYS = WORKGROUP; // of a tile
@@ -59,7 +59,7 @@ void main() {
         float p[ROWS];
         [[unroll]] for (uint t = 0; t < ROWS; t++) {
             float logit = (products[t].x + products[t].y) + (products[t].z + products[t].w);
-            logit = key - low[t] <= span[t] ? logit : MASKED;
+            logit = key - low[t] <= span[t] ? capped(logit) : MASKED;
             float best = top[t];
             [[unroll]] for (uint n = 0; n < KEYS; n++) best = max(best, subgroupShuffle(logit, n));
             float rescale = top[t] == best ? 1.0 : exp2(top[t] - best); // 1 exactly where the tile changes nothing

@@ -13,7 +13,7 @@
 // WORKGROUP is 128: for the logits 8 invocations read a row of k, for the values DIMS a row of v. ROWS is at most 8. f32; the order
 // of additions depends on d and the position of a key alone. Any d that is a multiple of 2. At most 200 iterations.
 
-layout(constant_id = 2) const uint ROWS = 4;
+layout(constant_id = 3) const uint ROWS = 4;
 
 const uint CHUNK = 128;
 const uint PER_KEY = 8;                         // invocations
@@ -73,7 +73,7 @@ void main() {
             [[unroll]] for (uint n = 0; n < PER_KEY; n++) logit += products[e * (PER_KEY + 1) + n];
             uint position = first + min(row0 + e / BATCH, rows - 1) / group, low = lowest_key(position);
             bool seen = key0 + batch + e % BATCH - low <= position - low; // wraps before low
-            weights[e / BATCH * CHUNK + batch + e % BATCH] = seen ? logit : MASKED;
+            weights[e / BATCH * CHUNK + batch + e % BATCH] = seen ? capped(logit) : MASKED;
         }
         barrier();
     }

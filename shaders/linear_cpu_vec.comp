@@ -20,7 +20,7 @@ layout(constant_id = 2) const uint EPILOGUE = 0; // as in linear.comp
 layout(constant_id = 3) const uint ROWS = 1;
 layout(constant_id = 4) const uint STEPS = 8;
 layout(constant_id = 5) const uint GROUPS = 2;
-layout(constant_id = 6) const uint NORM = 0;     // x is normed by its root mean square first
+layout(constant_id = 6) const uint NORM = 0;     // x is normed by its root mean square first; 2: by norm[k] + 1
 layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; float eps; GROUPED_PUSH };
 layout(binding = 0, rgba32ui) uniform readonly uimageBuffer w;
 layout(binding = 1, rgba32ui) uniform readonly uimageBuffer up;
@@ -97,7 +97,7 @@ void main() {
                     if (t >= texels) value = vec4(0.0);
                     if (NORM != 0) {
                         squares[m] += dot(value, value);
-                        value *= texel_quad(weights, q);
+                        value *= texel_quad(weights, q) + float(NORM - 1);
                     }
                     a[m][s * TEXEL_QUADS + q] = value;
                 }

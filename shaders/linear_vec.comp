@@ -19,7 +19,7 @@ layout(constant_id = 2) const uint EPILOGUE = 0; // as in linear.comp
 layout(constant_id = 3) const uint BY_FOUR = 0;  // depth is a multiple of 4: four elements a load
 layout(constant_id = 4) const uint ROWS = 1;     // at most 4
 layout(constant_id = 5) const uint COLUMNS = 4;  // even
-layout(constant_id = 6) const uint NORM = 0;
+layout(constant_id = 6) const uint NORM = 0;     // 2: by norm[k] + 1
 layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; float eps; GROUPED_PUSH };
 layout(binding = 0) readonly  buffer W { uint w[]; };
 layout(binding = 0) readonly  buffer W4 { words4 w4[]; }; // the same elements
@@ -66,7 +66,7 @@ void main() {
                 a[m] = x4[X_ROW(m) * quads + k];
                 if (NORM != 0) {
                     squares[m] += dot(a[m], a[m]);
-                    a[m] *= vec4(load_weight(norm, 4 * k), load_weight(norm, 4 * k + 1), load_weight(norm, 4 * k + 2), load_weight(norm, 4 * k + 3));
+                    a[m] *= vec4(load_weight(norm, 4 * k), load_weight(norm, 4 * k + 1), load_weight(norm, 4 * k + 2), load_weight(norm, 4 * k + 3)) + float(NORM - 1);
                 }
             }
             [[unroll]] for (uint j = 0; j < COLUMNS; j++) {
@@ -83,7 +83,7 @@ void main() {
                 a[m] = x[X_ROW(m) * depth + k];
                 if (NORM != 0) {
                     squares[m] += a[m] * a[m];
-                    a[m] *= load_weight(norm, k);
+                    a[m] *= load_weight(norm, k) + float(NORM - 1);
                 }
             }
             [[unroll]] for (uint j = 0; j < COLUMNS; j++) {

@@ -6,7 +6,7 @@
 #include "common/workgroup.glsl"
 #include "common/reduce.glsl"
 
-// Of y = x̂ · w, x̂ = x · s, s = rsqrt(mean_i x² + eps):          RMSNorm, Zhang & Sennrich 2019, arXiv 1910.07467
+// Of y = x̂ · w, where w is what is stored and PLUS_ONE, x̂ = x · s, s = rsqrt(mean_i x² + eps):          RMSNorm, Zhang & Sennrich 2019, arXiv 1910.07467
 // dx[t,i] = residual[t,i] + s · (dy[t,i]·w[i] − x̂[t,i] · mean_j dy[t,j]·w[j]·x̂[t,j]), products[t,i] = dy[t,i]·x̂[t,i]
 //
 // x, dy, residual, dx, products [rows, hidden] f32 · w [hidden] weight dtype; dx and products may each be any of x, dy and residual.
@@ -18,6 +18,7 @@
 layout(constant_id = 1) const uint DX = 1;
 layout(constant_id = 2) const uint PRODUCTS = 1;
 layout(constant_id = 3) const uint RESIDUAL = 0;
+layout(constant_id = 4) const uint PLUS_ONE = 0; // 1: added to the weights
 layout(push_constant) uniform Push { uint hidden; float eps; uint rows; };
 #if defined(TEXELS)
 layout(binding = 0, rgba32ui) uniform readonly uimageBuffer x;
@@ -37,7 +38,7 @@ void main() {
         [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) {
             vec4 v = uintBitsToFloat(imageLoad(x, int(at + i + q)));
             squares = fma(v, v, squares);
-            if (DX != 0) dots = fma(uintBitsToFloat(imageLoad(dy, int(at + i + q))) * texel_quad(texel, q), v, dots);
+            if (DX != 0) dots = fma(uintBitsToFloat(imageLoad(dy, int(at + i + q))) * (texel_quad(texel, q) + float(PLUS_ONE)), v, dots);
         }
     }
     float scale = inversesqrt(dot(squares, vec4(1.0)) / float(hidden) + eps);
@@ -47,7 +48,7 @@ void main() {
         [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) {
             uint e = at + i + q;
             vec4 unit = uintBitsToFloat(imageLoad(x, int(e))) * scale, d = uintBitsToFloat(imageLoad(dy, int(e)));
-            vec4 back = scale * (d * texel_quad(texel, q) - unit * along);
+            vec4 back = scale * (d * (texel_quad(texel, q) + float(PLUS_ONE)) - unit * along);
             if (RESIDUAL != 0) back += uintBitsToFloat(imageLoad(residual, int(e)));
             if (DX != 0) dx[e] = back;
             if (PRODUCTS != 0) products[e] = d * unit;
@@ -68,14 +69,14 @@ void main() {
     for (uint i = gl_LocalInvocationID.x; i < hidden; i += WORKGROUP) {
         float v = x[row + i];
         squares += v * v;
-        if (DX != 0) dots += dy[row + i] * load_weight(w, i) * v;
+        if (DX != 0) dots += dy[row + i] * (load_weight(w, i) + float(PLUS_ONE)) * v;
     }
     float scale = inversesqrt(workgroup_sum(squares) / float(hidden) + eps);
     float along = DX != 0 ? workgroup_sum(dots) * scale / float(hidden) : 0.0;
     for (uint i = gl_LocalInvocationID.x; i < hidden; i += WORKGROUP) {
         uint e = row + i;
         float unit = x[e] * scale, d = dy[e];
-        float back = scale * (d * load_weight(w, i) - unit * along);
+        float back = scale * (d * (load_weight(w, i) + float(PLUS_ONE)) - unit * along);
         if (RESIDUAL != 0) back += residual[e];
         if (DX != 0) dx[e] = back;
         if (PRODUCTS != 0) products[e] = d * unit;

@@ -66,7 +66,7 @@ var byDType = []string{
 // texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.
 var texels = []string{
 	"abssum", "angulardistance", "bench_read", "blockinfluence", "rmsnorm", "splitqkv",
-	"relu", "relu_bwd", "swiglu", "swiglu_bwd",
+	"relu", "relu_bwd", "swiglu", "swiglu_bwd", "addscaled", "softcap", "softcap_bwd",
 	"embedding_bwd", "layernorm_bwd", "rmsnorm_bwd", "rope_bwd", "transpose",
 	"adamw", "cosineloss", "crossentropy_bwd", "gradnorm", "kl", "mse",
 }
@@ -79,6 +79,7 @@ var plain = []string{
 	"attention", "attention_cpu", "attention_cpu_decode", "attention_combine", "attention_decode", "relu", "rope_bwd", "swiglu",
 	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "kltile", "sensitivity",
 	"swiglu_bwd", "relu_bwd", "embedding_bwd", "positions_bwd",
+	"addscaled", "softcap", "softcap_bwd",
 	"cosineloss", "crossentropy_bwd", "kl", "mse", "sumloss", "gradnorm", "gradnorm_total",
 	"combine", "group", "grouptiles", "route",
 	"bench_fma", "bench_read",

@@ -5,7 +5,8 @@
 #include "common/workgroup.glsl"
 #include "common/reduce.glsl"
 
-// y[m,k] = f16(v[m,k] · 2^s), unscale[m] = 2^−s, where v is x, or with NORM its RMSNorm: x[m,k] · rsqrt(mean_k x[m,k]² + eps) · w[k]
+// y[m,k] = f16(v[m,k] · 2^s), unscale[m] = 2^−s, where v is x, or with NORM its RMSNorm: x[m,k] · rsqrt(mean_k x[m,k]² + eps) · w[k], with
+// NORM 2 · (w[k] + 1)
 //
 // x [rows, depth] f32 · w [depth] weight dtype · y [rows, depth] f16, rounded to nearest even · unscale [rows] f32; depth a multiple of 4
 // s is such that the largest |v| of a row is in [2^14, 2^15): none overflows, and what is less than 2^-28 of the largest loses bits.
@@ -23,7 +24,7 @@ float factor = 1.0;
 
 vec4 value(uint row, uint k) {
     vec4 v = x[row + k];
-    if (NORM != 0) v = v * factor * vec4(load_weight(w, 4 * k), load_weight(w, 4 * k + 1), load_weight(w, 4 * k + 2), load_weight(w, 4 * k + 3));
+    if (NORM != 0) v = v * factor * (vec4(load_weight(w, 4 * k), load_weight(w, 4 * k + 1), load_weight(w, 4 * k + 2), load_weight(w, 4 * k + 3)) + float(NORM - 1));
     return v;
 }
 

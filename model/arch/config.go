@@ -47,7 +47,7 @@ type Config struct {
 	AttentionBias     bool // q, k and v have biases
 	OutputBias        bool // o has one
 	MLPBias           bool // gate, up and down have; fc1 and fc2 of an OPT
-	QKNorm            bool // q and k are normalized per head before RoPE
+	QKNorm            bool // q and k are normed before RoPE: see RowNorm
 
 	SlidingWindow   int      // positions that a query sees, itself included; 0 means all
 	MaxWindowLayers int      // without LayerTypes, the first layer that has the window
@@ -56,6 +56,7 @@ type Config struct {
 	NoRope []bool // per layer, whether its q and k are not turned; nil: those of every layer are, unless positions are learned
 
 	Mixture // of experts
+	Recipe  // what is otherwise than in a Llama
 
 	BOS, EOS []int       // token ids; empty when the file gives none
 	DType    dtype.DType // of the weights, as dtype or torch_dtype says; F32 when neither does

@@ -15,7 +15,19 @@ func (c *Config) Facts() (list []Fact) {
 		norms = "LayerNorm"
 	}
 	norms = fmt.Sprintf("%s, ε %.6g", norms, c.RMSNormEps)
-	if c.QKNorm {
+	switch {
+	case c.NoInputNorms:
+		norms += ", of what attention and MLP give in place of what they read"
+	case c.OutputNorms:
+		norms += ", of what attention and MLP read and of what they give"
+	}
+	if c.NormPlusOne {
+		norms += ", weights and 1"
+	}
+	switch {
+	case c.QKNorm && c.RowNorm:
+		norms += ", q and k normed over all heads"
+	case c.QKNorm:
 		norms += ", q and k normed per head"
 	}
 	mlp := "down · (silu(gate · x) · (up · x))"
@@ -25,7 +37,31 @@ func (c *Config) Facts() (list []Fact) {
 	if c.Experts > 0 {
 		mlp = c.experts() + mlp
 	}
-	return []Fact{{"norms", norms}, {"MLP", mlp}, {"biases", c.biases()}, {"positions", c.positions()}, {"windows", c.windows()}}
+	list = []Fact{{"norms", norms}, {"MLP", mlp}, {"biases", c.biases()}, {"positions", c.positions()}, {"windows", c.windows()}}
+	if scales := c.scales(); scales != "" {
+		list = append(list, Fact{"factors", scales})
+	}
+	return list
+}
+
+// scales says what is multiplied, and what is capped.
+func (c *Config) scales() string {
+	var list []string
+	for _, s := range []struct {
+		of string
+		by float64
+	}{
+		{"embeddings by %.6g", c.EmbeddingScale}, {"what attention and MLP give by %.6g", c.ResidualScale}, {"attention's logits by %.6g", c.AttentionScale},
+		{"attention's logits up to %.6g", c.AttentionCap}, {"logits by %.6g", c.LogitScale}, {"logits up to %.6g", c.LogitCap},
+	} {
+		if s.by != 0 {
+			list = append(list, fmt.Sprintf(s.of, s.by))
+		}
+	}
+	if c.Parallel {
+		list = append(list, "attention and MLP side by side")
+	}
+	return strings.Join(list, ", ")
 }
 
 // experts says what the MLPs are a mixture of.
@@ -63,6 +99,15 @@ func (c *Config) positions() string {
 	}
 	s := c.RopeScaling
 	text := fmt.Sprintf("rotary, theta %v", c.RopeTheta)
+	if c.LocalTheta > 0 {
+		text += fmt.Sprintf(" (%v in layers with a window)", c.LocalTheta)
+	}
+	if c.RotaryDim > 0 {
+		text += fmt.Sprintf(", %d channels of %d", c.RotaryDim, c.HeadDim)
+	}
+	if c.Interleaved {
+		text += ", neighbours together"
+	}
 	switch s.Type {
 	case RopeNone:
 	case RopeLinear:

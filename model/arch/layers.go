@@ -48,11 +48,17 @@ func (c *Config) WithLayers(keep []int) ([]byte, error) {
 			err = fmt.Errorf("num_hidden_layers could not be changed")
 		}
 		for i, l := range keep {
-			if err == nil && got.Window(i) != c.Window(l) {
-				err = fmt.Errorf("layer %d as layer %d would lose its sliding window", l, i)
+			if err != nil {
+				break
 			}
-			if err == nil && got.Rotary(i) != c.Rotary(l) {
+			switch is, was := AttentionOf(got, i), AttentionOf(c, l); {
+			case is == was:
+			case is.Window != was.Window:
+				err = fmt.Errorf("layer %d as layer %d would lose its sliding window", l, i)
+			case is.Rotary != was.Rotary:
 				err = fmt.Errorf("layer %d as layer %d would change whether its positions are rotary", l, i)
+			default:
+				err = fmt.Errorf("layer %d as layer %d would have rotary positions of another kind", l, i)
 			}
 			if err == nil && got.Sparse(i) != c.Sparse(l) {
 				err = fmt.Errorf("layer %d as layer %d would change whether it has experts", l, i)

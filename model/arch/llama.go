@@ -39,8 +39,9 @@ type dialect struct {
 	headDim       int                   // when the file has none; 0 means hidden / heads
 	eps           float64               // rms_norm_eps when the file has none; 0 means 1e-6
 	tied          bool                  // when the file does not say
-	ropeTheta     float64               // when the file has none; 0 means 10000
 	kvHeads       int                   // num_key_value_heads when the file has none; 0 means as many as heads
+	ropeTheta     float64               // when the file has none; 0 means 10000
+	rotary        float64               // partial_rotary_factor when the file has none; 0: it must be 1
 	ropeNames     map[RopeType]RopeType // what types of rotary positions are called besides
 	longRope      bool                  // no other type of rope_scaling is
 	originalMax   int                   // original_max_position_embeddings when the file has none; 0 means max_position_embeddings
@@ -53,7 +54,11 @@ func (f *Fields) llama(c *Config, d dialect) {
 	}
 	c.QKNorm = d.qkNorm
 	c.IntermediateSize = f.size("intermediate_size", 1<<22, required)
-	c.KVHeads = f.size("num_key_value_heads", 1<<14, cmp.Or(d.kvHeads, c.Heads))
+	kvHeads := cmp.Or(d.kvHeads, c.Heads)
+	if _, there := f.values["num_key_value_heads"]; there { // null is as many as heads
+		kvHeads = c.Heads
+	}
+	c.KVHeads = f.size("num_key_value_heads", 1<<14, kvHeads)
 	c.RMSNormEps = f.number("rms_norm_eps", cmp.Or(d.eps, 1e-6))
 	c.TieWordEmbeddings = f.flag("tie_word_embeddings", d.tied)
 	bias := d.attentionBias && f.flag("attention_bias", false)

@@ -15,9 +15,12 @@ const (
 	VBias
 	QNorm
 	KNorm
+	QRowNorm // in their place where Recipe.RowNorm says so
+	KRowNorm
 	O
 	OBias
-	PostNorm
+	AttentionNorm // of what attention gives
+	PostNorm      // before the MLP
 	PostNormBias
 	Gate
 	GateBias
@@ -29,6 +32,7 @@ const (
 	ExpertGate // of all experts of a layer, one behind the other, as the next two
 	ExpertUp
 	ExpertDown
+	MLPNorm    // of what the MLP gives
 	LayerRoles // how many roles a layer has
 )
 
@@ -109,7 +113,7 @@ func (i Info) Vector() bool { return i.Rows == One }
 
 // roles is the one table of roles. What follows from a role anywhere in vkcome is read from it.
 var roles = [NumRoles]Info{
-	InputNorm:     {Name: "input_layernorm.weight", Kind: Norm, Cols: Hidden, Merge: Average, DTypeOf: InputNorm},
+	InputNorm:     {Name: "input_layernorm.weight", Kind: Norm, Cols: Hidden, Merge: Average, DTypeOf: InputNorm, There: func(c *Config) bool { return !c.NoInputNorms }},
 	InputNormBias: {Name: "input_layernorm.bias", Kind: Bias, Cols: Hidden, Merge: Average, DTypeOf: InputNorm, There: layerNorm},
 	Q:             {Name: "self_attn.q_proj.weight", Rows: QueryChannels, Cols: Hidden, DTypeOf: Q},
 	K:             {Name: "self_attn.k_proj.weight", Rows: KVChannels, Cols: Hidden, DTypeOf: Q, Joins: true},
@@ -119,10 +123,15 @@ var roles = [NumRoles]Info{
 	VBias:         {Name: "self_attn.v_proj.bias", Kind: Bias, Cols: KVChannels, DTypeOf: Q, Joins: true, There: attentionBias},
 	QNorm:         {Name: "self_attn.q_norm.weight", Kind: Norm, Cols: HeadChannels, Merge: ByRatio, DTypeOf: QNorm, There: qkNorm},
 	KNorm:         {Name: "self_attn.k_norm.weight", Kind: Norm, Cols: HeadChannels, Merge: ByRatio, DTypeOf: QNorm, There: qkNorm},
+	// Norms over all heads have weights for the channels of each, which go where their head goes. What they divide by, the root mean square
+	// over the heads of one layer, becomes that over the heads of all that are merged.
+	QRowNorm:      {Name: "self_attn.q_norm.weight", Kind: Norm, Cols: QueryChannels, DTypeOf: QRowNorm, There: rowNorm},
+	KRowNorm:      {Name: "self_attn.k_norm.weight", Kind: Norm, Cols: KVChannels, DTypeOf: QRowNorm, There: rowNorm},
 	O:             {Name: "self_attn.o_proj.weight", Rows: Hidden, Cols: QueryChannels, DTypeOf: O},
 	OBias:         {Name: "self_attn.o_proj.bias", Kind: Bias, Cols: Hidden, Merge: ByRatio, DTypeOf: O, There: func(c *Config) bool { return c.OutputBias }},
-	PostNorm:      {Name: "post_attention_layernorm.weight", Kind: Norm, Cols: Hidden, Merge: Average, DTypeOf: PostNorm},
-	PostNormBias:  {Name: "post_attention_layernorm.bias", Kind: Bias, Cols: Hidden, Merge: Average, DTypeOf: PostNorm, There: layerNorm},
+	AttentionNorm: {Name: "post_self_attn_layernorm.weight", Kind: Norm, Cols: Hidden, Merge: Average, DTypeOf: AttentionNorm, There: outputNorms},
+	PostNorm:      {Name: "post_attention_layernorm.weight", Kind: Norm, Cols: Hidden, Merge: Average, DTypeOf: PostNorm, There: postNorm},
+	PostNormBias:  {Name: "post_attention_layernorm.bias", Kind: Bias, Cols: Hidden, Merge: Average, DTypeOf: PostNorm, There: func(c *Config) bool { return c.LayerNorm && postNorm(c) }},
 	Gate:          {Name: "mlp.gate_proj.weight", Rows: Neurons, Cols: Hidden, DTypeOf: Gate, MLP: DenseMLP, There: gated},
 	GateBias:      {Name: "mlp.gate_proj.bias", Kind: Bias, Cols: Neurons, DTypeOf: Gate, MLP: DenseMLP, There: func(c *Config) bool { return c.MLPBias && gated(c) }},
 	Up:            {Name: "mlp.up_proj.weight", Rows: Neurons, Cols: Hidden, DTypeOf: Gate, MLP: DenseMLP},
@@ -133,6 +142,7 @@ var roles = [NumRoles]Info{
 	ExpertGate:    {Name: "mlp.experts.%d.gate_proj.weight", Rows: EachNeuron, Cols: Hidden, Merge: Pick, DTypeOf: ExpertGate, MLP: SparseMLP, There: mixed},
 	ExpertUp:      {Name: "mlp.experts.%d.up_proj.weight", Rows: EachNeuron, Cols: Hidden, Merge: Pick, DTypeOf: ExpertGate, MLP: SparseMLP, There: mixed},
 	ExpertDown:    {Name: "mlp.experts.%d.down_proj.weight", Rows: ExpertHidden, Cols: ExpertNeuron, Merge: Pick, DTypeOf: ExpertDown, MLP: SparseMLP, There: mixed},
+	MLPNorm:       {Name: "post_mlp_layernorm.weight", Kind: Norm, Cols: Hidden, Merge: Average, DTypeOf: MLPNorm, There: outputNorms},
 
 	Embed:         {Name: "model.embed_tokens.weight", Rows: Vocabulary, Cols: Hidden, DTypeOf: Embed},
 	Positions:     {Name: "model.embed_positions.weight", Rows: PositionRows, Cols: Hidden, DTypeOf: Positions, There: func(c *Config) bool { return c.LearnedPositions }},
@@ -143,7 +153,10 @@ var roles = [NumRoles]Info{
 
 func layerNorm(c *Config) bool     { return c.LayerNorm }
 func attentionBias(c *Config) bool { return c.AttentionBias }
-func qkNorm(c *Config) bool        { return c.QKNorm }
+func qkNorm(c *Config) bool        { return c.QKNorm && !c.RowNorm }
+func rowNorm(c *Config) bool       { return c.QKNorm && c.RowNorm }
+func outputNorms(c *Config) bool   { return c.OutputNorms }
+func postNorm(c *Config) bool      { return !c.NoInputNorms && !c.Parallel }
 func gated(c *Config) bool         { return !c.ReLU }
 func mixed(c *Config) bool         { return c.Experts > 0 }
 func mlpBias(c *Config) bool       { return c.MLPBias }

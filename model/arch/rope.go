@@ -49,9 +49,7 @@ func (f *Fields) rope(c *Config, d dialect) {
 	if !(c.RopeTheta >= 1 && c.RopeTheta <= 1e12) {
 		f.fail("rope_theta %v, expected 1 to 1e12", c.RopeTheta)
 	}
-	if part := in.number("partial_rotary_factor", f.number("partial_rotary_factor", 1)); part != 1 {
-		f.fail("partial_rotary_factor %v, supported is 1", part)
-	}
+	f.partRotary(c, d, in.number("partial_rotary_factor", f.number("partial_rotary_factor", cmp.Or(d.rotary, 1))))
 	for _, name := range slices.Sorted(maps.Keys(in.values)) {
 		if in.values[name][0] == '{' {
 			f.fail("%s has rotary positions of their own for %s, which is not supported", key, clip(name))
@@ -60,6 +58,20 @@ func (f *Fields) rope(c *Config, d dialect) {
 	c.RopeScaling = in.ropeScaling(f, c, d, key)
 	if c.keys = append(c.keys, in.settle(key+".", ropeKeys)...); in.err != nil {
 		f.fail("%w", in.err)
+	}
+}
+
+// partRotary takes the share of a head's channels that are turned.
+func (f *Fields) partRotary(c *Config, d dialect, part float64) {
+	dim := int(float64(c.HeadDim) * part)
+	switch {
+	case part == 1:
+	case d.rotary == 0:
+		f.fail("partial_rotary_factor %v, supported is 1", part)
+	case !(part > 0 && part <= 1) || dim < 2 || dim%2 != 0:
+		f.fail("partial_rotary_factor %v: %d channels of %d are turned, expected an even number of 2 or more", part, dim, c.HeadDim)
+	default:
+		c.RotaryDim = dim
 	}
 }
 
@@ -116,7 +128,7 @@ func (f *Fields) ropeScaling(top *Fields, c *Config, d dialect, key string) Rope
 		s.AttentionFactor = f.attentionFactor(key, s.AttentionFactor)
 	case RopeLong:
 		s.OriginalMaxPosition = original()
-		s.Short, s.Long = f.numbers(key, "short_factor", c.HeadDim/2), f.numbers(key, "long_factor", c.HeadDim/2)
+		s.Short, s.Long = f.numbers(key, "short_factor", c.Rotated(c.HeadDim)/2), f.numbers(key, "long_factor", c.Rotated(c.HeadDim)/2)
 		s.Factor = positive("factor", float64(c.MaxPositionEmbeddings)/float64(max(1, s.OriginalMaxPosition)))
 		s.AttentionFactor = f.attentionFactor(key, longAttention(s.Factor, s.OriginalMaxPosition))
 	default:
@@ -155,15 +167,15 @@ func (c *Config) Rotary(layer int) bool {
 	return !c.LearnedPositions && (c.NoRope == nil || !c.NoRope[layer])
 }
 
-// RopeFrequencies gives the angle per position of every rotary pair, theta^(−2i/headDim) for i = 0…headDim/2−1, scaled, in a sequence of
+// RopeFrequencies gives the angle per position of every rotary pair, theta^(−2i/dim) for i = 0…dim/2−1, scaled, in a sequence of
 // length tokens. Sources: Su et al. 2021, arXiv 2104.09864; modeling_rope_utils of transformers for the scalings.
-func RopeFrequencies(headDim int, theta float64, s RopeScaling, length int) []float64 {
-	freqs := make([]float64, headDim/2)
+func RopeFrequencies(dim int, theta float64, s RopeScaling, length int) []float64 {
+	freqs := make([]float64, dim/2)
 	for i := range freqs {
-		freqs[i] = s.scale(i, math.Pow(theta, -2*float64(i)/float64(headDim)), length)
+		freqs[i] = s.scale(i, math.Pow(theta, -2*float64(i)/float64(dim)), length)
 	}
 	if s.Type == RopeYarn {
-		low, high := s.yarnRamp(headDim, theta)
+		low, high := s.yarnRamp(dim, theta)
 		for i, freq := range freqs {
 			part := min(max((float64(i)-low)/(high-low), 0), 1)
 			freqs[i] = freq * (part/s.Factor + 1 - part)
@@ -174,14 +186,14 @@ func RopeFrequencies(headDim int, theta float64, s RopeScaling, length int) []fl
 
 // yarnRamp gives the pairs between which frequencies go from kept to divided by Factor: those that turn BetaFast and BetaSlow times in the
 // original context. Source: YaRN, arXiv 2309.00071, section 3.2; the limits are those of transformers.
-func (s RopeScaling) yarnRamp(headDim int, theta float64) (low, high float64) {
+func (s RopeScaling) yarnRamp(dim int, theta float64) (low, high float64) {
 	pair := func(turns float64) float64 {
-		return float64(headDim) * math.Log(float64(s.OriginalMaxPosition)/(turns*2*math.Pi)) / (2 * math.Log(theta))
+		return float64(dim) * math.Log(float64(s.OriginalMaxPosition)/(turns*2*math.Pi)) / (2 * math.Log(theta))
 	}
 	if low, high = pair(s.BetaFast), pair(s.BetaSlow); !s.Untruncated {
 		low, high = math.Floor(low), math.Ceil(high)
 	}
-	if low, high = max(low, 0), min(high, float64(headDim-1)); low == high {
+	if low, high = max(low, 0), min(high, float64(dim-1)); low == high {
 		high += 0.001
 	}
 	return low, high
@@ -216,13 +228,17 @@ func (c *Config) RopeSwitch() int {
 // for this family; of others it keeps their keys as they were turned.
 func (c *Config) RopeRestarts() bool { return c.family.RopeRestarts }
 
-// RopeTable is what op.SplitQKV reads for positions 0 to positions−1 in a sequence of length tokens, each a row of head_dim: the cosines of the
-// position's head_dim/2 angles, then the sines. Angles are of float64, so that they are right at any position.
-func (c *Config) RopeTable(positions, length int) []float32 {
-	freqs, scale := RopeFrequencies(c.HeadDim, c.RopeTheta, c.RopeScaling, length), cmp.Or(c.RopeScaling.AttentionFactor, 1)
-	table := make([]float32, positions*c.HeadDim)
+// RopeTable is what op.SplitQKV reads, of a kind of rotary positions, for positions 0 to positions−1 in a sequence of length tokens, each a row
+// of Rotated: the cosines of the position's Rotated/2 angles, then the sines. Angles are of float64, so that they are right at any position.
+func (c *Config) RopeTable(kind, positions, length int) []float32 {
+	theta, scaling, dim := c.RopeTheta, c.RopeScaling, c.Rotated(c.HeadDim)
+	if kind == LocalRope {
+		theta, scaling = c.LocalTheta, RopeScaling{}
+	}
+	freqs, scale := RopeFrequencies(dim, theta, scaling, length), cmp.Or(scaling.AttentionFactor, 1)
+	table := make([]float32, positions*dim)
 	for p := range positions {
-		row := table[p*c.HeadDim : (p+1)*c.HeadDim]
+		row := table[p*dim : (p+1)*dim]
 		for i, f := range freqs {
 			sin, cos := math.Sincos(float64(p) * f)
 			row[i], row[len(freqs)+i] = float32(scale*cos), float32(scale*sin)

@@ -33,7 +33,7 @@ func TestLongRope(t *testing.T) {
 	c := &Config{HeadDim: 6, RopeTheta: 1e4, RopeScaling: RopeScaling{Type: RopeLong, OriginalMaxPosition: 8, Short: []float64{1, 1.5, 2}, Long: []float64{3, 40, 500}, AttentionFactor: 1.25}}
 	reference := ref.RopeScaling{Type: "longrope", OriginalMaxPosition: 8, Short: c.RopeScaling.Short, Long: c.RopeScaling.Long}
 	for _, length := range []int{1, 8, 9, 100} {
-		want, table := ref.RopeFrequencies(6, 1e4, reference.For(length)), c.RopeTable(11, length)
+		want, table := ref.RopeFrequencies(6, 1e4, reference.For(length)), c.RopeTable(GlobalRope, 11, length)
 		for i, f := range want {
 			if cos, sin := table[10*6+i], table[10*6+3+i]; math.Abs(float64(cos)-1.25*math.Cos(10*f)) > 1e-7 || math.Abs(float64(sin)-1.25*math.Sin(10*f)) > 1e-7 {
 				t.Errorf("length %d, pair %d: %v, %v, want %v, %v", length, i, cos, sin, 1.25*math.Cos(10*f), 1.25*math.Sin(10*f))
@@ -47,7 +47,7 @@ func TestLongRope(t *testing.T) {
 
 func TestRopeTable(t *testing.T) {
 	c := &Config{HeadDim: 6, RopeTheta: 1e4, RopeScaling: RopeScaling{Type: RopeLinear, Factor: 4}}
-	table := c.RopeTable(131072, 131072)
+	table := c.RopeTable(GlobalRope, 131072, 131072)
 	if len(table) != 131072*6 {
 		t.Fatalf("%d values", len(table))
 	}

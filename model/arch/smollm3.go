@@ -45,9 +45,9 @@ func (f *Fields) noRope(c *Config) {
 
 // chosenWindow reads the sliding window of the layers that layer_types says have it, or else of those that turn nothing.
 func (f *Fields) chosenWindow(c *Config) {
-	if sliding := slices.Index(c.LayerTypes, "sliding_attention"); !f.flag("use_sliding_window", false) || !f.has("sliding_window") {
-		if sliding >= 0 {
-			f.fail("layer_types: layer %d is sliding_attention, without sliding_window and use_sliding_window", sliding)
+	if at := slices.Index(c.LayerTypes, sliding); !f.flag("use_sliding_window", false) || !f.has("sliding_window") {
+		if at >= 0 {
+			f.fail("layer_types: layer %d is sliding_attention, without sliding_window and use_sliding_window", at)
 		}
 		return
 	}
@@ -56,7 +56,7 @@ func (f *Fields) chosenWindow(c *Config) {
 	}
 	if c.LayerTypes == nil {
 		for _, slides := range c.NoRope {
-			c.LayerTypes = append(c.LayerTypes, map[bool]string{true: "sliding_attention", false: "full_attention"}[slides])
+			c.LayerTypes = append(c.LayerTypes, map[bool]string{true: sliding, false: full}[slides])
 		}
 	}
 }

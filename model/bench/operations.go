@@ -63,7 +63,7 @@ func (b *bencher) rmsNorm(rows, hidden int) benchmark {
 			return nil, err
 		}
 		w, err := p.random(dtype.F16, 1, hidden)
-		return func() error { op.RMSNorm(b.r, y, x, w, 1e-5); return b.r.Err() }, err
+		return func() error { op.RMSNorm(b.r, y, x, w, 1e-5, op.NormOptions{}); return b.r.Err() }, err
 	}}
 }
 

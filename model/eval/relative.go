@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -42,7 +43,7 @@ func (r *Relative) Close() error { return r.f.Close() }
 // predecessor in its window. Layers run from the first on that is not the same, or does not see as far.
 func (r *Relative) Perplexity(ctx context.Context, m *model.Model) (float64, error) {
 	from := 0
-	for from < min(len(m.Layers), len(r.m.Layers)) && m.Layers[from] == r.m.Layers[from] && m.Config.Window(from) == r.m.Config.Window(from) {
+	for from < min(len(m.Layers), len(r.m.Layers)) && m.Layers[from] == r.m.Layers[from] && arch.AttentionOf(m.Config, from) == arch.AttentionOf(r.m.Config, from) {
 		from++
 	}
 	itself := func(context.Context) (*model.Model, error) { return m, nil }

@@ -187,13 +187,13 @@ func (g *Generator) feed(ctx context.Context, tokens []uint32, length int) error
 	if err := g.settle(ctx); err != nil {
 		return err
 	}
-	if err := graph.Embed(ctx, g.r, g.m.Top[arch.Embed], tokens, x); err != nil {
+	if err := graph.Embed(ctx, g.r, c, g.m.Top[arch.Embed], tokens, x); err != nil {
 		return err
 	}
 	graph.AddPositions(g.r, x, g.shared.Positions, graph.Rows{Window: n}, g.used)
-	rope := g.shared.RopeOf(0)
+	of := 0 // the length whose rotary positions count
 	if lengths := g.lengths(); length > lengths[0] {
-		rope = g.shared.RopeOf(1)
+		of = 1
 	}
 	for i, l := range g.m.Layers {
 		weights, err := g.cache.Layer(ctx, g.r, l)
@@ -205,7 +205,7 @@ func (g *Generator) feed(ctx context.Context, tokens []uint32, length int) error
 			g.cache.Prefetch(ctx, g.m.Layers[i+1], g.m.Layers[i+1].Weights[:])
 		}
 		g.kv[i].Used = g.used
-		block := graph.Block{Config: c, Layer: i, Weights: weights, Rope: rope, Scratch: g.scratch}
+		block := graph.Block{Config: c, Layer: i, Weights: weights, Rope: g.shared.RopeOf(c, i, of), Scratch: g.scratch}
 		block.Forward(g.r, y, x, graph.Rows{Window: n, Cache: &g.kv[i]})
 		g.x, g.y, x, y = g.y, g.x, y, x
 		if g.streams {
@@ -226,14 +226,16 @@ func (g *Generator) head(ctx context.Context, row int) ([]float32, error) {
 		last = graph.Floats(g.last, 1, c.HiddenSize)
 	}
 	norm := g.scratch.Norm(1, c.HiddenSize)
-	head := op.Fused{Norm: g.shared.Norm, Eps: float32(c.RMSNormEps), Scratch: norm}
+	head := op.Fused{Norm: g.shared.Norm, Eps: float32(c.RMSNormEps), PlusOne: c.NormPlusOne, Scratch: norm}
 	if c.LayerNorm {
 		g.shared.RecordFinalNorm(g.r, c, norm, last)
 		last, head = norm, op.Fused{}
 	}
 	out := make([]float32, c.VocabSize)
 	err := graph.HeadTiles(ctx, g.cache, g.r, g.m, func(first int, w op.Tensor) error {
-		op.LinearFused(g.r, op.Of(g.logits.View(4*int64(first), 4*int64(w.Rows)), dtype.F32, 1, w.Rows), last, w, head)
+		y := op.Of(g.logits.View(4*int64(first), 4*int64(w.Rows)), dtype.F32, 1, w.Rows)
+		op.LinearFused(g.r, y, last, w, head)
+		graph.LogitsOf(c).Record(g.r, y)
 		return g.r.Err()
 	})
 	if err != nil {

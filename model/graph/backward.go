@@ -10,6 +10,7 @@ import (
 // Back is what backward passes take besides tapes: one serves all layers. All gradients are F32.
 type Back struct {
 	mlp, norm, mid, o, q, k, v *vk.Buffer // gradients of what is called so in Scratch
+	given                      *vk.Buffer // of what attention or MLP gives, where it is normed or scaled before it is added; else nil
 	rows, columns              *vk.Buffer // dy and x of a product, transposed
 	lse                        *vk.Buffer // of attention's rows
 	spare                      *vk.Buffer // as Scratch.spare, for gradients
@@ -26,6 +27,9 @@ func NewBack(s *vk.Scope, c *arch.Config, rows int, matrix int64) *Back {
 		mid: t.floats("gradients of hidden states", c.HiddenSize), o: t.floats("gradients of attention's output", query),
 		q: t.floats("gradients of queries", query), k: t.floats("gradients of keys", kv), v: t.floats("gradients of values", kv),
 		rows: t.floats("transposed gradients", widest), columns: t.floats("transposed activations", widest), lse: t.floats("attention's sums", 2*c.Heads),
+	}
+	if c.OutputNorms || c.ResidualScale != 0 {
+		b.given = t.floats("gradients of what is added", c.HiddenSize)
 	}
 	if op.LinearScratch(s.Device(), c.DType) {
 		b.spare = t.floats("gradients in half precision", widest)
@@ -67,18 +71,50 @@ func normBackward(r *vk.Recorder, c *arch.Config, dx, dy, x, w, residual, dw, db
 		}
 		op.LayerNormBackward(r, dx, products, dy, x, w, residual, float32(c.RMSNormEps))
 	} else {
-		op.RMSNormBackward(r, dx, products, dy, x, w, residual, float32(c.RMSNormEps))
+		op.RMSNormBackward(r, dx, products, dy, x, w, residual, float32(c.RMSNormEps), c.NormPlusOne)
 	}
 	if !dw.IsZero() {
 		op.ColumnSum(r, dw, products, true)
 	}
 }
 
-// headNormBackward does that for the norm of every head, in place.
+// headNormBackward does that for the norm of every head, or of all heads of a row together, in place.
 func headNormBackward(r *vk.Recorder, c *arch.Config, dy, x, w, dw, products op.Tensor) {
-	heads := func(t op.Tensor) op.Tensor { return t.Reshape(t.Elements()/c.HeadDim, c.HeadDim) }
-	op.RMSNormBackward(r, heads(dy), heads(products), heads(dy), heads(x), w, op.Tensor{}, float32(c.RMSNormEps))
+	heads := func(t op.Tensor) op.Tensor { return t.Reshape(t.Elements()/w.Cols, w.Cols) }
+	op.RMSNormBackward(r, heads(dy), heads(products), heads(dy), heads(x), w, op.Tensor{}, float32(c.RMSNormEps), c.NormPlusOne)
 	op.ColumnSum(r, dw, heads(products), true)
+}
+
+// given records the gradient of what attention or MLP gives from that of the residual stream, dy, which stays. y is what it gave before its
+// norm, which is used up.
+func (b Block) given(r *vk.Recorder, dy op.Tensor, y *vk.Buffer, norm arch.Role, grads Gradients, s *Back) op.Tensor {
+	c, dx := b.Config, dy
+	if s.given != nil {
+		dx = Floats(s.given, dy.Rows, dy.Cols)
+	}
+	switch {
+	case c.OutputNorms:
+		x, products, dw := Floats(y, dy.Rows, dy.Cols), op.Tensor{}, grads.W[norm]
+		if !dw.IsZero() {
+			products = x
+		}
+		op.RMSNormBackward(r, dx, products, dy, x, b.Weights[norm], op.Tensor{}, float32(c.RMSNormEps), c.NormPlusOne)
+		if !dw.IsZero() {
+			op.ColumnSum(r, dw, products, true)
+		}
+	case c.ResidualScale != 0:
+		op.Scale(r, dx, dy, float32(c.ResidualScale))
+	}
+	return dx
+}
+
+// normed records what a product read, and gives it: the norm of x, or x where there is none.
+func (b Block) normed(r *vk.Recorder, place, x op.Tensor, role arch.Role) op.Tensor {
+	if b.Weights[role].IsZero() {
+		return x
+	}
+	RecordNorm(r, b.Config, place, x, b.Weights[role], b.Weights[role+1])
+	return place
 }
 
 // Gradients are what a backward pass reads and makes. All are F32.
@@ -91,29 +127,38 @@ type Gradients struct {
 // Backward records the gradients of a layer whose forward pass was recorded with a tape as its Scratch, on windows of so many rows. What the
 // tape holds is used up. Weights must lie where they can be bound.
 func (b Block) Backward(r *vk.Recorder, x op.Tensor, window int, grads Gradients, s *Back) {
-	b.mlpBackward(r, grads, s)
+	b.mlpBackward(r, x, grads, s)
 	b.attentionBackward(r, x, window, grads, s)
 }
 
-// mlpBackward makes the gradient of the residual stream between attention and MLP.
-func (b Block) mlpBackward(r *vk.Recorder, grads Gradients, s *Back) {
+// mlpBackward makes the gradient of the residual stream between attention and MLP; of those side by side that of the normed states.
+func (b Block) mlpBackward(r *vk.Recorder, x op.Tensor, grads Gradients, s *Back) {
 	c, t, w, g, dy, none, n := b.Config, b.Scratch, b.Weights, grads.W, grads.DY, op.Tensor{}, grads.DY.Rows
 	norm, mid, mlp := Floats(t.norm, n, c.HiddenSize), Floats(t.mid, n, c.HiddenSize), Floats(t.mlp, n, c.IntermediateSize)
 	dmlp, dnorm, dmid := Floats(s.mlp, n, c.IntermediateSize), Floats(s.norm, n, c.HiddenSize), Floats(s.mid, n, c.HiddenSize)
 
-	s.product(r, dy, w[arch.Down], s.transposed(r, mlp), dmlp, none, g[arch.Down], g[arch.DownBias])
-	RecordNorm(r, c, norm, mid, w[arch.PostNorm], w[arch.PostNormBias])
+	s.product(r, b.given(r, dy, t.fed, arch.MLPNorm, grads, s), w[arch.Down], s.transposed(r, mlp), dmlp, none, g[arch.Down], g[arch.DownBias])
+	before, of := none, arch.PostNorm
+	switch {
+	case c.NoInputNorms: // the products read mid itself
+		dnorm, before = dmid, dy
+	case c.Parallel: // they read what attention reads
+		mid, of = x, arch.InputNorm
+	}
+	norm = b.normed(r, norm, mid, of)
 	if c.ReLU {
 		op.ReLUBackward(r, dmlp, dmlp, mlp)
-		s.product(r, dmlp, w[arch.Up], s.transposed(r, norm), dnorm, none, g[arch.Up], g[arch.UpBias])
+		s.product(r, dmlp, w[arch.Up], s.transposed(r, norm), dnorm, before, g[arch.Up], g[arch.UpBias])
 	} else {
 		gate, up := Floats(t.gate, n, mlp.Cols), Floats(t.up, n, mlp.Cols)
 		op.SwiGLUBackward(r, gate, up, dmlp, gate, up)
 		xt := s.transposed(r, norm)
-		s.product(r, gate, w[arch.Gate], xt, dnorm, none, g[arch.Gate], g[arch.GateBias])
+		s.product(r, gate, w[arch.Gate], xt, dnorm, before, g[arch.Gate], g[arch.GateBias])
 		s.product(r, up, w[arch.Up], xt, dnorm, dnorm, g[arch.Up], g[arch.UpBias])
 	}
-	normBackward(r, c, dmid, dnorm, mid, w[arch.PostNorm], dy, g[arch.PostNorm], g[arch.PostNormBias])
+	if !c.NoInputNorms && !c.Parallel {
+		normBackward(r, c, dmid, dnorm, mid, w[arch.PostNorm], dy, g[arch.PostNorm], g[arch.PostNormBias])
+	}
 }
 
 // attentionBackward goes on from there to x.
@@ -123,23 +168,39 @@ func (b Block) attentionBackward(r *vk.Recorder, x op.Tensor, window int, grads 
 	norm, dnorm, dmid := Floats(t.norm, n, c.HiddenSize), Floats(s.norm, n, c.HiddenSize), Floats(s.mid, n, c.HiddenSize)
 	q, k, v, o := Floats(t.q, n, query), Floats(t.k, n, kv), Floats(t.v, n, kv), Floats(t.o, n, query)
 	dq, dk, dv, do := Floats(s.q, n, query), Floats(s.k, n, kv), Floats(s.v, n, kv), Floats(s.o, n, query)
-	s.product(r, dmid, w[arch.O], s.transposed(r, o), do, none, g[arch.O], g[arch.OBias])
+	if c.Parallel {
+		dmid = grads.DY
+	}
+	s.product(r, b.given(r, dmid, t.attended, arch.AttentionNorm, grads, s), w[arch.O], s.transposed(r, o), do, none, g[arch.O], g[arch.OBias])
 	shape := attentionShape(c, b.Layer, n/window, window, window)
 	op.AttentionBackward(r, dq, dk, dv, q, k, v, o, do, shape, Floats(s.lse, 1, op.AttentionBackwardScratch(shape)))
 	if rope := b.Rope; !rope.IsZero() && c.Rotary(b.Layer) {
-		op.RoPEBackward(r, dq, rope, c.HeadDim, window, 0)
-		op.RoPEBackward(r, dk, rope, c.HeadDim, window, 0)
+		op.RoPEBackward(r, dq, rope, c.HeadDim, window, 0, rotaryOf(c))
+		op.RoPEBackward(r, dk, rope, c.HeadDim, window, 0, rotaryOf(c))
 	}
-	if !w[arch.QNorm].IsZero() {
+	if qNorm, kNorm := b.qkNorms(); !qNorm.IsZero() {
+		gq, gk := g[arch.QNorm], g[arch.KNorm]
+		if c.RowNorm {
+			gq, gk = g[arch.QRowNorm], g[arch.KRowNorm]
+		}
 		split := op.QKVShape{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Window: window, Eps: float32(c.RMSNormEps)}
 		op.SplitQKV(r, q, k, v, Floats(t.qkv, n, qkvCols(c)), none, none, none, split) // as they were before the norms
-		headNormBackward(r, c, dq, q, w[arch.QNorm], g[arch.QNorm], do)
-		headNormBackward(r, c, dk, k, w[arch.KNorm], g[arch.KNorm], op.Of(do.View, dtype.F32, n, kv))
+		headNormBackward(r, c, dq, q, qNorm, gq, do)
+		headNormBackward(r, c, dk, k, kNorm, gk, op.Of(do.View, dtype.F32, n, kv))
 	}
-	RecordNorm(r, c, norm, x, w[arch.InputNorm], w[arch.InputNormBias])
-	xt := s.transposed(r, norm)
-	s.product(r, dq, w[arch.Q], xt, dnorm, none, g[arch.Q], g[arch.QBias])
+	before := none
+	switch {
+	case c.NoInputNorms:
+		dnorm, before = grads.DX, dmid
+	case c.Parallel:
+		before = dnorm // that of the MLP
+	}
+	xt := s.transposed(r, b.normed(r, norm, x, arch.InputNorm))
+	s.product(r, dq, w[arch.Q], xt, dnorm, before, g[arch.Q], g[arch.QBias])
 	s.product(r, dk, w[arch.K], xt, dnorm, dnorm, g[arch.K], g[arch.KBias])
 	s.product(r, dv, w[arch.V], xt, dnorm, dnorm, g[arch.V], g[arch.VBias])
+	if c.NoInputNorms {
+		return
+	}
 	normBackward(r, c, grads.DX, dnorm, x, w[arch.InputNorm], dmid, g[arch.InputNorm], g[arch.InputNormBias])
 }

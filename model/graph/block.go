@@ -27,9 +27,10 @@ type Scratch struct {
 	Partial                 op.Tensor  // what attention over many keys needs; absent in passes over a corpus
 
 	// What a backward pass wants besides: nil where there is none, and its place is in a buffer above.
-	o        *vk.Buffer // of attention, in place of q
-	mid      *vk.Buffer // the residual stream between attention and MLP, in place of the layer's output
-	gate, up *vk.Buffer // what SwiGLU is of, which is then a dispatch of its own
+	o             *vk.Buffer // of attention, in place of q
+	mid           *vk.Buffer // the residual stream between attention and MLP, in place of the layer's output
+	gate, up      *vk.Buffer // what SwiGLU is of, which is then a dispatch of its own
+	attended, fed *vk.Buffer // what attention and MLP give before their output norms, in place of norm
 
 	mixture *mixture // nil of models without experts
 }
@@ -48,6 +49,9 @@ func NewScratch(s *vk.Scope, c *arch.Config, rows int) *Scratch {
 func NewTape(s *vk.Scope, c *arch.Config, rows int) *Scratch {
 	a, t := NewScratch(s, c, rows), table{s, rows}
 	a.o, a.mid = t.floats("attention output", c.Heads*c.HeadDim), t.floats("hidden states between attention and MLP", c.HiddenSize)
+	if c.OutputNorms {
+		a.attended, a.fed = t.floats("what attention gives", c.HiddenSize), t.floats("what the MLP gives", c.HiddenSize)
+	}
 	if !c.ReLU {
 		a.gate, a.up = t.floats("gates", c.IntermediateSize), t.floats("MLP inputs", c.IntermediateSize)
 	}
@@ -74,7 +78,7 @@ func spareCols(d *vk.Device, c *arch.Config) int {
 		return 0
 	}
 	most := max(c.Heads*c.HeadDim, c.DenseNeurons())
-	if c.LayerNorm {
+	if c.LayerNorm || c.NoInputNorms {
 		most = max(most, c.HiddenSize) // products do not take the mean away themselves
 	}
 	return most
@@ -114,7 +118,7 @@ type Block struct {
 	Config  *arch.Config
 	Layer   int
 	Weights []op.Tensor // by arch.Role
-	Rope    op.Tensor   // the cosines and sines of op.SplitQKV for every position in use; absent where positions are learned
+	Rope    op.Tensor   // the cosines and sines of op.SplitQKV, of the layer's kind, for every position in use; absent where positions are learned
 	Scratch *Scratch
 
 	// Tap sees values as they are recorded, good for recording until the layer ends. With Apart it also sees what every operation gives by
@@ -130,6 +134,8 @@ type forward struct {
 	rows  Rows
 	batch bool // the same bits, however a corpus is cut
 	norm  op.Tensor
+
+	parallel func(x op.Tensor) // what comes before x, the rows that are wanted of a layer's input, may be written over; nil: nothing
 }
 
 // Forward records out = layer(x).
@@ -141,7 +147,53 @@ func (b Block) Forward(r *vk.Recorder, out, x op.Tensor, rows Rows) {
 	if f.Tap == nil {
 		f.Tap = func(string, op.Tensor) {}
 	}
-	f.mlp(out, f.attention(out, x))
+	if f.Config.Parallel {
+		f.parallel = func(x op.Tensor) { f.activate(x, arch.InputNorm) }
+	}
+	mid := f.attention(out, x)
+	if f.Config.Sparse(f.Layer) {
+		f.experts(out, mid)
+		return
+	}
+	if !f.Config.Parallel {
+		f.activate(mid, arch.PostNorm)
+	}
+	f.feed(out, mid)
+}
+
+// rotaryOf is which channels of a head are turned.
+func rotaryOf(c *arch.Config) op.Rotary {
+	return op.Rotary{Dim: c.RotaryDim, Interleaved: c.Interleaved}
+}
+
+// qkNorms are the norms of queries and keys, over each head or over all.
+func (b Block) qkNorms() (q, k op.Tensor) {
+	if b.Config.RowNorm {
+		return b.Weights[arch.QRowNorm], b.Weights[arch.KRowNorm]
+	}
+	return b.Weights[arch.QNorm], b.Weights[arch.KNorm]
+}
+
+// add records out = x + what attention or MLP gives: a product of y, normed or scaled where the model says so. kept is where a backward pass
+// wants it before the norm.
+func (f *forward) add(out, x, y op.Tensor, role, bias, norm arch.Role, kept *vk.Buffer) {
+	c, r, w := f.Config, f.r, f.Weights
+	o := op.Fused{Bias: w[bias], Residual: x, Scratch: f.spare(y), Batch: f.batch}
+	if !c.OutputNorms && c.ResidualScale == 0 {
+		op.LinearFused(r, out, y, w[role], o)
+		return
+	}
+	alone := f.norm
+	if kept != nil {
+		alone = Floats(kept, x.Rows, x.Cols)
+	}
+	o.Residual = op.Tensor{}
+	op.LinearFused(r, alone, y, w[role], o)
+	if c.OutputNorms {
+		op.RMSNorm(r, out, alone, w[norm], float32(c.RMSNormEps), op.NormOptions{PlusOne: c.NormPlusOne, Residual: x})
+	} else {
+		op.AddScaled(r, out, alone, x, float32(c.ResidualScale))
+	}
 }
 
 // spare is where a product may put x in another form.
@@ -160,22 +212,27 @@ func (f *forward) alone(role arch.Role, y, x, bias op.Tensor) {
 	}
 }
 
-// normed taps a norm by itself.
-func (f *forward) normed(role arch.Role, x op.Tensor) {
-	if f.Apart {
-		RecordNorm(f.r, f.Config, f.norm, x, f.Weights[role], f.Weights[role+1])
-		f.Tap(f.Config.Operation(role), f.norm)
+// normed taps a norm of x by itself, and gives what it makes of x; where there is no norm that is x.
+func (f *forward) normed(role arch.Role, x op.Tensor) op.Tensor {
+	if !f.Apart || f.Weights[role].IsZero() {
+		return x
 	}
+	RecordNorm(f.r, f.Config, f.norm, x, f.Weights[role], f.Weights[role+1])
+	f.Tap(f.Config.Operation(role), f.norm)
+	return f.norm
 }
 
 // project is a product of what a norm makes of x.
 func (f *forward) project(y, x, weight op.Tensor, norm arch.Role, o op.Fused) {
 	o.Batch = f.batch
-	if f.Config.LayerNorm {
+	switch {
+	case f.Weights[norm].IsZero():
+		o.Scratch = f.spare(x)
+	case f.Config.LayerNorm:
 		RecordNorm(f.r, f.Config, f.norm, x, f.Weights[norm], f.Weights[norm+1])
 		x, o.Scratch = f.norm, f.spare(f.norm)
-	} else {
-		o.Norm, o.Eps, o.Scratch = f.Weights[norm], float32(f.Config.RMSNormEps), f.norm
+	default:
+		o.Norm, o.Eps, o.PlusOne, o.Scratch = f.Weights[norm], float32(f.Config.RMSNormEps), f.Config.NormPlusOne, f.norm
 	}
 	op.LinearFused(f.r, y, x, weight, o)
 }
@@ -185,7 +242,7 @@ func (f *forward) attention(out, x op.Tensor) op.Tensor {
 	c, r, s, w, n := f.Config, f.r, f.Scratch, f.Weights, x.Rows
 	qkv := Floats(s.qkv, n, qkvCols(c))
 	q, k, v := Floats(s.q, n, c.Heads*c.HeadDim), Floats(s.k, n, c.KVHeads*c.HeadDim), Floats(s.v, n, c.KVHeads*c.HeadDim)
-	split := op.QKVShape{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Window: f.rows.Window, Eps: float32(c.RMSNormEps)}
+	split := op.QKVShape{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Window: f.rows.Window, Eps: float32(c.RMSNormEps), PlusOne: c.NormPlusOne, Rotary: rotaryOf(c)}
 	rope := f.Rope
 	if !c.Rotary(f.Layer) {
 		rope = op.Tensor{}
@@ -209,7 +266,8 @@ func (f *forward) attention(out, x op.Tensor) op.Tensor {
 	if f.rows.Pack != nil && !rope.IsZero() {
 		rope = f.rows.Pack.Gather(r, rope)
 	}
-	op.SplitQKV(r, q, k, v, qkv, rope, w[arch.QNorm], w[arch.KNorm], split)
+	qNorm, kNorm := f.qkNorms()
+	op.SplitQKV(r, q, k, v, qkv, rope, qNorm, kNorm, split)
 	f.Tap(c.Operation(arch.Q), q)
 	f.Tap(c.Operation(arch.K), k)
 	f.Tap(c.Operation(arch.V), v)
@@ -230,7 +288,10 @@ func (f *forward) attention(out, x op.Tensor) op.Tensor {
 	f.attend(o, q, k, v, n, queries)
 	f.Tap(TapAttention, o)
 	f.alone(arch.O, f.norm, o, w[arch.OBias])
-	op.LinearFused(r, mid, o, w[arch.O], op.Fused{Bias: w[arch.OBias], Residual: x, Scratch: f.spare(o), Batch: f.batch})
+	if f.parallel != nil {
+		f.parallel(x)
+	}
+	f.add(mid, x, o, arch.O, arch.OBias, arch.AttentionNorm, s.attended)
 	f.Tap(TapMiddle, mid)
 	return mid
 }
@@ -252,7 +313,8 @@ func (f *forward) attend(o, q, k, v op.Tensor, n, queries int) {
 
 // attentionShape is how a layer's attention reads windows.
 func attentionShape(c *arch.Config, layer, windows, queries, keys int) op.AttentionShape {
-	return op.AttentionShape{Windows: windows, QueryLen: queries, KeyLen: keys, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, SlidingWindow: c.Window(layer)}
+	return op.AttentionShape{Windows: windows, QueryLen: queries, KeyLen: keys, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, SlidingWindow: c.Window(layer),
+		LogitOptions: op.LogitOptions{Scale: c.AttentionScale, Cap: c.AttentionCap}}
 }
 
 // AttentionScratch is how many floats attention of a continued sequence over so many keys needs, see Scratch.Partial.
@@ -266,33 +328,35 @@ func AttentionScratch(d *vk.Device, c *arch.Config, keys int) int {
 	return most
 }
 
-// mlp records out = mid + mlp(norm(mid)).
-func (f *forward) mlp(out, mid op.Tensor) {
-	if f.Config.Sparse(f.Layer) {
-		f.experts(out, mid)
-		return
-	}
+// activate records what down_proj reads, of norm(x).
+func (f *forward) activate(x op.Tensor, norm arch.Role) {
 	c, r, s, w := f.Config, f.r, f.Scratch, f.Weights
-	mlp := Floats(s.mlp, mid.Rows, c.IntermediateSize)
-	f.normed(arch.PostNorm, mid)
+	mlp := Floats(s.mlp, x.Rows, c.IntermediateSize)
+	normed := f.normed(norm, x)
 	switch {
 	case c.ReLU:
-		f.project(mlp, mid, w[arch.Up], arch.PostNorm, op.Fused{Bias: w[arch.UpBias]})
+		f.project(mlp, x, w[arch.Up], norm, op.Fused{Bias: w[arch.UpBias]})
 		f.Tap(c.Operation(arch.Up), mlp)
 		op.ReLU(r, mlp, mlp)
 	case s.gate != nil:
-		gate, up := Floats(s.gate, mid.Rows, mlp.Cols), Floats(s.up, mid.Rows, mlp.Cols)
-		f.project(gate, mid, w[arch.Gate], arch.PostNorm, op.Fused{Bias: w[arch.GateBias]})
-		f.project(up, mid, w[arch.Up], arch.PostNorm, op.Fused{Bias: w[arch.UpBias]})
+		gate, up := Floats(s.gate, x.Rows, mlp.Cols), Floats(s.up, x.Rows, mlp.Cols)
+		f.project(gate, x, w[arch.Gate], norm, op.Fused{Bias: w[arch.GateBias]})
+		f.project(up, x, w[arch.Up], norm, op.Fused{Bias: w[arch.UpBias]})
 		op.SwiGLU(r, mlp, gate, up)
 	default:
-		f.alone(arch.Gate, mlp, f.norm, w[arch.GateBias])
-		f.alone(arch.Up, mlp, f.norm, w[arch.UpBias])
-		f.project(mlp, mid, w[arch.Gate], arch.PostNorm, op.Fused{Bias: w[arch.GateBias], Up: w[arch.Up], UpBias: w[arch.UpBias]})
+		f.alone(arch.Gate, mlp, normed, w[arch.GateBias])
+		f.alone(arch.Up, mlp, normed, w[arch.UpBias])
+		f.project(mlp, x, w[arch.Gate], norm, op.Fused{Bias: w[arch.GateBias], Up: w[arch.Up], UpBias: w[arch.UpBias]})
 	}
 	f.Tap(TapMLP, mlp)
+}
+
+// feed records out = mid + down_proj of what activate made.
+func (f *forward) feed(out, mid op.Tensor) {
+	c, s, w := f.Config, f.Scratch, f.Weights
+	mlp := Floats(s.mlp, mid.Rows, c.IntermediateSize)
 	f.alone(arch.Down, f.norm, mlp, w[arch.DownBias])
-	op.LinearFused(r, out, mlp, w[arch.Down], op.Fused{Bias: w[arch.DownBias], Residual: mid, Scratch: f.spare(mlp), Batch: f.batch})
+	f.add(out, mid, mlp, arch.Down, arch.DownBias, arch.MLPNorm, s.fed)
 	f.Tap(TapOut, out)
 }
 
@@ -302,7 +366,7 @@ func RecordNorm(r *vk.Recorder, c *arch.Config, y, x, weight, bias op.Tensor) {
 		op.LayerNorm(r, y, x, weight, bias, float32(c.RMSNormEps))
 		return
 	}
-	op.RMSNorm(r, y, x, weight, float32(c.RMSNormEps))
+	op.RMSNorm(r, y, x, weight, float32(c.RMSNormEps), op.NormOptions{PlusOne: c.NormPlusOne})
 }
 
 // LastShare is which part of a layer's multiplications, in windows of so many tokens, a run for the last tokens takes.

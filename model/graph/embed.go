@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/vk"
@@ -15,25 +16,29 @@ import (
 // fewTokens is how many embeddings the host decodes: for so few a dispatch costs more.
 const fewTokens = 512
 
-// Embed fills out [tokens, hidden] with the embeddings of tokens and returns when they are there; what was recorded is waited for. Only the
+// Embed fills out [tokens, hidden] with the embeddings of tokens, scaled as the model says, and returns when they are there; what was recorded is waited for. Only the
 // rows that are used travel, in the table's dtype or, of few tokens, decoded by the host: the values are the same. It refuses rows that
 // hold NaN.
-func Embed(ctx context.Context, r *vk.Recorder, table model.Weight, tokens []uint32, out op.Tensor) error {
+func Embed(ctx context.Context, r *vk.Recorder, c *arch.Config, table model.Weight, tokens []uint32, out op.Tensor) error {
 	if err := r.Wait(ctx); err != nil {
 		return err
 	}
+	scale := float32(c.EmbeddingScale)
 	if len(tokens) <= fewTokens {
-		return embedFew(ctx, r.Device(), table, tokens, out)
+		return embedFew(ctx, r.Device(), scale, table, tokens, out)
 	}
-	return embedMany(ctx, r, table, tokens, out)
+	return embedMany(ctx, r, scale, table, tokens, out)
 }
 
-func embedFew(ctx context.Context, d *vk.Device, table model.Weight, tokens []uint32, out op.Tensor) error {
+func embedFew(ctx context.Context, d *vk.Device, scale float32, table model.Weight, tokens []uint32, out op.Tensor) error {
 	stored := make([]byte, table.Cols*table.DType.Size())
 	row, raw := make([]float32, table.Cols), make([]byte, out.Size())
 	for i, t := range tokens {
 		table.DType.Decode(row, table.ReadRows(stored, int(t), int(t)+1))
-		for _, v := range row {
+		for j, v := range row {
+			if scale != 0 {
+				row[j] *= scale
+			}
 			if v-v != 0 {
 				return fmt.Errorf("tensor %s: %d of %d values are NaN or infinite", table.Name, table.NonFinite(), table.Rows*table.Cols)
 			}
@@ -43,7 +48,7 @@ func embedFew(ctx context.Context, d *vk.Device, table model.Weight, tokens []ui
 	return d.Upload(ctx, out.View, raw)
 }
 
-func embedMany(ctx context.Context, r *vk.Recorder, table model.Weight, tokens []uint32, out op.Tensor) error {
+func embedMany(ctx context.Context, r *vk.Recorder, scale float32, table model.Weight, tokens []uint32, out op.Tensor) error {
 	used := slices.Clone(tokens)
 	slices.Sort(used)
 	used = slices.Compact(used)
@@ -77,7 +82,15 @@ func embedMany(ctx context.Context, r *vk.Recorder, table model.Weight, tokens [
 		return err
 	}
 	op.Embedding(r, out, inUse, op.Of(ids.All(), dtype.F32, 1, len(tokens)), 0)
+	ScaleEmbeddings(r, scale, out)
 	return r.Wait(ctx)
+}
+
+// ScaleEmbeddings records that embeddings, or their gradients, are multiplied by a model's EmbeddingScale; 0 is 1.
+func ScaleEmbeddings(r *vk.Recorder, scale float32, x op.Tensor) {
+	if scale != 0 {
+		op.Scale(r, x, x, scale)
+	}
 }
 
 // EmbedBytes counts what Embed takes for so many tokens while it runs.

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { vktest.Main(m) }
 
-// The host decodes the embeddings of few tokens, the device those of many: both are the table's rows to the bit, and rows with NaN are
+// The host decodes the embeddings of few tokens, the device those of many: both are the table's rows to the bit, scaled, and rows with NaN are
 // refused either way.
 func TestEmbed(t *testing.T) {
 	vktest.Each(t, func(t *testing.T, d *vk.Device) {
@@ -33,7 +33,9 @@ func TestEmbed(t *testing.T) {
 				values, want := make([]float32, table.Elements()), []float32(nil)
 				dt.Decode(values, table.Data)
 				for _, token := range tokens {
-					want = append(want, values[int(token)*table.Cols:(int(token)+1)*table.Cols]...)
+					for _, v := range values[int(token)*table.Cols : (int(token)+1)*table.Cols] {
+						want = append(want, 1.75*v)
+					}
 				}
 				if !slices.Equal(got, want) {
 					t.Errorf("%v: %d tokens have other embeddings", dt, n)
@@ -66,7 +68,7 @@ func embedded(t *testing.T, d *vk.Device, table model.Weight, tokens []uint32) (
 		scope.Free()
 	}()
 	out := graph.Floats(scope.Buffer("embeddings", 4*int64(len(tokens)*table.Cols), vk.OnDevice), len(tokens), table.Cols)
-	if err := graph.Embed(t.Context(), r, table, tokens, out); err != nil {
+	if err := graph.Embed(t.Context(), r, &arch.Config{Recipe: arch.Recipe{EmbeddingScale: 1.75}}, table, tokens, out); err != nil {
 		return nil, err
 	}
 	values := make([]float32, out.Elements())

@@ -31,6 +31,7 @@ type LensPass struct {
 
 	x, y, dx        *vk.Buffer // [tokens, hidden]: normed states, the teacher's, and the gradient of the former
 	logits, teacher *vk.Buffer // [step, vocab]
+	grads           *vk.Buffer // [step, vocab]: where logits are capped, for the derivative is of what they are; else theirs is their place
 	dy, columns     *vk.Buffer // [vocab, step] and [hidden, step], transposed: for the gradients of a trained head
 	turned          *vk.Buffer // the head transposed
 	spare           *vk.Buffer // logits' gradients in half precision
@@ -49,6 +50,9 @@ func NewLensPass(s *vk.Scope, m *model.Model, tokens int, teacher, train bool) *
 	h := m.Config.HiddenSize
 	p.x, p.dx, p.logits = all.floats("normed states", h), all.floats("gradients of normed states", h), some.floats("logits", p.vocab)
 	p.turned = s.Buffer("LM head transposed", head.Size(), vk.OnDevice)
+	if m.Config.LogitCap != 0 {
+		p.grads = some.floats("gradients of logits", p.vocab)
+	}
 	if teacher {
 		p.y, p.teacher = all.floats("the teacher's normed states", h), some.floats("the teacher's logits", p.vocab)
 	}
@@ -95,6 +99,7 @@ func (p *LensPass) Record(r *vk.Recorder, loss, dx, x op.Tensor, of Lens, target
 			f.Scratch = Floats(p.spare, x.Rows, x.Cols)
 		}
 		op.LinearFused(r, y, x, head, f)
+		LogitsOf(c).Record(r, y)
 		return y
 	}
 	for begin := 0; begin < n; begin += p.step {
@@ -102,7 +107,9 @@ func (p *LensPass) Record(r *vk.Recorder, loss, dx, x op.Tensor, of Lens, target
 		part := normed.RowRange(begin, end)
 		logits, grad, some := logitsOf(p.logits, part, of.Head), op.Tensor{}, Slice(loss, begin, end)
 		if !dx.IsZero() {
-			grad = logits
+			if grad = logits; p.grads != nil {
+				grad = Floats(p.grads, logits.Rows, logits.Cols)
+			}
 		}
 		if target.Tokens.IsZero() {
 			op.KLDivergence(r, some, grad, logits, logitsOf(p.teacher, want.RowRange(begin, end), target.Teacher.Head), scale, target.Tau)
@@ -111,6 +118,9 @@ func (p *LensPass) Record(r *vk.Recorder, loss, dx, x op.Tensor, of Lens, target
 		}
 		if dx.IsZero() {
 			continue
+		}
+		if l := LogitsOf(c); !l.IsZero() {
+			op.SoftCapBackward(r, grad, grad, logits, l)
 		}
 		lg := op.LinearGrads{X: dnormed.RowRange(begin, end), WT: turned, Ready: true}
 		if p.spare != nil {

@@ -52,7 +52,7 @@ type Loader struct {
 
 // NewLoader allocates for packs of up to so many rows.
 func NewLoader(s *vk.Scope, c *arch.Config, rows int) *Loader {
-	position := c.HeadDim // cosines and sines, or an embedding
+	position := c.Rotated(c.HeadDim) // cosines and sines, or an embedding
 	if c.LearnedPositions {
 		position = c.HiddenSize
 	}
@@ -96,5 +96,6 @@ func (l *Loader) Load(ctx context.Context, r *vk.Recorder, b *Batch) (Rows, erro
 }
 
 func packedShape(c *arch.Config, layer int) op.PackedShape {
-	return op.PackedShape{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, SlidingWindow: c.Window(layer)}
+	return op.PackedShape{Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, SlidingWindow: c.Window(layer),
+		LogitOptions: op.LogitOptions{Scale: c.AttentionScale, Cap: c.AttentionCap}}
 }

@@ -14,7 +14,9 @@ import (
 // Shared is what all layers of a model read on the device, and the final norm: rotary or learned positions, of which the other is absent,
 // and a norm's bias where there is one.
 type Shared struct {
-	Rope            op.Tensor // see op.SplitQKV; for each of the lengths of NewShared, one behind the other, all positions
+	// Ropes are the rotary positions of each kind that layers have, see arch.Attention and op.SplitQKV: for each of the lengths of NewShared,
+	// one behind the other, all positions.
+	Ropes           [arch.LocalRope + 1]op.Tensor
 	Positions, Norm op.Tensor
 	NormBias        op.Tensor
 	stride          int
@@ -29,24 +31,27 @@ func NewShared(ctx context.Context, s *vk.Scope, r *vk.Recorder, m *model.Model,
 	if f.stride = positions; len(lengths) > 1 {
 		f.stride = (positions + 63) / 64 * 64 // each begins where it can be bound
 	}
-	rope, table := model.Weight{}, model.Weight{}
+	table := model.Weight{}
 	if m.Config.LearnedPositions {
 		table = m.Top[arch.Positions].RowRange(arch.PositionOffset, arch.PositionOffset+positions)
 	} else {
-		rope = model.Weight{Name: "rotary positions", DType: dtype.F32, Rows: f.stride * len(lengths), Cols: m.Config.HeadDim}
-		if s.Live() {
-			for _, length := range lengths {
-				values := m.Config.RopeTable(f.stride, length)
-				raw := make([]byte, 4*len(values))
-				dtype.F32.Encode(raw, values)
-				rope.Data = append(rope.Data, raw...)
+		for kind := range m.Config.Ropes() {
+			rope := model.Weight{Name: "rotary positions", DType: dtype.F32, Rows: f.stride * len(lengths), Cols: m.Config.Rotated(m.Config.HeadDim)}
+			if s.Live() {
+				for _, length := range lengths {
+					values := m.Config.RopeTable(kind, f.stride, length)
+					raw := make([]byte, 4*len(values))
+					dtype.F32.Encode(raw, values)
+					rope.Data = append(rope.Data, raw...)
+				}
 			}
+			f.Ropes[kind] = PutNew(ctx, s, rope)
 		}
 	}
 	for _, c := range []struct {
 		to *op.Tensor
 		w  model.Weight
-	}{{&f.Rope, rope}, {&f.Positions, table}, {&f.Norm, m.Top[arch.FinalNorm]}, {&f.NormBias, m.Top[arch.FinalNormBias]}} {
+	}{{&f.Positions, table}, {&f.Norm, m.Top[arch.FinalNorm]}, {&f.NormBias, m.Top[arch.FinalNormBias]}} {
 		if *c.to = PutNew(ctx, s, c.w); s.Live() && !c.to.IsZero() {
 			s.Fail(CheckFinite(ctx, r, []op.Tensor{*c.to}, []model.Weight{c.w}))
 		}
@@ -55,15 +60,24 @@ func NewShared(ctx context.Context, s *vk.Scope, r *vk.Recorder, m *model.Model,
 	return f
 }
 
-// Stride is how many rows of Rope lie before those of the second length.
+// Stride is how many rows of Ropes lie before those of the second length.
 func (f Shared) Stride() int { return f.stride }
 
-// RopeOf is the rotary positions of sequences of the i-th length.
-func (f Shared) RopeOf(i int) op.Tensor {
-	if f.Rope.IsZero() {
-		return f.Rope
+// Rope is the rotary positions of a layer, for sequences of all lengths.
+func (f Shared) Rope(c *arch.Config, layer int) op.Tensor { return f.Ropes[arch.AttentionOf(c, layer).Rope] }
+
+// RopeOf is those of sequences of the i-th length.
+func (f Shared) RopeOf(c *arch.Config, layer, i int) op.Tensor {
+	rope := f.Rope(c, layer)
+	if rope.IsZero() {
+		return rope
 	}
-	return f.Rope.RowRange(i*f.stride, (i+1)*f.stride)
+	return rope.RowRange(i*f.stride, (i+1)*f.stride)
+}
+
+// LogitsOf is what becomes of products with the LM head.
+func LogitsOf(c *arch.Config) op.Logits {
+	return op.Logits{Scale: float32(c.LogitScale), Cap: float32(c.LogitCap)}
 }
 
 // RecordFinalNorm records the final norm of states.

@@ -21,7 +21,7 @@ import (
 type Spec struct {
 	Architecture                                 string // "" is LlamaForCausalLM
 	Hidden, Intermediate, Layers, Heads, KVHeads int    // an OPT has as many KV heads as heads
-	HeadDim, Vocab, Context                      int    // an OPT's Hidden is Heads·HeadDim
+	HeadDim, Vocab, Context                      int    // Hidden is Heads·HeadDim where Square says so
 	Tied, AttentionBias, MLPBias                 bool   // of an OPT AttentionBias stands for all biases
 	DType                                        dtype.DType
 	Extra                                        map[string]any // further keys of config.json
@@ -33,6 +33,7 @@ type Spec struct {
 	Wide       string // a tensor that is
 	Bare       bool   // tensors are named without "model." in front
 	StoredHead bool   // a tied model's LM head is stored all the same
+	Relative   bool   // it computes what others of named do: its logits are compared, and that is all
 }
 
 var torch = map[dtype.DType]string{dtype.F32: "float32", dtype.F16: "float16", dtype.BF16: "bfloat16"}
@@ -66,6 +67,28 @@ var named = map[string]Spec{
 		Extra: map[string]any{"num_experts": 7, "num_experts_per_tok": 3, "moe_intermediate_size": 24, "norm_topk_prob": true}},
 	"qwen3-moe-dense": {Architecture: "Qwen3MoeForCausalLM", Hidden: 40, Intermediate: 72, Layers: 4, Heads: 4, KVHeads: 1, HeadDim: 12, Vocab: 1999, Context: 64, Tied: true,
 		Extra: map[string]any{"num_experts": 6, "num_experts_per_tok": 4, "moe_intermediate_size": 20, "decoder_sparse_step": 2, "use_sliding_window": true, "sliding_window": 6}},
+	"granite": {Architecture: "GraniteForCausalLM", Hidden: 40, Intermediate: 96, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 10, Vocab: 1999, Context: 64, Tied: true,
+		Extra: map[string]any{"embedding_multiplier": 3.0, "residual_multiplier": 0.6, "attention_multiplier": 0.4, "logits_scaling": 1.75}},
+	"olmo2": {Architecture: "Olmo2ForCausalLM", Hidden: 48, Intermediate: 104, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 12, Vocab: 1999, Context: 64,
+		Extra: map[string]any{"pad_token_id": 1}},
+	"phi4-mini": {Architecture: "Phi3ForCausalLM", Hidden: 64, Intermediate: 104, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 1999, Context: 128, Tied: true,
+		LongRope: 24, Extra: map[string]any{"pad_token_id": 1, "partial_rotary_factor": 0.75}},
+	"stablelm": {Architecture: "StableLmForCausalLM", Hidden: 64, Intermediate: 104, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 1999, Context: 64,
+		Extra: map[string]any{"pad_token_id": 1, "use_qkv_bias": true}},
+	"stablelm-parallel": {Architecture: "StableLmForCausalLM", Hidden: 48, Intermediate: 96, Layers: 4, Heads: 4, KVHeads: 4, HeadDim: 12, Vocab: 1999, Context: 64,
+		Extra: map[string]any{"pad_token_id": 1, "use_parallel_residual": true, "partial_rotary_factor": 0.5}},
+	"glm4": {Architecture: "Glm4ForCausalLM", Hidden: 48, Intermediate: 104, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 1999, Context: 64,
+		AttentionBias: true, Extra: map[string]any{"pad_token_id": 1}},
+	"glm": {Architecture: "GlmForCausalLM", Hidden: 48, Intermediate: 104, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 20, Vocab: 1999, Context: 64,
+		AttentionBias: true, Relative: true, Extra: map[string]any{"pad_token_id": 1}},
+	"seed_oss": {Architecture: "SeedOssForCausalLM", Hidden: 48, Intermediate: 104, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 20, Vocab: 1999, Context: 64,
+		AttentionBias: true, Relative: true, Extra: map[string]any{"pad_token_id": 1}},
+	"helium": {Architecture: "HeliumForCausalLM", Hidden: 48, Intermediate: 104, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 12, Vocab: 1999, Context: 64,
+		Relative: true, Extra: map[string]any{"pad_token_id": 1}},
+	"ernie4_5": {Architecture: "Ernie4_5ForCausalLM", Hidden: 48, Intermediate: 104, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 20, Vocab: 1999, Context: 64, Tied: true,
+		Relative: true, Extra: map[string]any{"pad_token_id": 1, "use_bias": true}},
+	"ministral": {Architecture: "MinistralForCausalLM", Hidden: 48, Intermediate: 104, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 20, Vocab: 1999, Context: 64,
+		Relative: true, Extra: map[string]any{"sliding_window": 6, "layer_types": []string{"sliding_attention", "full_attention"}}},
 	"opt": {Architecture: opt, Hidden: 48, Intermediate: 120, Layers: 4, Heads: 2, KVHeads: 2, HeadDim: 24, Vocab: 1999, Context: 64, Tied: true, AttentionBias: true},
 }
 
@@ -84,6 +107,15 @@ var Odd = map[string]Spec{
 		Extra: map[string]any{"num_local_experts": 5, "num_experts_per_tok": 3, "sliding_window": 9}},
 	"qwen3 moe": {Architecture: "Qwen3MoeForCausalLM", Hidden: 32, Intermediate: 56, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 129, Context: 64, DType: dtype.F16,
 		Extra: map[string]any{"num_experts": 9, "num_experts_per_tok": 2, "moe_intermediate_size": 17, "mlp_only_layers": []int{0}}},
+	"granite": {Architecture: "GraniteForCausalLM", Hidden: 40, Intermediate: 72, Layers: 3, Heads: 5, KVHeads: 1, HeadDim: 8, Vocab: 113, Context: 64, DType: dtype.BF16,
+		Extra: map[string]any{"embedding_multiplier": 2.0, "residual_multiplier": 0.5, "attention_multiplier": 0.3, "logits_scaling": 4.0}},
+	"olmo2": {Architecture: "Olmo2ForCausalLM", Hidden: 40, Intermediate: 72, Layers: 3, Heads: 5, KVHeads: 1, HeadDim: 8, Vocab: 113, Context: 64, DType: dtype.F16},
+	"phi4-mini": {Architecture: "Phi3ForCausalLM", Hidden: 40, Intermediate: 72, Layers: 3, Heads: 5, KVHeads: 1, HeadDim: 8, Vocab: 113, Context: 64, DType: dtype.BF16,
+		LongRope: 8, Extra: map[string]any{"partial_rotary_factor": 0.75}},
+	"stablelm": {Architecture: "StableLmForCausalLM", Hidden: 40, Intermediate: 72, Layers: 3, Heads: 5, KVHeads: 1, HeadDim: 8, Vocab: 113, Context: 64, DType: dtype.F16},
+	"stablelm in parallel": {Architecture: "StableLmForCausalLM", Hidden: 40, Intermediate: 72, Layers: 3, Heads: 5, KVHeads: 5, HeadDim: 8, Vocab: 113, Context: 64,
+		DType: dtype.BF16, Extra: map[string]any{"use_parallel_residual": true}},
+	"glm4":           {Architecture: "Glm4ForCausalLM", Hidden: 40, Intermediate: 72, Layers: 3, Heads: 5, KVHeads: 1, HeadDim: 8, Vocab: 113, Context: 64, DType: dtype.BF16},
 	"qwen3 q/k norm": {Architecture: "Qwen3ForCausalLM", Hidden: 32, Intermediate: 64, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 129, Context: 64, DType: dtype.F32},
 }
 
@@ -99,6 +131,16 @@ func modelType(architecture string) string {
 
 // Names lists what Named knows.
 func Names() []string { return slices.Sorted(maps.Keys(named)) }
+
+// Square says whether the heads are together as wide as Hidden, whatever it is.
+func (s Spec) Square() bool {
+	return slices.Contains([]string{opt, "StableLmForCausalLM", "HeliumForCausalLM"}, s.Architecture)
+}
+
+// Distinct lists those of Names that are no Relative of others.
+func Distinct() []string {
+	return slices.DeleteFunc(Names(), func(name string) bool { return named[name].Relative })
+}
 
 // Named is a small model of an architecture, in F32.
 func Named(name string) (Spec, error) {
@@ -132,7 +174,11 @@ func (s Spec) JSON() ([]byte, error) {
 	}
 	if s.LongRope > 0 {
 		var short, long []float64
-		for i := range s.HeadDim / 2 {
+		share, ok := s.Extra["partial_rotary_factor"].(float64)
+		if !ok {
+			share = 1
+		}
+		for i := range int(float64(s.HeadDim)*share) / 2 {
 			short, long = append(short, 1+float64(i)/8), append(long, 1+float64(i*i)/2)
 		}
 		c["original_max_position_embeddings"] = s.LongRope

@@ -19,7 +19,25 @@ type AttentionShape struct {
 
 	// Batch takes a kernel for many queries whatever their number: a query's numbers then never depend on it.
 	Batch bool
+	LogitOptions
 }
+
+// LogitOptions are what becomes of the products of queries and keys. The zero value is 1/√HeadDim times these.
+type LogitOptions struct {
+	Scale float64 // that they are multiplied by; 0 is 1/√HeadDim
+	Cap   float64 // they become Cap·tanh(these/Cap) after that, as in Gemma 2; 0: they do not
+}
+
+// scale is the factor, for logits in base 2.
+func (s AttentionShape) scale() float32 {
+	if s.Scale == 0 {
+		return float32(math.Log2E / math.Sqrt(float64(s.HeadDim)))
+	}
+	return float32(math.Log2E * s.Scale)
+}
+
+// cap is the specialization constant CAP.
+func (s AttentionShape) cap() uint32 { return math.Float32bits(float32(math.Log2E * s.Cap)) }
 
 // AttentionExtra is what Attention needs or gives besides its operands.
 type AttentionExtra struct {
@@ -28,7 +46,7 @@ type AttentionExtra struct {
 }
 
 // Attention records o = softmax(q·kᵀ/√HeadDim)·v for every window and head, causal: query i of a window is at position
-// KeyLen−QueryLen+i and sees the keys up to there.
+// KeyLen−QueryLen+i and sees the keys up to there. LogitOptions say what is done otherwise.
 //
 //	q, o  [Windows·QueryLen, Heads·HeadDim]     F32; o may be q
 //	k, v  [Windows·KeyStride, KVHeads·HeadDim]  F32
@@ -94,7 +112,7 @@ func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape, extra Attent
 			work := 4 * seen * float64(n*(end-begin)*q.Cols)
 			constants := func(blocks, skip int, more ...any) pushed {
 				return push(append([]any{"queries", end - begin, "keys", s.KeyLen, "key_stride", s.KeyStride, "kv_heads", s.KVHeads, "group", group, "first", first,
-					"sliding", s.SlidingWindow, "skip_q", skipQ, "skip_k", skipK, "scale", float32(math.Log2E / math.Sqrt(float64(s.HeadDim))), "blocks", blocks, "skip_activity", skip}, more...)...)
+					"sliding", s.SlidingWindow, "skip_q", skipQ, "skip_k", skipK, "scale", s.scale(), "blocks", blocks, "skip_activity", skip}, more...)...)
 			}
 			rows := (end - begin) * group
 			groups := [3]int{ceilDiv(rows, way.rows), s.KVHeads, n}
@@ -154,7 +172,7 @@ func AttentionScratch(d *vk.Device, s AttentionShape) int {
 
 // valid reports whether the shape is one that there is.
 func (s AttentionShape) valid() bool {
-	return s.Windows > 0 && s.QueryLen > 0 && s.QueryLen <= s.KeyLen && s.SlidingWindow >= 0 &&
+	return s.Scale >= 0 && s.Cap >= 0 && s.Windows > 0 && s.QueryLen > 0 && s.QueryLen <= s.KeyLen && s.SlidingWindow >= 0 &&
 		s.KVHeads > 0 && s.Heads > 0 && s.Heads%s.KVHeads == 0 && s.HeadDim > 0 && s.HeadDim <= MaxHeadDim && s.HeadDim%2 == 0
 }
 
@@ -207,14 +225,14 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 		if name, _ := forced(d, attentionFew); cpu && name != "attention_decode" && ceilDiv(s.KeyLen, lanes) <= attentionIterations {
 			// What is held of q must be near registers: 64 vectors of 4.
 			n := max(1, min(rows, 64/dims))
-			return attentionWay{shader: "attention_cpu_decode", texels: 0b1101, spec: spec("KEYS", lanes, "HEAD_DIM", s.HeadDim, "ROWS", n), rows: n, decode: true}, nil
+			return attentionWay{shader: "attention_cpu_decode", texels: 0b1101, spec: spec("KEYS", lanes, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "ROWS", n), rows: n, decode: true}, nil
 		}
 		n := max(1, min(rows, 8, 16/ceilDiv(dims, 8)))
 		low := 0
 		if first := s.KeyLen - s.QueryLen; s.SlidingWindow > 0 && first >= s.SlidingWindow {
 			low = first - s.SlidingWindow + 1
 		}
-		return attentionWay{shader: "attention_decode", spec: spec("WORKGROUP", attentionChunk, "HEAD_DIM", s.HeadDim, "ROWS", n), rows: n, decode: true,
+		return attentionWay{shader: "attention_decode", spec: spec("WORKGROUP", attentionChunk, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "ROWS", n), rows: n, decode: true,
 			runs: ceilDiv(s.KeyLen, attentionChunk) - low/attentionChunk}, nil
 	}
 	step := int(gcd(int64(dims), 4))
@@ -223,7 +241,7 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 		// The accumulators must be near registers: 64 vectors of 4.
 		n := max(1, min(ceilDiv(rows, lanes), 64/dims, 4))
 		way := attentionWay{shader: "attention_cpu_shuffle", texels: 0b11001, rows: lanes * n,
-			spec: spec("KEYS", lanes, "HEAD_DIM", s.HeadDim, "ROWS", n, "STEP", step, "ACTIVITY", activity)}
+			spec: spec("KEYS", lanes, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "ROWS", n, "STEP", step, "ACTIVITY", activity)}
 		if uniformLoads(d, name) {
 			way.shader, way.texels, way.address = "attention_cpu", 0b1, true
 		}
@@ -239,5 +257,5 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 		threads = 2
 	}
 	return attentionWay{shader: "attention", rows: 4 * threads,
-		spec: spec("WORKGROUP", 16*threads, "HEAD_DIM", s.HeadDim, "THREAD_ROWS", threads, "CHUNK", ceilDiv(dims, chunks), "ACTIVITY", activity)}, nil
+		spec: spec("WORKGROUP", 16*threads, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "THREAD_ROWS", threads, "CHUNK", ceilDiv(dims, chunks), "ACTIVITY", activity)}, nil
 }

@@ -2,7 +2,6 @@ package op
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/vkcome/vkcome/vk"
@@ -72,7 +71,7 @@ func AttentionBackward(r *vk.Recorder, dq, dk, dv, q, k, v, o, do Tensor, s Atte
 		o, _ := part(o)
 		do, _ := part(do)
 		constants := []any{"queries", s.QueryLen, "keys", s.QueryLen, "key_stride", s.QueryLen, "kv_heads", s.KVHeads, "group", group, "first", 0,
-			"sliding", s.SlidingWindow, "skip_q", skipQ, "skip_k", skipK, "scale", float32(math.Log2E / math.Sqrt(float64(s.HeadDim))), "blocks", 0, "skip_activity", skipStatistics}
+			"sliding", s.SlidingWindow, "skip_q", skipQ, "skip_k", skipK, "scale", s.scale(), "blocks", 0, "skip_activity", skipStatistics}
 		seen := float64(s.QueryLen+1) / 2
 		if s.SlidingWindow > 0 {
 			seen = min(seen, float64(s.SlidingWindow))
@@ -106,7 +105,7 @@ func (s AttentionShape) backwardWay(d *vk.Device, ofKeys bool) (backwardWay, err
 		// More rows share what is read; beyond 128 vectors of 4 for a gradient the accumulators are too far from registers.
 		n := max(1, min(ceilDiv(rows, lanes), 128/dims, 4))
 		way := backwardWay{shader: "attention_bwd_cpu" + pass + "_shuffle", texels: 0b1100011, rows: lanes * n,
-			spec: spec("OTHERS", lanes, "HEAD_DIM", s.HeadDim, "ROWS", n, "STEP", step, "HELD", held)}
+			spec: spec("OTHERS", lanes, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "ROWS", n, "STEP", step, "HELD", held)}
 		if uniformLoads(d, name) {
 			way.shader, way.texels, way.address = "attention_bwd_cpu"+pass, 0b11, true
 		}
@@ -125,7 +124,7 @@ func (s AttentionShape) backwardWay(d *vk.Device, ofKeys bool) (backwardWay, err
 		each = 2 // registers
 	}
 	return backwardWay{shader: "attention_bwd" + pass, rows: each * threads,
-		spec: spec("WORKGROUP", 16*threads, "HEAD_DIM", s.HeadDim, "THREAD_ROWS", threads, "CHUNK", ceilDiv(dims, chunks), "EACH", each)}, nil
+		spec: spec("WORKGROUP", 16*threads, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "THREAD_ROWS", threads, "CHUNK", ceilDiv(dims, chunks), "EACH", each)}, nil
 }
 
 // backwardWay is a kernel and how it is to be recorded.

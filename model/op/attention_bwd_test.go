@@ -26,7 +26,7 @@ func backwardCase(s AttentionShape) (operands [5]ref.Mat, want [3]ref.Mat) {
 	}
 	for w := range s.Windows {
 		of := func(m ref.Mat) ref.Mat { return window(m, w*s.QueryLen, s.QueryLen) }
-		dq, dk, dv := ref.AttentionBackward(of(q), of(k), of(v), of(do), s.Heads, s.KVHeads, s.HeadDim, s.SlidingWindow)
+		dq, dk, dv := ref.AttentionBackward(of(q), of(k), of(v), of(do), s.Heads, s.KVHeads, s.HeadDim, s.SlidingWindow, ref.LogitOptions(s.LogitOptions))
 		for i, m := range []ref.Mat{dq, dk, dv} {
 			want[i].Data = append(want[i].Data, m.Data...)
 			want[i].Rows += m.Rows
@@ -77,7 +77,7 @@ func attentionBackwardCase(s AttentionShape) optest.Case {
 		one.Gradient = &optest.Gradient{DY: -1, By: []int{0, 1, 2}, Forward: func(in []ref.Mat) ref.Mat {
 			sum := 0.0
 			windows(func(of func(m ref.Mat) ref.Mat) {
-				sum += dot(of(in[4]), ref.Attention(of(in[0]), of(in[1]), of(in[2]), s.Heads, s.KVHeads, s.HeadDim, s.SlidingWindow))
+				sum += dot(of(in[4]), ref.Attention(of(in[0]), of(in[1]), of(in[2]), s.Heads, s.KVHeads, s.HeadDim, s.SlidingWindow, ref.LogitOptions(s.LogitOptions)))
 			})
 			return vector(sum)
 		}}
@@ -96,26 +96,29 @@ func attentionBackwardCase(s AttentionShape) optest.Case {
 func attentionBackwardTable() optest.Table {
 	return optest.Table{Op: "attention_bwd", Bound: attentionBackwardBound, Tiers: true, Cases: func() (cases []optest.Case) {
 		for _, s := range []AttentionShape{
-			{1, 1, 1, 0, 1, 1, 2, 0, false},
-			{2, 1, 1, 0, 4, 2, 8, 0, false},
-			{3, 5, 5, 5, 4, 2, 16, 0, false},
-			{2, 130, 130, 0, 2, 1, 16, 0, false},
-			{2, 67, 67, 0, 6, 2, 20, 0, false},
-			{3, 70, 70, 0, 5, 1, 22, 33, false},
-			{2, 41, 41, 0, 3, 3, 24, 1, false},
-			{1, 150, 150, 0, 2, 2, 6, 65, false},
-			{1, 90, 90, 0, 14, 2, 64, 0, false},
-			{1, 40, 40, 0, 7, 1, 80, 100, false},
-			{1, 75, 75, 0, 2, 1, 128, 40, false},
-			{1, 37, 37, 0, 2, 1, 256, 0, false},
-			{1, 37, 37, 0, 3, 1, 254, 0, false},
-			{1, 600, 600, 0, 1, 1, 8, 0, false},
+			{1, 1, 1, 0, 1, 1, 2, 0, false, LogitOptions{}},
+			{2, 1, 1, 0, 4, 2, 8, 0, false, LogitOptions{}},
+			{3, 5, 5, 5, 4, 2, 16, 0, false, LogitOptions{}},
+			{2, 130, 130, 0, 2, 1, 16, 0, false, LogitOptions{}},
+			{2, 67, 67, 0, 6, 2, 20, 0, false, LogitOptions{}},
+			{3, 70, 70, 0, 5, 1, 22, 33, false, LogitOptions{}},
+			{2, 41, 41, 0, 3, 3, 24, 1, false, LogitOptions{}},
+			{1, 150, 150, 0, 2, 2, 6, 65, false, LogitOptions{}},
+			{1, 90, 90, 0, 14, 2, 64, 0, false, LogitOptions{}},
+			{1, 40, 40, 0, 7, 1, 80, 100, false, LogitOptions{}},
+			{1, 75, 75, 0, 2, 1, 128, 40, false, LogitOptions{}},
+			{1, 37, 37, 0, 2, 1, 256, 0, false, LogitOptions{}},
+			{1, 37, 37, 0, 3, 1, 254, 0, false, LogitOptions{}},
+			{1, 600, 600, 0, 1, 1, 8, 0, false, LogitOptions{}},
+			{2, 67, 67, 0, 6, 2, 20, 33, false, LogitOptions{0.3, 1.5}},
+			{1, 41, 41, 0, 3, 3, 22, 0, false, LogitOptions{0, 0.7}},
+			{1, 40, 40, 0, 2, 1, 128, 0, false, LogitOptions{0.1, 2}},
 		} {
 			cases = append(cases, attentionBackwardCase(s))
 		}
 		return cases
 	}, Benchmarks: func() []optest.Case { // a corpus' windows, and one long window
-		return []optest.Case{attentionBackwardCase(AttentionShape{16, 128, 128, 0, 8, 4, 16, 0, false}), attentionBackwardCase(AttentionShape{1, 2048, 2048, 0, 8, 2, 64, 0, false})}
+		return []optest.Case{attentionBackwardCase(AttentionShape{16, 128, 128, 0, 8, 4, 16, 0, false, LogitOptions{}}), attentionBackwardCase(AttentionShape{1, 2048, 2048, 0, 8, 2, 64, 0, false, LogitOptions{}})}
 	}}
 }
 
@@ -140,8 +143,8 @@ func TestAttentionBackwardPieces(t *testing.T) {
 	for _, tier := range []vk.Tier{vk.Baseline, vk.CoopMatrix} {
 		whole, split := vktest.Open(t, vk.Options{MaxTier: &tier}), vktest.Open(t, vk.Options{MaxTier: &tier, StorageRange: 1 << 20})
 		for _, s := range []AttentionShape{
-			{7, 51, 51, 0, 62, 31, 20, 0, false},
-			{3, 130, 130, 0, 4, 1, 36, 50, false},
+			{7, 51, 51, 0, 62, 31, 20, 0, false, LogitOptions{}},
+			{3, 130, 130, 0, 4, 1, 36, 50, false, LogitOptions{}},
 		} {
 			m, _ := backwardCase(s)
 			all := attendBackwardOn(t, whole, m, s)
@@ -164,7 +167,7 @@ func TestAttentionBackwardPieces(t *testing.T) {
 		}
 		b := newBench(t, split)
 		x := b.empty(dtype.F32, 1100, 256)
-		s := AttentionShape{1, 1100, 1100, 0, 1, 1, 256, 0, false}
+		s := AttentionShape{1, 1100, 1100, 0, 1, 1, 256, 0, false, LogitOptions{}}
 		AttentionBackward(b.r, x, x, x, x, x, x, x, x, s, b.empty(dtype.F32, 1, AttentionBackwardScratch(s)))
 		if !errors.Is(b.r.Err(), vk.ErrLimit) {
 			t.Errorf("a window beyond a binding: %v, want ErrLimit", b.r.Err())
@@ -185,7 +188,7 @@ func TestAttentionBackwardShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})
 	b := newBench(t, d)
 	q, k := b.empty(dtype.F32, 6, 32), b.empty(dtype.F32, 6, 16)
-	good := AttentionShape{2, 3, 3, 0, 4, 2, 8, 0, false}
+	good := AttentionShape{2, 3, 3, 0, 4, 2, 8, 0, false, LogitOptions{}}
 	scratch := b.empty(dtype.F32, 1, AttentionBackwardScratch(good))
 	for what, change := range map[string]func(*AttentionShape){
 		"fewer queries than keys": func(s *AttentionShape) { s.QueryLen = 2 },
@@ -212,7 +215,7 @@ func TestAttentionBackwardShapes(t *testing.T) {
 	}
 	few := newBench(t, vktest.Open(t, vk.Options{MaxTier: &baseline}))
 	x := few.empty(dtype.F32, 32768, 256)
-	long := AttentionShape{1, 32768, 32768, 0, 1, 1, 256, 0, false}
+	long := AttentionShape{1, 32768, 32768, 0, 1, 1, 256, 0, false, LogitOptions{}}
 	AttentionBackward(few.r, x, x, x, x, x, x, x, x, long, few.empty(dtype.F32, 1, AttentionBackwardScratch(long)))
 	if !errors.Is(few.r.Err(), vk.ErrLimit) {
 		t.Errorf("more iterations than the driver allows: %v, want ErrLimit", few.r.Err())

@@ -3,7 +3,6 @@ package op
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/vkcome/vkcome/vk"
@@ -22,6 +21,7 @@ type PackedShape struct {
 	Heads, KVHeads int // query head h reads key/value head h/(Heads/KVHeads)
 	HeadDim        int // even, at most 256
 	SlidingWindow  int // positions that a query sees, its own included; 0 is all
+	LogitOptions
 }
 
 // Packing is what AttentionPacked wants to know of a batch's segments on one device, for layers whose heads are the same.
@@ -90,7 +90,7 @@ func NewPacking(d *vk.Device, segments []Segment, s PackedShape) (*Packing, erro
 
 // of is the shape of a window with so many queries and keys.
 func (s PackedShape) of(queries, keys int) AttentionShape {
-	return AttentionShape{Windows: 1, QueryLen: queries, KeyLen: keys, Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim, SlidingWindow: s.SlidingWindow, Batch: true}
+	return AttentionShape{Windows: 1, QueryLen: queries, KeyLen: keys, Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim, SlidingWindow: s.SlidingWindow, LogitOptions: s.LogitOptions, Batch: true}
 }
 
 // way is the kernel: that of windows which are as long as segments are in the mean.
@@ -133,7 +133,7 @@ func AttentionPacked(r *vk.Recorder, o, q, k, v, table Tensor, p *Packing, s Pac
 			return
 		}
 	}
-	constants := []any{"kv_heads", s.KVHeads, "group", s.Heads / s.KVHeads, "sliding", s.SlidingWindow, "scale", float32(math.Log2E / math.Sqrt(float64(s.HeadDim)))}
+	constants := []any{"kv_heads", s.KVHeads, "group", s.Heads / s.KVHeads, "sliding", s.SlidingWindow, "scale", s.of(1, 1).scale()}
 	args := []vk.Arg{vk.In(q.View), vk.Out(o.View), vk.In(table.View)}
 	if way.address {
 		constants = append(constants, "k", address{}, "v", address{})

@@ -78,7 +78,7 @@ func packedCase(s PackedShape, parents, lengths []int) optest.Case {
 		Want: func(in []ref.Mat) []ref.Mat {
 			want := ref.NewMat(rows, q.Cols)
 			for _, g := range segments {
-				y := ref.Attention(window(in[0], g.Row, g.Rows), pick(in[1], g.Path), pick(in[2], g.Path), s.Heads, s.KVHeads, s.HeadDim, s.SlidingWindow)
+				y := ref.Attention(window(in[0], g.Row, g.Rows), pick(in[1], g.Path), pick(in[2], g.Path), s.Heads, s.KVHeads, s.HeadDim, s.SlidingWindow, ref.LogitOptions(s.LogitOptions))
 				copy(want.Data[g.Row*q.Cols:], y.Data)
 			}
 			all := one(want)
@@ -93,15 +93,17 @@ func packedCase(s PackedShape, parents, lengths []int) optest.Case {
 func attentionPackedTable() optest.Table {
 	return optest.Table{Op: "attention_packed", Bound: attentionBound, Tiers: true, Cases: func() []optest.Case {
 		cases := []optest.Case{
-			packedCase(PackedShape{1, 1, 2, 0}, []int{-1}, []int{1}),
-			packedCase(PackedShape{4, 2, 16, 0}, []int{-1, 0, 0, 0, 0}, []int{130, 5, 1, 33, 70}),
-			packedCase(PackedShape{6, 2, 20, 40}, []int{-1, 0, 1, 1, -1}, []int{37, 20, 9, 65, 3}),
-			packedCase(PackedShape{3, 3, 22, 7}, []int{-1, 0, 0}, []int{5, 64, 65}),
-			packedCase(PackedShape{9, 1, 24, 0}, []int{-1, 0, 0, 2}, []int{300, 2, 40, 1}),
-			packedCase(PackedShape{2, 1, 256, 0}, []int{-1, 0}, []int{90, 13}),
+			packedCase(PackedShape{1, 1, 2, 0, LogitOptions{}}, []int{-1}, []int{1}),
+			packedCase(PackedShape{4, 2, 16, 0, LogitOptions{}}, []int{-1, 0, 0, 0, 0}, []int{130, 5, 1, 33, 70}),
+			packedCase(PackedShape{6, 2, 20, 40, LogitOptions{}}, []int{-1, 0, 1, 1, -1}, []int{37, 20, 9, 65, 3}),
+			packedCase(PackedShape{3, 3, 22, 7, LogitOptions{}}, []int{-1, 0, 0}, []int{5, 64, 65}),
+			packedCase(PackedShape{9, 1, 24, 0, LogitOptions{}}, []int{-1, 0, 0, 2}, []int{300, 2, 40, 1}),
+			packedCase(PackedShape{2, 1, 256, 0, LogitOptions{}}, []int{-1, 0}, []int{90, 13}),
+			packedCase(PackedShape{6, 2, 20, 40, LogitOptions{0.3, 1.5}}, []int{-1, 0, 1, 1, -1}, []int{37, 20, 9, 65, 3}),
+			packedCase(PackedShape{3, 3, 22, 0, LogitOptions{0, 0.7}}, []int{-1, 0, 0}, []int{5, 64, 65}),
 		}
 		rng := rand.New(rand.NewPCG(1, 2))
-		for _, s := range []PackedShape{{4, 2, 64, 0}, {8, 2, 8, 30}, {2, 2, 6, 0}} {
+		for _, s := range []PackedShape{{4, 2, 64, 0, LogitOptions{}}, {8, 2, 8, 30, LogitOptions{}}, {2, 2, 6, 0, LogitOptions{}}} {
 			var parents, lengths []int
 			for i := range 30 {
 				parents, lengths = append(parents, rng.IntN(i+1)-1), append(lengths, 1+rng.IntN(40))
@@ -120,7 +122,7 @@ func BenchmarkAttentionPacked(b *testing.B) { attentionPackedTable().Benchmark(b
 
 func TestAttentionPackedShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{StorageRange: 1 << 20})
-	shape := PackedShape{4, 2, 8, 0}
+	shape := PackedShape{4, 2, 8, 0, LogitOptions{}}
 	segments, rows := forest([]int{-1, 0}, []int{6, 3})
 	p, err := NewPacking(d, segments, shape)
 	if err != nil {
@@ -130,7 +132,9 @@ func TestAttentionPackedShapes(t *testing.T) {
 	q, k, table := b.empty(dtype.F32, rows, 32), b.empty(dtype.F32, rows, 16), b.words(p.Words)
 	refused(t, d, "another table", func(r *vk.Recorder) { AttentionPacked(r, q, q, k, k, b.words(p.Words[1:]), p, shape) })
 	refused(t, d, "fewer keys", func(r *vk.Recorder) { AttentionPacked(r, q, q, k.RowRange(0, 8), k.RowRange(0, 8), table, p, shape) })
-	refused(t, d, "other heads", func(r *vk.Recorder) { AttentionPacked(r, q, q, k, k, table, p, PackedShape{4, 4, 8, 0}) })
+	refused(t, d, "other heads", func(r *vk.Recorder) {
+		AttentionPacked(r, q, q, k, k, table, p, PackedShape{4, 4, 8, 0, LogitOptions{}})
+	})
 	for what, list := range map[string][]Segment{
 		"no segments":           nil,
 		"a segment of nothing":  {{Row: 0, Rows: 0, Path: []uint32{0}}},
@@ -141,7 +145,7 @@ func TestAttentionPackedShapes(t *testing.T) {
 			t.Errorf("%s: no error", what)
 		}
 	}
-	wide := PackedShape{64, 64, 128, 0}
+	wide := PackedShape{64, 64, 128, 0, LogitOptions{}}
 	segments, rows = forest([]int{-1}, []int{40})
 	if p, err = NewPacking(d, segments, wide); err != nil {
 		t.Fatal(err)

@@ -45,7 +45,9 @@ func CrossEntropy(r *vk.Recorder, loss, state, targets Tensor) {
 //	x        [tokens, hidden]  F32, normed
 //	w        [rows, hidden]    any dtype
 //	targets  [1, tokens]       32-bit words, all ones where unscored
-func LMHeadLoss(r *vk.Recorder, state, logits, x, w, targets Tensor, first int) {
+//
+// l is what becomes of the products.
+func LMHeadLoss(r *vk.Recorder, state, logits, x, w, targets Tensor, first int, l Logits) {
 	ok := logits.Elements() > 0 && w.Elements() > 0 && words(state, logits, x, targets) && logits.Rows == x.Rows &&
 		w.Cols == x.Cols && targets.Is(1, x.Rows) && state.Is(x.Rows, 3) && first >= 0
 	if !check(r, "lmheadloss", ok, state, logits, x, w, targets) {
@@ -54,6 +56,7 @@ func LMHeadLoss(r *vk.Recorder, state, logits, x, w, targets Tensor, first int) 
 	pieces(r, "lmheadloss", w.Rows, logits.Cols, func(begin, end int) {
 		tile := Of(logits.View, dtype.F32, x.Rows, end-begin)
 		LinearFused(r, tile, x, w.RowRange(begin, end), Fused{Batch: true})
+		l.Record(r, tile)
 		CrossEntropyTile(r, state, tile, targets, first+begin)
 	}, w.RowBytes())
 }

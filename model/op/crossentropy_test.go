@@ -88,7 +88,11 @@ func lmheadlossTable() optest.Table {
 		for _, c := range []struct {
 			tokens, hidden, vocab, tile int
 			dtype                       dtype.DType
-		}{{1, 24, 1999, 256, dtype.F16}, {9, 120, 1999, 640, dtype.BF16}, {5, 32, 300, 300, dtype.F32}, {600, 384, 1999, 1024, dtype.BF16}} {
+			of                          Logits
+		}{
+			{1, 24, 1999, 256, dtype.F16, Logits{}}, {9, 120, 1999, 640, dtype.BF16, Logits{Cap: 2}}, {5, 32, 300, 300, dtype.F32, Logits{0.25, 3}},
+			{600, 384, 1999, 1024, dtype.BF16, Logits{}},
+		} {
 			x, split, parts := random(c.tokens, c.hidden), c.tokens == 600, headParts(c.vocab)
 			if split {
 				parts = [][2]int{{0, c.vocab}}
@@ -107,12 +111,12 @@ func lmheadlossTable() optest.Table {
 				Record: func(r *vk.Recorder, out, in []optest.Tensor) {
 					o, x := tensors(out), tensors(in)
 					for _, p := range parts {
-						LMHeadLoss(r, o[1], o[2], x[0], x[1].RowRange(p[0], p[1]), x[2], p[0])
+						LMHeadLoss(r, o[1], o[2], x[0], x[1].RowRange(p[0], p[1]), x[2], p[0], c.of)
 					}
 					CrossEntropy(r, o[0], o[1], x[2])
 				},
 				Want: func(in []ref.Mat) []ref.Mat {
-					return one(vector(ref.CrossEntropy(ref.Linear(in[0], in[1], nil), targets)...))
+					return one(vector(ref.CrossEntropy(c.of.want(ref.Linear(in[0], in[1], nil)), targets)...))
 				},
 				Split: split, Measured: split, Flops: 2 * float64(c.tokens*c.vocab*c.hidden),
 			})
@@ -135,6 +139,6 @@ func TestCrossEntropyShapes(t *testing.T) {
 	refused(t, d, "negative first", func(r *vk.Recorder) { CrossEntropyTile(r, state, logits, targets, -1) })
 	refused(t, d, "loss of other tokens", func(r *vk.Recorder) { CrossEntropy(r, loss.Reshape(4, 1), state, targets) })
 	refused(t, d, "absent loss", func(r *vk.Recorder) { CrossEntropy(r, Tensor{}, Tensor{}, Tensor{}) })
-	refused(t, d, "head of other width", func(r *vk.Recorder) { LMHeadLoss(r, state, logits, x, w.Reshape(8, 9), targets, 0) })
-	refused(t, d, "no scratch", func(r *vk.Recorder) { LMHeadLoss(r, state, Tensor{}, x, w, targets, 0) })
+	refused(t, d, "head of other width", func(r *vk.Recorder) { LMHeadLoss(r, state, logits, x, w.Reshape(8, 9), targets, 0, Logits{}) })
+	refused(t, d, "no scratch", func(r *vk.Recorder) { LMHeadLoss(r, state, Tensor{}, x, w, targets, 0, Logits{}) })
 }

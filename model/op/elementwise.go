@@ -13,6 +13,11 @@ func elementwise(r *vk.Recorder, op string, work float64, y Tensor, in ...Tensor
 
 // elementwiseTo is elementwise of several results.
 func elementwiseTo(r *vk.Recorder, op string, work float64, out []Tensor, in ...Tensor) {
+	elementwiseWith(r, op, work, specialized{}, pushed{}, out, in...)
+}
+
+// elementwiseWith is elementwiseTo with more constants, which come after those that all such shaders have.
+func elementwiseWith(r *vk.Recorder, op string, work float64, special specialized, more pushed, out []Tensor, in ...Tensor) {
 	all := slices.Concat(out, in)
 	ok := all[0].Elements() > 0 && words(all...)
 	for _, x := range all {
@@ -36,6 +41,6 @@ func elementwiseTo(r *vk.Recorder, op string, work float64, out []Tensor, in ...
 		if n%4 == 0 && texelLoads(r.Device()) {
 			variant, mask = op+"_texels", 1<<len(in)-1
 		}
-		dispatchTexels(r, variant, mask, spec("WORKGROUP", rowGroup), [3]int{ceilDiv(end-begin, perGroup), 1, 1}, push("count", end-begin), work*float64(end-begin), args...)
+		dispatchTexels(r, variant, mask, special.after("WORKGROUP", rowGroup), [3]int{ceilDiv(end-begin, perGroup), 1, 1}, more.after("count", end-begin), work*float64(end-begin), args...)
 	}, 4)
 }

@@ -99,7 +99,7 @@ func forcedLinear(t *testing.T, d *vk.Device, family, name string) {
 }
 
 func forcedAttention(t *testing.T, d *vk.Device, family, name string) {
-	s := AttentionShape{2, 40, 50, 50, 4, 2, 16, 0, false}
+	s := AttentionShape{2, 40, 50, 50, 4, 2, 16, 0, false, LogitOptions{}}
 	if family == attentionFew {
 		s.QueryLen = 3
 	}
@@ -117,7 +117,7 @@ func forcedAttention(t *testing.T, d *vk.Device, family, name string) {
 	}
 	// The same kernels have variants for packed segments.
 	segments, rows := forest([]int{-1, 0, 0}, []int{20, 7, 30})
-	shape := PackedShape{4, 2, 16, 0}
+	shape := PackedShape{4, 2, 16, 0, LogitOptions{}}
 	p, err := NewPacking(d, segments, shape)
 	if err != nil {
 		t.Fatal(err)
@@ -126,13 +126,13 @@ func forcedAttention(t *testing.T, d *vk.Device, family, name string) {
 	o = b.empty(dtype.F32, rows, 64)
 	AttentionPacked(b.r, o, b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32).RowRange(0, rows), b.words(p.Words), p, shape)
 	for _, g := range segments {
-		want := ref.Attention(window(q, g.Row, g.Rows), pick(k, g.Path), pick(v, g.Path), 4, 2, 16, 0)
+		want := ref.Attention(window(q, g.Row, g.Rows), pick(k, g.Path), pick(v, g.Path), 4, 2, 16, 0, ref.LogitOptions{})
 		attentionBound.Near(t, b.download(o)[g.Row*64:(g.Row+g.Rows)*64], want.Data, dtype.F32)
 	}
 }
 
 func forcedBackward(t *testing.T, d *vk.Device, name string) {
-	s := AttentionShape{2, 40, 40, 40, 4, 2, 16, 0, false}
+	s := AttentionShape{2, 40, 40, 40, 4, 2, 16, 0, false, LogitOptions{}}
 	shuffle := strings.HasSuffix(name, shuffledVariant)
 	for _, ofKeys := range []bool{false, true} {
 		want := strings.TrimSuffix(name, shuffledVariant) + map[bool]string{false: "_q", true: "_kv"}[ofKeys]
@@ -158,7 +158,7 @@ func forcedLoads(t *testing.T, d *vk.Device, name string) {
 	x, w, up := random(9, 64), random(1, 64), random(10, 64)
 	up = block(up, 0, 9, 0, 64)
 	dx, y := b.upload(x, dtype.F32), b.empty(dtype.F32, 9, 64)
-	RMSNorm(b.r, y, dx, b.upload(w, dtype.BF16), 1e-5)
+	RMSNorm(b.r, y, dx, b.upload(w, dtype.BF16), 1e-5, NormOptions{})
 	rmsnormBound.Near(t, b.download(y), ref.RMSNorm(x, w.Data, 1e-5).Data, dtype.BF16)
 	SwiGLU(b.r, y, dx, b.upload(up, dtype.F32))
 	swigluBound.Near(t, b.download(y), ref.SwiGLU(x, up).Data, dtype.F32)

@@ -41,7 +41,9 @@ func KLTile(r *vk.Recorder, state, base, model, targets Tensor, first int) {
 //	xb, xm          [tokens, hidden]  F32, normed, each as wide as its head
 //	wb, wm          [rows, hidden]    any dtype; may be the same
 //	targets         [1, tokens]       32-bit words, all ones where unscored
-func LMHeadKL(r *vk.Recorder, state, base, model, xb, xm, wb, wm, targets Tensor, first int) {
+//
+// lb and lm are what becomes of the products of base and model.
+func LMHeadKL(r *vk.Recorder, state, base, model, xb, xm, wb, wm, targets Tensor, first int, lb, lm Logits) {
 	ok := base.Elements() > 0 && wb.Elements() > 0 && words(state, base, model, xb, xm, targets) && base.Rows == xb.Rows && xm.Rows == xb.Rows &&
 		model.Is(base.Rows, base.Cols) && wb.Cols == xb.Cols && wm.Cols == xm.Cols && wm.Rows == wb.Rows &&
 		targets.Is(1, xb.Rows) && state.Is(xb.Rows, KLState) && first >= 0
@@ -52,6 +54,8 @@ func LMHeadKL(r *vk.Recorder, state, base, model, xb, xm, wb, wm, targets Tensor
 		p, q := Of(base.View, dtype.F32, xb.Rows, end-begin), Of(model.View, dtype.F32, xb.Rows, end-begin)
 		LinearFused(r, p, xb, wb.RowRange(begin, end), Fused{Batch: true})
 		LinearFused(r, q, xm, wm.RowRange(begin, end), Fused{Batch: true})
+		lb.Record(r, p)
+		lm.Record(r, q)
 		KLTile(r, state, p, q, targets, first+begin)
 	}, wb.RowBytes(), wm.RowBytes())
 }

@@ -117,7 +117,11 @@ func lmheadklTable() optest.Table {
 		for _, c := range []struct {
 			tokens, hidden, vocab, tile int
 			dtype                       dtype.DType
-		}{{1, 24, 1999, 256, dtype.F32}, {9, 120, 1999, 640, dtype.F32}, {5, 32, 300, 300, dtype.F32}, {600, 384, 1999, 1024, dtype.BF16}} {
+			of, than                    Logits
+		}{
+			{1, 24, 1999, 256, dtype.F32, Logits{}, Logits{}}, {9, 120, 1999, 640, dtype.F32, Logits{0.5, 0}, Logits{0, 40}}, {5, 32, 300, 300, dtype.F32, Logits{}, Logits{}},
+			{600, 384, 1999, 1024, dtype.BF16, Logits{}, Logits{}},
+		} {
 			base, model, split, parts := random(c.tokens, c.hidden), random(c.tokens+1, c.hidden), c.tokens == 600, headParts(c.vocab)
 			model = window(model, 0, c.tokens)
 			heads := []optest.Input{{Mat: random(c.vocab, c.hidden), DType: c.dtype}, {Mat: window(random(c.vocab+1, c.hidden), 0, c.vocab), DType: c.dtype}}
@@ -139,14 +143,14 @@ func lmheadklTable() optest.Table {
 				Record: func(r *vk.Recorder, out, in []optest.Tensor) {
 					o, x := tensors(out), tensors(in)
 					for _, p := range parts {
-						LMHeadKL(r, o[0], o[1], o[2], x[0], x[1], x[3].RowRange(p[0], p[1]), x[len(x)-1].RowRange(p[0], p[1]), x[2], p[0])
+						LMHeadKL(r, o[0], o[1], o[2], x[0], x[1], x[3].RowRange(p[0], p[1]), x[len(x)-1].RowRange(p[0], p[1]), x[2], p[0], c.of, c.than)
 					}
 				},
 				Check: func(t testing.TB, got [][]float32, in []ref.Mat) {
 					if split {
 						return // its bits are compared: with the reference, what is almost equal differs by the logits' roundings
 					}
-					want := ref.Divergences(ref.Linear(in[0], in[3], nil), ref.Linear(in[1], in[4], nil), targets)
+					want := ref.Divergences(c.of.want(ref.Linear(in[0], in[3], nil)), c.than.want(ref.Linear(in[1], in[4], nil)), targets)
 					nearDivergences(t, klStates(got[0]), want, targets, c.dtype)
 				},
 				Split: split, Measured: split, Flops: 4 * float64(c.tokens*c.vocab*c.hidden),
@@ -168,7 +172,13 @@ func TestKLTileShapes(t *testing.T) {
 	refused(t, d, "logits of other tokens", func(r *vk.Recorder) { KLTile(r, state, logits, logits.RowRange(0, 3), targets, 0) })
 	refused(t, d, "state of cross-entropy", func(r *vk.Recorder) { KLTile(r, state.Reshape(12, 3), logits, logits, targets, 0) })
 	refused(t, d, "negative first", func(r *vk.Recorder) { KLTile(r, state, logits, logits, targets, -1) })
-	refused(t, d, "heads of other sizes", func(r *vk.Recorder) { LMHeadKL(r, state, logits, logits, x, x, w, w.RowRange(0, 8), targets, 0) })
-	refused(t, d, "head of other width", func(r *vk.Recorder) { LMHeadKL(r, state, logits, logits, x, x, w, w.Reshape(8, 9), targets, 0) })
-	refused(t, d, "no scratch", func(r *vk.Recorder) { LMHeadKL(r, state, Tensor{}, Tensor{}, x, x, w, w, targets, 0) })
+	refused(t, d, "heads of other sizes", func(r *vk.Recorder) {
+		LMHeadKL(r, state, logits, logits, x, x, w, w.RowRange(0, 8), targets, 0, Logits{}, Logits{})
+	})
+	refused(t, d, "head of other width", func(r *vk.Recorder) {
+		LMHeadKL(r, state, logits, logits, x, x, w, w.Reshape(8, 9), targets, 0, Logits{}, Logits{})
+	})
+	refused(t, d, "no scratch", func(r *vk.Recorder) {
+		LMHeadKL(r, state, Tensor{}, Tensor{}, x, x, w, w, targets, 0, Logits{}, Logits{})
+	})
 }

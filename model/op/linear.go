@@ -15,6 +15,7 @@ type Fused struct {
 	Residual Tensor // [tokens, out] F32, added; may be y; not with Up
 	Norm     Tensor // [1, in], any dtype: x is first divided by its root mean square and multiplied by this, as RMSNorm does
 	Eps      float32
+	PlusOne  bool // by Norm + 1
 
 	// Scratch [tokens, in] F32 is where kernels put what they make of x: the normed x, which Norm needs it for, or x in f16, without
 	// which F16 weights are multiplied in f32 even where the device has cooperative matrices.
@@ -138,11 +139,11 @@ func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
 	case k.half:
 		var half Tensor
 		half, unscale = halves(r.Device(), x, f.Scratch)
-		toHalf(r, half, unscale, x, norm, f.Eps)
+		toHalf(r, half, unscale, x, norm, f.Eps, f.PlusOne)
 		x, norm = half, Tensor{}
 		rowBytes = append(rowBytes, x.RowBytes(), unscale.RowBytes())
 	case !norm.IsZero() && !(k.norms && norm.DType == w.DType):
-		RMSNorm(r, f.Scratch, x, norm, f.Eps)
+		RMSNorm(r, f.Scratch, x, norm, f.Eps, NormOptions{PlusOne: f.PlusOne})
 		x, norm = f.Scratch, Tensor{}
 	}
 	epilogue, flops := epilogueNone, 2.0
@@ -154,7 +155,7 @@ func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
 	}
 	special := k.spec.after("WORKGROUP", k.group, "BIASED", !f.Bias.IsZero(), "EPILOGUE", epilogue)
 	if k.norms {
-		special = special.with("NORM", !norm.IsZero())
+		special = special.with("NORM", normed(norm, f.PlusOne))
 	}
 	pieces(r, "linear", w.Rows, maxGroups*k.columns, func(column, columnEnd int) {
 		part := w.RowRange(column, columnEnd)

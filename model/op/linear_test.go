@@ -108,6 +108,11 @@ var fusions = []fusion{
 		}},
 	{"norm", false, func(c *fusedCase) Fused { return Fused{Norm: c.on(&c.norm), Eps: 1e-5, Scratch: c.scratch()} },
 		func(c *fusedCase) ref.Mat { return ref.Linear(ref.RMSNorm(c.x, c.norm.Data, 1e-5), c.w, nil) }},
+	{"norm of weights plus one", false, func(c *fusedCase) Fused {
+		return Fused{Norm: c.on(&c.norm), Eps: 1e-5, PlusOne: true, Scratch: c.scratch()}
+	}, func(c *fusedCase) ref.Mat {
+		return ref.Linear(ref.RMSNorm(c.x, weightsOf(c.norm, true), 1e-5), c.w, nil)
+	}},
 	{"norm of another dtype, residual", true, func(c *fusedCase) Fused {
 		return Fused{Norm: c.as(&c.norm32, dtype.F32), Eps: 0.5, Scratch: c.scratch(), Residual: c.residual32()}
 	}, func(c *fusedCase) ref.Mat {

@@ -169,6 +169,11 @@ type address struct{}
 // their bits.
 func push(pairs ...any) pushed { return pushed{}.with(pairs...) }
 
+// after puts one word, an integer, before these.
+func (p pushed) after(name string, value int) pushed {
+	return pushed{append([]string{name}, p.names...), append([]uint32{uint32(value)}, p.words...), p.floats << 1, p.addresses << 1}
+}
+
 // with adds push constants.
 func (p pushed) with(pairs ...any) pushed {
 	for i := 0; i+1 < len(pairs); i += 2 {

@@ -10,13 +10,14 @@ import "github.com/vkcome/vkcome/vk"
 //	w             [1, hidden]     any dtype
 //	residual      [rows, hidden]  F32; the zero Tensor is none
 //
-// For norms of heads, rows are tokens·heads and hidden is headDim. Source: Zhang & Sennrich 2019, arXiv 1910.07467.
-func RMSNormBackward(r *vk.Recorder, dx, products, dy, x, w, residual Tensor, eps float32) {
-	normBackward(r, "rmsnorm_bwd", dx, products, dy, x, w, residual, eps)
+// With plusOne, the norm multiplies by w + 1. For norms of heads, rows are tokens·heads and hidden is headDim. Source: Zhang & Sennrich 2019,
+// arXiv 1910.07467.
+func RMSNormBackward(r *vk.Recorder, dx, products, dy, x, w, residual Tensor, eps float32, plusOne bool) {
+	normBackward(r, "rmsnorm_bwd", dx, products, dy, x, w, residual, eps, "PLUS_ONE", plusOne)
 }
 
-// normBackward records the gradient of a norm of rows.
-func normBackward(r *vk.Recorder, op string, dx, products, dy, x, w, residual Tensor, eps float32) {
+// normBackward records the gradient of a norm of rows; more are specialization constants besides.
+func normBackward(r *vk.Recorder, op string, dx, products, dy, x, w, residual Tensor, eps float32, more ...any) {
 	like := func(t Tensor, optional bool) bool { return optional && t.IsZero() || t.Is(x.Rows, x.Cols) }
 	ok := x.Elements() > 0 && words(dx, products, dy, x, residual) && w.Is(1, x.Cols) && like(dy, false) && like(dx, true) && like(products, true) &&
 		like(residual, true) && dx.View != products.View
@@ -24,7 +25,7 @@ func normBackward(r *vk.Recorder, op string, dx, products, dy, x, w, residual Te
 		return
 	}
 	texels := 0b1111 * flag(w.Cols%(texelBytes/w.DType.Size()) == 0)
-	special := spec("DX", !dx.IsZero(), "PRODUCTS", !products.IsZero(), "RESIDUAL", !residual.IsZero())
+	special := spec("DX", !dx.IsZero(), "PRODUCTS", !products.IsZero(), "RESIDUAL", !residual.IsZero()).with(more...)
 	pieces(r, op, x.Rows, maxGroups, func(begin, end int) {
 		in := func(t Tensor) vk.Arg { return vk.In(t.RowRange(begin, end).View) }
 		optional := func(t Tensor, arg func(vk.View) vk.Arg) vk.Arg {

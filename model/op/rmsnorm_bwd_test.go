@@ -103,11 +103,29 @@ func (n normGradient) table(op string, bound optest.Bound) optest.Table {
 }
 
 func rmsnormBackwardTable() optest.Table {
-	return normGradient{
-		record:   RMSNormBackward,
-		backward: func(dy, x ref.Mat, w []float64) (dx, products ref.Mat) { return ref.RMSNormBackward(dy, x, w, normEps) },
-		forward:  func(x ref.Mat, w []float64) ref.Mat { return ref.RMSNorm(x, w, normEps) },
-	}.table("rmsnorm_bwd", rmsnormBackwardBound)
+	of := func(plusOne bool) normGradient {
+		weights := func(w []float64) []float64 { return weightsOf(vector(w...), plusOne) }
+		return normGradient{
+			record: func(r *vk.Recorder, dx, products, dy, x, w, residual Tensor, eps float32) {
+				RMSNormBackward(r, dx, products, dy, x, w, residual, eps, plusOne)
+			},
+			backward: func(dy, x ref.Mat, w []float64) (dx, products ref.Mat) {
+				return ref.RMSNormBackward(dy, x, weights(w), normEps)
+			},
+			forward: func(x ref.Mat, w []float64) ref.Mat { return ref.RMSNorm(x, weights(w), normEps) },
+		}
+	}
+	t := of(false).table("rmsnorm_bwd", rmsnormBackwardBound)
+	plain := t.Cases
+	t.Cases = func() []optest.Case {
+		list := plain()
+		for _, c := range []optest.Case{of(true).of(7, 120, dtype.BF16, true), of(true).of(5, 77, dtype.F32, false), of(true).of(9, 64, dtype.F16, true)} {
+			c.Name += ",plus one"
+			list = append(list, c)
+		}
+		return list
+	}
+	return t
 }
 
 func TestRMSNormBackward(t *testing.T) { rmsnormBackwardTable().Test(t) }
@@ -119,10 +137,12 @@ func TestRMSNormBackwardShapes(t *testing.T) {
 	b := newBench(t, d)
 	x, y, w := b.empty(dtype.F32, 4, 6), b.empty(dtype.F32, 4, 6), b.empty(dtype.F16, 1, 6)
 	none := Tensor{}
-	refused(t, d, "no result", func(r *vk.Recorder) { RMSNormBackward(r, none, none, x, x, w, none, 1e-5) })
-	refused(t, d, "one tensor for both results", func(r *vk.Recorder) { RMSNormBackward(r, y, y, x, x, w, none, 1e-5) })
-	refused(t, d, "another w", func(r *vk.Recorder) { RMSNormBackward(r, y, none, x, x, x, none, 1e-5) })
-	refused(t, d, "another residual", func(r *vk.Recorder) { RMSNormBackward(r, y, none, x, x, w, x.RowRange(0, 1), 1e-5) })
-	refused(t, d, "16-bit dy", func(r *vk.Recorder) { RMSNormBackward(r, y, none, Of(x.View, dtype.F16, 4, 6), x, w, none, 1e-5) })
-	refused(t, d, "no dy", func(r *vk.Recorder) { RMSNormBackward(r, y, none, none, x, w, none, 1e-5) })
+	refused(t, d, "no result", func(r *vk.Recorder) { RMSNormBackward(r, none, none, x, x, w, none, 1e-5, false) })
+	refused(t, d, "one tensor for both results", func(r *vk.Recorder) { RMSNormBackward(r, y, y, x, x, w, none, 1e-5, false) })
+	refused(t, d, "another w", func(r *vk.Recorder) { RMSNormBackward(r, y, none, x, x, x, none, 1e-5, false) })
+	refused(t, d, "another residual", func(r *vk.Recorder) { RMSNormBackward(r, y, none, x, x, w, x.RowRange(0, 1), 1e-5, false) })
+	refused(t, d, "16-bit dy", func(r *vk.Recorder) {
+		RMSNormBackward(r, y, none, Of(x.View, dtype.F16, 4, 6), x, w, none, 1e-5, false)
+	})
+	refused(t, d, "no dy", func(r *vk.Recorder) { RMSNormBackward(r, y, none, none, x, w, none, 1e-5, false) })
 }

@@ -50,6 +50,9 @@ func TestBackward(t *testing.T) {
 	slopes(t, "swiglu dgate", gate.Data, dgate.Data, dy, glu)
 	slopes(t, "swiglu dup", up.Data, dup.Data, dy, glu)
 
+	capped := SoftCap(x, 1.5, 2)
+	slopes(t, "softcap", x.Data, SoftCapBackward(dy, capped, 1.5, 2).Data, dy, func() Mat { return SoftCap(x, 1.5, 2) })
+
 	slopes(t, "relu", x.Data, ReLUBackward(dy, x).Data, dy, func() Mat { return ReLU(x) })
 
 	matrix, bias, dout := random(5, cols), random(3, 5).Row(1), random(rows, 5)
@@ -63,7 +66,9 @@ func TestBackward(t *testing.T) {
 	heads := random(rows, 8)
 	d := random(rows, 9)
 	d.Cols, d.Data = 8, d.Data[:rows*8]
-	slopes(t, "rope", heads.Data, RoPEBackward(d, 4, positions, freqs).Data, d, func() Mat { return RoPE(heads, 4, positions, freqs) })
+	slopes(t, "rope", heads.Data, RoPEBackward(d, 4, positions, freqs, false).Data, d, func() Mat { return RoPE(heads, 4, positions, freqs, false) })
+
+	slopes(t, "partial interleaved rope", heads.Data, RoPEBackward(d, 8, positions, freqs, true).Data, d, func() Mat { return RoPE(heads, 8, positions, freqs, true) })
 
 	table, dTable, tokens := random(4, cols), NewMat(4, cols), []int{3, 0, 3}
 	EmbeddingBackward(dTable, dy, tokens)

@@ -149,7 +149,7 @@ func (p Pruned) step(o Options) (Step, Layer, error) {
 	}
 	merged := Merge(m.Config, m.Layers[first:first+span], s.KVHeads, s.Neurons, s.Ratio, o.TiledMask)
 	if o.Round != nil {
-		for _, averaged := range [][]float64{merged.InputNorm, merged.InputNormBias, merged.PostNorm, merged.PostNormBias, merged.QNorm, merged.KNorm, merged.OBias, merged.DownBias} {
+		for _, averaged := range [][]float64{merged.InputNorm, merged.InputNormBias, merged.PostNorm, merged.PostNormBias, merged.AttentionNorm, merged.FFNNorm, merged.QNorm, merged.KNorm, merged.OBias, merged.DownBias} {
 			for i, v := range averaged {
 				averaged[i] = o.Round(v)
 			}
@@ -212,7 +212,7 @@ func (c *Calibration) Loss() float64 {
 	m, last := c.model, c.states[len(c.model.Layers)]
 	means := make([]float64, len(last))
 	parallel(len(last), func(w int) {
-		means[w] = mean(CrossEntropy(m.logits(last[w]), shifted(c.windows[w]))[:last[w].Rows-1])
+		means[w] = mean(CrossEntropy(m.LogitsOf(last[w]), shifted(c.windows[w]))[:last[w].Rows-1])
 	})
 	return mean(means)
 }

@@ -47,6 +47,7 @@ func LoadModel(dir string) (*Model, error) {
 	}
 
 	m := &Model{Config: c.arithmetic(), Layers: make([]Layer, c.NumHiddenLayers)}
+	c.recipe(&m.Config, &n)
 	find := &finder{dir: dir, tensors: tensors}
 	if _, ok := tensors[n.top+"embed_tokens.weight"]; !ok {
 		find.bare = true
@@ -61,17 +62,23 @@ func LoadModel(dir string) (*Model, error) {
 	if m.Head = m.Embed; !tied {
 		m.Head = find.matrix("lm_head.weight", m.Vocab, m.Hidden)
 	}
-	if c.ModelType == "phi3" {
+	if c.ModelType == "phi3" || c.ModelType == "glm" || c.ModelType == "glm4" {
 		find.unfuse(len(m.Layers), [2]int{query, kv}, m.FFN)
+	}
+	normed := [2]int{m.HeadDim, m.HeadDim}
+	if m.RowNorm {
+		normed = [2]int{query, kv}
 	}
 	for i := range m.Layers {
 		at := fmt.Sprintf("%slayers.%d.", n.top, i)
 		attn := at + "self_attn."
 		m.Layers[i] = Layer{
-			InputNorm:     find.vector(at+n.inputNorm+".weight", m.Hidden),
+			InputNorm:     find.norm(at, n.inputNorm, m.Hidden),
 			InputNormBias: find.optional(at+n.inputNorm+".bias", m.Hidden),
-			PostNorm:      find.vector(at+n.postNorm+".weight", m.Hidden),
+			AttentionNorm: find.norm(at, n.attentionNorm, m.Hidden),
+			PostNorm:      find.norm(at, n.postNorm, m.Hidden),
 			PostNormBias:  find.optional(at+n.postNorm+".bias", m.Hidden),
+			FFNNorm:       find.norm(at, n.ffnNorm, m.Hidden),
 			Q:             find.matrix(attn+"q_proj.weight", query, m.Hidden),
 			K:             find.matrix(attn+"k_proj.weight", kv, m.Hidden),
 			V:             find.matrix(attn+"v_proj.weight", kv, m.Hidden),
@@ -80,8 +87,8 @@ func LoadModel(dir string) (*Model, error) {
 			KBias:         find.optional(attn+"k_proj.bias", kv),
 			VBias:         find.optional(attn+"v_proj.bias", kv),
 			OBias:         find.optional(attn+n.o+".bias", m.Hidden),
-			QNorm:         find.optional(attn+"q_norm.weight", m.HeadDim),
-			KNorm:         find.optional(attn+"k_norm.weight", m.HeadDim),
+			QNorm:         find.optional(attn+"q_norm.weight", normed[0]),
+			KNorm:         find.optional(attn+"k_norm.weight", normed[1]),
 			Window:        c.window(i),
 			NoRope:        c.noRope(i),
 		}
@@ -99,11 +106,11 @@ func LoadModel(dir string) (*Model, error) {
 }
 
 // names are those of tensors that differ between model classes.
-type names struct{ top, norm, inputNorm, postNorm, o, gate, up, down string }
+type names struct{ top, norm, inputNorm, attentionNorm, postNorm, ffnNorm, o, gate, up, down string }
 
 var (
-	llamaNames = names{"model.", "norm", "input_layernorm", "post_attention_layernorm", "o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"}
-	optNames   = names{"model.decoder.", "final_layer_norm", "self_attn_layer_norm", "final_layer_norm", "out_proj", "", "fc1", "fc2"}
+	llamaNames = names{"model.", "norm", "input_layernorm", "", "post_attention_layernorm", "", "o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"}
+	optNames   = names{"model.decoder.", "final_layer_norm", "self_attn_layer_norm", "", "final_layer_norm", "", "out_proj", "", "fc1", "fc2"}
 )
 
 // config is config.json; pointers tell an absent or null field from zero.
@@ -131,6 +138,7 @@ type config struct {
 	MaxPosition       int      `json:"max_position_embeddings"`
 	Original          int      `json:"original_max_position_embeddings"`
 	mixture
+	recipeKeys
 }
 
 type rope struct {
@@ -235,6 +243,12 @@ func (r *rope) scaling(c *config) RopeScaling {
 // window is the sliding window of layer i: Mistral slides everywhere; Qwen only where it is told to, from layer
 // max_window_layers on unless layer_types says it layer by layer.
 func (c *config) window(i int) int {
+	if c.ModelType == "ministral" {
+		if kinds := c.LayerTypes; c.SlidingWindow != nil && (kinds == nil || kinds[i] == "sliding_attention") {
+			return *c.SlidingWindow
+		}
+		return 0
+	}
 	everywhere := slices.Contains([]string{"mistral", "phi3", "mixtral"}, c.ModelType)
 	switch {
 	case c.SlidingWindow == nil, c.ModelType == "opt",
@@ -326,6 +340,14 @@ func (f *finder) stored(name string) string {
 }
 
 func (f *finder) vector(name string, n int) []float64 { return f.get(name, n) }
+
+// norm is the weights of one that some models lack: theirs has no name.
+func (f *finder) norm(at, name string, n int) []float64 {
+	if name == "" {
+		return nil
+	}
+	return f.vector(at+name+".weight", n)
+}
 
 func (f *finder) matrix(name string, rows, cols int) Mat {
 	return Mat{rows, cols, f.get(name, rows, cols)}

@@ -63,7 +63,7 @@ func Top(scores []float64, n int) []int {
 
 // Merge joins layers into one by concatenation (ALGORITHM §4): from layers[i] the key/value heads kvHeads[i] with their
 // query heads, and the FFN neurons units[i], or the experts with their rows of the router, each in ascending order. What cannot be concatenated is averaged: the
-// weights and biases of norms plainly, q and k norms and the biases of the output and down projections by ratio.
+// weights and biases of norms plainly, q and k norms of heads and the biases of the output and down projections by ratio.
 //
 // The query heads of KV head k are k·g..k·g+g−1. tiledMask takes instead those h with h mod kvHeads among the kept, as
 // the authors' released code does.
@@ -120,6 +120,13 @@ func Merge(c Config, layers []Layer, kvHeads, units [][]int, ratio []float64, ti
 		}
 		return cols(func(l *Layer) Mat { return l.Down }, neurons)
 	}
+	// Weights for the channels of all heads go with their heads.
+	headNorm := func(of func(*Layer) []float64, pick [][]int) []float64 {
+		if c.RowNorm {
+			return bias(of, pick)
+		}
+		return blend(of, ratio)
+	}
 
 	return Layer{
 		Router:        rows(func(l *Layer) Mat { return l.Router }, units),
@@ -135,8 +142,10 @@ func Merge(c Config, layers []Layer, kvHeads, units [][]int, ratio []float64, ti
 		KBias:         bias(func(l *Layer) []float64 { return l.KBias }, kvRows),
 		VBias:         bias(func(l *Layer) []float64 { return l.VBias }, kvRows),
 		OBias:         blend(func(l *Layer) []float64 { return l.OBias }, ratio),
-		QNorm:         blend(func(l *Layer) []float64 { return l.QNorm }, ratio),
-		KNorm:         blend(func(l *Layer) []float64 { return l.KNorm }, ratio),
+		QNorm:         headNorm(func(l *Layer) []float64 { return l.QNorm }, queryRows),
+		KNorm:         headNorm(func(l *Layer) []float64 { return l.KNorm }, kvRows),
+		AttentionNorm: blend(func(l *Layer) []float64 { return l.AttentionNorm }, equal),
+		FFNNorm:       blend(func(l *Layer) []float64 { return l.FFNNorm }, equal),
 		Gate:          rows(func(l *Layer) Mat { return l.Gate }, neurons),
 		Up:            rows(func(l *Layer) Mat { return l.Up }, neurons),
 		Down:          down(),
@@ -144,6 +153,8 @@ func Merge(c Config, layers []Layer, kvHeads, units [][]int, ratio []float64, ti
 		UpBias:        bias(func(l *Layer) []float64 { return l.UpBias }, neurons),
 		DownBias:      blend(func(l *Layer) []float64 { return l.DownBias }, ratio),
 		Window:        layers[0].Window,
+		NoRope:        layers[0].NoRope,
+		Local:         layers[0].Local,
 	}
 }
 

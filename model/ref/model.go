@@ -24,16 +24,25 @@ const positionOffset = 2
 // embed gives what enters the first layer for tokens at positions from first on.
 func (m *Model) embed(tokens []int, first int) Mat {
 	x := Embedding(m.Embed, tokens)
+	if m.EmbeddingScale != 0 {
+		x = Scale(x, m.EmbeddingScale)
+	}
 	if m.Positions.Rows > 0 {
 		x = AddPositions(x, m.Positions, sequence(positionOffset+first, len(tokens)))
 	}
 	return x
 }
 
-// logits is the LM head of what the final norm makes of x.
-func (m *Model) logits(x Mat) Mat { return Linear(m.finalNorm(x), m.Head, nil) }
+// LogitsOf is the LM head of what the final norm makes of states that leave the last layer.
+func (m *Model) LogitsOf(x Mat) Mat {
+	scale := m.LogitScale
+	if scale == 0 {
+		scale = 1
+	}
+	return SoftCap(Linear(m.finalNorm(x), m.Head, nil), scale, m.LogitCap)
+}
 
-func (m *Model) finalNorm(x Mat) Mat { return norm(x, m.Norm, m.NormBias, m.Eps) }
+func (m *Model) finalNorm(x Mat) Mat { return m.norm(x, m.Norm, m.NormBias) }
 
 // HiddenStates gives the residual stream at every boundary: [0] the embeddings, [l] what enters layer l, [len(Layers)]
 // what leaves the last layer, before the final norm.
@@ -48,13 +57,13 @@ func (m *Model) HiddenStates(tokens []int) []Mat {
 
 // Logits gives the logits after every token: [tokens, vocab].
 func (m *Model) Logits(tokens []int) Mat {
-	return m.logits(m.HiddenStates(tokens)[len(m.Layers)])
+	return m.LogitsOf(m.HiddenStates(tokens)[len(m.Layers)])
 }
 
 // NLL gives −log p of tokens 1..n−1, each given those before it.
 func (m *Model) NLL(tokens []int) []float64 {
 	last := m.HiddenStates(tokens)[len(m.Layers)]
-	return CrossEntropy(m.logits(last), shifted(tokens))[:len(tokens)-1]
+	return CrossEntropy(m.LogitsOf(last), shifted(tokens))[:len(tokens)-1]
 }
 
 // shifted gives every token's successor as its target; the last token has none.
@@ -87,7 +96,7 @@ func (m *Model) Generate(prompt []int, n int) []int {
 			x, _ = m.Layers[l].Continue(m.Config, x, &caches[l])
 		}
 		last := Mat{1, x.Cols, x.Row(x.Rows - 1)}
-		tokens = append(tokens, argmax(m.logits(last).Data))
+		tokens = append(tokens, argmax(m.LogitsOf(last).Data))
 	}
 	return tokens
 }

@@ -81,8 +81,11 @@ func TestRoPE(t *testing.T) {
 
 	// Two heads of two pairs (0,2), (1,3); at position 1 the pairs turn by a quarter and by a half.
 	x := rows([]float64{1, 2, 3, 4, 5, 6, 7, 8}, []float64{1, 2, 3, 4, 5, 6, 7, 8})
-	equal(t, "rope", RoPE(x, 4, []int{0, 1}, []float64{math.Pi / 2, math.Pi}).Data,
+	equal(t, "rope", RoPE(x, 4, []int{0, 1}, []float64{math.Pi / 2, math.Pi}, false).Data,
 		[]float64{1, 2, 3, 4, 5, 6, 7, 8, -3, -2, 1, -4, -7, -6, 5, -8})
+	equal(t, "interleaved rope", RoPE(x, 4, []int{0, 1}, []float64{math.Pi / 2, math.Pi}, true).Data,
+		[]float64{1, 2, 3, 4, 5, 6, 7, 8, -2, 1, -3, -4, -6, 5, -7, -8})
+	equal(t, "partial rope", RoPE(x, 4, []int{0, 1}, []float64{math.Pi / 2}, false).Data, []float64{1, 2, 3, 4, 5, 6, 7, 8, -2, 1, 3, 4, -6, 5, 7, 8})
 }
 
 // smooth is the share of the kept frequency in the case of TestRoPE: (turns − 1)/(3 − 1).
@@ -94,17 +97,22 @@ func TestAttention(t *testing.T) {
 	v := rows([]float64{7}, []float64{14}, []float64{21})
 	q := rows([]float64{1, 0}, []float64{1, 0}, []float64{1, 0})
 	causal := []float64{7, 7, 35.0 / 3, 10.5, 17, 14}
-	equal(t, "grouped", Attention(q, k, v, 2, 1, 1, 0).Data, causal)
-	equal(t, "last queries", Attention(GatherRows(q, []int{1, 2}), k, v, 2, 1, 1, 0).Data, causal[2:])
-	equal(t, "window of 2", Attention(q, k, v, 2, 1, 1, 2).Data, []float64{7, 7, 35.0 / 3, 10.5, (2*14 + 4*21) / 6.0, 17.5})
-	equal(t, "window of 1", Attention(q, k, v, 2, 1, 1, 1).Data, []float64{7, 7, 14, 14, 21, 21})
+	equal(t, "grouped", Attention(q, k, v, 2, 1, 1, 0, LogitOptions{}).Data, causal)
+	equal(t, "last queries", Attention(GatherRows(q, []int{1, 2}), k, v, 2, 1, 1, 0, LogitOptions{}).Data, causal[2:])
+	equal(t, "window of 2", Attention(q, k, v, 2, 1, 1, 2, LogitOptions{}).Data, []float64{7, 7, 35.0 / 3, 10.5, (2*14 + 4*21) / 6.0, 17.5})
+	equal(t, "window of 1", Attention(q, k, v, 2, 1, 1, 1, LogitOptions{}).Data, []float64{7, 7, 14, 14, 21, 21})
 
 	// Four query heads on two key/value heads: of one token, each gets the values of head h/2.
-	equal(t, "groups in order", Attention(NewMat(1, 8), NewMat(1, 4), rows([]float64{1, 2, 3, 4}), 4, 2, 2, 0).Data,
+	equal(t, "groups in order", Attention(NewMat(1, 8), NewMat(1, 4), rows([]float64{1, 2, 3, 4}), 4, 2, 2, 0, LogitOptions{}).Data,
 		[]float64{1, 2, 1, 2, 3, 4, 3, 4})
 	// The scale of two channels is 1/√2: q·k = √2·ln 3 weighs 3 to 1.
 	equal(t, "scale", Attention(rows([]float64{math.Sqrt2, 0}), rows([]float64{math.Log(3), 9}, []float64{0, -9}),
-		rows([]float64{4, 0}, []float64{0, 4}), 1, 1, 2, 0).Data, []float64{3, 1})
+		rows([]float64{4, 0}, []float64{0, 4}), 1, 1, 2, 0, LogitOptions{}).Data, []float64{3, 1})
+	// A logit of 2·ln 3, half of it, under a cap of 2·ln 3.
+	equal(t, "cap", Attention(rows([]float64{0}, []float64{1}), rows([]float64{2 * math.Log(3)}, []float64{0}), rows([]float64{0}, []float64{4}), 1, 1, 1, 0,
+		LogitOptions{Scale: 0.5, Cap: 2 * math.Log(3)}).Data, []float64{0, 4 / (1 + math.Exp(2*math.Log(3)*math.Tanh(0.5)))})
+	equal(t, "softcap", SoftCap(rows([]float64{math.Log(3) / 2, 0, -math.Log(3) / 2}), 3, 3).Data, []float64{1.5, 0, -1.5})
+	equal(t, "scale of logits", SoftCap(rows([]float64{1, -4}), 0.5, 0).Data, []float64{0.5, -2})
 }
 
 func TestSensitivity(t *testing.T) {

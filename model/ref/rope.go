@@ -83,20 +83,25 @@ func (s RopeScaling) apply(i int, freq float64) float64 {
 	panic(fmt.Sprintf("ref: rope: unknown scaling %q", s.Type))
 }
 
-// RoPE rotates, in every head, the pair (i, i+headDim/2) by positions[t]·freqs[i]: the rotate-half layout.
+// RoPE rotates, in every head, the pair (i, i+len(freqs)) by positions[t]·freqs[i], or interleaved the pair (2i, 2i+1): the first 2·len(freqs)
+// channels of a head. The others stay.
 //
-//	x [tokens, heads·headDim] · positions [tokens] · freqs [headDim/2] · result [tokens, heads·headDim]
-func RoPE(x Mat, headDim int, positions []int, freqs []float64) Mat {
-	half := headDim / 2
-	check(len(positions) == x.Rows && len(freqs) == half && headDim%2 == 0 && x.Cols%headDim == 0, "rope", x.shape(), headDim, len(positions), len(freqs))
+//	x [tokens, heads·headDim] · positions [tokens] · freqs [≤ headDim/2] · result [tokens, heads·headDim]
+func RoPE(x Mat, headDim int, positions []int, freqs []float64, interleaved bool) Mat {
+	check(len(positions) == x.Rows && len(freqs) <= headDim/2 && headDim%2 == 0 && x.Cols%headDim == 0, "rope", x.shape(), headDim, len(positions), len(freqs))
 	y := NewMat(x.Rows, x.Cols)
 	for t, position := range positions {
 		in, out := x.Row(t), y.Row(t)
+		copy(out, in)
 		for i, freq := range freqs {
 			rotation := mgl64.Rotate2D(float64(position) * freq)
-			for a := i; a < x.Cols; a += headDim {
-				pair := rotation.Mul2x1(mgl64.Vec2{in[a], in[a+half]})
-				out[a], out[a+half] = pair[0], pair[1]
+			first, second := i, i+len(freqs)
+			if interleaved {
+				first, second = 2*i, 2*i+1
+			}
+			for head := 0; head < x.Cols; head += headDim {
+				pair := rotation.Mul2x1(mgl64.Vec2{in[head+first], in[head+second]})
+				out[head+first], out[head+second] = pair[0], pair[1]
 			}
 		}
 	}

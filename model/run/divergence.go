@@ -96,7 +96,7 @@ func Divergences(ctx context.Context, f *Forward, m *model.Model, base *Forward,
 				end := min(begin+step, x.Rows)
 				p, q := op.Of(baseLogits.View, dtype.F32, end-begin, graph.HeadUnit), op.Of(logits.View, dtype.F32, end-begin, graph.HeadUnit)
 				op.LMHeadKL(f.r, states[i].RowRange(begin, end), p, q, baseNorm.RowRange(begin, end), norm.RowRange(begin, end), w[1], w[0],
-					graph.Slice(wanted[i], begin, end), first)
+					graph.Slice(wanted[i], begin, end), first, graph.LogitsOf(bm.Config), graph.LogitsOf(m.Config))
 			}
 			if err := f.r.Err(); err != nil {
 				return err

@@ -283,7 +283,7 @@ func (f *Forward) Each(b Batch) op.Tensor { return graph.Slice(f.each, 0, b.Wind
 func (f *Forward) Embed(ctx context.Context, m *model.Model) error {
 	err := f.store.Produce(ctx, 0, f.store.All(), func(batch int, out op.Tensor) error {
 		b := &f.batches[batch]
-		if err := graph.Embed(ctx, f.r, m.Top[arch.Embed], b.Tokens, out); err != nil || f.shared.Positions.IsZero() {
+		if err := graph.Embed(ctx, f.r, m.Config, m.Top[arch.Embed], b.Tokens, out); err != nil || f.shared.Positions.IsZero() {
 			return err
 		}
 		rows, err := f.loader.Load(ctx, f.r, b)
@@ -400,7 +400,7 @@ func (f *Forward) record(ctx context.Context, c layerCall, visit func(Step) erro
 
 // block is a layer with its weights on the device.
 func (f *Forward) block(c layerCall, weights []op.Tensor) graph.Block {
-	return graph.Block{Config: c.m.Config, Layer: c.layer, Weights: weights, Rope: f.shared.Rope, Scratch: f.scratch}
+	return graph.Block{Config: c.m.Config, Layer: c.layer, Weights: weights, Rope: f.shared.Rope(c.m.Config, c.layer), Scratch: f.scratch}
 }
 
 // recordBatch records a layer for one batch.

@@ -125,7 +125,7 @@ func (f *Forward) foldHead(ctx context.Context, m *model.Model, batches []headRo
 				for begin := at; begin < end; begin += step {
 					next := min(begin+step, end)
 					op.LMHeadLoss(f.r, s.state.RowRange(begin, next), op.Of(logits.View, dtype.F32, next-begin, graph.HeadUnit), norm.RowRange(begin-at, next-at), w,
-						graph.Slice(s.targets, begin, next), first)
+						graph.Slice(s.targets, begin, next), first, graph.LogitsOf(m.Config))
 				}
 			}
 			if err := f.r.Err(); err != nil {
@@ -184,6 +184,7 @@ func (f *Forward) Logits(ctx context.Context, m *model.Model, visit func(window 
 					n := end - begin
 					y := graph.Floats(buf, f.Corpus.Window, n)
 					op.LinearFused(f.r, y, one, head.RowRange(begin, end), op.Fused{Batch: true})
+					graph.LogitsOf(m.Config).Record(f.r, y)
 					if err := f.r.Wait(ctx); err != nil {
 						return err
 					}

@@ -84,7 +84,7 @@ func sameScores(t *testing.T, what string, got, want [][]run.Score) {
 }
 
 func TestScorer(t *testing.T) {
-	for _, name := range modeltest.Names() {
+	for _, name := range modeltest.Distinct() {
 		spec, err := modeltest.Named(name)
 		if err != nil {
 			t.Fatal(err)

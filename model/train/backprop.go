@@ -15,21 +15,21 @@ import (
 type backprop struct {
 	r      *vk.Recorder
 	config *arch.Config
-	rope   op.Tensor
+	shared graph.Shared
 	window int // tokens of a sequence
 	tapes  []*graph.Scratch
 	back   *graph.Back
 }
 
 // newBackprop allocates for batches of up to so many rows, whose layers go backward after so many went forward.
-func newBackprop(s *vk.Scope, r *vk.Recorder, m *model.Model, layers []*model.Layer, rope op.Tensor, window, rows, tapes int) backprop {
+func newBackprop(s *vk.Scope, r *vk.Recorder, m *model.Model, layers []*model.Layer, shared graph.Shared, window, rows, tapes int) backprop {
 	var widest int64
 	for _, l := range layers {
 		for _, w := range l.Weights {
 			widest = max(widest, w.Size())
 		}
 	}
-	b := backprop{r: r, config: m.Config, rope: rope, window: window}
+	b := backprop{r: r, config: m.Config, shared: shared, window: window}
 	for range tapes {
 		b.tapes = append(b.tapes, graph.NewTape(s, m.Config, rows))
 	}
@@ -38,7 +38,7 @@ func newBackprop(s *vk.Scope, r *vk.Recorder, m *model.Model, layers []*model.La
 }
 
 func (b *backprop) block(l, tape int, weights []op.Tensor) graph.Block {
-	return graph.Block{Config: b.config, Layer: l, Weights: weights, Rope: b.rope, Scratch: b.tapes[tape]}
+	return graph.Block{Config: b.config, Layer: l, Weights: weights, Rope: b.shared.Rope(b.config, l), Scratch: b.tapes[tape]}
 }
 
 // forward records out = layer l of x, on a tape.

@@ -33,7 +33,7 @@ func Gradients(ctx context.Context, f *run.Forward, m *model.Model, visit func(l
 		}
 	}
 	scope := f.Recorder().Device().NewScope()
-	g := newGradientPass(scope, f.Recorder(), m, f.Shared().Rope, f.Corpus.Window, f.Corpus.Most)
+	g := newGradientPass(scope, f.Recorder(), m, f.Shared(), f.Corpus.Window, f.Corpus.Most)
 	g.f = f
 	defer func() {
 		err = errors.Join(err, f.Wait(context.WithoutCancel(ctx)))
@@ -77,9 +77,9 @@ type gradientPass struct {
 }
 
 // newGradientPass allocates; of a dry scope it counts.
-func newGradientPass(s *vk.Scope, r *vk.Recorder, m *model.Model, rope op.Tensor, window, rows int) *gradientPass {
+func newGradientPass(s *vk.Scope, r *vk.Recorder, m *model.Model, shared graph.Shared, window, rows int) *gradientPass {
 	g := &gradientPass{m: m}
-	g.pass = newBackprop(s, r, m, m.Layers, rope, window, rows, 1)
+	g.pass = newBackprop(s, r, m, m.Layers, shared, window, rows, 1)
 	var floats, unbound [arch.LayerRoles]int64 // of each role at most: elements, and bytes where it cannot be bound
 	for _, l := range m.Layers {
 		places, _ := graph.Layout(s.Device(), l.Weights[:], graph.RoleJoins)

@@ -68,7 +68,7 @@ func newLayer(ctx context.Context, s *vk.Scope, r *vk.Recorder, teacher, m *mode
 	t := &LayerTraining{training: training{scope: s}, config: c, layer: l}
 	t.sets = []*trained{newTrained(ctx, s, r, 0, layer.Weights[:])}
 	shared := graph.NewShared(ctx, s, r, m, window)
-	t.pass = newBackprop(s, r, m, []*model.Layer{layer}, shared.Rope, window, rows, 1)
+	t.pass = newBackprop(s, r, m, []*model.Layer{layer}, shared, window, rows, 1)
 	t.out = s.Buffer("trained layer's output", 4*int64(rows)*int64(c.HiddenSize), vk.OnDevice)
 	t.loss = s.Buffer("losses", 4*int64(rows), vk.OnDevice)
 	t.opt = newOptimizer(s, t.gradients())

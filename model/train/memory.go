@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"github.com/vkcome/vkcome/model"
-	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/model/graph"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/vk"
@@ -57,7 +57,7 @@ func PredictGradients(d *vk.Device, m *model.Model, windows, window int, extra i
 		return p, err
 	}
 	pass := d.DryRun(func(s *vk.Scope) {
-		g := newGradientPass(s, nil, m, op.Tensor{}, window, window)
+		g := newGradientPass(s, nil, m, graph.Shared{}, window, window)
 		g.headPass(context.Background(), s, nil, window)
 	})
 	p.Device = max(p.Device, beside.Resting+max(f.Taken, f.Resting+f.Weights+pass))

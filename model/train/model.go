@@ -50,7 +50,7 @@ func newModel(ctx context.Context, s *vk.Scope, r *vk.Recorder, teacher, m *mode
 	t.top = newTrained(ctx, s, r, arch.Embed, m.OwnTop())
 	t.sets = append(t.sets, t.top)
 	shared := graph.NewShared(ctx, s, r, m, window)
-	t.pass = newBackprop(s, r, m, m.Layers, shared.Rope, window, rows, len(m.Layers))
+	t.pass = newBackprop(s, r, m, m.Layers, shared, window, rows, len(m.Layers))
 	hidden := func(name string) *vk.Buffer {
 		return s.Buffer(name, 4*int64(rows)*int64(m.Config.HiddenSize), vk.OnDevice)
 	}
@@ -102,6 +102,7 @@ func (t *ModelTraining) record(ctx context.Context, b run.Batch, y op.Tensor, ta
 	n, last := len(tokens), len(t.m.Layers)
 	state := func(i int) op.Tensor { return graph.Floats(t.states[i], n, c.HiddenSize) }
 	op.Embedding(r, state(0), outside(t.top.copies, arch.Embed), list, 0)
+	graph.ScaleEmbeddings(r, float32(c.EmbeddingScale), state(0))
 	if c.LearnedPositions {
 		op.AddPositions(r, state(0), outside(t.top.copies, arch.Positions), window, arch.PositionOffset)
 	}
@@ -137,9 +138,10 @@ func (t *ModelTraining) embeddingBackward(ctx context.Context, tokens []uint32, 
 			return err
 		}
 	}
-	op.EmbeddingBackward(r, outside(t.top.grads, arch.Embed), grad, sorted)
 	if t.m.Config.LearnedPositions {
 		op.PositionsBackward(r, outside(t.top.grads, arch.Positions), grad, t.f.Corpus.Window, arch.PositionOffset)
 	}
+	graph.ScaleEmbeddings(r, float32(t.m.Config.EmbeddingScale), grad)
+	op.EmbeddingBackward(r, outside(t.top.grads, arch.Embed), grad, sorted)
 	return r.Err()
 }

@@ -26,9 +26,9 @@ const gradientBound = 1e-4
 func oracleLayer(l *ref.Layer) [][]float64 {
 	list := [][]float64{
 		arch.InputNorm: l.InputNorm, arch.InputNormBias: l.InputNormBias, arch.Q: l.Q.Data, arch.K: l.K.Data, arch.V: l.V.Data, arch.QBias: l.QBias, arch.KBias: l.KBias,
-		arch.VBias: l.VBias, arch.QNorm: l.QNorm, arch.KNorm: l.KNorm, arch.O: l.O.Data, arch.OBias: l.OBias, arch.PostNorm: l.PostNorm,
+		arch.VBias: l.VBias, arch.QNorm: perHead(l, l.QNorm), arch.KNorm: perHead(l, l.KNorm), arch.QRowNorm: overAll(l, l.QNorm), arch.KRowNorm: overAll(l, l.KNorm), arch.O: l.O.Data, arch.OBias: l.OBias, arch.PostNorm: l.PostNorm,
 		arch.PostNormBias: l.PostNormBias, arch.Gate: l.Gate.Data, arch.GateBias: l.GateBias, arch.Up: l.Up.Data, arch.UpBias: l.UpBias, arch.Down: l.Down.Data,
-		arch.DownBias: l.DownBias, arch.Router: l.Router.Data, arch.LayerRoles - 1: nil,
+		arch.DownBias: l.DownBias, arch.Router: l.Router.Data, arch.AttentionNorm: l.AttentionNorm, arch.MLPNorm: l.FFNNorm,
 	}
 	if l.Router.Rows > 0 { // of experts
 		for dense, of := range map[arch.Role]arch.Role{arch.Gate: arch.ExpertGate, arch.Up: arch.ExpertUp, arch.Down: arch.ExpertDown} {
@@ -36,6 +36,21 @@ func oracleLayer(l *ref.Layer) [][]float64 {
 		}
 	}
 	return list
+}
+
+// perHead is the weights of a norm of queries or keys if it is over each head, overAll if it is over all heads together.
+func perHead(l *ref.Layer, w []float64) []float64 {
+	if len(l.QNorm) == l.Q.Rows {
+		return nil
+	}
+	return w
+}
+
+func overAll(l *ref.Layer, w []float64) []float64 {
+	if len(l.QNorm) != l.Q.Rows {
+		return nil
+	}
+	return w
 }
 
 // oracleWeights are a reference's weights in the order of ModelTraining.Values.
@@ -157,14 +172,6 @@ type layerCase struct {
 
 const temperature = 1.5 // of the tests
 
-// logitsOf are a reference's logits of states that leave its last layer.
-func logitsOf(m *ref.Model, x ref.Mat) ref.Mat {
-	if m.NormBias == nil {
-		return ref.Linear(ref.RMSNorm(x, m.Norm, m.Eps), m.Head, nil)
-	}
-	return ref.Linear(ref.LayerNorm(x, m.Norm, m.NormBias, m.Eps), m.Head, nil)
-}
-
 // newLayerCase has layer 2 learn what layers 2 and 3 do together.
 func newLayerCase(t *testing.T, name string, windows, window int) *layerCase {
 	t.Helper()
@@ -210,7 +217,7 @@ func (c *layerCase) lossesOf(oracle *ref.Model) []float64 {
 			case train.Cosine:
 				loss, _ = ref.CosineLoss(yhat, c.y[i], 1/n)
 			case train.KLLens:
-				loss, _ = ref.KLDivergence(logitsOf(oracle, yhat), logitsOf(oracle, c.y[i]), 1/n, temperature)
+				loss, _ = ref.KLDivergence(oracle.LogitsOf(yhat), oracle.LogitsOf(c.y[i]), 1/n, temperature)
 			}
 			for _, v := range loss {
 				sums[k] += v
@@ -265,7 +272,7 @@ func (c *layerCase) check(t *testing.T, d *vk.Device, k, batch int) {
 // differentiable are the architectures that have gradients.
 func differentiable(t *testing.T) (names []string) {
 	t.Helper()
-	for _, name := range modeltest.Names() {
+	for _, name := range modeltest.Distinct() {
 		spec, err := modeltest.Named(name)
 		if err != nil {
 			t.Fatal(err)

@@ -20,7 +20,7 @@ import (
 // layer, the same bytes of every weight, the same logits.
 func TestPrunedReadsBack(t *testing.T) {
 	vktest.Each(t, func(t *testing.T, d *vk.Device) {
-		for i, name := range modeltest.Names() {
+		for i, name := range modeltest.Distinct() {
 			t.Run(name, func(t *testing.T) {
 				rng := rand.New(rand.NewPCG(3, uint64(i)))
 				spec, err := modeltest.Named(name)

@@ -1,4 +1,6 @@
 // What the kernels of attention share: the constants of a head and the push constants. Define MORE_PUSH first where there are more.
+#include "tanh.glsl"
+
 layout(constant_id = 1) const uint HEAD_DIM = 64;
 
 const uint DIMS = (HEAD_DIM + 3) / 4; // vec4 of a head
@@ -49,3 +51,22 @@ uint lowest_key(uint position) { return sliding > 0 && position >= sliding ? pos
         name[(at) + 4 * (c) + 1] = value.y; \
         if ((c) + 1 < DIMS) { name[(at) + 4 * (c) + 2] = value.z; name[(at) + 4 * (c) + 3] = value.w; } \
     } }
+
+#if !defined(NO_CAP)
+// The bits of a float c, log2(e) times the largest logit: a logit l becomes c·tanh(l/c), as in Gemma 2, arXiv 2408.00118. 0: it stays.
+layout(constant_id = 2) const uint CAP = 0;
+
+vec4 capped(vec4 logit) {
+    if (CAP == 0) return logit;
+    float cap = uintBitsToFloat(CAP);
+    return cap * tanh_of(logit / cap);
+}
+float capped(float logit) { return capped(vec4(logit)).x; }
+
+// The derivative of capped, of what it gave; 0 of what is masked.
+float cap_slope(float logit) {
+    if (CAP == 0) return 1.0;
+    float t = clamp(logit / uintBitsToFloat(CAP), -1.0, 1.0);
+    return (1.0 - t) * (1.0 + t);
+}
+#endif

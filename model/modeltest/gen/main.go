@@ -37,7 +37,7 @@ func run(args []string) error {
 			return nil
 		})
 	}
-	number("hidden", "hidden size; of an OPT it follows from the heads", func(s *modeltest.Spec) *int { return &s.Hidden })
+	number("hidden", "hidden size; of an OPT, a StableLM and a Helium it follows from the heads", func(s *modeltest.Spec) *int { return &s.Hidden })
 	number("intermediate", "size of the MLP", func(s *modeltest.Spec) *int { return &s.Intermediate })
 	number("layers", "layers", func(s *modeltest.Spec) *int { return &s.Layers })
 	number("heads", "query heads", func(s *modeltest.Spec) *int { return &s.Heads })
@@ -89,7 +89,10 @@ func run(args []string) error {
 		}
 	}
 	if *arch == "opt" {
-		s.KVHeads, s.Hidden = s.Heads, s.Heads*s.HeadDim
+		s.KVHeads = s.Heads
+	}
+	if s.Square() {
+		s.Hidden = s.Heads * s.HeadDim
 	}
 	s.Seed = *seed
 	known := false
