@@ -224,7 +224,7 @@ func TestGGUFRefused(t *testing.T) {
 		{"llama.block_count is -1, expected a positive integer", set("llama.block_count", int32(-1))},
 		{"tensor blk.2.attn_norm.weight is missing", set("llama.block_count", uint32(3))},
 		{"llama.attention.head_count is [4 2], expected a positive integer", set("llama.attention.head_count", []int32{4, 2})},
-		{"llama.expert_count is 8: not supported", set("llama.expert_count", uint32(8))},
+		{"tensor blk.0.ffn_gate_inp.weight is missing", set("llama.expert_count", uint32(8))},
 		{"llama.attention.causal is false", set("llama.attention.causal", false)},
 		{"llama.logit_scale: a key that is not known", set("llama.logit_scale", float32(2))},
 		{"llama.rope.dimension_count is 4", set("llama.rope.dimension_count", uint32(4))},

@@ -112,19 +112,15 @@ type Tensor struct {
 }
 
 // TopTensors lists the tensors outside the layers, in the order in which they are written. A tied LM head is not among them.
-func (c *Config) TopTensors() []Tensor { return c.tensors(c.family.Top, "", c.Has) }
+func (c *Config) TopTensors() []Tensor { return c.Tensors(c.family.Top, "", c.Has) }
 
 // LayerTensors lists the tensors of a layer, in the order in which they are written: biases and norms only where the model has them.
 func (c *Config) LayerTensors(layer int) []Tensor {
-	return c.tensors(c.family.Layer, fmt.Sprintf(c.family.Prefix, layer), func(r Role) bool { return c.HasIn(layer, r) })
+	return c.Tensors(c.family.Layer, fmt.Sprintf(c.family.Prefix, layer), func(r Role) bool { return c.HasIn(layer, r) })
 }
 
-// Tensors lists those of stored tensors that the model has, with prefix before their names.
-func (c *Config) Tensors(stored []Stored, prefix string) []Tensor {
-	return c.tensors(stored, prefix, c.Has)
-}
-
-func (c *Config) tensors(stored []Stored, prefix string, there func(r Role) bool) (list []Tensor) {
+// Tensors lists those of stored tensors whose first role there says is there, with prefix before their names.
+func (c *Config) Tensors(stored []Stored, prefix string, there func(r Role) bool) (list []Tensor) {
 	for _, s := range stored {
 		if !there(s.Roles[0]) {
 			continue

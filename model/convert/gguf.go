@@ -77,7 +77,7 @@ func Check(m *model.Model) error {
 		err = family.RefusesRope(m.Config)
 	}
 	if err == nil {
-		_, _, err = about(m, family, Options{}, 0)
+		_, _, err = about(m, family, Options{}, 0, "")
 	}
 	if err != nil {
 		return fmt.Errorf("convert: %s: %w", m.Name, err)
@@ -177,6 +177,9 @@ type part struct {
 func tensors(m *model.Model, family *gguf.Family, o Options) (list []tensor, err error) {
 	add := func(from []arch.Tensor, weights []model.Weight) {
 		for _, t := range from {
+			if gguf.Experts(t.Roles[0]) {
+				t.Shape = []int{m.Config.Experts, t.Shape[0] / m.Config.Experts, t.Shape[1]}
+			}
 			out := tensor{Info: gguf.Info{Name: t.Name, Shape: t.Shape, Type: matrixType(m.Config, t, o.Type)}}
 			for _, r := range t.Roles {
 				p := part{Weight: weights[r].Exact()}
@@ -200,14 +203,27 @@ func tensors(m *model.Model, family *gguf.Family, o Options) (list []tensor, err
 	for l, layer := range m.Layers {
 		add(family.LayerTensors(m.Config, l), layer.Weights[:])
 	}
-	all := len(m.Config.TopTensors())
-	for l := range m.Layers {
-		all += len(m.Config.LayerTensors(l))
+	return list, named(m, family, list[extra:])
+}
+
+// named refuses a model with a tensor that llama.cpp has no name for.
+func named(m *model.Model, family *gguf.Family, list []tensor) error {
+	values := func(weights []model.Weight) (n int64) {
+		for _, w := range weights {
+			n += w.Elements()
+		}
+		return n
 	}
-	if named := len(list) - extra; named != all {
-		return nil, fmt.Errorf("%d of %d tensors have a name in llama.cpp's %s", named, all, family.Name)
+	want, have := values(m.AllWeights()), int64(0)
+	for _, t := range list {
+		for _, p := range t.parts {
+			have += p.Elements()
+		}
 	}
-	return list, nil
+	if want != have {
+		return fmt.Errorf("of %d parameters %d are in tensors that llama.cpp has names for in its %s", want, have, family.Name)
+	}
+	return nil
 }
 
 // matrixType is the type of a tensor in a file of a type: what rows cannot be cut into blocks of is F16. With Q4_0 the LM head, or the
@@ -215,8 +231,10 @@ func tensors(m *model.Model, family *gguf.Family, o Options) (list []tensor, err
 func matrixType(c *arch.Config, t arch.Tensor, of gguf.Type) gguf.Type {
 	r := t.Roles[0]
 	switch kind := r.Info().Kind; {
-	case kind != arch.Matrix || r == arch.Positions:
+	case kind != arch.Matrix || r == arch.Positions || r == arch.Router:
 		return gguf.F32
+	case of == gguf.Q4_0 && c.Experts == 8 && (r == arch.K || r == arch.V):
+		of = gguf.Q8_0
 	case of == gguf.Q4_0 && (r == arch.Head || r == arch.Embed && !c.Has(arch.Head)):
 		of = gguf.Q6_K
 	}
@@ -254,15 +272,19 @@ func ropeTensors(c *arch.Config) (list []tensor) {
 
 // metadata is all of a file's.
 func metadata(m *model.Model, family *gguf.Family, list []tensor, o Options) (meta []gguf.Pair, err error) {
-	total := int64(0)
+	total, each := int64(0), int64(0) // each: of one expert of every layer
 	for _, t := range list {
 		n := int64(1)
 		for _, d := range t.Shape {
 			n *= int64(d)
 		}
-		total += n
+		if total += n; len(t.Shape) == 3 {
+			each += n / int64(t.Shape[0])
+		}
 	}
-	what, tokens, err := about(m, family, o, total)
+	experts := m.Config.Experts
+	size := sizeLabel(total, total-each*int64(experts), each, experts)
+	what, tokens, err := about(m, family, o, total, size)
 	if err != nil {
 		return nil, err
 	}
@@ -300,8 +322,7 @@ func metadata(m *model.Model, family *gguf.Family, list []tensor, o Options) (me
 }
 
 // about is the metadata that says what a model is, and that of its tokenizer. Those of a model that was read from a GGUF are as they are there.
-func about(m *model.Model, family *gguf.Family, o Options, parameters int64) (what, tokens []gguf.Pair, err error) {
-	size := sizeLabel(parameters, 0, 0, 0)
+func about(m *model.Model, family *gguf.Family, o Options, parameters int64, size string) (what, tokens []gguf.Pair, err error) {
 	f := m.GGUF()
 	if f == nil {
 		if what, err = general(m.Files, cmp.Or(o.Name, m.Name), m.Config.JSON(), parameters, size); err != nil {

@@ -67,6 +67,9 @@ var goldens = []golden{
 			s.Layers = 5
 			s.Extra = map[string]any{"pad_token_id": 1}
 		}, files: map[string]string{"tokenizer_config.json": somePlainCfg}},
+	{Name: "mixtral", Types: []string{"q8_0"}, Pre: "llama-bpe", base: "mixtral", tokenizer: "llama3.json",
+		change: func(s *modeltest.Spec) { s.Hidden, s.Intermediate = 64, 96 }, files: map[string]string{"tokenizer_config.json": somePlainCfg}},
+	{Name: "qwen3-moe", Types: []string{"bf16"}, Pre: "qwen2", base: "qwen3-moe", tokenizer: "qwen2.json", files: map[string]string{"tokenizer_config.json": somePlainCfg}},
 	{Name: "phi3", Types: []string{"f16"}, Pre: "qwen2", base: "phi3", tokenizer: "qwen2.json", files: map[string]string{"tokenizer_config.json": gptConfig}},
 	{Name: "phi3-long", Types: []string{"f16"}, Pre: "qwen2", base: "phi3-long", tokenizer: "qwen2.json", files: map[string]string{"tokenizer_config.json": gptConfig}},
 }

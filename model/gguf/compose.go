@@ -47,9 +47,13 @@ func (c *composer) compose() ([]byte, error) {
 	if c.family, err = FindFamily(name); err != nil {
 		return nil, err
 	}
-	c.config["architectures"] = c.family.Of[:1]
+	architecture := c.family.Of[0]
+	if n, ok := asInt(c.file.values[name+".expert_count"]); ok && n > 0 && c.family.Sparse != "" {
+		architecture = c.family.Sparse
+	}
+	c.config["architectures"] = []string{architecture}
 	for _, f := range arch.Families() {
-		if f.Architecture == c.family.Of[0] {
+		if f.Architecture == architecture {
 			c.config["model_type"] = f.ModelType
 		}
 	}
@@ -58,6 +62,7 @@ func (c *composer) compose() ([]byte, error) {
 			c.key(key, p.Value)
 		}
 	}
+	maps.Copy(c.config, c.family.Fixed)
 	c.sizes()
 	c.scaling()
 	c.presence()
@@ -149,8 +154,6 @@ var checked = map[string]func(c *composer, v any) bool{
 	"rope.dimension_count":                 func(c *composer, v any) bool { return c.isHeadDim(v) },
 	"attention.value_length":               func(c *composer, v any) bool { return c.isHeadDim(v) },
 	"attention.causal":                     is(true),
-	"expert_count":                         is(0),
-	"expert_used_count":                    is(0),
 	"nextn_predict_layers":                 is(0),
 	"leading_dense_block_count":            is(0),
 	"tensor_data_layout":                   func(_ *composer, v any) bool { return v == "Meta AI original pth" },

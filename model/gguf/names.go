@@ -14,8 +14,9 @@ import (
 // A family more is an entry more in families (names_families.go).
 type Family struct {
 	Name string // general.architecture, which its keys begin with
-	// Of are the families of arch that it holds, by architecture. A file is read as the first of them that Fits.
-	Of []string
+	// Of are the families of arch that it holds, by architecture. A file is read as the first of them, one with experts as Sparse.
+	Of     []string
+	Sparse string
 
 	Top, Layer []arch.Stored // the tensors, those of a layer behind LayerPrefix
 
@@ -30,6 +31,8 @@ type Family struct {
 
 	Keys []Key // in the order in which they are written
 
+	// Fixed are the keys of config.json that llama.cpp has in code.
+	Fixed map[string]any
 	Ropes []arch.RopeType // how positions may be stretched
 	// Check refuses a model whose arithmetic llama.cpp fixes in code, and fixes otherwise. nil: there is nothing to check.
 	Check func(c *arch.Config) error
@@ -102,11 +105,16 @@ func FindFamily(name string) (*Family, error) {
 }
 
 // TopTensors lists the tensors outside the layers that a model has: name, shape as Hugging Face has it, and roles.
-func (f *Family) TopTensors(c *arch.Config) []arch.Tensor { return c.Tensors(f.Top, "") }
+func (f *Family) TopTensors(c *arch.Config) []arch.Tensor { return c.Tensors(f.Top, "", c.Has) }
 
-// LayerTensors lists the tensors of a layer.
+// LayerTensors lists the tensors of a layer. Those of experts, which files have in three dimensions, have the rows of all experts here.
 func (f *Family) LayerTensors(c *arch.Config, layer int) []arch.Tensor {
-	return c.Tensors(f.Layer, fmt.Sprintf(LayerPrefix, layer))
+	return c.Tensors(f.Layer, fmt.Sprintf(LayerPrefix, layer), func(r arch.Role) bool { return c.HasIn(layer, r) })
+}
+
+// Experts says whether a role's tensor holds the matrices of all experts, which files have as one tensor of three dimensions.
+func Experts(r arch.Role) bool {
+	return r.Info().MLP == arch.SparseMLP && r != arch.Router
 }
 
 // Reordered says whether the rows of a role's tensor are in another order than in Hugging Face files.

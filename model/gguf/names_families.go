@@ -1,6 +1,7 @@
 package gguf
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/vkcome/vkcome/model/arch"
@@ -16,6 +17,7 @@ var layerNames = map[arch.Role]string{
 	arch.PostNorm: "ffn_norm.weight", arch.PostNormBias: "ffn_norm.bias",
 	arch.Gate: "ffn_gate.weight", arch.GateBias: "ffn_gate.bias", arch.Up: "ffn_up.weight", arch.UpBias: "ffn_up.bias",
 	arch.Down: "ffn_down.weight", arch.DownBias: "ffn_down.bias",
+	arch.Router: "ffn_gate_inp.weight", arch.ExpertGate: "ffn_gate_exps.weight", arch.ExpertUp: "ffn_up_exps.weight", arch.ExpertDown: "ffn_down_exps.weight",
 }
 
 // top are the tensors outside the layers of every family. A head that is tied is not written.
@@ -53,7 +55,7 @@ func fuse(list []arch.Stored, name string, roles ...arch.Role) (out []arch.Store
 }
 
 // common are the keys of every model of the converter's TextModel.
-var common = keys(blockCount, contextLength, embedding, feedForward, headCount, headCountKV, ropeScaling, freqBase, rmsEps)
+var common = keys(blockCount, contextLength, embedding, feedForward, headCount, headCountKV, ropeScaling, freqBase, rmsEps, expertCount, expertsUsed)
 
 // ropes are those of most families; llamaRopes those of families that the converter has as kinds of Llama.
 var (
@@ -64,27 +66,34 @@ var (
 // families is the table of what llama.cpp knows of the families of arch.
 var families = []*Family{
 	{
-		Name: "llama", Of: []string{"LlamaForCausalLM", "MistralForCausalLM"}, Top: top, Layer: layer, Interleaved: true,
-		Keys:  keys(common, keyLength, valueLength, vocabSize, ropeDimension),
+		Name: "llama", Of: []string{"LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM"}, Sparse: "MixtralForCausalLM", Top: top, Layer: layer, Interleaved: true,
+		Keys:  keys(common, lengths("LlamaForCausalLM", "MistralForCausalLM"), vocabSize, ropeDimension),
 		Ropes: llamaRopes,
 		Warn:  noWindow,
 	},
 	{
 		Name: "smollm3", Of: []string{"SmolLM3ForCausalLM"}, Top: top, Layer: layer, Interleaved: true,
-		Keys:  keys(common, ifStated("head_dim", keyLength, valueLength), vocabSize, ropeDimension),
+		Keys:  keys(common, lengths(), vocabSize, ropeDimension),
 		Ropes: llamaRopes,
 		Check: everyFourth,
 		Warn:  noWindow,
 	},
 	{
 		Name: "qwen2", Of: []string{"Qwen2ForCausalLM"}, Top: top, Layer: layer,
-		Keys: keys(common, ifStated("head_dim", keyLength, valueLength)), Ropes: ropes,
+		Keys: keys(common, lengths()), Ropes: ropes,
 		Warn: noWindow,
 	},
 	{
 		Name: "qwen3", Of: []string{"Qwen3ForCausalLM"}, Top: top, Layer: layer,
-		Keys: keys(common, keyLength, valueLength), Ropes: ropes,
+		Keys: keys(common, lengths("Qwen3ForCausalLM")), Ropes: ropes,
 		Warn: noWindow,
+	},
+	{
+		Name: "qwen3moe", Of: []string{"Qwen3MoeForCausalLM"}, Sparse: "Qwen3MoeForCausalLM", Top: top, Layer: layer,
+		Keys: keys(common, lengths(), number("expert_feed_forward_length", "moe_intermediate_size", func(c *Values) int { return c.Mixture.Neurons })), Ropes: ropes,
+		Fixed: map[string]any{"norm_topk_prob": true},
+		Check: allExperts,
+		Warn:  noWindow,
 	},
 	{
 		Name: "phi3", Of: []string{"Phi3ForCausalLM"}, Top: top,
@@ -118,6 +127,19 @@ func noWindow(c *arch.Config) string {
 		}
 	}
 	return ""
+}
+
+// allExperts refuses a Qwen3-MoE whose layers are not all mixtures of experts whose weights have the sum one: src/models/qwen3moe.cpp.
+func allExperts(c *arch.Config) error {
+	for l := range c.Layers {
+		if !c.Sparse(l) {
+			return fmt.Errorf("layer %d has no experts, and llama.cpp's qwen3moe has them in every layer", l)
+		}
+	}
+	if !c.Divide {
+		return errors.New("norm_topk_prob is false, and llama.cpp's qwen3moe divides the experts' weights by their sum")
+	}
+	return nil
 }
 
 // everyFourth refuses a SmolLM3 whose layers without rotary positions are not those that llama.cpp takes for them.

@@ -3,6 +3,7 @@ package gguf
 import (
 	"encoding/json"
 	"math"
+	"slices"
 
 	"github.com/vkcome/vkcome/model/arch"
 )
@@ -66,6 +67,8 @@ var (
 	rmsEps        = real("attention.layer_norm_rms_epsilon", "rms_norm_eps", func(c *Values) float64 { return c.RMSNormEps })
 	keyLength     = number("attention.key_length", "head_dim", func(c *Values) int { return c.HeadDim })
 	valueLength   = number("attention.value_length", "", func(c *Values) int { return c.HeadDim })
+	expertCount   = unlessZero(number("expert_count", "num_local_experts", func(c *Values) int { return c.Experts }))
+	expertsUsed   = unlessZero(number("expert_used_count", "num_experts_per_tok", func(c *Values) int { return c.PerToken }))
 	vocabSize     = number("vocab_size", "vocab_size", func(c *Values) int { return c.VocabSize })
 	ropeDimension = number("rope.dimension_count", "", func(c *Values) int { return c.HeadDim })
 )
@@ -128,19 +131,18 @@ func (v *Values) ropeNumber(key string) (n float64) {
 	return 0
 }
 
-// ifStated makes keys of those that the converter writes only where config.json has another: a class without the attribute has it from there.
-func ifStated(config string, keys ...Key) (out []Key) {
-	for _, k := range keys {
-		value := k.Value
-		k.Value = func(c *Values) any {
-			if !c.has(config) {
+// lengths are key_length and value_length: of a class that has head_dim always, of another where config.json has it.
+func lengths(classes ...string) []Key {
+	keys := []Key{keyLength, valueLength}
+	for i, k := range keys {
+		keys[i].Value = func(c *Values) any {
+			if !slices.Contains(classes, c.Architecture) && !c.has("head_dim") {
 				return nil
 			}
-			return value(c)
+			return k.Value(c)
 		}
-		out = append(out, k)
 	}
-	return out
+	return keys
 }
 
 // keys joins lists of keys.
