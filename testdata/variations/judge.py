@@ -28,7 +28,7 @@ def judged(folder, case):
     except Exception as e:
         out["tokenizer_error"] = one_line(e)
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").double().eval()
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").double().eval()
         with torch.no_grad():
             logits = model(torch.tensor([LOGITS])).logits[0, -1]
             out["logits"] = [float("%.9g" % v) for v in logits[::25].tolist()]
