@@ -372,7 +372,7 @@ func (l *layout) choose(want string, test bool) (chosen config, s split, err err
 	default:
 		name = want
 		if c, ok = l.config(""); !ok {
-			return c, s, fmt.Errorf("it has several configs; name one as DIR:CONFIG or DIR:CONFIG:SPLIT: %s", names(l.configs, func(c config) string { return c.name }))
+			return c, s, fmt.Errorf("it has several configs; name one behind a colon, as DIR:CONFIG or DIR:CONFIG:SPLIT: %s", names(l.configs, func(c config) string { return c.name }))
 		}
 	}
 	wants := []string{name}
@@ -398,7 +398,7 @@ func (l *layout) choose(want string, test bool) (chosen config, s split, err err
 		case name != "":
 			return c, s, fmt.Errorf("no split %q; it has %s", name, list)
 		}
-		return c, s, fmt.Errorf("no split %s; name one that it has as DIR:SPLIT: %s", strings.Join(wants, " or "), list)
+		return c, s, fmt.Errorf("no split %s; name one that it has, as DIR:SPLIT: %s", strings.Join(wants, " or "), list)
 	}
 	if len(c.folders) > 1 {
 		return c, s, fmt.Errorf("split %s is in several folders; name one of them: %s", s.name, names(c.folders, func(f string) string { return f }))
@@ -487,9 +487,11 @@ func listed(dir string) (names []string, err error) {
 	return names, err
 }
 
+const readmeFile = "README.md"
+
 // readme is the beginning of a folder's README.md, nothing if there is none.
 func readme(dir string) ([]byte, error) {
-	f, err := os.Open(filepath.Join(dir, "README.md"))
+	f, err := os.Open(filepath.Join(dir, readmeFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -40,8 +40,9 @@ const (
 
 // Options say what is read and how it becomes windows. The zero value of each option but Sources means the default.
 type Options struct {
-	// Sources are files, directories, globs or names (Names). A path comes before a name. A name and a directory with splits mean the split
-	// that Test says; name:SPLIT, DIR:SPLIT and, where the directory's README has configs, DIR:CONFIG:SPLIT another.
+	// Sources are files, directories, globs, names (Names), or data sets of the hub as OWNER/NAME, which are read as a directory is. A path
+	// comes before a name. A name and a directory with splits mean the split that Test says; name:SPLIT, DIR:SPLIT and, where the directory's
+	// README has configs, DIR:CONFIG:SPLIT another.
 	Sources []string
 	Field   string // of JSON, CSV and Parquet that holds text; default "text"
 	Test    bool   // the split is what models are evaluated on (test, else validation), not what they are trained on
@@ -217,12 +218,59 @@ func (o *Options) find(ctx context.Context, source string) (*found, form, error)
 		files, commit, err := o.Hub.Files(ctx, repo, d.splits[split])
 		base, _, _ := strings.Cut(source, ":")
 		return &found{files: files, name: fmt.Sprintf("%s:%s (%s@%s)", base, split, repo.ID, commit)}, d.form, err
-	case hub.IsName(source):
-		err = fmt.Errorf("%s: %w; if it is a data set of the hub, fetch it with: hf download --repo-type dataset %s --local-dir DIR, and give DIR", source, os.ErrNotExist, source)
+	case isRepo(source):
+		f, err := o.repository(ctx, source)
+		return f, oneField(o.Field), err
 	case !strings.ContainsAny(source, `./\`):
 		err = fmt.Errorf("%s: %w, nor a corpus by name (%s)", source, os.ErrNotExist, strings.Join(Names(), ", "))
 	}
 	return nil, form{}, err
+}
+
+// isRepo says whether a source is the name of a repository, OWNER/NAME with a split or a config behind it or not.
+func isRepo(source string) bool {
+	id, _, _ := strings.Cut(source, ":")
+	return hub.IsName(id)
+}
+
+// repository finds the files of a data set of the hub, as those of a folder: in the cache if the split is there whole, else they are
+// fetched.
+func (o *Options) repository(ctx context.Context, source string) (f *found, err error) {
+	id, want, _ := strings.Cut(source, ":")
+	repo := hub.Repo{Kind: hub.Datasets, ID: id}
+	dir, err := o.Hub.Snapshot(repo)
+	if err == nil {
+		f, err = folder(dir, want, o.Test)
+	}
+	if o.Hub.IsOffline() && err != nil {
+		return nil, fmt.Errorf("%s: no such folder; %w, and this is offline", source, err)
+	}
+	if err != nil || f.partial != "" {
+		dir, _, err = o.Hub.Select(ctx, repo, func(names []string, read func(name string) ([]byte, error)) ([]string, error) {
+			var card []byte
+			var with []string
+			if slices.Contains(names, readmeFile) {
+				if card, err = read(readmeFile); err != nil {
+					return nil, err
+				}
+				with = []string{readmeFile}
+			}
+			l, err := layoutOf(names, card)
+			if err != nil {
+				return nil, err
+			}
+			_, s, err := l.choose(want, o.Test)
+			return append(with, s.files...), err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%s: no such folder; %w", source, err)
+		}
+		if f, err = folder(dir, want, o.Test); err != nil {
+			return nil, err
+		}
+	}
+	f.name = fmt.Sprintf("%s@%s", strings.Replace(f.name, filepath.Base(dir), id, 1), filepath.Base(dir))
+	return f, nil
 }
 
 // document is a text with its place in the shuffled order.

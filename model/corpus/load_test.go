@@ -192,7 +192,7 @@ func TestPacking(t *testing.T) {
 		{Options{Sources: []string{path}, Docs: -1}, "-1 documents"},
 		{Options{Sources: []string{path}, Field: "body"}, `line 1: no field "body"`},
 		{Options{Sources: []string{"wiki3"}}, "nor a corpus by name (alpaca, c4, mmlu, pg19, wiki2)"},
-		{Options{Sources: []string{"owner/set"}}, "hf download --repo-type dataset owner/set --local-dir DIR, and give DIR"},
+		{Options{Sources: []string{"owner/set"}, Hub: hub.Hub{Offline: true, Cache: dir}}, "owner/set: no such folder; hub: owner/set is not in "},
 		{Options{Sources: []string{"wiki2:best"}}, "it has test, train, validation"},
 		{Options{Sources: []string{filepath.Join(dir, "none")}}, "no such file"},
 		{Options{Sources: []string{jsonl(t, dir, "empty.jsonl")}, BOS: NeverBOS}, "empty"},
@@ -324,6 +324,63 @@ func TestFetched(t *testing.T) {
 	c := load(t, Options{Sources: []string{"wiki2"}, Hub: hub.Hub{Cache: t.TempDir(), Endpoint: s.URL}})
 	if want := Encode(tiny12(t), words(1, 40)); !slices.Equal(c.Windows[0], want) || c.Source != "wiki2:train (Salesforce/wikitext@"+hubtest.Commit+"); 1 documents" {
 		t.Errorf("%+v, want %v", c, want)
+	}
+}
+
+// TestRepository reads data sets of the hub by their names: the split that is wanted, and no file more.
+func TestRepository(t *testing.T) {
+	s := hubtest.New(t)
+	line := func(document int) string { return fmt.Sprintf("{\"text\":%q}\n", words(document, 20)) }
+	s.Repos["datasets/owner/set"] = map[string]string{"README.md": "# no configs", "train.jsonl": line(1), "test-00000-of-00002.jsonl": "", "data/test-00000-of-00002.jsonl": line(2), "data/test-00001-of-00002.jsonl": line(3), "data/train-00000-of-00001.jsonl": line(4)}
+	s.Repos["datasets/owner/configs"] = map[string]string{"README.md": "---\nconfigs:\n- config_name: one\n  data_files:\n  - split: train\n    path: a/*\n  - split: dev\n    path: b/*\n- config_name: two\n  data_files: c/*\n---\n", "a/1.jsonl": line(1), "b/1.jsonl": line(2), "c/1.jsonl": line(3)}
+	cache := t.TempDir()
+	h := hub.Hub{Cache: cache, Endpoint: s.URL}
+	for _, c := range []struct {
+		source string
+		test   bool
+		want   []int
+		name   string
+	}{
+		{"owner/set", false, []int{4}, "owner/set:train"},
+		{"owner/set", true, []int{2, 3}, "owner/set:test"},
+		{"owner/set:train", true, []int{4}, "owner/set:train"},
+		{"owner/configs:one", false, []int{1}, "owner/configs:one:train"},
+		{"owner/configs:one", true, []int{2}, "owner/configs:one:dev"},
+		{"owner/configs:two:train", true, []int{3}, "owner/configs:two:train"},
+	} {
+		var texts []string
+		for _, document := range c.want {
+			texts = append(texts, words(document, 20))
+		}
+		s.Asked()
+		for range 2 { // from the hub or from the cache
+			got := load(t, Options{Sources: []string{c.source}, Test: c.test, Hub: h})
+			if want := Encode(tiny12(t), strings.Join(texts, "\n\n")); !slices.Equal(got.Windows[0], want) || !strings.HasPrefix(got.Source, c.name+"@"+hubtest.Commit+"; ") || len(got.Notes()) != 0 {
+				t.Errorf("%s: %q, %q", c.source, got.Source, got.Notes())
+			}
+		}
+		resolved := 0
+		for _, line := range s.Asked() {
+			if strings.Contains(line, "/resolve/") && !strings.HasSuffix(line, "README.md") {
+				resolved++
+			}
+		}
+		if resolved > len(c.want) {
+			t.Errorf("%s: %d files were fetched", c.source, resolved)
+		}
+		h.Offline = true
+		load(t, Options{Sources: []string{c.source}, Test: c.test, Hub: h})
+		h.Offline = false
+	}
+	for source, want := range map[string]string{
+		"owner/none":         "owner/none: no such folder; hub: owner/none: the hub has no such repository",
+		"owner/set:best":     `no split "best"; it has test, train`,
+		"owner/configs":      "it has several configs; name one behind a colon, as DIR:CONFIG or DIR:CONFIG:SPLIT: one, two",
+		"owner/configs:none": "it has several configs",
+	} {
+		if _, err := Load(t.Context(), tiny12(t), Options{Sources: []string{source}, Hub: h}); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v, want %q", source, err, want)
+		}
 	}
 }
 

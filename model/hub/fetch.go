@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path"
@@ -42,7 +43,7 @@ func (h Hub) Files(ctx context.Context, r Repo, pattern string) (files []string,
 		return nil, "", err
 	}
 	how := fmt.Sprintf("fetch it with: hf download --repo-type %s %s --include '%s'", strings.TrimSuffix(string(r.Kind), "s"), r.ID, pattern)
-	if h.offline() {
+	if h.IsOffline() {
 		return nil, "", absent(fmt.Sprintf("hub: %s of %s is not in %s, and this is offline; %s", pattern, r, cache, how))
 	}
 	wanted, commit, err := h.listed(ctx, r, pattern)
@@ -62,7 +63,56 @@ func (h Hub) Files(ctx context.Context, r Repo, pattern string) (files []string,
 	return files, commit, nil
 }
 
-// listed asks the hub for the files that match a pattern, sorted, and their commit.
+// Select fetches those files of a repository that pick wants of all their names, and gives the folder that has them, and their commit. read
+// fetches a short file that pick has to see.
+func (h Hub) Select(ctx context.Context, r Repo, pick func(names []string, read func(name string) ([]byte, error)) (wanted []string, err error)) (dir, commit string, err error) {
+	if err := r.check(); err != nil {
+		return "", "", err
+	}
+	list, commit, err := h.listed(ctx, r, "")
+	if err != nil {
+		return "", "", fmt.Errorf("hub: %s: %w", r, err)
+	}
+	files := map[string]entry{}
+	var all []string
+	for _, e := range list {
+		files[e.name] = e
+		all = append(all, e.name)
+	}
+	read := func(name string) ([]byte, error) {
+		e := files[name]
+		if e.size > maxListing {
+			return nil, fmt.Errorf("%s has %d bytes", name, e.size)
+		}
+		quiet := h
+		quiet.Begin = nil
+		dir, err := quiet.blobs(ctx, r, commit, []entry{e})
+		if err != nil {
+			return nil, err
+		}
+		return os.ReadFile(filepath.Join(dir, "blobs", e.hash))
+	}
+	wanted, err := pick(all, read)
+	if err != nil {
+		return "", "", fmt.Errorf("hub: %s: %w", r, err)
+	}
+	var entries []entry
+	var size int64
+	for _, name := range wanted {
+		entries = append(entries, files[name])
+		size += files[name].size
+	}
+	if r.Kind == Datasets && size > maxDataset {
+		return "", "", fmt.Errorf("hub: %s: %d files of %s are more than is fetched unasked; fetch those that you want with: hf download --repo-type dataset %s --include PATTERN --local-dir DIR", r, len(wanted), humanize.Bytes(uint64(size)), r.ID)
+	}
+	dir, err = h.fetch(ctx, r, commit, entries)
+	return dir, commit, err
+}
+
+// maxDataset is how many bytes of a data set are fetched: some hours of reading. Those that models are trained on have terabytes.
+const maxDataset = 20_000_000_000
+
+// listed asks the hub for the files that match a pattern, or for all with "", sorted, and their commit.
 func (h Hub) listed(ctx context.Context, r Repo, pattern string) (wanted []entry, commit string, err error) {
 	if commit, err = h.commit(ctx, r); err != nil {
 		return nil, "", err
@@ -79,7 +129,10 @@ func (h Hub) listed(ctx context.Context, r Repo, pattern string) (wanted []entry
 		return nil, "", err
 	}
 	for _, e := range list {
-		ok, err := path.Match(pattern, e.name)
+		ok, err := pattern == "", error(nil)
+		if !ok {
+			ok, err = path.Match(pattern, e.name)
+		}
 		if err != nil {
 			return nil, "", fmt.Errorf("pattern %q: %w", pattern, err)
 		}
@@ -387,10 +440,7 @@ func link(blob, name string) error {
 
 // replace makes a file under another name and then gives it its own.
 func replace(name string, create func(temporary string) error) error {
-	temporary := fmt.Sprintf("%s.%d.tmp", name, os.Getpid())
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
+	temporary := fmt.Sprintf("%s.%016x.tmp", name, rand.Uint64()) // that nobody else makes at the same time
 	err := create(temporary)
 	if err == nil {
 		err = os.Rename(temporary, name)

@@ -166,7 +166,8 @@ func (h Hub) cache() (string, error) {
 	return filepath.Join(dir, "hub"), err
 }
 
-func (h Hub) offline() bool {
+// IsOffline says whether nothing may be fetched.
+func (h Hub) IsOffline() bool {
 	return h.Offline || slices.ContainsFunc([]string{"HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"}, isYes)
 }
 

@@ -660,6 +660,25 @@ func TestSpace(t *testing.T) {
 	}
 }
 
+// TestSelectTooMuch: terabytes are not fetched because a name was given.
+func TestSelectTooMuch(t *testing.T) {
+	s, h := newSet(t)
+	s.Before = func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "/tree/") {
+			fmt.Fprintf(w, `[{"type":"file","path":"a.parquet","size":1,"oid":"%s","lfs":{"oid":"%s","size":30000000000}}]`, strings.Repeat("a", 40), strings.Repeat("a", 64))
+			return true
+		}
+		return false
+	}
+	_, _, err := h.Select(t.Context(), set, func(names []string, _ func(string) ([]byte, error)) ([]string, error) { return names, nil })
+	if err == nil || !strings.Contains(err.Error(), "1 files of 30 GB are more than is fetched unasked; fetch those that you want with: hf download --repo-type dataset owner/set") {
+		t.Error(err)
+	}
+	if _, _, err := h.Select(t.Context(), Repo{Kind: Datasets, ID: "../../x"}, nil); err == nil || !strings.Contains(err.Error(), "not the name of a repository") {
+		t.Error(err)
+	}
+}
+
 func FuzzParseModel(f *testing.F) {
 	for _, name := range []string{"owner/name", "owner/name@refs/pr/1:Q4_K_M", "owner/name@v1/a/b.gguf", "../x", "a/b/../../c.gguf", "owner/..:x"} {
 		f.Add(name)

@@ -249,9 +249,9 @@ func (h Hub) Model(ctx context.Context, name string) (string, error) {
 	}
 	usable := lacks != nil && lacks.dir != ""
 	switch {
-	case h.offline() && usable:
+	case h.IsOffline() && usable:
 		return lacks.dir, nil
-	case h.offline():
+	case h.IsOffline():
 		return "", absent(fmt.Sprintf("%s is no folder, not whole in the Hugging Face cache (%v), and this is offline", name, err))
 	}
 	found, err = h.fetchModel(ctx, m)
@@ -294,53 +294,16 @@ func (h Hub) cachedModel(m modelName) (string, error) {
 
 // fetchModel fetches what a model consists of.
 func (h Hub) fetchModel(ctx context.Context, m modelName) (string, error) {
-	commit, err := h.commit(ctx, m.repo)
-	var list []entry
-	if err == nil {
-		list, err = h.tree(ctx, m.repo, commit, "")
-	}
-	if err != nil {
-		return "", fmt.Errorf("hub: %s: %w", m.repo, err)
-	}
-	files := map[string]entry{}
-	var all []string
-	for _, e := range list {
-		files[e.name] = e
-		all = append(all, e.name)
-	}
-	read := func(name string) ([]byte, error) {
-		e := files[name]
-		if e.size > maxListing {
-			return nil, fmt.Errorf("%s has %d bytes", name, e.size)
+	open := ""
+	dir, _, err := h.Select(ctx, m.repo, func(names []string, read func(name string) ([]byte, error)) (wanted []string, err error) {
+		if wanted, open, err = m.pick(names, read); err != nil || open != "" || h.Config == nil {
+			return wanted, err
 		}
-		quiet := h
-		quiet.Begin = nil
-		dir, err := quiet.blobs(ctx, m.repo, commit, []entry{e})
-		if err != nil {
-			return nil, err
-		}
-		return os.ReadFile(filepath.Join(dir, "blobs", e.hash))
-	}
-	wanted, open, err := m.pick(all, read)
-	if err != nil {
-		return "", fmt.Errorf("hub: %s: %w", m.repo, err)
-	}
-	if open == "" && h.Config != nil {
 		raw, err := read("config.json")
 		if err == nil {
 			err = h.Config(raw)
 		}
-		if err != nil {
-			return "", fmt.Errorf("hub: %s: %w", m.repo, err)
-		}
-	}
-	var entries []entry
-	for _, name := range wanted {
-		entries = append(entries, files[name])
-	}
-	dir, err := h.fetch(ctx, m.repo, commit, entries)
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(dir, filepath.FromSlash(open)), nil
+		return wanted, err
+	})
+	return filepath.Join(dir, filepath.FromSlash(open)), err
 }
