@@ -62,6 +62,7 @@ type inspected struct {
 	DTypes    map[string][]string `json:"dtypes"`   // roles by dtype
 	Converted []string            `json:"converted,omitempty"`
 	Unused    []string            `json:"unused_tensors,omitempty"`
+	Stored    map[string]int      `json:"gguf_types,omitempty"` // how many tensors of a GGUF file are of which type
 
 	Generation inspectedGeneration `json:"generation"`
 	Tokenizer  inspectedTokenizer  `json:"tokenizer"`
@@ -111,6 +112,9 @@ func inspect(c *common, m *model.Model) error {
 	for _, k := range config.Keys() {
 		out.Keys[k.Name] = k.Use
 	}
+	if f := m.GGUF(); f != nil {
+		out.Stored = f.Types()
+	}
 	if c.json {
 		return printJSON(out)
 	}
@@ -156,6 +160,13 @@ func (out inspected) print(config *arch.Config, t tokenizer.Tokenizer) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "architecture\t%s\nlayers\t%d\nhidden size\t%d\nintermediate size\t%d\nheads\t%d query, %d key/value, of %d\n", out.Architecture, out.Layers, out.HiddenSize, out.Intermediate, out.Heads, out.KVHeads, out.HeadDim)
 	fmt.Fprintf(w, "vocabulary\t%d\ncontext\t%d tokens\nweights\t%s, %s\nparameters\t%d, %d a layer\n", out.Vocab, out.MaxPosition, out.dtypes(), vk.Bytes(out.Bytes), out.Parameters, out.LayerParameters)
+	if len(out.Stored) > 0 {
+		var list []string
+		for _, kind := range slices.Sorted(maps.Keys(out.Stored)) {
+			list = append(list, fmt.Sprintf("%d %s", out.Stored[kind], kind))
+		}
+		fmt.Fprintf(w, "GGUF\t%s; quantized ones are F16 when they are read\n", strings.Join(list, ", "))
+	}
 	if len(out.Converted) > 0 {
 		fmt.Fprintf(w, "converted\t%d tensors, to be of one dtype with others: %s\n", len(out.Converted), strings.Join(out.Converted[:min(3, len(out.Converted))], "; "))
 	}

@@ -1,6 +1,7 @@
 package gguf
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -29,6 +30,7 @@ type composer struct {
 	file   *File
 	family *Family
 	config map[string]any
+	pairs  int // that are turned in a head, where these are not all
 	err    error
 }
 
@@ -151,7 +153,7 @@ func same[T comparable](list []T) (any, bool) {
 // checked are keys that no config.json has under another name, with what says whether a value changes nothing, or is read elsewhere.
 var checked = map[string]func(c *composer, v any) bool{
 	"vocab_size":                           ignored, // the embedding has so many rows
-	"rope.dimension_count":                 func(c *composer, v any) bool { return c.isHeadDim(v) },
+	"rope.dimension_count":                 (*composer).turned,
 	"attention.value_length":               func(c *composer, v any) bool { return c.isHeadDim(v) },
 	"attention.causal":                     is(true),
 	"nextn_predict_layers":                 is(0),
@@ -210,6 +212,18 @@ func (c *composer) size(key string, fallback int) int {
 func (c *composer) headDim() int {
 	heads := c.size("attention.head_count", 0)
 	return c.size("attention.key_length", max(1, c.size("embedding_length", 0)/heads))
+}
+
+// turned reads how many channels of a head are turned. llama.cpp turns all of a llama's.
+func (c *composer) turned(v any) bool {
+	n, ok := asInt(v)
+	dim := c.headDim()
+	if ok && n > 0 && n < int64(dim) && c.family.Name != "llama" {
+		c.pairs = int(n / 2)
+		c.config["partial_rotary_factor"] = float64(n) / float64(dim)
+		return n%2 == 0
+	}
+	return ok && n == int64(dim)
 }
 
 func (c *composer) isHeadDim(v any) bool {
@@ -322,7 +336,7 @@ func (c *composer) scaling() {
 
 // factors are the values of a tensor of one number for each pair that is turned.
 func (c *composer) factors(t Tensor) (out []float64) {
-	want := c.headDim() / 2
+	want := cmp.Or(c.pairs, c.headDim()/2)
 	if t.Type != F32 || len(t.Shape) != 1 || t.Shape[0] != want {
 		c.fail("tensor %s: %v of shape %v, expected F32 of [%d]", t.Name, t.Type, t.Shape, want)
 		return nil

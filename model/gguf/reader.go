@@ -199,6 +199,15 @@ func (f *File) Value(key string) (any, bool) {
 // Names lists the tensors, sorted.
 func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.tensors)) }
 
+// Types counts the tensors by type.
+func (f *File) Types() map[string]int {
+	count := map[string]int{}
+	for _, t := range f.tensors {
+		count[t.Type.String()]++
+	}
+	return count
+}
+
 // Lookup finds a tensor by its name.
 func (f *File) Lookup(name string) (Tensor, bool) {
 	t, ok := f.tensors[name]
