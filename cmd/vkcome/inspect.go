@@ -225,7 +225,13 @@ func (out inspected) print(config *arch.Config, t tokenizer.Tokenizer) error {
 		template = "none"
 	}
 	fmt.Fprintf(w, "chat template\t%s\n", template)
-	if ignored := config.IgnoredKeys(); len(ignored) > 0 {
+	var ignored []string
+	for _, key := range slices.Sorted(maps.Keys(out.Keys)) {
+		if out.Keys[key] == arch.Ignored {
+			ignored = append(ignored, key)
+		}
+	}
+	if len(ignored) > 0 {
 		fmt.Fprintf(w, "ignored keys\t%s: they change other families\n", strings.Join(ignored, ", "))
 	}
 	if out.OriginalLayers != out.Layers {

@@ -168,7 +168,7 @@ func TestParseConfig(t *testing.T) {
 		{"Phi-3", keys{"architectures": []string{"Phi3ForCausalLM"}, "rms_norm_eps": nil, "max_position_embeddings": nil, "rope_scaling": keys{"type": "su", "short_factor": eights(1), "long_factor": eights(2)}},
 			func(c *Config) {
 				c.Architecture, c.ModelType, c.RMSNormEps, c.MaxPositionEmbeddings = "Phi3ForCausalLM", "phi3", 1e-5, 4096
-				c.RopeScaling = RopeScaling{Type: RopeLong, Factor: 1, Short: eights(1), Long: eights(2), OriginalMaxPosition: 4096, AttentionFactor: 1}
+				c.RopeScaling = RopeScaling{Type: RopeLong, Factor: 1, Restarts: true, Short: eights(1), Long: eights(2), OriginalMaxPosition: 4096, AttentionFactor: 1}
 			}},
 		{"Phi-3 with window", keys{"architectures": []string{"Phi3ForCausalLM"}, "sliding_window": 64},
 			func(c *Config) { c.Architecture, c.ModelType, c.SlidingWindow = "Phi3ForCausalLM", "phi3", 64 }},

@@ -165,13 +165,3 @@ func (c *Config) layersWhere(is func(layer int) bool) string {
 	}
 	return strings.Join(list, ", ")
 }
-
-// IgnoredKeys lists the keys of config.json that change what models of other families compute, and that this one ignores.
-func (c *Config) IgnoredKeys() (names []string) {
-	for _, k := range c.keys {
-		if k.Use == Ignored {
-			names = append(names, k.Name)
-		}
-	}
-	return names
-}

@@ -13,8 +13,6 @@ type Family struct {
 	ModelType    string // as model_type does
 	MaxPosition  int    // max_position_embeddings where the file has none; 0: it must be there
 
-	RopeRestarts bool // see Config.RopeRestarts
-
 	// Read reads the keys that the family has besides those of every model (hidden_size, num_hidden_layers, num_attention_heads,
 	// vocab_size, max_position_embeddings, token ids and dtype, which are read before). Whatever would change the arithmetic and is not
 	// supported must be an error.

@@ -30,6 +30,7 @@ type RopeScaling struct {
 	Untruncated         bool      // of yarn: the ends of the ramp may lie between two pairs
 	Short, Long         []float64 // head_dim/2 each
 	AttentionFactor     float64   // that cosines and sines are multiplied by
+	Restarts            bool      // where the factors become others while text is generated, earlier tokens are turned again; else their keys stay as they are
 }
 
 // ropeKeys are those of rope_scaling, of any type. One that a type does not read is ignored, as transformers does with a warning.
@@ -131,6 +132,7 @@ func (f *Fields) ropeScaling(top *Fields, c *Config, d dialect, key string) Rope
 		s.Short, s.Long = f.numbers(key, "short_factor", c.Rotated(c.HeadDim)/2), f.numbers(key, "long_factor", c.Rotated(c.HeadDim)/2)
 		s.Factor = positive("factor", float64(c.MaxPositionEmbeddings)/float64(max(1, s.OriginalMaxPosition)))
 		s.AttentionFactor = f.attentionFactor(key, longAttention(s.Factor, s.OriginalMaxPosition))
+		s.Restarts = d.longRope // what transformers does for Phi-3 alone
 	default:
 		f.fail("%s type %q, supported are default, linear, dynamic, llama3, yarn, longrope", key, s.Type)
 	}
@@ -223,10 +225,6 @@ func (c *Config) RopeSwitch() int {
 	}
 	return 0
 }
-
-// RopeRestarts says whether tokens that were there before RopeSwitch are turned again beyond it when text is generated, as transformers does
-// for this family; of others it keeps their keys as they were turned.
-func (c *Config) RopeRestarts() bool { return c.family.RopeRestarts }
 
 // RopeTable is what op.SplitQKV reads, of a kind of rotary positions, for positions 0 to positions−1 in a sequence of length tokens, each a row
 // of Rotated: the cosines of the position's Rotated/2 angles, then the sines. Angles are of float64, so that they are right at any position.

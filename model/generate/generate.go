@@ -130,7 +130,7 @@ func (g *Generator) Feed(ctx context.Context, tokens []uint32) ([]float32, error
 		}
 	}
 	length := g.used + len(tokens)
-	if n := g.m.Config.RopeSwitch(); n > 0 && g.m.Config.RopeRestarts() && g.used > 0 && g.used <= n && length > n { // all positions are turned otherwise from here on
+	if n := g.m.Config.RopeSwitch(); n > 0 && g.m.Config.RopeScaling.Restarts && g.used > 0 && g.used <= n && length > n { // all positions are turned otherwise from here on
 		tokens = slices.Concat(g.tokens, tokens)
 		g.Reset()
 	}
