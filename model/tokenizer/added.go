@@ -171,7 +171,7 @@ func wordAlone(text string, start, stop int) bool {
 
 // isWord is \w of Rust's regex: letters and what counts as one, marks, digits, connectors, joiners.
 func isWord(r rune) bool {
-	return unicode.In(r, unicode.L, unicode.Nl, unicode.Other_Alphabetic, unicode.M, unicode.Nd, unicode.Pc, unicode.Join_Control)
+	return unicode.In(r, unicode.L, unicode.Nl, unicode.Other_Alphabetic, unicode.M, unicode.Nd, unicode.Pc, unicode.Join_Control, newerWord)
 }
 
 // trie finds the longest of many strings at the start of a text, in time of its length.

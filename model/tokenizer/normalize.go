@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -104,30 +105,55 @@ func lower(r rune) string {
 	if r == 'İ' {
 		return "i̇"
 	}
+	for _, c := range newerCases {
+		if c.first <= r && r <= c.last {
+			return string(r + c.lower)
+		}
+	}
 	return string(unicode.ToLower(r))
 }
 
 // unicodeForm normalizes; a character that comes of several has the place of the first.
 func unicodeForm(form norm.Form, p piece) piece {
-	if p.at == nil {
-		return piece{text: form.String(p.text)}
-	}
 	if form.IsNormalString(p.text) {
 		return p
 	}
 	e := editor{from: p}
-	var it norm.Iter
-	it.InitString(form, p.text)
-	for !it.Done() {
-		begin := it.Pos()
-		segment := string(it.Next())
-		if segment == p.text[begin:it.Pos()] {
-			e.keep(begin, it.Pos())
-		} else {
-			e.put(segment, begin)
+	for begin := 0; begin < len(p.text); {
+		// Hugging Face's tables are of 2016: what is newer stays as it is.
+		end := begin + strings.IndexFunc(p.text[begin:], undecomposed)
+		if end < begin {
+			end = len(p.text)
+		}
+		e.normalize(form, begin, end)
+		if begin = end; begin < len(p.text) {
+			_, n := utf8.DecodeRuneInString(p.text[begin:])
+			e.keep(begin, begin+n)
+			begin += n
 		}
 	}
 	return e.done()
+}
+
+func undecomposed(r rune) bool { return unicode.Is(newer["undecomposed"], r) }
+
+// normalize writes the form of a stretch.
+func (e *editor) normalize(form norm.Form, begin, end int) {
+	text := e.from.text[begin:end]
+	if e.from.at == nil {
+		e.out = form.AppendString(e.out, text)
+		return
+	}
+	var it norm.Iter
+	it.InitString(form, text)
+	for !it.Done() {
+		at := it.Pos()
+		if segment := string(it.Next()); segment == text[at:it.Pos()] {
+			e.keep(begin+at, begin+it.Pos())
+		} else {
+			e.put(segment, begin+at)
+		}
+	}
 }
 
 // replacer is the Replace of normalizers and decoders.

@@ -10,8 +10,9 @@ import (
 
 // translate writes a pattern of Oniguruma, whose Ruby syntax Hugging Face tokenizers use, as one of regexp2. What means another thing there
 // is written out: possessive quantifiers, anchors, classes, case. What neither has, or has only nearly, is an error.
-func translate(pattern string) (string, error) {
-	p := &onig{in: []rune(pattern)}
+// With newer, classes have the characters that are newer than Go's tables, which makes them slow.
+func translate(pattern string, newer bool) (string, error) {
+	p := &onig{in: []rune(pattern), newer: newer}
 	err := p.alternatives(onigFlags{}, 0)
 	if err == nil && p.at < len(p.in) {
 		err = errors.New("missing opening (")
@@ -21,17 +22,36 @@ func translate(pattern string) (string, error) {
 
 // onig reads a pattern while it writes the other.
 type onig struct {
-	in  []rune
-	at  int
-	out strings.Builder
+	in    []rune
+	at    int
+	out   strings.Builder
+	newer bool
 }
 
-// onigFlags are those of (?i) and, in Ruby's sense, (?m).
-type onigFlags struct{ ignoreCase, dotAll bool }
+// newerThan are the newer characters of a class, where they are wanted.
+func (p *onig) newerThan(name string) string {
+	if !p.newer {
+		return ""
+	}
+	return newerThan(name)
+}
+
+// word is \w in a class.
+func (p *onig) word() string {
+	return onigWord + p.newerThan("L") + p.newerThan("M") + p.newerThan("Nd")
+}
+
+// onigFlags are those of (?i) and, in Ruby's sense, (?m), and where they hold.
+type onigFlags struct {
+	ignoreCase, dotAll bool
+	fixed              bool // in a lookbehind, whose length must be known
+}
 
 const (
 	maxNesting = 32 // groups in groups
 	maxRepeat  = 1000
+
+	maxTranslated = 1 << 18
 )
 
 func (p *onig) more() bool { return p.at < len(p.in) }
@@ -56,6 +76,9 @@ func (p *onig) alternatives(f onigFlags, depth int) error {
 	}
 	last := rune(-1) // the literal before, for foldings of two characters
 	for p.more() && !p.peek(")") {
+		if p.out.Len() > maxTranslated {
+			return fmt.Errorf("pattern grows beyond %d bytes", maxTranslated)
+		}
 		if p.skip("|") {
 			p.out.WriteByte('|')
 			last = -1
@@ -79,7 +102,7 @@ func (p *onig) alternatives(f onigFlags, depth int) error {
 			return fmt.Errorf("ignoring the case of %q, which one character stands for too, is not supported", string([]rune{last, r}))
 		}
 		last = r
-		if quantified, err := p.quantifier(start); err != nil {
+		if quantified, err := p.quantifier(start, f); err != nil {
 			return err
 		} else if quantified {
 			last = -1
@@ -176,6 +199,7 @@ func (p *onig) group(f onigFlags, depth int) error {
 		for _, kind := range []string{":", "=", "!", ">", "<=", "<!"} {
 			if p.skip(kind) {
 				open, found = "(?"+kind, true
+				f.fixed = f.fixed || kind == "<=" || kind == "<!"
 				break
 			}
 		}
@@ -216,7 +240,7 @@ func (p *onig) group(f onigFlags, depth int) error {
 }
 
 // quantifier reads how often the thing that begins at start may come, and says whether there was anything to read.
-func (p *onig) quantifier(start int) (bool, error) {
+func (p *onig) quantifier(start int, f onigFlags) (bool, error) {
 	what := p.out.String()[start:]
 	var how string
 	interval := false
@@ -229,6 +253,9 @@ func (p *onig) quantifier(start int) (bool, error) {
 			return false, err
 		}
 		interval = true
+	}
+	if f.fixed && (!interval || strings.Contains(how, ",")) {
+		return false, errors.New("a lookbehind of unknown length is not supported")
 	}
 	possessive := false
 	switch {
@@ -307,7 +334,7 @@ func (p *onig) escape(f onigFlags) (rune, error) {
 	if !p.more() {
 		return -1, errors.New(`a \ at the end`)
 	}
-	const word = onigWord
+	word := p.word() + onigLatin
 	switch r := p.in[p.at]; r {
 	case 'A', 'z':
 		p.at++
@@ -326,12 +353,14 @@ func (p *onig) escape(f onigFlags) (rune, error) {
 		}
 		return -1, nil
 	case 'R':
-		p.at++
+		if p.at++; f.fixed {
+			return -1, errors.New("a lookbehind of unknown length is not supported")
+		}
 		p.out.WriteString(`(?>\r\n|[\n-\r\u0085\u2028\u2029])`)
 		return -1, nil
 	}
 	var set onigSet
-	single, err := p.classEscape(&set, f)
+	single, err := p.classEscape(&set, f, true)
 	if err != nil {
 		return -1, err
 	}
@@ -346,14 +375,42 @@ func (p *onig) escape(f onigFlags) (rune, error) {
 type onigSet struct {
 	negated bool
 	parts   []string
+	minus   string // what a part counts that it should not
+	many    bool   // a part stands for characters that minus could take from it
 }
 
 func (s *onigSet) String() string {
-	open := "["
+	open, minus := "[", ""
 	if s.negated {
 		open = "[^"
 	}
-	return open + strings.Join(s.parts, "") + "]"
+	if s.minus != "" {
+		minus = "-[" + s.minus + "]"
+	}
+	return open + strings.Join(s.parts, "") + minus + "]"
+}
+
+// check refuses what regexp2's subtraction cannot express.
+func (s *onigSet) check() error {
+	if s.minus != "" && (s.many || s.negated) {
+		return errors.New(`\P or \D beside other classes is not supported`)
+	}
+	return nil
+}
+
+// property enters a class of Unicode by the name that regexp2 knows, with the characters that are newer than its tables.
+func (s *onigSet) property(name, newer string, negated, alone bool) {
+	switch {
+	case !negated:
+		s.parts = append(s.parts, `\p{`+name+`}`+newer)
+		s.many = true
+	case alone:
+		s.negated = true
+		s.parts = append(s.parts, `\p{`+name+`}`+newer)
+	default:
+		s.parts = append(s.parts, `\P{`+name+`}`)
+		s.minus += newer
+	}
 }
 
 // add enters a range of characters, with those that differ in case only where that is asked for.
@@ -395,7 +452,7 @@ func (p *onig) class(f onigFlags, depth int) (onigSet, error) {
 		case !p.more():
 			return set, errors.New("missing closing ]")
 		case p.skip("]"):
-			return set, nil
+			return set, set.check()
 		case p.peek("&&"):
 			return set, errors.New("the intersection && of classes is not supported")
 		case p.peek("[:"):
@@ -410,7 +467,7 @@ func (p *onig) class(f onigFlags, depth int) (onigSet, error) {
 			if err != nil {
 				return set, err
 			}
-			set.parts = append(set.parts, inner.parts...)
+			set.parts, set.minus, set.many = append(set.parts, inner.parts...), set.minus+inner.minus, set.many || inner.many
 		default:
 			if err := p.classRange(&set, f); err != nil {
 				return set, err
@@ -456,34 +513,42 @@ func (p *onig) classChar(set *onigSet, f onigFlags) (rune, error) {
 		p.at++
 		return '\b', nil
 	}
-	return p.classEscape(set, f)
+	return p.classEscape(set, f, false)
 }
 
-// onigWord is \w: letters and what counts as such, marks, digits, connectors. Circled letters are symbols that count.
-const onigWord = `\p{L}\p{M}\p{Nl}\p{Nd}\p{Pc}\u24B6-\u24E9` + "\U0001F130-\U0001F149\U0001F150-\U0001F169\U0001F170-\U0001F189"
+// onigWord is \w: letters and what counts as such, marks, digits, connectors. Circled letters are symbols that count. Outside of classes
+// some digits of Latin 1 count as well.
+const (
+	onigWord  = `\p{L}\p{M}\p{Nl}\p{Nd}\p{Pc}\u24B6-\u24E9` + "\U0001F130-\U0001F149\U0001F150-\U0001F169\U0001F170-\U0001F189"
+	onigLatin = `\u00B2\u00B3\u00B9\u00BC-\u00BE`
+)
 
-// classEscape reads an escape behind its backslash: it gives the one character, or enters several and gives -1.
-func (p *onig) classEscape(set *onigSet, f onigFlags) (rune, error) {
+// classEscape reads an escape behind its backslash, alone or in a class: it gives the one character, or enters several and gives -1.
+func (p *onig) classEscape(set *onigSet, f onigFlags, alone bool) (rune, error) {
 	r := p.in[p.at]
 	p.at++
 	switch r {
-	case 's', 'S', 'd', 'D':
+	case 's', 'S':
 		set.parts = append(set.parts, `\`+string(r))
+		set.many = true
 		return -1, nil
-	case 'w':
-		set.parts = append(set.parts, onigWord)
+	case 'd', 'D':
+		set.property("Nd", p.newerThan("Nd"), r == 'D', alone)
 		return -1, nil
-	case 'W':
-		if len(set.parts) > 0 || set.negated || p.more() && !p.peek("]") && p.at >= 3 && p.in[p.at-3] == '[' {
+	case 'w', 'W':
+		set.parts, set.many = append(set.parts, p.word()), true
+		if alone {
+			set.parts = append(set.parts, onigLatin)
+		}
+		if set.negated = set.negated || r == 'W'; r == 'W' && !alone {
 			return -1, errors.New(`\W in a class is not supported`)
 		}
-		set.negated, set.parts = true, []string{onigWord}
 		return -1, nil
 	case 'h':
 		set.parts = append(set.parts, "0-9a-fA-F")
 		return -1, nil
 	case 'p', 'P':
-		return -1, p.property(set, r == 'P', f)
+		return -1, p.property(set, r == 'P', f, alone)
 	case 'x', 'u':
 		return p.code(r)
 	}
@@ -518,7 +583,7 @@ func (p *onig) code(kind rune) (rune, error) {
 }
 
 // property reads \p{Lu}, \p{^Lu}, \P{Lu} or \p{Han}.
-func (p *onig) property(set *onigSet, negated bool, f onigFlags) error {
+func (p *onig) property(set *onigSet, negated bool, f onigFlags, alone bool) error {
 	if !p.skip("{") {
 		return errors.New(`\p without {`)
 	}
@@ -533,39 +598,33 @@ func (p *onig) property(set *onigSet, negated bool, f onigFlags) error {
 	if !p.skip("}") {
 		return errors.New(`\p{ without }`)
 	}
-	if _, script := unicode.Scripts[name]; script || unicode.Categories[name] != nil {
-		if f.ignoreCase && !strings.HasPrefix(name, "N") && !strings.HasPrefix(name, "P") && !strings.HasPrefix(name, "Z") {
-			return fmt.Errorf("ignoring the case of %s is not supported", name)
-		}
-		letter := `\p`
-		if negated {
-			letter = `\P`
-		}
-		set.parts = append(set.parts, letter+"{"+name+"}")
-		return nil
+	if !judged[name] {
+		return fmt.Errorf("class %q of characters is not supported", short(name))
 	}
-	return set.named(name, negated, f)
+	if f.ignoreCase && !strings.HasPrefix(name, "N") && !strings.HasPrefix(name, "P") && !strings.HasPrefix(name, "Z") {
+		return fmt.Errorf("ignoring the case of %s is not supported", name)
+	}
+	set.property(name, p.newerThan(name), negated, alone)
+	return nil
 }
 
-// named enters a class that has a name in Oniguruma alone.
-func (s *onigSet) named(name string, negated bool, f onigFlags) error {
+// posixClass enters a class of POSIX by its name.
+func (p *onig) posixClass(set *onigSet, name string, negated bool, f onigFlags) error {
 	parts, ok := map[string]string{
-		"word": onigWord, "alnum": `\p{L}\p{M}\p{Nl}\p{Nd}\u24B6-\u24E9`, "digit": `\p{Nd}`, "space": `\s`, "xdigit": "0-9a-fA-F",
-		"upper": `\p{Lu}`, "lower": `\p{Ll}`, "punct": `\p{P}$+<=>^` + "`" + `|~`, "cntrl": `\p{Cc}`, "blank": `\p{Zs}\t`,
-	}[strings.ToLower(name)]
+		"word": p.word(), "digit": `\p{Nd}` + p.newerThan("Nd"), "space": `\s`, "xdigit": "0-9a-fA-F",
+		"punct": `\p{P}\p{S}` + p.newerThan("P") + p.newerThan("S"), "cntrl": `\p{Cc}`, "blank": `\p{Zs}\t`,
+	}[name]
 	switch {
-	case !ok || name == "alnum" || name == "upper" || name == "lower":
+	case !ok:
 		return fmt.Errorf("class %q of characters is not supported", short(name))
-	case negated && parts == `\s`:
+	case negated && name == "space":
 		parts = `\S`
-	case negated && parts == `\p{Nd}`:
-		parts = `\P{Nd}`
 	case negated:
 		return fmt.Errorf("what is not in %q is not supported", short(name))
 	case f.ignoreCase && name != "digit" && name != "space":
 		return fmt.Errorf("ignoring the case of %q is not supported", short(name))
 	}
-	s.parts = append(s.parts, parts)
+	set.parts, set.many = append(set.parts, parts), true
 	return nil
 }
 
@@ -579,5 +638,5 @@ func (p *onig) posix(set *onigSet, f onigFlags) error {
 	name := rest[2:end]
 	p.at += len([]rune(rest[:end+2]))
 	name, negated := strings.CutPrefix(name, "^")
-	return set.named(name, negated, f)
+	return p.posixClass(set, name, negated, f)
 }

@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -10,7 +11,10 @@ import (
 )
 
 // regex is a pattern with look-ahead, which the standard library lacks.
-type regex struct{ re *regexp2.Regexp }
+type regex struct {
+	re    *regexp2.Regexp
+	newer *regexp2.Regexp // for texts with characters that are newer than Go's tables
+}
 
 const (
 	maxPattern = 10_000          // characters; the longest real one has 500
@@ -21,16 +25,23 @@ func newRegex(text string) (*regex, error) {
 	if len(text) > maxPattern {
 		return nil, fmt.Errorf("pattern of %d characters, the limit is %d", len(text), maxPattern)
 	}
-	own, err := translate(text)
-	if err != nil {
-		return nil, fmt.Errorf("pattern %q: %w", short(text), err)
+	r := &regex{}
+	for _, kind := range []struct {
+		newer bool
+		to    **regexp2.Regexp
+	}{{false, &r.re}, {true, &r.newer}} {
+		own, err := translate(text, kind.newer)
+		if err != nil {
+			return nil, fmt.Errorf("pattern %q: %w", short(text), err)
+		}
+		re, err := regexp2.Compile(own, regexp2.None)
+		if err != nil {
+			return nil, fmt.Errorf("pattern %q: %s", short(text), strings.ReplaceAll(err.Error(), "\n", " "))
+		}
+		re.MatchTimeout = matchTime
+		*kind.to = re
 	}
-	re, err := regexp2.Compile(own, regexp2.None)
-	if err != nil {
-		return nil, fmt.Errorf("pattern %q: %s", short(text), strings.ReplaceAll(err.Error(), "\n", " "))
-	}
-	re.MatchTimeout = matchTime
-	return &regex{re}, nil
+	return r, nil
 }
 
 // split cuts a text at the matches. A pattern that runs into its time limit is switched off for the rest of the call,
@@ -39,11 +50,14 @@ func (r *regex) split(e *encoder, text string) []stretch {
 	if e.expired {
 		return []stretch{{0, len(text), false}}
 	}
-	runes := []rune(text)
+	runes, re := []rune(text), r.re
+	if slices.ContainsFunc(runes, isNewer) {
+		re = r.newer
+	}
 	var out []stretch
 	at, atRune := 0, 0
-	m, err := r.re.FindRunesMatch(runes)
-	for ; m != nil; m, err = r.re.FindNextMatch(m) {
+	m, err := re.FindRunesMatch(runes)
+	for ; m != nil; m, err = re.FindNextMatch(m) {
 		if m.Length == 0 && len(out) > 0 && m.Index == atRune {
 			continue // Hugging Face passes over an empty match right behind another
 		}

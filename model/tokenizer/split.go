@@ -201,7 +201,7 @@ func digits(individual bool) finder {
 		var out []stretch
 		for i, r := range text {
 			n := utf8.RuneLen(r)
-			number := unicode.IsNumber(r)
+			number := unicode.IsNumber(r) || unicode.Is(newer["number"], r)
 			if len(out) > 0 && out[len(out)-1].match == number && !(individual && number) {
 				out[len(out)-1].end = i + n
 			} else {
@@ -228,12 +228,15 @@ func singly(is func(rune) bool) finder {
 	}
 }
 
-// isPunctuation is that of Rust: all of ASCII's, and Unicode's beyond.
+// isPunctuation is that of Rust's unicode_categories: all of ASCII's, and beyond that Unicode's of 2015.
 func isPunctuation(r rune) bool {
-	if r < 0x80 {
+	switch {
+	case r < 0x80:
 		return r > ' ' && r < 0x7f && !isWord(r) || r == '_'
+	case r == 0x166d || r == 0x111c9: // no longer
+		return true
 	}
-	return unicode.IsPunct(r)
+	return unicode.IsPunct(r) && !unicode.Is(newer["not punctuation"], r)
 }
 
 // wordsAndRest finds runs of word characters and runs of what is neither word nor white space.
