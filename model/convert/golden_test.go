@@ -40,7 +40,9 @@ const (
 	gptConfig    = `{"tokenizer_class": "GPT2Tokenizer", "bos_token": "<|im_start|>", "eos_token": {"__type": "AddedToken", "content": "<|im_end|>"}, "add_bos_token": true}`
 	fastConfig   = `{"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|im_end|>", "chat_template": "` + someTemplate + `"}`
 	somePlainCfg = `{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>"}`
-	spConfig     = `{"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "add_bos_token": true, "add_eos_token": false,
+	glmConfig    = `{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "added_tokens_decoder": {"426": {"content": "<|endoftext|>", "special": true},
+		"427": {"content": "<|user|>", "special": true}}}`
+	spConfig = `{"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "add_bos_token": true, "add_eos_token": false,
 		"added_tokens_decoder": {"520": {"content": "<|word|>", "special": false}, "521": {"content": "▁▁▁▁", "special": false}, "522": {"content": "<|im_start|>", "special": true}}}`
 	someCard = "---\nlicense: apache-2.0\nlanguage:\n- en\n- no\ntags:\n- test\npipeline_tag: text-generation\nbase_model: vkcome/tiny-Llama-7b-chat\n" +
 		"datasets:\n- org/data-v2\n- https://huggingface.co/a/b\nmodel_creator: someone\n---\n# A model\n"
@@ -70,6 +72,11 @@ var goldens = []golden{
 	{Name: "mixtral", Types: []string{"q8_0"}, Pre: "llama-bpe", base: "mixtral", tokenizer: "llama3.json",
 		change: func(s *modeltest.Spec) { s.Hidden, s.Intermediate = 64, 96 }, files: map[string]string{"tokenizer_config.json": somePlainCfg}},
 	{Name: "qwen3-moe", Types: []string{"bf16"}, Pre: "qwen2", base: "qwen3-moe", tokenizer: "qwen2.json", files: map[string]string{"tokenizer_config.json": somePlainCfg}},
+	{Name: "granite", Types: []string{"f16"}, Pre: "qwen2", base: "granite", tokenizer: "qwen2.json", files: map[string]string{"tokenizer_config.json": somePlainCfg}},
+	{Name: "olmo2", Types: []string{"f16"}, Pre: "llama-bpe", base: "olmo2", tokenizer: "llama3.json", files: map[string]string{"tokenizer_config.json": somePlainCfg}},
+	{Name: "glm4", Types: []string{"bf16"}, Pre: "glm4", base: "glm4", tokenizer: "llama3.json", files: map[string]string{"tokenizer_config.json": glmConfig}},
+	{Name: "stablelm", Types: []string{"f16"}, Pre: "stablelm2", base: "stablelm", tokenizer: "qwen2.json", files: map[string]string{"tokenizer_config.json": somePlainCfg}},
+	{Name: "phi4-mini", Types: []string{"f16"}, Pre: "qwen2", base: "phi4-mini", tokenizer: "qwen2.json", files: map[string]string{"tokenizer_config.json": gptConfig}},
 	{Name: "phi3", Types: []string{"f16"}, Pre: "qwen2", base: "phi3", tokenizer: "qwen2.json", files: map[string]string{"tokenizer_config.json": gptConfig}},
 	{Name: "phi3-long", Types: []string{"f16"}, Pre: "qwen2", base: "phi3-long", tokenizer: "qwen2.json", files: map[string]string{"tokenizer_config.json": gptConfig}},
 }

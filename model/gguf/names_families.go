@@ -17,6 +17,8 @@ var layerNames = map[arch.Role]string{
 	arch.PostNorm: "ffn_norm.weight", arch.PostNormBias: "ffn_norm.bias",
 	arch.Gate: "ffn_gate.weight", arch.GateBias: "ffn_gate.bias", arch.Up: "ffn_up.weight", arch.UpBias: "ffn_up.bias",
 	arch.Down: "ffn_down.weight", arch.DownBias: "ffn_down.bias",
+	arch.QRowNorm: "attn_q_norm.weight", arch.KRowNorm: "attn_k_norm.weight",
+	arch.AttentionNorm: "post_attention_norm.weight", arch.MLPNorm: "post_ffw_norm.weight",
 	arch.Router: "ffn_gate_inp.weight", arch.ExpertGate: "ffn_gate_exps.weight", arch.ExpertUp: "ffn_up_exps.weight", arch.ExpertDown: "ffn_down_exps.weight",
 }
 
@@ -94,6 +96,38 @@ var families = []*Family{
 		Fixed: map[string]any{"norm_topk_prob": true},
 		Check: allExperts,
 		Warn:  noWindow,
+	},
+	{
+		Name: "granite", Of: []string{"GraniteForCausalLM"}, Top: top, Layer: layer, Interleaved: true,
+		Keys: keys(common, vocabSize, ropeDimension,
+			stated("attention.scale", "attention_multiplier", 1), stated("embedding_scale", "embedding_multiplier", 1),
+			stated("residual_scale", "residual_multiplier", 1), stated("logit_scale", "logits_scaling", 1)),
+		Ropes: llamaRopes,
+		Check: func(c *arch.Config) error {
+			if c.HeadDim*c.Heads != c.HiddenSize {
+				return fmt.Errorf("head_dim %d, and llama.cpp's granite has hidden_size / num_attention_heads", c.HeadDim)
+			}
+			return nil
+		},
+	},
+	{Name: "olmo2", Of: []string{"Olmo2ForCausalLM"}, Top: top, Layer: layer, Keys: keys(common, lengths()), Ropes: ropes},
+	{
+		Name: "glm4", Of: []string{"Glm4ForCausalLM"}, Top: top, Layer: fuse(layer, "ffn_up.weight", arch.Gate, arch.Up),
+		Keys: keys(common, lengths("Glm4ForCausalLM"), ropeDimension), Ropes: ropes,
+		Specials: []Special{{"eos", "<|endoftext|>"}, {"eot", "<|user|>"}, {"unk", "<|endoftext|>"}, {"bos", "<|endoftext|>"}},
+	},
+	{
+		Name: "stablelm", Of: []string{"StableLmForCausalLM"}, Top: top, Layer: layer,
+		Keys: keys(contextLength, embedding, blockCount, feedForward, ropeDimension, headCount, headCountKV,
+			Key{"use_parallel_residual", "use_parallel_residual", func(c *Values) any { return c.Parallel }},
+			real("attention.layer_norm_epsilon", "layer_norm_eps", func(c *Values) float64 { return c.RMSNormEps }),
+			unlessZero(real("rope.freq_base", "rope_theta", func(c *Values) float64 { // the converter leaves it to llama.cpp's default, whatever it is
+				if c.RopeTheta == 10000 {
+					return 0
+				}
+				return c.RopeTheta
+			}))),
+		Ropes: []arch.RopeType{arch.RopeNone, arch.RopeDynamic},
 	},
 	{
 		Name: "phi3", Of: []string{"Phi3ForCausalLM"}, Top: top,

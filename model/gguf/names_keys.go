@@ -43,6 +43,16 @@ func real(name, config string, value func(c *Values) float64) Key {
 	return Key{name, config, func(c *Values) any { return float32(value(c)) }}
 }
 
+// stated makes a key of a number of config.json as it stands there, or a fallback.
+func stated(name, config string, fallback float64) Key {
+	return real(name, config, func(c *Values) float64 {
+		if !c.has(config) {
+			return fallback
+		}
+		return c.stated(config)
+	})
+}
+
 // unlessZero makes a key that is written only where its value is not zero.
 func unlessZero(k Key) Key {
 	value := k.Value
@@ -70,7 +80,7 @@ var (
 	expertCount   = unlessZero(number("expert_count", "num_local_experts", func(c *Values) int { return c.Experts }))
 	expertsUsed   = unlessZero(number("expert_used_count", "num_experts_per_tok", func(c *Values) int { return c.PerToken }))
 	vocabSize     = number("vocab_size", "vocab_size", func(c *Values) int { return c.VocabSize })
-	ropeDimension = number("rope.dimension_count", "", func(c *Values) int { return c.HeadDim })
+	ropeDimension = number("rope.dimension_count", "", func(c *Values) int { return c.Rotated(c.HeadDim) })
 )
 
 // ropeScaling are the keys of stretched positions. Those of llama3 and longrope lie in tensors, and dynamic ones need none.
