@@ -12,7 +12,7 @@ import (
 	"github.com/vkcome/vkcome/model/safetensors"
 )
 
-// SaveLayer writes a layer's weights into a safetensors file of its own: each weight a tensor [rows, cols] under the name of its role, and in the metadata the name of the Weight. The file is on the disk, under its name, only when it is whole; one that is there
+// SaveLayer writes a layer's weights into a safetensors file of its own: each weight a tensor [rows, cols] under the name of its slot, and in the metadata the name of the Weight. The file is on the disk, under its name, only when it is whole; one that is there
 // is replaced.
 func SaveLayer(path string, l *Layer) (err error) {
 	var entries []safetensors.Entry
@@ -25,8 +25,8 @@ func SaveLayer(path string, l *Layer) (err error) {
 		if w.Made() {
 			return fmt.Errorf("model: save %s: tensor %s is made on the device and has no values to save", path, w.Name)
 		}
-		entries = append(entries, safetensors.Entry{Name: r.Info().Name, DType: w.DType.String(), Shape: []int{w.Rows, w.Cols}})
-		names[r.Info().Name] = w.Name
+		entries = append(entries, safetensors.Entry{Name: slot(r), DType: w.DType.String(), Shape: []int{w.Rows, w.Cols}})
+		names[slot(r)] = w.Name
 	}
 	tmp := path + ".tmp"
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) { // what a crash left
@@ -39,7 +39,7 @@ func SaveLayer(path string, l *Layer) (err error) {
 	for i, w := range l.Weights {
 		r := arch.Role(i)
 		if !w.IsZero() && err == nil {
-			err = write(out, r.Info().Name, w)
+			err = write(out, slot(r), w)
 		}
 	}
 	if err = errors.Join(err, out.Close()); err != nil { // it removes what was written
@@ -49,6 +49,20 @@ func SaveLayer(path string, l *Layer) (err error) {
 		return fmt.Errorf("model: save layer: %w", errors.Join(err, os.Remove(tmp)))
 	}
 	return SyncDir(filepath.Dir(path))
+}
+
+// slot is a role's name in such a file: its own, with a number behind it where a role before it has the same.
+func slot(r arch.Role) string {
+	name, same := r.Info().Name, 0
+	for other := range r {
+		if other.Info().Name == name {
+			same++
+		}
+	}
+	if same > 0 {
+		name = fmt.Sprintf("%s.%d", name, same)
+	}
+	return name
 }
 
 // SyncDir brings the names in a folder to the disk; Windows does so by itself.
@@ -82,7 +96,7 @@ func LoadLayer(path string) (*Layer, io.Closer, error) {
 func layerOf(file *safetensors.Checkpoint, path string) (*Layer, error) {
 	l, names, found := &Layer{}, file.Metadata(), 0
 	for r := range arch.LayerRoles {
-		t, ok := file.Lookup(r.Info().Name)
+		t, ok := file.Lookup(slot(r))
 		if !ok {
 			continue
 		}

@@ -18,6 +18,7 @@ func TestSaveLayer(t *testing.T) {
 		{Hidden: 20, Intermediate: 36, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 40, Context: 16, DType: dtype.BF16},
 		{Architecture: "Qwen2ForCausalLM", Hidden: 24, Intermediate: 20, Layers: 2, Heads: 3, KVHeads: 1, HeadDim: 8, Vocab: 40, Context: 16, DType: dtype.F32, AttentionBias: true},
 		{Architecture: "OPTForCausalLM", Hidden: 24, Intermediate: 20, Layers: 2, Heads: 3, KVHeads: 3, HeadDim: 8, Vocab: 40, Context: 16, DType: dtype.F16},
+		{Architecture: "Olmo2ForCausalLM", Hidden: 24, Intermediate: 20, Layers: 2, Heads: 3, KVHeads: 1, HeadDim: 8, Vocab: 40, Context: 16, DType: dtype.BF16},
 		{Architecture: "Qwen3ForCausalLM", Hidden: 24, Intermediate: 20, Layers: 2, Heads: 3, KVHeads: 1, HeadDim: 20, Vocab: 40, Context: 16, DType: dtype.F16},
 	} {
 		m, _ := spec.Open(t)
