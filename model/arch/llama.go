@@ -34,6 +34,8 @@ type dialect struct {
 	attentionBias bool // attention_bias counts, for q, k, v and o
 	mlpBias       bool // mlp_bias counts
 	qkNorm        bool
+	gelu          bool                  // hidden_activation counts, and is GELU by tanh
+	localTheta    float64               // rope_local_base_freq when the file has none; 0: all layers have the same rotary positions
 	useWindow     bool                  // sliding_window counts only under use_sliding_window
 	window        bool                  // sliding_window counts
 	headDim       int                   // when the file has none; 0 means hidden / heads
@@ -49,7 +51,12 @@ type dialect struct {
 
 // llama reads what the families with Llama's keys have.
 func (f *Fields) llama(c *Config, d dialect) {
-	if act := f.text("hidden_act", "silu"); act != "silu" && act != "swish" { // one function with two names
+	if d.gelu {
+		if act := f.text("hidden_activation", "gelu_pytorch_tanh"); act != "gelu_pytorch_tanh" {
+			f.fail("hidden_activation %q, supported is gelu_pytorch_tanh", act)
+		}
+		c.GELU = true
+	} else if act := f.text("hidden_act", "silu"); act != "silu" && act != "swish" { // one function with two names
 		f.fail("hidden_act %q, supported are silu and swish", act)
 	}
 	c.QKNorm = d.qkNorm
@@ -72,6 +79,10 @@ func (f *Fields) llama(c *Config, d dialect) {
 		headDim = c.HiddenSize / c.Heads
 	}
 	c.HeadDim = f.size("head_dim", 1<<14, headDim)
-	f.rope(c, d)
+	if d.localTheta > 0 {
+		f.ropesByKind(c, d)
+	} else {
+		f.rope(c, d)
+	}
 	f.window(c, d)
 }

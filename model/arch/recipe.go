@@ -8,6 +8,7 @@ type Recipe struct {
 	OutputNorms  bool // what attention and MLP give is normed before it is added to the residual stream
 	Parallel     bool // attention and MLP read the same normed states, those of InputNorm, and both are added to these states' origin
 	NormPlusOne  bool // norms multiply by 1 more than the weights that are stored, but those of a LayerNorm
+	GELU         bool // the gate's function is GELU by tanh, else SiLU; of an MLP with a gate
 	RowNorm      bool // QKNorm is over all heads of a token together, else over each
 
 	EmbeddingScale float64 // of embeddings; 0 is 1. It is not rounded to the weights' dtype, as transformers does where it computes in that

@@ -2,6 +2,7 @@ package arch
 
 import (
 	"cmp"
+	"encoding/json"
 	"maps"
 	"math"
 	"slices"
@@ -59,6 +60,55 @@ func (f *Fields) rope(c *Config, d dialect) {
 	c.RopeScaling = in.ropeScaling(f, c, d, key)
 	if c.keys = append(c.keys, in.settle(key+".", ropeKeys)...); in.err != nil {
 		f.fail("%w", in.err)
+	}
+}
+
+// ropesByKind reads rotary positions that layers with a window have for themselves: rope_parameters with an object for each kind of layer, or
+// rope_theta with rope_scaling for those without a window, and rope_local_base_freq. Of both, rope_scaling goes before rope_parameters.
+func (f *Fields) ropesByKind(c *Config, d dialect) {
+	var kinds, scaling map[string]json.RawMessage
+	f.get("rope_parameters", &kinds)
+	f.get("rope_scaling", &scaling)
+	theta := map[string]float64{full: f.number("rope_theta", d.ropeTheta), sliding: f.number("rope_local_base_freq", d.localTheta)}
+	for kind, value := range kinds {
+		if kind != full && kind != sliding {
+			f.fail("rope_parameters.%s %s: expected full_attention and sliding_attention", clip(kind), clip(string(value)))
+		}
+	}
+	of := func(kind string, more map[string]json.RawMessage) (*Fields, string) {
+		in, key := &Fields{err: f.err}, "rope_parameters."+kind
+		outer := Fields{values: kinds, err: f.err}
+		if outer.get(kind, &in.values); outer.err != nil {
+			f.fail("rope_parameters: %w", outer.err)
+		}
+		if len(more) > 0 {
+			in.values, key = maps.Clone(in.values), "rope_scaling"
+			if in.values == nil {
+				in.values = map[string]json.RawMessage{}
+			}
+			maps.Copy(in.values, more)
+		}
+		if theta[kind] = in.number("rope_theta", theta[kind]); !(theta[kind] >= 1 && theta[kind] <= 1e12) {
+			f.fail("%s: rope_theta %v, expected 1 to 1e12", key, theta[kind])
+		}
+		return in, key
+	}
+	in, key := of(full, scaling)
+	c.RopeTheta = theta[full]
+	c.RopeScaling = in.ropeScaling(f, c, d, key)
+	local, localKey := of(sliding, nil)
+	c.LocalTheta = theta[sliding]
+	if s := local.ropeScaling(f, c, d, localKey); s.Type != RopeNone {
+		local.fail("%s: type %q, supported is default", localKey, s.Type)
+	}
+	for _, part := range []struct {
+		in  *Fields
+		key string
+	}{{in, key}, {local, localKey}} {
+		f.partRotary(c, d, part.in.number("partial_rotary_factor", f.number("partial_rotary_factor", 1)))
+		if c.keys = append(c.keys, part.in.settle(part.key+".", ropeKeys)...); part.in.err != nil {
+			f.fail("%w", part.in.err)
+		}
 	}
 }
 

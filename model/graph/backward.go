@@ -151,7 +151,7 @@ func (b Block) mlpBackward(r *vk.Recorder, x op.Tensor, grads Gradients, s *Back
 		s.product(r, dmlp, w[arch.Up], s.transposed(r, norm), dnorm, before, g[arch.Up], g[arch.UpBias])
 	} else {
 		gate, up := Floats(t.gate, n, mlp.Cols), Floats(t.up, n, mlp.Cols)
-		op.SwiGLUBackward(r, gate, up, dmlp, gate, up)
+		op.SwiGLUBackward(r, gate, up, dmlp, gate, up, c.GELU)
 		xt := s.transposed(r, norm)
 		s.product(r, gate, w[arch.Gate], xt, dnorm, before, g[arch.Gate], g[arch.GateBias])
 		s.product(r, up, w[arch.Up], xt, dnorm, dnorm, g[arch.Up], g[arch.UpBias])

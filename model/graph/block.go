@@ -29,7 +29,7 @@ type Scratch struct {
 	// What a backward pass wants besides: nil where there is none, and its place is in a buffer above.
 	o             *vk.Buffer // of attention, in place of q
 	mid           *vk.Buffer // the residual stream between attention and MLP, in place of the layer's output
-	gate, up      *vk.Buffer // what SwiGLU is of, which is then a dispatch of its own
+	gate, up      *vk.Buffer // what SwiGLU is of, which is then a dispatch of its own; gate in place of mlp. up is there for GELU too
 	attended, fed *vk.Buffer // what attention and MLP give before their output norms, in place of norm
 
 	mixture *mixture // nil of models without experts
@@ -38,11 +38,15 @@ type Scratch struct {
 // NewScratch allocates for a forward pass of up to so many rows.
 func NewScratch(s *vk.Scope, c *arch.Config, rows int) *Scratch {
 	t := table{s, rows}
-	return &Scratch{
+	a := &Scratch{
 		norm: t.floats("normed hidden states", c.HiddenSize), qkv: t.floats("queries, keys and values", qkvCols(c)),
 		q: t.floats("queries", c.Heads*c.HeadDim), k: t.floats("keys", c.KVHeads*c.HeadDim), v: t.floats("values", c.KVHeads*c.HeadDim),
 		mlp: t.floats("MLP activations", c.DenseNeurons()), mixture: newMixture(s, c, rows), spare: t.floats("input of a product", spareCols(s.Device(), c)),
 	}
+	if c.GELU { // no product has it at its end
+		a.up = t.floats("MLP inputs", c.IntermediateSize)
+	}
+	return a
 }
 
 // NewTape allocates for a forward pass that keeps what its backward pass needs.
@@ -53,7 +57,10 @@ func NewTape(s *vk.Scope, c *arch.Config, rows int) *Scratch {
 		a.attended, a.fed = t.floats("what attention gives", c.HiddenSize), t.floats("what the MLP gives", c.HiddenSize)
 	}
 	if !c.ReLU {
-		a.gate, a.up = t.floats("gates", c.IntermediateSize), t.floats("MLP inputs", c.IntermediateSize)
+		a.gate = t.floats("gates", c.IntermediateSize)
+	}
+	if !c.ReLU && a.up == nil {
+		a.up = t.floats("MLP inputs", c.IntermediateSize)
 	}
 	return a
 }
@@ -338,11 +345,14 @@ func (f *forward) activate(x op.Tensor, norm arch.Role) {
 		f.project(mlp, x, w[arch.Up], norm, op.Fused{Bias: w[arch.UpBias]})
 		f.Tap(c.Operation(arch.Up), mlp)
 		op.ReLU(r, mlp, mlp)
-	case s.gate != nil:
-		gate, up := Floats(s.gate, x.Rows, mlp.Cols), Floats(s.up, x.Rows, mlp.Cols)
+	case s.up != nil:
+		gate, up := mlp, Floats(s.up, x.Rows, mlp.Cols)
+		if s.gate != nil {
+			gate = Floats(s.gate, x.Rows, mlp.Cols)
+		}
 		f.project(gate, x, w[arch.Gate], norm, op.Fused{Bias: w[arch.GateBias]})
 		f.project(up, x, w[arch.Up], norm, op.Fused{Bias: w[arch.UpBias]})
-		op.SwiGLU(r, mlp, gate, up)
+		op.SwiGLU(r, mlp, gate, up, c.GELU)
 	default:
 		f.alone(arch.Gate, mlp, normed, w[arch.GateBias])
 		f.alone(arch.Up, mlp, normed, w[arch.UpBias])

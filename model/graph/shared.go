@@ -64,7 +64,9 @@ func NewShared(ctx context.Context, s *vk.Scope, r *vk.Recorder, m *model.Model,
 func (f Shared) Stride() int { return f.stride }
 
 // Rope is the rotary positions of a layer, for sequences of all lengths.
-func (f Shared) Rope(c *arch.Config, layer int) op.Tensor { return f.Ropes[arch.AttentionOf(c, layer).Rope] }
+func (f Shared) Rope(c *arch.Config, layer int) op.Tensor {
+	return f.Ropes[arch.AttentionOf(c, layer).Rope]
+}
 
 // RopeOf is those of sequences of the i-th length.
 func (f Shared) RopeOf(c *arch.Config, layer, i int) op.Tensor {

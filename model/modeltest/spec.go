@@ -89,6 +89,11 @@ var named = map[string]Spec{
 		Relative: true, Extra: map[string]any{"pad_token_id": 1, "use_bias": true}},
 	"ministral": {Architecture: "MinistralForCausalLM", Hidden: 48, Intermediate: 104, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 20, Vocab: 1999, Context: 64,
 		Relative: true, Extra: map[string]any{"sliding_window": 6, "layer_types": []string{"sliding_attention", "full_attention"}}},
+	"gemma2": {Architecture: "Gemma2ForCausalLM", Hidden: 48, Intermediate: 104, Layers: 4, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 1999, Context: 64, Tied: true,
+		Extra: map[string]any{"query_pre_attn_scalar": 24, "sliding_window": 6, "attn_logit_softcapping": 1.75, "final_logit_softcapping": 2.5}},
+	"gemma3": {Architecture: "Gemma3ForCausalLM", Hidden: 48, Intermediate: 104, Layers: 4, Heads: 4, KVHeads: 1, HeadDim: 20, Vocab: 1999, Context: 64, Tied: true,
+		Extra: map[string]any{"query_pre_attn_scalar": 30, "sliding_window": 7, "sliding_window_pattern": 2, "rope_theta": 100000.0, "rope_local_base_freq": 5000.0,
+			"rope_scaling": map[string]any{"rope_type": "linear", "factor": 4.0}}},
 	"opt": {Architecture: opt, Hidden: 48, Intermediate: 120, Layers: 4, Heads: 2, KVHeads: 2, HeadDim: 24, Vocab: 1999, Context: 64, Tied: true, AttentionBias: true},
 }
 
@@ -115,7 +120,11 @@ var Odd = map[string]Spec{
 	"stablelm": {Architecture: "StableLmForCausalLM", Hidden: 40, Intermediate: 72, Layers: 3, Heads: 5, KVHeads: 1, HeadDim: 8, Vocab: 113, Context: 64, DType: dtype.F16},
 	"stablelm in parallel": {Architecture: "StableLmForCausalLM", Hidden: 40, Intermediate: 72, Layers: 3, Heads: 5, KVHeads: 5, HeadDim: 8, Vocab: 113, Context: 64,
 		DType: dtype.BF16, Extra: map[string]any{"use_parallel_residual": true}},
-	"glm4":           {Architecture: "Glm4ForCausalLM", Hidden: 40, Intermediate: 72, Layers: 3, Heads: 5, KVHeads: 1, HeadDim: 8, Vocab: 113, Context: 64, DType: dtype.BF16},
+	"glm4": {Architecture: "Glm4ForCausalLM", Hidden: 40, Intermediate: 72, Layers: 3, Heads: 5, KVHeads: 1, HeadDim: 8, Vocab: 113, Context: 64, DType: dtype.BF16},
+	"gemma2": {Architecture: "Gemma2ForCausalLM", Hidden: 40, Intermediate: 72, Layers: 3, Heads: 5, KVHeads: 1, HeadDim: 8, Vocab: 113, Context: 64, DType: dtype.BF16, Tied: true,
+		Extra: map[string]any{"query_pre_attn_scalar": 24, "sliding_window": 9}},
+	"gemma3": {Architecture: "Gemma3ForCausalLM", Hidden: 40, Intermediate: 72, Layers: 3, Heads: 5, KVHeads: 5, HeadDim: 8, Vocab: 113, Context: 64, DType: dtype.F16, Tied: true,
+		Extra: map[string]any{"query_pre_attn_scalar": 8, "sliding_window": 9, "rope_theta": 100000.0, "rope_local_base_freq": 5000.0}},
 	"qwen3 q/k norm": {Architecture: "Qwen3ForCausalLM", Hidden: 32, Intermediate: 64, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 16, Vocab: 129, Context: 64, DType: dtype.F32},
 }
 

@@ -160,7 +160,7 @@ func forcedLoads(t *testing.T, d *vk.Device, name string) {
 	dx, y := b.upload(x, dtype.F32), b.empty(dtype.F32, 9, 64)
 	RMSNorm(b.r, y, dx, b.upload(w, dtype.BF16), 1e-5, NormOptions{})
 	rmsnormBound.Near(t, b.download(y), ref.RMSNorm(x, w.Data, 1e-5).Data, dtype.BF16)
-	SwiGLU(b.r, y, dx, b.upload(up, dtype.F32))
+	SwiGLU(b.r, y, dx, b.upload(up, dtype.F32), false)
 	swigluBound.Near(t, b.download(y), ref.SwiGLU(x, up).Data, dtype.F32)
 }
 

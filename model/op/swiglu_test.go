@@ -15,17 +15,27 @@ var swigluBound = optest.Bound{Max: 5e-6, Why: "exp of f32 (3 + 2|z| ulp in Vulk
 
 func swigluTable() optest.Table {
 	return optest.Table{Op: "swiglu", Bound: swigluBound, Cases: func() (cases []optest.Case) {
-		for _, c := range []struct{ rows, cols int }{{1, 1}, {1, 3}, {7, 127}, {3, 1408}, {1001, 703}, {2048, 384}} {
+		for _, c := range []struct {
+			rows, cols int
+			gelu       bool
+		}{{1, 1, false}, {1, 3, false}, {7, 127, false}, {3, 1408, false}, {1001, 703, false}, {2048, 384, false}, {5, 77, true}, {9, 512, true}} {
 			gate := random(c.rows, c.cols)
 			up := block(random(c.rows, c.cols+1), 0, c.rows, 1, c.cols+1)
 			for i := range gate.Data {
 				gate.Data[i] *= 5
 			}
 			cases = append(cases, optest.Case{
-				Name: optest.Shape(c.rows, c.cols), In: f32s(gate, up), Out: likes(gate), InPlace: [][]int{{0}, {1}},
-				Record: func(r *vk.Recorder, out, in []optest.Tensor) { SwiGLU(r, Tensor(out[0]), Tensor(in[0]), Tensor(in[1])) },
-				Want:   func(in []ref.Mat) []ref.Mat { return []ref.Mat{ref.SwiGLU(in[0], in[1])} },
-				Large:  c.rows > 1000, Measured: c.rows == 2048,
+				Name: optest.Shape(c.rows, c.cols, c.gelu), In: f32s(gate, up), Out: likes(gate), InPlace: [][]int{{0}, {1}},
+				Record: func(r *vk.Recorder, out, in []optest.Tensor) {
+					SwiGLU(r, Tensor(out[0]), Tensor(in[0]), Tensor(in[1]), c.gelu)
+				},
+				Want: func(in []ref.Mat) []ref.Mat {
+					if c.gelu {
+						return one(ref.GeGLU(in[0], in[1]))
+					}
+					return one(ref.SwiGLU(in[0], in[1]))
+				},
+				Large: c.rows > 1000, Measured: c.rows == 2048,
 			})
 		}
 		return cases
@@ -46,11 +56,16 @@ func TestSwiGLULarge(t *testing.T) {
 	vktest.Each(t, func(t *testing.T, d *vk.Device) {
 		b := newBench(t, d)
 		y := b.empty(dtype.F32, 2, 7)
-		SwiGLU(b.r, y, b.upload(gate, dtype.F32), b.upload(up, dtype.F32))
-		got, want := b.download(y), ref.SwiGLU(gate, up).Data
-		swigluBound.Near(t, got[:7], want[:7], dtype.F32)
-		for i := 7; i < 14; i++ { // each to its own size
-			swigluBound.Near(t, got[i:i+1], want[i:i+1], dtype.F32)
+		for _, gelu := range []bool{false, true} {
+			SwiGLU(b.r, y, b.upload(gate, dtype.F32), b.upload(up, dtype.F32), gelu)
+			got, want := b.download(y), ref.SwiGLU(gate, up).Data
+			if gelu {
+				want = ref.GeGLU(gate, up).Data
+			}
+			swigluBound.Near(t, got[:7], want[:7], dtype.F32)
+			for i := 7; i < 14; i++ { // each to its own size
+				swigluBound.Near(t, got[i:i+1], want[i:i+1], dtype.F32)
+			}
 		}
 	})
 }
@@ -59,6 +74,6 @@ func TestSwiGLUShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})
 	b := newBench(t, d)
 	x := b.empty(dtype.F32, 4, 6)
-	refused(t, d, "another shape", func(r *vk.Recorder) { SwiGLU(r, x, x, x.RowRange(0, 3)) })
-	refused(t, d, "16-bit gate", func(r *vk.Recorder) { SwiGLU(r, x, Of(x.View, dtype.BF16, 4, 6), x) })
+	refused(t, d, "another shape", func(r *vk.Recorder) { SwiGLU(r, x, x, x.RowRange(0, 3), false) })
+	refused(t, d, "16-bit gate", func(r *vk.Recorder) { SwiGLU(r, x, Of(x.View, dtype.BF16, 4, 6), x, false) })
 }

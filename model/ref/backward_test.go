@@ -49,6 +49,10 @@ func TestBackward(t *testing.T) {
 	glu := func() Mat { return SwiGLU(gate, up) }
 	slopes(t, "swiglu dgate", gate.Data, dgate.Data, dy, glu)
 	slopes(t, "swiglu dup", up.Data, dup.Data, dy, glu)
+	dgate, dup = GeGLUBackward(dy, gate, up)
+	glu = func() Mat { return GeGLU(gate, up) }
+	slopes(t, "geglu dgate", gate.Data, dgate.Data, dy, glu)
+	slopes(t, "geglu dup", up.Data, dup.Data, dy, glu)
 
 	capped := SoftCap(x, 1.5, 2)
 	slopes(t, "softcap", x.Data, SoftCapBackward(dy, capped, 1.5, 2).Data, dy, func() Mat { return SoftCap(x, 1.5, 2) })

@@ -112,9 +112,12 @@ func (l *Layer) Continue(c Config, x Mat, cache *Cache) (Mat, Taps) {
 		return y, Taps{Attention: o, FFN: gates}
 	}
 	a := Linear(n, l.Up, l.UpBias)
-	if l.Gate.Rows == 0 {
+	switch {
+	case l.Gate.Rows == 0:
 		a = ReLU(a)
-	} else {
+	case c.GELU:
+		a = GeGLU(Linear(n, l.Gate, l.GateBias), a)
+	default:
 		a = SwiGLU(Linear(n, l.Gate, l.GateBias), a)
 	}
 	return c.add(x, Linear(a, l.Down, l.DownBias), l.FFNNorm), Taps{Attention: o, FFN: a}

@@ -37,7 +37,7 @@ func LoadModel(dir string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, tied := llamaNames, c.ModelType == "smollm3"
+	n, tied := llamaNames, c.ModelType == "smollm3" || c.ModelType == "gemma2" || c.ModelType == "gemma3_text"
 	if c.ModelType == "opt" {
 		n, tied = optNames, true
 		c.IntermediateSize = c.FFNDim
@@ -91,6 +91,7 @@ func LoadModel(dir string) (*Model, error) {
 			KNorm:         find.optional(attn+"k_norm.weight", normed[1]),
 			Window:        c.window(i),
 			NoRope:        c.noRope(i),
+			Local:         m.LocalTheta != 0 && c.slides(i),
 		}
 		c.mlp(find, n, m.Config, at, i, &m.Layers[i])
 	}
@@ -243,8 +244,8 @@ func (r *rope) scaling(c *config) RopeScaling {
 // window is the sliding window of layer i: Mistral slides everywhere; Qwen only where it is told to, from layer
 // max_window_layers on unless layer_types says it layer by layer.
 func (c *config) window(i int) int {
-	if c.ModelType == "ministral" {
-		if kinds := c.LayerTypes; c.SlidingWindow != nil && (kinds == nil || kinds[i] == "sliding_attention") {
+	if c.ModelType == "ministral" || c.ModelType == "gemma2" || c.ModelType == "gemma3_text" {
+		if c.SlidingWindow != nil && c.slides(i) {
 			return *c.SlidingWindow
 		}
 		return 0
@@ -260,6 +261,24 @@ func (c *config) window(i int) int {
 		return 0
 	}
 	return *c.SlidingWindow
+}
+
+// slides says whether layer i of a model whose layer_types say it has a window: without these all of a Ministral have, of a Gemma 2 every other,
+// of a Gemma 3 all but each sixth, or another number.
+func (c *config) slides(i int) bool {
+	pattern := 6
+	if c.WindowPattern != nil {
+		pattern = *c.WindowPattern
+	}
+	switch {
+	case c.LayerTypes != nil:
+		return c.LayerTypes[i] == "sliding_attention"
+	case c.ModelType == "gemma2":
+		return i%2 == 0
+	case c.ModelType == "gemma3_text":
+		return (i+1)%pattern != 0
+	}
+	return true
 }
 
 // noRope says whether layer i of a SmolLM3 turns nothing: where the list has 0, without one every fourth layer, or as the interval says.

@@ -1,5 +1,7 @@
 package ref
 
+import "math"
+
 // recipeKeys are the keys of config.json for what models compute otherwise than Llama's.
 type recipeKeys struct {
 	EmbeddingMultiplier float64 `json:"embedding_multiplier"`
@@ -9,6 +11,11 @@ type recipeKeys struct {
 
 	PartialRotary float64  `json:"partial_rotary_factor"`
 	LayerNormEps  *float64 `json:"layer_norm_eps"`
+	QueryScalar   float64  `json:"query_pre_attn_scalar"`
+	AttentionCap  *float64 `json:"attn_logit_softcapping"`
+	LogitCap      *float64 `json:"final_logit_softcapping"`
+	LocalTheta    float64  `json:"rope_local_base_freq"`
+	WindowPattern *int     `json:"sliding_window_pattern"`
 	Parallel      bool     `json:"use_parallel_residual"`
 }
 
@@ -35,6 +42,19 @@ func (c *config) recipe(a *Config, n *names) {
 		a.RotaryDim = a.part(c.PartialRotary, 1)
 	case "helium", "ernie4_5":
 		a.Interleaved = true
+	case "gemma2", "gemma3_text":
+		n.attentionNorm, n.postNorm, n.ffnNorm = "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"
+		a.PlusOne, a.GELU, a.EmbeddingScale, a.Logits.Scale = true, true, math.Sqrt(float64(a.Hidden)), 1/math.Sqrt(c.QueryScalar)
+		if c.LogitCap != nil {
+			a.LogitCap = *c.LogitCap
+		} else if c.ModelType == "gemma2" {
+			a.LogitCap = 30
+		}
+		if c.ModelType == "gemma3_text" {
+			a.LocalTheta = c.LocalTheta
+		} else if a.Logits.Cap = 50; c.AttentionCap != nil {
+			a.Logits.Cap = *c.AttentionCap
+		}
 	case "olmo2":
 		a.RowNorm = true
 		n.inputNorm, n.attentionNorm, n.postNorm, n.ffnNorm = "", "post_attention_layernorm", "", "post_feedforward_layernorm"
