@@ -57,15 +57,16 @@ func TestInterfaces(t *testing.T) {
 
 // What a wrapper can do wrong is refused, each with the name of what disagrees.
 func TestCheck(t *testing.T) {
-	// swiglu: count; WORKGROUP; reads gate and up, writes y. random_f32 has a float, linear_cpu_f32 an address and a gap, swiglu_texels texels.
-	swiglu := Use{Push: 1, Spec: 1, Bindings: 3, Read: 0b011, Write: 0b100}
+	// swiglu: count; WORKGROUP and GELU; reads gate and up, writes y. random_f32 has a float, linear_cpu_f32 an address and a gap, swiglu_texels texels.
+	swiglu := Use{Push: 1, Spec: 2, Bindings: 3, Read: 0b011, Write: 0b100}
 	random := Use{Push: 4, Floats: 0b1000, Spec: 1, Bindings: 1, Write: 1}
 	linear := Use{Push: 8, Floats: 1 << 5, Addresses: 1 << 6, Spec: 5, Bindings: 7, Texels: 0b111, Read: 0b111111, Write: 1 << 6}
 	swigluNames, randomNames := []string{"count"}, []string{"elements", "first", "seed", "scale"}
 	specials := map[string][]string{"linear_cpu_f32": {"WORKGROUP", "BIASED", "EPILOGUE", "ROWS", "STEPS"}}
-	for _, name := range []string{"swiglu", "swiglu_texels", "swoglu", "random_f32"} {
-		specials[name] = []string{"WORKGROUP"}
+	for _, name := range []string{"swiglu", "swiglu_texels", "swoglu"} {
+		specials[name] = []string{"WORKGROUP", "GELU"}
 	}
+	specials["random_f32"] = []string{"WORKGROUP"}
 	linearNames := []string{"rows", "columns", "depth", "column", "stride", "eps", "x"}
 	for _, c := range []struct {
 		what, name string
@@ -85,7 +86,7 @@ func TestCheck(t *testing.T) {
 		{"an integer for a float", "random_f32", random, func(u *Use) { u.Floats = 0 }, randomNames, "push constant 3, scale, is of type float, uint given"},
 		{"a float for an integer", "random_f32", random, func(u *Use) { u.Floats |= 1 }, randomNames, "push constant 0, elements, is of type uint, float given"},
 		{"words for an address", "linear_cpu_f32", linear, func(u *Use) { u.Addresses = 0 }, linearNames, "push constant 6, x, is of type address, uint given"},
-		{"a specialization constant too few", "swiglu", swiglu, func(u *Use) { u.Spec = 0 }, swigluNames, "0 specialization constants given, the shader has 1"},
+		{"a specialization constant too few", "swiglu", swiglu, func(u *Use) { u.Spec = 0 }, swigluNames, "0 specialization constants given, the shader has 2"},
 		{"a buffer too few", "swiglu", swiglu, func(u *Use) { u.Bindings = 2 }, swigluNames, "2 buffers bound, the shader has 3"},
 		{"texels", "swiglu", swiglu, func(u *Use) { u.Texels = 1 }, swigluNames, "binding 0, gate,gate4: a texel buffer is false in the shader"},
 		{"no texels", "swiglu_texels", swiglu, func(*Use) {}, swigluNames, "binding 0, gate: a texel buffer is true in the shader"},
