@@ -354,6 +354,18 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// TestRoleNames wants a name of its own for each role: files of single layers go by it.
+func TestRoleNames(t *testing.T) {
+	seen := map[string]Role{}
+	for r := range NumRoles {
+		name := r.Info().Name
+		if other, twice := seen[name]; twice {
+			t.Errorf("roles %d and %d are both %s", other, r, name)
+		}
+		seen[name] = r
+	}
+}
+
 func TestTensorShapes(t *testing.T) {
 	c := tiny()
 	c.AttentionBias, c.OutputBias, c.MLPBias, c.QKNorm, c.HeadDim = true, true, true, true, 24

@@ -12,7 +12,7 @@ var _ = register(Family{
 	Top: llamaTop, Prefix: llamaPrefix,
 	Layer: one(map[Role]string{
 		Q: Q.Info().Name, K: K.Info().Name, V: V.Info().Name, O: O.Info().Name, QBias: QBias.Info().Name, KBias: KBias.Info().Name, VBias: VBias.Info().Name,
-		OBias: OBias.Info().Name, QRowNorm: QRowNorm.Info().Name, KRowNorm: KRowNorm.Info().Name, AttentionNorm: "post_attention_layernorm.weight",
+		OBias: OBias.Info().Name, QRowNorm: QNorm.Info().Name, KRowNorm: KNorm.Info().Name, AttentionNorm: "post_attention_layernorm.weight",
 		Gate: Gate.Info().Name, Up: Up.Info().Name, Down: Down.Info().Name, MLPNorm: "post_feedforward_layernorm.weight",
 	}),
 })

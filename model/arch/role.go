@@ -125,8 +125,8 @@ var roles = [NumRoles]Info{
 	KNorm:         {Name: "self_attn.k_norm.weight", Kind: Norm, Cols: HeadChannels, Merge: ByRatio, DTypeOf: QNorm, There: qkNorm},
 	// Norms over all heads have weights for the channels of each, which go where their head goes. What they divide by, the root mean square
 	// over the heads of one layer, becomes that over the heads of all that are merged.
-	QRowNorm:      {Name: "self_attn.q_norm.weight", Kind: Norm, Cols: QueryChannels, DTypeOf: QRowNorm, There: rowNorm},
-	KRowNorm:      {Name: "self_attn.k_norm.weight", Kind: Norm, Cols: KVChannels, DTypeOf: QRowNorm, There: rowNorm},
+	QRowNorm:      {Name: "self_attn.q_row_norm.weight", Kind: Norm, Cols: QueryChannels, DTypeOf: QRowNorm, There: rowNorm},
+	KRowNorm:      {Name: "self_attn.k_row_norm.weight", Kind: Norm, Cols: KVChannels, DTypeOf: QRowNorm, There: rowNorm},
 	O:             {Name: "self_attn.o_proj.weight", Rows: Hidden, Cols: QueryChannels, DTypeOf: O},
 	OBias:         {Name: "self_attn.o_proj.bias", Kind: Bias, Cols: Hidden, Merge: ByRatio, DTypeOf: O, There: func(c *Config) bool { return c.OutputBias }},
 	AttentionNorm: {Name: "post_self_attn_layernorm.weight", Kind: Norm, Cols: Hidden, Merge: Average, DTypeOf: AttentionNorm, There: outputNorms},

@@ -262,7 +262,7 @@ const maxPiece = 1 << 10 // bytes; SentencePiece's own limit for training is far
 
 // template is the post-processor that puts BOS before a text and EOS behind it, nil if neither is wanted.
 func (f *File) template(v *vocabulary) any {
-	special, single, pair := object{}, []object{}, []object{}
+	special := object{}
 	token := func(which string, want bool) []object {
 		id, ok := f.TokenID(which)
 		if !want || !ok {
@@ -276,8 +276,8 @@ func (f *File) template(v *vocabulary) any {
 	if len(special) == 0 {
 		return nil
 	}
-	single = slices.Concat(bos, []object{{"Sequence": object{"id": "A", "type_id": 0}}}, eos)
-	pair = slices.Concat(single, bos, []object{{"Sequence": object{"id": "B", "type_id": 0}}}, eos)
+	single := slices.Concat(bos, []object{{"Sequence": object{"id": "A", "type_id": 0}}}, eos)
+	pair := slices.Concat(single, bos, []object{{"Sequence": object{"id": "B", "type_id": 0}}}, eos)
 	return object{"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special}
 }
 
