@@ -19,7 +19,7 @@ func SameVocabulary(m, base *Model) error {
 	if m.Files == nil || base.Files == nil {
 		return nil
 	}
-	for _, name := range []string{"tokenizer.json", "tokenizer.model"} {
+	for _, name := range []string{"tokenizer.json", "tokenizer.model", "vocab.json"} {
 		a, errA := fs.ReadFile(m.Files, name)
 		b, errB := fs.ReadFile(base.Files, name)
 		if err := cmp.Or(errA, errB); errors.Is(err, fs.ErrNotExist) {

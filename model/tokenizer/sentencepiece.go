@@ -73,6 +73,9 @@ func parsePieces(raw []byte, c *class) (*file, error) {
 		names[id] = p.text
 	}
 	f.Model.Vocab = vocabulary(names)
+	if n := splits(names, f.Model.Vocab); n > maxMerges {
+		return nil, fmt.Errorf("more than %d ways to make pieces of two others", maxMerges)
+	}
 	if c.rules != nil {
 		f.Model.Merges = orderedMerges(m.list, f.Model.Vocab)
 		return f, nil
@@ -89,6 +92,26 @@ func parsePieces(raw []byte, c *class) (*file, error) {
 		}
 	}
 	return f, nil
+}
+
+const (
+	maxPiece  = 512     // bytes; Gemma's longest has some 90, and every way to cut one in two is tried
+	maxMerges = 1 << 23 // Gemma's 256,000 pieces have some 580,000
+)
+
+// splits counts the ways to make a piece of two others, up to the limit.
+func splits(names []string, vocab map[string]int) (n int) {
+	for _, name := range names {
+		for i := range name {
+			if _, ok := vocab[name[:i]]; ok {
+				n++
+			}
+		}
+		if n > maxMerges {
+			break
+		}
+	}
+	return n
 }
 
 func vocabulary(names []string) map[string]int {
@@ -307,6 +330,8 @@ func (p *protoPiece) check(id int) error {
 		return fmt.Errorf("piece %q: score NaN", short(p.text))
 	case p.text == "":
 		return fmt.Errorf("piece %d is empty", id)
+	case len(p.text) > maxPiece:
+		return fmt.Errorf("piece %d has %d bytes, the limit is %d", id, len(p.text), maxPiece)
 	case !utf8.ValidString(p.text):
 		return fmt.Errorf("piece %d: %q is not UTF-8", id, short(p.text))
 	case p.kind < normal || p.kind > byteValue:

@@ -238,6 +238,7 @@ func TestErrors(t *testing.T) {
 		{proto([]madePiece{{"\xff", 0, normal}}, nil, nil), `piece 0: "\xff" is not UTF-8`},
 		{proto([]madePiece{{"a", float32(math.NaN()), normal}}, nil, nil), `piece "a": score NaN`},
 		{proto([]madePiece{{"", 0, normal}}, nil, nil), "piece 0 is empty"},
+		{proto([]madePiece{{strings.Repeat("a", 513), 0, normal}}, nil, nil), "piece 0 has 513 bytes, the limit is 512"},
 		{proto([]madePiece{{"a", 0, 9}}, nil, nil), `piece "a": type 9 is not supported`},
 	} {
 		_, err := Parse(Files{Model: c.raw})
@@ -392,6 +393,33 @@ func FuzzTokenizerJSON(f *testing.F) {
 			}
 			tok.Decode(ids)
 			tok.DecodeSkipSpecial(ids)
+		}
+	})
+}
+
+// The files beside a vocabulary, which nobody checks but this package.
+func FuzzFolder(f *testing.F) {
+	f.Add([]byte(`{"added_tokens_decoder":{"9":{"content":"<x>","special":true,"lstrip":true}},"pad_token":{"__type":"AddedToken","content":"é"},"image_token":"<y>"}`), []byte(nil), []byte(nil), "ab <x>é<y>")
+	f.Add([]byte(`{"extra_special_tokens":["b"],"add_bos_token":true,"bos_token":"a"}`), []byte(`{"eos_token":{"content":"<x>","normalized":true},"extra_special_tokens":[{"content":"<y>"}]}`), []byte(`{"<z>":7,"<y>":3}`), "ab<z>")
+	vocab, lines := []byte(`{"a":0,"b":1,"ab":2,"Ġ":3}`), []byte("#version: 0.2\na b\n")
+	f.Fuzz(func(t *testing.T, config, special, added []byte, text string) {
+		for _, files := range []Files{
+			{JSON: []byte(`{"model":{"vocab":{"a":0,"b":1,"ab":2},"merges":["a b"]}}`), Config: config, Special: special, Added: added},
+			{Vocab: vocab, Merges: lines, Config: config, Special: special, Added: added, Arch: []byte(`{"model_type":"opt"}`)},
+		} {
+			tok, err := Parse(files)
+			if err != nil {
+				if strings.Contains(err.Error(), "\n") {
+					t.Errorf("an error of several lines: %q", err)
+				}
+				continue
+			}
+			for _, id := range tok.EncodeSpecial(text) {
+				if _, ok := tok.Token(id); !ok || id >= tok.VocabSize() {
+					t.Errorf("id %d is not in the vocabulary", id)
+				}
+			}
+			tok.DecodeSkipSpecial(tok.Encode(text))
 		}
 	})
 }
