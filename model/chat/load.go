@@ -12,6 +12,19 @@ import (
 	"strings"
 )
 
+// Open reads the template of a name of a model's folder, see Templates.Source, with the special tokens of its tokenizer.
+func Open(files fs.FS, t interface{ SpecialTokens() map[string]string }, name string) (*Template, error) {
+	templates, err := Load(files)
+	if err != nil {
+		return nil, err
+	}
+	source, err := templates.Source(name, false)
+	if err != nil {
+		return nil, err
+	}
+	return New(source, t.SpecialTokens())
+}
+
 // Where a model keeps its templates.
 const (
 	ownFile    = "chat_template.jinja"

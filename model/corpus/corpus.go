@@ -42,6 +42,20 @@ func Encode(t tokenizer.Tokenizer, text string) []uint32 {
 	return tokens
 }
 
+// EncodeSpecial is Encode with the special tokens in the text recognized. A text that begins with BOS gets nothing around it.
+func EncodeSpecial(t tokenizer.Tokenizer, text string) []uint32 {
+	before, after := around(t)
+	ids := t.EncodeSpecial(text)
+	if bos, ok := t.BOS(); ok && len(ids) > 0 && ids[0] == bos {
+		before, after = nil, nil
+	}
+	var tokens []uint32
+	for _, id := range slices.Concat(before, ids, after) {
+		tokens = append(tokens, uint32(id))
+	}
+	return tokens
+}
+
 // around is what goes before and after a text: what transformers puts there, or else BOS where add_bos_token asks for it.
 func around(t tokenizer.Tokenizer) (before, after []int) {
 	before = t.Prefix()

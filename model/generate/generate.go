@@ -153,6 +153,20 @@ func (g *Generator) Feed(ctx context.Context, tokens []uint32) ([]float32, error
 	return logits, nil
 }
 
+// Follow makes tokens the sequence and returns the logits that follow the last of them. What the sequence so far begins with alike is not computed
+// again.
+func (g *Generator) Follow(ctx context.Context, tokens []uint32) ([]float32, error) {
+	same := 0
+	for same < min(len(tokens)-1, len(g.tokens)) && tokens[same] == g.tokens[same] {
+		same++
+	}
+	if n := g.m.Config.RopeSwitch(); n > 0 && g.used > n && len(tokens) <= n { // the cached keys are turned as those of a longer text
+		same = 0
+	}
+	g.used, g.tokens = same, g.tokens[:same]
+	return g.Feed(ctx, tokens[min(same, len(tokens)):])
+}
+
 // explain finds out which layer and operation made the first value that is not finite, by running the sequence as a corpus does, and
 // adds it to err. Where that finds nothing, or has no room beside the generator, err says all that is known.
 func (g *Generator) explain(ctx context.Context, err error) error {

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/chat"
+	"github.com/vkcome/vkcome/model/chat/jinja"
+	"github.com/vkcome/vkcome/model/tokenizer"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// maxLine bounds a user's turn.
+const maxLine = 16 << 20
+
+// runChat answers the prompt, or each line of the standard input with those before it in mind.
+func runChat(ctx context.Context, c *common, d *vk.Device, m *model.Model, o generateOptions) (err error) {
+	t, err := m.Tokenizer()
+	if err != nil {
+		return err
+	}
+	s := &chatSession{common: c, m: m, t: t, o: o}
+	if s.template, err = openTemplate(m, t, o.template); err != nil {
+		return err
+	}
+	if s.vars, err = templateVars(o.vars); err != nil {
+		return err
+	}
+	if s.w, err = newWriter(d, m, t, o); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.w.close()) }()
+	if o.system != "" {
+		s.messages = append(s.messages, chat.Text("system", o.system))
+	}
+	if o.asked {
+		return s.turn(ctx, o.prompt)
+	}
+	return s.lines(ctx, os.Stdin)
+}
+
+// openTemplate reads a model's template by its name, "" for the usual one, or that of a file.
+func openTemplate(m *model.Model, t tokenizer.Tokenizer, name string) (*chat.Template, error) {
+	template, err := chat.Open(m.Files, t, name)
+	if err == nil || name == "" {
+		if errors.Is(err, chat.ErrNone) {
+			err = fmt.Errorf("%s: %w; --chat-template FILE names one", m.Name, err)
+		}
+		return template, err
+	}
+	raw, failed := os.ReadFile(name)
+	if failed != nil {
+		if strings.ContainsRune(name, filepath.Separator) || errors.Is(err, chat.ErrNone) {
+			err = failed
+		}
+		return nil, fmt.Errorf("%s: %w", m.Name, err)
+	}
+	return chat.New(string(raw), t.SpecialTokens())
+}
+
+// templateVars reads variables of a template.
+func templateVars(text string) (map[string]any, error) {
+	if text == "" {
+		return nil, nil
+	}
+	v, err := jinja.ParseJSON([]byte(text))
+	object, ok := v.(*jinja.Dict)
+	if err != nil || !ok {
+		return nil, usagef(`--chat-vars: expected JSON such as {"enable_thinking":false}`)
+	}
+	vars := map[string]any{}
+	object.Each(func(name string, v any) bool {
+		vars[name] = v
+		return true
+	})
+	return vars, nil
+}
+
+// chatSession is a conversation.
+type chatSession struct {
+	*common
+	m        *model.Model
+	t        tokenizer.Tokenizer
+	o        generateOptions
+	template *chat.Template
+	vars     map[string]any
+	w        *writer
+	messages []chat.Message
+}
+
+// lines answers each line.
+func (s *chatSession) lines(ctx context.Context, in io.Reader) error {
+	typed := term.IsTerminal(int(os.Stdin.Fd())) && !s.quiet
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, maxLine)
+	for {
+		if typed {
+			fmt.Fprint(os.Stderr, "> ")
+		}
+		if !lines.Scan() {
+			if errors.Is(lines.Err(), bufio.ErrTooLong) {
+				return fmt.Errorf("generate: a line of more than %d bytes", maxLine)
+			}
+			return lines.Err()
+		}
+		if strings.TrimSpace(lines.Text()) == "" {
+			continue
+		}
+		if err := s.turn(ctx, lines.Text()); err != nil {
+			return err
+		}
+	}
+}
+
+// turn answers one message.
+func (s *chatSession) turn(ctx context.Context, text string) error {
+	s.messages = append(s.messages, chat.Text("user", text))
+	rendered, err := s.template.Render(s.messages, chat.Options{Prompt: true, Vars: s.vars})
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.m.Name, err)
+	}
+	ids := s.t.EncodeSpecial(rendered) // the template has written what frames the text, BOS too
+	if len(ids) == 0 {
+		return fmt.Errorf("%s: the chat template makes an empty text", s.m.Name)
+	}
+	prompt := make([]uint32, len(ids))
+	for i, id := range ids {
+		prompt[i] = uint32(id)
+	}
+	var print func(string)
+	if !s.json {
+		print = func(text string) { fmt.Print(text) }
+	}
+	start := time.Now()
+	tokens, err := s.w.write(ctx, prompt, print)
+	if err != nil {
+		return err
+	}
+	answer := s.t.DecodeSkipSpecial(ints(tokens))
+	s.messages = append(s.messages, chat.Text("assistant", answer))
+	if s.json {
+		return printJSON(map[string]any{"prompt": rendered, "prompt_tokens": prompt, "new_tokens": tokens, "text": answer})
+	}
+	fmt.Println()
+	s.tellGenerated(s.m, len(tokens), start)
+	return nil
+}
