@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/chat"
 	"github.com/vkcome/vkcome/model/eval"
 	"github.com/vkcome/vkcome/model/eval/task"
 	"github.com/vkcome/vkcome/model/tokenizer"
@@ -36,6 +37,7 @@ type taskRun struct {
 	groups     []*task.Group
 	output     string
 	logSamples bool
+	template   string // anyTemplate, or see openTemplate
 }
 
 func tasksFlags(f *pflag.FlagSet) func(context.Context, []string) error {
@@ -59,6 +61,10 @@ func tasksFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.BoolVar(&noCache, "no-cache", false, "keep no scores and use none that were kept")
 	f.Int64Var(&seed, "seed", eval.DefaultSeed, "seed by which examples are drawn")
 	f.IntVar(&bootstrap, "bootstrap-iters", eval.DefaultBootstrap, "resamples for the standard error of a perplexity; 0 computes no standard errors")
+	f.StringVar(&r.template, "apply-chat-template", "", "ask in the model's chat template; =NAME (or a file) chooses one where there are several")
+	f.Lookup("apply-chat-template").NoOptDefVal = anyTemplate
+	f.StringVar(&r.o.System, "system-instruction", "", "text before each task's own description, with a chat template the system turn")
+	f.BoolVar(&r.o.Multiturn, "fewshot-as-multiturn", false, "with a chat template: few-shot examples are turns (default true; =false puts them into the question's)")
 	r.common = commonFlags(f)
 	r.hostFlags(f)
 	return func(ctx context.Context, args []string) (err error) {
@@ -80,10 +86,15 @@ func tasksFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			return usagef("--num-fewshot %d: expected 0 or more", r.o.Shots)
 		case r.o.Limit < 0 || math.IsNaN(r.o.Limit):
 			return usagef("--limit %v: expected 0 or more", r.o.Limit)
+		case r.o.Multiturn && r.template == "":
+			return usagef("--fewshot-as-multiturn: give --apply-chat-template too")
 		case r.logSamples && r.output == "":
 			return usagef("--log-samples: give --output DIR or FILE.json, beside which samples are written")
 		case strings.HasSuffix(r.output, ".json") && len(args) > 1:
 			return usagef("--output %s: the results of %d models do not go into one file; name a folder", r.output, len(args))
+		}
+		if r.template != "" && !f.Changed("fewshot-as-multiturn") {
+			r.o.Multiturn = true
 		}
 		if r.output != "" {
 			if err := eval.CheckOutput(r.output); err != nil {
@@ -110,6 +121,25 @@ func tasksFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		r.o.Seed, r.o.Bootstrap, r.o.Version = &seed, &bootstrap, prune.Version
 		return r.run(ctx, args, baseline)
 	}
+}
+
+// anyTemplate asks for a model's usual chat template.
+const anyTemplate = "default"
+
+// chatTemplate is the model's, if one is asked for.
+func (r *taskRun) chatTemplate(m *model.Model) (*chat.Template, error) {
+	if r.template == "" {
+		return nil, nil
+	}
+	t, err := m.Tokenizer()
+	if err != nil {
+		return nil, err
+	}
+	name := r.template
+	if name == anyTemplate {
+		name = ""
+	}
+	return openTemplate(m, t, name)
 }
 
 // run evaluates the models, and the baseline before them if it is a model. What was computed is printed also if something fails after it.
@@ -242,6 +272,9 @@ func (r *taskRun) evaluate(ctx context.Context, d *vk.Device, name string) (resu
 		b := r.bar()
 		r.o.Source.Hub = r.hub(b)
 		r.o.Progress = func(stage string, done, total int) { b.set(m.Name+": "+stage, done, total) }
+		if r.o.Chat, err = r.chatTemplate(m); err != nil {
+			return err
+		}
 		results, err = eval.RunTasks(ctx, d, m, r.tasks, r.groups, r.o)
 		b.finish()
 		r.tellHost(r.o.Host)

@@ -39,7 +39,7 @@ type Results struct {
 	BOS            [2]any                      `json:"tokenizer_bos_token"`
 	EOT            *int                        `json:"eot_token_id"`
 	MaxLength      int                         `json:"max_length"`
-	System         any                         `json:"system_instruction"` // this and what has to do with chats: none
+	System         any                         `json:"system_instruction"` // text or none, as all these
 	SystemHash     any                         `json:"system_instruction_sha"`
 	MultiTurn      any                         `json:"fewshot_as_multiturn"`
 	Chat           any                         `json:"chat_template"`
@@ -161,6 +161,15 @@ func newResults(s *suite, tok tokenizer.Tokenizer, hash string, seed int64, boot
 	}
 	if s.o.Limit != 0 {
 		r.Config.Limit = &s.o.Limit
+	}
+	if s.o.System != "" {
+		r.System, r.SystemHash = s.o.System, hashText(s.o.System)
+	}
+	if s.o.Chat != nil {
+		r.Chat, r.ChatHash = s.o.Chat.Source(), hashText(s.o.Chat.Source())
+	}
+	if s.o.Multiturn {
+		r.MultiTurn = true
 	}
 	if s.o.Cache != "" {
 		r.Config.Cache = s.o.Cache

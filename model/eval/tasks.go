@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/chat"
+	"github.com/vkcome/vkcome/model/chat/jinja"
 	"github.com/vkcome/vkcome/model/eval/task"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/model/states"
@@ -27,6 +29,10 @@ type TaskOptions struct {
 	Samples   map[string][]int // instead: these documents of these tasks
 	Seed      *int64           // default DefaultSeed
 	Bootstrap *int             // default DefaultBootstrap
+
+	Chat      *chat.Template // contexts are conversations in this template; nil: plain texts
+	System    string         // before a task's own description
+	Multiturn bool           // few-shot examples are turns of their own
 
 	Source task.Source
 	Batch  int                // see run.ScorerOptions
@@ -94,6 +100,27 @@ func RunTasks(ctx context.Context, d *vk.Device, m *model.Model, tasks []*task.T
 	return r, nil
 }
 
+// prompting says how contexts are made. As in lm-eval, a template that refuses a conversation is tried without the system turn.
+func (o *TaskOptions) prompting() task.Prompting {
+	p := task.Prompting{System: o.System, Multiturn: o.Multiturn}
+	if o.Chat == nil {
+		return p
+	}
+	p.Render = func(turns []task.Turn) (string, error) {
+		messages := make([]chat.Message, len(turns))
+		for i, t := range turns {
+			messages[i] = chat.Text(t.Role, t.Content)
+		}
+		text, err := o.Chat.Render(messages, chat.Options{Prompt: true})
+		var raised *jinja.Raised
+		if errors.As(err, &raised) && turns[0].Role == "system" {
+			return o.Chat.Render(messages[1:], chat.Options{Prompt: true})
+		}
+		return text, err
+	}
+	return p
+}
+
 func containsTask(tasks []*task.Task, name string) bool {
 	for _, t := range tasks {
 		if t.Name == name {
@@ -139,7 +166,7 @@ func (s *suite) load(ctx context.Context, t *task.Task, src task.Source, seed in
 	if u.docs, err = set.Select(s.o.Limit, samples); err != nil {
 		return err
 	}
-	if u.requests, err = set.Requests(u.docs, s.o.Shots, seed); err != nil {
+	if u.requests, err = set.Prompted(u.docs, s.o.Shots, seed, s.o.prompting()); err != nil {
 		return err
 	}
 	if u.encoded, err = s.encoder.encodeAll(ctx, t, u.docs, u.requests); err != nil {

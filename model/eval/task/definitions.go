@@ -35,12 +35,25 @@ var (
 type item struct {
 	prompts       []string // what a context ends with: one, or one for each choice
 	continuations []string
-	shot          string   // the document as an example, with its answer
+	shot          shot     // the document as an example
 	choices       []string // whose lengths normalise; nil where there is no choice
 	gold          int      // the right one
 	target        any
 	words, bytes  int // of a document whose perplexity is taken
 	added         corpus.Record
+}
+
+// shot is a document as an example.
+type shot struct {
+	question, answer string
+	answered         bool // lm-eval puts no delimiter beside an example without an answer, nor a turn
+}
+
+func (s shot) text() string {
+	if !s.answered {
+		return s.question
+	}
+	return s.question + targetDelimiter + s.answer + shotDelimiter
 }
 
 // choose is the item of a question with choices that continue it.
@@ -50,7 +63,7 @@ func choose(question string, choices []string, gold int) item {
 		it.continuations = append(it.continuations, targetDelimiter+c)
 	}
 	if gold < len(choices) { // a document that lacks a field has neither
-		it.shot = question + targetDelimiter + choices[gold] + shotDelimiter
+		it.shot = shot{question, choices[gold], true}
 	}
 	return it
 }
@@ -170,14 +183,10 @@ func winogrande() *Task {
 			}
 			end := strip(after)
 			filled := []string{before + f.text("option1"), before + f.text("option2")}
-			it := item{
+			return item{
 				prompts: filled, continuations: []string{targetDelimiter + end, targetDelimiter + end},
-				choices: filled, gold: gold, target: end, shot: filled[gold],
+				choices: filled, gold: gold, target: end, shot: shot{filled[gold], end, end != ""},
 			}
-			if end != "" { // lm-eval puts no delimiter beside an example without an answer
-				it.shot += targetDelimiter + end + shotDelimiter
-			}
-			return it
 		},
 		config: map[string]any{
 			"training_split": "train", "validation_split": "validation",
@@ -199,7 +208,7 @@ func lambada() *Task {
 			before := text[:max(last, 0)]
 			return item{
 				prompts: []string{before}, continuations: []string{word}, target: word,
-				shot: before + targetDelimiter + word + shotDelimiter, // two spaces, as lm-eval has them
+				shot: shot{before, word, true}, // two spaces, as lm-eval has them
 			}
 		},
 		config: map[string]any{

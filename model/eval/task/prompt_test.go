@@ -13,7 +13,7 @@ import (
 func drawn(exclude bool, docs, shots string) *Set {
 	named := func(names string) (out []document) {
 		for _, name := range strings.Fields(names) {
-			out = append(out, document{corpus.Record{{Name: "n", Value: name}}, item{prompts: []string{"?"}, continuations: []string{" !"}, shot: name + " "}})
+			out = append(out, document{corpus.Record{{Name: "n", Value: name}}, item{prompts: []string{"?"}, continuations: []string{" !"}, shot: shot{question: name + " "}}})
 		}
 		return out
 	}
@@ -142,8 +142,8 @@ func TestPrompts(t *testing.T) {
 				t.Errorf("%s: request %d is %q, want %q", c.task, i, requests[0][i], want)
 			}
 		}
-		if it.shot != c.shot || it.target != c.target {
-			t.Errorf("%s: example %q with target %v, want %q with %v", c.task, it.shot, it.target, c.shot, c.target)
+		if it.shot.text() != c.shot || it.target != c.target {
+			t.Errorf("%s: example %q with target %v, want %q with %v", c.task, it.shot.text(), it.target, c.shot, c.target)
 		}
 	}
 }
