@@ -68,6 +68,17 @@ func openTemplate(m *model.Model, t tokenizer.Tokenizer, name string) (*chat.Tem
 	return chat.New(string(raw), t.SpecialTokens())
 }
 
+// anyTemplate is the value of --apply-chat-template without a name.
+const anyTemplate = "default"
+
+// chatTemplate is openTemplate for --apply-chat-template.
+func chatTemplate(m *model.Model, t tokenizer.Tokenizer, name string) (*chat.Template, error) {
+	if name == anyTemplate {
+		name = ""
+	}
+	return openTemplate(m, t, name)
+}
+
 // templateVars reads variables of a template.
 func templateVars(text string) (map[string]any, error) {
 	if text == "" {

@@ -25,6 +25,8 @@ type corpusFlags struct {
 	docs             int
 	inOrder, noCross bool
 	pack, bos        string
+	special          bool
+	template         string // of conversations: anyTemplate, or see openTemplate
 	protocol         string
 	evaluate         bool
 	protocols        []string // that the verb knows
@@ -63,6 +65,9 @@ func corpusFlagsOf(f *pflag.FlagSet, tokens int, usual string) *corpusFlags {
 	f.StringVar(&c.pack, "pack", string(corpus.Join), "join documents by a blank line and tokenize them as one, or docs: each on its own")
 	f.BoolVar(&c.noCross, "no-cross", false, "a window holds tokens of one document (--pack docs)")
 	f.StringVar(&c.bos, "bos", string(corpus.AutoBOS), "BOS before what is tokenized at once: auto (as the tokenizer's configuration says), always, never; or window: before every window")
+	f.BoolVar(&c.special, "special", false, "special tokens in the text (<|im_end|>) count as such; without it they are text like any other")
+	f.StringVar(&c.template, "apply-chat-template", "", "rows hold conversations (--field, default messages), put into words by the model's chat template; =NAME (or a file) chooses one")
+	f.Lookup("apply-chat-template").NoOptDefVal = anyTemplate
 	f.StringVar(&c.protocol, "protocol", "", "come-paper: WikiText-2 as the CoMe authors use it; --docs is their number of rows (256). eval ppl has llama.cpp too: windows of 512 whose second half is scored, as llama-perplexity does")
 	f.IntVar(&c.window, "window", 0, "tokens of a window (default 2048, or the model's max_position_embeddings or the corpus if that is less)")
 	f.IntVar(&c.samples, "samples", 0, "windows to use, chosen at random by the seed (default "+usual+")")
@@ -142,8 +147,8 @@ func (c *corpusFlags) check() error {
 		name  string
 		flags []string
 	}{
-		{c.tokens != "", "--tokens", []string{"field", "docs", "in-order", "pack", "no-cross", "bos"}},
-		{c.protocol != "", "--protocol", []string{"in-order", "pack", "no-cross", "bos"}},
+		{c.tokens != "", "--tokens", []string{"field", "docs", "in-order", "pack", "no-cross", "bos", "special", "apply-chat-template"}},
+		{c.protocol != "", "--protocol", []string{"in-order", "pack", "no-cross", "bos", "special", "apply-chat-template"}},
 	} {
 		for _, flag := range other.flags {
 			if other.given && c.f.Changed(flag) {

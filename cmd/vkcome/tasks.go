@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/vkcome/vkcome/model"
-	"github.com/vkcome/vkcome/model/chat"
 	"github.com/vkcome/vkcome/model/eval"
 	"github.com/vkcome/vkcome/model/eval/task"
 	"github.com/vkcome/vkcome/model/tokenizer"
@@ -121,25 +120,6 @@ func tasksFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		r.o.Seed, r.o.Bootstrap, r.o.Version = &seed, &bootstrap, prune.Version
 		return r.run(ctx, args, baseline)
 	}
-}
-
-// anyTemplate asks for a model's usual chat template.
-const anyTemplate = "default"
-
-// chatTemplate is the model's, if one is asked for.
-func (r *taskRun) chatTemplate(m *model.Model) (*chat.Template, error) {
-	if r.template == "" {
-		return nil, nil
-	}
-	t, err := m.Tokenizer()
-	if err != nil {
-		return nil, err
-	}
-	name := r.template
-	if name == anyTemplate {
-		name = ""
-	}
-	return openTemplate(m, t, name)
 }
 
 // run evaluates the models, and the baseline before them if it is a model. What was computed is printed also if something fails after it.
@@ -272,8 +252,14 @@ func (r *taskRun) evaluate(ctx context.Context, d *vk.Device, name string) (resu
 		b := r.bar()
 		r.o.Source.Hub = r.hub(b)
 		r.o.Progress = func(stage string, done, total int) { b.set(m.Name+": "+stage, done, total) }
-		if r.o.Chat, err = r.chatTemplate(m); err != nil {
-			return err
+		if r.template != "" {
+			t, err := m.Tokenizer()
+			if err != nil {
+				return err
+			}
+			if r.o.Chat, err = chatTemplate(m, t, r.template); err != nil {
+				return err
+			}
 		}
 		results, err = eval.RunTasks(ctx, d, m, r.tasks, r.groups, r.o)
 		b.finish()

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vkcome/vkcome/model/chat"
 	"github.com/vkcome/vkcome/model/hub"
 	"github.com/vkcome/vkcome/model/tokenizer"
 )
@@ -45,7 +46,11 @@ type Options struct {
 	// README has configs, DIR:CONFIG:SPLIT another.
 	Sources []string
 	Field   string // of JSON, CSV and Parquet that holds text; default "text"
-	Test    bool   // the split is what models are evaluated on (test, else validation), not what they are trained on
+	// Chat makes texts of rows whose Field (then by default "messages") holds conversations. Their special tokens count, the template writes
+	// what goes around them, and documents are packed by Docs.
+	Chat    *chat.Template
+	Special bool // special tokens in the texts, such as <|im_end|>, count as such: as tokenizers of transformers read texts
+	Test    bool // the split is what models are evaluated on (test, else validation), not what they are trained on
 
 	// Docs takes so many documents, shuffled by Seed. 0 takes all in their order; but where Tokens bounds what is used, and documents are
 	// rows of files, as many in shuffled order as surely hold that much.
@@ -173,6 +178,12 @@ func (o *Options) check(t tokenizer.Tokenizer) error {
 	}
 	if o.Field == "" {
 		o.Field = "text"
+		if o.Chat != nil {
+			o.Field = "messages"
+		}
+	}
+	if o.Pack == "" && o.Chat != nil {
+		o.Pack = Docs
 	}
 	if o.Pack == "" {
 		o.Pack = Join
@@ -207,10 +218,15 @@ type input struct {
 func (o *Options) find(ctx context.Context, source string) (*found, form, error) {
 	f, err := expand(source, o.Test)
 	if !errors.Is(err, fs.ErrNotExist) {
+		if o.Chat != nil {
+			return f, form{fields: []string{o.Field}, chat: o.Chat}, err
+		}
 		return f, oneField(o.Field), err
 	}
 	d, split, ok, lookupErr := lookup(source, o.Test)
 	switch {
+	case ok && o.Chat != nil:
+		return nil, form{}, fmt.Errorf("%s holds no conversations, as a chat template needs", source)
 	case lookupErr != nil:
 		return nil, form{}, lookupErr
 	case ok:
@@ -423,14 +439,18 @@ func (c *Corpus) pack(ctx context.Context, t tokenizer.Tokenizer, o *Options, te
 		}
 		run := &runs[len(runs)-1]
 		before := len(*run)
+		encode, around := t.Encode, Encode
+		if o.Special || o.Chat != nil {
+			encode, around = t.EncodeSpecial, EncodeSpecial
+		}
 		switch {
-		case o.BOS == AutoBOS:
-			*run = append(*run, Encode(t, text)...)
+		case o.BOS == AutoBOS && o.Chat == nil:
+			*run = append(*run, around(t, text)...)
 		case o.BOS == AlwaysBOS || o.BOS == replaceBOS && t.AddBOS():
 			*run = append(*run, uint32(bos))
 			fallthrough
 		default:
-			for _, id := range t.Encode(text) {
+			for _, id := range encode(text) {
 				*run = append(*run, uint32(id))
 			}
 		}

@@ -43,7 +43,7 @@ var datasets = map[string]dataset{
 		repos:  []string{"tatsu-lab/alpaca"},
 		splits: map[string]string{"train": "data/train-*.parquet"},
 		test:   "train",
-		form:   form{[]string{"instruction", "input", "output"}, alpacaText},
+		form:   form{fields: []string{"instruction", "input", "output"}, text: alpacaText},
 	},
 	"mmlu": {
 		repos: []string{"cais/mmlu"},
@@ -51,7 +51,7 @@ var datasets = map[string]dataset{
 			"train": "all/auxiliary_train-*.parquet", "dev": "all/dev-*.parquet", "validation": "all/validation-*.parquet", "test": "all/test-*.parquet",
 		},
 		test: "test",
-		form: form{[]string{"question", "choices", "answer"}, mmluText},
+		form: form{fields: []string{"question", "choices", "answer"}, text: mmluText},
 	},
 }
 

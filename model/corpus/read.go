@@ -15,6 +15,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/vkcome/vkcome/model/chat"
+
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/gzip"
 	"github.com/pierrec/lz4/v4"
@@ -51,6 +53,7 @@ type sink interface {
 type form struct {
 	fields []string
 	text   func(values []any) (string, error)
+	chat   *chat.Template // instead of text: the one field holds messages
 }
 
 // hand hands the text of a row on.
@@ -68,7 +71,7 @@ func (f form) hand(values []any, s sink) error {
 
 // oneField is the form of rows whose text stands in one field.
 func oneField(name string) form {
-	return form{[]string{name}, func(values []any) (string, error) { return asText(name, values[0]) }}
+	return form{fields: []string{name}, text: func(values []any) (string, error) { return asText(name, values[0]) }}
 }
 
 // asText is the text of a field; errNull if it is null.
@@ -227,6 +230,9 @@ func expand(path string, test bool) (*found, error) {
 
 // read hands the documents of a file to a sink.
 func read(path string, f form, s sink) error {
+	if f.chat != nil {
+		return located(path, f.conversations(path, s))
+	}
 	var err error
 	switch kind(path) {
 	case ".parquet":

@@ -205,7 +205,7 @@ func TestParquet(t *testing.T) {
 		}
 		want = append(want, text)
 	}
-	f := form{[]string{"plain", "dict", "optional", "list", "bare", "int", "small", "delta"}, line}
+	f := form{fields: []string{"plain", "dict", "optional", "list", "bare", "int", "small", "delta"}, text: line}
 	for _, codec := range []compress.Codec{&parquet.Uncompressed, &parquet.Snappy, &parquet.Gzip, &parquet.Zstd} {
 		for version := range 2 {
 			for _, group := range []int64{10_000, 701} {
@@ -573,7 +573,7 @@ func FuzzParquet(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		c := &collected{stop: 10_000}
 		for _, field := range []string{"text", "url"} {
-			any := form{[]string{field}, func(v []any) (string, error) { return fmt.Sprint(v...), nil }}
+			any := form{fields: []string{field}, text: func(v []any) (string, error) { return fmt.Sprint(v...), nil }}
 			if err := readParquet(bytes.NewReader(raw), int64(len(raw)), any, c); err != nil && errors.Is(err, io.ErrNoProgress) {
 				t.Error(err)
 			}

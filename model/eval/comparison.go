@@ -46,6 +46,11 @@ type Difference struct {
 // common restricts results to what all of them have: the tasks, and the groups that are of such tasks alone. A group that lm-eval does not know, or was not
 // asked for, is computed from its tasks. left names what not all have. Tasks that all have must be of one version, of as many few-shot examples and documents.
 func common(all []*Results) (same []*Results, left []string, err error) {
+	for _, r := range all[1:] {
+		if a, b := all[0].prompting(), r.prompting(); a != b {
+			return nil, nil, fmt.Errorf("%s and %s were not asked alike: %s; %s", all[0].ModelName, r.ModelName, a, b)
+		}
+	}
 	names, groups := map[string]int{}, map[string]bool{}
 	for _, r := range all {
 		for name := range r.Results {
@@ -163,7 +168,14 @@ func (r *Results) agrees(other *Results, name string) error {
 
 // CheckBaseline refuses a baseline with which results of these tasks could not be compared, as far as that is known before they are computed.
 func (r *Results) CheckBaseline(tasks []*task.Task, o TaskOptions) error {
-	asked := &Results{Results: map[string]Metrics{}, Versions: map[string]any{}, Shots: map[string]int{}, Documents: map[string]Documents{}}
+	asked := &Results{ModelName: "this run", Results: map[string]Metrics{}, Versions: map[string]any{}, Shots: map[string]int{}, Documents: map[string]Documents{}}
+	if o.Chat != nil {
+		asked.Chat = o.Chat.Source()
+	}
+	if o.System != "" {
+		asked.System = o.System
+	}
+	asked.MultiTurn = o.Multiturn
 	for _, t := range tasks {
 		asked.Results[t.Name], asked.Versions[t.Name], asked.Shots[t.Name] = Metrics{}, t.Version, o.Shots
 		n := r.Documents[t.Name]
@@ -181,6 +193,21 @@ func (r *Results) CheckBaseline(tasks []*task.Task, o TaskOptions) error {
 	}
 	_, _, err := common([]*Results{r, asked})
 	return err
+}
+
+// prompting says how the questions were put. The template itself is each model's own.
+func (r *Results) prompting() string {
+	switch {
+	case r.Chat == nil && r.System == nil:
+		return "without a chat template"
+	case r.Chat == nil:
+		return fmt.Sprintf("without a chat template, with the system instruction %q", r.System)
+	}
+	turns := "examples in the question's turn"
+	if r.MultiTurn == true {
+		turns = "examples as turns"
+	}
+	return fmt.Sprintf("with chat templates, %s, system instruction %q", turns, cmp.Or(fmt.Sprint(r.System), "none"))
 }
 
 func clip(names []string) string {
