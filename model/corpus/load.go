@@ -214,14 +214,19 @@ type input struct {
 	form form
 }
 
+// form is how rows become text unless a name says otherwise.
+func (o *Options) form() form {
+	if o.Chat != nil {
+		return form{fields: []string{o.Field}, chat: o.Chat}
+	}
+	return oneField(o.Field)
+}
+
 // find gives the files of a source and the form of their rows.
 func (o *Options) find(ctx context.Context, source string) (*found, form, error) {
 	f, err := expand(source, o.Test)
 	if !errors.Is(err, fs.ErrNotExist) {
-		if o.Chat != nil {
-			return f, form{fields: []string{o.Field}, chat: o.Chat}, err
-		}
-		return f, oneField(o.Field), err
+		return f, o.form(), err
 	}
 	d, split, ok, lookupErr := lookup(source, o.Test)
 	switch {
@@ -236,7 +241,7 @@ func (o *Options) find(ctx context.Context, source string) (*found, form, error)
 		return &found{files: files, name: fmt.Sprintf("%s:%s (%s@%s)", base, split, repo.ID, commit)}, d.form, err
 	case isRepo(source):
 		f, err := o.repository(ctx, source)
-		return f, oneField(o.Field), err
+		return f, o.form(), err
 	case !strings.ContainsAny(source, `./\`):
 		err = fmt.Errorf("%s: %w, nor a corpus by name (%s)", source, os.ErrNotExist, strings.Join(Names(), ", "))
 	}

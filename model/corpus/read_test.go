@@ -263,7 +263,7 @@ func TestCSV(t *testing.T) {
 		"text,n\nx,\ny,":         `"x" "y"`,
 	} {
 		var got []string
-		f := form{[]string{"text"}, func(v []any) (string, error) { raw, err := json.Marshal(v[0]); return string(raw), err }}
+		f := form{fields: []string{"text"}, text: func(v []any) (string, error) { raw, err := json.Marshal(v[0]); return string(raw), err }}
 		var c collected
 		err := readCSV(strings.NewReader(raw), ',', func(names []string, values []any) error { return f.csvRow(names, values, &c) })
 		if got = c.texts; err != nil || strings.Join(got, " ") != want {
