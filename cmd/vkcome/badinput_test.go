@@ -125,7 +125,7 @@ func TestBadInput(t *testing.T) {
 		{damaged(small, func(d string) {
 			config("architectures", []string{"MambaForCausalLM"})(d)
 			config("model_type", "mamba")(d)
-		}), `MambaForCausalLM of model_type "mamba", supported are LlamaForCausalLM`},
+		}), `MambaForCausalLM of model_type "mamba", supported are`},
 		{damaged(small, config("num_key_value_heads", 3)), "no multiple of num_key_value_heads 3"},
 		{damaged(small, config("hidden_size", -1)), "hidden_size -1"},
 		{damaged(small, edit(weights, func(raw []byte) []byte {
