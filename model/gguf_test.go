@@ -221,6 +221,7 @@ func TestGGUFRefused(t *testing.T) {
 		{`general.architecture "nonesuch" is not supported`, set("general.architecture", "nonesuch")},
 		{"general.type mmproj: not a language model", set("general.type", "mmproj")},
 		{"llama.block_count is missing", set("llama.block_count", nil)},
+		{"llama.attention.layer_norm_rms_epsilon is missing", set("llama.attention.layer_norm_rms_epsilon", nil)},
 		{"llama.block_count is -1, expected a positive integer", set("llama.block_count", int32(-1))},
 		{"tensor blk.2.attn_norm.weight is missing", set("llama.block_count", uint32(3))},
 		{"llama.attention.head_count is [4 2], expected a positive integer", set("llama.attention.head_count", []int32{4, 2})},

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -78,6 +79,9 @@ func compareConfigs(t *testing.T, got, want *arch.Config) {
 	if got.Layers != want.Layers || got.HeadDim != want.HeadDim || got.TieWordEmbeddings != want.TieWordEmbeddings || got.RMSNormEps != want.RMSNormEps ||
 		got.MaxPositionEmbeddings != want.MaxPositionEmbeddings || got.OutputBias != want.OutputBias {
 		t.Errorf("config %s\nexpected %s", got.JSON(), want.JSON())
+	}
+	if !reflect.DeepEqual(got.Recipe, want.Recipe) || !reflect.DeepEqual(got.Mixture, want.Mixture) {
+		t.Errorf("it computes %+v with %+v, expected %+v with %+v", got.Recipe, got.Mixture, want.Recipe, want.Mixture)
 	}
 	for l := range want.Layers {
 		if got.Rotary(l) != want.Rotary(l) {

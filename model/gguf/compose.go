@@ -66,6 +66,7 @@ func (c *composer) compose() ([]byte, error) {
 	}
 	maps.Copy(c.config, c.family.Fixed)
 	c.sizes()
+	c.need()
 	c.scaling()
 	c.presence()
 	for key, id := range map[string]string{"bos_token_id": "bos", "eos_token_id": "eos", "pad_token_id": "padding"} {
@@ -116,9 +117,9 @@ func (c *composer) key(key string, v any) {
 	c.fail("%s.%s: a key that is not known, and may change what the model computes", c.family.Name, key)
 }
 
-// configKey is the key of config.json that holds the same value: as the family's table says, or else that of another family's.
+// configKey is the key of config.json that holds the same value: as the family's table says, or else that of llama, which has what all share.
 func (c *composer) configKey(key string) string {
-	for _, f := range append([]*Family{c.family}, families...) {
+	for _, f := range []*Family{c.family, families[0]} {
 		for _, k := range f.Keys {
 			if k.Name == key && (k.Config != "" || f == c.family) {
 				return k.Config
@@ -157,6 +158,7 @@ var checked = map[string]func(c *composer, v any) bool{
 	"attention.value_length":               func(c *composer, v any) bool { return c.isHeadDim(v) },
 	"attention.causal":                     is(true),
 	"nextn_predict_layers":                 is(0),
+	"attention.sliding_window":             is(0),
 	"leading_dense_block_count":            is(0),
 	"tensor_data_layout":                   func(_ *composer, v any) bool { return v == "Meta AI original pth" },
 	"rope.scaling.finetuned":               ignored,
@@ -229,6 +231,18 @@ func (c *composer) turned(v any) bool {
 func (c *composer) isHeadDim(v any) bool {
 	n, ok := asInt(v)
 	return ok && n == int64(c.headDim())
+}
+
+// needed are keys of config.json whose default is not llama.cpp's, or which llama.cpp has no default for.
+var needed = []string{"rms_norm_eps", "layer_norm_eps", "attention_multiplier", "logits_scaling", "moe_intermediate_size"}
+
+// need refuses a file that lacks a key of its family's which has no default.
+func (c *composer) need() {
+	for _, k := range c.family.Keys {
+		if _, ok := c.config[k.Config]; !ok && slices.Contains(needed, k.Config) {
+			c.fail("%s.%s is missing", c.family.Name, k.Name)
+		}
+	}
 }
 
 // sizes sets what llama.cpp has another default for than config.json, and what it reads from tensors.
