@@ -249,6 +249,11 @@ func (s Spec) WriteTo(dir string) error {
 		if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), tokenizer, 0o644); err != nil {
 			return err
 		}
+		if strings.HasPrefix(s.Architecture, "Gemma") { // whose own class would cut text as SentencePiece does
+			if err := os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), []byte(`{"tokenizer_class": "PreTrainedTokenizerFast"}`), 0o644); err != nil {
+				return err
+			}
+		}
 	}
 	return os.WriteFile(filepath.Join(dir, "config.json"), raw, 0o644)
 }

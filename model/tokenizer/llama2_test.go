@@ -13,7 +13,7 @@ var llama2File = flag.String("llama2", "", "Llama 2's tokenizer.model")
 
 func llama2(t testing.TB) Tokenizer {
 	t.Helper()
-	tok, err := Parse(Files{Model: read(t, *llama2File), Config: []byte(`{"tokenizer_class": "LlamaTokenizer", "add_bos_token": true}`)})
+	tok, err := Parse(Files{Model: read(t, *llama2File), Config: []byte(`{"add_bos_token": true}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
