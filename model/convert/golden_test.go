@@ -42,7 +42,8 @@ const (
 	somePlainCfg = `{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>"}`
 	glmConfig    = `{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "added_tokens_decoder": {"426": {"content": "<|endoftext|>", "special": true},
 		"427": {"content": "<|user|>", "special": true}}}`
-	spConfig = `{"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "add_bos_token": true, "add_eos_token": false,
+	gemmaConfig = `{"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "add_bos_token": true, "add_prefix_space": false}`
+	spConfig    = `{"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "add_bos_token": true, "add_eos_token": false,
 		"added_tokens_decoder": {"520": {"content": "<|word|>", "special": false}, "521": {"content": "▁▁▁▁", "special": false}, "522": {"content": "<|im_start|>", "special": true}}}`
 	someCard = "---\nlicense: apache-2.0\nlanguage:\n- en\n- no\ntags:\n- test\npipeline_tag: text-generation\nbase_model: vkcome/tiny-Llama-7b-chat\n" +
 		"datasets:\n- org/data-v2\n- https://huggingface.co/a/b\nmodel_creator: someone\n---\n# A model\n"
@@ -77,6 +78,15 @@ var goldens = []golden{
 	{Name: "glm4", Types: []string{"bf16"}, Pre: "glm4", base: "glm4", tokenizer: "llama3.json", files: map[string]string{"tokenizer_config.json": glmConfig}},
 	{Name: "stablelm", Types: []string{"f16"}, Pre: "stablelm2", base: "stablelm", tokenizer: "qwen2.json", files: map[string]string{"tokenizer_config.json": somePlainCfg}},
 	{Name: "phi4-mini", Types: []string{"f16"}, Pre: "qwen2", base: "phi4-mini", tokenizer: "qwen2.json", files: map[string]string{"tokenizer_config.json": gptConfig}},
+	{Name: "gemma2", Types: []string{"bf16"}, Pre: "default", base: "gemma2", tokenizer: "sp_user.model",
+		change: func(s *modeltest.Spec) {
+			s.Vocab, s.Layers = 600, 4
+			s.Extra["query_pre_attn_scalar"], s.Extra["bos_token_id"], s.Extra["eos_token_id"] = s.HeadDim, 1, 2
+		}, files: map[string]string{"tokenizer_config.json": gemmaConfig}},
+	{Name: "gemma3", Types: []string{"f16"}, Pre: "default", base: "gemma3", tokenizer: "sp_user.model",
+		change: func(s *modeltest.Spec) {
+			s.Vocab, s.Layers, s.Extra = 600, 7, map[string]any{"sliding_window": 5, "query_pre_attn_scalar": s.HeadDim, "bos_token_id": 1, "eos_token_id": 2}
+		}, files: map[string]string{"tokenizer_config.json": gemmaConfig}},
 	{Name: "phi3", Types: []string{"f16"}, Pre: "qwen2", base: "phi3", tokenizer: "qwen2.json", files: map[string]string{"tokenizer_config.json": gptConfig}},
 	{Name: "phi3-long", Types: []string{"f16"}, Pre: "qwen2", base: "phi3-long", tokenizer: "qwen2.json", files: map[string]string{"tokenizer_config.json": gptConfig}},
 }

@@ -107,7 +107,7 @@ func vocabulary(m *model.Model, family *gguf.Family) (meta []gguf.Pair, err erro
 	impliedBOS := false
 	switch {
 	case t.pieces != nil || t.json.Model.ByteFallback:
-		meta, err = t.sentencePiece(entries, size)
+		meta, err = t.sentencePiece(entries, size, family.NoSpace)
 	default:
 		meta, impliedBOS, err = t.bytePairs(entries, size, family.Name)
 	}
@@ -205,7 +205,7 @@ func (t *tokenizerFiles) mergesText() (list []string, err error) {
 }
 
 // sentencePiece is the metadata of a SentencePiece BPE, of a tokenizer.model or of a tokenizer.json made of one.
-func (t *tokenizerFiles) sentencePiece(entries []tokenizer.Entry, size int) ([]gguf.Pair, error) {
+func (t *tokenizerFiles) sentencePiece(entries []tokenizer.Entry, size int, noSpace bool) ([]gguf.Pair, error) {
 	pieces := t.pieces
 	if pieces == nil {
 		var err error
@@ -233,8 +233,8 @@ func (t *tokenizerFiles) sentencePiece(entries []tokenizer.Entry, size int) ([]g
 	}
 	meta := []gguf.Pair{{Key: "tokenizer.ggml.model", Value: "llama"}, {Key: "tokenizer.ggml.pre", Value: "default"}, {Key: "tokenizer.ggml.tokens", Value: tokens},
 		{Key: "tokenizer.ggml.scores", Value: scores}, {Key: "tokenizer.ggml.token_type", Value: types}}
-	if add, ok := t.addSpacePrefix(); ok {
-		meta = append(meta, gguf.Pair{Key: "tokenizer.ggml.add_space_prefix", Value: add})
+	if add, ok := t.addSpacePrefix(); ok || noSpace {
+		meta = append(meta, gguf.Pair{Key: "tokenizer.ggml.add_space_prefix", Value: add && !noSpace})
 	}
 	return meta, nil
 }

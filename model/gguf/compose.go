@@ -67,6 +67,9 @@ func (c *composer) compose() ([]byte, error) {
 	maps.Copy(c.config, c.family.Fixed)
 	c.sizes()
 	c.need()
+	if name == "gemma2" || name == "gemma3" {
+		c.config["query_pre_attn_scalar"] = gemmaScalar(name, c.size("block_count", 0), c.size("embedding_length", 0), c.size("attention.head_count", 0), c.headDim())
+	}
 	c.scaling()
 	c.presence()
 	for key, id := range map[string]string{"bos_token_id": "bos", "eos_token_id": "eos", "pad_token_id": "padding"} {
@@ -90,6 +93,9 @@ func shortest(v any) any {
 
 // key reads a key of the family's own.
 func (c *composer) key(key string, v any) {
+	if key == "attention.sliding_window_pattern" && c.pattern(v) {
+		return
+	}
 	if same, ok := uniform(v); ok {
 		v = same
 	}
@@ -115,6 +121,20 @@ func (c *composer) key(key string, v any) {
 		return
 	}
 	c.fail("%s.%s: a key that is not known, and may change what the model computes", c.family.Name, key)
+}
+
+// pattern reads which layers have a sliding window. A number is llama.cpp's own way to count them, which is not read.
+func (c *composer) pattern(v any) bool {
+	list, ok := v.([]bool)
+	if !ok || len(list) != c.size("block_count", 0) {
+		return false
+	}
+	var types []string
+	for _, slides := range list {
+		types = append(types, map[bool]string{true: "sliding_attention", false: "full_attention"}[slides])
+	}
+	c.config["layer_types"] = types
+	return true
 }
 
 // configKey is the key of config.json that holds the same value: as the family's table says, or else that of llama, which has what all share.

@@ -23,6 +23,8 @@ type Family struct {
 	// Interleaved says that of the rows of each head of q and k those that are turned together are neighbours: row 2i is row i of the
 	// Hugging Face files, row 2i+1 is row head_dim/2+i.
 	Interleaved bool
+	// NoSpace says that no space comes before a text.
+	NoSpace bool
 	// NormShift is what is added to the weights of norms.
 	NormShift float32
 

@@ -3,6 +3,7 @@ package gguf
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/vkcome/vkcome/model/arch"
 )
@@ -121,13 +122,27 @@ var families = []*Family{
 		Keys: keys(contextLength, embedding, blockCount, feedForward, ropeDimension, headCount, headCountKV,
 			Key{"use_parallel_residual", "use_parallel_residual", func(c *Values) any { return c.Parallel }},
 			real("attention.layer_norm_epsilon", "layer_norm_eps", func(c *Values) float64 { return c.RMSNormEps }),
-			unlessZero(real("rope.freq_base", "rope_theta", func(c *Values) float64 { // the converter leaves it to llama.cpp's default, whatever it is
-				if c.RopeTheta == 10000 {
-					return 0
-				}
-				return c.RopeTheta
-			}))),
+			unusualTheta),
 		Ropes: []arch.RopeType{arch.RopeNone, arch.RopeDynamic},
+	},
+	{
+		Name: "gemma2", Of: []string{"Gemma2ForCausalLM"}, Top: top, Layer: layer, NormShift: 1, NoSpace: true,
+		Keys: keys(contextLength, embedding, blockCount, feedForward, headCount, headCountKV, rmsEps, keyLength, valueLength,
+			real("attn_logit_softcapping", "attn_logit_softcapping", func(c *Values) float64 { return c.AttentionCap }),
+			real("final_logit_softcapping", "final_logit_softcapping", func(c *Values) float64 { return c.LogitCap }), window, windows(2), unusualTheta),
+		Ropes: []arch.RopeType{arch.RopeNone, arch.RopeDynamic},
+		Check: func(c *arch.Config) error {
+			if c.AttentionCap == 0 || c.LogitCap == 0 {
+				return errors.New("attn_logit_softcapping or final_logit_softcapping is null, and llama.cpp's gemma2 has both")
+			}
+			return gemmaScale(c)
+		},
+	},
+	{
+		Name: "gemma3", Of: []string{"Gemma3ForCausalLM"}, Top: top, Layer: layer, NormShift: 1, NoSpace: true,
+		Keys: keys(common, real("rope.freq_base_swa", "rope_local_base_freq", func(c *Values) float64 { return c.LocalTheta }), keyLength, valueLength,
+			unlessZero(real("final_logit_softcapping", "final_logit_softcapping", func(c *Values) float64 { return c.LogitCap })), window, windows(6)),
+		Ropes: []arch.RopeType{arch.RopeNone, arch.RopeLinear, arch.RopeDynamic}, Check: gemmaScale,
 	},
 	{
 		Name: "phi3", Of: []string{"Phi3ForCausalLM"}, Top: top,
@@ -140,6 +155,59 @@ var families = []*Family{
 		Ropes: []arch.RopeType{arch.RopeNone, arch.RopeDynamic, arch.RopeLong},
 		Warn:  noWindow,
 	},
+}
+
+// unusualTheta is rope.freq_base of families of which the converter leaves it to llama.cpp's default, whatever it is.
+var unusualTheta = unlessZero(real("rope.freq_base", "rope_theta", func(c *Values) float64 {
+	if c.RopeTheta == 10000 {
+		return 0
+	}
+	return c.RopeTheta
+}))
+
+// window is a sliding window as config.json has it, larger than the context too.
+var window = number("attention.sliding_window", "sliding_window", func(c *Values) int {
+	if n := c.stated("sliding_window"); n > 0 {
+		return int(n)
+	}
+	const fallback = 4096 // of Gemma 2 and 3 in transformers
+	return fallback
+})
+
+// windows is which layers have the window, where it is not all but every step-th: the converter leaves that to llama.cpp, which counts the
+// layers of the file and so does not know of those that a pruned model lacks.
+func windows(step int) Key {
+	return Key{"attention.sliding_window_pattern", "", func(c *Values) any {
+		list, same := []bool{}, true
+		for l := range c.Layers {
+			slides := c.LayerTypes[l] == "sliding_attention"
+			list = append(list, slides)
+			same = same && slides == ((l+1)%step != 0)
+		}
+		if same {
+			return nil
+		}
+		return list
+	}}
+}
+
+// gemmaScalar is the number whose root llama.cpp divides a Gemma's products of queries and keys by. It tells the largest ones, which have
+// another, by their depth. Source: load_arch_hparams in src/models/gemma2.cpp and gemma3.cpp.
+func gemmaScalar(family string, layers, hidden, heads, headDim int) int {
+	if layers == map[string]int{"gemma2": 46, "gemma3": 62}[family] {
+		return hidden / heads
+	}
+	return headDim
+}
+
+// gemmaScale refuses a Gemma whose query_pre_attn_scalar is not the one that llama.cpp takes, as of a pruned Gemma 27B.
+func gemmaScale(c *arch.Config) error {
+	family := map[string]string{"Gemma2ForCausalLM": "gemma2", "Gemma3ForCausalLM": "gemma3"}[c.Architecture]
+	own, theirs := 1/(c.AttentionScale*c.AttentionScale), gemmaScalar(family, c.Layers, c.HiddenSize, c.Heads, c.HeadDim)
+	if math.Abs(own-float64(theirs)) > 1e-6*own {
+		return fmt.Errorf("query_pre_attn_scalar is %.6g, and llama.cpp takes %d of a %s of %d layers", own, theirs, family, c.Layers)
+	}
+	return nil
 }
 
 // phi3Original is the context of the first training, which Phi-3 has without longrope too.
