@@ -69,7 +69,7 @@ func TestExpertsStep(t *testing.T) {
 		want   string
 	}{
 		{func(p *Step) { p.MergeList = []int{2, 3} }, "layers [2 3]: dense layers and layers with experts cannot be joined"},
-		{func(p *Step) { p.Kept[0].Experts = []int{0, 4} }, "it keeps [2 0 6] KV heads, neurons and experts, a layer has [2 0 7]"},
+		{func(p *Step) { p.Kept[0].Experts = []int{0, 4} }, "it keeps 2 KV heads, 0 neurons and 6 experts, a layer has 2, 0 and 7"},
 		{func(p *Step) { p.Kept[0].Experts = []int{0, 4, 7} }, "it keeps unit 7 of 7"},
 		{func(p *Step) { p.Kept[0].Neurons = []int{0} }, "it keeps unit 0 of 0"},
 		{func(p *Step) { p.Kept[1].Experts = []int{2, 1, 3, 5} }, "expected ascending numbers"},

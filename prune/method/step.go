@@ -89,7 +89,7 @@ func (p *Step) check(m *model.Model) error {
 		}
 	}
 	if want := [3]int{m.Config.KVHeads, neurons, experts}; kept != want {
-		return fmt.Errorf("it keeps %v KV heads, neurons and experts, a layer has %v", kept, want)
+		return fmt.Errorf("it keeps %d KV heads, %d neurons and %d experts, a layer has %d, %d and %d", kept[0], kept[1], kept[2], want[0], want[1], want[2])
 	}
 	return nil
 }
