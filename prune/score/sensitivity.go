@@ -14,6 +14,9 @@ import (
 
 // A Sensitivity is a measure of how much a channel matters, of its values x over all tokens and the column of W that reads it: o_proj's
 // for a channel of the attention output, down_proj's for a neuron.
+//
+// Where what attention or the MLP gives is normed or scaled before it is added (Gemma 2, OLMo 2, GLM-4, Granite), this is what a channel does
+// before that: the norm's weights and the factor are those of all channels of a layer alike, and the formula compares these with one another.
 type Sensitivity int
 
 // The measures.
