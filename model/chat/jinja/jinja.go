@@ -6,9 +6,9 @@
 // filters) is an error that names it. Templates come from strangers: they can reach nothing but their variables, and the source, the depth,
 // the steps and the text they make are bounded.
 //
-// Why not a library: with 142 templates as they are found and 28 conversations each, ardanlabs/jinja 1.8.0, the last release for Go 1.26, rendered
-// 565 otherwise than Jinja and went on in 450 where Jinja stops with an error; gonja 2.9.1 did so in 764 and 357, and refused
-// 826. Neither bounds a template: a macro that calls itself overflows the stack, which ends the process.
+// Why not a library: with 142 templates as they are found and 26 conversations each, ardanlabs/jinja 1.8.0, the last release for Go 1.26, rendered
+// 565 otherwise than Jinja (some of them by the order of a tool's keys) and went on in 450 where Jinja stops with an error; gonja 2.9.1 did so
+// in 764 and 357, and refused 826. Neither bounds a template: a macro that calls itself overflows the stack, which ends the process.
 package jinja
 
 import (

@@ -291,7 +291,6 @@ func (m *machine) assign(t target, v any, s, from *scope) error {
 type loopState struct {
 	items   []any
 	at      int
-	depth   int
 	changed []any // the last arguments of loop.changed
 }
 
