@@ -89,8 +89,11 @@ func readTokenizer(m *model.Model) (t *tokenizerFiles, err error) {
 // vocabulary is the metadata of a model's tokenizer.
 func vocabulary(m *model.Model, family *gguf.Family) (meta []gguf.Pair, err error) {
 	tok, err := m.Tokenizer()
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: a GGUF holds a tokenizer", err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: a GGUF holds a tokenizer", err)
+		return nil, err
 	}
 	t, err := readTokenizer(m)
 	if err != nil {
@@ -136,6 +139,9 @@ func (t *tokenizerFiles) bytePairs(entries []tokenizer.Entry, size int, architec
 	if err != nil {
 		return nil, false, err
 	}
+	if err := plainText(t.json.Normalizer, 0); err != nil {
+		return nil, false, err
+	}
 	pre := "gpt-2" // without merges every byte is a token however text is cut
 	if len(merges) > 0 {
 		if pre, bos, err = preTokenizer(t.json.PreTokenizer, t.json.Model.IgnoreMerges, architecture); err != nil {
@@ -154,6 +160,22 @@ func (t *tokenizerFiles) bytePairs(entries []tokenizer.Entry, size int, architec
 		meta = append(meta, gguf.Pair{Key: "tokenizer.ggml.merges", Value: merges})
 	}
 	return meta, bos, nil
+}
+
+// plainText refuses a normalizer that llama.cpp lacks. It leaves NFC out too, which most text is in.
+func plainText(c *component, depth int) error {
+	if c == nil || c.Type == "NFC" {
+		return nil
+	}
+	if c.Type != "Sequence" || depth > maxDepth {
+		return fmt.Errorf("tokenizer.json: normalizer: type %.40q, which llama.cpp lacks", c.Type)
+	}
+	for i := range c.Normalizers {
+		if err := plainText(&c.Normalizers[i], depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // kindOf is a token of a BPE as GGUF has it.

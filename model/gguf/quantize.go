@@ -25,8 +25,9 @@ var Written = []Type{F32, F16, BF16, Q8_0, Q4_0, Q6_K}
 // Encode rounds rows of values, len(src) a multiple of the type's block, to a type and writes them to dst. A value that is NaN or infinite,
 // or that becomes so, is an error that names it: one of them in a block makes all of it NaN.
 func (t Type) Encode(dst []byte, src []float32) error {
+	most := largest[t]
 	for _, v := range src {
-		if v-v != 0 || t == F16 && abs(v) >= halfOverflow {
+		if v-v != 0 || most > 0 && abs(v) >= most {
 			return fmt.Errorf("value %v cannot be stored as %v", v, t)
 		}
 	}
@@ -51,6 +52,10 @@ func (t Type) Encode(dst []byte, src []float32) error {
 
 // halfOverflow is the least value that rounds to infinity in half precision.
 const halfOverflow = 65520
+
+// largest is the value from which on that, or the scale of its block, is infinite, of types that have one. Of Q6_K, whose scale is sought around
+// a 4096th of the largest value, it is half of that.
+var largest = map[Type]float32{F16: halfOverflow, Q8_0: halfOverflow * 127, Q4_0: halfOverflow * 8, Q6_K: halfOverflow * 2048}
 
 func putHalf(dst []byte, v float32) {
 	binary.LittleEndian.PutUint16(dst, float16.Fromfloat32(v).Bits())
