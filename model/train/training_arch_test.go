@@ -331,13 +331,13 @@ func TestModelGradients(t *testing.T) {
 		tied     bool
 	}
 	var cases []*pair
-	for i, name := range []string{"llama", "qwen3-window", "opt"} {
+	for i, name := range []string{"llama", "qwen3-window", "opt", "gemma2", "granite"} {
 		spec, err := modeltest.Named(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		spec.Vocab, spec.Context = 97, 24
-		c := &pair{name: name, windows: []int{3, 2, 3}[i], window: []int{13, 16, 13}[i], tied: spec.Tied}
+		c := &pair{name: name, windows: []int{3, 2, 3, 2, 3}[i], window: []int{13, 16, 13, 11, 13}[i], tied: spec.Tied}
 		var dir string
 		c.teacher, dir = spec.Open(t)
 		spec.Layers, spec.Seed = 2, 5
