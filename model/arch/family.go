@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -61,7 +62,7 @@ func findFamily(f *Fields) (*Family, error) {
 	var supported []string
 	for _, a := range families {
 		if modelType == a.ModelType || modelType == "" && slices.Contains(names, a.Architecture) {
-			return a, nil
+			return a, f.towers("model_type " + strconv.Quote(a.ModelType))
 		}
 		supported = append(supported, a.Architecture)
 	}
@@ -74,7 +75,36 @@ func findFamily(f *Fields) (*Family, error) {
 	case modelType != "":
 		what += fmt.Sprintf(" of model_type %q", clip(modelType))
 	}
+	if err := f.towers(what); err != nil {
+		return nil, err
+	}
 	return nil, fmt.Errorf("%s, supported are %s", what, strings.Join(supported, ", "))
+}
+
+// towers refuses a model of more than text, what, whose config.json has the configs of its parts.
+func (f *Fields) towers(what string) error {
+	var parts []string
+	for _, part := range [][2]string{{"a vision tower", "vision_config"}, {"an audio tower", "audio_config"}} {
+		if f.has(part[1]) {
+			parts = append(parts, fmt.Sprintf("%s (%s)", part[0], part[1]))
+		}
+	}
+	var text Fields
+	f.get("text_config", &text.values)
+	modelType := text.text("model_type", "")
+	switch {
+	case f.err != nil || text.err != nil:
+		return cmp.Or(f.err, text.err)
+	case len(parts) == 0 && !f.has("text_config"):
+		return nil
+	case len(parts) == 0:
+		parts = []string{"a model of text (text_config) beside other parts"}
+	}
+	of := ""
+	if modelType != "" {
+		of = fmt.Sprintf(" (model_type %q)", clip(modelType))
+	}
+	return fmt.Errorf("%s has %s, which is not supported: take its model of text%s, saved by itself", what, strings.Join(parts, " and "), of)
 }
 
 // one names tensors that hold one role each, by role.

@@ -127,7 +127,6 @@ var otherKeys = words(`
 // null, or the one given here, changes nothing.
 var refusedKeys = map[string]struct{ harmless, why string }{
 	"attention_chunk_size":    {"", "attention in chunks is not supported"}, // the cache of every model follows it
-	"audio_config":            {"", "models of more than text are not supported"},
 	"compression_config":      {"", "compressed weights are not supported"},
 	"encoder_config":          {"", "models with an encoder are not supported"},
 	"fusion_config":           {"", "fused modules are not supported"},
@@ -141,9 +140,7 @@ var refusedKeys = map[string]struct{ harmless, why string }{
 	"pruned_heads":            {"{}", "heads that are cut when a model is loaded are not supported"},
 	"quantization":            {"", "quantized weights are not supported"}, // of MLX
 	"sparsity_config":         {"", "compressed weights are not supported"},
-	"text_config":             {"", "models of more than text are not supported"},
 	"transformers_weights":    {"", "weights in a file of another name are not supported"},
-	"vision_config":           {"", "models of more than text are not supported"},
 	"use_mtp":                 {"false", "prediction of several tokens is not supported"},
 	"layers_to_transform":     {"", "adapters are not supported"},
 	"peft_type":               {"", "adapters are not supported: merge the adapter into its model first"},
