@@ -130,6 +130,16 @@ func TestParseConfig(t *testing.T) {
 			"original_max_position_embeddings": 32}, func(c *Config) {
 			c.RopeScaling = RopeScaling{Type: RopeYarn, Factor: 8, OriginalMaxPosition: 32, BetaFast: 16, BetaSlow: 2, Untruncated: true, AttentionFactor: (0.1*math.Log(8) + 1) / (0.2*math.Log(8) + 1)}
 		}},
+		{"Ministral 3, up to its original context", keys{"architectures": []string{"Ministral3ForCausalLM"}, "rope_parameters": keys{"rope_type": "yarn", "factor": 4, "original_max_position_embeddings": 64,
+			"max_position_embeddings": 256, "mscale": 1, "mscale_all_dim": 1, "llama_4_scaling_beta": 0.25}}, func(c *Config) {
+			c.Architecture, c.ModelType, c.MaxPositionEmbeddings = "Ministral3ForCausalLM", "ministral3", 64
+			c.RopeScaling = RopeScaling{Type: RopeYarn, Factor: 4, OriginalMaxPosition: 64, BetaFast: 32, BetaSlow: 1, AttentionFactor: 1, QueryBeta: 0.25}
+		}},
+		{"Ministral 3 whose queries do not grow", keys{"architectures": []string{"Ministral3ForCausalLM"}, "rope_parameters": keys{"rope_type": "yarn", "factor": 4, "original_max_position_embeddings": 64,
+			"attention_factor": 1, "llama_4_scaling_beta": 0}}, func(c *Config) {
+			c.Architecture, c.ModelType = "Ministral3ForCausalLM", "ministral3"
+			c.RopeScaling = RopeScaling{Type: RopeYarn, Factor: 4, OriginalMaxPosition: 64, BetaFast: 32, BetaSlow: 1, AttentionFactor: 1}
+		}},
 		{"rope_scaling wins", keys{"rope_theta": nil, "rope_scaling": keys{"type": "linear", "factor": 2}, "rope_parameters": keys{"rope_theta": 5e5, "rope_type": "default"}},
 			func(c *Config) { c.RopeScaling = RopeScaling{Type: RopeLinear, Factor: 2} }},
 		{"llama3 rope", keys{"rope_scaling": llama3}, func(c *Config) { c.RopeScaling = scaled }},
@@ -237,6 +247,8 @@ func TestConfigErrors(t *testing.T) {
 		{keys{"rope_scaling": keys{"type": "yarn", "factor": 4, "beta_fast": -1}}, "rope_scaling: beta_fast -1, beta_slow 1, expected more than 0"},
 		{keys{"rope_scaling": keys{"type": "yarn", "factor": 4}, "rope_theta": 1}, "rope_scaling: yarn with rope_theta 1: all pairs turn alike, and none is the first to be stretched"},
 		{keys{"rope_scaling": keys{"type": "yarn", "factor": 4, "beta": 2}}, "rope_scaling.beta 2: an unknown key, which may change what the model computes: remove it if it does not"},
+		{keys{"architectures": []string{"Ministral3ForCausalLM"}}, `rope_parameters type "default", supported of Ministral3ForCausalLM is yarn`},
+		{keys{"architectures": []string{"Ministral3ForCausalLM"}, "rope_parameters": keys{"rope_type": "yarn", "factor": 4}}, "rope_parameters: llama_4_scaling_beta is missing"},
 		{keys{"sliding_window": 64}, "sliding_window 64: LlamaForCausalLM has none, though transformers forgets what lies before it when it generates: set it to null"},
 		{keys{"num_hidden_layers": 1, "layer_types": []string{"sliding_attention"}}, "layer_types: layer 0 is sliding_attention, LlamaForCausalLM has no windows"},
 		{keys{"architectures": []string{"MistralForCausalLM"}, "sliding_window": 0}, "sliding_window 0, expected 1 or more, or null"},

@@ -124,6 +124,9 @@ func (c *Config) positions() string {
 			text += fmt.Sprintf(", frequency factors %v and %v", s.LowFreqFactor, s.HighFreqFactor)
 		}
 	}
+	if s.QueryBeta != 0 {
+		text += fmt.Sprintf("; queries grow beyond %d tokens, where the context ends: that is not supported", s.OriginalMaxPosition)
+	}
 	if none := c.layersWhere(func(l int) bool { return !c.Rotary(l) }); none != "" {
 		text += "; none in layers " + none
 	}

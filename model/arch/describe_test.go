@@ -21,6 +21,9 @@ func TestFacts(t *testing.T) {
 			"[{norms RMSNorm, ε 1e-05, q and k normed per head} {MLP down · (silu(gate · x) · (up · x))} {biases q, k, v, o} {positions rotary, theta 10000, linear: divided by 2} {windows 9 tokens in layers 3-11}]"},
 		{keys{"rope_scaling": keys{"type": "longrope", "short_factor": eights(1), "long_factor": eights(2), "original_max_position_embeddings": 32}},
 			"[{norms RMSNorm, ε 1e-05} {MLP down · (silu(gate · x) · (up · x))} {biases none} {positions rotary, theta 10000, longrope: other factors beyond 32 tokens, cosines and sines by 1.26491} {windows none}]"},
+		{keys{"architectures": []string{"Ministral3ForCausalLM"}, "rope_scaling": keys{"type": "yarn", "factor": 4, "original_max_position_embeddings": 64, "attention_factor": 1, "llama_4_scaling_beta": 0.1}},
+			"[{norms RMSNorm, ε 1e-05} {MLP down · (silu(gate · x) · (up · x))} {biases none} {positions rotary, theta 10000, yarn: by 4 from 64 tokens, betas 32 and 1, cosines and sines by 1; " +
+				"queries grow beyond 64 tokens, where the context ends: that is not supported} {windows none}]"},
 		{keys{"rope_scaling": keys{"type": "dynamic", "factor": 2}},
 			"[{norms RMSNorm, ε 1e-05} {MLP down · (silu(gate · x) · (up · x))} {biases none} {positions rotary, theta 10000, dynamic: as they are up to 256 tokens} {windows none}]"},
 		{keys{"rope_scaling": keys{"type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4}},

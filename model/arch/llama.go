@@ -46,6 +46,7 @@ type dialect struct {
 	rotary        float64               // partial_rotary_factor when the file has none; 0: it must be 1
 	ropeNames     map[RopeType]RopeType // what types of rotary positions are called besides
 	longRope      bool                  // no other type of rope_scaling is
+	queryBeta     bool                  // rope_scaling is yarn, with llama_4_scaling_beta
 	originalMax   int                   // original_max_position_embeddings when the file has none; 0 means max_position_embeddings
 }
 

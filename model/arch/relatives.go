@@ -48,3 +48,15 @@ var _ = register(Family{
 	},
 	Top: llamaTop, Layer: llamaLayer, Prefix: llamaPrefix, PerLayer: layerTypes,
 })
+
+// Ministral 3 multiplies queries by 1 + beta·log(1 + ⌊position / original context⌋): by 1 within that context, where MaxPositionEmbeddings ends.
+var _ = register(Family{
+	Architecture: "Ministral3ForCausalLM", ModelType: "ministral3", MaxPosition: 262144,
+	Read: func(f *Fields, c *Config) {
+		f.llama(c, dialect{window: f.has("sliding_window"), headDim: 128, kvHeads: 8, eps: 1e-5, queryBeta: true})
+		if c.RopeScaling.QueryBeta != 0 {
+			c.MaxPositionEmbeddings = min(c.MaxPositionEmbeddings, c.RopeScaling.OriginalMaxPosition)
+		}
+	},
+	Top: llamaTop, Layer: llamaLayer, Prefix: llamaPrefix,
+})

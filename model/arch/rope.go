@@ -31,13 +31,14 @@ type RopeScaling struct {
 	Untruncated         bool      // of yarn: the ends of the ramp may lie between two pairs
 	Short, Long         []float64 // head_dim/2 each
 	AttentionFactor     float64   // that cosines and sines are multiplied by
+	QueryBeta           float64   // queries grow with each OriginalMaxPosition of positions, beyond which vkcome takes no model; 0: they do not
 	Restarts            bool      // where the factors become others while text is generated, earlier tokens are turned again; else their keys stay as they are
 }
 
 // ropeKeys are those of rope_scaling, of any type. One that a type does not read is ignored, as transformers does with a warning.
 var ropeKeys = words(`rope_type type rope_theta factor low_freq_factor high_freq_factor original_max_position_embeddings beta_fast beta_slow truncate
 	mscale mscale_all_dim attention_factor short_factor long_factor short_mscale long_mscale partial_rotary_factor mrope_section mrope_interleaved finetuned
-	attn_factor extrapolation_factor`)
+	attn_factor extrapolation_factor max_position_embeddings llama_4_scaling_beta`)
 
 // rope reads rope_theta with rope_scaling, or the rope_parameters of transformers 5 that hold both. Where a file has both of these,
 // rope_scaling counts, and the other not even for its rope_theta.
@@ -136,6 +137,9 @@ func (f *Fields) ropeScaling(top *Fields, c *Config, d dialect, key string) Rope
 	if d.longRope && s.Type != RopeLong && s.Type != "default" {
 		f.fail("%s type %q, supported of %s are default and longrope", key, s.Type, c.Architecture)
 	}
+	if d.queryBeta && s.Type != RopeYarn {
+		f.fail("%s type %q, supported of %s is yarn", key, s.Type, c.Architecture)
+	}
 	positive := func(name string, fallback float64) float64 {
 		v := f.number(name, fallback)
 		if f.err == nil && !(v > 0 && v <= 1e9) {
@@ -177,6 +181,11 @@ func (f *Fields) ropeScaling(top *Fields, c *Config, d dialect, key string) Rope
 			s.AttentionFactor = yarnAttention(s.Factor, all) / yarnAttention(s.Factor, most)
 		}
 		s.AttentionFactor = f.attentionFactor(key, s.AttentionFactor)
+		if d.queryBeta {
+			if s.QueryBeta = f.number("llama_4_scaling_beta", 0); !f.has("llama_4_scaling_beta") {
+				f.fail("%s: llama_4_scaling_beta is missing", key)
+			}
+		}
 	case RopeLong:
 		s.OriginalMaxPosition = original()
 		s.Short, s.Long = f.numbers(key, "short_factor", c.Rotated(c.HeadDim)/2), f.numbers(key, "long_factor", c.Rotated(c.HeadDim)/2)

@@ -90,7 +90,7 @@ func FamilyOf(c *arch.Config) (*Family, error) {
 			return f, nil
 		}
 	}
-	return nil, fmt.Errorf("gguf: llama.cpp has no architecture for %s: %s cannot be written as GGUF", c.Architecture, c.ModelType)
+	return nil, fmt.Errorf("gguf: vkcome knows no architecture for %s there: %s cannot be written as GGUF", c.Architecture, c.ModelType)
 }
 
 // FindFamily is the family of a file by its general.architecture.
