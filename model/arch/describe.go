@@ -97,6 +97,9 @@ func (c *Config) positions() string {
 	if c.LearnedPositions {
 		return "learned"
 	}
+	if c.layersWhere(c.Rotary) == "" {
+		return "none"
+	}
 	s := c.RopeScaling
 	text := fmt.Sprintf("rotary, theta %v", c.RopeTheta)
 	if c.LocalTheta > 0 {

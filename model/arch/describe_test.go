@@ -24,6 +24,9 @@ func TestFacts(t *testing.T) {
 		{keys{"architectures": []string{"Ministral3ForCausalLM"}, "rope_scaling": keys{"type": "yarn", "factor": 4, "original_max_position_embeddings": 64, "attention_factor": 1, "llama_4_scaling_beta": 0.1}},
 			"[{norms RMSNorm, ε 1e-05} {MLP down · (silu(gate · x) · (up · x))} {biases none} {positions rotary, theta 10000, yarn: by 4 from 64 tokens, betas 32 and 1, cosines and sines by 1; " +
 				"queries grow beyond 64 tokens, where the context ends: that is not supported} {windows none}]"},
+		{keys{"architectures": []string{"GraniteMoeHybridForCausalLM"}, "num_local_experts": 0, "num_hidden_layers": 1, "layer_types": []string{"attention"}, "shared_intermediate_size": 8},
+			"[{norms RMSNorm, ε 1e-05} {MLP down · (silu(gate · x) · (up · x))} {biases none} {positions none} {windows none} " +
+				"{factors embeddings by 1, what attention and MLP give by 1, attention's logits by 1, logits by 1}]"},
 		{keys{"rope_scaling": keys{"type": "dynamic", "factor": 2}},
 			"[{norms RMSNorm, ε 1e-05} {MLP down · (silu(gate · x) · (up · x))} {biases none} {positions rotary, theta 10000, dynamic: as they are up to 256 tokens} {windows none}]"},
 		{keys{"rope_scaling": keys{"type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4}},

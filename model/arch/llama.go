@@ -46,6 +46,7 @@ type dialect struct {
 	rotary        float64               // partial_rotary_factor when the file has none; 0: it must be 1
 	ropeNames     map[RopeType]RopeType // what types of rotary positions are called besides
 	longRope      bool                  // no other type of rope_scaling is
+	intermediate  string                // the key of the MLP's size, if it is not intermediate_size
 	queryBeta     bool                  // rope_scaling is yarn, with llama_4_scaling_beta
 	originalMax   int                   // original_max_position_embeddings when the file has none; 0 means max_position_embeddings
 }
@@ -61,7 +62,7 @@ func (f *Fields) llama(c *Config, d dialect) {
 		f.fail("hidden_act %q, supported are silu and swish", act)
 	}
 	c.QKNorm = d.qkNorm
-	c.IntermediateSize = f.size("intermediate_size", 1<<22, required)
+	c.IntermediateSize = f.size(cmp.Or(d.intermediate, "intermediate_size"), 1<<22, required)
 	kvHeads := cmp.Or(d.kvHeads, c.Heads)
 	if _, there := f.values["num_key_value_heads"]; there { // null is as many as heads
 		kvHeads = c.Heads

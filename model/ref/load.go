@@ -62,7 +62,7 @@ func LoadModel(dir string) (*Model, error) {
 	if m.Head = m.Embed; !tied {
 		m.Head = find.matrix("lm_head.weight", m.Vocab, m.Hidden)
 	}
-	if c.ModelType == "phi3" || c.ModelType == "glm" || c.ModelType == "glm4" {
+	if slices.Contains([]string{"phi3", "glm", "glm4", "granitemoehybrid"}, c.ModelType) {
 		find.unfuse(len(m.Layers), [2]int{query, kv}, m.FFN)
 	}
 	normed := [2]int{m.HeadDim, m.HeadDim}
@@ -281,10 +281,11 @@ func (c *config) slides(i int) bool {
 	return true
 }
 
-// noRope says whether layer i of a SmolLM3 turns nothing: where the list has 0, without one every fourth layer, or as the interval says.
+// noRope says whether layer i turns nothing: of a SmolLM3 where the list has 0, without one every fourth layer, or as the interval says; of a
+// hybrid Granite all or none.
 func (c *config) noRope(i int) bool {
 	if c.ModelType != "smollm3" {
-		return false
+		return c.ModelType == "granitemoehybrid" && c.PositionType != "rope"
 	}
 	if c.NoRopeLayers != nil {
 		return c.NoRopeLayers[i] == 0
@@ -328,7 +329,7 @@ func (f *finder) get(name string, shape ...int) []float64 {
 	return t.data
 }
 
-// unfuse cuts the fused tensors of a Phi-3 into those of a Llama.
+// unfuse cuts the fused tensors of a Phi-3 or a hybrid Granite into those of a Llama.
 func (f *finder) unfuse(layers int, qkv [2]int, ffn int) {
 	cut := func(from string, parts map[string][2]int) {
 		t, ok := f.tensors[from]
@@ -347,7 +348,9 @@ func (f *finder) unfuse(layers int, qkv [2]int, ffn int) {
 		at := f.stored(fmt.Sprintf("model.layers.%d.", i))
 		attn, mlp := at+"self_attn.", at+"mlp."
 		cut(attn+"qkv_proj.weight", map[string][2]int{attn + "q_proj.weight": {0, q}, attn + "k_proj.weight": {q, q + kv}, attn + "v_proj.weight": {q + kv, q + 2*kv}})
-		cut(mlp+"gate_up_proj.weight", map[string][2]int{mlp + "gate_proj.weight": {0, ffn}, mlp + "up_proj.weight": {ffn, 2 * ffn}})
+		for _, fused := range []string{mlp + "gate_up_proj.weight", at + "shared_mlp.input_linear.weight"} {
+			cut(fused, map[string][2]int{mlp + "gate_proj.weight": {0, ffn}, mlp + "up_proj.weight": {ffn, 2 * ffn}})
+		}
 	}
 }
 

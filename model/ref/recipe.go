@@ -9,6 +9,9 @@ type recipeKeys struct {
 	AttentionMultiplier float64 `json:"attention_multiplier"`
 	LogitsScaling       float64 `json:"logits_scaling"`
 
+	SharedFFN    int    `json:"shared_intermediate_size"`
+	PositionType string `json:"position_embedding_type"`
+
 	PartialRotary float64  `json:"partial_rotary_factor"`
 	LayerNormEps  *float64 `json:"layer_norm_eps"`
 	QueryScalar   float64  `json:"query_pre_attn_scalar"`
@@ -22,7 +25,10 @@ type recipeKeys struct {
 // recipe fills in what the model's class computes otherwise than Llama's, and how it names its tensors.
 func (c *config) recipe(a *Config, n *names) {
 	switch c.ModelType {
-	case "granite":
+	case "granite", "granitemoehybrid":
+		if c.ModelType == "granitemoehybrid" {
+			a.FFN, n.down = c.SharedFFN, "shared_mlp.output_linear"
+		}
 		a.EmbeddingScale, a.ResidualScale, a.LogitScale = c.EmbeddingMultiplier, c.ResidualMultiplier, 1/c.LogitsScaling
 		a.Logits.Scale = c.AttentionMultiplier
 	case "stablelm":
