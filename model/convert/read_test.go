@@ -13,6 +13,7 @@ import (
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/gguf"
+	"github.com/vkcome/vkcome/model/modeltest"
 )
 
 // TestRead writes models as GGUF and reads them back: weights, positions and ids are those of the folder.
@@ -131,5 +132,39 @@ func compareIDs(t *testing.T, g golden, got, want *model.Model) {
 		if x, y := a.Encode(text), b.Encode(text); !slices.Equal(x, y) {
 			t.Errorf("%q as plain text: ids %v, expected %v", text, x, y)
 		}
+	}
+}
+
+// A tokenizer of bytes has no merges: the file has an empty list of them, which llama.cpp wants, and is read back.
+func TestReadBytes(t *testing.T) {
+	s, err := modeltest.Named("llama")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, path := t.TempDir(), filepath.Join(t.TempDir(), "m.gguf")
+	s.Write(t, dir)
+	want := opened(t, dir)
+	if _, err := GGUF(context.Background(), want, path, Options{Type: gguf.F32}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := gguf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if v, ok := f.Value("tokenizer.ggml.merges"); !ok || !reflect.DeepEqual(v, []string{}) {
+		t.Errorf("tokenizer.ggml.merges is %v", v)
+	}
+	got, err := opened(t, path).Tokenizer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := want.Tokenizer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const text = "The cat sat, ü 你好"
+	if a, b := got.Encode(text), own.Encode(text); !slices.Equal(a, b) || len(a) < len(text) {
+		t.Errorf("ids %v, expected %v", a, b)
 	}
 }

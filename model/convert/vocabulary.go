@@ -155,10 +155,8 @@ func (t *tokenizerFiles) bytePairs(entries []tokenizer.Entry, size int, architec
 			tokens[id], types[id] = kindOf(entries[id])
 		}
 	}
-	meta = []gguf.Pair{{Key: "tokenizer.ggml.model", Value: "gpt2"}, {Key: "tokenizer.ggml.pre", Value: pre}, {Key: "tokenizer.ggml.tokens", Value: tokens}, {Key: "tokenizer.ggml.token_type", Value: types}}
-	if len(merges) > 0 {
-		meta = append(meta, gguf.Pair{Key: "tokenizer.ggml.merges", Value: merges})
-	}
+	meta = []gguf.Pair{{Key: "tokenizer.ggml.model", Value: "gpt2"}, {Key: "tokenizer.ggml.pre", Value: pre}, {Key: "tokenizer.ggml.tokens", Value: tokens}, {Key: "tokenizer.ggml.token_type", Value: types},
+		{Key: "tokenizer.ggml.merges", Value: append([]string{}, merges...)}} // an empty list too: llama.cpp wants the key
 	return meta, bos, nil
 }
 

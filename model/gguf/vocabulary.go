@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // What a token is: tokenizer.ggml.token_type.
@@ -87,8 +88,10 @@ func (f *File) vocabulary() (v *vocabulary, err error) {
 	switch {
 	case len(v.types) != len(v.tokens):
 		return nil, fmt.Errorf("tokenizer.ggml.token_type has %d entries, there are %d tokens", len(v.types), len(v.tokens))
-	case v.bpe && v.merges == nil:
-		return nil, errors.New("tokenizer.ggml.merges: missing, or no array of texts")
+	case v.bpe && len(v.merges) == 0:
+		if err := v.needsNone(f.values["tokenizer.ggml.merges"]); err != nil {
+			return nil, err
+		}
 	case !v.bpe && len(v.scores) != len(v.tokens):
 		return nil, fmt.Errorf("tokenizer.ggml.scores has %d numbers, there are %d tokens", len(v.scores), len(v.tokens))
 	}
@@ -101,6 +104,19 @@ func (f *File) vocabulary() (v *vocabulary, err error) {
 		return nil, errors.New("tokenizer.ggml.add_space_prefix of a byte-level tokenizer: not supported")
 	}
 	return v, v.checkMap()
+}
+
+// needsNone says whether a byte-level vocabulary does without merges: each of its ordinary tokens is one byte, which is written as one character.
+func (v *vocabulary) needsNone(merges any) error {
+	if _, ok := merges.([]string); merges != nil && !ok {
+		return errors.New("tokenizer.ggml.merges: no array of texts")
+	}
+	for id, token := range v.tokens {
+		if v.types[id] == tokenNormal && utf8.RuneCountInString(token) > 1 {
+			return fmt.Errorf("tokenizer.ggml.merges: missing or empty, and token %d, %.40q, is made by merges", id, token)
+		}
+	}
+	return nil
 }
 
 func (v *vocabulary) checkMap() error {

@@ -102,7 +102,8 @@ func TestTokenizerRefused(t *testing.T) {
 		{"tokenizer.ggml.tokens", "tokenizer.ggml.tokens: missing", []int32{1}},
 		{"tokenizer.ggml.tokens", `tokens 0 and 1 are both "a"`, []string{"a", "a", "b", "c"}},
 		{"tokenizer.ggml.token_type", "has 1 entries, there are 4 tokens", []int32{1}},
-		{"tokenizer.ggml.merges", "tokenizer.ggml.merges: missing", "a b"},
+		{"tokenizer.ggml.merges", "tokenizer.ggml.merges: no array of texts", "a b"},
+		{"tokenizer.ggml.merges", `tokenizer.ggml.merges: missing or empty, and token 2, "ab", is made by merges`, []string{}},
 		{"tokenizer.ggml.merges", `entry 0, "ab", is no pair`, []string{"ab"}},
 		{"tokenizer.ggml.model", "tokenizer.ggml.scores has 0 numbers", "llama"},
 		{"tokenizer.ggml.add_space_prefix", "add_space_prefix", true},
@@ -114,6 +115,24 @@ func TestTokenizerRefused(t *testing.T) {
 		}
 		if _, err := f.TokenizerJSON(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, expected %q", c.key, err, c.want)
+		}
+	}
+}
+
+// A vocabulary of bytes needs no merges: the list may be empty or missing.
+func TestTokenizerWithoutMerges(t *testing.T) {
+	bytes := slices.DeleteFunc(vocabularyPairs("gpt-2", Pair{"tokenizer.ggml.tokens", []string{"a", "b", "Ġ", "<s>"}}), func(p Pair) bool {
+		tokens, ok := p.Value.([]string)
+		return p.Key == "tokenizer.ggml.merges" || ok && slices.Contains(tokens, "ab")
+	})
+	for name, pairs := range map[string][]Pair{"missing": bytes, "empty": append(slices.Clone(bytes), Pair{"tokenizer.ggml.merges", []string{}})} {
+		f, err := OpenBytes("test", file(t, pairs))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		tok := tokenizerOf(t, f)
+		if got := tok.Encode("ab a"); !slices.Equal(got, []int{0, 1, 2, 0}) {
+			t.Errorf("%s: ids %v, expected 0 1 2 0", name, got)
 		}
 	}
 }
