@@ -55,6 +55,7 @@ func TestRefuses(t *testing.T) {
 		}}, nil},
 		{"dense layers", "layer 0 has no experts", golden{base: "qwen3-moe-dense", tokenizer: "llama3.json"}, nil},
 		{"shares of experts", "norm_topk_prob", golden{base: "qwen3-moe", tokenizer: "llama3.json", change: func(s *modeltest.Spec) { s.Extra["norm_topk_prob"] = false }}, nil},
+		{"biases of an ERNIE", "llama.cpp's ernie4_5 has those of q, k and v only", golden{base: "ernie4_5", tokenizer: "llama3.json"}, nil},
 		{"scale of a Gemma", "query_pre_attn_scalar is 30", golden{base: "gemma3", tokenizer: "llama3.json"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/vkcome/vkcome/model/arch"
 )
@@ -55,6 +56,17 @@ func fuse(list []arch.Stored, name string, roles ...arch.Role) (out []arch.Store
 		}
 	}
 	return out
+}
+
+// rename gives the tensor of a role another name.
+func rename(list []arch.Stored, role arch.Role, name string) []arch.Stored {
+	list = slices.Clone(list)
+	for i, s := range list {
+		if s.Roles[0] == role {
+			list[i].Name = name
+		}
+	}
+	return list
 }
 
 // common are the keys of every model of the converter's TextModel.
@@ -116,6 +128,16 @@ var families = []*Family{
 		Name: "glm4", Of: []string{"Glm4ForCausalLM"}, Top: top, Layer: fuse(layer, "ffn_up.weight", arch.Gate, arch.Up),
 		Keys: keys(common, lengths("Glm4ForCausalLM"), ropeDimension), Ropes: ropes,
 		Specials: []Special{{"eos", "<|endoftext|>"}, {"eot", "<|user|>"}, {"unk", "<|endoftext|>"}, {"bos", "<|endoftext|>"}},
+	},
+	{
+		Name: "seed_oss", Of: []string{"SeedOssForCausalLM"}, Top: top, Layer: rename(layer, arch.PostNorm, "post_attention_norm.weight"),
+		Keys: keys(common, lengths("SeedOssForCausalLM")), Ropes: ropes,
+		Check: onlyQKVBiases,
+	},
+	{
+		Name: "ernie4_5", Of: []string{"Ernie4_5ForCausalLM"}, Top: top, Layer: layer,
+		Keys: keys(common, lengths("Ernie4_5ForCausalLM")), Ropes: ropes,
+		Check: onlyQKVBiases,
 	},
 	{
 		Name: "stablelm", Of: []string{"StableLmForCausalLM"}, Top: top, Layer: layer,
@@ -240,6 +262,14 @@ func allExperts(c *arch.Config) error {
 	}
 	if !c.Divide {
 		return errors.New("norm_topk_prob is false, and llama.cpp's qwen3moe divides the experts' weights by their sum")
+	}
+	return nil
+}
+
+// onlyQKVBiases refuses a model with biases of o_proj or of the MLP, which src/models/seed-oss.cpp and ernie4-5.cpp do not add.
+func onlyQKVBiases(c *arch.Config) error {
+	if c.OutputBias || c.MLPBias {
+		return fmt.Errorf("biases of o_proj or of the MLP, and llama.cpp's %s has those of q, k and v only", c.ModelType)
 	}
 	return nil
 }

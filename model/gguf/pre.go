@@ -26,6 +26,7 @@ const (
 	threeDigits   = `\p{N}{1,3}`
 	llama3Words   = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 	qwen2Words    = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	seedWords     = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+`
 	qwen35Words   = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 	tekkenWords   = `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 	gpt4oWords    = `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`
@@ -43,6 +44,7 @@ var PreTokenizers = []PreTokenizer{
 	{Name: "glm4", Patterns: []string{llama3Words}, IgnoreMerges: true},
 	{Name: "dbrx", Of: map[string]string{"glm4": "chatglm-bpe"}, Same: []string{"smaug-bpe", "chatglm-bpe"}, Patterns: []string{llama3Words}},
 	{Name: "qwen2", Of: map[string]string{"stablelm": "stablelm2"}, Same: []string{"stablelm2", "deepseek-r1-qwen", "megrez", "hunyuan", "solar-open"}, Patterns: []string{qwen2Words}, NFC: true},
+	{Name: "seed-coder", Patterns: []string{seedWords}},
 	{Name: "qwen35", Patterns: []string{qwen35Words}, NFC: true},
 	{Name: "tekken", Patterns: []string{tekkenWords}, IgnoreMerges: true, BOS: true},
 	{Name: "gpt-4o", Same: []string{"llama4", "kanana2"}, Patterns: []string{gpt4oWords}},
