@@ -23,6 +23,13 @@ formatted() {
 	[ -z "$files" ] || { printf 'gofmt would change:\n%s\n' "$files"; return 1; }
 }
 
+# layout refuses files at the top that nobody agreed on: a binary that was built there and added with everything else, for one.
+layout() {
+	local found
+	found=$(git ls-files | cut -d/ -f1 | sort -u | grep -vxE '\..*|shaders|vk|model|prune|cmd|testdata|go\.mod|go\.sum|Makefile|README\.md|LICENSE' || true)
+	[ -z "$found" ] || { printf 'not of the top level: %s\n' "$found"; return 1; }
+}
+
 # dead lists functions that nothing reaches: no binary and no test; and no binary, among operations and internal packages, whose tests must
 # not be all that keeps them.
 dead() {

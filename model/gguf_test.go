@@ -19,6 +19,7 @@ import (
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/gguf"
+	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/model/safetensors"
 )
 
@@ -48,23 +49,9 @@ func readGolden(t *testing.T) (g golden) {
 	return g
 }
 
-func open(t *testing.T, path string) *model.Model {
-	t.Helper()
-	m, err := model.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := m.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return m
-}
-
 // TestGGUF writes the folder of a GGUF file and compares it with what the Python package gguf makes of the file.
 func TestGGUF(t *testing.T) {
-	want, m, dir := readGolden(t), open(t, tiny), t.TempDir()
+	want, m, dir := readGolden(t), modeltest.Open(t, tiny), t.TempDir()
 	if err := m.Write(context.Background(), dir, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +76,7 @@ func TestGGUF(t *testing.T) {
 		c.MaxPositionEmbeddings != 128 || !c.TieWordEmbeddings || fmt.Sprint(c.RopeScaling) != fmt.Sprint(scaling) {
 		t.Errorf("config %+v", c)
 	}
-	again := open(t, dir)
+	again := modeltest.Open(t, dir)
 	for _, m := range []*model.Model{m, again} {
 		tok, err := m.Tokenizer()
 		if err != nil {
@@ -117,7 +104,7 @@ func TestGGUF(t *testing.T) {
 
 // TestGGUFRows reads weights in parts: each is that part of the whole, and the same after the pages were given up.
 func TestGGUFRows(t *testing.T) {
-	m := open(t, tiny)
+	m := modeltest.Open(t, tiny)
 	for _, w := range m.AllWeights() {
 		if w.IsZero() {
 			continue
@@ -164,7 +151,7 @@ func TestGGUFFolder(t *testing.T) {
 	}
 	put("a.gguf")
 	put("mmproj-a.gguf")
-	m := open(t, dir)
+	m := modeltest.Open(t, dir)
 	hash, err := model.Hash(context.Background(), m.Files)
 	if err != nil || m.GGUF() == nil {
 		t.Fatalf("hash: %v, GGUF %v", err, m.GGUF())
@@ -175,7 +162,7 @@ func TestGGUFFolder(t *testing.T) {
 	}
 	raw[len(raw)-1]++
 	put("a.gguf")
-	if other, err := model.Hash(context.Background(), open(t, dir).Files); err != nil || other == hash {
+	if other, err := model.Hash(context.Background(), modeltest.Open(t, dir).Files); err != nil || other == hash {
 		t.Errorf("another file has the hash %s too, %v", hash, err)
 	}
 	put("b.gguf")
@@ -298,7 +285,7 @@ func TestGGUFFiles(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "m.gguf")
 	write(t, path, append(f.Pairs(), gguf.Pair{Key: "tokenizer.chat_template.tool_use", Value: "tools"}), infos, f, nil)
-	m, dir := open(t, path), t.TempDir()
+	m, dir := modeltest.Open(t, path), t.TempDir()
 	if err := fstest.TestFS(m.Files, "config.json", "m.gguf", "additional_chat_templates/tool_use.jinja"); err != nil {
 		t.Error(err)
 	}
@@ -347,7 +334,7 @@ func TestGGUFRope(t *testing.T) {
 			infos = append(infos, gguf.Info{Name: name, Type: gguf.F32, Shape: []int{4}})
 		}
 		write(t, path, append(f.Pairs(), c.meta...), infos, f, c.tensors)
-		s := open(t, path).Config.RopeScaling
+		s := modeltest.Open(t, path).Config.RopeScaling
 		var want struct {
 			Type              arch.RopeType
 			Factor, Attention float64

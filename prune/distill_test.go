@@ -118,21 +118,7 @@ func pruned(t *testing.T, d *vk.Device, m *model.Model) *model.Model {
 	if _, err := plan.RunTo(t.Context(), d, prune.Output{Dir: out}, nil); err != nil {
 		t.Fatal(err)
 	}
-	return opened(t, out)
-}
-
-func opened(t *testing.T, dir string) *model.Model {
-	t.Helper()
-	m, err := model.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := m.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return m
+	return modeltest.Open(t, out)
 }
 
 // TestDistillResume does for a model that was pruned before what TestDistillWhilePruning does.
@@ -208,7 +194,7 @@ func TestDistillEqual(t *testing.T) {
 						t.Errorf("%s, %s input: %+v", objective, input, *s)
 					}
 				}
-				after := opened(t, out).AllWeights()
+				after := modeltest.Open(t, out).AllWeights()
 				for i, w := range m.AllWeights() {
 					if string(w.Data) != string(after[i].Data) {
 						t.Errorf("%s, %s input: %s changed", objective, input, w.Name)
@@ -239,7 +225,7 @@ func TestNeverWorse(t *testing.T) {
 				t.Errorf("%s: %+v", name, *s)
 			}
 		}
-		after := opened(t, out).AllWeights()
+		after := modeltest.Open(t, out).AllWeights()
 		for i, w := range student.AllWeights() {
 			if string(w.Data) != string(after[i].Data) {
 				t.Errorf("%s: %s changed", name, w.Name)

@@ -25,33 +25,19 @@ func TestRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			g.write(t, dir)
-			want := opened(t, dir)
+			want := modeltest.Open(t, dir)
 			for _, kind := range []gguf.Type{gguf.F32, gguf.BF16} {
 				path := filepath.Join(t.TempDir(), "m.gguf")
 				if _, err := GGUF(context.Background(), want, path, Options{Type: kind}); err != nil {
 					t.Fatal(err)
 				}
-				got := opened(t, path)
+				got := modeltest.Open(t, path)
 				compareWeights(t, got, want)
 				compareConfigs(t, got.Config, want.Config)
 				compareIDs(t, g, got, want)
 			}
 		})
 	}
-}
-
-func opened(t *testing.T, path string) *model.Model {
-	t.Helper()
-	m, err := model.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := m.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return m
 }
 
 // compareWeights wants the same values, of a model in BF16: a vector that the file has as F32 too.
@@ -143,7 +129,7 @@ func TestReadBytes(t *testing.T) {
 	}
 	dir, path := t.TempDir(), filepath.Join(t.TempDir(), "m.gguf")
 	s.Write(t, dir)
-	want := opened(t, dir)
+	want := modeltest.Open(t, dir)
 	if _, err := GGUF(context.Background(), want, path, Options{Type: gguf.F32}); err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +141,7 @@ func TestReadBytes(t *testing.T) {
 	if v, ok := f.Value("tokenizer.ggml.merges"); !ok || !reflect.DeepEqual(v, []string{}) {
 		t.Errorf("tokenizer.ggml.merges is %v", v)
 	}
-	got, err := opened(t, path).Tokenizer()
+	got, err := modeltest.Open(t, path).Tokenizer()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,7 @@ func TestRefuses(t *testing.T) {
 			if c.edit != nil {
 				c.edit(t, dir)
 			}
-			_, err := To(context.Background(), opened(t, dir), filepath.Join(to, "m.gguf"), Options{Type: gguf.F16})
+			_, err := To(context.Background(), modeltest.Open(t, dir), filepath.Join(to, "m.gguf"), Options{Type: gguf.F16})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, expected %q in it", err, c.want)
 			}
@@ -86,7 +86,7 @@ func TestTo(t *testing.T) {
 	dir, to := t.TempDir(), t.TempDir()
 	g := golden{base: "llama", tokenizer: "llama3.json", files: map[string]string{model.Lineage: `{"tree": []}`}}
 	g.write(t, dir)
-	m := opened(t, dir)
+	m := modeltest.Open(t, dir)
 	ctx, cancel := context.WithCancel(context.Background())
 	out := filepath.Join(to, "m.gguf")
 	if _, err := To(ctx, m, out, Options{Type: gguf.F16, Progress: func(int64, int64) { cancel() }}); !errors.Is(err, context.Canceled) {
@@ -105,13 +105,13 @@ func TestTo(t *testing.T) {
 		t.Errorf("an output that exists: error %v", err)
 	}
 	back := filepath.Join(to, "folder")
-	if _, err := To(context.Background(), opened(t, out), back, Options{}); err != nil {
+	if _, err := To(context.Background(), modeltest.Open(t, out), back, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if raw, err := os.ReadFile(filepath.Join(back, model.Lineage)); err != nil || string(raw) != g.files[model.Lineage] {
 		t.Errorf("the lineage after both: %q, error %v", raw, err)
 	}
-	if n := opened(t, back).Parameters(); n != m.Parameters() {
+	if n := modeltest.Open(t, back).Parameters(); n != m.Parameters() {
 		t.Errorf("%d parameters after both, were %d", n, m.Parameters())
 	}
 }

@@ -31,7 +31,13 @@ func (s Spec) Open(t testing.TB) (*model.Model, string) {
 	t.Helper()
 	dir := t.TempDir()
 	s.Write(t, dir)
-	m, err := model.Open(dir)
+	return Open(t, dir), dir
+}
+
+// Open opens a model, whatever holds it, until the test ends.
+func Open(t testing.TB, path string) *model.Model {
+	t.Helper()
+	m, err := model.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +46,7 @@ func (s Spec) Open(t testing.TB) (*model.Model, string) {
 			t.Error(err)
 		}
 	})
-	return m, dir
+	return m
 }
 
 // Windows makes n windows of random tokens.

@@ -614,16 +614,24 @@ func sortFilter(m *machine, v any, a callArgs) (any, error) {
 	return &list{items}, err
 }
 
+// keyed is the items of a filter that has sortKey's options alone, and what they are compared by.
+func (m *machine) keyed(filter string, v any, a callArgs) (items []any, key func(v any) (any, error), err error) {
+	args, _, err := a.bind(filter, 0, "case_sensitive", "attribute")
+	if err != nil {
+		return nil, nil, err
+	}
+	if key, err = m.sortKey(args[0], args[1]); err != nil {
+		return nil, nil, err
+	}
+	items, err = m.items(v)
+	return items, key, err
+}
+
 func uniqueFilter(m *machine, v any, a callArgs) (any, error) {
-	args, _, err := a.bind("unique", 0, "case_sensitive", "attribute")
+	items, key, err := m.keyed("unique", v, a)
 	if err != nil {
 		return nil, err
 	}
-	key, err := m.sortKey(args[0], args[1])
-	if err != nil {
-		return nil, err
-	}
-	items, err := m.items(v)
 	seen := NewDict()
 	var out []any
 	for _, one := range items {
@@ -639,20 +647,12 @@ func uniqueFilter(m *machine, v any, a callArgs) (any, error) {
 			out = append(out, one)
 		}
 	}
-	return iterate("generator", out), err
+	return iterate("generator", out), nil
 }
 
 func extremeFilter(most bool) filterFunc {
 	return func(m *machine, v any, a callArgs) (any, error) {
-		args, _, err := a.bind("min and max", 0, "case_sensitive", "attribute")
-		if err != nil {
-			return nil, err
-		}
-		key, err := m.sortKey(args[0], args[1])
-		if err != nil {
-			return nil, err
-		}
-		items, err := m.items(v)
+		items, key, err := m.keyed("min and max", v, a)
 		if err != nil {
 			return nil, err
 		}

@@ -187,6 +187,15 @@ func (m *machine) do(st stmt, s *scope) (flow, error) {
 	return goOn, m.doBlock(st, s)
 }
 
+// throughFilters is what a block writes, through its filters.
+func (m *machine) throughFilters(body []stmt, hidden []string, filters expr, s *scope) (any, error) {
+	v, err := m.captured(body, s.inner(hidden))
+	if err != nil {
+		return nil, err
+	}
+	return m.chain(filters, v, s)
+}
+
 // doBlock does the statements that capture what their bodies write.
 func (m *machine) doBlock(st stmt, s *scope) error {
 	switch st := st.(type) {
@@ -197,21 +206,13 @@ func (m *machine) doBlock(st stmt, s *scope) error {
 		}
 		return m.write(v)
 	case *assignBlock:
-		v, err := m.captured(st.body, s.inner(st.hidden))
-		if err != nil {
-			return err
-		}
-		out, err := m.chain(st.filters, v, s)
+		out, err := m.throughFilters(st.body, st.hidden, st.filters, s)
 		if err != nil {
 			return err
 		}
 		return m.assign(st.to, out, s, s)
 	case *filterBlock:
-		v, err := m.captured(st.body, s.inner(st.hidden))
-		if err != nil {
-			return err
-		}
-		out, err := m.chain(st.filters, v, s)
+		out, err := m.throughFilters(st.body, st.hidden, st.filters, s)
 		if err != nil {
 			return err
 		}
