@@ -107,8 +107,8 @@ func (f *Fields) towers(what string) error {
 	return fmt.Errorf("%s has %s, which is not supported: take its model of text%s, saved by itself", what, strings.Join(parts, " and "), of)
 }
 
-// one names tensors that hold one role each, by role.
-func one(names map[Role]string) (list []Stored) {
+// Named lists tensors that hold one role each, by role.
+func Named(names map[Role]string) (list []Stored) {
 	for r := range NumRoles {
 		if name, ok := names[r]; ok {
 			list = append(list, Stored{name, []Role{r}})
@@ -117,8 +117,8 @@ func one(names map[Role]string) (list []Stored) {
 	return list
 }
 
-// fuse puts a tensor that holds several roles in the place of the first of them.
-func fuse(list []Stored, name string, roles ...Role) (out []Stored) {
+// Fuse puts a tensor that holds several roles in the place of the first of them.
+func Fuse(list []Stored, name string, roles ...Role) (out []Stored) {
 	for _, s := range list {
 		switch {
 		case s.Roles[0] == roles[0]:

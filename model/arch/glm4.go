@@ -9,7 +9,7 @@ var _ = register(Family{
 		c.OutputNorms = true
 	},
 	Top: llamaTop, Prefix: llamaPrefix,
-	Layer: fuse(canonical(InputNorm, Q, K, V, QBias, KBias, VBias, O, AttentionNorm, PostNorm, Gate, Up, Down, MLPNorm), "mlp.gate_up_proj.weight", Gate, Up),
+	Layer: Fuse(canonical(InputNorm, Q, K, V, QBias, KBias, VBias, O, AttentionNorm, PostNorm, Gate, Up, Down, MLPNorm), "mlp.gate_up_proj.weight", Gate, Up),
 })
 
 // GLM is the same without norms of what attention and MLP give.
@@ -17,7 +17,7 @@ var _ = register(Family{
 	Architecture: "GlmForCausalLM", ModelType: "glm", MaxPosition: 131072,
 	Read: func(f *Fields, c *Config) { f.glm(c) },
 	Top:  llamaTop, Prefix: llamaPrefix,
-	Layer: fuse(canonical(InputNorm, Q, K, V, QBias, KBias, VBias, O, PostNorm, Gate, Up, Down), "mlp.gate_up_proj.weight", Gate, Up),
+	Layer: Fuse(canonical(InputNorm, Q, K, V, QBias, KBias, VBias, O, PostNorm, Gate, Up, Down), "mlp.gate_up_proj.weight", Gate, Up),
 })
 
 func (f *Fields) glm(c *Config) {

@@ -20,7 +20,7 @@ var _ = register(Family{
 		f.granite(c)
 	},
 	Top: llamaTop, Prefix: llamaPrefix,
-	Layer: fuse(fuse(canonical(InputNorm, Q, K, V, QBias, KBias, VBias, O, OBias, PostNorm, Gate, Up, Down), "shared_mlp.input_linear.weight", Gate, Up),
+	Layer: Fuse(Fuse(canonical(InputNorm, Q, K, V, QBias, KBias, VBias, O, OBias, PostNorm, Gate, Up, Down), "shared_mlp.input_linear.weight", Gate, Up),
 		"shared_mlp.output_linear.weight", Down),
 })
 

@@ -25,7 +25,7 @@ func canonical(list ...Role) []Stored {
 	for _, r := range list {
 		names[r] = r.Info().Name
 	}
-	return one(names)
+	return Named(names)
 }
 
 // dialect is what sets a family with Llama's keys apart from others.

@@ -10,7 +10,7 @@ var _ = register(Family{
 		c.Neurons, c.Divide = c.IntermediateSize, true
 	},
 	Top: llamaTop,
-	Layer: append(canonical(InputNorm, Q, K, V, O, PostNorm), one(map[Role]string{
+	Layer: append(canonical(InputNorm, Q, K, V, O, PostNorm), Named(map[Role]string{
 		Router: "block_sparse_moe.gate.weight", ExpertGate: "block_sparse_moe.experts.%d.w1.weight", ExpertUp: "block_sparse_moe.experts.%d.w3.weight",
 		ExpertDown: "block_sparse_moe.experts.%d.w2.weight",
 	})...),

@@ -10,7 +10,7 @@ var _ = register(Family{
 		c.NoInputNorms, c.OutputNorms, c.RowNorm = true, true, true
 	},
 	Top: llamaTop, Prefix: llamaPrefix,
-	Layer: one(map[Role]string{
+	Layer: Named(map[Role]string{
 		Q: Q.Info().Name, K: K.Info().Name, V: V.Info().Name, O: O.Info().Name, QBias: QBias.Info().Name, KBias: KBias.Info().Name, VBias: VBias.Info().Name,
 		OBias: OBias.Info().Name, QRowNorm: QNorm.Info().Name, KRowNorm: KNorm.Info().Name, AttentionNorm: "post_attention_layernorm.weight",
 		Gate: Gate.Info().Name, Up: Up.Info().Name, Down: Down.Info().Name, MLPNorm: "post_feedforward_layernorm.weight",

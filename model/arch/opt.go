@@ -10,11 +10,11 @@ const (
 var _ = register(Family{
 	Architecture: "OPTForCausalLM", ModelType: "opt", MaxPosition: 2048,
 	Read: readOPT,
-	Top: one(map[Role]string{
+	Top: Named(map[Role]string{
 		Embed: "model.decoder.embed_tokens.weight", Positions: "model.decoder.embed_positions.weight",
 		FinalNorm: "model.decoder.final_layer_norm.weight", FinalNormBias: "model.decoder.final_layer_norm.bias", Head: "lm_head.weight",
 	}),
-	Layer: one(map[Role]string{
+	Layer: Named(map[Role]string{
 		InputNorm: "self_attn_layer_norm.weight", InputNormBias: "self_attn_layer_norm.bias", Q: "self_attn.q_proj.weight", K: "self_attn.k_proj.weight",
 		V: "self_attn.v_proj.weight", QBias: "self_attn.q_proj.bias", KBias: "self_attn.k_proj.bias", VBias: "self_attn.v_proj.bias",
 		O: "self_attn.out_proj.weight", OBias: "self_attn.out_proj.bias", PostNorm: "final_layer_norm.weight", PostNormBias: "final_layer_norm.bias",

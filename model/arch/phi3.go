@@ -9,6 +9,6 @@ var _ = register(Family{
 		f.llama(c, dialect{window: f.has("sliding_window"), rotary: 1, eps: 1e-5, longRope: true, originalMax: 4096, ropeNames: map[RopeType]RopeType{"su": RopeLong, "yarn": RopeLong}})
 	},
 	Top:    llamaTop,
-	Layer:  fuse(fuse(llamaLayer, "self_attn.qkv_proj.weight", Q, K, V), "mlp.gate_up_proj.weight", Gate, Up),
+	Layer:  Fuse(Fuse(llamaLayer, "self_attn.qkv_proj.weight", Q, K, V), "mlp.gate_up_proj.weight", Gate, Up),
 	Prefix: llamaPrefix,
 })

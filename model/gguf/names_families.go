@@ -25,38 +25,11 @@ var layerNames = map[arch.Role]string{
 }
 
 // top are the tensors outside the layers of every family. A head that is tied is not written.
-var top = one(map[arch.Role]string{
+var top = arch.Named(map[arch.Role]string{
 	arch.Embed: "token_embd.weight", arch.FinalNorm: "output_norm.weight", arch.FinalNormBias: "output_norm.bias", arch.Head: "output.weight",
 })
 
-var layer = one(layerNames)
-
-// one lists tensors that hold one role each, by role.
-func one(names map[arch.Role]string) (list []arch.Stored) {
-	for r := range arch.NumRoles {
-		if name, ok := names[r]; ok {
-			list = append(list, arch.Stored{Name: name, Roles: []arch.Role{r}})
-		}
-	}
-	return list
-}
-
-// fuse puts a tensor that holds several roles in the place of the first of them.
-func fuse(list []arch.Stored, name string, roles ...arch.Role) (out []arch.Stored) {
-	in := map[arch.Role]bool{}
-	for _, r := range roles {
-		in[r] = true
-	}
-	for _, s := range list {
-		switch {
-		case s.Roles[0] == roles[0]:
-			out = append(out, arch.Stored{Name: name, Roles: roles})
-		case !in[s.Roles[0]]:
-			out = append(out, s)
-		}
-	}
-	return out
-}
+var layer = arch.Named(layerNames)
 
 // rename gives the tensor of a role another name.
 func rename(list []arch.Stored, role arch.Role, name string) []arch.Stored {
@@ -125,7 +98,7 @@ var families = []*Family{
 	},
 	{Name: "olmo2", Of: []string{"Olmo2ForCausalLM"}, Top: top, Layer: layer, Keys: keys(common, lengths()), Ropes: ropes},
 	{
-		Name: "glm4", Of: []string{"Glm4ForCausalLM"}, Top: top, Layer: fuse(layer, "ffn_up.weight", arch.Gate, arch.Up),
+		Name: "glm4", Of: []string{"Glm4ForCausalLM"}, Top: top, Layer: arch.Fuse(layer, "ffn_up.weight", arch.Gate, arch.Up),
 		Keys: keys(common, lengths("Glm4ForCausalLM"), ropeDimension), Ropes: ropes,
 		Specials: []Special{{"eos", "<|endoftext|>"}, {"eot", "<|user|>"}, {"unk", "<|endoftext|>"}, {"bos", "<|endoftext|>"}},
 	},
@@ -168,7 +141,7 @@ var families = []*Family{
 	},
 	{
 		Name: "phi3", Of: []string{"Phi3ForCausalLM"}, Top: top,
-		Layer: fuse(fuse(layer, "attn_qkv.weight", arch.Q, arch.K, arch.V), "ffn_up.weight", arch.Gate, arch.Up),
+		Layer: arch.Fuse(arch.Fuse(layer, "attn_qkv.weight", arch.Q, arch.K, arch.V), "ffn_up.weight", arch.Gate, arch.Up),
 		Keys: keys(contextLength,
 			number("rope.scaling.original_context_length", "original_max_position_embeddings", phi3Original),
 			embedding, feedForward, blockCount, headCount, headCountKV, rmsEps, ropeDimension, freqBase,
