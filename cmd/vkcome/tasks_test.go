@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -138,13 +139,25 @@ func TestTasksOutput(t *testing.T) {
 	}
 	both := filepath.Join(dir, "both")
 	holds(run("embedded:tiny12", taskModel, "--tasks", "come7,wikitext", "-o", both, "--log-samples"),
-		"embedded:tiny12", "qwen3", "Retained", "|arc_easy     |acc_norm       |↑  |", "|wikitext     |word_perplexity|↓  |", "average of 7")
+		"embedded:tiny12", "qwen3", "Retained", "Above chance", "|arc_easy     |acc_norm       |↑  |", "|wikitext     |word_perplexity|↓  |", "average of 7")
 	files, err := filepath.Glob(filepath.Join(both, "*", "results_*.json"))
 	if err != nil || len(files) != 2 {
 		t.Fatal(files, err)
 	}
 	holds(run(taskModel, "--tasks", "come7,wikitext"), "     Tasks      |Version|", "|come7 ", "| - arc_easy ", "|Groups|Version|", "|wikitext ")
 	holds(run(taskModel, "--tasks", "come7,wikitext", "--baseline", files[0]), "average of 7", "100.0 %")
+	// The samples beside a baseline's file pair the documents as those of a run do.
+	var byModel, byFile struct {
+		Side eval.Side `json:"side_by_side"`
+	}
+	for into, baseline := range map[any]string{&byModel: taskModel, &byFile: files[0]} {
+		if err := json.Unmarshal([]byte(run("embedded:tiny12", "--tasks", "come7,wikitext", "--json", "--baseline", baseline)), into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a, b := byModel.Side, byFile.Side; !reflect.DeepEqual(a, b) || a.Chance == nil || len(a.Choices) != 7 || len(a.Rows) != 8 || a.Rows[1].Above[1] == nil || !a.Rows[1].Above[1].Paired {
+		t.Errorf("side by side with the model\n%+v\nwith its file\n%+v", a, b)
+	}
 	var result eval.Comparison
 	if err := json.Unmarshal(vkcome(t, "eval", "compare", files[0], files[0], "--json"), &result); err != nil {
 		t.Fatal(err)
@@ -154,7 +167,7 @@ func TestTasksOutput(t *testing.T) {
 			t.Errorf("a file differs from itself: %+v", d)
 		}
 	}
-	holds(string(vkcome(t, append([]string{"eval", "compare"}, files...)...)), "|come7 ", "|paired", "McNemar")
+	holds(string(vkcome(t, append([]string{"eval", "compare"}, files...)...)), "|come7 ", "|paired", "McNemar", "Above chance", "A is not above chance, 0.3571.")
 	holds(string(vkcome(t, "eval", "tasks", "--list")), "|arc_easy ", "allenai/ai2_arc ARC-Easy", "come7", "|mmlu_stem ")
 
 	one := filepath.Join(dir, "one.json")

@@ -26,7 +26,8 @@ type Comparison struct {
 	A    string       `json:"a"`
 	B    string       `json:"b"`
 	Rows []Difference `json:"differences"`
-	Left []string     `json:"left_out,omitempty"` // tasks and groups that only one has
+	Average
+	Left []string `json:"left_out,omitempty"` // tasks and groups that only one has
 }
 
 // Difference is that of a metric of a task or group.
@@ -41,6 +42,9 @@ type Difference struct {
 	P          *float64 `json:"p"`          // two-sided, by the normal distribution
 	Paired     bool     `json:"paired"`     // from the answers to each document; else from both standard errors, as if the documents were others
 	McNemar    *float64 `json:"mcnemar_p"`  // McNemar's exact test, of accuracies that are paired
+	Retained   Number   `json:"retained"`   // B / A
+	Chance     *float64 `json:"chance"`     // of guessing, nil where there are no choices
+	Above      *Share   `json:"above_chance"`
 }
 
 // common restricts results to what all of them have: the tasks, and the groups that are of such tasks alone. A group that lm-eval does not know, or was not
@@ -233,13 +237,10 @@ func Compare(fileA, fileB string) (*Comparison, error) {
 	}
 	a, b = same[0], same[1]
 	c := &Comparison{A: cmp.Or(a.ModelName, fileA), B: cmp.Or(b.ModelName, fileB), Left: left}
+	p := newPairs(a, b)
 	paired := map[string]float64{} // standard errors of tasks' metrics
 	for _, e := range a.order(a.Results) {
-		sa, err := a.readSamples(fileA, e.name)
-		if err != nil {
-			return nil, err
-		}
-		sb, err := b.readSamples(fileB, e.name)
+		sa, sb, err := p.documents(e.name)
 		if err != nil {
 			return nil, err
 		}
@@ -250,7 +251,11 @@ func Compare(fileA, fileB string) (*Comparison, error) {
 				continue
 			}
 			metric, _, _ := strings.Cut(key, ",")
-			d := Difference{Task: e.name, Metric: metric, A: Number(ma.Values[key]), B: Number(v), Difference: Number(v - ma.Values[key])}
+			u := ma.Values[key]
+			d := Difference{Task: e.name, Metric: metric, A: Number(u), B: Number(v), Difference: Number(v - u), Retained: Number(v / u)}
+			if d.Chance, d.Above, _, err = p.share(score{e.name, metric}); err != nil {
+				return nil, err
+			}
 			if sa != nil && sb != nil {
 				if err := d.pair(metric, sa, sb); err != nil {
 					return nil, fmt.Errorf("eval: %s: %w", e.name, err)
@@ -277,6 +282,11 @@ func Compare(fileA, fileB string) (*Comparison, error) {
 			}
 		}
 	}
+	side, err := newSide(same, []*pairs{newPairs(a, a), p})
+	if err != nil {
+		return nil, err
+	}
+	c.Average = side.Average
 	return c, nil
 }
 
@@ -284,20 +294,10 @@ func Compare(fileA, fileB string) (*Comparison, error) {
 func (r *Results) pairGroup(group, metric string, paired map[string]float64) (float64, bool) {
 	variance, total := 0.0, 0.0
 	for _, task := range r.leaves(group, 0) {
-		var of string
-		for _, name := range chief {
-			if _, ok := r.Results[task].Values[name+noFilter]; ok && (metric == average || name == "acc") {
-				of = name
-				break
-			}
-		}
+		of, weight := r.leafMetric(group, task, metric)
 		se, ok := paired[task+" "+of]
 		if !ok {
 			return 0, false
-		}
-		weight := 1.0
-		if metric == "acc" { // of all documents; acc_macro and the average are means of the tasks'
-			weight = float64(r.Documents[task].Effective)
 		}
 		variance, total = variance+weight*weight*se*se, total+weight
 	}
@@ -347,6 +347,7 @@ type readSample struct {
 	document int
 	hashes   [3]string
 	values   map[string]weighed
+	choices  int // 0: it is no choice, or the file does not tell
 }
 
 // weighed is a document's part in a metric.
@@ -364,15 +365,43 @@ func (w *weighed) UnmarshalJSON(raw []byte) error {
 
 const maxSample = 64 << 20 // bytes of a line
 
-// readSamples reads a task's samples beside a results file; nil if they are not there.
-func (r *Results) readSamples(file, task string) (samples []readSample, err error) {
+// documents are a task's samples: of this run, or from beside the file that the results are from; nil if they are not there.
+func (r *Results) documents(task string) ([]readSample, error) {
+	if r.Samples[task] == nil && r.file != "" {
+		return r.readSamples(task)
+	}
+	var samples []readSample
+	for _, s := range r.Samples[task] {
+		read := readSample{s.Document, [3]string{s.DocHash, s.promptHash(), s.targetHash()}, map[string]weighed{}, s.Choices}
+		for name, v := range s.Metrics {
+			read.values[name] = weigh(v)
+		}
+		samples = append(samples, read)
+	}
+	return samples, nil
+}
+
+func weigh(metric any) weighed {
+	switch v := metric.(type) {
+	case task.Weighted:
+		return weighed{v.LogLikelihood, float64(v.Weight)}
+	case int:
+		return weighed{float64(v), 1}
+	case float64:
+		return weighed{v, 1}
+	}
+	return weighed{math.NaN(), 1}
+}
+
+// readSamples reads a task's samples beside the results' file; nil if they are not there.
+func (r *Results) readSamples(task string) (samples []readSample, err error) {
 	date := ""
 	if r.Run != nil {
 		date = r.Run.DateID
-	} else if _, after, ok := strings.Cut(strings.TrimSuffix(filepath.Base(file), ".json"), "results_"); ok {
+	} else if _, after, ok := strings.Cut(strings.TrimSuffix(filepath.Base(r.file), ".json"), "results_"); ok {
 		date = after
 	}
-	path := samplesFile(file, task, date)
+	path := samplesFile(r.file, task, date)
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -410,12 +439,14 @@ func parseSample(line []byte) (s readSample, err error) {
 		Doc      string   `json:"doc_hash"`
 		Prompt   string   `json:"prompt_hash"`
 		Target   string   `json:"target_hash"`
+
+		Answers []json.RawMessage `json:"filtered_resps"`
 	}
 	var all map[string]json.RawMessage
 	if err := errors.Join(json.Unmarshal(line, &known), json.Unmarshal(line, &all)); err != nil {
 		return s, err
 	}
-	s = readSample{known.Document, [3]string{known.Doc, known.Prompt, known.Target}, map[string]weighed{}}
+	s = readSample{known.Document, [3]string{known.Doc, known.Prompt, known.Target}, map[string]weighed{}, len(known.Answers)}
 	for _, name := range known.Metrics {
 		var w weighed
 		if err := json.Unmarshal(all[name], &w); err != nil {
@@ -429,6 +460,9 @@ func parseSample(line []byte) (s readSample, err error) {
 // pair computes the standard error of a difference from the answers to each document: that of the mean of the differences of what each document adds to the
 // metric, to first order (the delta method) where the metric is no mean.
 func (d *Difference) pair(metric string, a, b []readSample) error {
+	if err := sameDocuments(a, b); err != nil {
+		return err
+	}
 	d.Paired = true
 	x, err := influence(metric, float64(d.A), a)
 	if err != nil {
@@ -441,9 +475,6 @@ func (d *Difference) pair(metric string, a, b []readSample) error {
 	diff := make([]float64, len(x))
 	binary, better, worse := true, 0, 0
 	for i := range x {
-		if a[i].document != b[i].document || a[i].hashes != b[i].hashes {
-			return fmt.Errorf("the samples are of other documents or prompts: document %d and %d", a[i].document, b[i].document)
-		}
 		diff[i] = y[i] - x[i]
 		binary = binary && (x[i] == 0 || x[i] == 1) && (y[i] == 0 || y[i] == 1)
 		if y[i] > x[i] {
@@ -459,6 +490,19 @@ func (d *Difference) pair(metric string, a, b []readSample) error {
 	if binary && strings.HasPrefix(metric, "acc") {
 		p := mcNemar(better, worse)
 		d.McNemar = &p
+	}
+	return nil
+}
+
+// sameDocuments refuses samples of other documents or prompts.
+func sameDocuments(a, b []readSample) error {
+	if len(a) != len(b) {
+		return fmt.Errorf("the samples are of %d documents and of %d", len(a), len(b))
+	}
+	for i := range a {
+		if a[i].document != b[i].document || a[i].hashes != b[i].hashes {
+			return fmt.Errorf("the samples are of other documents or prompts: document %d and %d", a[i].document, b[i].document)
+		}
 	}
 	return nil
 }
@@ -503,8 +547,8 @@ func mcNemar(better, worse int) float64 {
 // Table is the comparison as a Markdown table.
 func (c *Comparison) Table() string {
 	t := table{
-		head: []string{"Task", "Metric", "A", "B", "B − A", "", "Stderr", "z", "p", "McNemar p", ""},
-		text: []bool{true, true, false, false, false, true, false, false, false, false, true},
+		head: []string{"Task", "Metric", "A", "B", "B − A", "", "Stderr", "z", "p", "McNemar p", "", "Retained", "Chance", "Above chance"},
+		text: []bool{true, true, false, false, false, true, false, false, false, false, true, false, false, false},
 	}
 	optional := func(v *float64, format string) string {
 		if v == nil {
@@ -512,7 +556,7 @@ func (c *Comparison) Table() string {
 		}
 		return fmt.Sprintf(format, *v)
 	}
-	last := ""
+	last, unclear := "", ""
 	for _, d := range c.Rows {
 		name := d.Task
 		if name == last {
@@ -527,7 +571,22 @@ func (c *Comparison) Table() string {
 			how = "paired"
 		}
 		t.add(name, d.Metric, number(float64(d.A)), number(float64(d.B)), fmt.Sprintf("%+.4f", d.Difference), sign, optional(d.Stderr, "%.4f"), optional(d.Z, "%.2f"), optional(d.P, "%.2g"),
-			optional(d.McNemar, "%.2g"), how)
+			optional(d.McNemar, "%.2g"), how, retained(d.Retained, !strings.HasSuffix(d.Metric, "perplexity") && d.Metric != "bits_per_byte"), orDash(d.Chance), d.Above.String())
+		if d.Above != nil && !d.Above.Sure() {
+			unclear = "\n" + unsure
+		}
 	}
-	return fmt.Sprintf("A: %s\nB: %s\n\n%s", c.A, c.B, t.String())
+	text := fmt.Sprintf("A: %s\nB: %s\n\n%s", c.A, c.B, t.String())
+	if v := c.Average; len(v.Over) > 0 {
+		text += fmt.Sprintf("\nThe average of %s is %s in A and %s in B. B retains %s", listTasks(v.Over), number(float64(v.Means[0])), number(float64(v.Means[1])), retained(v.Retain[1], true))
+		switch {
+		case v.Chance == nil:
+			text += ".\n"
+		case v.Above[1] == nil:
+			text += fmt.Sprintf("; A is not above chance, %s.%s\n", orDash(v.Chance), v.fewer())
+		default:
+			text += fmt.Sprintf(", of what is above chance (%s) %s.%s\n", orDash(v.Chance), v.Above[1], v.fewer())
+		}
+	}
+	return text + unclear
 }

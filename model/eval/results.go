@@ -53,6 +53,8 @@ type Results struct {
 	Run            *Run                        `json:"vkcome,omitempty"`
 
 	Samples map[string][]Sample `json:"-"` // of each task, in the order of its documents
+
+	file string // that ReadResults read
 }
 
 // Metrics are a task's or a group's: "acc,none", "acc_stderr,none" and so on; NaN is lm-eval's "N/A".
@@ -92,17 +94,18 @@ type Config struct {
 
 // Run is what lm-eval's file has no place for.
 type Run struct {
-	Version       string            `json:"version"`
-	Tasks         string            `json:"tasks_of"` // whose definitions the tasks have
-	Device        string            `json:"device"`
-	Driver        string            `json:"driver"`
-	DriverVersion string            `json:"driver_version"`
-	Tier          string            `json:"tier"`
-	ModelHash     string            `json:"model_sha256"`          // see model.Hash
-	DataHashes    map[string]string `json:"data_sha256"`           // of each task's documents
-	DateID        string            `json:"date_id"`               // in names of files
-	CacheError    string            `json:"cache_error,omitempty"` // why scores were not kept
-	Speed         Speed             `json:"speed"`
+	Version       string             `json:"version"`
+	Tasks         string             `json:"tasks_of"` // whose definitions the tasks have
+	Device        string             `json:"device"`
+	Driver        string             `json:"driver"`
+	DriverVersion string             `json:"driver_version"`
+	Tier          string             `json:"tier"`
+	ModelHash     string             `json:"model_sha256"`          // see model.Hash
+	DataHashes    map[string]string  `json:"data_sha256"`           // of each task's documents
+	Chance        map[string]float64 `json:"chance"`                // the accuracy of guessing, of each task with choices
+	DateID        string             `json:"date_id"`               // in names of files
+	CacheError    string             `json:"cache_error,omitempty"` // why scores were not kept
+	Speed         Speed              `json:"speed"`
 }
 
 // Speed is what the scoring took.
@@ -153,7 +156,7 @@ func newResults(s *suite, tok tokenizer.Tokenizer, hash string, seed int64, boot
 		ModelSource: "vkcome", ModelName: s.m.Name, ModelFolder: sanitize(s.m.Name),
 		Run: &Run{
 			Version: s.o.Version, Tasks: tasksOf, Device: info.Name, Driver: info.Driver, DriverVersion: info.DriverVersion, Tier: s.d.Tier.String(),
-			ModelHash: hash, DataHashes: map[string]string{}, DateID: strings.ReplaceAll(begin.Format("2006-01-02T15:04:05.000000"), ":", "-"),
+			ModelHash: hash, DataHashes: map[string]string{}, Chance: map[string]float64{}, DateID: strings.ReplaceAll(begin.Format("2006-01-02T15:04:05.000000"), ":", "-"),
 		},
 	}
 	if eos, ok := tok.EOS(); ok {
@@ -186,7 +189,7 @@ func sanitize(name string) string { return unsafe.ReplaceAllString(name, "__") }
 func (r *Results) add(u *taskRun, shots, bootstrap int) error {
 	t := u.Task
 	samples := make([]Sample, len(u.docs))
-	counted := make([]task.Sample, len(u.docs))
+	counted, choices := make([]task.Sample, len(u.docs)), make([]int, len(u.docs))
 	var all strings.Builder
 	for i, doc := range u.docs {
 		s := Sample{Document: doc, Requests: u.requests[i], Answers: u.answers(i), rolling: t.Output == task.Rolling}
@@ -194,7 +197,7 @@ func (r *Results) add(u *taskRun, shots, bootstrap int) error {
 		if s.Sample, err = u.Sample(doc, s.Answers); err != nil {
 			return err
 		}
-		samples[i], counted[i] = s, s.Sample
+		samples[i], counted[i], choices[i] = s, s.Sample, s.Choices
 		all.WriteString(s.DocHash + s.promptHash() + s.targetHash())
 	}
 	r.Results[t.Name] = Metrics{Name: t.Name, Alias: t.Alias, Documents: len(u.docs), Values: t.Aggregate(counted, bootstrap)}
@@ -205,6 +208,9 @@ func (r *Results) add(u *taskRun, shots, bootstrap int) error {
 	r.Samples[t.Name] = samples
 	r.TaskHashes[t.Name] = hashText(all.String())
 	r.Run.DataHashes[t.Name] = u.Hash
+	if chance, ok := task.Chance(choices); ok {
+		r.Run.Chance[t.Name] = chance
+	}
 	better := map[string]*bool{}
 	for _, m := range t.Metrics {
 		better[m.Name] = &m.HigherIsBetter
@@ -490,7 +496,7 @@ func ReadResults(path string) (*Results, error) {
 	for _, word := range []string{"NaN", "Infinity"} { // which Python's json writes
 		raw = bytes.ReplaceAll(raw, []byte(": "+word), []byte(`: "`+notAvailable+`"`))
 	}
-	r := &Results{}
+	r := &Results{file: path}
 	if err := json.Unmarshal(raw, r); err != nil {
 		return nil, fmt.Errorf("eval: %s: no results of tasks: %w", path, err)
 	}

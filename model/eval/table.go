@@ -183,12 +183,20 @@ func (r *Results) order(all map[string]Metrics) []entry {
 
 // Side is the scores of several models side by side, of which the first is what the others are measured by.
 type Side struct {
-	Models  []string  `json:"models"`
-	Rows    []SideRow `json:"rows"`
-	Average []Number  `json:"average,omitempty"`  // of the accuracies
-	Retain  []Number  `json:"retained,omitempty"` // average of a model over that of the first
-	Over    []string  `json:"average_over,omitempty"`
-	Left    []string  `json:"left_out,omitempty"` // tasks and groups that not all have
+	Models []string  `json:"models"`
+	Rows   []SideRow `json:"rows"`
+	Average
+	Left []string `json:"left_out,omitempty"` // tasks and groups that not all have
+}
+
+// Average is the mean of accuracies, of each model.
+type Average struct {
+	Means   []Number `json:"average,omitempty"`
+	Retain  []Number `json:"retained,omitempty"` // mean of a model over that of the first
+	Over    []string `json:"average_over,omitempty"`
+	Chance  *float64 `json:"chance"`                // the mean of those of the tasks with choices
+	Above   []*Share `json:"above_chance"`          // of the average over these tasks
+	Choices []string `json:"chance_over,omitempty"` // these tasks
 }
 
 // SideRow is a score of each model.
@@ -198,6 +206,8 @@ type SideRow struct {
 	Higher   bool     `json:"higher_is_better"`
 	Values   []Number `json:"values"`
 	Retained []Number `json:"retained"` // of a model over that of the first
+	Chance   *float64 `json:"chance"`   // of guessing, nil where there are no choices
+	Above    []*Share `json:"above_chance"`
 }
 
 // chief are the metrics that stand for a task, the first that it has.
@@ -210,7 +220,21 @@ func NewSide(all []*Results) (*Side, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Side{Left: left}
+	var with []*pairs
+	for _, r := range same {
+		with = append(with, newPairs(same[0], r))
+	}
+	s, err := newSide(same, with)
+	if err != nil {
+		return nil, err
+	}
+	s.Left = left
+	return s, nil
+}
+
+// newSide is NewSide of results that have all in common, and of the first with each.
+func newSide(same []*Results, with []*pairs) (s *Side, err error) {
+	s = &Side{}
 	for _, r := range same {
 		s.Models = append(s.Models, r.ModelName)
 	}
@@ -229,6 +253,9 @@ func NewSide(all []*Results) (*Side, error) {
 				v := r.Results[e.name].Values[metric+noFilter]
 				row.Values = append(row.Values, Number(v))
 				row.Retained = append(row.Retained, Number(v)/row.Values[0])
+			}
+			if row.Chance, row.Above, _, err = shares(with, score{e.name, metric}); err != nil {
+				return nil, err
 			}
 			s.Rows = append(s.Rows, row)
 			break
@@ -252,10 +279,29 @@ func NewSide(all []*Results) (*Side, error) {
 				sum += row.Values[i]
 			}
 		}
-		s.Average = append(s.Average, sum/Number(len(s.Over)))
-		s.Retain = append(s.Retain, s.Average[i]/s.Average[0])
+		s.Means = append(s.Means, sum/Number(len(s.Over)))
+		s.Retain = append(s.Retain, s.Means[i]/s.Means[0])
 	}
-	return s, nil
+	var scores []score
+	for _, row := range s.Rows {
+		if slices.Contains(s.Over, row.Task) {
+			scores = append(scores, score{row.Task, row.Metric})
+		}
+	}
+	s.Chance, s.Above, s.Choices, err = shares(with, scores...)
+	return s, err
+}
+
+// shares are those of the average of scores of every model.
+func shares(with []*pairs, scores ...score) (chance *float64, all []*Share, over []string, err error) {
+	for _, p := range with {
+		var s *Share
+		if chance, s, over, err = p.share(scores...); err != nil {
+			return nil, nil, nil, err
+		}
+		all = append(all, s)
+	}
+	return chance, all, over, nil
 }
 
 // come7 are the tasks of the group, whatever a file names.
@@ -280,17 +326,18 @@ func (r *Results) within(name string) bool {
 	return false
 }
 
-// Table is a Markdown table with a column for each model, and behind those after the first what they retain of it.
+// Table is a Markdown table with a column for each model, and behind those after the first what they retain of it, of all and of what is above chance.
 func (s *Side) Table() string {
-	t := table{head: []string{"Task", "Metric", ""}, text: []bool{true, true, true}}
+	t := table{head: []string{"Task", "Metric", "", "Chance"}, text: []bool{true, true, true, false}}
 	for i, name := range shortNames(s.Models) {
 		t.head, t.text = append(t.head, name), append(t.text, false)
 		if i > 0 {
-			t.head, t.text = append(t.head, "Retained"), append(t.text, false)
+			t.head, t.text = append(t.head, "Retained", "Above chance"), append(t.text, false, false)
 		}
 	}
-	line := func(name, metric string, higher bool, values, relative []Number) {
-		row := []string{name, metric, "↓"}
+	sure := true
+	line := func(name, metric string, higher bool, values, relative []Number, chance *float64, above []*Share) {
+		row := []string{name, metric, "↓", orDash(chance)}
 		if higher {
 			row[2] = "↑"
 		}
@@ -298,29 +345,57 @@ func (s *Side) Table() string {
 			if row = append(row, number(float64(v))); i == 0 {
 				continue
 			}
-			switch v := float64(relative[i]); {
-			case v-v != 0:
-				row = append(row, notAvailable)
-			case higher:
-				row = append(row, fmt.Sprintf("%.1f %%", 100*v))
-			default:
-				row = append(row, fmt.Sprintf("× %.4g", v))
-			}
+			row = append(row, retained(relative[i], higher), above[i].String())
+			sure = sure && (above[i] == nil || above[i].Sure())
 		}
 		t.add(row...)
 	}
 	for _, r := range s.Rows {
-		line(r.Task, r.Metric, r.Higher, r.Values, r.Retained)
+		line(r.Task, r.Metric, r.Higher, r.Values, r.Retained, r.Chance, r.Above)
 	}
-	if len(s.Average) == 0 {
-		return t.String()
+	text := ""
+	if len(s.Over) > 0 {
+		line(fmt.Sprintf("average of %d", len(s.Over)), "", true, s.Means, s.Retain, s.Chance, s.Above)
+		text = "\nThe average is of " + listTasks(s.Over) + "." + s.fewer() + "\n"
 	}
-	line(fmt.Sprintf("average of %d", len(s.Over)), "", true, s.Average, s.Retain)
-	over := strings.Join(s.Over, ", ")
-	if slices.Equal(slices.Sorted(slices.Values(s.Over)), slices.Sorted(slices.Values(come7()))) {
-		over = "come7's tasks"
+	if !sure {
+		text += "\n" + unsure
 	}
-	return t.String() + "\nThe average is of " + over + ".\n"
+	return t.String() + text
+}
+
+// fewer names the tasks that the share is of, where the average is of others too.
+func (a *Average) fewer() string {
+	if n := len(a.Choices); n == 0 || n == len(a.Over) {
+		return ""
+	}
+	return " What it has above chance is of " + listTasks(a.Choices) + "."
+}
+
+func listTasks(names []string) string {
+	if slices.Equal(slices.Sorted(slices.Values(names)), slices.Sorted(slices.Values(come7()))) {
+		return "come7's tasks"
+	}
+	return strings.Join(names, ", ")
+}
+
+// retained is what a model retains of the first: of an accuracy the part in per cent, of a perplexity the factor.
+func retained(v Number, higher bool) string {
+	switch v := float64(v); {
+	case v-v != 0:
+		return notAvailable
+	case higher:
+		return fmt.Sprintf("%.1f %%", 100*v)
+	default:
+		return fmt.Sprintf("× %.4g", v)
+	}
+}
+
+func orDash(v *float64) string {
+	if v == nil {
+		return "-"
+	}
+	return number(*v)
 }
 
 // shortNames are the last parts of names, where those tell them apart.

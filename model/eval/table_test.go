@@ -167,8 +167,8 @@ func TestSideAverage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(s.Average) != len(all) || math.Abs(float64(s.Average[0])-average) > 1e-12 || len(s.Over) != over || !slices.Equal(s.Left, left) {
-			t.Errorf("average %v of %v, left out %v; want %v of %d, %v", s.Average, s.Over, s.Left, average, over, left)
+		if len(s.Means) != len(all) || math.Abs(float64(s.Means[0])-average) > 1e-12 || len(s.Over) != over || !slices.Equal(s.Left, left) {
+			t.Errorf("average %v of %v, left out %v; want %v of %d, %v", s.Means, s.Over, s.Left, average, over, left)
 		}
 		if !strings.Contains(s.Table(), text) {
 			t.Errorf("no %q in:\n%s", text, s.Table())

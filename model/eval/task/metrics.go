@@ -22,7 +22,7 @@ func (s *Set) Sample(doc int, answers []Answer) (Sample, error) {
 	if len(answers) != len(it.continuations) {
 		return Sample{}, fmt.Errorf("%s: document %d: %d answers, expected %d", s.Task.Name, doc, len(answers), len(it.continuations))
 	}
-	out := Sample{Doc: slices.Concat(d.record, it.added), Target: it.target, Metrics: map[string]any{}}
+	out := Sample{Doc: slices.Concat(d.record, it.added), Target: it.target, Metrics: map[string]any{}, Choices: len(it.choices)}
 	text, err := pythonJSON(out.Doc)
 	if err != nil {
 		return Sample{}, fmt.Errorf("%s: document %d: %w", s.Task.Name, doc, err)
@@ -122,6 +122,18 @@ func (t *Task) Aggregate(samples []Sample, bootstrap int) map[string]float64 {
 		out[m.Name+filter], out[m.Name+"_stderr"+filter] = value, stderr
 	}
 	return out
+}
+
+// Chance is the accuracy that guessing has, in expectation, on documents with so many choices: the mean of 1/choices. ok is false where some
+// have none.
+func Chance(choices []int) (chance float64, ok bool) {
+	for _, n := range choices {
+		if n == 0 {
+			return 0, false
+		}
+		chance += 1 / float64(n)
+	}
+	return chance / float64(len(choices)), len(choices) > 0
 }
 
 func sum(v []float64) (s float64) {

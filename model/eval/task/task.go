@@ -85,6 +85,7 @@ type Sample struct {
 	Doc     corpus.Record // as lm-eval logs it: the row, and what the task adds
 	Target  any           // an int, the right choice; or the right text
 	Metrics map[string]any
+	Choices int    // that the answer is one of; 0 where there are none
 	DocHash string // lm-eval's doc_hash: the SHA-256 of Doc as Python's json writes it with an indent of 2
 }
 
