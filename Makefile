@@ -1,8 +1,11 @@
 # vkcome. `make help` lists the targets.
 .DEFAULT_GOAL := demo
-.PHONY: demo build check test test-big test-drivers shaders check-shaders licenses fuzz bench clean help
+.PHONY: demo build check test test-big test-drivers shaders check-shaders licenses fuzz bench quality clean help
 
 FUZZTIME ?= 10s
+QUALITY_DATA ?= ../shared
+QUALITY_MODEL ?=
+QUALITY_FLAGS ?=
 
 demo: build ## prune the embedded model 12 → 8 layers; installs a Vulkan loader and driver where there is none
 	@.ci/setup.sh device
@@ -45,7 +48,11 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 bench: ## Go benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
-clean: ## remove bin; downloaded drivers stay in .drivers
+quality: build ## a table of methods, refit and healing on SmolLM2-135M-Instruct; hours, and it goes on where it was stopped. QUALITY_FLAGS=-help
+	@.ci/setup.sh device
+	go run ./.ci/quality -data "$(QUALITY_DATA)" -model "$(QUALITY_MODEL)" $(QUALITY_FLAGS)
+
+clean: ## remove bin; downloaded drivers stay in .drivers, and measurements in .quality
 	rm -rf bin
 
 help: ## this list

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vkcome/vkcome/prune/method"
+)
+
+// row is a line of the table: a model, and the commands of vkcome that make it. In these {model} is the dense model, {out} the row's, {NAME} that of
+// another row, which is made before, {calibration} the corpus of calibration, {calibration-texts} its texts alone, and {budget} the time for training.
+type row struct {
+	Name     string   `json:"name"`
+	Method   string   `json:"method"`
+	Repair   string   `json:"repair"`
+	Layers   int      `json:"layers"`
+	Commands []string `json:"commands"` // of these only the last writes {out}
+}
+
+// dense is the row of the model itself, by which the others are measured.
+const dense = "dense"
+
+// repairs are what may follow a method.
+var repairs = []struct{ name, command string }{
+	{"plain", "prune {model} {out} --method METHOD --target-layers LAYERS CORPUS"},
+	{"refit", "prune {model} {out} --method METHOD --target-layers LAYERS --refit {calibration}"},
+	{"refit+heal", "distill {model} {METHOD-LAYERS-refit} {out} {calibration-texts} --window 512 --budget {budget}"},
+}
+
+func repairNames() (names []string) {
+	for _, r := range repairs {
+		names = append(names, r.name)
+	}
+	return names
+}
+
+// choose makes the rows of these methods, repairs and depths, none of them meaning all, behind that of the dense model: by depth, then by repair, so
+// that a table that was stopped has what is cheap of every method. others are those that were not chosen, of whose models chosen ones may be made.
+func choose(methods, which, depths []string) (rows, others []row, err error) {
+	var entries []method.Entry
+	for _, e := range method.Registry {
+		if e.Needs().Target == nil { // drop is told which layers
+			entries = append(entries, e)
+		}
+	}
+	for _, name := range methods {
+		if !slices.ContainsFunc(entries, func(e method.Entry) bool { return e.Name == name }) {
+			return nil, nil, fmt.Errorf("-methods: there is no method %q", name)
+		}
+	}
+	for _, name := range which {
+		if !slices.Contains(repairNames(), name) {
+			return nil, nil, fmt.Errorf("-repairs: %q, expected some of %s", name, strings.Join(repairNames(), ", "))
+		}
+	}
+	rows = []row{{Name: dense, Method: dense}}
+	for _, depth := range depths {
+		layers, err := strconv.Atoi(depth)
+		if err != nil || layers < 1 {
+			return nil, nil, fmt.Errorf("-depths: %q, expected a number of layers", depth)
+		}
+		for _, r := range repairs {
+			for _, e := range entries {
+				corpus := ""
+				if e.Needs().Corpus {
+					corpus = "{calibration}"
+				}
+				command := strings.NewReplacer("METHOD", e.Name, "LAYERS", depth, "CORPUS", corpus).Replace(r.command)
+				one := row{Name: e.Name + "-" + depth + "-" + r.name, Method: e.Name, Repair: r.name, Layers: layers, Commands: []string{strings.TrimSpace(command)}}
+				if (len(methods) == 0 || slices.Contains(methods, e.Name)) && (len(which) == 0 || slices.Contains(which, r.name)) {
+					rows = append(rows, one)
+				} else {
+					others = append(others, one)
+				}
+			}
+		}
+	}
+	return rows, others, nil
+}
+
+// rowName is what a row may be called, since files are called so.
+var rowName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9+._-]*$`)
+
+// readRows reads rows from a file.
+func readRows(path string) (rows []row, err error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(raw, &rows); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	for i := range rows {
+		r := &rows[i]
+		if !rowName.MatchString(r.Name) || len(r.Commands) == 0 || !strings.Contains(r.Commands[len(r.Commands)-1], "{out}") {
+			return nil, fmt.Errorf("%s: row %d, %q: expected a name of letters, digits and +._-, and commands of which the last has {out}", path, i, r.Name)
+		}
+		if r.Method == "" {
+			r.Method = r.Name
+		}
+	}
+	return rows, nil
+}
+
+// placeholder is what stands in braces in a command.
+var placeholder = regexp.MustCompile(`\{([^{}]+)\}`)
+
+// needs are the rows whose models a row is made of.
+func (r *row) needs() (names []string) {
+	for _, c := range r.Commands {
+		for _, m := range placeholder.FindAllStringSubmatch(c, -1) {
+			if name := m[1]; !slices.Contains([]string{"model", "out", "budget", "calibration", "calibration-texts"}, name) && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// arguments are a command of a row with everything in its place.
+func (b *bench) arguments(r *row, command string) []string {
+	texts := []string{"--text", filepath.Join(b.data, "text", "train-sample.txt"), "--text", filepath.Join(b.data, "text", "c4-sample.jsonl")}
+	var args []string
+	for _, word := range strings.Fields(command) {
+		switch word {
+		case "{calibration}":
+			args = append(append(args, texts...), "--window", "512", "--samples", strconv.Itoa(b.tokens/512))
+		case "{calibration-texts}":
+			args = append(args, texts...)
+		default:
+			args = append(args, placeholder.ReplaceAllStringFunc(word, func(name string) string {
+				switch name = name[1 : len(name)-1]; name {
+				case "model":
+					return b.model
+				case "budget":
+					return b.heal.String()
+				case "out":
+					return b.modelOf(r.Name)
+				}
+				return b.modelOf(name)
+			}))
+		}
+	}
+	return args
+}
