@@ -114,7 +114,7 @@ func prepared(t *testing.T) (settings, func() []string) {
 		return slices.DeleteFunc(strings.Split(string(raw), "\n"), func(line string) bool { return line == "" })
 	}
 	return settings{
-		data: dir, out: filepath.Join(dir, "out"), vkcome: program, model: filepath.Join(dir, "model"), docs: 4, tokens: 16384, heal: time.Minute,
+		data: dir, out: filepath.Join(dir, "out"), vkcome: program, model: filepath.Join(dir, "model"), docs: 4, tokens: 16384, window: 512, heal: time.Minute,
 		measures: []string{"windows", "tasks"}, told: t.Output(),
 	}, asked
 }

@@ -14,7 +14,8 @@ import (
 )
 
 // row is a line of the table: a model, and the commands of vkcome that make it. In these {model} is the dense model, {out} the row's, {NAME} that of
-// another row, which is made before, {calibration} the corpus of calibration, {calibration-texts} its texts alone, and {budget} the time for training.
+// another row, which is made before, {calibration} the corpus of calibration, {calibration-texts} its texts alone, {window} the
+// tokens of a window, and {budget} the time for training.
 type row struct {
 	Name     string   `json:"name"`
 	Method   string   `json:"method"`
@@ -30,7 +31,7 @@ const dense = "dense"
 var repairs = []struct{ name, command string }{
 	{"plain", "prune {model} {out} --method METHOD --target-layers LAYERS CORPUS"},
 	{"refit", "prune {model} {out} --method METHOD --target-layers LAYERS --refit {calibration}"},
-	{"refit+heal", "distill {model} {METHOD-LAYERS-refit} {out} {calibration-texts} --window 512 --budget {budget}"},
+	{"refit+heal", "distill {model} {METHOD-LAYERS-refit} {out} {calibration-texts} --window {window} --budget {budget}"},
 }
 
 func repairNames() (names []string) {
@@ -115,7 +116,7 @@ var placeholder = regexp.MustCompile(`\{([^{}]+)\}`)
 func (r *row) needs() (names []string) {
 	for _, c := range r.Commands {
 		for _, m := range placeholder.FindAllStringSubmatch(c, -1) {
-			if name := m[1]; !slices.Contains([]string{"model", "out", "budget", "calibration", "calibration-texts"}, name) && !slices.Contains(names, name) {
+			if name := m[1]; !slices.Contains([]string{"model", "out", "window", "budget", "calibration", "calibration-texts"}, name) && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
 		}
@@ -130,7 +131,7 @@ func (b *bench) arguments(r *row, command string) []string {
 	for _, word := range strings.Fields(command) {
 		switch word {
 		case "{calibration}":
-			args = append(append(args, texts...), "--window", "512", "--samples", strconv.Itoa(b.tokens/512))
+			args = append(append(args, texts...), "--window", strconv.Itoa(b.window), "--samples", strconv.Itoa(b.tokens/b.window))
 		case "{calibration-texts}":
 			args = append(args, texts...)
 		default:
@@ -138,6 +139,8 @@ func (b *bench) arguments(r *row, command string) []string {
 				switch name = name[1 : len(name)-1]; name {
 				case "model":
 					return b.model
+				case "window":
+					return strconv.Itoa(b.window)
 				case "budget":
 					return b.heal.String()
 				case "out":

@@ -16,6 +16,7 @@ type table struct {
 	Version string `json:"vkcome"`
 	Device  string `json:"device"`
 	Tokens  int    `json:"calibration_tokens"`
+	Window  int    `json:"window"`
 	Docs    int    `json:"documents"` // of each task
 	Rows    []line `json:"rows"`
 }
@@ -35,7 +36,7 @@ var texts = []struct{ step, title string }{
 
 // collect reads what is done of all rows. A row of which nothing is measured is left out.
 func (b *bench) collect() (*table, error) {
-	t := &table{Model: b.model, Tokens: b.tokens, Docs: b.docs}
+	t := &table{Model: b.model, Tokens: b.tokens, Window: b.window, Docs: b.docs}
 	var first *eval.Results
 	var problems []error
 	for i := range b.rows {
@@ -110,7 +111,7 @@ func (b *bench) cost(name string) (seconds float64, err error) {
 // writeTable writes table.md and table.json. Rows that were made by other commands than now are left out, and told.
 func (b *bench) writeTable() error {
 	t, problems := b.collect()
-	if t == nil {
+	if t == nil || len(t.Rows) == 0 {
 		return problems
 	}
 	raw, err := json.MarshalIndent(t, "", "  ")
@@ -123,7 +124,7 @@ func (b *bench) writeTable() error {
 // markdown is the table for people: a line for each row, then the accuracy and what is above chance of each task, then the commands.
 func (t *table) markdown() string {
 	var w strings.Builder
-	fmt.Fprintf(&w, "%s (SHA-256 %.12s…), vkcome %s, %s. Calibration: %d tokens in windows of 512. Tasks: %d documents of each.\n\n", t.Model, t.Hash, t.Version, t.Device, t.Tokens, t.Docs)
+	fmt.Fprintf(&w, "%s (SHA-256 %.12s…), vkcome %s, %s. Calibration: %d tokens in windows of %d. Tasks: %d documents of each.\n\n", t.Model, t.Hash, t.Version, t.Device, t.Tokens, t.Window, t.Docs)
 	head, rule := "| layers | method | repair |", "|---:|---|---|"
 	var shown []string
 	for _, text := range texts {
