@@ -60,7 +60,7 @@ var byDType = []string{
 	"abssum", "gather", "random", "weightedsum",
 	"layernorm", "positions", "splitqkv", "tohalf",
 	"transpose", "rmsnorm_bwd", "layernorm_bwd",
-	"adamw", "fromdtype",
+	"adamw", "fromdtype", "lowrank",
 }
 
 // texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.

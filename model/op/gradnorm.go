@@ -29,27 +29,43 @@ func GradNormScratch(grads ...Tensor) int {
 //
 // The squares of the gradients must be within f32: those below 1e-23 count as zero, those above 1e19 as infinite.
 func GradNorm(r *vk.Recorder, control, scratch Tensor, clip float32, grads ...Tensor) {
-	n := GradNormScratch(grads...)
-	ok := len(grads) > 0 && loops(r.Device(), n, mostPartials*totalGroup) && words(control, scratch) && words(grads...) && control.Is(1, ControlWords) && scratch.Rows == 1 && scratch.Cols >= n && clip >= 0
-	for _, g := range grads {
-		ok = ok && g.Elements() > 0
-	}
-	if !check(r, "gradnorm", ok, append([]Tensor{control, scratch}, grads...)...) {
+	if len(grads) == 0 || GradNormScratch(grads...) > scratch.Cols {
+		check(r, "gradnorm", false, append([]Tensor{control, scratch}, grads...)...)
 		return
 	}
-	d, first := r.Device(), 0
+	first := 0
 	for _, g := range grads {
-		elements := g.Elements()
-		pieces(r, "gradnorm", ceilDiv(elements, gradBlock), maxGroups, func(begin, end int) {
-			part := g.Reshape(elements, 1).RowRange(begin*gradBlock, min(elements, end*gradBlock))
-			variant, texels := "gradnorm", uint32(0)
-			if quadTexels(d, part) {
-				variant, texels = "gradnorm_texels", 1
-			}
-			dispatchTexels(r, variant, texels, spec("WORKGROUP", reduceGroup(d)), [3]int{end - begin, 1, 1}, push("count", part.Rows, "first", first+begin), float64(part.Size()),
-				vk.In(part.View), vk.Out(scratch.View))
-		}, 4*gradBlock)
-		first += ceilDiv(elements, gradBlock)
+		GradNormPart(r, scratch, first, g)
+		first += GradNormScratch(g)
+	}
+	GradNormTotal(r, control, scratch, first, clip)
+}
+
+// GradNormPart records what one of GradNorm's gradients, whose predecessors take the first partial sums, leaves in the scratch: for gradients
+// that are not on the device together.
+func GradNormPart(r *vk.Recorder, scratch Tensor, first int, g Tensor) {
+	elements := g.Elements()
+	ok := words(scratch, g) && elements > 0 && first >= 0 && scratch.Rows == 1 && scratch.Cols >= first+GradNormScratch(g)
+	if !check(r, "gradnorm", ok, scratch, g) {
+		return
+	}
+	d := r.Device()
+	pieces(r, "gradnorm", ceilDiv(elements, gradBlock), maxGroups, func(begin, end int) {
+		part := g.Reshape(elements, 1).RowRange(begin*gradBlock, min(elements, end*gradBlock))
+		variant, texels := "gradnorm", uint32(0)
+		if quadTexels(d, part) {
+			variant, texels = "gradnorm_texels", 1
+		}
+		dispatchTexels(r, variant, texels, spec("WORKGROUP", reduceGroup(d)), [3]int{end - begin, 1, 1}, push("count", part.Rows, "first", first+begin), float64(part.Size()),
+			vk.In(part.View), vk.Out(scratch.View))
+	}, 4*gradBlock)
+}
+
+// GradNormTotal records the rest of GradNorm: what the first n partial sums come to.
+func GradNormTotal(r *vk.Recorder, control, scratch Tensor, n int, clip float32) {
+	ok := n > 0 && loops(r.Device(), n, mostPartials*totalGroup) && words(control, scratch) && control.Is(1, ControlWords) && scratch.Rows == 1 && scratch.Cols >= n && clip >= 0
+	if !check(r, "gradnorm", ok, control, scratch) {
+		return
 	}
 	dispatch(r, "gradnorm_total", spec("WORKGROUP", totalGroup), [3]int{1, 1, 1}, push("n", n, "clip", clip), float64(4*n), vk.In(scratch.View), vk.InOut(control.View))
 }
