@@ -48,6 +48,7 @@ func TestDistillWhilePruning(t *testing.T) {
 		training *prune.DistillOptions
 	}{
 		{"sp", nil, distilling(prune.DistillAtEnd, distill.Options{EndToEnd: 3})}, {"mp", nil, distilling(prune.DistillEach, distill.Options{EndToEnd: 3})},
+		{"updates", nil, distilling(prune.DistillAtEnd, distill.Options{Rank: 3, EndToEnd: 3})},
 		{"nmse, student, micro-batches", nil, distilling(prune.DistillAtEnd, distill.Options{Objective: train.NMSE, Input: distill.StudentInput, MicroBatch: 2})},
 		{"mp of layers that are dropped", method.ShortGPT{}, distilling(prune.DistillEach, distill.Options{})},
 	} {
@@ -171,6 +172,57 @@ func TestDistillResume(t *testing.T) {
 	}
 	if compared < 3 {
 		t.Errorf("%d runs were compared: a checkpoint after each step is expected", compared)
+	}
+}
+
+// TestDistillStreamed trains all weights on a device that has no room for them: the plan says so, the bytes are those of a device that has, and
+// a run that stops on the one goes on on the other.
+func TestDistillStreamed(t *testing.T) {
+	spec := sixLayers
+	spec.Hidden, spec.Intermediate, spec.HeadDim = 64, 768, 16
+	m, _ := spec.Open(t)
+	large := vktest.Open(t, vk.Options{})
+	student := pruned(t, large, m)
+	for _, rank := range []int{0, 2} {
+		training := distilling("", distill.Options{Rank: rank, EndToEnd: 5, MicroBatch: 2})
+		p, err := prune.NewDistillation(m, student, prune.DistillationOptions{Distill: *training})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, whole, err := p.Plan(large)
+		if err != nil || whole.Streamed || whole.Host != 0 {
+			t.Fatalf("%+v %v", whole, err)
+		}
+		small := vktest.Open(t, vk.Options{MaxMemory: whole.Peak()})
+		_, memory, err := p.Plan(small)
+		if err != nil || !memory.Streamed || memory.Peak() >= whole.Peak() || memory.Host == 0 {
+			t.Fatalf("%+v on the small device, %+v on the large one: %v", memory, whole, err)
+		}
+		dir := t.TempDir()
+		execute := func(ctx context.Context, d *vk.Device, name string, resume bool) error {
+			_, err := p.RunTo(ctx, d, prune.Output{Dir: filepath.Join(dir, name), Resume: resume}, nil)
+			return err
+		}
+		for name, d := range map[string]*vk.Device{"large": large, "small": small} {
+			if err := execute(t.Context(), d, name, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop := stopping{t.Context(), filepath.Join(prune.DefaultWork(filepath.Join(dir, "both")), fmt.Sprintf("step-%06d", 15)), context.Canceled}
+		if err := execute(stop, small, "both", false); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if err := execute(t.Context(), large, "both", true); err != nil {
+			t.Fatal(err)
+		}
+		want := filesIn(t, filepath.Join(dir, "large"))
+		for _, name := range []string{"small", "both"} {
+			for file, text := range filesIn(t, filepath.Join(dir, name)) {
+				if text != want[file] {
+					t.Errorf("rank %d, %s: %s has other bytes", rank, name, file)
+				}
+			}
+		}
 	}
 }
 

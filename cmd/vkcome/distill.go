@@ -39,7 +39,8 @@ func newTrainingFlags(f *pflag.FlagSet) *trainingFlags {
 	f.StringVar(&t.loss, "loss", string(train.MSE), "what a layer's training makes small: "+distill.Names())
 	f.Float64Var(&t.o.Temperature, "temperature", 1, "of kl, kl-lens and --end-to-end")
 	f.StringVar(&t.o.Input, "input", distill.TeacherInput, "states that enter a layer in training: "+strings.Join(distill.Inputs, ", ")+" (whose layers below are healed then)")
-	f.Float64Var(&t.o.LR, "lr", 0, "peak of the learning rate (default 2e-4, times 2048/hidden_size where that is above 1, at most 4e-3)")
+	f.IntVar(&t.o.Rank, "rank", 0, "train updates of this rank of the layers' matrices alone, as LoRA does, and merge them in the end (default 0: all weights)")
+	f.Float64Var(&t.o.LR, "lr", 0, "peak of the learning rate (default 2e-4, times 2048/hidden_size where that is above 1, at most 4e-3; with --rank five times that)")
 	f.Float64Var(&t.o.FinalLR, "final-lr", 0, "where its cosine ends (default a tenth of --lr)")
 	f.Float64Var(&t.o.WarmUp, "warm-up", 0.03, "share of the steps over which it rises, 20 steps at least")
 	f.Float64Var(&t.o.Decay, "weight-decay", 1e-3, "decoupled, of matrices alone; below 0: none")
@@ -244,6 +245,9 @@ func printDistillation(c *common, d *vk.Device, p *prune.Distillation) error {
 		fmt.Printf(", %s while all weights are", vk.Bytes(memory.Whole))
 	}
 	fmt.Println(")")
+	if memory.Streamed {
+		fmt.Printf("all weights are trained layer by layer: %s of host memory, or files, hold weights, moments and gradients\n", vk.Bytes(memory.Host))
+	}
 	return nil
 }
 

@@ -15,10 +15,12 @@ type Back struct {
 	lse                        *vk.Buffer // of attention's rows
 	spare                      *vk.Buffer // as Scratch.spare, for gradients
 	weight                     *vk.Buffer // a matrix transposed, in its dtype
+	low                        *vk.Buffer // of low-rank updates, see op.LowRankGrads; nil without
 }
 
-// NewBack allocates for up to so many rows, and matrices of at most so many bytes.
-func NewBack(s *vk.Scope, c *arch.Config, rows int, matrix int64) *Back {
+// NewBack allocates for up to so many rows, matrices of at most so many bytes, and low-rank updates of at most some rank, 0 where there are
+// none.
+func NewBack(s *vk.Scope, c *arch.Config, rows int, matrix int64, rank int) *Back {
 	t := table{s, rows}
 	query, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
 	widest := max(query, c.IntermediateSize, c.HiddenSize)
@@ -35,15 +37,23 @@ func NewBack(s *vk.Scope, c *arch.Config, rows int, matrix int64) *Back {
 		b.spare = t.floats("gradients in half precision", widest)
 	}
 	b.weight = s.Buffer("transposed weights", matrix, vk.OnDevice)
+	b.low = t.floats("products with low-rank factors", rank)
 	return b
 }
 
-// product records the gradients of y = x·wᵀ + bias: dx = residual + dy·w, dw and dbias added to; each unless it is absent. xt is x
-// transposed.
-func (b *Back) product(r *vk.Recorder, dy, w, xt, dx, residual, dw, dbias op.Tensor) {
-	g := op.LinearGrads{X: dx, Residual: residual, W: dw, Bias: dbias, XT: xt}
-	if !dw.IsZero() {
+// factor is what a product reads, and that transposed.
+type factor struct{ x, t op.Tensor }
+
+// product records the gradients of y = x·wᵀ + bias: dx = residual + dy·w, and those of the role's weights, which are added to; each unless
+// it is absent.
+func (b *Back) product(r *vk.Recorder, dy, w op.Tensor, in factor, dx, residual op.Tensor, of productGrads) {
+	g := op.LinearGrads{X: dx, Residual: residual, W: of.w, Bias: of.bias, XT: in.t}
+	if !of.w.IsZero() {
 		g.DYT = Floats(b.rows, dy.Cols, dy.Rows)
+	}
+	if !of.low.A.IsZero() {
+		op.LowRankBackward(r, dy, in.x, of.low.A, of.low.B, op.LowRankGrads{A: of.low.DA, B: of.low.DB, XT: in.t, DYT: Floats(b.rows, dy.Cols, dy.Rows),
+			Product: Floats(b.low, of.low.A.Rows, dy.Rows)})
 	}
 	if !dx.IsZero() {
 		g.WT = op.Of(b.weight.All(), w.DType, w.Cols, w.Rows)
@@ -55,10 +65,10 @@ func (b *Back) product(r *vk.Recorder, dy, w, xt, dx, residual, dw, dbias op.Ten
 }
 
 // transposed records x transposed.
-func (b *Back) transposed(r *vk.Recorder, x op.Tensor) op.Tensor {
+func (b *Back) transposed(r *vk.Recorder, x op.Tensor) factor {
 	t := Floats(b.columns, x.Cols, x.Rows)
 	op.Transpose(r, t, x)
-	return t
+	return factor{x, t}
 }
 
 // normBackward records dx = residual + the gradient of a norm's input, and adds to the gradients of its weights; dy is used up. dx may
@@ -82,7 +92,9 @@ func normBackward(r *vk.Recorder, c *arch.Config, dx, dy, x, w, residual, dw, db
 func headNormBackward(r *vk.Recorder, c *arch.Config, dy, x, w, dw, products op.Tensor) {
 	heads := func(t op.Tensor) op.Tensor { return t.Reshape(t.Elements()/w.Cols, w.Cols) }
 	op.RMSNormBackward(r, heads(dy), heads(products), heads(dy), heads(x), w, op.Tensor{}, float32(c.RMSNormEps), c.NormPlusOne)
-	op.ColumnSum(r, dw, heads(products), true)
+	if !dw.IsZero() {
+		op.ColumnSum(r, dw, heads(products), true)
+	}
 }
 
 // given records the gradient of what attention or MLP gives from that of the residual stream, dy, which stays. y is what it gave before its
@@ -94,13 +106,10 @@ func (b Block) given(r *vk.Recorder, dy op.Tensor, y *vk.Buffer, norm arch.Role,
 	}
 	switch {
 	case c.OutputNorms:
-		x, products, dw := Floats(y, dy.Rows, dy.Cols), op.Tensor{}, grads.W[norm]
+		x, dw := Floats(y, dy.Rows, dy.Cols), grads.W[norm]
+		op.RMSNormBackward(r, dx, x, dy, x, b.Weights[norm], op.Tensor{}, float32(c.RMSNormEps), c.NormPlusOne)
 		if !dw.IsZero() {
-			products = x
-		}
-		op.RMSNormBackward(r, dx, products, dy, x, b.Weights[norm], op.Tensor{}, float32(c.RMSNormEps), c.NormPlusOne)
-		if !dw.IsZero() {
-			op.ColumnSum(r, dw, products, true)
+			op.ColumnSum(r, dw, x, true)
 		}
 	case c.ResidualScale != 0:
 		op.Scale(r, dx, dy, float32(c.ResidualScale))
@@ -119,9 +128,28 @@ func (b Block) normed(r *vk.Recorder, place, x op.Tensor, role arch.Role) op.Ten
 
 // Gradients are what a backward pass reads and makes. All are F32.
 type Gradients struct {
-	W  []op.Tensor // by arch.Role: those of the weights are added to these; absent ones are frozen
-	DY op.Tensor   // [rows, hidden]: that of the layer's output; it is used up
-	DX op.Tensor   // [rows, hidden]: that of x is put here, which may be DY; absent: it is not wanted
+	W   []op.Tensor // by arch.Role: those of the weights are added to these; absent ones are frozen
+	Low []LowRank   // by arch.Role, of weights that are frozen themselves; nil: there are none
+	DY  op.Tensor   // [rows, hidden]: that of the layer's output; it is used up
+	DX  op.Tensor   // [rows, hidden]: that of x is put here, which may be DY; absent: it is not wanted
+}
+
+// LowRank is a low-rank update of a matrix, which holds it already, and the gradients that are added to: see op.LowRank. All are F32.
+type LowRank struct{ A, B, DA, DB op.Tensor }
+
+// productGrads are those of a product's weights.
+type productGrads struct {
+	w, bias op.Tensor
+	low     LowRank
+}
+
+// product is the gradients of a product by its roles.
+func (g Gradients) product(weight, bias arch.Role) productGrads {
+	p := productGrads{w: g.W[weight], bias: g.W[bias]}
+	if g.Low != nil {
+		p.low = g.Low[weight]
+	}
+	return p
 }
 
 // Backward records the gradients of a layer whose forward pass was recorded with a tape as its Scratch, on windows of so many rows. What the
@@ -137,7 +165,7 @@ func (b Block) mlpBackward(r *vk.Recorder, x op.Tensor, grads Gradients, s *Back
 	norm, mid, mlp := Floats(t.norm, n, c.HiddenSize), Floats(t.mid, n, c.HiddenSize), Floats(t.mlp, n, c.IntermediateSize)
 	dmlp, dnorm, dmid := Floats(s.mlp, n, c.IntermediateSize), Floats(s.norm, n, c.HiddenSize), Floats(s.mid, n, c.HiddenSize)
 
-	s.product(r, b.given(r, dy, t.fed, arch.MLPNorm, grads, s), w[arch.Down], s.transposed(r, mlp), dmlp, none, g[arch.Down], g[arch.DownBias])
+	s.product(r, b.given(r, dy, t.fed, arch.MLPNorm, grads, s), w[arch.Down], s.transposed(r, mlp), dmlp, none, grads.product(arch.Down, arch.DownBias))
 	before, of := none, arch.PostNorm
 	switch {
 	case c.NoInputNorms: // the products read mid itself
@@ -148,13 +176,13 @@ func (b Block) mlpBackward(r *vk.Recorder, x op.Tensor, grads Gradients, s *Back
 	norm = b.normed(r, norm, mid, of)
 	if c.ReLU {
 		op.ReLUBackward(r, dmlp, dmlp, mlp)
-		s.product(r, dmlp, w[arch.Up], s.transposed(r, norm), dnorm, before, g[arch.Up], g[arch.UpBias])
+		s.product(r, dmlp, w[arch.Up], s.transposed(r, norm), dnorm, before, grads.product(arch.Up, arch.UpBias))
 	} else {
 		gate, up := Floats(t.gate, n, mlp.Cols), Floats(t.up, n, mlp.Cols)
 		op.SwiGLUBackward(r, gate, up, dmlp, gate, up, c.GELU)
 		xt := s.transposed(r, norm)
-		s.product(r, gate, w[arch.Gate], xt, dnorm, before, g[arch.Gate], g[arch.GateBias])
-		s.product(r, up, w[arch.Up], xt, dnorm, dnorm, g[arch.Up], g[arch.UpBias])
+		s.product(r, gate, w[arch.Gate], xt, dnorm, before, grads.product(arch.Gate, arch.GateBias))
+		s.product(r, up, w[arch.Up], xt, dnorm, dnorm, grads.product(arch.Up, arch.UpBias))
 	}
 	if !c.NoInputNorms && !c.Parallel {
 		normBackward(r, c, dmid, dnorm, mid, w[arch.PostNorm], dy, g[arch.PostNorm], g[arch.PostNormBias])
@@ -171,7 +199,7 @@ func (b Block) attentionBackward(r *vk.Recorder, x op.Tensor, window int, grads 
 	if c.Parallel {
 		dmid = grads.DY
 	}
-	s.product(r, b.given(r, dmid, t.attended, arch.AttentionNorm, grads, s), w[arch.O], s.transposed(r, o), do, none, g[arch.O], g[arch.OBias])
+	s.product(r, b.given(r, dmid, t.attended, arch.AttentionNorm, grads, s), w[arch.O], s.transposed(r, o), do, none, grads.product(arch.O, arch.OBias))
 	shape := attentionShape(c, b.Layer, n/window, window, window)
 	op.AttentionBackward(r, dq, dk, dv, q, k, v, o, do, shape, Floats(s.lse, 1, op.AttentionBackwardScratch(shape)))
 	if rope := b.Rope; !rope.IsZero() && c.Rotary(b.Layer) {
@@ -196,9 +224,9 @@ func (b Block) attentionBackward(r *vk.Recorder, x op.Tensor, window int, grads 
 		before = dnorm // that of the MLP
 	}
 	xt := s.transposed(r, b.normed(r, norm, x, arch.InputNorm))
-	s.product(r, dq, w[arch.Q], xt, dnorm, before, g[arch.Q], g[arch.QBias])
-	s.product(r, dk, w[arch.K], xt, dnorm, dnorm, g[arch.K], g[arch.KBias])
-	s.product(r, dv, w[arch.V], xt, dnorm, dnorm, g[arch.V], g[arch.VBias])
+	s.product(r, dq, w[arch.Q], xt, dnorm, before, grads.product(arch.Q, arch.QBias))
+	s.product(r, dk, w[arch.K], xt, dnorm, dnorm, grads.product(arch.K, arch.KBias))
+	s.product(r, dv, w[arch.V], xt, dnorm, dnorm, grads.product(arch.V, arch.VBias))
 	if c.NoInputNorms {
 		return
 	}

@@ -17,18 +17,15 @@ import (
 // device memory while there is room, in host memory beyond, and in files beyond what that may take. No result depends on where. A Store
 // belongs to one goroutine.
 type Store struct {
-	d       *vk.Device
+	shelf
 	r       *vk.Recorder
 	hidden  int
 	rows    []int // of each batch
 	all     []int // the numbers of the batches
 	in, out *vk.Buffer
-	room    int64 // bytes of device memory left for states
-	host    *HostMemory
-	spill   *spill     // nil until states go to files
+	room    int64      // bytes of device memory left for states
 	at      []Boundary // by boundary
 	held    []Boundary // the states at the time of Hold
-	lost    error      // what closing files and unmapping states met
 }
 
 // Boundary is the states at one boundary, by batch. Those that are not there are empty.
@@ -38,11 +35,10 @@ type Boundary []chunk
 type chunk struct {
 	held   bool // see Hold
 	device *vk.Buffer
-	host   []byte // of pages.Alloc
-	disk   *record
+	block
 }
 
-func (c chunk) there() bool { return c.device != nil || c.host != nil || c.disk != nil }
+func (c chunk) there() bool { return c.device != nil || c.block.there() }
 
 // NewStaging allocates what states of up to so many rows take on their way from and to host memory, and gives it to the Store.
 func NewStaging(s *vk.Scope, hidden, rows int) (in, out *vk.Buffer) {
@@ -53,7 +49,7 @@ func NewStaging(s *vk.Scope, hidden, rows int) (in, out *vk.Buffer) {
 // NewStore makes a Store without batches: rows of hidden floats, computed on a recorder, with staging of NewStaging, and so many bytes of
 // device memory for states. host may be nil.
 func NewStore(r *vk.Recorder, hidden int, in, out *vk.Buffer, room int64, host *HostMemory) *Store {
-	return &Store{d: r.Device(), r: r, hidden: hidden, in: in, out: out, room: room, host: host}
+	return &Store{shelf: shelf{d: r.Device(), host: host}, r: r, hidden: hidden, in: in, out: out, room: room}
 }
 
 // SetBatches forgets all states and says how many rows each of the batches to come has.
@@ -81,11 +77,7 @@ func (s *Store) Close() error {
 		}
 	}
 	s.held = nil
-	if s.spill != nil {
-		s.lost = errors.Join(s.lost, s.spill.close())
-		s.spill = nil
-	}
-	return s.lost
+	return s.close()
 }
 
 // DropAll forgets the states of all boundaries, but for what is held.
@@ -120,12 +112,7 @@ func (s *Store) drop(c chunk) {
 		s.d.Free(c.device)
 		s.room += before - s.d.Memory().Reserved
 	}
-	if c.host != nil {
-		s.lost = errors.Join(s.lost, freeStates(s.host, c.host))
-	}
-	if c.disk != nil {
-		s.lost = errors.Join(s.lost, s.spill.drop(c.disk))
-	}
+	s.forget(c.block)
 }
 
 // Has says whether the states of a boundary are there: of some batches, or of all where none are named.
@@ -194,12 +181,7 @@ func (s *Store) Upload(ctx context.Context, b Boundary, batch int, staging *vk.B
 		return op.Tensor{}, err
 	}
 	t := s.matrix(staging, n)
-	if c.host != nil {
-		return t, s.d.Upload(ctx, t.View, c.host)
-	}
-	return t, s.spill.load(c.disk, func(at int64, values []byte) error {
-		return s.d.Upload(ctx, t.View.Slice(at, int64(len(values))), values)
-	})
+	return t, s.load(ctx, c.block, t.View)
 }
 
 // UploadHere is Upload into the Store's own staging.
@@ -267,7 +249,7 @@ func (s *Store) Produce(ctx context.Context, boundary int, batches []int, fill f
 		if err := s.r.Wait(ctx); err != nil {
 			return err
 		}
-		if chunks[i], err = s.store(ctx, boundary, out); err != nil {
+		if chunks[i].block, err = s.keep(ctx, boundary, out.View); err != nil {
 			return err
 		}
 	}
@@ -290,39 +272,6 @@ func (s *Store) place(size int64) (*vk.Buffer, error) {
 	}
 	s.room -= s.d.Memory().Reserved - before // what the arena took: a block with a hole at its end costs all of it
 	return b, nil
-}
-
-// store keeps the states of a batch, which are in a buffer on the device that others will use, in host memory or a file.
-func (s *Store) store(ctx context.Context, boundary int, x op.Tensor) (c chunk, err error) {
-	size := x.Size()
-	if s.host.take(size) {
-		if c.host, err = hostStates(s.host, size); err != nil {
-			return chunk{}, err
-		}
-		if err = s.d.Download(ctx, c.host, x.View); err != nil {
-			return chunk{}, errors.Join(err, freeStates(s.host, c.host))
-		}
-		return c, nil
-	}
-	if s.spill == nil {
-		if s.spill, err = newSpill(s.host); err != nil {
-			return chunk{}, err
-		}
-	}
-	if c.disk, err = s.spill.begin(boundary); err != nil {
-		return chunk{}, err
-	}
-	for at := int64(0); at < size && err == nil; at += spillPiece {
-		values := s.spill.buffer(int(min(spillPiece, size-at)))
-		if err = s.d.Download(ctx, values, x.View.Slice(at, int64(len(values)))); err == nil {
-			s.spill.add(c.disk, values)
-		}
-	}
-	s.spill.end(c.disk)
-	if err != nil {
-		return chunk{}, errors.Join(err, s.spill.drop(c.disk))
-	}
-	return c, nil
 }
 
 // With lends the Store other states at a boundary in the place of all its own while run makes the boundary above, and gives what that made.

@@ -21,8 +21,9 @@ type backprop struct {
 	back   *graph.Back
 }
 
-// newBackprop allocates for batches of up to so many rows, whose layers go backward after so many went forward.
-func newBackprop(s *vk.Scope, r *vk.Recorder, m *model.Model, layers []*model.Layer, shared graph.Shared, window, rows, tapes int) backprop {
+// newBackprop allocates for batches of up to so many rows, whose layers go backward after so many went forward, with updates of some rank,
+// 0 where the weights themselves have gradients.
+func newBackprop(s *vk.Scope, r *vk.Recorder, m *model.Model, layers []*model.Layer, shared graph.Shared, window, rows, tapes, rank int) backprop {
 	var widest int64
 	for _, l := range layers {
 		for _, w := range l.Weights {
@@ -33,7 +34,7 @@ func newBackprop(s *vk.Scope, r *vk.Recorder, m *model.Model, layers []*model.La
 	for range tapes {
 		b.tapes = append(b.tapes, graph.NewTape(s, m.Config, rows))
 	}
-	b.back = graph.NewBack(s, m.Config, rows, widest)
+	b.back = graph.NewBack(s, m.Config, rows, widest, rank)
 	return b
 }
 

@@ -79,7 +79,7 @@ type gradientPass struct {
 // newGradientPass allocates; of a dry scope it counts.
 func newGradientPass(s *vk.Scope, r *vk.Recorder, m *model.Model, shared graph.Shared, window, rows int) *gradientPass {
 	g := &gradientPass{m: m}
-	g.pass = newBackprop(s, r, m, m.Layers, shared, window, rows, 1)
+	g.pass = newBackprop(s, r, m, m.Layers, shared, window, rows, 1, 0)
 	var floats, unbound [arch.LayerRoles]int64 // of each role at most: elements, and bytes where it cannot be bound
 	for _, l := range m.Layers {
 		places, _ := graph.Layout(s.Device(), l.Weights[:], graph.RoleJoins)

@@ -48,13 +48,13 @@ type LayerTraining struct {
 	frozen   graph.Lens
 }
 
-// NewLayer prepares to train layer l of m on states of f, which is teacher's: that has the final norm and LM head of kl-lens. The
-// caller closes it before f.
-func NewLayer(ctx context.Context, f *run.Forward, teacher, m *model.Model, l int, o Objective) (*LayerTraining, error) {
+// NewLayer prepares to train what setup says of layer l of m on states of f, which is teacher's: that has the final norm and LM head of
+// kl-lens. The caller closes it before f.
+func NewLayer(ctx context.Context, f *run.Forward, teacher, m *model.Model, l int, o Objective, setup Setup) (*LayerTraining, error) {
 	if err := m.Config.CheckGradients(); err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
-	t := newLayer(ctx, f.Recorder().Device().NewScope(), f.Recorder(), teacher, m, l, f.Corpus.Window, f.Corpus.Most, o)
+	t := newLayer(ctx, f.Recorder().Device().NewScope(), f.Recorder(), teacher, m, l, f.Corpus.Window, f.Corpus.Most, o, setup)
 	t.f = f
 	if err := t.finish(ctx); err != nil {
 		return nil, err
@@ -63,12 +63,12 @@ func NewLayer(ctx context.Context, f *run.Forward, teacher, m *model.Model, l in
 }
 
 // newLayer allocates; of a dry scope it counts.
-func newLayer(ctx context.Context, s *vk.Scope, r *vk.Recorder, teacher, m *model.Model, l, window, rows int, o Objective) *LayerTraining {
+func newLayer(ctx context.Context, s *vk.Scope, r *vk.Recorder, teacher, m *model.Model, l, window, rows int, o Objective, setup Setup) *LayerTraining {
 	c, layer := m.Config, m.Layers[l]
 	t := &LayerTraining{training: training{scope: s}, config: c, layer: l}
-	t.sets = []*trained{newTrained(ctx, s, r, 0, layer.Weights[:])}
+	t.sets = []*trained{layerSet(m, l).open(ctx, s, r, setup)}
 	shared := graph.NewShared(ctx, s, r, m, window)
-	t.pass = newBackprop(s, r, m, []*model.Layer{layer}, shared, window, rows, 1)
+	t.pass = newBackprop(s, r, m, []*model.Layer{layer}, shared, window, rows, 1, setup.Rank)
 	t.out = s.Buffer("trained layer's output", 4*int64(rows)*int64(c.HiddenSize), vk.OnDevice)
 	t.loss = s.Buffer("losses", 4*int64(rows), vk.OnDevice)
 	t.opt = newOptimizer(s, t.gradients())
@@ -114,7 +114,7 @@ func (t *LayerTraining) record(x, y op.Tensor, target Target, train bool) {
 	}
 	t.opt.addLoss(r, loss)
 	if train {
-		t.pass.backward(t.layer, 0, params.copies, x, graph.Gradients{W: params.grads, DY: grad})
+		t.pass.backward(t.layer, 0, params.copies, x, params.into(grad, op.Tensor{}))
 	}
 }
 

@@ -12,32 +12,57 @@ import (
 
 // Memory is the device memory that training takes at most, states and all, phase by phase.
 type Memory struct {
-	Forward int64 `json:"forward"`         // while layers run for the states that are trained on
-	Layer   int64 `json:"layer"`           // while the largest layer is trained
-	Whole   int64 `json:"whole,omitempty"` // while all weights are trained together
+	Forward  int64 `json:"forward"`            // while layers run for the states that are trained on
+	Layer    int64 `json:"layer"`              // while the largest layer is trained
+	Whole    int64 `json:"whole,omitempty"`    // while the whole model is trained
+	Streamed bool  `json:"streamed,omitempty"` // that is by StreamedTraining
+	Host     int64 `json:"host,omitempty"`     // what that keeps of weights, masters, moments and gradients in host memory and files
 }
 
 // Peak is the most of the phases.
 func (t Memory) Peak() int64 { return max(t.Forward, t.Layer, t.Whole) }
 
-// Predict is the device memory for layers of m that learn from teacher on so many windows, in batches as the options say. Student
-// says that they learn from states of m, whole that all of m is trained in the end.
-func Predict(d *vk.Device, teacher, m *model.Model, layers []int, windows, window int, o run.Options, objective Objective, student, whole bool) (t Memory, err error) {
+// Whole says how a whole model is trained in the end.
+type Whole int
+
+// The ways.
+const (
+	NoWhole  Whole = iota // it is not
+	Resident              // by ModelTraining
+	Streamed              // by StreamedTraining
+)
+
+// Work is what is to be trained.
+type Work struct {
+	Layers    []int
+	Objective Objective
+	Student   bool // they learn from states of the student
+	Whole     Whole
+	Setup     Setup
+}
+
+// Predict is the device memory for the work on m, which learns from teacher on so many windows, in batches as the options say.
+func Predict(d *vk.Device, teacher, m *model.Model, windows, window int, o run.Options, w Work) (t Memory, err error) {
 	f, err := run.PredictMemory(d, teacher, windows, window, o)
 	if err != nil {
 		return t, err
 	}
 	ctx, rest := context.Background(), f.Resting
 	t.Forward = f.Taken
-	if student {
+	if w.Student {
 		t.Forward += rest
 		rest *= 2
 	}
-	for _, l := range layers {
-		t.Layer = max(t.Layer, rest+d.DryRun(func(s *vk.Scope) { newLayer(ctx, s, nil, teacher, m, l, window, f.Rows, objective) }))
+	for _, l := range w.Layers {
+		t.Layer = max(t.Layer, rest+d.DryRun(func(s *vk.Scope) { newLayer(ctx, s, nil, teacher, m, l, window, f.Rows, w.Objective, w.Setup) }))
 	}
-	if whole {
-		t.Whole = rest + d.DryRun(func(s *vk.Scope) { newModel(ctx, s, nil, teacher, m, window, f.Rows) })
+	switch w.Whole {
+	case Resident:
+		t.Whole = rest + d.DryRun(func(s *vk.Scope) { newModel(ctx, s, nil, teacher, m, window, f.Rows, w.Setup) })
+	case Streamed:
+		p := streamPlan{teacher, m, w.Setup, window, f.Rows}
+		weights, shelf := p.host()
+		t.Whole, t.Streamed, t.Host = rest+p.device(d), true, weights+shelf
 	}
 	return t, nil
 }

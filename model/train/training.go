@@ -43,21 +43,23 @@ func (t *training) Loss(ctx context.Context) (float64, error) {
 }
 
 // Gradients waits for the batches since Begin and reads the gradients of all weights, in the order of Values; those of absent ones are nil.
+// Where updates are trained, it reads those of A and of B transposed, of one matrix after the other.
 func (t *training) Gradients(ctx context.Context) (list [][]float32, err error) {
 	if err := t.f.Recorder().Wait(ctx); err != nil {
 		return nil, err
 	}
 	for _, s := range t.sets {
-		for i, g := range s.grads {
-			var values []float32
-			if !s.weights[i].IsZero() {
-				values = make([]float32, g.Elements())
-				if err := graph.Read(ctx, t.f.Recorder().Device(), values, g); err != nil {
-					return nil, err
-				}
-			}
-			list = append(list, values)
+		var params []parameter
+		for _, p := range s.params {
+			params = append(params, p.parameter)
 		}
+		values, err := s.gradientsOf(params, s.low != nil, func(p int, values []float32) error {
+			return graph.Read(ctx, t.f.Recorder().Device(), values, s.params[p].grad)
+		})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, values...)
 	}
 	return list, nil
 }

@@ -1,6 +1,7 @@
 package train_test
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -232,7 +233,7 @@ func (c *layerCase) check(t *testing.T, d *vk.Device, k, batch int) {
 	t.Helper()
 	o, what := train.Objectives[k], fmt.Sprintf("%s, %s, %d windows of %d in batches of %d", c.name, train.Objectives[k], c.windows, c.window, batch)
 	f := trainingOn(t, d, c.m, c.windows, c.window, batch)
-	trained, err := train.NewLayer(t.Context(), f, c.m, c.m, c.layer, o)
+	trained, err := train.NewLayer(t.Context(), f, c.m, c.m, c.layer, o, train.Setup{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -373,11 +374,11 @@ func TestModelGradients(t *testing.T) {
 		for _, c := range cases {
 			f := trainingOn(t, d, c.teacher, c.windows, c.window, 2)
 			runAll(t, f, c.teacher)
-			trained, err := train.NewModel(t.Context(), f, c.teacher, c.student)
+			trained, err := train.NewModel(t.Context(), f, c.teacher, c.student, train.Setup{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			loss, grads := addAll(t, f, trained, len(c.teacher.Layers))
+			loss, grads := addAll(t, f, trained)
 			if !(math.Abs(loss-c.loss) <= 1e-4*c.loss) {
 				t.Errorf("%s: the loss is %v, want %v", c.name, loss, c.loss)
 			}
@@ -409,16 +410,21 @@ func runAll(t *testing.T, f *run.Forward, m *model.Model) {
 	}
 }
 
-// addAll adds all batches of f to a step of a model's training against the states at a boundary, and gives loss and gradients.
-func addAll(t *testing.T, f *run.Forward, trained *train.ModelTraining, boundary int) (loss float64, grads [][]float32) {
+// wholeTrainer is a training of a model.
+type wholeTrainer interface {
+	trainer
+	Add(ctx context.Context, batch int, target train.Target) error
+	Measure(ctx context.Context, batch int, target train.Target) error
+	Loss(ctx context.Context) (float64, error)
+	Gradients(ctx context.Context) ([][]float32, error)
+}
+
+// addAll adds all batches of f to a step of a model's training, and gives loss and gradients.
+func addAll(t *testing.T, f *run.Forward, trained wholeTrainer) (loss float64, grads [][]float32) {
 	t.Helper()
 	trained.Begin()
-	for b, batch := range f.Corpus.Batches {
-		_, y, err := f.States().Pair(t.Context(), f.States(), boundary, boundary, b)
-		if err == nil {
-			err = trained.Add(t.Context(), batch, y, train.Target{Temperature: temperature, Tokens: len(f.Corpus.Windows) * f.Corpus.Window})
-		}
-		if err != nil {
+	for b := range f.Corpus.Batches {
+		if err := trained.Add(t.Context(), b, train.Target{Temperature: temperature, Tokens: len(f.Corpus.Windows) * f.Corpus.Window}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/graph"
 	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/model/run"
@@ -124,7 +125,7 @@ func TestTrainingGolden(t *testing.T) {
 				change += c * c
 			}
 			for _, objective := range train.Objectives {
-				trained, err := train.NewLayer(t.Context(), f, m, m, 0, objective)
+				trained, err := train.NewLayer(t.Context(), f, m, m, 0, objective, train.Setup{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -285,7 +286,7 @@ func TestTrainingOfTeacher(t *testing.T) {
 				if c.m.Config.DType != dtype.F32 && o != train.MSE && o != train.KLLens {
 					continue // it sees no weights, and states are F32
 				}
-				trained, err := train.NewLayer(t.Context(), f, c.m, c.m, 1, o)
+				trained, err := train.NewLayer(t.Context(), f, c.m, c.m, 1, o, train.Setup{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -301,11 +302,11 @@ func TestTrainingOfTeacher(t *testing.T) {
 				step(c.what+", "+string(o), grads, loss, trained)
 				trained.Close()
 			}
-			trained, err := train.NewModel(t.Context(), f, c.m, c.m)
+			trained, err := train.NewModel(t.Context(), f, c.m, c.m, train.Setup{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			loss, grads := addAll(t, f, trained, 2)
+			loss, grads := addAll(t, f, trained)
 			step(c.what+", all weights", grads, loss, trained)
 			trained.Close()
 		}
@@ -335,7 +336,7 @@ func (tr training) step(t *testing.T, n int) train.StepResult {
 // bothTrainings are one of a layer that learns two, and one of a model that learns from another of twice the depth.
 func bothTrainings(t *testing.T, f *run.Forward, m *model.Model) []training {
 	t.Helper()
-	layer, err := train.NewLayer(t.Context(), f, m, m, 0, train.MSE)
+	layer, err := train.NewLayer(t.Context(), f, m, m, 0, train.MSE, train.Setup{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,13 +344,13 @@ func bothTrainings(t *testing.T, f *run.Forward, m *model.Model) []training {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := train.NewModel(t.Context(), f, m, student)
+	all, err := train.NewModel(t.Context(), f, m, student, train.Setup{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return []training{
 		{layer, "a layer", func(t *testing.T) { stepLayer(t, f, layer, train.MSE, 0, 2) }},
-		{all, "a model", func(t *testing.T) { addAll(t, f, all, 2) }},
+		{all, "a model", func(t *testing.T) { addAll(t, f, all) }},
 	}
 }
 
@@ -417,7 +418,14 @@ func TestTrainingSkips(t *testing.T) {
 	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
 		f := trainingOn(t, d, m, windows, window, windows)
 		runAll(t, f, m)
-		good := make([]float32, windows*window*hidden)
+		good, last := make([]float32, windows*window*hidden), make([]float32, windows*window*hidden)
+		x, err := f.States().Tensor(t.Context(), len(m.Layers), 0)
+		if err == nil {
+			err = graph.Read(t.Context(), d, last, x)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 		for i := range good {
 			good[i] = float32(i%7) / 7
 		}
@@ -430,7 +438,7 @@ func TestTrainingSkips(t *testing.T) {
 		} {
 			values := slices.Clone(good)
 			values[c.at] = c.v
-			bad, fine := onDevice(t, d, values, hidden), onDevice(t, d, good, hidden)
+			bad, fine, own := onDevice(t, d, values, hidden), onDevice(t, d, good, hidden), onDevice(t, d, last, hidden)
 			for _, trained := range bothTrainings(t, f, m) {
 				trained.step(t, 1) // moments
 				before := stateOf(t, trained)
@@ -447,7 +455,8 @@ func TestTrainingSkips(t *testing.T) {
 					} else if wrong == "states" || c.v == 1e30 { // its states are its own, and targets are normed
 						continue
 					} else {
-						err = trained.trainer.(*train.ModelTraining).Add(t.Context(), f.Corpus.Batches[0], y, target)
+						put(t, f, len(m.Layers), y)
+						err = trained.trainer.(wholeTrainer).Add(t.Context(), 0, target)
 					}
 					if err != nil {
 						t.Fatal(err)
@@ -460,6 +469,7 @@ func TestTrainingSkips(t *testing.T) {
 					if !bytes.Equal(before, stateOf(t, trained)) {
 						t.Errorf("%s, %s with %s at %d: a step that is skipped changed weights or moments", trained.what, wrong, c.what, c.at)
 					}
+					put(t, f, len(m.Layers), own)
 				}
 				trained.step(t, 2)
 				if bytes.Equal(before, stateOf(t, trained)) {
@@ -469,6 +479,19 @@ func TestTrainingSkips(t *testing.T) {
 			}
 		}
 	})
+}
+
+// put makes x the states of f's first batch at a boundary.
+func put(t *testing.T, f *run.Forward, boundary int, x op.Tensor) {
+	t.Helper()
+	r := f.Recorder()
+	err := f.States().Produce(t.Context(), boundary, []int{0}, func(_ int, out op.Tensor) error {
+		r.Copy(out.View, x.View)
+		return r.Err()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // All memory of a training is free after Close, also of one that lacks memory half-way, wherever that is.
@@ -490,10 +513,10 @@ func TestTrainingMemoryIsFreed(t *testing.T) {
 			}
 		}
 		open := map[string]func() (trainer, error){
-			"all weights": func() (trainer, error) { return train.NewModel(t.Context(), f, m, m) },
+			"all weights": func() (trainer, error) { return train.NewModel(t.Context(), f, m, m, train.Setup{}) },
 		}
 		for _, o := range train.Objectives {
-			open[string(o)] = func() (trainer, error) { return train.NewLayer(t.Context(), f, m, m, 1, o) }
+			open[string(o)] = func() (trainer, error) { return train.NewLayer(t.Context(), f, m, m, 1, o, train.Setup{}) }
 		}
 		for what, open := range open {
 			trained, err := open()
@@ -503,7 +526,7 @@ func TestTrainingMemoryIsFreed(t *testing.T) {
 			if l, ok := trained.(*train.LayerTraining); ok {
 				stepLayer(t, f, l, train.Objective(what), 1, 2)
 			} else {
-				addAll(t, f, trained.(*train.ModelTraining), 2)
+				addAll(t, f, trained.(*train.ModelTraining))
 			}
 			taken := d.Memory().Used - rest
 			trained.Close() // with what is recorded
@@ -565,7 +588,7 @@ func TestPredictTraining(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := run.Options{BatchWindows: 2, StatesOnHost: true}
-		want, err := train.Predict(d, m, m, []int{0, 1}, windows, window, o, c.objective, false, true)
+		want, err := train.Predict(d, m, m, windows, window, o, train.Work{Layers: []int{0, 1}, Objective: c.objective, Whole: train.Resident})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -586,7 +609,7 @@ func TestPredictTraining(t *testing.T) {
 		if err := f.Rest(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		layer, err := train.NewLayer(t.Context(), f, m, m, 1, c.objective)
+		layer, err := train.NewLayer(t.Context(), f, m, m, 1, c.objective, train.Setup{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -596,11 +619,11 @@ func TestPredictTraining(t *testing.T) {
 		}
 		near("layer", want.Layer)
 		layer.Close()
-		all, err := train.NewModel(t.Context(), f, m, m)
+		all, err := train.NewModel(t.Context(), f, m, m, train.Setup{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		addAll(t, f, all, 2)
+		addAll(t, f, all)
 		if _, err := all.Step(t.Context(), 1, adam); err != nil {
 			t.Fatal(err)
 		}

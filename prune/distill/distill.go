@@ -35,8 +35,12 @@ type Options struct {
 	Temperature float64         `json:"temperature"` // of kl, kl-lens and the end-to-end stage; default 1
 	Input       string          `json:"input"`       // default TeacherInput
 
+	// Rank, if it is not 0, trains updates of that rank of the layers' matrices in the place of all weights, which are merged into these in the
+	// end: see train.Setup. In the last stage too, where the embedding and the LM head then stay what they are.
+	Rank int `json:"rank,omitempty"`
+
 	// LR is the peak of the learning rate. Default 2e-4, as published for replacing layers of models of billions of parameters, times
-	// 2048/hidden_size below a hidden size of 2048, and at most 4e-3.
+	// 2048/hidden_size below a hidden size of 2048, and at most 4e-3; five times that with a Rank.
 	LR         float64 `json:"lr"`
 	FinalLR    float64 `json:"final_lr"`      // where the cosine ends; default LR/10
 	WarmUp     float64 `json:"warm_up"`       // share of the steps over which the rate rises; default 0.03, and 20 steps at least
@@ -59,6 +63,9 @@ type Options struct {
 // Evaluations is how often a stage looks at the held-out loss, at most.
 const Evaluations = 20
 
+// rankRate is by how much the default learning rate of low-rank updates is above that of weights.
+const rankRate = 5
+
 // defaultSteps is how many steps a layer's training takes.
 const defaultSteps = 200
 
@@ -80,7 +87,11 @@ func (o Options) Defaults(m *model.Model, windows, window int) (Options, error) 
 		o.Input = TeacherInput
 	}
 	set(&o.Temperature, 1)
-	set(&o.LR, min(4e-3, 2e-4*max(1, 2048/float64(m.Config.HiddenSize))))
+	rate := min(4e-3, 2e-4*max(1, 2048/float64(m.Config.HiddenSize)))
+	if o.Rank > 0 {
+		rate *= rankRate
+	}
+	set(&o.LR, rate)
 	set(&o.FinalLR, o.LR/10)
 	set(&o.WarmUp, 0.03)
 	set(&o.Decay, 1e-3)
@@ -123,6 +134,8 @@ func (o Options) Defaults(m *model.Model, windows, window int) (Options, error) 
 		return o, fmt.Errorf("distill: a corpus of %d windows, of which %d are held out, has too few for a step of %d: give more text (corpus.Options.Sources), shorter windows (corpus.Options.Window) or a smaller step (distill.Options.Batch)", windows, o.HeldOut, o.Batch)
 	case o.Tokens < int64(o.Batch)*int64(window):
 		return o, fmt.Errorf("distill: %d tokens for a layer, a step takes %d", o.Tokens, o.Batch*window)
+	case o.Rank < 0 || o.Rank > m.Config.HiddenSize:
+		return o, fmt.Errorf("distill: rank %d, expected 0, which trains all weights, to the hidden size of %d", o.Rank, m.Config.HiddenSize)
 	case o.Patience < 1 || o.EndToEnd < 0 || o.Budget < 0:
 		return o, errors.New("distill: patience, end-to-end steps and budget: expected 1, 0 and 0 or more")
 	}
@@ -155,6 +168,9 @@ func (o Options) CorpusTokens(window int) int64 {
 	}
 	return tokens + int64(held)*int64(window)
 }
+
+// setup is what is trained.
+func (o Options) setup() train.Setup { return train.Setup{Rank: o.Rank, Seed: o.Seed} }
 
 // steps is how many steps a layer's training takes.
 func (o Options) steps(window int) int { return int(o.Tokens / (int64(o.Batch) * int64(window))) }

@@ -19,6 +19,7 @@ type distiller struct {
 	Job
 	d        *vk.Device
 	o        Options // with defaults
+	memory   train.Memory
 	window   int
 	ordered  [][]uint32
 	train    int // windows
@@ -85,7 +86,7 @@ func (r *distiller) affordable(ctx context.Context) (windows int, err error) {
 			last = r.Groups[layers-1].Last + 1
 		}
 	}
-	t, err := train.NewLayer(ctx, f, r.Teacher, r.Student, layer, r.o.Objective)
+	t, err := train.NewLayer(ctx, f, r.Teacher, r.Student, layer, r.o.Objective, r.o.setup())
 	if err != nil {
 		return 0, err
 	}
@@ -107,6 +108,9 @@ func (r *distiller) affordable(ctx context.Context) (windows int, err error) {
 	}
 	budget := 0.9 * r.o.Budget.Seconds()
 	whole := training * float64(len(r.Student.Layers)) * float64(r.o.Batch/micro)
+	if r.memory.Streamed {
+		whole *= 4. / 3 // each layer runs forward once more
+	}
 	budget -= min(budget/2, float64(r.o.EndToEnd)*whole)
 	budget -= float64(layers) * Evaluations / 2 * float64(r.o.HeldOut/micro) * training / 3 // a pass without gradients takes a third
 	batches := int(max(0, budget) / (float64(last)*forward + float64(layers)*training))
@@ -160,7 +164,7 @@ func (r *distiller) layer(ctx context.Context, i int, state *io.Reader) error {
 	if err := reach(r.teacher, "teacher", g.Last+1); err != nil {
 		return err
 	}
-	t, err := train.NewLayer(ctx, r.teacher.f, r.Teacher, r.Student, g.Layer, r.o.Objective)
+	t, err := train.NewLayer(ctx, r.teacher.f, r.Teacher, r.Student, g.Layer, r.o.Objective, r.o.setup())
 	if err != nil {
 		return err
 	}
@@ -227,23 +231,18 @@ func (r *distiller) whole(ctx context.Context, state io.Reader) error {
 		return err
 	}
 	r.teacher.forget(last)
-	t, err := train.NewModel(ctx, r.teacher.f, r.Teacher, r.Student)
+	t, err := r.openWhole(ctx)
 	if err != nil {
 		return err
 	}
 	defer t.Close()
-	batches := r.teacher.f.Corpus.Batches
 	f := &fit{trainer: t, job: r, stage: s, peak: r.o.EndLR, final: r.o.EndLR / 10}
 	f.batch = func(ctx context.Context, number, tokens int, learn bool) error {
-		_, y, err := r.teacher.f.States().Pair(ctx, r.teacher.f.States(), last, last, number)
-		if err != nil {
-			return err
-		}
 		target := train.Target{Temperature: r.o.Temperature, Tokens: tokens}
 		if learn {
-			return t.Add(ctx, batches[number], y, target)
+			return t.Add(ctx, number, target)
 		}
-		return t.Measure(ctx, batches[number], y, target)
+		return t.Measure(ctx, number, target)
 	}
 	if err := r.fit(ctx, f, fresh, &state, r.Student.AllWeights(), r.until(1)); err != nil {
 		return err
@@ -252,6 +251,21 @@ func (r *distiller) whole(ctx context.Context, state io.Reader) error {
 		r.Student = r.Student.WithWeights(f.best)
 	}
 	return nil
+}
+
+// wholeTrainer is what the last stage trains.
+type wholeTrainer interface {
+	trainer
+	Add(ctx context.Context, batch int, target train.Target) error
+	Measure(ctx context.Context, batch int, target train.Target) error
+}
+
+// openWhole opens the training of the whole model, as the plan says.
+func (r *distiller) openWhole(ctx context.Context) (wholeTrainer, error) {
+	if r.memory.Streamed {
+		return train.NewStreamed(ctx, r.teacher.f, r.Teacher, r.Student, r.o.setup(), r.Memory)
+	}
+	return train.NewModel(ctx, r.teacher.f, r.Teacher, r.Student, r.o.setup())
 }
 
 // fit runs a stage, from its start or from where state says; like are weights of the shapes that it trains.

@@ -116,10 +116,13 @@ func (f *fit) begin(ctx context.Context, until time.Time) (err error) {
 	if until.IsZero() {
 		return nil
 	}
-	const trial = 3
-	var begin time.Time
-	for i := range trial + 1 { // the first compiles kernels
+	const trials = 3
+	var each time.Duration
+	for i, begin := 0, time.Now(); i <= trials; i++ {
 		if i == 1 {
+			if each = time.Since(begin); each > time.Until(until)/50 { // the first compiles kernels, but more of them would take what the budget is for
+				break
+			}
 			begin = time.Now()
 		}
 		if err := f.gradients(ctx, 0); err != nil {
@@ -128,8 +131,8 @@ func (f *fit) begin(ctx context.Context, until time.Time) (err error) {
 		if _, err := f.Loss(ctx); err != nil {
 			return err
 		}
+		each = time.Since(begin) / time.Duration(max(1, i))
 	}
-	each := time.Since(begin) / trial
 	each += each * time.Duration(Evaluations*f.job.o.HeldOut/3) / time.Duration(f.job.o.Batch*max(1, s.Steps)) // a pass without gradients takes a third
 	s.Steps = max(0, min(s.Steps, int(time.Until(until)/max(1, each))))
 	return nil

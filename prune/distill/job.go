@@ -90,31 +90,44 @@ func (j Job) Plan(d *vk.Device) (o Options, memory train.Memory, err error) {
 		layers = append(layers, g.Layer)
 	}
 	ordered, _ := split(j.Windows, o)
-	predict := func(micro int) (train.Memory, error) {
-		some := o
-		some.MicroBatch = micro
-		return train.Predict(d, j.Teacher, j.Student, layers, len(ordered), window, some.forward(j.Memory), o.Objective, o.Input == StudentInput, o.EndToEnd > 0)
-	}
 	limit := (d.MemoryLimit() - d.Memory().Reserved) / 32 * 31 // a rest for what the arena rounds up
-	if o.MicroBatch > 0 {
-		if memory, err = predict(o.MicroBatch); err == nil && memory.Peak() > limit {
-			err = tooLarge(o.MicroBatch, window, memory, limit)
-		}
-		return o, memory, err
-	}
-	for n := o.Batch; n > 0; n-- {
-		if o.Batch%n != 0 || n > 1 && n*window > maxMicroTokens(d) {
-			continue
-		}
-		if memory, err = predict(n); err == nil && memory.Peak() <= limit {
-			o.MicroBatch = n
-			return o, memory, nil
+	tried := 0
+	for _, whole := range wholes(o) {
+		work := train.Work{Layers: layers, Objective: o.Objective, Student: o.Input == StudentInput, Whole: whole, Setup: o.setup()}
+		for _, n := range microBatches(d, o, window) {
+			some := o
+			some.MicroBatch = n
+			if memory, err = train.Predict(d, j.Teacher, j.Student, len(ordered), window, some.forward(j.Memory), work); err == nil && memory.Peak() <= limit {
+				return some, memory, nil
+			}
+			tried = n
 		}
 	}
 	if err == nil {
-		err = tooLarge(1, window, memory, limit)
+		err = tooLarge(tried, window, memory, limit)
 	}
 	return o, memory, err
+}
+
+// wholes lists the ways in which the last stage may train, the fastest first.
+func wholes(o Options) []train.Whole {
+	if o.EndToEnd == 0 {
+		return []train.Whole{train.NoWhole}
+	}
+	return []train.Whole{train.Resident, train.Streamed}
+}
+
+// microBatches lists how many windows may be on the device at a time, the best first: what the options say, or divisors of a step's.
+func microBatches(d *vk.Device, o Options, window int) (list []int) {
+	if o.MicroBatch > 0 {
+		return []int{o.MicroBatch}
+	}
+	for n := o.Batch; n > 0; n-- {
+		if o.Batch%n == 0 && (n == 1 || n*window <= maxMicroTokens(d)) {
+			list = append(list, n)
+		}
+	}
+	return list
 }
 
 func tooLarge(n, window int, memory train.Memory, limit int64) error {
@@ -155,7 +168,7 @@ func (s *Session) Close() error {
 func (j Job) Run(ctx context.Context, d *vk.Device, session *Session, resume *Progress, state io.Reader) (result *Result, err error) {
 	r := &distiller{Job: j, d: d, began: time.Now()}
 	r.saved = r.began
-	if r.o, _, err = j.Plan(d); err != nil {
+	if r.o, r.memory, err = j.Plan(d); err != nil {
 		return nil, err
 	}
 	r.window = len(j.Windows[0])
