@@ -55,6 +55,7 @@ type DistillRecord struct {
 	Options  distill.Options  `json:"options"`
 	Corpus   Calibration      `json:"corpus"`
 	Device   *Device          `json:"device,omitempty"` // where it is not the lineage's
+	Part     *Part            `json:"part,omitempty"`   // of a model whose other layers other parts train
 	Stages   []*distill.Stage `json:"stages"`           // layers by their numbers at the time
 }
 

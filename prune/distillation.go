@@ -19,6 +19,7 @@ import (
 // DistillationOptions say what a model that was pruned before learns of another.
 type DistillationOptions struct {
 	Distill DistillOptions     // its Schedule is DistillAtEnd, or empty
+	Part    *Part              // train one part of the layers, for MergeParts to join with the others; nil: all of them
 	Groups  []distill.Group    // which layers stand for which of the teacher's; nil: as the student's lineage says
 	Memory  *states.HostMemory // bounds host memory; nil: no bound
 }
@@ -66,6 +67,14 @@ func NewDistillation(teacher, student *model.Model, o DistillationOptions) (p *D
 			return nil, fmt.Errorf("prune: no layer of %s stands for others: there is nothing to heal but all weights together (distill.Options.EndToEnd), or what prune.DistillationOptions.Groups says", student.Name)
 		}
 	}
+	if d := p.lineage.Distill; d != nil && d.Part != nil {
+		return nil, fmt.Errorf("prune: %s is part %v of a distillation: merge the parts first, all of them", student.Name, *d.Part)
+	}
+	if o.Part != nil {
+		if err := p.cut(*o.Part); err != nil {
+			return nil, err
+		}
+	}
 	if own == nil {
 		p.lineage = Lineage{Version: Version, Method: "distill", OriginalLayers: len(student.Layers), Tree: tree}
 	}
@@ -100,7 +109,8 @@ func (p *Distillation) record(d *vk.Device, o distill.Options, stages []*distill
 	} else if p.lineage.Distill != nil { // it was distilled before
 		l.Previous = p.own
 	}
-	l.Distill = &DistillRecord{Schedule: DistillAtEnd, Teacher: &Source{teacher, len(p.Teacher.Layers)}, Options: o, Corpus: p.Options.Distill.corpus(), Device: &device, Stages: stages}
+	l.Distill = &DistillRecord{Schedule: DistillAtEnd, Teacher: &Source{teacher, len(p.Teacher.Layers)}, Options: o, Corpus: p.Options.Distill.corpus(), Device: &device,
+		Part: p.Options.Part, Stages: stages}
 	return l
 }
 

@@ -27,6 +27,7 @@ var optionNames = map[string]string{
 	"save-steps":    "prune.Output.SaveSteps",
 	"heal":          "prune.DistillOptions.Schedule",
 	"map":           "prune.DistillationOptions.Groups",
+	"shard":         "prune.DistillationOptions.Part",
 }
 
 // option is the field of a manifest that holds an option. Format 1 marks the names of these with two dashes.
@@ -93,6 +94,9 @@ func (p *Distillation) key(teacher, student string, device Device) []work.Field 
 	fields := []work.Field{
 		{Name: "vkcome", Value: Version}, {Name: "the teacher", Value: teacher}, {Name: "the student", Value: student},
 		{Name: "the student's " + model.Lineage, Value: hashBytes(p.own)}, option("map", fmt.Sprint(p.Groups)),
+	}
+	if p.Options.Part != nil {
+		fields = append(fields, option("shard", p.Options.Part.String()))
 	}
 	fields = append(fields, p.Options.Distill.fields()...)
 	return append(fields, device.fields()...)

@@ -25,6 +25,12 @@ var distillVerb = verb{
 	flags:   distillFlags,
 }
 
+var distillMergeVerb = verb{
+	name: "distill merge", args: "OUT PART...", short: "a healed model from the parts that distill --shard trained",
+	example: "vkcome distill merge Llama-2-7b-come22-healed part-*",
+	flags:   distillMergeFlags,
+}
+
 // trainingFlags are the flags of training.
 type trainingFlags struct {
 	f      *pflag.FlagSet
@@ -163,8 +169,9 @@ func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	var to prune.Output
 	kind := typeFlag(f)
 	var planOnly bool
-	var groups string
+	var groups, part string
 	in := corpusFlagsOf(f, 1, "as many as the training wants")
+	f.StringVar(&part, "shard", "", "train part I of N of the layers, from 0 on, for distill merge to join: I/N; auto or /N take the number from Slurm's array or Kubernetes' indexed job")
 	f.StringVar(&groups, "map", "", "the student's layers and the teacher's that each stands for, as in 3=4-5,7=9-11 (default as the student's "+model.Lineage+" says)")
 	t := newTrainingFlags(f)
 	f.BoolVar(&planOnly, "plan-only", false, "say what the run would do and take, and write nothing")
@@ -185,6 +192,12 @@ func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		if groups != "" {
 			if o.Groups, err = distill.ParseMap(groups); err != nil {
 				return usagef("%w", err)
+			}
+		}
+		if part != "" {
+			o.Part = &prune.Part{}
+			if o.Part.Index, o.Part.Of, err = shard(part, os.Getenv); err != nil {
+				return err
 			}
 		}
 		if o.Memory, err = c.host(); err != nil {
@@ -211,6 +224,42 @@ func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			})
 		})
 	}
+}
+
+func distillMergeFlags(f *pflag.FlagSet) func(context.Context, []string) error {
+	var to prune.Output
+	kind := typeFlag(f)
+	f.BoolVar(&to.Force, "force", false, "replace OUT if vkcome wrote it")
+	c := commonFlags(f)
+	return func(ctx context.Context, args []string) error {
+		to.Dir, to.Type, to.Note = args[0], *kind, c.noteLine
+		return c.withModels(ctx, args[1:], func(parts []*model.Model) error {
+			return c.compute(func(d *vk.Device) error {
+				b := c.bar()
+				lineage, err := prune.MergeParts(ctx, d, parts, to, func(s prune.Status) { b.set(s.Stage, s.Done, s.Total) })
+				b.finish()
+				if err != nil {
+					return err
+				}
+				if c.json {
+					return printJSON(lineage)
+				}
+				printStages(lineage.Distill)
+				fmt.Println(to.Dir)
+				return nil
+			})
+		})
+	}
+}
+
+// withModels opens models and calls f with them.
+func (c *common) withModels(ctx context.Context, names []string, f func(list []*model.Model) error) error {
+	if len(names) == 0 {
+		return f(nil)
+	}
+	return c.withModel(ctx, names[0], func(m *model.Model) error {
+		return c.withModels(ctx, names[1:], func(list []*model.Model) error { return f(append([]*model.Model{m}, list...)) })
+	})
 }
 
 // printDistillation says what a run would do and take.

@@ -29,6 +29,7 @@ var optionFlags = []optionFlag{
 	{option: "prune.Output.SaveSteps", flag: "save-steps"},
 	{option: "prune.DistillOptions.Schedule", flag: "heal"},
 	{option: "prune.DistillationOptions.Groups", flag: "map"},
+	{option: "prune.DistillationOptions.Part", flag: "shard"},
 
 	// Where a value stands beside the option's name, it is the option's: --no-repeat and --compat mean it by other values.
 	{option: "method.CoMe.Repeat=true", flag: "no-repeat", shown: "--no-repeat=false"},
@@ -51,6 +52,9 @@ var optionFlags = []optionFlag{
 	{option: "distill.Options.LR", flag: "lr"},
 	{option: "distill.Options.Batch", flag: "batch"},
 	{option: "distill.Options.EndToEnd", flag: "end-to-end"},
+	{option: "distill.Options.Input", flag: "input"},
+	{option: "distill.Options.Budget", flag: "budget"},
+	{option: "distill.Options.Tokens", flag: "budget-tokens"},
 	{option: "score.SaveOptions.Force", flag: "force"},
 
 	{option: "corpus.Options.Sources", flag: "text"},
