@@ -61,6 +61,7 @@ var byDType = []string{
 	"layernorm", "positions", "splitqkv", "tohalf",
 	"transpose", "rmsnorm_bwd", "layernorm_bwd",
 	"adamw", "fromdtype", "lowrank",
+	"fittarget",
 }
 
 // texels are the shaders compiled once more to read through texel buffers: NAME_texels, or NAME_texels_f32 and so on.
@@ -82,6 +83,7 @@ var plain = []string{
 	"addscaled", "softcap", "softcap_bwd",
 	"cosineloss", "crossentropy_bwd", "kl", "mse", "sumloss", "gradnorm", "gradnorm_total",
 	"combine", "group", "grouptiles", "route",
+	"cholesky", "fixedsum", "gramoperand", "residual", "triangularinverse", "weightedsquares",
 	"bench_fma", "bench_read",
 }
 
