@@ -3,7 +3,7 @@
 #extension GL_EXT_control_flow_attributes : require
 #include "common/workgroup.glsl"
 
-// y[t,i] = Σ_k x[t,k]·(w[k,i] + w_low[k,i]) − (c[t,i] + c_low[t,i]), to about 2^-40 of the terms
+// y[t,i] = Σ_k x[t,k]·(w[k,i] + w_low[k,i]) − (c[t,i] + c_low[t,i]), to about 2^-32 of the terms
 //
 // x [panels, rows, PANEL] f32, whose columns lie in panels one behind the other · w, w_low [panels·PANEL, cols] f32 · c, c_low, y
 // [rows, cols] f32 · cols a multiple of 4
@@ -54,6 +54,12 @@ void main() {
             add(high[t], low[t], product);
             low[t] = fma(vec4(a_upper), b_rest, low[t]);
             low[t] = fma(vec4(a_rest), b, low[t]);
+        }
+        if (k % 16 != 15) continue;
+        [[unroll]] for (uint t = 0; t < ROWS; t++) { // a small low is a precise one
+            vec4 rest = low[t];
+            low[t] = vec4(0.0);
+            add(high[t], low[t], rest);
         }
     }
     [[unroll]] for (uint t = 0; t < ROWS; t++)
