@@ -29,7 +29,7 @@ var levels = [][]string{
 	{"prune/score", "prune/merge", "model/eval", "model/bench"},
 	{"model/train", "model/generate"},
 	{"model/run"},
-	{"model/graph", "model/states"},
+	{"model/graph", "model/states", "model/lsq"},
 	{"model/op"},
 	{"vk", "shaders"},
 	{"shaders/spirv"},

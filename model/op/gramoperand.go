@@ -10,8 +10,8 @@ import (
 // results do not depend on how windows come together in batches.
 const GramBlock = 128
 
-// gramDepth is what the columns of an operand are a multiple of: whole texels, and offsets that any device can bind.
-const gramDepth = 16
+// gramDepth is what the columns of an operand are a multiple of: rows start where any device can bind.
+const gramDepth = 64
 
 // GramBlocks is the number of blocks of tokens in windows, and the columns of an operand: those of a block, with zeros behind them.
 func GramBlocks(tokens, window int) (blocks, depth int) {

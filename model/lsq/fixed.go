@@ -1,0 +1,55 @@
+package lsq
+
+import (
+	"encoding/binary"
+	"math"
+	"math/bits"
+
+	"github.com/vkcome/vkcome/model/op"
+)
+
+// fixed is an integer of 128 bits that counts units of 2^-op.FixedBits.
+type fixed struct {
+	high int64
+	low  uint64
+}
+
+// add adds v, or fails where that leaves the range.
+func (f *fixed) add(v fixed) error {
+	low, carry := bits.Add64(f.low, v.low, 0)
+	high, _ := bits.Add64(uint64(f.high), uint64(v.high), carry)
+	sum := int64(high)
+	if (f.high < 0) == (v.high < 0) && (sum < 0) != (f.high < 0) {
+		return ErrRange
+	}
+	f.high, f.low = sum, low
+	return nil
+}
+
+// float is the value, with a relative error of 2^-53 at most.
+func (f fixed) float() float64 {
+	high, low, sign := uint64(f.high), f.low, 1.0
+	if f.high < 0 { // of the absolute value no leading ones are lost to rounding
+		var borrow uint64
+		low, borrow = bits.Sub64(0, low, 0)
+		high, _ = bits.Sub64(0, high, borrow)
+		sign = -1
+	}
+	return sign * (math.Ldexp(float64(high), 64-op.FixedBits) + math.Ldexp(float64(low), -op.FixedBits))
+}
+
+func decode(raw []byte) []fixed {
+	v := make([]fixed, len(raw)/fixedBytes)
+	for i := range v {
+		v[i] = fixed{int64(binary.LittleEndian.Uint64(raw[fixedBytes*i+8:])), binary.LittleEndian.Uint64(raw[fixedBytes*i:])}
+	}
+	return v
+}
+
+func encode(raw []byte, v []fixed) []byte {
+	for _, f := range v {
+		raw = binary.LittleEndian.AppendUint64(raw, f.low)
+		raw = binary.LittleEndian.AppendUint64(raw, uint64(f.high))
+	}
+	return raw
+}

@@ -1,0 +1,376 @@
+package lsq
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/model/op/optest"
+	"github.com/vkcome/vkcome/model/ref"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+func TestMain(m *testing.M) { vktest.Main(m) }
+
+// problem is a regression with its data.
+type problem struct {
+	Shape
+	window  int
+	a, e, w ref.Mat
+}
+
+// regression makes inputs as layers have them, some much larger than others and all leaning one way, and targets that they explain half of.
+func regression(shape Shape, tokens, window int) problem {
+	rng := rand.New(rand.NewPCG(uint64(shape.In), uint64(tokens)))
+	p := problem{shape, window, ref.NewMat(tokens, shape.In), ref.NewMat(tokens, shape.Out), ref.NewMat(1, tokens)}
+	scale := make([]float64, shape.In)
+	for i := range scale {
+		scale[i] = math.Exp(rng.NormFloat64())
+	}
+	for t := range tokens {
+		common := rng.NormFloat64()
+		for i := range shape.In {
+			p.a.Row(t)[i] = float64(float32(scale[i] * (rng.NormFloat64() + 0.5*common)))
+		}
+		p.w.Data[t] = float64(float32(math.Exp(2*rng.NormFloat64() - 6)))
+	}
+	for o := range shape.Out {
+		i, j := rng.IntN(shape.In), rng.IntN(shape.In)
+		for t := range tokens {
+			p.e.Row(t)[o] = float64(float32(0.01 * (rng.NormFloat64() + 0.3 + p.a.At(t, i)/scale[i] - 0.5*p.a.At(t, j)/scale[j])))
+		}
+	}
+	return p
+}
+
+// sums makes the sums of panels [begin, end), in batches of so many windows.
+func (p problem) sums(t testing.TB, d *vk.Device, into *Equations, begin, end, batch int, rows ...int) {
+	t.Helper()
+	b := optest.New(t, d)
+	scope := d.NewScope()
+	defer scope.Free()
+	s := NewSums(scope, b.R, p.Shape, begin, end)
+	if err := scope.Err(); err != nil {
+		t.Fatal(err)
+	}
+	first, last := 0, p.a.Rows
+	if len(rows) == 2 {
+		first, last = rows[0], rows[1]
+	}
+	for at := first; at < last; at += batch * p.window {
+		to := min(last, at+batch*p.window)
+		part := func(m ref.Mat) op.Tensor {
+			return op.Tensor(b.Upload(ref.Mat{Rows: to - at, Cols: m.Cols, Data: slices.Clone(m.Data[at*m.Cols : to*m.Cols])}, dtype.F32))
+		}
+		s.Add(part(p.a), part(p.e), op.Tensor(b.Upload(ref.Mat{Rows: 1, Cols: to - at, Data: slices.Clone(p.w.Data[at:to])}, dtype.F32)), p.window)
+	}
+	if err := s.Collect(context.Background(), into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p problem) equations(t testing.TB, d *vk.Device, batch int) *Equations {
+	t.Helper()
+	q := NewEquations(p.Shape)
+	p.sums(t, d, q, 0, p.Panels(), batch)
+	return q
+}
+
+var shapes = []struct {
+	in, out        int
+	bias           bool
+	tokens, window int
+}{
+	{1, 1, false, 1, 1}, {1, 24, true, 5, 1}, {7, 24, false, 66, 33}, {48, 1, true, 128, 128}, {120, 24, true, 33, 33}, {344, 576, false, 256, 128},
+	{127, 576, true, 396, 33}, {1000, 24, false, 300, 100}, {130, 129, true, 260, 130},
+}
+
+// distance is how far apart two matrices are, of the length of the second.
+func distance(got []float32, want []float64) float64 {
+	off, size := 0.0, 0.0
+	for i, w := range want {
+		off += (float64(got[i]) - w) * (float64(got[i]) - w)
+		size += w * w
+	}
+	return math.Sqrt(off / size)
+}
+
+// joined is D with the bias as its last column, as ref has it.
+func joined(s *Solution, shape Shape) (all []float32) {
+	for o := range shape.Out {
+		all = append(all, s.D[o*shape.In:(o+1)*shape.In]...)
+		if shape.Bias {
+			all = append(all, s.Bias[o])
+		}
+	}
+	return all
+}
+
+func TestSolve(t *testing.T) {
+	ctx := context.Background()
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+		for _, c := range shapes {
+			if c.in*c.out > 5000 && d.Tier == vk.Baseline {
+				continue // as linear is tested there
+			}
+			p := regression(Shape{c.in, c.out, c.bias}, c.tokens, c.window)
+			t.Run(fmt.Sprint(p.Shape, c.tokens), func(t *testing.T) {
+				q := p.equations(t, d, 2)
+				if q.Tokens() != c.tokens {
+					t.Errorf("%d tokens, want %d", q.Tokens(), c.tokens)
+				}
+				zero := ref.RidgeLoss(p.a, p.e, p.w.Data, ref.NewMat(c.out, c.in))
+				if got := q.Loss0(); math.Abs(got-zero) > 1e-6*zero {
+					t.Errorf("loss of 0 is %v, want %v", got, zero)
+				}
+				lambdas := []float64{0.03, 0.5}
+				list, err := Solve(ctx, d, q, lambdas)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, s := range list {
+					want, loss, ok := ref.Ridge(p.a, p.e, p.w.Data, lambdas[i], c.bias)
+					if !ok || s.Lambda != lambdas[i] {
+						t.Fatalf("lambda %v of %v; reference %v", s.Lambda, lambdas[i], ok)
+					}
+					if off := distance(joined(s, p.Shape), want.Data); !(off < 1e-4) {
+						t.Errorf("lambda %v: relative error %.3g", s.Lambda, off)
+					}
+					got, err := Loss(ctx, d, q, s.D, s.Bias)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if math.Abs(got-loss) > 1e-6*zero {
+						t.Errorf("lambda %v: loss %v, want %v of %v", s.Lambda, got, loss, zero)
+					}
+				}
+			})
+		}
+	})
+}
+
+// The same bits come of other batches, panels by themselves, shards, and factors that do not fit.
+func TestBits(t *testing.T) {
+	ctx := context.Background()
+	p := regression(Shape{520, 150, true}, 6*130, 130)
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		file := func(q *Equations) []byte {
+			var b bytes.Buffer
+			if err := q.Marshal(&b); err != nil {
+				t.Fatal(err)
+			}
+			return b.Bytes()
+		}
+		whole := p.equations(t, d, 6)
+		want := file(whole)
+		if !bytes.Equal(file(p.equations(t, d, 1)), want) {
+			t.Error("batches of one window give other sums")
+		}
+		byPanel := NewEquations(p.Shape)
+		for _, r := range [][2]int{{3, 7}, {1, 2}, {0, 1}, {2, 3}} {
+			if byPanel.complete() == nil {
+				t.Error("equations without some panels are complete")
+			}
+			p.sums(t, d, byPanel, r[0], r[1], 4)
+		}
+		if !bytes.Equal(file(byPanel), want) {
+			t.Error("panels by themselves give other sums")
+		}
+		shards := NewEquations(p.Shape)
+		for _, r := range [][2]int{{4 * 130, 6 * 130}, {0, 130}, {130, 4 * 130}} {
+			one := NewEquations(p.Shape)
+			p.sums(t, d, one, 0, p.Panels(), 3, r[0], r[1])
+			read, err := Unmarshal(bytes.NewReader(file(one)))
+			if err == nil {
+				err = shards.Merge(read)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.Equal(file(shards), want) {
+			t.Error("shards give other sums")
+		}
+		first, err := Solve(ctx, d, whole, []float64{0.1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d2, err := vk.Open(vk.Options{Device: fmt.Sprint(d.Info.Index), MaxMemory: SolveMemory(d, p.Shape) + 448<<10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d2.Close()
+		tight, err := newSolver(d2, whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tight.factor(ctx, 0.1); err != nil {
+			t.Fatal(err)
+		}
+		if tight.columns[0].device == nil || !slices.ContainsFunc(tight.columns, func(c column) bool { return c.host != nil }) {
+			t.Error("the factor does not lie on device and host")
+		}
+		if err := tight.close(); err != nil {
+			t.Fatal(err)
+		}
+		second, err := Solve(ctx, d2, whole, []float64{0.1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(first[0].D, second[0].D) || !slices.Equal(first[0].Bias, second[0].Bias) {
+			t.Error("a factor on the host gives another solution")
+		}
+	})
+}
+
+func TestSumsTwice(t *testing.T) {
+	p := regression(Shape{5, 3, false}, 8, 4)
+	d := vktest.Open(t, vk.Options{})
+	b := optest.New(t, d)
+	scope := d.NewScope()
+	defer scope.Free()
+	s, q := NewSums(scope, b.R, p.Shape, 0, p.Panels()), NewEquations(p.Shape)
+	up := func(m ref.Mat) op.Tensor { return op.Tensor(b.Upload(m, dtype.F32)) }
+	for range 2 {
+		s.Add(up(p.a), up(p.e), up(p.w), 4)
+		if err := s.Collect(context.Background(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	twice, once := q.Loss0(), p.equations(t, d, 1).Loss0()
+	if q.Tokens() != 16 || twice != 2*once {
+		t.Errorf("%d tokens with a loss of %v, want 16 with %v", q.Tokens(), twice, 2*once)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	ctx := context.Background()
+	p := regression(Shape{9, 4, false}, 6, 3)
+	d := vktest.Open(t, vk.Options{})
+	q := p.equations(t, d, 2)
+	if _, err := Solve(ctx, d, q, []float64{0}); !errors.Is(err, ErrLambda) {
+		t.Errorf("fewer tokens than inputs without lambda: %v", err)
+	}
+	if _, err := Solve(ctx, d, q, []float64{-1}); err == nil {
+		t.Error("a negative lambda is taken")
+	}
+	if _, err := Solve(ctx, d, NewEquations(p.Shape), []float64{1}); err == nil {
+		t.Error("equations without tokens are solved")
+	}
+	if _, err := Loss(ctx, d, q, make([]float32, 35), nil); err == nil {
+		t.Error("a weight of another size has a loss")
+	}
+	if err := q.Merge(NewEquations(Shape{9, 4, true})); err == nil {
+		t.Error("equations of other shapes are merged")
+	}
+	for what, change := range map[string]func(p *problem){
+		"NaN":   func(p *problem) { p.a.Data[3] = math.NaN() },
+		"large": func(p *problem) { p.a.Data[3], p.w.Data[0] = 1e10, 1 },
+		"inf":   func(p *problem) { p.e.Data[0] = math.Inf(1) },
+	} {
+		bad := regression(p.Shape, 6, 3)
+		change(&bad)
+		b := optest.New(t, d)
+		scope := d.NewScope()
+		s := NewSums(scope, b.R, bad.Shape, 0, bad.Panels())
+		s.Add(op.Tensor(b.Upload(bad.a, dtype.F32)), op.Tensor(b.Upload(bad.e, dtype.F32)), op.Tensor(b.Upload(bad.w, dtype.F32)), 3)
+		if err := s.Collect(ctx, NewEquations(bad.Shape)); !errors.Is(err, ErrRange) {
+			t.Errorf("%s: error %v, want ErrRange", what, err)
+		}
+		scope.Free()
+	}
+	for what, window := range map[string]int{"a part of a window": 4, "no window": 0} {
+		b := optest.New(t, d)
+		scope := d.NewScope()
+		s := NewSums(scope, b.R, p.Shape, 0, p.Panels())
+		s.Add(op.Tensor(b.Upload(p.a, dtype.F32)), op.Tensor(b.Upload(p.e, dtype.F32)), op.Tensor(b.Upload(p.w, dtype.F32)), window)
+		var shape *op.ShapeError
+		if !errors.As(b.R.Err(), &shape) {
+			t.Errorf("%s: error %v", what, b.R.Err())
+		}
+		scope.Free()
+	}
+	scope := d.DryScope()
+	NewSums(scope, nil, p.Shape, 1, 9)
+	if scope.Err() == nil {
+		t.Error("panels that there are not are summed")
+	}
+	if bytes := d.DryRun(func(s *vk.Scope) { NewSums(s, nil, Shape{1536, 576, false}, 0, 17) }); bytes < 8*1536*1536+16*1536*576 {
+		t.Errorf("%d bytes predicted", bytes)
+	}
+}
+
+// Of what was cut off, changed or lengthened nothing is read.
+func TestUnmarshal(t *testing.T) {
+	p := regression(Shape{3, 2, true}, 6, 3)
+	q := p.equations(t, vktest.Open(t, vk.Options{}), 1)
+	var b bytes.Buffer
+	if err := q.Marshal(&b); err != nil {
+		t.Fatal(err)
+	}
+	good := b.Bytes()
+	for n := range good {
+		if _, err := Unmarshal(bytes.NewReader(good[:n])); err == nil {
+			t.Fatalf("%d of %d bytes are read", n, len(good))
+		}
+		bad := slices.Clone(good)
+		bad[n] ^= 0x10
+		if _, err := Unmarshal(bytes.NewReader(bad)); err == nil {
+			t.Fatalf("byte %d is changed, and is read", n)
+		}
+	}
+	if _, err := Unmarshal(bytes.NewReader(append(slices.Clone(good), 0))); err == nil {
+		t.Error("a byte more is read")
+	}
+}
+
+func FuzzUnmarshal(f *testing.F) {
+	var b bytes.Buffer
+	if err := NewEquations(Shape{2, 1, true}).Marshal(&b); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		q, err := Unmarshal(bytes.NewReader(raw))
+		if err != nil {
+			return
+		}
+		var b bytes.Buffer
+		if err := q.Marshal(&b); err != nil || !bytes.Equal(b.Bytes(), raw) {
+			t.Errorf("read and written again it is not the same: %v", err)
+		}
+	})
+}
+
+func TestFixed(t *testing.T) {
+	top := fixed{math.MaxInt64, math.MaxUint64}
+	for _, c := range []struct {
+		a, b, sum fixed
+		ok        bool
+		value     float64
+	}{
+		{fixed{0, math.MaxUint64}, fixed{0, 1}, fixed{1, 0}, true, 0x1p-16},
+		{fixed{-1, math.MaxUint64}, fixed{0, 1}, fixed{0, 0}, true, 0},
+		{fixed{-1, 0}, fixed{0, 0}, fixed{-1, 0}, true, -0x1p-16},
+		{fixed{0, 0}, fixed{-1, math.MaxUint64}, fixed{-1, math.MaxUint64}, true, -0x1p-80},
+		{top, fixed{0, 1}, fixed{}, false, 0},
+		{fixed{math.MinInt64, 0}, fixed{-1, math.MaxUint64}, fixed{}, false, 0},
+	} {
+		got := c.a
+		err := got.add(c.b)
+		if (err == nil) != c.ok || c.ok && (got != c.sum || got.float() != c.value) {
+			t.Errorf("%v + %v = %v = %v, %v; want %v = %v", c.a, c.b, got, got.float(), err, c.sum, c.value)
+		}
+	}
+	if got := decode(encode(nil, []fixed{{-7, 12}, top})); !slices.Equal(got, []fixed{{-7, 12}, top}) {
+		t.Errorf("decoded as %v", got)
+	}
+}

@@ -1,0 +1,165 @@
+package lsq
+
+import (
+	"context"
+	"math"
+
+	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// substitute solves X·L·Lᵀ = R for rows R, of which s.rest has −Rᵀ, and gives X [rows, padded]. All signs are such that products are
+// added.
+func (s *solver) substitute(ctx context.Context, c *chunk) ([]float32, error) {
+	rest := tensor(s.rest, s.padded, c.rows)
+	part, other := tensor(s.part, c.rows, block), tensor(s.other, c.rows, block)
+	half, x := tensor(s.forward, s.blocks*c.rows, block), tensor(s.x, s.blocks*c.rows, block)
+	of := func(t op.Tensor, k int) op.Tensor { return t.RowRange(k*c.rows, (k+1)*c.rows) }
+	for k := range s.blocks { // Y·Lᵀ = R
+		op.Transpose(s.r, part, rest.RowRange(k*block, (k+1)*block))
+		op.LinearFused(s.r, of(half, k), part, s.inverse(k, 0), op.Fused{Batch: true})
+		if k+1 == s.blocks {
+			break
+		}
+		op.LinearFused(s.r, other, part, s.inverse(k, 1), op.Fused{Batch: true})
+		l, err := s.read(ctx, k)
+		if err != nil {
+			return nil, err
+		}
+		below := rest.RowRange((k+1)*block, s.padded)
+		op.LinearFused(s.r, below, l, other, op.Fused{Residual: below, Batch: true})
+	}
+	for k := s.blocks - 1; k >= 0; k-- { // X·L = Y
+		to := of(half, k)
+		if k+1 < s.blocks {
+			l, err := s.read(ctx, k)
+			if err != nil {
+				return nil, err
+			}
+			transposed := tensor(s.transposed, block, block)
+			for i := k + 1; i < s.blocks; i++ {
+				op.Transpose(s.r, transposed, l.RowRange((i-k-1)*block, (i-k)*block))
+				op.LinearFused(s.r, to, of(x, i), transposed, op.Fused{Residual: to, Batch: true})
+			}
+		}
+		op.LinearFused(s.r, of(x, k), to, s.inverse(k, 2), op.Fused{Batch: true})
+	}
+	if err := s.r.Wait(ctx); err != nil {
+		return nil, err
+	}
+	panels, err := s.download(ctx, s.x, s.blocks*c.rows*block)
+	if err != nil {
+		return nil, err
+	}
+	return s.turn(panels, c.rows, false), nil
+}
+
+// turn makes rows [rows, padded] out of panels [blocks, rows, block], or the other way.
+func (s *solver) turn(v []float32, rows int, intoPanels bool) []float32 {
+	y := make([]float32, len(v))
+	for k := range s.blocks {
+		for t := range rows {
+			panel, row := (k*rows+t)*block, t*s.padded+k*block
+			if intoPanels {
+				copy(y[panel:panel+block], v[row:row+block])
+			} else {
+				copy(y[row:row+block], v[panel:panel+block])
+			}
+		}
+	}
+	return y
+}
+
+// crossBlock makes columns of block k of C, as two floats each.
+func (s *solver) crossBlock(c *chunk, k int, high, low []float32) {
+	n := s.q.shape.inputs()
+	for t := range c.rows {
+		row := s.q.cross(c.begin + t)
+		for j := range block {
+			v, at := 0.0, t*block+j
+			if i := k*block + j; i < n {
+				v = math.Ldexp(row[i].float(), -s.crossUnit)
+			}
+			high[at] = float32(v)
+			low[at] = float32(v - float64(high[at]))
+		}
+	}
+}
+
+// residual makes s.rest = −(C − D·(G + ridge·I))ᵀ of the rows of a chunk; of D = 0 if atZero.
+func (s *solver) residual(ctx context.Context, c *chunk, atZero bool) error {
+	rest, part := tensor(s.rest, s.padded, c.rows), tensor(s.part, c.rows, block)
+	if atZero {
+		high, low := make([]float32, c.rows*block), make([]float32, c.rows*block)
+		for k := range s.blocks {
+			s.crossBlock(c, k, high, low)
+			for i := range high {
+				high[i] = -high[i]
+			}
+			if err := s.upload(ctx, s.part, high); err != nil {
+				return err
+			}
+			op.Transpose(s.r, rest.RowRange(k*block, (k+1)*block), part)
+		}
+		return s.r.Err()
+	}
+	return s.products(ctx, c, s.ridge, func(k int) error {
+		op.Transpose(s.r, rest.RowRange(k*block, (k+1)*block), part)
+		return s.r.Flush(ctx)
+	})
+}
+
+// products makes D·(G + ridge·I) − C of the rows of a chunk in s.part, block column after block column, and calls f for each.
+func (s *solver) products(ctx context.Context, c *chunk, ridge float64, f func(k int) error) error {
+	if err := s.upload(ctx, s.x, s.turn(c.d, c.rows, true)); err != nil {
+		return err
+	}
+	high, low := make([]float32, c.rows*block), make([]float32, c.rows*block)
+	for k := range s.blocks {
+		s.fill(k, 0, ridge, 1)
+		s.crossBlock(c, k, high, low)
+		for _, u := range []struct {
+			to *vk.Buffer
+			v  []float32
+		}{{s.column, s.high}, {s.low, s.rests}, {s.cross[0], high}, {s.cross[1], low}} {
+			if err := s.upload(ctx, u.to, u.v); err != nil {
+				return err
+			}
+		}
+		op.Residual(s.r, tensor(s.part, c.rows, block), tensor(s.x, s.blocks*c.rows, block),
+			op.Double{High: tensor(s.column, s.padded, block), Low: tensor(s.low, s.padded, block)},
+			op.Double{High: tensor(s.cross[0], c.rows, block), Low: tensor(s.cross[1], c.rows, block)})
+		if err := f(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loss gives −2⟨D, C⟩ + ⟨D·G, D⟩ = ⟨D, D·G − C⟩ − ⟨D, C⟩ of a chunk's rows.
+func (s *solver) loss(ctx context.Context, c *chunk) (float64, error) {
+	// D is scaled as it comes: the product wants it in units of C over G.
+	unit := s.crossUnit - s.gramUnit
+	for i, v := range c.d {
+		c.d[i] = float32(math.Ldexp(float64(v), -unit))
+	}
+	sum, n := 0.0, s.q.shape.inputs()
+	err := s.products(ctx, c, 0, func(k int) error {
+		if err := s.r.Wait(ctx); err != nil {
+			return err
+		}
+		left, err := s.download(ctx, s.part, c.rows*block)
+		if err != nil {
+			return err
+		}
+		for t := range c.rows {
+			row := s.q.cross(c.begin + t)
+			for j := range min(block, n-k*block) {
+				i := k*block + j
+				sum += float64(c.d[t*s.padded+i]) * (float64(left[t*block+j]) - math.Ldexp(row[i].float(), -s.crossUnit))
+			}
+		}
+		return nil
+	})
+	return math.Ldexp(sum, unit+s.crossUnit), err
+}
