@@ -317,6 +317,9 @@ func TestUnmarshal(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := b.Bytes()
+	if read, err := Unmarshal(bytes.NewReader(good)); err != nil || read.Shape() != p.Shape || read.Tokens() != 6 || read.Loss0() != q.Loss0() {
+		t.Fatalf("read as %+v, %v", read, err)
+	}
 	for n := range good {
 		if _, err := Unmarshal(bytes.NewReader(good[:n])); err == nil {
 			t.Fatalf("%d of %d bytes are read", n, len(good))
