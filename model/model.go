@@ -281,6 +281,14 @@ func (m *Model) With(layers []*Layer, keep []int) (*Model, error) {
 	return &out, nil
 }
 
+// Replace is the same model with another layer in the place of layer l. It shares everything else and must not be closed.
+func (m *Model) Replace(l int, layer *Layer) *Model {
+	out := *m
+	out.Layers = slices.Clone(m.Layers)
+	out.Layers[l] = layer
+	return &out
+}
+
 // AllWeights are the weights of the model layer by layer, by role, then those outside the layers as OwnTop lists them.
 func (m *Model) AllWeights() (list []Weight) {
 	for _, l := range m.Layers {

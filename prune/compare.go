@@ -12,6 +12,7 @@ import (
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/prune/refit"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -19,10 +20,11 @@ import (
 // CompareOptions say what to compare.
 type CompareOptions struct {
 	Methods    []method.Method
-	Depths     []int      // layers left
-	Protect    []int      // layers that no method touches; negative numbers count from the end
-	Windows    [][]uint32 // calibration: windows of equal length
-	Evaluation [][]uint32 // what perplexities are computed on: windows of equal length
+	Depths     []int          // layers left
+	Refit      *refit.Options // fit what each step of each method leaves; nil: nothing is fitted
+	Protect    []int          // layers that no method touches; negative numbers count from the end
+	Windows    [][]uint32     // calibration: windows of equal length
+	Evaluation [][]uint32     // what perplexities are computed on: windows of equal length
 
 	Memory *states.HostMemory // bounds host memory; nil: no bound
 
@@ -32,14 +34,15 @@ type CompareOptions struct {
 
 // Comparison is what several methods make of one model at several depths.
 type Comparison struct {
-	Version     string      `json:"vkcome"`
-	Model       string      `json:"model"`
-	Device      Device      `json:"device"`
-	Calibration Calibration `json:"calibration"`
-	Evaluation  Calibration `json:"evaluation"`
-	Shared      float64     `json:"shared_seconds"` // the work that all methods share: scores of the model, and its states on the text for evaluation
-	Dense       Compared    `json:"dense"`
-	Rows        []Compared  `json:"rows"` // by depth, then by perplexity
+	Version     string         `json:"vkcome"`
+	Model       string         `json:"model"`
+	Device      Device         `json:"device"`
+	Calibration Calibration    `json:"calibration"`
+	Evaluation  Calibration    `json:"evaluation"`
+	Refit       *refit.Options `json:"refit,omitempty"` // of what each step left
+	Shared      float64        `json:"shared_seconds"`  // the work that all methods share: scores of the model, and its states on the text for evaluation
+	Dense       Compared       `json:"dense"`
+	Rows        []Compared     `json:"rows"` // by depth, then by perplexity
 }
 
 // Compared is a model that a method made.
@@ -86,6 +89,9 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 	defer func() { err = errors.Join(err, relative.Close()) }()
 	scoring := score.Options(d)
 	scoring.Host = o.Memory
+	if o.Refit != nil {
+		scoring.Free = refit.Room(d, m, max(scoring.BatchTokens, len(o.Windows[0])))
+	}
 	scorer, err := score.NewWith(d, m, o.Windows, scoring)
 	if err != nil {
 		return nil, err
@@ -97,7 +103,13 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 	if err := scorer.All(ctx, len(m.Layers), report("score "+m.Name)); err != nil {
 		return nil, err
 	}
-	scorer.Hold()
+	if err := scorer.Hold(ctx, nil); err != nil {
+		return nil, err
+	}
+	if o.Refit != nil {
+		effective := o.Refit.Defaults()
+		c.Refit = &effective
+	}
 	c.Shared = time.Since(begin).Seconds()
 	c.Dense = compared("dense", m, m)
 	if c.Dense.Perplexity, err = relative.Perplexity(ctx, m); err != nil {
@@ -105,6 +117,7 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 	}
 	for _, k := range o.Methods {
 		s := start.state(m)
+		s.Refit = o.Refit
 		s.Device, s.Scorer, s.Known, s.Store = d, scorer, true, &states.LayerStore{Host: o.Memory}
 		rows, err := compareMethod(ctx, s, k, depths, relative, report(k.Name()))
 		scorer.Rewind() // nothing keeps the merged layers any more
@@ -130,6 +143,11 @@ func (o CompareOptions) check(m *model.Model) (depths []int, err error) {
 		return nil, fmt.Errorf("prune: depths %v, %s has %d layers: expected 1 to %d", depths, m.Name, layers, layers-1)
 	case len(o.Windows) == 0 || len(o.Evaluation) == 0:
 		return nil, errors.New("prune: a comparison needs a text to calibrate on and one to evaluate on")
+	}
+	if o.Refit != nil {
+		if err := o.Refit.Check(m, len(o.Windows)); err != nil {
+			return nil, fmt.Errorf("prune: %w", err)
+		}
 	}
 	names := map[string]bool{}
 	for _, k := range o.Methods {

@@ -203,6 +203,9 @@ func (t *training) train(ctx context.Context, groups []distill.Group, last bool)
 	}
 	t.Current, t.open = nil, nil
 	s.Model = result.Model
+	if len(groups) > 0 {
+		s.Touch(groups[0].Layer)
+	}
 	t.Done.Stages = append(t.Done.Stages, result.Progress.Stages...)
 	t.Done.Records = append(t.Done.Records, result.Progress.Records...)
 	t.Done.Spent += result.Progress.Spent

@@ -29,8 +29,7 @@ type Distillation struct {
 	Teacher, Student *model.Model
 	Groups           []distill.Group
 	Options          DistillationOptions
-	lineage          Lineage // the student's, empty if it has none
-	own              []byte  // the same as it stands
+	pair
 }
 
 // NewDistillation checks options against models. Without groups, the layers of the student's lineage must be the teacher's.
@@ -47,25 +46,15 @@ func NewDistillation(teacher, student *model.Model, o DistillationOptions) (p *D
 	if err := student.Config.CheckGradients(); err != nil {
 		return nil, fmt.Errorf("prune: %w", err)
 	}
-	p = &Distillation{Teacher: teacher, Student: student, Groups: o.Groups, Options: o}
-	tree, root, own, err := readLineage(student)
-	if err != nil {
+	p = &Distillation{Teacher: teacher, Student: student, Options: o}
+	if p.pair, err = newPair(student); err != nil {
 		return nil, err
 	}
-	if p.own = own; own != nil {
-		if err := json.Unmarshal(own, &p.lineage); err != nil {
-			return nil, fmt.Errorf("prune: %s/%s: %w", student.Name, model.Lineage, err)
-		}
+	if p.Groups, err = p.groups(teacher, student, o.Groups); err != nil {
+		return nil, err
 	}
-	if o.Groups == nil {
-		switch p.Groups = distill.Groups(tree, root); {
-		case own == nil:
-			return nil, fmt.Errorf("prune: %s has no %s that says where its layers come from: give the correspondence (prune.DistillationOptions.Groups 3=4-5)", student.Name, model.Lineage)
-		case root != len(teacher.Layers):
-			return nil, fmt.Errorf("prune: the layers of %s come from a model of %d layers, %s has %d", student.Name, root, teacher.Name, len(teacher.Layers))
-		case len(p.Groups) == 0 && o.Distill.Options.EndToEnd == 0:
-			return nil, fmt.Errorf("prune: no layer of %s stands for others: there is nothing to heal but all weights together (distill.Options.EndToEnd), or what prune.DistillationOptions.Groups says", student.Name)
-		}
+	if o.Groups == nil && len(p.Groups) == 0 && o.Distill.Options.EndToEnd == 0 {
+		return nil, fmt.Errorf("prune: no layer of %s stands for others: there is nothing to heal but all weights together (distill.Options.EndToEnd), or what prune.DistillationOptions.Groups says", student.Name)
 	}
 	if d := p.lineage.Distill; d != nil && d.Part != nil {
 		return nil, fmt.Errorf("prune: %s is part %v of a distillation: merge the parts first, all of them", student.Name, *d.Part)
@@ -74,9 +63,6 @@ func NewDistillation(teacher, student *model.Model, o DistillationOptions) (p *D
 		if err := p.cut(*o.Part); err != nil {
 			return nil, err
 		}
-	}
-	if own == nil {
-		p.lineage = Lineage{Version: Version, Method: "distill", OriginalLayers: len(student.Layers), Tree: tree}
 	}
 	return p, nil
 }
@@ -105,7 +91,7 @@ func (p *Distillation) RunTo(ctx context.Context, d *vk.Device, o Output, progre
 func (p *Distillation) record(d *vk.Device, o distill.Options, stages []*distill.Stage, teacher, student string) Lineage {
 	l, device := p.lineage, deviceRecord(d)
 	if p.own == nil {
-		l.Device, l.Source = device, Source{student, len(p.Student.Layers)}
+		l.Method, l.Device, l.Source = "distill", device, Source{student, len(p.Student.Layers)}
 	} else if p.lineage.Distill != nil { // it was distilled before
 		l.Previous = p.own
 	}
@@ -125,8 +111,7 @@ type distilling struct {
 }
 
 func (t *distilling) sources() []source {
-	p := t.plan
-	return []source{{p.Teacher.Name, p.Teacher}, {p.Student.Name, p.Student}}
+	return t.plan.pair.sources(t.plan.Teacher, t.plan.Student)
 }
 
 // hashes are those of the teacher and the student.
@@ -134,18 +119,10 @@ func (t *distilling) hashes() (teacher, student string) {
 	return t.driver.hashes[0], t.driver.hashes[1]
 }
 
-// hashed says so if the teacher is not what the student was made of.
-func (t *distilling) hashed() {
-	p := t.plan
-	teacher, _ := t.hashes()
-	if made := p.lineage.Source.SHA256; made != "" && made != teacher && p.lineage.Previous == nil {
-		t.driver.output.Note(fmt.Sprintf("%s is not the model that %s was made of: their hashes differ", p.Teacher.Name, p.Student.Name))
-	}
-}
+func (t *distilling) hashed() { t.plan.tellOrigin(t.driver, t.plan.Teacher, t.plan.Student) }
 
 func (t *distilling) key() ([]work.Field, map[string]string) {
-	teacher, student := t.hashes()
-	return t.plan.key(teacher, student, deviceRecord(t.driver.device)), namesFor(nil)
+	return t.plan.key(t.driver.hashes, deviceRecord(t.driver.device)), namesFor(nil)
 }
 
 func (t *distilling) outputs() []string { return []string{t.driver.output.Dir} }

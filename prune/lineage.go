@@ -34,6 +34,7 @@ type Lineage struct {
 	Tree           []method.Tree  `json:"tree"`
 	Steps          []*method.Step `json:"steps"`
 	LayerPasses    *Passes        `json:"layer_passes,omitempty"`
+	Refit          *RefitRecord   `json:"refit,omitempty"` // how layers were fitted; what came of it is in the steps where they were fitted on the way
 	Distill        *DistillRecord `json:"healing,omitempty"`
 
 	// Previous is the lineage of the opened model, if that was pruned before: its steps led to the layers that these steps merged.
@@ -110,18 +111,21 @@ func (p *Plan) lineage(s *method.State, steps []*method.Step) Lineage {
 	l := Lineage{Version: Version, Device: deviceRecord(s.Device), OriginalLayers: p.root, Tree: s.Tree, Steps: steps, Previous: p.previous}
 	if r := p.Options.Replay; r != nil {
 		l.Method, l.Options, l.Calibration, l.LayerPasses, l.Device, l.StatsFrom = r.Method, r.Options, r.Calibration, r.LayerPasses, r.Device, r.StatsFrom
-		return l
+	} else {
+		l.Method, l.Options = p.Method.Name(), p.record()
 	}
-	l.Method, l.Options = p.Method.Name(), p.record()
 	if !p.scores() {
 		return l
 	}
-	if s.Scorer != nil {
+	if o := p.Options.Refit; o != nil {
+		l.Refit = &RefitRecord{Options: o.Defaults()}
+	}
+	if s.Scorer != nil && p.Options.Replay == nil {
 		full := 0
 		for _, step := range steps {
 			full += step.From
 		}
-		if p.Method.Needs().Gradients {
+		if p.gradients() {
 			full *= train.GradientPasses
 		}
 		counted := passes(s.Scorer.Work().Passes, full)

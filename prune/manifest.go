@@ -25,6 +25,7 @@ var optionNames = map[string]string{
 	"seed":          "prune.Options.Seed",
 	"stats":         "prune.Options.Stats",
 	"save-steps":    "prune.Output.SaveSteps",
+	"refit":         "prune.Options.Refit",
 	"heal":          "prune.DistillOptions.Schedule",
 	"map":           "prune.DistillationOptions.Groups",
 	"shard":         "prune.DistillationOptions.Part",
@@ -70,13 +71,18 @@ func (p *Plan) key(hash string, device Device, saveSteps bool) []work.Field {
 	fields = append(fields, device.fields()...)
 	if r := p.Options.Replay; r != nil {
 		plan, _ := json.Marshal(r) // it was read from JSON
-		return append(fields, option("plan", hashBytes(plan)))
+		fields = append(fields, option("plan", hashBytes(plan)))
+	} else {
+		own := rawFields(record.Method)
+		for _, key := range slices.Sorted(maps.Keys(own)) {
+			fields = append(fields, option(methodOption(key), string(own[key])))
+		}
+		fields = append(fields, p.Options.Distill.fields()...)
 	}
-	own := rawFields(record.Method)
-	for _, key := range slices.Sorted(maps.Keys(own)) {
-		fields = append(fields, option(methodOption(key), string(own[key])))
+	if o := p.Options.Refit; o != nil {
+		refit, _ := json.Marshal(o.Defaults()) // plain numbers and strings
+		fields = append(fields, option("refit", string(refit)))
 	}
-	fields = append(fields, p.Options.Distill.fields()...)
 	if p.scores() {
 		w := p.Options.Windows
 		fields = append(fields, work.Field{Name: "the calibration corpus", Value: fmt.Sprintf("%d windows of %d tokens", len(w), len(w[0]))},
@@ -90,11 +96,8 @@ func (p *Plan) key(hash string, device Device, saveSteps bool) []work.Field {
 }
 
 // key is what the result of a distillation depends on.
-func (p *Distillation) key(teacher, student string, device Device) []work.Field {
-	fields := []work.Field{
-		{Name: "vkcome", Value: Version}, {Name: "the teacher", Value: teacher}, {Name: "the student", Value: student},
-		{Name: "the student's " + model.Lineage, Value: hashBytes(p.own)}, option("map", fmt.Sprint(p.Groups)),
-	}
+func (p *Distillation) key(hashes []string, device Device) []work.Field {
+	fields := p.pair.fields(hashes, p.Groups)
 	if p.Options.Part != nil {
 		fields = append(fields, option("shard", p.Options.Part.String()))
 	}

@@ -50,7 +50,7 @@ func TestManifestNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	check(distillation.key("a", "b", Device{}), namesFor(nil), "vkcome, the teacher, the student, the student's vkcome.json, --map, "+healing+", "+device)
+	check(distillation.key([]string{"a", "b"}, Device{}), namesFor(nil), "vkcome, the teacher, the student, the student's vkcome.json, --map, "+healing+", "+device)
 	for _, e := range method.Registry {
 		o := e.New(method.Options{CoMe: method.CoMe{Tiled: true, Selector: "bi", Norm: "ratio", Sensitivity: "random", Seed: 1}, Layers: []int{1}}).Effective()
 		names := namesFor(o)

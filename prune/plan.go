@@ -8,10 +8,12 @@ package prune
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/prune/refit"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -31,6 +33,8 @@ type Options struct {
 	// Devices are more devices, of the same kind as the one that Run is given, which share the calibration windows with it. The model is
 	// the same.
 	Devices []*vk.Device
+	// Refit fits what each step leaves against the opened model, in closed form, on the calibration corpus; nil: nothing is fitted.
+	Refit *refit.Options
 	// Distill trains the layers that merges make against those that they were made of; nil: none are trained.
 	Distill *DistillOptions
 	// Stats are what a run of the model on its calibration corpus gives, computed before: see ComputeStats. Their windows and record stand
@@ -76,7 +80,11 @@ func newStart(m *model.Model, protect []int) (s start, err error) {
 
 // state is the model before the first step.
 func (s start) state(m *model.Model) *method.State {
-	return &method.State{Model: m, Tree: s.tree, Protected: s.protected}
+	state := &method.State{Model: m, Tree: s.tree, Protected: s.protected}
+	for l := range m.Layers {
+		state.Ends = append(state.Ends, l+1)
+	}
+	return state
 }
 
 // NewPlan checks options against a model: the depth must lie between 1 and the model's, and be within the method's reach.
@@ -107,19 +115,34 @@ func NewPlan(m *model.Model, o Options) (p *Plan, err error) {
 		}
 	}
 	needs := p.Method.Needs()
+	if o.Refit != nil {
+		needs.Corpus = true
+	}
 	switch {
 	case p.TargetLayers < 1 || p.TargetLayers > layers:
 		return nil, fmt.Errorf("prune: %d target layers, %s has %d: expected 1 to %d", p.TargetLayers, m.Name, layers, layers)
 	case p.TargetLayers == layers:
 		return nil, fmt.Errorf("prune: %s has %d layers already", m.Name, layers)
-	case o.Replay != nil:
+	case o.Replay != nil && o.Refit == nil && slices.ContainsFunc(o.Replay.Steps, func(s *method.Step) bool { return len(s.Refit) > 0 }):
+		return nil, errors.New("prune: layers of the plan were fitted, which takes a corpus: fit them again (prune.Options.Refit)")
+	case o.Replay != nil && o.Refit == nil:
 		return p, nil
 	case o.Stats != nil && !needs.Corpus:
 		return nil, fmt.Errorf("prune: method %s needs no figures", p.Method.Name())
 	case needs.Corpus && len(o.Windows) == 0:
 		return nil, errors.New("prune: the calibration corpus is empty")
 	}
-	if err := p.Method.Check(p.state(m), p.TargetLayers); err != nil {
+	if o.Refit != nil {
+		if err := o.Refit.Check(m, len(o.Windows)); err != nil {
+			return nil, fmt.Errorf("prune: %w", err)
+		}
+	}
+	if o.Replay != nil {
+		return p, nil
+	}
+	state := p.state(m)
+	state.Refit = o.Refit
+	if err := p.Method.Check(state, p.TargetLayers); err != nil {
 		return nil, fmt.Errorf("prune: %s: %w", m.Name, err)
 	}
 	return p, nil
@@ -165,8 +188,14 @@ func (p *Plan) target() (int, error) {
 	return 0, fmt.Errorf("out of reach: %s with one layer has %d parameters in %s, %.1f %% less", m.Name, least.Parameters, vk.Bytes(least.Bytes), 100*least.Sparsity)
 }
 
+// chooses says whether the run needs the corpus to decide what to do.
+func (p *Plan) chooses() bool { return p.Options.Replay == nil && p.Method.Needs().Corpus }
+
 // scores says whether the run needs the corpus.
-func (p *Plan) scores() bool { return p.Options.Replay == nil && p.Method.Needs().Corpus }
+func (p *Plan) scores() bool { return p.chooses() || p.Options.Refit != nil }
+
+// gradients says whether the method needs them.
+func (p *Plan) gradients() bool { return p.chooses() && p.Method.Needs().Gradients }
 
 // same refuses stats and plans that are of another model. source is the model's hash.
 func (p *Plan) same(source string) error {

@@ -8,6 +8,7 @@ import (
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/model/train"
+	"github.com/vkcome/vkcome/prune/refit"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -64,7 +65,10 @@ func (p *Plan) Predict(ctx context.Context, d *vk.Device) (*Prediction, error) {
 	}
 	windows := p.Options.Windows
 	out.Windows, out.Window, out.StateBytes = len(windows), len(windows[0]), p.StateBytes()
-	out.Passes, out.HeadPasses = p.Method.Cost(len(m.Layers), p.TargetLayers)
+	if p.chooses() {
+		out.Passes, out.HeadPasses = p.Method.Cost(len(m.Layers), p.TargetLayers)
+	}
+	out.Passes += p.refitPasses()
 	need, err := p.Footprint(d) // before anything is measured, which takes memory
 	if err != nil {
 		return nil, err
@@ -123,7 +127,7 @@ func (p *Plan) Footprint(d *vk.Device) (run.Footprint, error) {
 		return run.Footprint{Host: p.workBytes()}, nil
 	}
 	windows := p.Options.Windows
-	if p.Method.Needs().Gradients {
+	if p.gradients() {
 		return score.PredictTaylor(d, p.Model, len(windows), len(windows[0]), p.workBytes(), p.scoring(d))
 	}
 	return run.Predict(d, p.Model, len(windows), len(windows[0]), p.boundaries(), p.workBytes(), score.Room(p.scoring(d), p.Model, len(windows)))
@@ -133,16 +137,42 @@ func (p *Plan) Footprint(d *vk.Device) (run.Footprint, error) {
 func (p *Plan) scoring(d *vk.Device) run.Options {
 	o := score.Options(d)
 	o.Host = p.Options.Memory
-	o.StatesOnHost = p.Options.Distill != nil || p.Method.Needs().Gradients // which want the device's memory
+	if p.Options.Refit != nil {
+		o.Free = refit.Room(d, p.Model, max(o.BatchTokens, len(p.Options.Windows[0])))
+	}
+	o.StatesOnHost = p.Options.Distill != nil || p.gradients() // which want the device's memory
 	return o
 }
 
 // boundaries is how many boundaries' states are kept together.
 func (p *Plan) boundaries() int {
-	if p.Method.Needs().Gradients {
-		return train.GradientBoundaries(p.Model)
+	n := len(p.Model.Layers) + 1
+	if p.gradients() {
+		n = train.GradientBoundaries(p.Model)
 	}
-	return len(p.Model.Layers) + 1
+	if p.Options.Refit != nil { // those of the opened model too
+		n += len(p.Model.Layers) + 1
+	}
+	return n
+}
+
+// refitPasses is how many runs of a layer fitting takes at most: one of each layer of the opened model, unless the method scores that anyway,
+// those below each layer that is fitted, where no scores want them, and those for the sums.
+func (p *Plan) refitPasses() int {
+	if p.Options.Refit == nil {
+		return 0
+	}
+	layers, passes := len(p.Model.Layers), 0
+	for from := layers; from > p.TargetLayers; from-- {
+		passes += len(refit.Projections)
+		if !p.chooses() {
+			passes += from - 1
+		}
+	}
+	if !p.chooses() {
+		passes += layers
+	}
+	return passes
 }
 
 // workBytes is the host memory that a run takes beside its states: scores of every layer and window, and one merged layer on its way to
@@ -158,6 +188,9 @@ func (p *Plan) workBytes() int64 {
 	}
 	if p.Options.Memory == nil || p.Options.Memory.Limit == 0 {
 		merged *= layers - int64(p.TargetLayers)
+	}
+	if p.Options.Refit != nil {
+		merged += refit.HostBytes(p.Model, len(p.Options.Refit.Defaults().Lambdas))
 	}
 	return (scores + merged) * 5 / 4
 }

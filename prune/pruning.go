@@ -79,10 +79,11 @@ func (t *pruning) made(l *Lineage, _ []byte) (bool, error) {
 	for _, l := range []*Lineage{&want, &bare} {
 		l.Tree, l.LayerPasses, l.Devices, l.Distill = nil, nil, nil, nil
 	}
-	if r := p.Options.Replay; r != nil {
-		want.Steps = r.Steps
-	} else {
+	switch r := p.Options.Replay; {
+	case r == nil || p.Options.Refit != nil:
 		bare.Steps = nil
+	default:
+		want.Steps = r.Steps
 	}
 	a, err := want.text()
 	if err != nil {
@@ -100,7 +101,7 @@ func (t *pruning) begin(ctx context.Context) (err error) {
 	}
 	s := p.state(p.Model)
 	s.AllScores = p.Options.AllScores
-	s.Device, s.Store = d, t.driver.store
+	s.Device, s.Store, s.Refit = d, t.driver.store, p.Options.Refit
 	t.state, t.devices = s, []Device{t.device}
 	p.Options.Memory.Begin(d)
 	if t.release, err = p.Options.Memory.Reserve("scores and merged layers", p.workBytes()); err != nil {
@@ -145,14 +146,29 @@ func (t *pruning) resume(ctx context.Context, c *work.Checkpoint, damaged bool) 
 		t.driver.output.Note("no other checkpoint is left: starting afresh")
 	}
 	s, stats := t.state, t.plan.Options.Stats
-	if stats == nil || s.Scorer == nil {
+	if s.Scorer == nil || stats == nil && s.Refit == nil {
 		return nil
 	}
 	if err := s.Scorer.Update(ctx, t.plan.Model, 0, 0); err != nil {
 		return err
 	}
 	s.Known = true
-	return s.Scorer.Load(stats)
+	if stats != nil {
+		if err := s.Scorer.Load(stats); err != nil {
+			return err
+		}
+	}
+	if s.Refit == nil {
+		return nil
+	}
+	return t.blame(s.Scorer.Hold(ctx, t.holding()))
+}
+
+// holding reports how far the states of the model are that layers are fitted to.
+func (t *pruning) holding() func(done, total int) {
+	return func(done, total int) {
+		t.driver.progress(Status{Stage: fmt.Sprintf("run %d layers", total), Done: done, Total: total})
+	}
 }
 
 func (t *pruning) restore(ctx context.Context, c *work.Checkpoint) error {
@@ -162,6 +178,11 @@ func (t *pruning) restore(ctx context.Context, c *work.Checkpoint) error {
 	}
 	t.driver.output.Note(fmt.Sprintf("going on after step %d, with %d layers", len(was.Steps), len(c.Model.Layers)))
 	t.driver.progress(Status{Stage: "restore", Done: 0, Total: 1})
+	if t.state.Refit != nil {
+		if err := t.state.Scorer.HoldOnly(ctx, t.plan.Model, t.holding()); err != nil {
+			return err
+		}
+	}
 	if err := t.state.Restore(ctx, c.Model, was.State, c.Scorer); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/prune"
 	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/prune/refit"
 	"github.com/vkcome/vkcome/prune/work"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
@@ -53,7 +54,14 @@ func filesIn(t *testing.T, dir string) map[string]string {
 }
 
 // TestResumeEveryMethod stops each method after each of its steps and resumes it: the files are those of a run that was left alone.
-func TestResumeEveryMethod(t *testing.T) {
+func TestResumeEveryMethod(t *testing.T) { resumeEveryMethod(t, nil) }
+
+// TestResumeRefit does the same where every step is followed by a fit.
+func TestResumeRefit(t *testing.T) {
+	resumeEveryMethod(t, &refit.Options{HeldOut: 3, Lambdas: []float64{1, 100}})
+}
+
+func resumeEveryMethod(t *testing.T, fit *refit.Options) {
 	spec := modeltest.Spec{Hidden: 32, Intermediate: 40, Layers: 7, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 61, Context: 64, DType: dtype.BF16}
 	m, _ := spec.Open(t)
 	windows := modeltest.Windows(spec.Vocab, 5, 17)
@@ -63,7 +71,13 @@ func TestResumeEveryMethod(t *testing.T) {
 			if e.Needs().Target != nil {
 				o.Layers = []int{1, 2, 5}
 			}
-			options := prune.Options{TargetLayers: 4, Method: e.New(o), Windows: windows}
+			options := prune.Options{TargetLayers: 4, Method: e.New(o), Windows: windows, Refit: fit}
+			if fit != nil && e.Name == "prune-comp" {
+				if _, err := prune.NewPlan(m, options); err == nil || !strings.Contains(err.Error(), "nothing can be fitted") {
+					t.Errorf("%s with fits: %v", e.Name, err)
+				}
+				continue
+			}
 			dir := t.TempDir()
 			execute := func(ctx context.Context, name string, resume bool) (*prune.Lineage, error) {
 				plan, err := prune.NewPlan(m, options)
@@ -96,6 +110,13 @@ func TestResumeEveryMethod(t *testing.T) {
 						t.Errorf("%s: resumed after step %d: %s has other bytes", e.Name, n, file)
 					}
 				}
+			}
+			fits := 0
+			for _, s := range l.Steps {
+				fits += len(s.Refit)
+			}
+			if (fits > 0) != (fit != nil) {
+				t.Errorf("%s: %d fits", e.Name, fits)
 			}
 			if len(l.Steps) == 0 {
 				t.Errorf("%s took no step", e.Name)

@@ -26,6 +26,7 @@ var levels = [][]string{
 	{"prune"},
 	{"prune/distill", "prune/work"},
 	{"prune/method"},
+	{"prune/refit"},
 	{"prune/score", "prune/merge", "model/eval", "model/bench"},
 	{"model/train", "model/generate"},
 	{"model/run"},

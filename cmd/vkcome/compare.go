@@ -40,6 +40,7 @@ func compareFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.StringVar(&evalTokens, "eval-tokens", "", "JSON array of token ids to compute perplexity on, instead of text")
 	f.IntVar(&evalWindow, "eval-window", 0, "tokens of a window of that text (default as --window)")
 	f.IntVar(&evalSamples, "eval-samples", 0, "windows of that text to use, chosen at random by the seed (default all)")
+	fitting := newRefitFlags(f, false)
 	m := newMethodFlags(f)
 	f.IntSliceVar(&o.Protect, "protect", nil, "layers that no method touches, as in 0,1,-1")
 	f.StringVarP(&format, "output", "o", report.Formats[0], "how to print the table: "+strings.Join(report.Formats, ", "))
@@ -58,6 +59,9 @@ func compareFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			return usagef("give either --eval-text FILE or --eval-tokens FILE")
 		}
 		if o.Memory, err = c.host(); err != nil {
+			return err
+		}
+		if o.Refit, err = fitting.options(); err != nil {
 			return err
 		}
 		for _, name := range names {

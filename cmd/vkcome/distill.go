@@ -175,10 +175,7 @@ func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.StringVar(&groups, "map", "", "the student's layers and the teacher's that each stands for, as in 3=4-5,7=9-11 (default as the student's "+model.Lineage+" says)")
 	t := newTrainingFlags(f)
 	f.BoolVar(&planOnly, "plan-only", false, "say what the run would do and take, and write nothing")
-	f.BoolVar(&to.Force, "force", false, "replace OUT if vkcome wrote it, and remove what an unfinished run left")
-	f.BoolVar(&to.Resume, "resume", false, "go on where the same command stopped, or start if it did not run")
-	f.BoolVar(&to.AnyDevice, "any-device", false, "resume on another device, driver or tier as well: the result is then neither's")
-	f.StringVar(&to.Work, "work", "", "folder that keeps what is done until OUT is there (default .OUT.vkcome-work)")
+	runFlags(f, &to)
 	c := commonFlags(f)
 	c.hostFlags(f)
 	return func(ctx context.Context, args []string) (err error) {

@@ -21,6 +21,7 @@ var optionFlags = []optionFlag{
 	{option: "prune.Options.Replay", flag: "plan"},
 	{option: "prune.Options.Stats", flag: "stats"},
 	{option: "prune.Options.Seed", flag: "seed"},
+	{option: "prune.Options.Refit", flag: "refit"},
 	{option: "prune.Options.Distill", flag: "heal", shown: "vkcome prune --heal"}, // named where vkcome distill runs
 	{option: "prune.Output.Work", flag: "work"},
 	{option: "prune.Output.Force", flag: "force"},
@@ -43,6 +44,7 @@ var optionFlags = []optionFlag{
 	{option: "method.CoMe.Sensitivity", flag: "sensitivity"},
 	{option: "method.CoMe.Seed", flag: "seed"},
 	{option: "method.CoMeP.Granularity", flag: "granularity"},
+	{option: "method.Greedy.Candidates", flag: "candidates"},
 	{option: "method.LaCo.LayersPerMerge", flag: "merge-item"},
 	{option: "method.LaCo.Similarity", flag: "similarity"},
 	{option: "method.Drop.Layers", flag: "layers"},

@@ -18,6 +18,7 @@ import (
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/prune"
 	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/prune/refit"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -26,6 +27,14 @@ var pruneVerb = verb{
 	name: "prune", args: "MODEL [OUT]", short: "merge a model's layers down to a smaller number, by CoMe or another method",
 	example: "vkcome prune ~/models/Llama-2-7b-hf Llama-2-7b-come22 --target-layers 22 --text calibration.txt",
 	flags:   pruneFlags,
+}
+
+// runFlags declares the flags of a run that writes a model.
+func runFlags(f *pflag.FlagSet, to *prune.Output) {
+	f.BoolVar(&to.Force, "force", false, "replace OUT if vkcome wrote it, and remove what an unfinished run left")
+	f.BoolVar(&to.Resume, "resume", false, "go on where the same command stopped, or start if it did not run")
+	f.BoolVar(&to.AnyDevice, "any-device", false, "resume on another device, driver or tier as well: the result is then neither's")
+	f.StringVar(&to.Work, "work", "", "folder that keeps what is done until OUT is there (default .OUT.vkcome-work)")
 }
 
 // devicesUsage is the help of --device where several may share the work.
@@ -50,6 +59,7 @@ func newMethodFlags(f *pflag.FlagSet) *methodFlags {
 	f.StringVar(&m.o.Norm, "norm", method.Norms[0], "norms of a merged layer: "+strings.Join(method.Norms, ", "))
 	f.StringVar(&m.o.Sensitivity, "sensitivity", method.Sensitivities[0], "what ranks heads and neurons: "+strings.Join(method.Sensitivities, ", "))
 	f.IntVar(&m.o.Granularity, "granularity", 20, "come-p: steps of the ratio from 0 to 1")
+	f.IntVar(&m.o.Candidates, "candidates", 6, "greedy: layers whose removal is tried in a step; 1: the angle of the states alone decides")
 	f.Float64Var(&m.o.Similarity, "similarity", 0.95, "laco: the output's similarity at first")
 	return m
 }
@@ -76,6 +86,8 @@ func (m *methodFlags) method(name string, seed uint64, alone bool) (method.Metho
 		return nil, usagef("--psu %v: expected more than 0 and at most 1000", m.o.RatioPower)
 	case m.f.Changed("merge-item") && m.o.LayersPerMerge < 2:
 		return nil, usagef("--merge-item %d: expected 2 or more", m.o.LayersPerMerge)
+	case m.f.Changed("candidates") && m.o.Candidates < 1:
+		return nil, usagef("--candidates %d: expected 1 or more", m.o.Candidates)
 	case m.f.Changed("granularity") && m.o.Granularity < 1:
 		return nil, usagef("--granularity %d: expected 1 or more", m.o.Granularity)
 	}
@@ -84,6 +96,38 @@ func (m *methodFlags) method(name string, seed uint64, alone bool) (method.Metho
 		m.o.Seed = seed
 	}
 	return e.New(m.o), nil
+}
+
+// refitFlags are the flags of fitting what steps leave.
+type refitFlags struct {
+	f  *pflag.FlagSet
+	is bool
+	o  refit.Options
+}
+
+// newRefitFlags declares them; where nothing but fitting is done, without the flag that asks for it.
+func newRefitFlags(f *pflag.FlagSet, alone bool) *refitFlags {
+	r := &refitFlags{f: f, is: alone}
+	if !alone {
+		f.BoolVar(&r.is, "refit", false, "after each step, fit the layer that it made, or the one before the gap, to what it replaces: in closed form, without training")
+	}
+	f.Float64SliceVar(&r.o.Lambdas, "lambda", refit.DefaultLambdas, "weights of the fit's ridge, of which windows that are held out choose")
+	f.StringVar(&r.o.Projections, "projections", refit.Projections[0], "what is fitted: "+strings.Join(refit.Projections, ", "))
+	f.IntVar(&r.o.HeldOut, "fit-held-out", 8, "hold out one of so many windows of the corpus from the fit")
+	return r
+}
+
+// options are what the flags mean, nil where nothing is fitted.
+func (r *refitFlags) options() (*refit.Options, error) {
+	for _, flag := range []string{"lambda", "projections", "fit-held-out"} {
+		if !r.is && r.f.Changed(flag) {
+			return nil, usagef("--%s has no meaning without --refit", flag)
+		}
+	}
+	if !r.is {
+		return nil, nil
+	}
+	return &r.o, nil
 }
 
 func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
@@ -98,6 +142,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.StringVar(&size, "target-size", "", "instead: the size of the weights at most, as in 8GiB")
 	in := newCorpusFlags(f, calibrationTokens)
 	f.StringVar(&stats, "stats", "", "take the first step by a file of vkcome stats, whose corpus is used, instead of --text")
+	fitting := newRefitFlags(f, false)
 	m := newMethodFlags(f)
 	f.IntSliceVar(&m.o.Layers, "layers", nil, "drop: the layers to drop, as in 20,21")
 	f.IntSliceVar(&o.Protect, "protect", nil, "layers that stay as they are, as in 0,1,-1")
@@ -105,10 +150,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.BoolVar(&planOnly, "plan-only", false, "say what the run would give and take, and write nothing")
 	f.StringVar(&plan, "plan", "", "do again what a vkcome.json says was done, without scores")
 	kind := typeFlag(f)
-	f.BoolVar(&to.Force, "force", false, "replace OUT if vkcome wrote it, and remove what an unfinished run left")
-	f.BoolVar(&to.Resume, "resume", false, "go on where the same command stopped, or start if it did not run")
-	f.BoolVar(&to.AnyDevice, "any-device", false, "resume on another device, driver or tier as well: the result is then neither's")
-	f.StringVar(&to.Work, "work", "", "folder that keeps the steps that are done, until OUT is there (default .OUT.vkcome-work)")
+	runFlags(f, &to)
 	f.BoolVar(&to.SaveSteps, "save-steps", false, "write the model of N layers after every step too, as OUT.LN")
 	var training distillingFlags
 	f.StringVar(&training.schedule, "heal", "", "train merged layers against those that they were made of: "+strings.Join(prune.Schedules, ", ")+" (sp: in the end, mp: each right after its merge)")
@@ -151,9 +193,12 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		if o.Method, err = m.method(name, in.seed, true); err != nil {
 			return err
 		}
+		if o.Refit, err = fitting.options(); err != nil {
+			return err
+		}
 		if plan != "" {
 			for _, flag := range append([]string{"method", "protect", "text", "tokens", "stats", "layers"}, methodFlagNames()...) {
-				if f.Changed(flag) {
+				if f.Changed(flag) && !(o.Refit != nil && (flag == "text" || flag == "tokens")) {
 					return usagef("--plan does again what was done: --%s has no meaning beside it", flag)
 				}
 			}
@@ -185,7 +230,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			}
 		}
 		return c.withModel(ctx, args[0], func(m *model.Model) (err error) {
-			if o.Replay == nil && o.Stats == nil && (o.Method.Needs().Corpus || in.given()) {
+			if o.Refit != nil && o.Stats == nil || o.Replay == nil && o.Stats == nil && (o.Method.Needs().Corpus || in.given()) {
 				if o.Windows, err = in.load(ctx, m); err != nil {
 					return err
 				}
@@ -298,6 +343,7 @@ func runPrune(ctx context.Context, c *common, d *vk.Device, plan *prune.Plan, t 
 			return err
 		}
 		fmt.Println(line)
+		printFits(s.Refit)
 	}
 	printStages(lineage.Distill)
 	if passes := lineage.LayerPasses; passes != nil && plan.Options.Replay == nil {
@@ -315,6 +361,17 @@ func calibrationNote(p *prune.Plan) string {
 	}
 	windows := p.Options.Windows
 	return fmt.Sprintf(", %d windows of %d tokens, %s of hidden states", len(windows), len(windows[0]), vk.Bytes(n))
+}
+
+// printFits tells of what was fitted, a line each.
+func printFits(fits []refit.Fit) {
+	for _, f := range fits {
+		line := fmt.Sprintf("  layer %d: %s fitted with lambda %g, held-out loss %.4g → %.4g", f.Layer, f.Projection, f.Lambda, f.Before, f.After)
+		if !f.Taken {
+			line += ": not taken"
+		}
+		fmt.Println(line)
+	}
 }
 
 // describe says in a line what a step did.

@@ -116,7 +116,8 @@ const (
 	TapQKV       = "queries, keys and values" // before q and k are normed and turned: attention may hide their NaNs
 	TapAttention = "self_attn"                // what o_proj reads
 	TapMiddle    = "residual after attention"
-	TapMLP       = "mlp activation" // what down_proj reads
+	TapMLP       = "mlp activation"     // what down_proj reads
+	TapFed       = "what the mlp gives" // before its norm or factor; only where there is one
 	TapOut       = "residual after mlp"
 )
 
@@ -196,6 +197,9 @@ func (f *forward) add(out, x, y op.Tensor, role, bias, norm arch.Role, kept *vk.
 	}
 	o.Residual = op.Tensor{}
 	op.LinearFused(r, alone, y, w[role], o)
+	if role == arch.Down {
+		f.Tap(TapFed, alone)
+	}
 	if c.OutputNorms {
 		op.RMSNorm(r, out, alone, w[norm], float32(c.RMSNormEps), op.NormOptions{PlusOne: c.NormPlusOne, Residual: x})
 	} else {

@@ -92,22 +92,27 @@ func (s *Sums) zero() {
 //
 // What a window adds does not depend on the windows beside it.
 func (s *Sums) Add(a, e, w op.Tensor, window int) {
+	s.AddWindows(a, e, w, window, 0, a.Rows/max(1, window))
+}
+
+// AddWindows is Add for windows from begin to below end alone.
+func (s *Sums) AddWindows(a, e, w op.Tensor, window, begin, end int) {
 	switch {
 	case s.err != nil:
 		s.r.Fail(s.err)
 		return
-	case a.Rows == 0 || a.Cols != s.shape.In || !e.Is(a.Rows, s.shape.Out) || !w.Is(1, a.Rows) || window < 1 || a.Rows%window != 0:
+	case a.Rows == 0 || a.Cols != s.shape.In || !e.Is(a.Rows, s.shape.Out) || !w.Is(1, a.Rows) || window < 1 || a.Rows%window != 0 || begin < 0 || begin > end || end > a.Rows/window:
 		s.r.Fail(&op.ShapeError{Op: "lsq", Detail: fmt.Sprintf("inputs %v, targets %v, weights %v, windows of %d; sums are of %v", a, e, w, window, s.shape)})
 		return
 	}
-	blocks, depth := op.GramBlocks(a.Rows, window)
-	for first := 0; first < blocks; first += s.batch {
-		s.blocks(a, e, w, window, first, min(s.batch, blocks-first), depth)
+	blocks, depth := op.GramBlocks(window, window) // of a window
+	for first := begin * blocks; first < end*blocks; first += s.batch {
+		s.blocks(a, e, w, window, first, min(s.batch, end*blocks-first), depth)
 	}
 	if s.total != nil {
-		s.addSquares(e, w)
+		s.addSquares(e, w, begin*window, end*window)
 	}
-	s.tokens += int64(a.Rows)
+	s.tokens += int64((end - begin) * window)
 }
 
 // blocks adds count blocks of tokens from first on.
@@ -131,23 +136,23 @@ func (s *Sums) blocks(a, e, w op.Tensor, window, first, count, depth int) {
 			to := op.Of(products.RowRange(b, b+1).View, dtype.F32, end-begin, cols)
 			op.LinearFused(s.r, to, from.RowRange(b*rows+begin, b*rows+end), inputs.RowRange(b*n, b*n+cols), op.Fused{Batch: true})
 		}
-		s.sum(s.panels[p-s.begin], products)
+		s.sum(s.panels[p-s.begin], products, 0, products.Rows)
 	}
 }
 
 // sum adds rows of products to integers.
-func (s *Sums) sum(to *vk.Buffer, terms op.Tensor) {
-	op.FixedSum(s.r, op.Of(to.All(), dtype.F32, int(to.Size()/fixedBytes), 4), terms, op.Of(s.bad.All(), dtype.F32, 1, 1))
+func (s *Sums) sum(to *vk.Buffer, terms op.Tensor, begin, end int) {
+	op.FixedSum(s.r, op.Of(to.All(), dtype.F32, int(to.Size()/fixedBytes), 4), terms, op.Of(s.bad.All(), dtype.F32, 1, 1), begin, end)
 }
 
 // addSquares adds the loss of D = 0.
-func (s *Sums) addSquares(e, w op.Tensor) {
+func (s *Sums) addSquares(e, w op.Tensor, from, to int) {
 	weights := w.Reshape(e.Rows, 1)
-	for begin := 0; begin < e.Rows; begin += rowsAtOnce {
+	for begin := from / rowsAtOnce * rowsAtOnce; begin < to; begin += rowsAtOnce {
 		end := min(begin+rowsAtOnce, e.Rows)
 		squares := op.Of(s.squares.All(), dtype.F32, 1, end-begin)
 		op.WeightedSquares(s.r, squares, e.RowRange(begin, end), weights.RowRange(begin, end).Reshape(1, end-begin))
-		s.sum(s.total, squares.Reshape(end-begin, 1))
+		s.sum(s.total, squares.Reshape(end-begin, 1), max(from, begin)-begin, min(to, end)-begin)
 	}
 }
 

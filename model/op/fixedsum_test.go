@@ -29,7 +29,7 @@ func fixedsumTable() optest.Table {
 				Name: optest.Shape(c.count, c.terms, c.stride), In: f32s(x),
 				Out: []optest.Output{{DType: dtype.F32, Rows: c.count, Cols: 4, Words: true, Start: fixedWords(start)}, {DType: dtype.F32, Rows: 1, Cols: 1, Words: true, Start: vector(0)}},
 				Record: func(r *vk.Recorder, out, in []optest.Tensor) {
-					FixedSum(r, Tensor(out[0]), Tensor(in[0]), Tensor(out[1]))
+					FixedSum(r, Tensor(out[0]), Tensor(in[0]), Tensor(out[1]), 0, Tensor(in[0]).Rows)
 				},
 				Want: func(in []ref.Mat) []ref.Mat {
 					want := fixedWords(ref.FixedSum(start, in[0], FixedBits))
@@ -86,9 +86,9 @@ func TestFixedSumBits(t *testing.T) {
 			b := newBench(t, d)
 			in, bad := b.upload(x, dtype.F32), b.words([]uint32{0})
 			whole, parts := b.words(make([]uint32, 4*x.Cols)).Reshape(x.Cols, 4), b.words(make([]uint32, 4*x.Cols)).Reshape(x.Cols, 4)
-			FixedSum(b.r, whole, in, bad)
+			FixedSum(b.r, whole, in, bad, 0, in.Rows)
 			for p := x.Rows - 1; p >= 0 && x.Cols > 1; p-- {
-				FixedSum(b.r, parts, in.RowRange(p, p+1), bad)
+				FixedSum(b.r, parts, in, bad, p, p+1)
 			}
 			for what, sum := range map[string]Tensor{"whole": whole, "one by one": parts} {
 				if x.Cols == 1 && what != "whole" {
@@ -134,7 +134,7 @@ func TestFixedSumRange(t *testing.T) {
 			{[]float64{-top[0], -top[0], -0x1p23}, 0}, {[]float64{-top[0], -top[0], -0x1p24}, 1}, {[]float64{0x1p-149, -0x1p-100, 0}, 0}} {
 			b := newBench(t, d)
 			bad := b.words([]uint32{0})
-			FixedSum(b.r, b.words(make([]uint32, 4)), b.upload(ref.Mat{Rows: len(c.x), Cols: 1, Data: c.x}, dtype.F32), bad)
+			FixedSum(b.r, b.words(make([]uint32, 4)), b.upload(ref.Mat{Rows: len(c.x), Cols: 1, Data: c.x}, dtype.F32), bad, 0, len(c.x))
 			if got := bytesOf(b, bad)[0]; got != c.bad {
 				t.Errorf("%v: bad is %d, want %d", c.x, got, c.bad)
 			}
@@ -146,7 +146,8 @@ func TestFixedSumShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})
 	b := newBench(t, d)
 	x, sum, bad := b.empty(dtype.F32, 4, 6), b.empty(dtype.F32, 6, 4), b.empty(dtype.F32, 1, 1)
-	refused(t, d, "more sums than columns", func(r *vk.Recorder) { FixedSum(r, sum, x.Reshape(6, 4), bad) })
-	refused(t, d, "three words", func(r *vk.Recorder) { FixedSum(r, sum.Reshape(8, 3), x, bad) })
-	refused(t, d, "no place for what is wrong", func(r *vk.Recorder) { FixedSum(r, sum, x, Tensor{}) })
+	refused(t, d, "more sums than columns", func(r *vk.Recorder) { FixedSum(r, sum, x.Reshape(6, 4), bad, 0, 6) })
+	refused(t, d, "three words", func(r *vk.Recorder) { FixedSum(r, sum.Reshape(8, 3), x, bad, 0, x.Rows) })
+	refused(t, d, "no place for what is wrong", func(r *vk.Recorder) { FixedSum(r, sum, x, Tensor{}, 0, x.Rows) })
+	refused(t, d, "more terms than there are", func(r *vk.Recorder) { FixedSum(r, sum, x, bad, 1, x.Rows+1) })
 }

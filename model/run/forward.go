@@ -320,6 +320,7 @@ type Step struct {
 	Ends      op.Tensor   // [1, windows]: the row of Out of each window's last token
 	Attention op.Tensor   // [tokens, heads·head_dim], what o_proj reads
 	MLP       op.Tensor   // [tokens, intermediate], what down_proj reads; [tokens, experts], each token's share for each, in a mixture of experts
+	Fed       op.Tensor   // [tokens, hidden], what down_proj gives, where that is normed or scaled before it is added; else absent
 }
 
 // Layer runs layer l of m on boundary l and makes boundary l+1. visit, if not nil, may record more work on each batch. When Layer
@@ -430,6 +431,8 @@ func (f *Forward) recordBatch(ctx context.Context, c layerCall, block graph.Bloc
 			step.Attention = value
 		case graph.TapMLP:
 			step.MLP = value
+		case graph.TapFed:
+			step.Fed = value
 		}
 	}
 	block.Forward(f.r, out, x, rows)

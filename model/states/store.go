@@ -295,6 +295,14 @@ func (s *Store) Hold() {
 	}
 }
 
+// HeldAt is the states at a boundary at the time of Hold.
+func (s *Store) HeldAt(boundary int) (Boundary, error) {
+	if boundary < 0 || boundary >= len(s.held) || s.held[boundary] == nil {
+		return nil, fmt.Errorf("model: the states at boundary %d are not held", boundary)
+	}
+	return s.held[boundary], nil
+}
+
 // Rewind makes the states what they were at Hold.
 func (s *Store) Rewind() {
 	s.DropAll()

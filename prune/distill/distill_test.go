@@ -37,7 +37,7 @@ func TestParseMap(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := checkGroups(groups, 4, 6); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := CheckGroups(groups, 4, 6); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.text, err, c.want)
 		}
 	}

@@ -211,10 +211,7 @@ func (r *distiller) layer(ctx context.Context, i int, state *io.Reader) error {
 		if err != nil {
 			return err
 		}
-		out := *r.Student
-		out.Layers = append([]*model.Layer{}, out.Layers...)
-		out.Layers[g.Layer] = trained
-		r.Student = &out
+		r.Student = r.Student.Replace(g.Layer, trained)
 	}
 	r.teacher.forget(g.Last + 1)
 	if i+1 < len(r.Groups) || r.o.EndToEnd > 0 {

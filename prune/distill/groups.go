@@ -62,8 +62,8 @@ func ParseMap(text string) (list []Group, err error) {
 	return list, nil
 }
 
-// checkGroups refuses what does not fit models of so many layers.
-func checkGroups(groups []Group, student, teacher int) error {
+// CheckGroups refuses what does not fit models of so many layers.
+func CheckGroups(groups []Group, student, teacher int) error {
 	for i, g := range groups {
 		switch {
 		case g.Layer >= student || g.Last >= teacher || g.First > g.Last:

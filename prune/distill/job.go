@@ -77,7 +77,7 @@ func (j Job) Plan(d *vk.Device) (o Options, memory train.Memory, err error) {
 	if o, err = j.Options.Defaults(j.Student, len(j.Windows), window); err != nil {
 		return o, memory, err
 	}
-	if err = checkGroups(j.Groups, len(j.Student.Layers), len(j.Teacher.Layers)); err != nil {
+	if err = CheckGroups(j.Groups, len(j.Student.Layers), len(j.Teacher.Layers)); err != nil {
 		return o, memory, err
 	}
 	t, s := j.Teacher.Config, j.Student.Config

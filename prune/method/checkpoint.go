@@ -11,6 +11,7 @@ import (
 type snapshot struct {
 	Tree      []Tree          `json:"tree"`
 	Protected []bool          `json:"protected"`
+	Ends      []int           `json:"ends"`
 	Memo      json.RawMessage `json:"memo,omitempty"`
 	Valid     int             `json:"valid"`
 	Merged    int             `json:"merged"`
@@ -29,7 +30,7 @@ func (s *State) Checkpoint() (state json.RawMessage, scores []byte, err error) {
 			return nil, nil, err
 		}
 	}
-	state, err = json.Marshal(snapshot{s.Tree, s.Protected, s.Memo, s.valid, s.merged, s.Known})
+	state, err = json.Marshal(snapshot{s.Tree, s.Protected, s.Ends, s.Memo, s.valid, s.merged, s.Known})
 	return state, scores, err
 }
 
@@ -40,7 +41,7 @@ func (s *State) Restore(ctx context.Context, m *model.Model, state json.RawMessa
 	if err := json.Unmarshal(state, &before); err != nil {
 		return err
 	}
-	s.Model, s.Tree, s.Protected, s.Memo = m, before.Tree, before.Protected, before.Memo
+	s.Model, s.Tree, s.Protected, s.Ends, s.Memo = m, before.Tree, before.Protected, before.Ends, before.Memo
 	s.valid, s.merged, s.Known = before.Valid, before.Merged, before.Known
 	if s.Scorer == nil {
 		return nil

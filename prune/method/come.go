@@ -33,10 +33,11 @@ type CoMe struct {
 
 // What chooses the layers to merge.
 const (
-	SelectAngular = "angular" // the smallest skip block influence: arccos(cos)/π of the states around a window's last tokens
-	SelectBI      = "bi"      // the smallest block influence of the window: 1 − cos of the states around it, over all tokens
-	SelectSLEB    = "sleb"    // the smallest calibration loss without the window
-	SelectMKA     = "mka"     // the deepest window
+	SelectAngular    = "angular"     // the smallest skip block influence: arccos(cos)/π of the states around a window's last tokens
+	SelectAngularAll = "angular-all" // the same over all tokens: ours, and what CoMe-P takes
+	SelectBI         = "bi"          // the smallest block influence of the window: 1 − cos of the states around it, over all tokens
+	SelectSLEB       = "sleb"        // the smallest calibration loss without the window
+	SelectMKA        = "mka"         // the deepest window
 )
 
 // How the norms of merged layers are made.
@@ -56,7 +57,7 @@ const (
 
 // Selectors, Norms and Sensitivities are the values of the options, the default first.
 var (
-	Selectors     = []string{SelectAngular, SelectBI, SelectSLEB, SelectMKA}
+	Selectors     = []string{SelectAngular, SelectAngularAll, SelectBI, SelectSLEB, SelectMKA}
 	Norms         = []string{NormMean, NormRatio}
 	Sensitivities = []string{SensitivityL1, SensitivityL2, SensitivityAct, SensitivityWeight, SensitivityRandom}
 )
@@ -227,7 +228,7 @@ func (c CoMe) choose(ctx context.Context, s *State, target int, over tokens, pro
 		if step.SBI, err = s.Scorer.Skips(ctx, span, score.Cosine, progress); err == nil {
 			first = smallest(step.SBI, eligible)
 		}
-	case over == allTokens:
+	case over == allTokens || c.Selector == SelectAngularAll:
 		if step.SBI, err = s.Scorer.Skips(ctx, span, score.Angle, progress); err == nil {
 			first = smallest(step.SBI, eligible)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/merge"
+	"github.com/vkcome/vkcome/prune/refit"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -25,6 +26,11 @@ type State struct {
 
 	// Memo is what a method keeps between its steps: scores that it computes once. The rest follows from the other fields.
 	Memo json.RawMessage
+
+	// Refit fits what each step leaves: the layers that it makes, and those before layers that it drops. The Scorer, which is then there
+	// whatever the method, holds the states of the model that was opened. nil: nothing is fitted.
+	Refit *refit.Options
+	Ends  []int // of every layer of Model: of the model that was opened, the layers below it are what the layers up to this one stand for
 
 	AllScores bool // compute the scores of every layer, not only those that tell which are merged
 	Known     bool // the scorer knows Model as it is
@@ -104,24 +110,86 @@ func (s *State) Apply(ctx context.Context, p *Step) error {
 	var made []*model.Layer
 	var tree []Tree
 	var protected []bool
+	ends, apart := s.ends(keep, list)
 	for _, l := range keep {
 		if joined != nil && l == list[0] {
 			made, tree, protected = append(made, joined), append(tree, Tree{Merged: p.Layers}), append(protected, false)
 			continue
 		}
-		made, tree, protected = append(made, s.Model.Layers[l]), append(tree, s.Tree[l]), append(protected, s.protects(l, l+1))
+		layer := s.Model.Layers[l]
+		if p.Scale != 0 && l > list[0] {
+			if layer, err = s.Store.Keep(merge.Scale(s.Model.Config, layer, p.Scale)); err != nil {
+				return err
+			}
+		}
+		made, tree, protected = append(made, layer), append(tree, s.Tree[l]), append(protected, s.protects(l, l+1))
 	}
 	if s.Model, err = s.Model.With(made, keep); err != nil {
 		return err
 	}
-	s.Tree, s.Protected = tree, protected
+	s.Tree, s.Protected, s.Ends = tree, protected, ends
 	merged := len(list)
 	if joined == nil {
 		merged = 0
 	}
 	s.changed(list[0], merged)
+	return s.refit(ctx, p, apart)
+}
+
+// ends is the Ends of the layers that are kept of the model before a step, by their numbers there, and those among them, by their new numbers,
+// that stand for more than before.
+func (s *State) ends(keep, list []int) (ends, more []int) {
+	for i, l := range keep {
+		end := s.Ends[len(s.Ends)-1]
+		if i+1 < len(keep) {
+			end = s.Ends[keep[i+1]-1]
+		}
+		ends = append(ends, end)
+		if end != s.Ends[l] || i == 0 && l > 0 || slices.Contains(list, l) {
+			more = append(more, i)
+		}
+	}
+	return ends, more
+}
+
+// refit fits layers after a step, from below.
+func (s *State) refit(ctx context.Context, p *Step, layers []int) error {
+	p.Refit = nil
+	if s.Refit == nil {
+		return nil
+	}
+	for _, l := range layers {
+		if s.protects(l, l+1) {
+			continue
+		}
+		fits, err := s.Fit(ctx, l)
+		if err != nil {
+			return err
+		}
+		p.Refit = append(p.Refit, fits...)
+	}
 	return nil
 }
+
+// Fit fits layer l to what it stands for by Ends.
+func (s *State) Fit(ctx context.Context, l int) ([]refit.Fit, error) {
+	if err := s.score(ctx); err != nil {
+		return nil, err
+	}
+	fitted, fits, err := refit.Layer(ctx, s.Scorer, s.Model, refit.Target{Layer: l, Boundary: s.Ends[l]}, *s.Refit)
+	if err != nil || fitted == nil {
+		return fits, err
+	}
+	if fitted, err = s.Store.Keep(fitted); err != nil {
+		return nil, err
+	}
+	s.Model = s.Model.Replace(l, fitted)
+	s.Touch(l)
+	return fits, nil
+}
+
+// Touch notes that layers from l on were replaced by others that do the same, which the scorer has not seen.
+func (s *State) Touch(l int) { s.changed(l, 1) }
 
 // join makes the layer that a step merges others into, nil if it drops them.
 func (s *State) join(ctx context.Context, p *Step) (*model.Layer, error) {
@@ -139,11 +207,36 @@ func (s *State) join(ctx context.Context, p *Step) (*model.Layer, error) {
 	return merge.Concat(ctx, s.Device, s.Model.Config, layers, p.Kept, p.Ratio, merge.Options{Tiled: p.Tile, NormByRatio: p.Norm == NormRatio})
 }
 
+// fitted is the model that a step would make of the scorer's, the lowest of the layers that it leaves fitted if layers are.
+func (s *State) fitted(ctx context.Context, p *Step) (run.Candidate, error) {
+	trial, step := *s, *p
+	trial.Store, trial.Refit = nil, nil
+	if err := trial.Apply(ctx, &step); err != nil {
+		return run.Candidate{}, err
+	}
+	from, m := p.list()[0], trial.Model
+	if s.Refit != nil {
+		if p.Operation == Removal {
+			from = max(0, from-1)
+		}
+		if !trial.protects(from, from+1) {
+			layer, _, err := refit.Layer(ctx, s.Scorer, m, refit.Target{Layer: from, Boundary: trial.Ends[from]}, *s.Refit)
+			if err != nil {
+				return run.Candidate{}, err
+			}
+			if layer != nil {
+				m = m.Replace(from, layer)
+			}
+		}
+	}
+	return run.Candidate{From: from, Make: func(context.Context) (*model.Model, error) { return m, nil }}, nil
+}
+
 // candidate is the model that a step would make.
 func (s *State) candidate(p *Step) run.Candidate {
 	return run.Candidate{From: p.list()[0], Own: p.Operation != Removal, Make: func(ctx context.Context) (*model.Model, error) {
 		trial := *s
-		trial.Store = nil
+		trial.Store, trial.Refit = nil, nil
 		step := *p
 		err := trial.Apply(ctx, &step)
 		return trial.Model, err

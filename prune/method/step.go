@@ -5,6 +5,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/prune/merge"
+	"github.com/vkcome/vkcome/prune/refit"
 )
 
 // Step is what one step of a method did. Layer numbers are those of the model before it. It holds all that it takes to do the same again.
@@ -21,6 +22,11 @@ type Step struct {
 	SBI    Scores `json:"sbi,omitempty"`    // of every window of layers: what the selector looked at
 	Losses Scores `json:"losses,omitempty"` // calibration losses of the candidates
 	Scores Scores `json:"scores,omitempty"` // what else a method went by, of every layer or window
+
+	// Scale multiplies what the layers above one that was dropped add to the residual stream; 0 is 1.
+	Scale float64 `json:"scale,omitempty"`
+
+	Refit []refit.Fit `json:"refit,omitempty"` // what was fitted after it, with layers by their numbers then
 
 	Kept []merge.Kept `json:"kept,omitempty"`
 	Norm string       `json:"norm,omitempty"`  // "ratio": norms are summed by ratio
@@ -52,6 +58,9 @@ func (p *Step) check(m *model.Model) error {
 	if p.Operation == Removal {
 		if len(list) == layers {
 			return fmt.Errorf("it drops all %d layers", layers)
+		}
+		if s := p.Scale; s != 0 && !(s >= 1e-6 && s <= 1e6) {
+			return fmt.Errorf("it scales layers by %v", s)
 		}
 		return nil
 	}

@@ -2,8 +2,10 @@ package score
 
 import (
 	"context"
+	"math"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/graph"
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -15,6 +17,7 @@ type Distance int
 const (
 	Angle  Distance = iota // arccos(cos)/π
 	Cosine                 // 1 − cos
+	Length                 // ‖h_out‖/‖h_in‖, of states that no norm went over
 )
 
 // Skips is the distance between the states that enter and leave every window of span layers, as a mean over all tokens of the corpus:
@@ -45,11 +48,17 @@ func (p *part) skips(ctx context.Context, span int, distance Distance, windows [
 	for _, b := range p.f.Corpus.Batches {
 		most = max(most, b.Windows()*window)
 	}
-	buf, err := p.d.NewBuffer("distances of states", 4*int64(most), vk.OnDevice)
-	if err != nil {
+	scope := p.d.NewScope()
+	defer scope.Free()
+	buf := scope.Buffer("distances of states", 4*int64(most), vk.OnDevice)
+	var entering, turned *vk.Buffer
+	if distance == Length {
+		entering = scope.Buffer("lengths of states", 4*int64(most), vk.OnDevice)
+		turned = scope.Buffer("states, transposed", 4*int64(most)*int64(p.s.m.Config.HiddenSize), vk.OnDevice)
+	}
+	if err := scope.Err(); err != nil {
 		return err
 	}
-	defer p.d.Free(buf)
 	r := p.f.Recorder()
 	for l := range windows {
 		for i, b := range p.f.Corpus.Batches {
@@ -57,20 +66,35 @@ func (p *part) skips(ctx context.Context, span int, distance Distance, windows [
 			if err != nil {
 				return err
 			}
-			if l+span == len(p.s.m.Layers) {
+			if l+span == len(p.s.m.Layers) && distance != Length {
 				y = p.f.FinalNorm(p.s.m, y)
 			}
 			out := op.Of(buf.View(0, 4*int64(x.Rows)), dtype.F32, 1, x.Rows)
-			if distance == Angle {
+			switch distance {
+			case Angle:
 				op.AngularDistance(r, out, x, y)
-			} else {
+			case Cosine:
 				op.BlockInfluence(r, out, x, y)
+			case Length: // for now Σh²
+				columns := graph.Floats(turned, x.Cols, x.Rows)
+				op.Transpose(r, columns, x)
+				op.SquareSum(r, graph.Floats(entering, 1, x.Rows), columns, columns.Rows)
+				op.Transpose(r, columns, y)
+				op.SquareSum(r, out, columns, columns.Rows)
 			}
 			raw, err := p.read(ctx, out)
 			if err != nil {
 				return err
 			}
 			values := decode(raw)
+			if distance == Length {
+				if raw, err = p.read(ctx, graph.Floats(entering, 1, x.Rows)); err != nil {
+					return err
+				}
+				for t, v := range decode(raw) {
+					values[t] = math.Sqrt(values[t] / v)
+				}
+			}
 			for w := range b.Windows() {
 				windows[l][p.begin+b.Begin+w] = sum(values[w*window : (w+1)*window])
 			}

@@ -1,0 +1,41 @@
+package merge
+
+import (
+	"slices"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
+)
+
+// Scale is a layer that adds to the residual stream what l adds, times a factor: the output projections and their biases are multiplied by
+// it, or, where their outputs are normed before they are added, the weights of these norms.
+func Scale(c *arch.Config, l *model.Layer, factor float64) *model.Layer {
+	roles := []arch.Role{arch.O, arch.OBias, arch.Down, arch.DownBias, arch.ExpertDown}
+	if c.OutputNorms {
+		roles = []arch.Role{arch.AttentionNorm, arch.MLPNorm}
+	}
+	weights := slices.Clone(l.Weights[:])
+	for _, role := range roles {
+		w := weights[role]
+		if w.IsZero() {
+			continue
+		}
+		scaled := model.Weight{Name: w.Name, DType: w.DType, Rows: w.Rows, Cols: w.Cols, Data: make([]byte, w.Size())}
+		row := w.Cols * w.DType.Size()
+		room, values := make([]byte, row), make([]float32, w.Cols)
+		for r := range w.Rows {
+			w.DType.Decode(values, w.ReadRows(room, r, r+1))
+			for i, v := range values {
+				if c.OutputNorms && c.NormPlusOne {
+					values[i] = float32(factor*(1+float64(v)) - 1)
+				} else {
+					values[i] = float32(factor * float64(v))
+				}
+			}
+			w.DType.Encode(scaled.Data[r*row:(r+1)*row], values)
+		}
+		w.Release()
+		weights[role] = scaled
+	}
+	return model.NewLayer(weights)
+}

@@ -1,0 +1,123 @@
+package method
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/prune/score"
+)
+
+func init() {
+	register(Entry{Name: "greedy", Short: "drop the layer that does least, of those that turn the hidden states least, score again, and so on", Place: 45, New: func(o Options) Method { return Greedy{o.Candidates} }})
+}
+
+// Greedy drops, of the layers around which the states differ least, by the mean angle over all tokens, the one without which the calibration
+// loss is smallest, the first of equals, and scores what is left before the next. Where layers are fitted, the loss is that after the fit. With
+// one candidate the angle alone decides: that is the choice of Gromov et al., The Unreasonable Ineffectiveness of the Deeper Layers, arXiv
+// 2403.17887, one layer at a time.
+type Greedy struct {
+	Candidates int `json:"candidates"` // whose loss is computed in each step; 0 is 6
+}
+
+// Name is "greedy".
+func (Greedy) Name() string { return "greedy" }
+
+// Needs is a calibration corpus.
+func (Greedy) Needs() Needs { return Needs{Corpus: true} }
+
+// Options lists those that have a meaning for greedy.
+func (Greedy) Options() []string { return []string{"method.Greedy.Candidates"} }
+
+// Cost counts every step in full.
+func (g Greedy) Cost(layers, target int) (passes, heads int) {
+	g = g.defaults()
+	return steps(layers, target, 1, func(from int) (int, int) {
+		n := min(from, g.Candidates)
+		if n == 1 {
+			return from, 0
+		}
+		return from + n*from, n
+	})
+}
+
+// Effective is the method with every default spelled out, as a lineage records it.
+func (g Greedy) Effective() Method { return g.defaults() }
+
+func (g Greedy) defaults() Greedy {
+	if g.Candidates == 0 {
+		g.Candidates = 6
+	}
+	return g
+}
+
+// Check refuses options out of range and targets that protected layers are in the way of.
+func (g Greedy) Check(s *State, target int) error {
+	if g.Candidates < 0 || g.Candidates > 1000 {
+		return fmt.Errorf("%d candidates, expected 1 to 1000", g.Candidates)
+	}
+	return checkDrops(s, target)
+}
+
+// Step drops one layer.
+func (g Greedy) Step(ctx context.Context, s *State, _ int, progress func(done, total int)) (*Step, error) {
+	g = g.defaults()
+	if err := s.score(ctx); err != nil {
+		return nil, err
+	}
+	angles, err := s.Scorer.Skips(ctx, 1, score.Angle, nil)
+	if err != nil {
+		return nil, err
+	}
+	var order []int // of the layers that may go, by their angles
+	for l, v := range angles {
+		if !s.protects(l, l+1) && v == v {
+			order = append(order, l)
+		}
+	}
+	if len(order) == 0 {
+		return nil, fmt.Errorf("all of the %d layers that are left are protected, or the angle of the states around them is no number", len(angles))
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(angles[a], angles[b]) })
+	order = order[:min(len(order), g.Candidates)]
+	step := &Step{From: len(s.Model.Layers), Operation: Removal, DropList: order[:1:1], SBI: angles}
+	if len(order) > 1 {
+		slices.Sort(order)
+		var losses []float64
+		if losses, err = s.losses(ctx, order, progress); err != nil {
+			return nil, err
+		}
+		best := smallest(losses, nil)
+		if best < 0 {
+			return nil, errors.New("greedy: the calibration loss without any of the candidates is no number")
+		}
+		step.DropList = []int{order[best]}
+		step.Losses = spread(losses, marked(order, len(angles)))
+	}
+	return step, s.Apply(ctx, step)
+}
+
+// losses is the calibration loss without each of some layers, what is left fitted if layers are.
+func (s *State) losses(ctx context.Context, layers []int, progress func(done, total int)) ([]float64, error) {
+	var candidates []run.Candidate
+	for _, l := range layers {
+		c, err := s.fitted(ctx, &Step{From: len(s.Model.Layers), Operation: Removal, DropList: []int{l}})
+		if err != nil {
+			return nil, err
+		}
+		candidates = append(candidates, c)
+	}
+	return s.Scorer.Losses(ctx, len(s.Model.Layers)-1, candidates, progress)
+}
+
+// marked is n values of which those at the places of a list are true.
+func marked(list []int, n int) []bool {
+	is := make([]bool, n)
+	for _, i := range list {
+		is[i] = true
+	}
+	return is
+}

@@ -1,0 +1,356 @@
+// Package refit repairs layers of a pruned model in closed form, without training: the projection that a layer adds to the residual stream
+// with is fitted, by weighted least squares, so that the layer gives what left the last of the layers that it stands for.
+package refit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
+	"github.com/vkcome/vkcome/model/graph"
+	"github.com/vkcome/vkcome/model/lsq"
+	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/prune/score"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// What is fitted.
+const (
+	Down = "down"   // down_proj; of a layer with experts o_proj
+	Both = "o,down" // o_proj, the MLP taken as it gives, and then down_proj on what came of it
+)
+
+// Projections lists these, the default first.
+var Projections = []string{Down, Both}
+
+// Options say how layers are fitted. The zero value of each is the documented default.
+type Options struct {
+	// Lambdas are the weights of the ridge that are tried: that of the smallest loss on windows that are held out is taken, the first of
+	// equals. nil is DefaultLambdas.
+	Lambdas []float64 `json:"lambdas"`
+	// Projections are what is fitted: one of Projections.
+	Projections string `json:"projections"`
+	// HeldOut holds out every window of which the number divided by this leaves the largest rest; 0 is 8.
+	HeldOut int `json:"held_out"`
+}
+
+// DefaultLambdas is a grid around what did best on real models.
+var DefaultLambdas = []float64{0.1, 0.2, 0.5, 1, 2}
+
+// Defaults fills in what the zero value stands for.
+func (o Options) Defaults() Options {
+	if o.Lambdas == nil {
+		o.Lambdas = DefaultLambdas
+	}
+	if o.Projections == "" {
+		o.Projections = Down
+	}
+	if o.HeldOut == 0 {
+		o.HeldOut = 8
+	}
+	return o
+}
+
+// Check refuses options out of range for a corpus of so many windows.
+func (o Options) Check(m *model.Model, windows int) error {
+	o = o.Defaults()
+	switch {
+	case !slices.Contains(Projections, o.Projections):
+		return fmt.Errorf("refit: projections %q, expected one of %v", o.Projections, Projections)
+	case o.HeldOut < 2 || o.HeldOut > windows:
+		return fmt.Errorf("refit: every %d. of the windows held out, of %d: expected 2 to the number of windows", o.HeldOut, windows)
+	case o.Projections == Both && m.Config.OutputNorms:
+		return fmt.Errorf("refit: projections %q: what attention gives is normed before it is added in %s, and not kept: expected %q", o.Projections, m.Config.Architecture, Down)
+	}
+	if len(o.Lambdas) > 32 {
+		return fmt.Errorf("refit: %d lambdas, expected at most 32", len(o.Lambdas))
+	}
+	for _, l := range o.Lambdas {
+		if !(l > 0 && l <= 1e6) {
+			return fmt.Errorf("refit: lambda %v, expected more than 0 and at most 1e6", l)
+		}
+	}
+	return nil
+}
+
+// Fit is what a lineage tells of one projection that was fitted.
+type Fit struct {
+	Layer      int     `json:"layer"`      // of the model at the time
+	Boundary   int     `json:"boundary"`   // the layers below it of the model that was opened are what the layers up to this one stand for
+	Projection string  `json:"projection"` // the module: mlp.down_proj
+	Lambda     float64 `json:"lambda"`
+	// Before and After are the mean of ‖y−h‖²/‖y‖² over the tokens of the windows that were held out, with h what the layer gives and y what
+	// it should; of a layer that norms what the MLP gives, divided by the norm's weights channel by channel.
+	Before float64 `json:"loss_before"`
+	After  float64 `json:"loss_after"`
+	Taken  bool    `json:"taken"` // After is less than Before; else the layer stays as it was
+}
+
+// Target is a layer and the boundary of the held model whose states it should give.
+type Target struct{ Layer, Boundary int }
+
+// Layer fits a layer of m, which below that layer is the scorer's model. It gives the layer that takes its place, nil if no fit was taken.
+//
+// The correction Δ of a projection's weight is the minimiser of Σ_t w_t‖Δa_t − e_t‖² + λm‖Δ‖², with a_t what the projection reads of token
+// t, e_t what the layer's output lacks of the states wanted, y_t, w_t = 1/‖y_t‖², and m the mean of the diagonal of Σ w_t a_t a_tᵀ. The
+// weights keep the few tokens of massive norm from deciding the fit.
+func Layer(ctx context.Context, s *score.Scorer, m *model.Model, t Target, o Options) (fitted *model.Layer, fits []Fit, err error) {
+	o = o.Defaults()
+	roles := []arch.Role{arch.O, arch.Down}
+	if o.Projections == Down {
+		roles = roles[1:]
+	}
+	if m.Config.Sparse(t.Layer) {
+		roles = []arch.Role{arch.O}
+	}
+	for i, role := range roles {
+		if i > 0 && fitted != nil { // what down_proj reads depends on o_proj
+			m = m.Replace(t.Layer, fitted)
+		}
+		f := &fit{scorer: s, model: m, layer: m.Layers[t.Layer], role: role, target: t, options: o}
+		made, record, err := f.run(ctx)
+		if err != nil {
+			return nil, nil, fmt.Errorf("refit: layer %d of %s: %s: %w", t.Layer, m.Name, record.Projection, err)
+		}
+		fits = append(fits, record)
+		if made != nil {
+			fitted = made
+		}
+	}
+	return fitted, fits, nil
+}
+
+// fit is one projection that is fitted.
+type fit struct {
+	scorer  *score.Scorer
+	model   *model.Model
+	layer   *model.Layer
+	role    arch.Role
+	target  Target
+	options Options
+}
+
+// bias is the role of the bias that belongs to the projection's.
+func (f *fit) bias() arch.Role { return f.role + 1 } // OBias behind O, DownBias behind Down
+
+func (f *fit) shape() lsq.Shape { return shapeOf(f.layer, f.role) }
+
+func shapeOf(l *model.Layer, role arch.Role) lsq.Shape {
+	w := l.Weights[role]
+	return lsq.Shape{In: w.Cols, Out: w.Rows, Bias: !l.Weights[role+1].IsZero()}
+}
+
+func (f *fit) run(ctx context.Context) (made *model.Layer, record Fit, err error) {
+	record = Fit{Layer: f.target.Layer, Boundary: f.target.Boundary, Projection: f.model.Config.Operation(f.role)}
+	fitted, held, err := f.equations(ctx)
+	if err != nil {
+		return nil, record, err
+	}
+	d := f.scorer.Recorders()[0].Device()
+	solutions, err := lsq.Solve(ctx, d, fitted, f.options.Lambdas)
+	if err != nil {
+		return nil, record, err
+	}
+	tokens := float64(held.Tokens())
+	record.Before = held.Loss0() / tokens
+	var best *lsq.Solution
+	least := math.Inf(1)
+	for _, s := range solutions {
+		loss, err := lsq.Loss(ctx, d, held, s.D, s.Bias)
+		if err != nil {
+			return nil, record, err
+		}
+		if loss < least {
+			best, least = s, loss
+		}
+	}
+	if best == nil {
+		return nil, record, errors.New("the loss on the windows that are held out is no number, whatever the lambda")
+	}
+	record.Lambda = best.Lambda
+	made, dw, db := f.corrected(best)
+	after, err := lsq.Loss(ctx, d, held, dw, db) // as the model's dtype has it
+	if err != nil {
+		return nil, record, err
+	}
+	record.After = after / tokens
+	if record.Taken = record.After < record.Before; !record.Taken {
+		return nil, record, nil
+	}
+	return made, record, nil
+}
+
+// corrected is the layer with a correction of its projection, and the correction that the layer's dtype left of it.
+func (f *fit) corrected(s *lsq.Solution) (made *model.Layer, dw, db []float32) {
+	weights := slices.Clone(f.layer.Weights[:])
+	weights[f.role], dw = added(weights[f.role], s.D)
+	if s.Bias != nil {
+		weights[f.bias()], db = added(weights[f.bias()], s.Bias)
+	}
+	return model.NewLayer(weights), dw, db
+}
+
+// added is w + d in w's dtype, and what that is more than w.
+func added(w model.Weight, d []float32) (sum model.Weight, more []float32) {
+	sum = model.Weight{Name: w.Name, DType: w.DType, Rows: w.Rows, Cols: w.Cols, Data: make([]byte, w.Size())}
+	more = make([]float32, len(d))
+	row := w.Cols * w.DType.Size()
+	room, old, now := make([]byte, row), make([]float32, w.Cols), make([]float32, w.Cols)
+	for r := range w.Rows {
+		w.DType.Decode(old, w.ReadRows(room, r, r+1))
+		at := r * w.Cols
+		for c, v := range old {
+			now[c] = v + d[at+c]
+		}
+		to := sum.Data[r*row : (r+1)*row]
+		w.DType.Encode(to, now)
+		w.DType.Decode(now, to)
+		for c, v := range now {
+			more[at+c] = v - old[c]
+		}
+	}
+	w.Release()
+	return sum, more
+}
+
+// worker is what a device takes to add up equations.
+type worker struct {
+	r            *vk.Recorder
+	scope        *vk.Scope
+	fitted, held *lsq.Sums
+	lack, weight *vk.Buffer // e and w of a batch
+}
+
+// newWorker allocates for panels [begin, end) and batches of so many rows; a dry scope counts.
+func newWorker(s *vk.Scope, r *vk.Recorder, shape lsq.Shape, rows, begin, end int) *worker {
+	return &worker{r: r, scope: s, fitted: lsq.NewSums(s, r, shape, begin, end), held: lsq.NewSums(s, r, shape, begin, end),
+		lack: s.Buffer("what layers lack", 4*int64(rows)*int64(shape.Out), vk.OnDevice), weight: s.Buffer("weights of tokens", 4*int64(rows), vk.OnDevice)}
+}
+
+// Room is the device memory that fitting layers of a model takes beside a Forward: all sums at once, or, where that is more than a quarter of
+// the device's limit, as many as fit, one panel at least. The layer runs again for the rest.
+func Room(d *vk.Device, m *model.Model, rows int) int64 {
+	var most int64
+	for _, role := range []arch.Role{arch.O, arch.Down} {
+		for _, l := range m.Layers {
+			if l.Weights[role].IsZero() {
+				continue
+			}
+			shape := shapeOf(l, role)
+			need := func(panels int) int64 {
+				return d.DryRun(func(s *vk.Scope) { newWorker(s, nil, shape, rows, 0, panels) })
+			}
+			most = max(most, need(1), min(need(shape.Panels()), d.MemoryLimit()/4), lsq.SolveMemory(d, shape))
+		}
+	}
+	return most
+}
+
+// equations adds up the equations of the windows to fit and of those that are held out. Where the device's memory does not hold all of
+// them, the layer runs several times.
+func (f *fit) equations(ctx context.Context) (fitted, held *lsq.Equations, err error) {
+	shape := f.shape()
+	fitted, held = lsq.NewEquations(shape), lsq.NewEquations(shape)
+	for begin := 0; begin < shape.Panels(); {
+		end, err := f.panels(begin)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := f.pass(ctx, fitted, held, begin, end); err != nil {
+			return nil, nil, err
+		}
+		begin = end
+	}
+	return fitted, held, nil
+}
+
+// panels is the end of the panels from begin on that every device has room for.
+func (f *fit) panels(begin int) (end int, err error) {
+	shape, rows := f.shape(), f.scorer.Most()
+	end = shape.Panels()
+	for _, r := range f.scorer.Recorders() {
+		d := r.Device()
+		left := (d.MemoryLimit() - d.Memory().Reserved) / 32 * 31 // a rest for what the arena rounds up
+		fits := func(end int) bool {
+			return d.DryRun(func(s *vk.Scope) { newWorker(s, nil, shape, rows, begin, end) }) <= left
+		}
+		for end > begin+1 && !fits(end) {
+			end--
+		}
+	}
+	return end, nil
+}
+
+// pass runs the layer once for some panels.
+func (f *fit) pass(ctx context.Context, fitted, held *lsq.Equations, begin, end int) (err error) {
+	var workers []*worker
+	defer func() {
+		for _, w := range workers {
+			err = errors.Join(err, w.r.Wait(context.WithoutCancel(ctx)))
+			w.scope.Free()
+		}
+	}()
+	for _, r := range f.scorer.Recorders() {
+		s := r.Device().NewScope()
+		workers = append(workers, newWorker(s, r, f.shape(), f.scorer.Most(), begin, end))
+		if err := s.Err(); err != nil {
+			return err
+		}
+	}
+	if err := f.scorer.Beside(ctx, f.model, f.target.Layer, f.target.Boundary, func(h score.Held) error { return f.add(workers[h.Part], h) }); err != nil {
+		return err
+	}
+	for _, w := range workers {
+		if err := errors.Join(w.fitted.Collect(ctx, fitted), w.held.Collect(ctx, held)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add adds a batch's windows to the equations that they belong to.
+func (f *fit) add(w *worker, h score.Held) error {
+	c, rows := f.model.Config, h.Out.Rows
+	e, weight := graph.Floats(w.lack, rows, c.HiddenSize), graph.Floats(w.weight, 1, rows)
+	a := h.MLP
+	if f.role == arch.O {
+		a = h.Attention
+	}
+	var norm op.FitNorm
+	if c.OutputNorms && f.role == arch.Down {
+		norm = op.FitNorm{Z: h.Fed, G: h.Weights[arch.MLPNorm], PlusOne: c.NormPlusOne, Eps: float32(c.RMSNormEps)}
+	}
+	op.FitTarget(w.r, e, weight, h.Out, h.Y, 1/cmp.Or(float32(c.ResidualScale), 1), norm)
+	window := rows / h.Batch.Windows()
+	isHeld := func(i int) bool { return (h.First+i)%f.options.HeldOut == f.options.HeldOut-1 }
+	for i, n := 0, h.Batch.Windows(); i < n; {
+		end, sums := i+1, w.fitted
+		for end < n && isHeld(end) == isHeld(i) {
+			end++
+		}
+		if isHeld(i) {
+			sums = w.held
+		}
+		sums.AddWindows(a, e, weight, window, i, end)
+		i = end
+	}
+	return w.r.Err()
+}
+
+// HostBytes is the host memory that fitting a layer takes at most: the sums of the windows that are fitted and of those that are held out, in
+// integers of 16 bytes, the half of those of the inputs with one another; and a solution of 4 for each lambda.
+func HostBytes(m *model.Model, lambdas int) (most int64) {
+	for _, role := range []arch.Role{arch.O, arch.Down} {
+		for _, l := range m.Layers {
+			w := l.Weights[role]
+			in, out := int64(w.Cols+1), int64(w.Rows)
+			most = max(most, 2*(8*in*in+16*in*out)+4*int64(lambdas+3)*in*out)
+		}
+	}
+	return most
+}

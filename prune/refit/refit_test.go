@@ -1,0 +1,267 @@
+package refit_test
+
+import (
+	"bytes"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/modeltest"
+	"github.com/vkcome/vkcome/model/ref"
+	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/prune/refit"
+	"github.com/vkcome/vkcome/prune/score"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+func TestMain(m *testing.M) { vktest.Main(m) }
+
+// scorer holds the states of a model, and knows it without layer gone.
+func scorer(t *testing.T, devices []*vk.Device, m *model.Model, windows [][]uint32, o run.Options, gone int) (*score.Scorer, *model.Model) {
+	t.Helper()
+	s, err := score.NewOn(devices, m, windows, func(*vk.Device) run.Options { return o })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := s.HoldOnly(t.Context(), m, nil); err != nil {
+		t.Fatal(err)
+	}
+	var keep []int
+	for l := range m.Layers {
+		if l != gone {
+			keep = append(keep, l)
+		}
+	}
+	student, err := m.With(slices.Delete(slices.Clone(m.Layers), gone, gone+1), keep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Update(t.Context(), student, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	return s, student
+}
+
+// TestOracle drops a layer of a random model of every architecture and fits the one before. The correction is that of float64 from states in
+// float64, but for the states' f32: 1e-4 of its length. So are the losses, to 1e-6 of that before.
+func TestOracle(t *testing.T) {
+	for _, name := range modeltest.Distinct() {
+		spec, err := modeltest.Named(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec.DType = dtype.F32
+		t.Run(name, func(t *testing.T) {
+			m, dir := spec.Open(t)
+			oracle, err := ref.LoadModel(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			windows := modeltest.Windows(m.Config.VocabSize, 8, 29)
+			const gone, every = 1, 4
+			windows[3], windows[7] = windows[0], windows[4] // random tokens tell nothing of others: those that are held out repeat some
+			projections := refit.Both
+			if m.Config.OutputNorms {
+				projections = refit.Down
+			}
+			vktest.Each(t, func(t *testing.T, d *vk.Device) {
+				s, student := scorer(t, []*vk.Device{d}, m, windows, score.Options(d), gone)
+				o := refit.Options{Lambdas: []float64{0.3}, Projections: projections, HeldOut: every}
+				if err := o.Check(student, len(windows)); err != nil {
+					t.Fatal(err)
+				}
+				made, fits, err := refit.Layer(t.Context(), s, student, refit.Target{Layer: gone - 1, Boundary: gone + 1}, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				wide := oracle.Layers[gone-1]
+				for _, f := range fits {
+					role := arch.Down
+					if f.Projection == m.Config.Operation(arch.O) {
+						role = arch.O
+					}
+					want := fit(oracle, &wide, windows, gone, every, role, 0.3)
+					if !(math.Abs(f.Before-want.before) <= 1e-5*want.before && math.Abs(f.After-want.after) <= 1e-5*want.before) || f.Taken != (want.after < want.before) {
+						t.Errorf("%s: losses %v → %v (taken: %v), want %v → %v", f.Projection, f.Before, f.After, f.Taken, want.before, want.after)
+					}
+				}
+				if made == nil {
+					t.Fatal("nothing was fitted")
+				}
+				was := student.Layers[gone-1]
+				compare(t, "o_proj", made.Weights[arch.O], was.Weights[arch.O], wide.O.Data)
+				compare(t, "o_proj's bias", made.Weights[arch.OBias], was.Weights[arch.OBias], wide.OBias)
+				if !m.Config.Sparse(gone - 1) {
+					compare(t, "down_proj", made.Weights[arch.Down], was.Weights[arch.Down], wide.Down.Data)
+					compare(t, "down_proj's bias", made.Weights[arch.DownBias], was.Weights[arch.DownBias], wide.DownBias)
+				}
+			})
+		})
+	}
+}
+
+// losses are of the windows held out, a token.
+type losses struct{ before, after float64 }
+
+// fit fits a projection of layer gone−1, of which l are the weights, as Layer does, in float64, and corrects l.
+func fit(m *ref.Model, l *ref.Layer, windows [][]uint32, gone, every int, role arch.Role, lambda float64) (of losses) {
+	var a, e [2]ref.Mat // fitted, held out
+	var w [2][]float64
+	for i, window := range windows {
+		var tokens []int
+		for _, id := range window {
+			tokens = append(tokens, int(id))
+		}
+		states := m.HiddenStates(tokens)
+		out, taps := l.Forward(m.Config, states[gone-1])
+		y, scale := states[gone+1], 1.0
+		if s := m.Config.ResidualScale; s != 0 {
+			scale = 1 / s
+		}
+		read := taps.FFN
+		if role == arch.O {
+			read = taps.Attention
+		}
+		lack, weight := ref.FitTarget(out, y, scale)
+		if l.FFNNorm != nil {
+			norm := slices.Clone(l.FFNNorm)
+			for i := range norm {
+				if m.Config.PlusOne {
+					norm[i]++
+				}
+			}
+			lack, weight = ref.FitTargetNormed(out, y, ref.Linear(taps.FFN, l.Down, l.DownBias), norm, 1, m.Config.Eps)
+		}
+		set := 0
+		if i%every == every-1 {
+			set = 1
+		}
+		if a[set].Rows == 0 {
+			a[set], e[set], w[set] = read, lack, weight
+		} else {
+			a[set], e[set], w[set] = ref.ConcatRows(a[set], read), ref.ConcatRows(e[set], lack), append(w[set], weight...)
+		}
+	}
+	weight, bias := &l.Down, &l.DownBias
+	if role == arch.O {
+		weight, bias = &l.O, &l.OBias
+	}
+	d, _, ok := ref.Ridge(a[0], e[0], w[0], lambda, *bias != nil)
+	if !ok {
+		panic("no fit")
+	}
+	of = losses{ref.RidgeLoss(a[1], e[1], w[1], ref.NewMat(d.Rows, d.Cols)) / float64(a[1].Rows), ref.RidgeLoss(a[1], e[1], w[1], d) / float64(a[1].Rows)}
+	if of.after >= of.before {
+		return of
+	}
+	fitted := ref.NewMat(weight.Rows, weight.Cols)
+	for r := range fitted.Rows {
+		for c := range fitted.Row(r) {
+			fitted.Row(r)[c] = weight.At(r, c) + d.At(r, c)
+		}
+	}
+	*weight = fitted
+	if *bias != nil {
+		*bias = slices.Clone(*bias)
+		for r := range *bias {
+			(*bias)[r] += d.At(r, d.Cols-1)
+		}
+	}
+	return of
+}
+
+// compare says whether a correction is the oracle's.
+func compare(t *testing.T, what string, made, was model.Weight, want []float64) {
+	t.Helper()
+	if was.IsZero() {
+		return
+	}
+	now, before := floats(made), floats(was)
+	var off, length float64
+	for i, v := range want {
+		d := v - float64(before[i])
+		off += (float64(now[i]-before[i]) - d) * (float64(now[i]-before[i]) - d)
+		length += d * d
+	}
+	if !(math.Sqrt(off) <= 1e-4*math.Sqrt(length)+1e-7*math.Sqrt(float64(len(want)))) { // the second: a weight's own f32
+		t.Errorf("%s: the correction is off by %.2g of its length %.2g", what, math.Sqrt(off/length), math.Sqrt(length))
+	}
+}
+
+func floats(w model.Weight) []float32 {
+	values := make([]float32, w.Elements())
+	w.DType.Decode(values, w.Data)
+	return values
+}
+
+// TestBits fits a layer in other batches, on two devices, with little memory for sums, and with states on the host: the bytes are the same.
+func TestBits(t *testing.T) {
+	spec, err := modeltest.Named("opt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Intermediate = 300
+	m, _ := spec.Open(t)
+	windows := modeltest.Windows(m.Config.VocabSize, 9, 31)
+	windows[2], windows[5], windows[8] = windows[0], windows[3], windows[7]
+	var want []byte
+	var loss float64
+	for _, c := range []struct {
+		name    string
+		o       run.Options
+		memory  int64
+		devices int
+	}{
+		{"plain", run.Options{BatchTokens: 256, KeepWeights: true}, 0, 1},
+		{"small batches", run.Options{BatchTokens: 31}, 0, 1},
+		{"states on the host", run.Options{BatchTokens: 93, StatesOnHost: true}, 0, 1},
+		{"two devices", run.Options{BatchTokens: 62}, 0, 2},
+		{"little memory", run.Options{BatchTokens: 62}, 6 << 20, 1},
+	} {
+		var devices []*vk.Device
+		for range c.devices {
+			devices = append(devices, vktest.Open(t, vk.Options{MaxMemory: c.memory}))
+		}
+		s, student := scorer(t, devices, m, windows, c.o, 1)
+		made, fits, err := refit.Layer(t.Context(), s, student, refit.Target{Layer: 0, Boundary: 2}, refit.Options{HeldOut: 3})
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if made == nil {
+			t.Fatalf("%s: nothing was fitted: %+v", c.name, fits)
+		}
+		got := append(slices.Clone(made.Weights[arch.Down].Data), made.Weights[arch.DownBias].Data...)
+		if want == nil {
+			want, loss = got, fits[0].After
+		}
+		if !bytes.Equal(got, want) || fits[0].After != loss {
+			t.Errorf("%s: other bytes than plainly, or another loss: %v, %v", c.name, fits[0].After, loss)
+		}
+	}
+}
+
+// TestRefusals has options out of range.
+func TestRefusals(t *testing.T) {
+	spec, err := modeltest.Named("gemma2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _ := spec.Open(t)
+	for _, o := range []refit.Options{{Projections: "up"}, {HeldOut: 1}, {HeldOut: 9}, {Lambdas: []float64{0}}, {Lambdas: []float64{math.NaN()}}, {Projections: refit.Both}} {
+		if err := o.Check(m, 8); err == nil {
+			t.Errorf("%+v was not refused", o)
+		}
+	}
+	if err := (refit.Options{}).Check(m, 8); err != nil {
+		t.Error(err)
+	}
+}

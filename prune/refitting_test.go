@@ -1,0 +1,149 @@
+package prune_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/modeltest"
+	"github.com/vkcome/vkcome/prune"
+	"github.com/vkcome/vkcome/prune/distill"
+	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/prune/refit"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+// repeated are windows of which every third repeats the one before: a fit to random tokens helps nowhere else.
+func repeated(vocab, n, window int) [][]uint32 {
+	windows := modeltest.Windows(vocab, n, window)
+	for w := 2; w < n; w += 3 {
+		windows[w] = windows[w-1]
+	}
+	return windows
+}
+
+// TestRefitting fits a model that lost layers 2 and 4 to the one that it was made of. A run that is stopped after each layer and resumed, one
+// with the correspondence given, and a prune that fits after a step that drops both give the same bytes.
+func TestRefitting(t *testing.T) {
+	m, _ := seven.Open(t)
+	windows := repeated(seven.Vocab, 6, 24)
+	d := vktest.Open(t, vk.Options{})
+	dir := t.TempDir()
+	options := refit.Options{HeldOut: 3, Lambdas: []float64{0.1, 1}}
+	pruned := func(name string, fit *refit.Options) string {
+		out := filepath.Join(dir, name)
+		plan, err := prune.NewPlan(m, prune.Options{Method: method.Drop{Layers: []int{2, 4}}, Windows: windows, Refit: fit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := plan.RunTo(t.Context(), d, prune.Output{Dir: out}, nil); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	plain := pruned("plain", nil)
+	want := filesIn(t, pruned("on the way", &options))
+	student := modeltest.Open(t, plain)
+	fitted := func(ctx context.Context, name string, resume bool, groups []distill.Group) (*prune.Lineage, error) {
+		p, err := prune.NewRefitting(m, student, prune.RefittingOptions{Refit: options, Windows: windows, Groups: groups})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.RunTo(ctx, d, prune.Output{Dir: filepath.Join(dir, name), Resume: resume}, nil)
+	}
+	check := func(name string) {
+		got := filesIn(t, filepath.Join(dir, name))
+		if got["model.safetensors"] != want["model.safetensors"] {
+			t.Errorf("%s: other weights than a prune that fits", name)
+		}
+	}
+	l, err := fitted(t.Context(), "alone", false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("alone")
+	var made []int
+	for _, f := range l.Refit.Fits {
+		if made = append(made, f.Layer, f.Boundary); !f.Taken || !(f.After < f.Before) {
+			t.Errorf("%+v: not taken", f)
+		}
+	}
+	if fmt.Sprint(made) != "[1 3 2 5]" || l.Refit.Teacher.Layers != 7 || len(l.Steps) != 1 {
+		t.Errorf("the lineage has the fits %v: %+v", made, l)
+	}
+	if _, err := fitted(t.Context(), "mapped", false, []distill.Group{{Layer: 1, First: 1, Last: 2}, {Layer: 2, First: 3, Last: 4}}); err != nil {
+		t.Fatal(err)
+	}
+	check("mapped")
+	for n := 1; n <= 2; n++ {
+		name := fmt.Sprint("stopped", n)
+		path := filepath.Join(prune.DefaultWork(filepath.Join(dir, name)), fmt.Sprintf("step-%06d", n))
+		if _, err := fitted(stopping{t.Context(), path, context.Canceled}, name, false, nil); !errors.As(err, new(*prune.Unfinished)) {
+			t.Fatalf("stopped after layer %d: %v", n, err)
+		}
+		if _, err := fitted(t.Context(), name, true, nil); err != nil {
+			t.Fatal(err)
+		}
+		if a, b := filesIn(t, filepath.Join(dir, "alone")), filesIn(t, filepath.Join(dir, name)); a[model.Lineage] != b[model.Lineage] {
+			t.Errorf("resumed after layer %d: the lineage is\n%s\nwant\n%s", n, b[model.Lineage], a[model.Lineage])
+		}
+		check(name)
+	}
+	if again, err := fitted(t.Context(), "alone", true, nil); err != nil || again == nil {
+		t.Errorf("resumed when it was done: %v", err)
+	}
+
+	for what, o := range map[string]prune.RefittingOptions{
+		"corpus is empty":         {Refit: options},
+		"expected one of":         {Refit: refit.Options{Projections: "up"}, Windows: windows},
+		"the student has 5":       {Refit: options, Windows: windows, Groups: []distill.Group{{Layer: 5, First: 1, Last: 2}}},
+		"come from a model of 7":  {Refit: options, Windows: windows},
+		"every 7. of the windows": {Refit: refit.Options{HeldOut: 7}, Windows: windows},
+		"there is nothing to fit": {Refit: options, Windows: windows, Groups: []distill.Group{}},
+	} {
+		teacher := m
+		if strings.HasPrefix(what, "come from") {
+			teacher = student
+		}
+		if _, err := prune.NewRefitting(teacher, student, o); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// TestRefitReplay does the steps of a lineage with fits again: with a corpus to the same bytes, without one it is refused.
+func TestRefitReplay(t *testing.T) {
+	m, _ := seven.Open(t)
+	d := vktest.Open(t, vk.Options{})
+	o := prune.Options{TargetLayers: 5, Method: method.Greedy{Candidates: 3}, Windows: repeated(seven.Vocab, 6, 24), Refit: &refit.Options{HeldOut: 3}}
+	run := func(o prune.Options) *prune.Result {
+		t.Helper()
+		plan, err := prune.NewPlan(m, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := plan.Run(t.Context(), d, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	first := run(o)
+	if _, err := prune.NewPlan(m, prune.Options{Replay: &first.Lineage}); err == nil || !strings.Contains(err.Error(), "prune.Options.Refit") {
+		t.Errorf("a plan with fits and no corpus: %v", err)
+	}
+	again := run(prune.Options{Replay: &first.Lineage, Refit: o.Refit, Windows: o.Windows})
+	for l := range first.Model.Layers {
+		for role, w := range first.Model.Layers[l].Weights {
+			if !slices.Equal(w.Data, again.Model.Layers[l].Weights[role].Data) {
+				t.Errorf("layer %d: %s differs when the plan is done again", l, w.Name)
+			}
+		}
+	}
+}
