@@ -185,7 +185,8 @@ func TestDistillStreamed(t *testing.T) {
 	student := pruned(t, large, m)
 	for _, rank := range []int{0, 2} {
 		training := distilling("", distill.Options{Rank: rank, EndToEnd: 5, MicroBatch: 2})
-		p, err := prune.NewDistillation(m, student, prune.DistillationOptions{Distill: *training})
+		groups := [][]distill.Group{nil, {}}[min(1, rank)] // with updates, all weights are all that is trained
+		p, err := prune.NewDistillation(m, student, prune.DistillationOptions{Distill: *training, Groups: groups})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -208,7 +209,7 @@ func TestDistillStreamed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		stop := stopping{t.Context(), filepath.Join(prune.DefaultWork(filepath.Join(dir, "both")), fmt.Sprintf("step-%06d", 15)), context.Canceled}
+		stop := stopping{t.Context(), filepath.Join(prune.DefaultWork(filepath.Join(dir, "both")), fmt.Sprintf("step-%06d", []int{15, 3}[min(1, rank)])), context.Canceled}
 		if err := execute(stop, small, "both", false); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
@@ -339,6 +340,7 @@ func TestDistillRefuses(t *testing.T) {
 		{m, student, prune.DistillationOptions{Distill: *distilling("mp", distill.Options{})}, "prune.Options.Distill mp"},
 		{m, student, prune.DistillationOptions{Distill: *distilling("zp", distill.Options{})}, "[sp mp]"},
 		{m, student, prune.DistillationOptions{}, "empty"},
+		{m, student, prune.DistillationOptions{Distill: *distilling("", distill.Options{}), Groups: []distill.Group{}}, "nor all weights"},
 		{m, student, prune.DistillationOptions{Distill: *distilling("", distill.Options{}), Groups: []distill.Group{{Layer: 4}}}, "the student has 4 layers"},
 		{wide, student, prune.DistillationOptions{Distill: *distilling("", distill.Options{})}, "hidden_size 48"},
 	} {

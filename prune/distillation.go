@@ -20,7 +20,7 @@ import (
 type DistillationOptions struct {
 	Distill DistillOptions     // its Schedule is DistillAtEnd, or empty
 	Part    *Part              // train one part of the layers, for MergeParts to join with the others; nil: all of them
-	Groups  []distill.Group    // which layers stand for which of the teacher's; nil: as the student's lineage says
+	Groups  []distill.Group    // which layers stand for which of the teacher's; nil: as the student's lineage says; empty: none is trained by itself, before all weights are (distill.Options.EndToEnd)
 	Memory  *states.HostMemory // bounds host memory; nil: no bound
 }
 
@@ -63,6 +63,9 @@ func NewDistillation(teacher, student *model.Model, o DistillationOptions) (p *D
 		if err := p.cut(*o.Part); err != nil {
 			return nil, err
 		}
+	}
+	if o.Groups != nil && len(p.Groups) == 0 && o.Distill.Options.EndToEnd == 0 {
+		return nil, errors.New("prune: no layer is to be trained, nor all weights (distill.Options.EndToEnd)")
 	}
 	return p, nil
 }

@@ -24,6 +24,9 @@ func TestParseMap(t *testing.T) {
 	if want := []Group{{0, 0, 0}, {3, 4, 5}, {7, 9, 11}}; err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v %v, want %v", got, err, want)
 	}
+	if got, err := ParseMap(NoGroups); err != nil || got == nil || len(got) != 0 {
+		t.Errorf("%v %v, want no groups", got, err)
+	}
 	for _, bad := range []string{"", "3", "3=", "=4", "3=4-", "3=-4", "a=1", "1=2=3", "1=2,", "-1=2"} {
 		if got, err := ParseMap(bad); err == nil {
 			t.Errorf("%q was read as %v", bad, got)

@@ -37,8 +37,14 @@ func Groups(tree []method.Tree, original int) (list []Group) {
 	return list
 }
 
-// ParseMap reads a correspondence: 3=4-5,7=9-11, the student's layer first, one layer of the teacher where there is no dash.
+// NoGroups is how ParseMap reads that no layer is trained by itself.
+const NoGroups = "none"
+
+// ParseMap reads a correspondence: 3=4-5,7=9-11, the student's layer first, one layer of the teacher where there is no dash; or NoGroups.
 func ParseMap(text string) (list []Group, err error) {
+	if text == NoGroups {
+		return []Group{}, nil
+	}
 	for _, part := range strings.Split(text, ",") {
 		var g Group
 		layer, span, ok := strings.Cut(strings.TrimSpace(part), "=")
