@@ -49,6 +49,7 @@ func TestDistillWhilePruning(t *testing.T) {
 	}{
 		{"sp", nil, distilling(prune.DistillAtEnd, distill.Options{EndToEnd: 3})}, {"mp", nil, distilling(prune.DistillEach, distill.Options{EndToEnd: 3})},
 		{"updates", nil, distilling(prune.DistillAtEnd, distill.Options{Rank: 3, EndToEnd: 3})},
+		{"moments in BF16", nil, distilling(prune.DistillAtEnd, distill.Options{Moments: "bf16", EndToEnd: 3})},
 		{"nmse, student, micro-batches", nil, distilling(prune.DistillAtEnd, distill.Options{Objective: train.NMSE, Input: distill.StudentInput, MicroBatch: 2})},
 		{"mp of layers that are dropped", method.ShortGPT{}, distilling(prune.DistillEach, distill.Options{})},
 	} {

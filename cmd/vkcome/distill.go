@@ -46,6 +46,7 @@ func newTrainingFlags(f *pflag.FlagSet) *trainingFlags {
 	f.Float64Var(&t.o.Temperature, "temperature", 1, "of kl, kl-lens and --end-to-end")
 	f.StringVar(&t.o.Input, "input", distill.TeacherInput, "states that enter a layer in training: "+strings.Join(distill.Inputs, ", ")+" (whose layers below are healed then)")
 	f.IntVar(&t.o.Rank, "rank", 0, "train updates of this rank of the layers' matrices alone, as LoRA does, and merge them in the end (default 0: all weights)")
+	f.StringVar(&t.o.Moments, "moments", "", "of AdamW: "+strings.Join(distill.Moments, ", ")+", which takes half of their memory and is rounded at random (default f32)")
 	f.Float64Var(&t.o.LR, "lr", 0, "peak of the learning rate (default 2e-4, times 2048/hidden_size where that is above 1, at most 4e-3; with --rank five times that)")
 	f.Float64Var(&t.o.FinalLR, "final-lr", 0, "where its cosine ends (default a tenth of --lr)")
 	f.Float64Var(&t.o.WarmUp, "warm-up", 0.03, "share of the steps over which it rises, 20 steps at least")

@@ -1,6 +1,7 @@
 package op
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -185,6 +186,10 @@ func TestAdamWRefuses(t *testing.T) {
 	p := AdamWParams{LR: 1, Eps: 1e-8, Step: 1}
 	refused(t, d, "other rows", func(r *vk.Recorder) { AdamW(r, w, x.RowRange(0, 3), x, x, x, control, p) })
 	refused(t, d, "16-bit master", func(r *vk.Recorder) { AdamW(r, w, w, x, x, x, control, p) })
+	refused(t, d, "moments of two dtypes", func(r *vk.Recorder) { AdamW(r, w, x, x, x, w, control, p) })
+	refused(t, d, "moments in F16", func(r *vk.Recorder) {
+		AdamW(r, w, x, x, Of(x.View, dtype.F16, 4, 6), Of(x.View, dtype.F16, 4, 6), control, p)
+	})
 	refused(t, d, "small control", func(r *vk.Recorder) { AdamW(r, w, x, x, x, x, x.RowRange(0, 1), p) })
 	refused(t, d, "absent weights", func(r *vk.Recorder) { AdamW(r, Tensor{}, x, x, x, x, control, p) })
 	refused(t, d, "copy of other rows", func(r *vk.Recorder) { FromDType(r, x, w.RowRange(0, 3)) })
@@ -197,4 +202,75 @@ func TestAdamWRefuses(t *testing.T) {
 			t.Errorf("%+v: no error", p)
 		}
 	}
+}
+
+// Moments in BF16 are what F32 ones are, one step up or down, right on average and the same however a tensor is cut; the weights of the first
+// step do not see the rounding, those of later ones hardly.
+func TestAdamWHalfMoments(t *testing.T) {
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+		for _, c := range []struct{ rows, cols int }{{1, 1}, {5, 77}, {64, 384}} {
+			for _, dt := range []dtype.DType{dtype.F32, dtype.BF16} {
+				b := newBench(t, d)
+				weights, n := random(c.rows, c.cols), c.rows*c.cols
+				whole, half, parts := b.trained(weights, dt), b.halfTrained(weights, dt), b.halfTrained(weights, dt)
+				p := AdamWParams{LR: 0.01, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1}
+				for p.Step = 1; p.Step <= 3; p.Step++ {
+					g := block(random(c.rows, c.cols+p.Step), 0, c.rows, p.Step, c.cols+p.Step)
+					grad := b.upload(g, dtype.F32)
+					_, control := b.gradNorm(1, 0, g)
+					AdamW(b.r, whole.w, whole.master, grad, whole.m, whole.v, control, p)
+					AdamW(b.r, half.w, half.master, grad, half.m, half.v, control, p)
+					cut := p
+					for begin, end := 0, c.rows/2; begin < c.rows; begin, end = end, c.rows { // rows of an even number of elements, or one row
+						if c.cols%2 != 0 {
+							end = c.rows
+						}
+						if begin < end {
+							cut.First = begin * c.cols
+							x := func(t Tensor) Tensor { return t.RowRange(begin, end) }
+							AdamW(b.r, x(parts.w), x(parts.master), x(grad), x(parts.m), x(parts.v), control, cut)
+						}
+					}
+					want, got, again := b.state(whole), b.state(half), b.state(parts)
+					for i := range got {
+						same(t, fmt.Sprint(c, dt, " in parts"), again[i], got[i])
+					}
+					most := 0.0
+					if p.Step > 1 {
+						most = 0.01 * 0x1p-6 // of a step of the learning rate: a moment and the root of another, off by 2^-7 and 2^-8
+					}
+					for i, v := range got[1] {
+						if math.Abs(float64(v)-float64(want[1][i])) > most+2e-6*math.Abs(float64(want[1][i])) {
+							t.Fatalf("%v %v: master %d is %v after step %d, %v with F32 moments", c, dt, i, v, p.Step, want[1][i])
+						}
+					}
+					if p.Step > 1 {
+						continue
+					}
+					for k := 2; k < 4; k++ {
+						sum, ulps := 0.0, 0.0
+						for i, v := range want[k] {
+							ulp := math.Ldexp(1, math.Ilogb(math.Max(math.Abs(float64(v)), 1e-30))-7)
+							off := float64(got[k][i]) - float64(v)
+							if math.Abs(off) >= ulp*1.001 {
+								t.Fatalf("%v %v: moment %d of %d is %v, %v in F32", c, dt, i, k, got[k][i], v)
+							}
+							sum, ulps = sum+off/ulp, ulps+1
+						}
+						if mean := sum / ulps; n > 1000 && math.Abs(mean) > 4*0.5/math.Sqrt(ulps) { // four times the largest deviation of such a mean
+							t.Errorf("%v %v: moments are off by %v of a unit in the last place on average", c, dt, mean)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// halfTrained is trained with moments in BF16.
+func (b *bench) halfTrained(weights ref.Mat, d dtype.DType) trained {
+	s := b.trained(weights, d)
+	zero := ref.NewMat(weights.Rows, weights.Cols)
+	s.m, s.v = b.upload(zero, dtype.BF16), b.upload(zero, dtype.BF16)
+	return s
 }

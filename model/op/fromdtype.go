@@ -10,15 +10,15 @@ func FromDType(r *vk.Recorder, y, w Tensor) {
 	if !check(r, "fromdtype", y.Elements() > 0 && words(y) && w.Is(y.Rows, y.Cols), y, w) {
 		return
 	}
-	quads(r, "fromdtype", []Tensor{w, y}, func(part []Tensor) {
+	quads(r, "fromdtype", []Tensor{w, y}, func(_ int, part []Tensor) {
 		n := part[0].Elements()
 		dispatch(r, "fromdtype"+suffix(w.DType), spec("WORKGROUP", rowGroup), [3]int{ceilDiv(n, 4*rowGroup), 1, 1}, push("count", n), float64(8*n), vk.In(part[0].View), vk.Out(part[1].View))
 	})
 }
 
-// quads calls f for consecutive parts of tensors of as many elements each, for kernels of rowGroup invocations that take four
+// quads calls f for consecutive parts of tensors of as many elements each, and the number of the first of these, for kernels of rowGroup invocations that take four
 // consecutive elements each. Parts are vectors, of multiples of four elements but for the last.
-func quads(r *vk.Recorder, op string, tensors []Tensor, f func(part []Tensor)) {
+func quads(r *vk.Recorder, op string, tensors []Tensor, f func(begin int, part []Tensor)) {
 	n := tensors[0].Elements()
 	var bytes []int64
 	for _, t := range tensors {
@@ -29,7 +29,7 @@ func quads(r *vk.Recorder, op string, tensors []Tensor, f func(part []Tensor)) {
 		for _, t := range tensors {
 			part = append(part, t.Reshape(n, 1).RowRange(4*begin, min(n, 4*end)))
 		}
-		f(part)
+		f(4*begin, part)
 	}, bytes...)
 }
 

@@ -85,7 +85,7 @@ func (s *shelf) close() error {
 	return s.lost
 }
 
-// Shelf keeps numbered tensors of F32 that the device has no room for: in host memory, and in files beyond what that may hold. It belongs
+// Shelf keeps numbered tensors that the device has no room for: in host memory, and in files beyond what that may hold. It belongs
 // to one goroutine. What was recorded on a tensor must be waited for before it is kept or loaded.
 type Shelf struct {
 	shelf

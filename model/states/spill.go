@@ -154,6 +154,7 @@ func split(planes, values []byte) {
 		v := values[4*i : 4*i+4 : 4*i+4]
 		a[i], b[i], c[i], d[i] = v[0], v[1], v[2], v[3]
 	}
+	copy(planes[4*n:], values[4*n:]) // less than a word
 }
 
 func join(values, planes []byte) {
@@ -163,6 +164,7 @@ func join(values, planes []byte) {
 		v := values[4*i : 4*i+4 : 4*i+4]
 		v[0], v[1], v[2], v[3] = a[i], b[i], c[i], d[i]
 	}
+	copy(values[4*n:], planes[4*n:])
 }
 
 // spillReader reads a record's pieces, some of them ahead of their use.

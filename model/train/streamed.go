@@ -9,6 +9,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
+	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/graph"
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/model/run"
@@ -53,7 +54,7 @@ type shelvedParameter struct {
 	partial int // place of the first partial sum of its gradients
 }
 
-// The kinds of blocks.
+// The kinds of blocks, in the order of tensors.state without the weights.
 const (
 	shelfMaster = iota
 	shelfM
@@ -134,14 +135,14 @@ func (p streamPlan) head(ctx context.Context, s *vk.Scope, r *vk.Recorder) headP
 }
 
 // stepPhase is what the step of one piece of a parameter takes.
-func stepPhase(s *vk.Scope, p parameter) tensors {
+func (o Setup) stepPhase(s *vk.Scope, p parameter) tensors {
 	w, n := p.weight, pieceRows(p.weight)
 	floats := func(name string) op.Tensor {
 		return graph.Floats(s.Buffer(name, 4*int64(n)*int64(w.Cols), vk.OnDevice), n, w.Cols)
 	}
 	bytes := int64(n) * int64(w.Cols) * int64(w.DType.Size())
 	return tensors{parameter: p, copy: op.Of(s.Buffer("trained weights", bytes, vk.OnDevice).All(), w.DType, n, w.Cols), master: floats("master weights"),
-		grad: floats("gradients"), m: floats("first moments"), v: floats("second moments")}
+		grad: floats("gradients"), m: o.moments(s, "first moments", n, w.Cols), v: o.moments(s, "second moments", n, w.Cols)}
 }
 
 // optimizer allocates what lasts: the words of a step, and a place for the partial sums of all gradients.
@@ -189,7 +190,7 @@ func (p streamPlan) device(d *vk.Device) int64 {
 	}))
 	for _, set := range p.weightSets() {
 		for _, x := range set.parameters(p.setup, false) {
-			most = max(most, d.DryRun(func(s *vk.Scope) { stepPhase(s, x) }))
+			most = max(most, d.DryRun(func(s *vk.Scope) { p.setup.stepPhase(s, x) }))
 		}
 	}
 	return most + d.DryRun(func(s *vk.Scope) { p.optimizer(s) })
@@ -202,7 +203,7 @@ func (p streamPlan) host() (weights, shelf int64) {
 	}
 	for _, set := range p.weightSets() {
 		for _, x := range set.parameters(p.setup, false) {
-			shelf += 4 * shelfKinds * x.weight.Elements()
+			shelf += int64(2*dtype.F32.Size()+2*p.setup.Moments.Size()) * x.weight.Elements()
 		}
 	}
 	return weights, shelf
@@ -259,8 +260,9 @@ func (t *StreamedTraining) fill(ctx context.Context) error {
 			}
 			err = t.eachPiece(ctx, *p, func(x tensors, _, _, block int) error {
 				op.FromDType(r, x.master, x.copy)
-				op.Zero(r, x.m)
-				op.Zero(r, x.v)
+				if err := errors.Join(blankOut(ctx, r.Device(), x.m), blankOut(ctx, r.Device(), x.v)); err != nil {
+					return err
+				}
 				return t.keepPiece(ctx, x, block)
 			})
 			if err != nil {
@@ -298,7 +300,7 @@ func (t *StreamedTraining) eachPiece(ctx context.Context, p shelvedParameter, f 
 		err = errors.Join(err, r.Wait(t.ctx))
 		s.Free()
 	}()
-	whole := stepPhase(s, p.parameter)
+	whole := t.setup.stepPhase(s, p.parameter)
 	if err := s.Err(); err != nil {
 		return err
 	}
@@ -673,7 +675,9 @@ func (t *StreamedTraining) Step(ctx context.Context, clip float64, p op.AdamWPar
 				if err := t.loadPiece(ctx, piece, block, true); err != nil {
 					return err
 				}
-				op.AdamW(r, piece.copy, piece.master, piece.grad, piece.m, piece.v, t.opt.tensor(), piece.adamW(p))
+				own := piece.adamW(p)
+				own.First = begin / x.weight.DType.Size()
+				op.AdamW(r, piece.copy, piece.master, piece.grad, piece.m, piece.v, t.opt.tensor(), own)
 				if err := t.keepPiece(ctx, piece, block); err != nil {
 					return err
 				}
@@ -765,10 +769,11 @@ func (t *StreamedTraining) Save(ctx context.Context, to io.Writer) error {
 			return err
 		}
 		return t.eachPiece(ctx, p, func(x tensors, _, _, block int) error {
-			if err := t.shelf.Load(ctx, block+kind, x.master.View); err != nil {
+			place := x.state()[1+kind]
+			if err := t.shelf.Load(ctx, block+kind, place.View); err != nil {
 				return err
 			}
-			return write(ctx, t.f.Recorder().Device(), to, x.master)
+			return write(ctx, t.f.Recorder().Device(), to, place)
 		})
 	})
 }
@@ -780,10 +785,11 @@ func (t *StreamedTraining) Load(ctx context.Context, from io.Reader) error {
 			return readFull(from, p.weight.Data)
 		}
 		return t.eachPiece(ctx, p, func(x tensors, _, _, block int) error {
-			if err := read(ctx, t.f.Recorder().Device(), from, x.master); err != nil {
+			place := x.state()[1+kind]
+			if err := read(ctx, t.f.Recorder().Device(), from, place); err != nil {
 				return err
 			}
-			return t.shelf.Keep(ctx, block+kind, x.master.View)
+			return t.shelf.Keep(ctx, block+kind, place.View)
 		})
 	})
 }

@@ -122,7 +122,7 @@ func TestStreamedTraining(t *testing.T) {
 					host.Begin(d)
 					host.Limit = host.Stats().Base + host.Stats().Reserved + list[i].Bytes() + 20<<10
 				}
-				setup := train.Setup{Rank: rank, Seed: 7}
+				setup := train.Setup{Rank: rank, Seed: 7, Moments: []dtype.DType{dtype.BF16, dtype.F32}[(i+rank)%4/2]}
 				whole, err := train.NewModel(t.Context(), f, teachers[i], list[i], setup)
 				if err != nil {
 					t.Fatal(err)

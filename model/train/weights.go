@@ -23,6 +23,15 @@ type Setup struct {
 	// 2106.09685.
 	Rank int
 	Seed uint64 // of A
+
+	// Moments is what AdamW keeps its moments in: F32, or BF16, rounded at random (see op.AdamW), for half of their memory.
+	Moments dtype.DType
+}
+
+// moments allocates a moment.
+func (o Setup) moments(s *vk.Scope, name string, rows, cols int) op.Tensor {
+	size := int64(rows) * int64(cols) * int64(o.Moments.Size())
+	return op.Of(s.Buffer(name, (size+3)/4*4, vk.OnDevice).View(0, size), o.Moments, rows, cols)
 }
 
 // factors are the first values of a matrix' update: A [rank, cols] with elements of variance 1/cols, so that A·x is about as large as an element
@@ -180,11 +189,10 @@ func (t *trained) add(ctx context.Context, s *vk.Scope, p parameter, o Setup, wh
 		x.grad = floats("gradients")
 	}
 	if what >= forSteps {
-		x.master, x.m, x.v = floats("master weights"), floats("first moments"), floats("second moments")
+		x.master, x.m, x.v = floats("master weights"), o.moments(s, "first moments", w.Rows, w.Cols), o.moments(s, "second moments", w.Rows, w.Cols)
 		if s.Live() {
 			op.FromDType(t.r, x.master, x.copy)
-			op.Zero(t.r, x.m)
-			op.Zero(t.r, x.v)
+			s.Fail(errors.Join(blankOut(ctx, t.d, x.m), blankOut(ctx, t.d, x.v)))
 		}
 	}
 	t.params = append(t.params, x)
@@ -309,6 +317,12 @@ func (t *trained) load(ctx context.Context, from io.Reader) error {
 	}
 	t.merge()
 	return nil
+}
+
+// blankOut makes a tensor of any dtype 0.
+func blankOut(ctx context.Context, d *vk.Device, x op.Tensor) error {
+	zero := make([]byte, min(model.Piece, x.Size()))
+	return views(x, func(v vk.View) error { return d.Upload(ctx, v, zero[:v.Size()]) })
 }
 
 // write writes a tensor's bytes.

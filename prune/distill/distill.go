@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/train"
 )
 
@@ -23,6 +24,9 @@ const (
 	TeacherInput = "teacher" // the teacher's state that enters the first layer replaced: the paper's Figure 1
 	StudentInput = "student" // what the student's own layers below, trained already, give
 )
+
+// Moments lists what moments may be kept in.
+var Moments = []string{"f32", "bf16"}
 
 // Inputs lists them.
 var Inputs = []string{TeacherInput, StudentInput}
@@ -38,6 +42,10 @@ type Options struct {
 	// Rank, if it is not 0, trains updates of that rank of the layers' matrices in the place of all weights, which are merged into these in the
 	// end: see train.Setup. In the last stage too, where the embedding and the LM head then stay what they are.
 	Rank int `json:"rank,omitempty"`
+
+	// Moments is what AdamW keeps its moments in: f32, the default, or bf16, which takes half of their memory and is rounded at random. See
+	// train.Setup.
+	Moments string `json:"moments,omitempty"`
 
 	// LR is the peak of the learning rate. Default 2e-4, as published for replacing layers of models of billions of parameters, times
 	// 2048/hidden_size below a hidden size of 2048, and at most 4e-3; five times that with a Rank.
@@ -134,6 +142,8 @@ func (o Options) Defaults(m *model.Model, windows, window int) (Options, error) 
 		return o, fmt.Errorf("distill: a corpus of %d windows, of which %d are held out, has too few for a step of %d: give more text (corpus.Options.Sources), shorter windows (corpus.Options.Window) or a smaller step (distill.Options.Batch)", windows, o.HeldOut, o.Batch)
 	case o.Tokens < int64(o.Batch)*int64(window):
 		return o, fmt.Errorf("distill: %d tokens for a layer, a step takes %d", o.Tokens, o.Batch*window)
+	case o.Moments != "" && !slices.Contains(Moments, o.Moments):
+		return o, fmt.Errorf("distill: moments %q, expected %s", o.Moments, strings.Join(Moments, ", "))
 	case o.Rank < 0 || o.Rank > m.Config.HiddenSize:
 		return o, fmt.Errorf("distill: rank %d, expected 0, which trains all weights, to the hidden size of %d", o.Rank, m.Config.HiddenSize)
 	case o.Patience < 1 || o.EndToEnd < 0 || o.Budget < 0:
@@ -170,7 +180,13 @@ func (o Options) CorpusTokens(window int) int64 {
 }
 
 // setup is what is trained.
-func (o Options) setup() train.Setup { return train.Setup{Rank: o.Rank, Seed: o.Seed} }
+func (o Options) setup() train.Setup {
+	s := train.Setup{Rank: o.Rank, Seed: o.Seed}
+	if o.Moments == "bf16" {
+		s.Moments = dtype.BF16
+	}
+	return s
+}
 
 // steps is how many steps a layer's training takes.
 func (o Options) steps(window int) int { return int(o.Tokens / (int64(o.Batch) * int64(window))) }

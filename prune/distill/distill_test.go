@@ -85,7 +85,7 @@ func TestDefaults(t *testing.T) {
 		{Options{}, 1, "expected two"}, {Options{Objective: "mae"}, 99, "mse, kl, nmse, cos, kl-lens"}, {Options{Input: "both"}, 99, "teacher, student"},
 		{Options{LR: -1}, 99, "learning rates"}, {Options{LR: math.NaN()}, 99, "learning rates"}, {Options{FinalLR: 1}, 99, "learning rates"}, {Options{WarmUp: 2}, 99, "warm-up"},
 		{Options{Temperature: -1}, 99, "temperature"}, {Options{Batch: 4, MicroBatch: 3}, 99, "divisor"}, {Options{HeldOut: 15}, 99, "multiple"}, {Options{HeldOut: 96}, 99, "too few"},
-		{Options{Tokens: 10}, 99, "a step takes"}, {Options{EndToEnd: -1}, 99, "end-to-end"},
+		{Options{Tokens: 10}, 99, "a step takes"}, {Options{EndToEnd: -1}, 99, "end-to-end"}, {Options{Moments: "q8"}, 99, "f32, bf16"}, {Options{Rank: 129}, 99, "rank 129"},
 	} {
 		if _, err := c.o.Defaults(small, c.windows, 128); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want %q", c.o, err, c.want)
