@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The fast tier: what `make check` runs before a commit. It is `make test` without validation, dead code, the shaders, the demo, and the tests named below.
+# The fast tier: what `make check` runs before a commit. It is `make test` without validation, dead code, the shaders, the demo, the runner of
+# `make quality`, and the tests named below.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . .ci/parts.sh

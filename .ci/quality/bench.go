@@ -39,11 +39,11 @@ type step struct {
 	Output  json.RawMessage `json:"output,omitempty"`
 }
 
-// measures are the commands that measure a model, by the name of a group. {model} is the model, {data} the data, {window} its flag, the others those of tasks.
+// measures are the commands that measure a model, by the name of a group. {model} is the model, {data} the data, {window} and {windows} the flags, the others those of tasks.
 var measures = map[string][]struct{ name, command string }{
 	"windows": {
-		{"wikitext2-windows", "eval ppl {model} --text {data}/text/wikitext2-test.txt --window {window} --samples 8 --json --quiet"},
-		{"heldout-windows", "eval ppl {model} --text {data}/text/heldout-sample.txt --window {window} --samples 8 --json --quiet"},
+		{"wikitext2-windows", "eval ppl {model} --text {data}/text/wikitext2-test.txt --window {window} --samples {windows} --json --quiet"},
+		{"heldout-windows", "eval ppl {model} --text {data}/text/heldout-sample.txt --window {window} --samples {windows} --json --quiet"},
 	},
 	"texts": {
 		{"wikitext2", "eval ppl {model} --text {data}/text/wikitext2-test.txt --window {window} --json --quiet"},
@@ -73,8 +73,8 @@ func newBench(s settings, rows, others []row) (*bench, error) {
 			return nil, fmt.Errorf("-measures: %q, expected some of windows, texts, tasks", name)
 		}
 	}
-	if s.window < 1 || s.tokens < s.window {
-		return nil, fmt.Errorf("-tokens %d in windows of -window %d", s.tokens, s.window)
+	if s.window < 1 || s.tokens < s.window || s.windows < 1 || s.docs < 1 {
+		return nil, fmt.Errorf("-tokens %d, -window %d, -windows %d, -docs %d: expected a window and a document at least", s.tokens, s.window, s.windows, s.docs)
 	}
 	if b.model == "" {
 		b.model = b.path("model")
@@ -205,7 +205,7 @@ func (b *bench) args(r *row, name string) []string {
 			if m.name != name {
 				continue
 			}
-			put := strings.NewReplacer("{model}", b.modelOf(r.Name), "{data}", b.data, "{window}", strconv.Itoa(b.window), "{docs}", strconv.Itoa(b.docs), "{cache}", b.path("cache"), "{results}", b.results(r.Name))
+			put := strings.NewReplacer("{model}", b.modelOf(r.Name), "{data}", b.data, "{window}", strconv.Itoa(b.window), "{windows}", strconv.Itoa(b.windows), "{docs}", strconv.Itoa(b.docs), "{cache}", b.path("cache"), "{results}", b.results(r.Name))
 			for _, word := range strings.Fields(m.command) {
 				args = append(args, put.Replace(word))
 			}

@@ -27,7 +27,7 @@ import (
 type settings struct {
 	data, out, vkcome, model string
 	docs                     int
-	tokens, window           int
+	tokens, window, windows  int
 	measures                 []string
 	until                    time.Time // no step begins after it; zero: no end
 	heal                     time.Duration
@@ -40,7 +40,7 @@ func main() {
 	methods := flag.String("methods", "", "methods, by commas (default all)")
 	repairs := flag.String("repairs", "", "what follows the method: "+strings.Join(repairNames(), ",")+" (default all)")
 	depths := flag.String("depths", "24,21", "layers that are left")
-	measures := flag.String("measures", "windows,tasks", "what is measured: windows (8 of each text), texts (the whole texts), tasks")
+	measures := flag.String("measures", "windows,tasks", "what is measured: windows (some of each text), texts (the whole texts), tasks")
 	rowsFile := flag.String("rows", "", "JSON file of more rows: "+`[{"name": "…", "layers": 21, "commands": ["prune {model} {out} …"]}]`)
 	only := flag.Bool("only", false, "with -rows: no others")
 	limit := flag.Duration("for", 0, "begin no step after this time (default: until all are done)")
@@ -53,6 +53,7 @@ func main() {
 	flag.IntVar(&s.docs, "docs", 200, "documents of each task")
 	flag.IntVar(&s.tokens, "tokens", 16384, "tokens of calibration")
 	flag.IntVar(&s.window, "window", 512, "tokens of a window, of calibration and of perplexity")
+	flag.IntVar(&s.windows, "windows", 8, "windows of each text whose perplexity is measured, chosen at random by a fixed seed")
 	flag.DurationVar(&s.heal, "heal", 30*time.Minute, "time for training a model")
 	flag.BoolVar(&s.keep, "keep", false, "keep the models of rows that are done")
 	flag.Parse()

@@ -17,6 +17,7 @@ type table struct {
 	Device  string `json:"device"`
 	Tokens  int    `json:"calibration_tokens"`
 	Window  int    `json:"window"`
+	Windows int    `json:"windows"`   // of each text, of the perplexities of windows
 	Docs    int    `json:"documents"` // of each task
 	Rows    []line `json:"rows"`
 }
@@ -31,12 +32,12 @@ type line struct {
 
 // texts are the columns of perplexity, in their order, by the names of their steps.
 var texts = []struct{ step, title string }{
-	{"wikitext2-windows", "WikiText-2, 8 windows"}, {"heldout-windows", "held-out, 8 windows"}, {"wikitext2", "WikiText-2"}, {"heldout", "held-out"},
+	{"wikitext2-windows", "WikiText-2, windows"}, {"heldout-windows", "held-out, windows"}, {"wikitext2", "WikiText-2"}, {"heldout", "held-out"},
 }
 
 // collect reads what is done of all rows. A row of which nothing is measured is left out.
 func (b *bench) collect() (*table, error) {
-	t := &table{Model: b.model, Tokens: b.tokens, Window: b.window, Docs: b.docs}
+	t := &table{Model: b.model, Tokens: b.tokens, Window: b.window, Windows: b.windows, Docs: b.docs}
 	var first *eval.Results
 	var problems []error
 	for i := range b.rows {
@@ -124,7 +125,7 @@ func (b *bench) writeTable() error {
 // markdown is the table for people: a line for each row, then the accuracy and what is above chance of each task, then the commands.
 func (t *table) markdown() string {
 	var w strings.Builder
-	fmt.Fprintf(&w, "%s (SHA-256 %.12s…), vkcome %s, %s. Calibration: %d tokens in windows of %d. Tasks: %d documents of each.\n\n", t.Model, t.Hash, t.Version, t.Device, t.Tokens, t.Window, t.Docs)
+	fmt.Fprintf(&w, "%s (SHA-256 %.12s…), vkcome %s, %s. Calibration: %d tokens in windows of %d. Perplexity\nof windows: %d of each text. Tasks: %d documents of each.\n\n", t.Model, t.Hash, t.Version, t.Device, t.Tokens, t.Window, t.Windows, t.Docs)
 	head, rule := "| layers | method | repair |", "|---:|---|---|"
 	var shown []string
 	for _, text := range texts {
