@@ -7,13 +7,15 @@
 //
 // w, y [rows, cols] weight dtype · a [rank, cols] f32 · b [rank, rows] f32
 // count = rows·cols, of rows from row on. f32 accumulation in the order of k, w first. One invocation four consecutive elements, by vec4
-// where cols is a multiple of four; with a 16-bit dtype the word of an odd last element is shared with what follows, which stays.
+// where cols is a multiple of four, or with blocked 1 four of each of four rows, where rows, row and the rows of the dispatch are such multiples
+// too: then four times as many products come of a load, in the same order. With a 16-bit dtype the word of an odd last element is shared with what follows, which stays.
 
-layout(push_constant) uniform Push { uint count; uint cols; uint rows; uint row; uint rank; };
+layout(push_constant) uniform Push { uint count; uint cols; uint rows; uint row; uint rank; uint blocked; };
 layout(binding = 0) readonly buffer W4 { words4 w4[]; };
 layout(binding = 0) readonly buffer W { uint w[]; };
 layout(binding = 1) readonly buffer A4 { vec4 a4[]; };
 layout(binding = 1) readonly buffer A { float a[]; };
+layout(binding = 2) readonly buffer B4 { vec4 b4[]; };
 layout(binding = 2) readonly buffer B { float b[]; };
 layout(binding = 3) buffer Y4 { words4 y4[]; };
 layout(binding = 3) buffer Y { uint y[]; };
@@ -37,6 +39,24 @@ words4 pack4(vec4 x) {
 
 void main() {
     uint q = gl_WorkGroupID.x * WORKGROUP + gl_LocalInvocationID.x;
+    if (blocked != 0) {
+        uint quads = cols / 4, i = q % quads, o = q / quads;
+        if (16 * q >= count) return;
+        uint at = 4 * o * quads + i;
+        vec4 s0 = unpack4(w4[at]), s1 = unpack4(w4[at + quads]), s2 = unpack4(w4[at + 2 * quads]), s3 = unpack4(w4[at + 3 * quads]);
+        for (uint k = 0; k < rank; k++) {
+            vec4 x = a4[k * quads + i], y = b4[k * (rows / 4) + row / 4 + o];
+            s0 = fma(vec4(y.x), x, s0);
+            s1 = fma(vec4(y.y), x, s1);
+            s2 = fma(vec4(y.z), x, s2);
+            s3 = fma(vec4(y.w), x, s3);
+        }
+        y4[at] = pack4(s0);
+        y4[at + quads] = pack4(s1);
+        y4[at + 2 * quads] = pack4(s2);
+        y4[at + 3 * quads] = pack4(s3);
+        return;
+    }
     if (4 * q >= count) return;
     if ((cols & 3) == 0) {
         vec4 sum = unpack4(w4[q]);

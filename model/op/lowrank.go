@@ -32,8 +32,12 @@ func LowRank(r *vk.Recorder, y, w, a, b Tensor) {
 	}
 	pieces(r, "lowrank", w.Rows, most/w.Cols, func(begin, end int) {
 		n := (end - begin) * w.Cols
-		dispatch(r, "lowrank"+suffix(w.DType), spec("WORKGROUP", rowGroup), [3]int{ceilDiv(n, 4*rowGroup), 1, 1},
-			push("count", n, "cols", w.Cols, "rows", w.Rows, "row", begin, "rank", a.Rows), float64(2*n*a.Rows),
+		blocked, each := (w.Cols|w.Rows|begin|end)%4 == 0, 4
+		if blocked {
+			each = 16
+		}
+		dispatch(r, "lowrank"+suffix(w.DType), spec("WORKGROUP", rowGroup), [3]int{ceilDiv(n, each*rowGroup), 1, 1},
+			push("count", n, "cols", w.Cols, "rows", w.Rows, "row", begin, "rank", a.Rows, "blocked", int(flag(blocked))), float64(2*n*a.Rows),
 			vk.In(w.RowRange(begin, end).View), vk.In(a.View), vk.In(b.View), vk.InOut(y.RowRange(begin, end).View))
 	}, w.RowBytes())
 }
