@@ -90,7 +90,7 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 	scoring := score.Options(d)
 	scoring.Host = o.Memory
 	if o.Refit != nil {
-		scoring.Free = refit.Room(d, m, max(scoring.BatchTokens, len(o.Windows[0])))
+		scoring = refit.Room(scoring, d, m, len(o.Windows[0]))
 	}
 	scorer, err := score.NewWith(d, m, o.Windows, scoring)
 	if err != nil {
@@ -185,7 +185,9 @@ func compareMethod(ctx context.Context, s *method.State, k method.Method, depths
 			progress(len(start.Layers)-len(s.Model.Layers), len(start.Layers)-depths[len(depths)-1])
 			_, err = k.Step(ctx, s, depth, nil)
 		}
-		spent += time.Since(begin)
+		if s.Refit == nil || !s.Refit.All || err != nil {
+			spent += time.Since(begin)
+		}
 		if ctx.Err() != nil || errors.Is(err, vk.ErrDeviceLost) {
 			return nil, errors.Join(ctx.Err(), err)
 		}
@@ -193,12 +195,23 @@ func compareMethod(ctx context.Context, s *method.State, k method.Method, depths
 			rows = append(rows, Compared{Method: k.Name(), Layers: depth, Error: err.Error()})
 			continue
 		}
+		before := s.Model
+		if s.Refit != nil && s.Refit.All {
+			if err := s.FitAll(ctx, new(method.Step), func(int, int) {}); err != nil {
+				return nil, err
+			}
+			spent += time.Since(begin)
+		}
 		row := compared(k.Name(), start, s.Model)
 		row.Seconds, row.Tree = spent.Seconds(), s.Tree
 		if row.Perplexity, err = relative.Perplexity(ctx, s.Model); err != nil {
 			return nil, err
 		}
 		rows = append(rows, row)
+		if s.Model != before { // the next depth goes on from what the steps left
+			s.Model = before
+			s.Touch(0)
+		}
 	}
 	return rows, nil
 }

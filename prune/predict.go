@@ -138,7 +138,7 @@ func (p *Plan) scoring(d *vk.Device) run.Options {
 	o := score.Options(d)
 	o.Host = p.Options.Memory
 	if p.Options.Refit != nil {
-		o.Free = refit.Room(d, p.Model, max(o.BatchTokens, len(p.Options.Windows[0])))
+		o = refit.Room(o, d, p.Model, len(p.Options.Windows[0]))
 	}
 	o.StatesOnHost = p.Options.Distill != nil || p.gradients() // which want the device's memory
 	return o

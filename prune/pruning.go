@@ -207,6 +207,11 @@ func (t *pruning) step(ctx context.Context) (more bool, err error) {
 		return false, nil
 	}
 	step, err := t.next(ctx)
+	if err == nil && len(t.state.Model.Layers) == t.plan.TargetLayers && t.state.Refit != nil && t.state.Refit.All {
+		err = t.state.FitAll(ctx, step, func(done, total int) {
+			t.driver.progress(Status{Stage: "fit all layers", Done: done, Total: total})
+		})
+	}
 	if err != nil {
 		return false, t.blame(err)
 	}

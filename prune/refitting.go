@@ -64,6 +64,9 @@ func NewRefitting(teacher, student *model.Model, o RefittingOptions) (p *Refitti
 	case t.HiddenSize != s.HiddenSize || t.VocabSize != s.VocabSize || t.Heads != s.Heads || t.KVHeads != s.KVHeads || t.HeadDim != s.HeadDim || t.MostUnits() != s.MostUnits():
 		return nil, fmt.Errorf("prune: %s and %s differ in more than the number of their layers", teacher.Name, student.Name)
 	}
+	if o.Refit.All {
+		p.Groups = allFrom(p.Groups, len(student.Layers))
+	}
 	if err := distill.CheckGroups(p.Groups, len(student.Layers), len(teacher.Layers)); err != nil {
 		return nil, err
 	}
@@ -71,6 +74,25 @@ func NewRefitting(teacher, student *model.Model, o RefittingOptions) (p *Refitti
 		return nil, fmt.Errorf("prune: %w", err)
 	}
 	return p, nil
+}
+
+// allFrom are groups with those of all layers from the first of them on, which stand for what lies between the groups one for one. Layers that
+// do not are left out.
+func allFrom(groups []distill.Group, layers int) (all []distill.Group) {
+	for i, g := range groups {
+		all = append(all, g)
+		next := layers
+		if i+1 < len(groups) {
+			next = groups[i+1].Layer
+		}
+		for l := g.Layer + 1; l < next; l++ {
+			at := g.Last + l - g.Layer
+			if i+1 == len(groups) || at < groups[i+1].First {
+				all = append(all, distill.Group{Layer: l, First: at, Last: at})
+			}
+		}
+	}
+	return all
 }
 
 // RunTo fits the student's layers on the device, from below, and writes the student, its lineage with what was done. What is done is kept in a
@@ -144,8 +166,8 @@ func (t *refitting) begin(context.Context) (err error) {
 	}
 	s.Scorer, err = score.NewOn(append([]*vk.Device{d}, p.Options.Devices...), p.Teacher, p.Options.Windows, func(d *vk.Device) run.Options {
 		o := score.Options(d)
-		o.Host, o.Free = p.Options.Memory, refit.Room(d, p.Student, max(o.BatchTokens, len(p.Options.Windows[0])))
-		return o
+		o.Host = p.Options.Memory
+		return refit.Room(o, d, p.Student, len(p.Options.Windows[0]))
 	})
 	return err
 }

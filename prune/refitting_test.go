@@ -99,6 +99,23 @@ func TestRefitting(t *testing.T) {
 		t.Errorf("resumed when it was done: %v", err)
 	}
 
+	every := options
+	every.All = true
+	p, err := prune.NewRefitting(m, student, prune.RefittingOptions{Refit: every, Windows: windows})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l, err = p.RunTo(t.Context(), d, prune.Output{Dir: filepath.Join(dir, "every layer")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	made = nil
+	for _, f := range l.Refit.Fits {
+		made = append(made, f.Layer, f.Boundary)
+	}
+	if fmt.Sprint(made) != "[1 3 2 5 3 6 4 7]" {
+		t.Errorf("all layers: fits %v", made)
+	}
+
 	for what, o := range map[string]prune.RefittingOptions{
 		"corpus is empty":         {Refit: options},
 		"expected one of":         {Refit: refit.Options{Projections: "up"}, Windows: windows},

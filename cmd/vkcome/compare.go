@@ -29,7 +29,7 @@ func compareFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	var evalWindow, evalSamples int
 	var usual []string
 	for _, e := range method.Registry {
-		if e.Needs().Target == nil { // one that has a target of its own cannot go to any depth
+		if n := e.Needs(); n.Target == nil && !n.Refit { // one that has a target of its own cannot go to any depth
 			usual = append(usual, e.Name)
 		}
 	}

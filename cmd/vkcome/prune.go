@@ -113,13 +113,14 @@ func newRefitFlags(f *pflag.FlagSet, alone bool) *refitFlags {
 	}
 	f.Float64SliceVar(&r.o.Lambdas, "lambda", refit.DefaultLambdas, "weights of the fit's ridge, of which windows that are held out choose")
 	f.StringVar(&r.o.Projections, "projections", refit.Projections[0], "what is fitted: "+strings.Join(refit.Projections, ", "))
+	f.BoolVar(&r.o.All, "fit-all", false, "fit every layer in the end, from the lowest on that stands for others")
 	f.IntVar(&r.o.HeldOut, "fit-held-out", 8, "hold out one of so many windows of the corpus from the fit")
 	return r
 }
 
 // options are what the flags mean, nil where nothing is fitted.
 func (r *refitFlags) options() (*refit.Options, error) {
-	for _, flag := range []string{"lambda", "projections", "fit-held-out"} {
+	for _, flag := range []string{"lambda", "projections", "fit-all", "fit-held-out"} {
 		if !r.is && r.f.Changed(flag) {
 			return nil, usagef("--%s has no meaning without --refit", flag)
 		}

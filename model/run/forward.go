@@ -34,6 +34,7 @@ type Forward struct {
 	d       *vk.Device
 	r       *vk.Recorder
 	config  *arch.Config
+	wide    *arch.Config  // with the most neurons that a layer has
 	batches []graph.Batch // those of Corpus, with their rows
 	scope   *vk.Scope     // what stays on the device
 	working *vk.Scope     // what running layers takes: nil while it rests
@@ -73,6 +74,8 @@ type Options struct {
 	StatesOnHost bool
 	// Beside is device memory in bytes that the caller takes for itself as long as the Forward lives.
 	Beside int64
+	// Neurons are the most neurons of a layer's dense MLP that will run, where a caller makes layers that are wider than the model's.
+	Neurons int
 	// Free is device memory in bytes that the Forward leaves, whatever it takes, for work of the caller that comes and goes.
 	Free int64
 	// Host bounds the host memory that states take, and may be shared by several Forwards; nil is no bound. No result depends on it.
@@ -190,7 +193,7 @@ func newForward(d *vk.Device, m *model.Model, p plan, host *states.HostMemory) (
 	if m.Config.HeadDim > op.MaxHeadDim {
 		return nil, fmt.Errorf("model: %s: head_dim %d, supported are up to %d", m.Name, m.Config.HeadDim, op.MaxHeadDim)
 	}
-	f := &Forward{d: d, config: m.Config, keep: p.keep, scope: d.NewScope(), release: func() {}, cache: graph.NewCache(d, p.weights), Corpus: Corpus{Most: p.rows}}
+	f := &Forward{d: d, config: m.Config, wide: p.m.Config, keep: p.keep, scope: d.NewScope(), release: func() {}, cache: graph.NewCache(d, p.weights), Corpus: Corpus{Most: p.rows}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.Close())
@@ -234,7 +237,7 @@ func (f *Forward) wake() error {
 		return nil
 	}
 	s := f.d.NewScope()
-	scratch := graph.NewScratch(s, f.config, f.Corpus.Most)
+	scratch := graph.NewScratch(s, f.wide, f.Corpus.Most)
 	if err := s.Close(); err != nil {
 		return err
 	}

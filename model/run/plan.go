@@ -19,6 +19,7 @@ type plan struct {
 	positions int   // of a sequence at most
 	lengths   []int // see graph.NewShared
 	packs     bool  // batches are packs
+	wider     int64 // bytes that the weights of a layer may take beyond those of m
 	windows   int   // windows of a batch at most; of packs 0
 	rows      int   // of a batch at most
 	batches   []Batch
@@ -107,6 +108,7 @@ func (p *plan) divide(v division) error {
 	if v.head {
 		all += graph.Aligned(p.d, p.m.Top[arch.Head].Size())
 	}
+	layer += p.wider
 	least := v.least
 	if v.exact {
 		least = v.most
@@ -161,6 +163,12 @@ func windowTokens(d *vk.Device) int {
 // planWindows plans for windows of one length.
 func planWindows(d *vk.Device, m *model.Model, windows, window int, o Options) (p plan, err error) {
 	p = plan{d: d, m: m, positions: window}
+	if more := o.Neurons - m.Config.IntermediateSize; more > 0 {
+		wide, config := *m, *m.Config
+		config.IntermediateSize = o.Neurons
+		wide.Config = &config
+		p.m, p.wider = &wide, 3*int64(more)*int64(config.HiddenSize)*int64(config.DType.Size())
+	}
 	v := division{available: available(d), unit: window, least: window, share: 4, exact: o.BatchWindows > 0, onHost: o.StatesOnHost}
 	left := d.MemoryLimit() - d.Memory().Reserved
 	v.available = min(v.available, left-logitBytes(d)*3/2) // with what blocks round up

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
@@ -19,6 +20,9 @@ type Options struct {
 	// Tiled takes those query heads whose number modulo kv_heads is kept, as the authors' released code does: wrong where
 	// g > 1 and kv_heads > 1, and there to compare with its numbers.
 	Tiled bool
+	// First takes from the first layer all that is neither a head nor a neuron, norms above all: the neurons of the others are made to read its
+	// norm, as Reading does. Heads are then the first layer's alone.
+	First bool
 	// NormByRatio sums the norms' weights by ratio instead of averaging them.
 	NormByRatio bool
 }
@@ -34,6 +38,12 @@ func Concat(ctx context.Context, d *vk.Device, c *arch.Config, layers []*model.L
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
+	if o.First {
+		layers = slices.Clone(layers)
+		for i, l := range layers[1:] {
+			layers[1+i] = Reading(c, l, layers[0])
+		}
+	}
 	j := joiner{ctx: ctx, d: d, r: r, layers: layers}
 	if err := j.alike(); err != nil {
 		return nil, err
@@ -43,7 +53,12 @@ func Concat(ctx context.Context, d *vk.Device, c *arch.Config, layers []*model.L
 	channels := map[arch.Axis][][]uint32{} // that are kept of each layer, along the axes that are cut
 	for i, k := range kept {
 		mean[i], shares[i] = 1/float32(len(layers)), float32(ratio[i])
-		if o.NormByRatio {
+		switch {
+		case o.First && i == 0:
+			mean[i], shares[i] = 1, 1
+		case o.First:
+			mean[i], shares[i] = 0, 0
+		case o.NormByRatio:
 			mean[i] = shares[i]
 		}
 		channels[arch.QueryChannels] = append(channels[arch.QueryChannels], expand(queryHeads(k.KVHeads, c.Heads, c.KVHeads, o.Tiled), c.HeadDim))

@@ -44,6 +44,7 @@ const (
 const (
 	NormMean  = "mean"
 	NormRatio = "ratio"
+	NormFirst = "first" // of Union alone
 )
 
 // What ranks heads and neurons. Σ|W| goes over the column of the output or down projection that reads a channel.

@@ -64,6 +64,15 @@ func (g Greedy) Check(s *State, target int) error {
 
 // Step drops one layer.
 func (g Greedy) Step(ctx context.Context, s *State, _ int, progress func(done, total int)) (*Step, error) {
+	step, err := g.choose(ctx, s, func(l int) bool { return !s.protects(l, l+1) }, progress)
+	if err != nil {
+		return nil, err
+	}
+	return step, s.Apply(ctx, step)
+}
+
+// choose is the step that drops the best of the layers that may go.
+func (g Greedy) choose(ctx context.Context, s *State, may func(l int) bool, progress func(done, total int)) (*Step, error) {
 	g = g.defaults()
 	if err := s.score(ctx); err != nil {
 		return nil, err
@@ -74,7 +83,7 @@ func (g Greedy) Step(ctx context.Context, s *State, _ int, progress func(done, t
 	}
 	var order []int // of the layers that may go, by their angles
 	for l, v := range angles {
-		if !s.protects(l, l+1) && v == v {
+		if may(l) && v == v {
 			order = append(order, l)
 		}
 	}
@@ -97,14 +106,14 @@ func (g Greedy) Step(ctx context.Context, s *State, _ int, progress func(done, t
 		step.DropList = []int{order[best]}
 		step.Losses = spread(losses, marked(order, len(angles)))
 	}
-	return step, s.Apply(ctx, step)
+	return step, nil
 }
 
 // losses is the calibration loss without each of some layers, what is left fitted if layers are.
 func (s *State) losses(ctx context.Context, layers []int, progress func(done, total int)) ([]float64, error) {
 	var candidates []run.Candidate
 	for _, l := range layers {
-		c, err := s.fitted(ctx, &Step{From: len(s.Model.Layers), Operation: Removal, DropList: []int{l}})
+		c, _, err := s.fitted(ctx, &Step{From: len(s.Model.Layers), Operation: Removal, DropList: []int{l}})
 		if err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/vkcome/vkcome/model"
@@ -171,6 +172,26 @@ func (s *State) refit(ctx context.Context, p *Step, layers []int) error {
 	return nil
 }
 
+// FitAll fits every layer from the lowest on that stands for others, from below, and adds what came of it to the last step's record.
+func (s *State) FitAll(ctx context.Context, last *Step, progress func(done, total int)) error {
+	first := 0
+	for first < len(s.Ends) && s.Ends[first] == first+1 {
+		first++
+	}
+	for l := first; l < len(s.Ends); l++ {
+		progress(l-first, len(s.Ends)-first)
+		if s.protects(l, l+1) {
+			continue
+		}
+		fits, err := s.Fit(ctx, l)
+		if err != nil {
+			return err
+		}
+		last.Refit = append(last.Refit, fits...)
+	}
+	return nil
+}
+
 // Fit fits layer l to what it stands for by Ends.
 func (s *State) Fit(ctx context.Context, l int) ([]refit.Fit, error) {
 	if err := s.score(ctx); err != nil {
@@ -204,32 +225,35 @@ func (s *State) join(ctx context.Context, p *Step) (*model.Layer, error) {
 	if p.Operation == Sum {
 		return merge.Sum(ctx, s.Device, layers, p.Ratio)
 	}
-	return merge.Concat(ctx, s.Device, s.Model.Config, layers, p.Kept, p.Ratio, merge.Options{Tiled: p.Tile, NormByRatio: p.Norm == NormRatio})
+	return merge.Concat(ctx, s.Device, s.Model.Config, layers, p.Kept, p.Ratio, merge.Options{Tiled: p.Tile, NormByRatio: p.Norm == NormRatio, First: p.Norm == NormFirst})
 }
 
-// fitted is the model that a step would make of the scorer's, the lowest of the layers that it leaves fitted if layers are.
-func (s *State) fitted(ctx context.Context, p *Step) (run.Candidate, error) {
+// fitted is the model that a step would make of the scorer's, the lowest of the layers that it leaves fitted if layers are. loss is the loss that
+// fit has on the windows held out, NaN where nothing is fitted.
+func (s *State) fitted(ctx context.Context, p *Step) (c run.Candidate, loss float64, err error) {
 	trial, step := *s, *p
 	trial.Store, trial.Refit = nil, nil
 	if err := trial.Apply(ctx, &step); err != nil {
-		return run.Candidate{}, err
+		return c, 0, err
 	}
 	from, m := p.list()[0], trial.Model
+	loss = math.NaN()
 	if s.Refit != nil {
 		if p.Operation == Removal {
 			from = max(0, from-1)
 		}
 		if !trial.protects(from, from+1) {
-			layer, _, err := refit.Layer(ctx, s.Scorer, m, refit.Target{Layer: from, Boundary: trial.Ends[from]}, *s.Refit)
+			layer, fits, err := refit.Layer(ctx, s.Scorer, m, refit.Target{Layer: from, Boundary: trial.Ends[from]}, *s.Refit)
 			if err != nil {
-				return run.Candidate{}, err
+				return c, 0, err
 			}
+			loss = fits[len(fits)-1].Left()
 			if layer != nil {
 				m = m.Replace(from, layer)
 			}
 		}
 	}
-	return run.Candidate{From: from, Make: func(context.Context) (*model.Model, error) { return m, nil }}, nil
+	return run.Candidate{From: from, Make: func(context.Context) (*model.Model, error) { return m, nil }}, loss, nil
 }
 
 // candidate is the model that a step would make.

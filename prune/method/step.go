@@ -29,7 +29,7 @@ type Step struct {
 	Refit []refit.Fit `json:"refit,omitempty"` // what was fitted after it, with layers by their numbers then
 
 	Kept []merge.Kept `json:"kept,omitempty"`
-	Norm string       `json:"norm,omitempty"`  // "ratio": norms are summed by ratio
+	Norm string       `json:"norm,omitempty"`  // "ratio": norms are summed by ratio; "first": they and the attention are the first layer's
 	Tile bool         `json:"tiled,omitempty"` // query heads as the released code takes them
 }
 
@@ -84,7 +84,10 @@ func (p *Step) check(m *model.Model) error {
 		neurons, experts = 0, m.Config.Experts
 	}
 	var kept [3]int
-	for _, k := range p.Kept {
+	for i, k := range p.Kept {
+		if p.Norm == NormFirst && i > 0 && len(k.KVHeads) > 0 {
+			return fmt.Errorf("it keeps KV heads of layer %d, where attention is that of layer %d", list[i], list[0])
+		}
 		for kind, units := range []struct {
 			list []int
 			all  int

@@ -15,6 +15,7 @@ import (
 	"github.com/vkcome/vkcome/model/graph"
 	"github.com/vkcome/vkcome/model/lsq"
 	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -35,6 +36,8 @@ type Options struct {
 	Lambdas []float64 `json:"lambdas"`
 	// Projections are what is fitted: one of Projections.
 	Projections string `json:"projections"`
+	// All fits, after the last step, every layer from the lowest on that stands for others, each to what left its own in the opened model.
+	All bool `json:"all,omitempty"`
 	// HeldOut holds out every window of which the number divided by this leaves the largest rest; 0 is 8.
 	HeldOut int `json:"held_out"`
 }
@@ -89,6 +92,14 @@ type Fit struct {
 	Before float64 `json:"loss_before"`
 	After  float64 `json:"loss_after"`
 	Taken  bool    `json:"taken"` // After is less than Before; else the layer stays as it was
+}
+
+// Left is the loss that is left, whether the fit was taken or not.
+func (f Fit) Left() float64 {
+	if f.Taken {
+		return f.After
+	}
+	return f.Before
 }
 
 // Target is a layer and the boundary of the held model whose states it should give.
@@ -232,23 +243,28 @@ func newWorker(s *vk.Scope, r *vk.Recorder, shape lsq.Shape, rows, begin, end in
 		lack: s.Buffer("what layers lack", 4*int64(rows)*int64(shape.Out), vk.OnDevice), weight: s.Buffer("weights of tokens", 4*int64(rows), vk.OnDevice)}
 }
 
-// Room is the device memory that fitting layers of a model takes beside a Forward: all sums at once, or, where that is more than a quarter of
-// the device's limit, as many as fit, one panel at least. The layer runs again for the rest.
-func Room(d *vk.Device, m *model.Model, rows int) int64 {
-	var most int64
+// Room is options of a Forward with what fitting layers of a model on windows of some tokens takes: layers of twice as many neurons may run, and
+// the device memory is left that all sums take at once, or, where that is more than a quarter of the device's limit, as many as fit, one panel
+// at least. The layer runs again for the rest.
+func Room(o run.Options, d *vk.Device, m *model.Model, window int) run.Options {
+	rows, c := max(o.BatchTokens, window), m.Config
+	o.Neurons = 2 * c.DenseNeurons()
 	for _, role := range []arch.Role{arch.O, arch.Down} {
 		for _, l := range m.Layers {
 			if l.Weights[role].IsZero() {
 				continue
 			}
 			shape := shapeOf(l, role)
+			if role == arch.Down {
+				shape.In *= 2 // see Union
+			}
 			need := func(panels int) int64 {
 				return d.DryRun(func(s *vk.Scope) { newWorker(s, nil, shape, rows, 0, panels) })
 			}
-			most = max(most, need(1), min(need(shape.Panels()), d.MemoryLimit()/4), lsq.SolveMemory(d, shape))
+			o.Free = max(o.Free, need(1), min(need(shape.Panels()), d.MemoryLimit()/4), lsq.SolveMemory(d, shape))
 		}
 	}
-	return most
+	return o
 }
 
 // equations adds up the equations of the windows to fit and of those that are held out. Where the device's memory does not hold all of

@@ -1,0 +1,82 @@
+package method
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/vkcome/vkcome/prune/merge"
+	"github.com/vkcome/vkcome/prune/refit"
+)
+
+func init() {
+	register(Entry{Name: "union", Short: "merge the layer that greedy would drop into the one below, with the neurons of both that a fit needs most", Place: 48, New: func(o Options) Method { return Union{Greedy{o.Candidates}} }})
+}
+
+// Union takes the layer that Greedy would drop and the one below it, and makes a layer of both: with the attention of the lower one, and of both
+// layers' neurons those that a fit can do without least, see refit.Union. The fit itself is that of refit.Options, without which there is none.
+// Where the loss that is left on windows held out is not less than that of dropping the upper layer, that is done.
+type Union struct{ Greedy }
+
+// Name is "union".
+func (Union) Name() string { return "union" }
+
+// Needs is a calibration corpus, and a fit.
+func (Union) Needs() Needs { return Needs{Corpus: true, Refit: true} }
+
+// Cost counts every step in full, the choice of neurons as a pass of two layers.
+func (u Union) Cost(layers, target int) (passes, heads int) {
+	passes, heads = u.Greedy.Cost(layers, target)
+	return passes + 4*(layers-target), heads
+}
+
+// Effective is the method with every default spelled out, as a lineage records it.
+func (u Union) Effective() Method { return Union{u.defaults()} }
+
+// Check refuses options out of range, targets that protected layers are in the way of, and runs that fit nothing.
+func (u Union) Check(s *State, target int) error {
+	if s.Refit == nil {
+		return fmt.Errorf("%s chooses neurons for a fit: give prune.Options.Refit", u.Name())
+	}
+	if s.Model.Config.Experts > 0 {
+		return fmt.Errorf("%s chooses neurons, and layers of a %s have experts: use greedy", u.Name(), s.Model.Config.Architecture)
+	}
+	if reach := (CoMe{Repeat: true}).Reach(s.Tree, s.Protected, nil); target < reach {
+		return fmt.Errorf("%d target layers: with the protected layers left alone, the model reaches %d; protect fewer (prune.Options.Protect)", target, reach)
+	}
+	return u.Greedy.Check(s, target)
+}
+
+// Step merges a pair.
+func (u Union) Step(ctx context.Context, s *State, _ int, progress func(done, total int)) (*Step, error) {
+	step, err := u.choose(ctx, s, func(l int) bool { return l > 0 && !s.protects(l-1, l+1) }, progress)
+	if err != nil {
+		return nil, err
+	}
+	upper := step.DropList[0]
+	kept, err := refit.Union(ctx, s.Scorer, s.Model, upper-1, s.Ends[upper], *s.Refit)
+	if err != nil {
+		return nil, err
+	}
+	heads := make([]int, s.Model.Config.KVHeads)
+	for k := range heads {
+		heads[k] = k
+	}
+	neurons := float64(s.Model.Config.IntermediateSize)
+	union := *step
+	union.Operation, union.DropList, union.MergeList, union.Norm = Concat, nil, []int{upper - 1, upper}, NormFirst
+	union.Kept = []merge.Kept{{KVHeads: heads, Neurons: kept[0]}, {Neurons: kept[1]}}
+	union.Ratio = []float64{float64(len(kept[0])) / neurons, float64(len(kept[1])) / neurons}
+	_, dropped, err := s.fitted(ctx, step)
+	if err != nil {
+		return nil, err
+	}
+	_, merged, err := s.fitted(ctx, &union)
+	if err != nil {
+		return nil, err
+	}
+	if merged < dropped {
+		step = &union
+	}
+	step.Scores = Scores{dropped, merged}
+	return step, s.Apply(ctx, step)
+}
