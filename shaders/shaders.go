@@ -70,6 +70,7 @@ var texels = []string{
 	"relu", "relu_bwd", "swiglu", "swiglu_bwd", "addscaled", "softcap", "softcap_bwd",
 	"embedding_bwd", "layernorm_bwd", "rmsnorm_bwd", "rope_bwd", "transpose",
 	"adamw", "cosineloss", "crossentropy_bwd", "gradnorm", "kl", "mse",
+	"fixedsum", "residual",
 }
 
 // grouped are the shaders compiled once more for rows in groups with weights of their own: NAME_grouped_f32 and so on.

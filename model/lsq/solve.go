@@ -22,11 +22,11 @@ type Solution struct {
 
 const (
 	block     = op.CholeskyBlock
-	chunkRows = 512 // of D, solved together: what they take does not grow with the outputs
+	chunkRows = 1024 // of D, solved together: what they take does not grow with the outputs
 
-	// A solution is refined until no row changes by more than nearEnough of its length: the error that is left is a tenth of that and
-	// less, as every step takes off more than mostLeft of it or there is no solution.
-	nearEnough = 1e-5
+	// A solution is refined until what the last step left of its error, in proportion to what it left of the change before, is less than
+	// nearEnough of every row. A step that leaves more than mostLeft shows that the factor is not worth much.
+	nearEnough = 1e-6
 	mostLeft   = 0.25
 	maxSteps   = 20
 )
@@ -156,7 +156,8 @@ func (s *solver) refine(ctx context.Context, c *chunk) error {
 				moved += v * v
 				size += float64(row[i]) * float64(row[i])
 			}
-			if moved <= nearEnough*nearEnough*size {
+			if moved == 0 || step > 0 && moved*(moved/before[t]) <= nearEnough*nearEnough*size {
+				before[t] = moved
 				continue
 			}
 			if math.IsNaN(moved) || math.IsInf(moved, 0) || step > 0 && !(moved <= mostLeft*mostLeft*before[t]) {

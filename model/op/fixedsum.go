@@ -34,9 +34,14 @@ func FixedSum(r *vk.Recorder, sum, x, bad Tensor, begin, end int) {
 			if from.Rows == 1 {
 				from, first = from.Reshape(x.Cols, 1).RowRange(begin, end).Reshape(1, end-begin), 0
 			}
-			dispatch(r, "fixedsum", spec("WORKGROUP", rowGroup), [3]int{ceilDiv(end-begin, rowGroup), 1, 1},
+			to := sum.RowRange(begin, end).View
+			variant, texels, each := "fixedsum", uint32(0), 1
+			if x.Cols%4 == 0 && first%4 == 0 && texelLoads(r.Device()) {
+				variant, texels, each = "fixedsum_texels", 0b11, 4
+			}
+			dispatchTexels(r, variant, texels, spec("WORKGROUP", rowGroup), [3]int{ceilDiv(end-begin, rowGroup*each), 1, 1},
 				push("count", end-begin, "first", first, "terms", last-p, "stride", x.Cols), float64((end-begin)*(32+16*(last-p))),
-				vk.In(from.View), vk.InOut(sum.RowRange(begin, end).View), vk.Out(bad.View))
+				vk.In(from.View), vk.In(to), vk.Out(to), vk.Out(bad.View))
 		}, 4*4, 4)
 	}
 }

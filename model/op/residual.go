@@ -26,7 +26,11 @@ func Residual(r *vk.Recorder, y, x Tensor, w, c Double) {
 		return
 	}
 	group := int(reduceGroup(r.Device()))
-	dispatch(r, "residual", spec("WORKGROUP", group, "PANEL", panel, "ROWS", residualRows), [3]int{ceilDiv(y.Cols/4, group), ceilDiv(y.Rows, residualRows), 1},
+	variant, texels := "residual", uint32(0)
+	if texelLoads(r.Device()) {
+		variant, texels = "residual_texels", 0b111
+	}
+	dispatchTexels(r, variant, texels, spec("WORKGROUP", group, "PANEL", panel, "ROWS", residualRows), [3]int{ceilDiv(y.Cols/4, group), ceilDiv(y.Rows, residualRows), 1},
 		push("rows", y.Rows, "cols", y.Cols, "depth", w.High.Rows), 10*float64(y.Rows)*float64(w.High.Elements()),
 		vk.In(x.View), vk.In(w.High.View), vk.In(w.Low.View), vk.In(c.High.View), vk.In(c.Low.View), vk.Out(y.View))
 }
