@@ -132,11 +132,26 @@ func TestFixedSumRange(t *testing.T) {
 			bad uint32
 		}{{[]float64{math.NaN()}, 1}, {[]float64{math.Inf(-1)}, 1}, {[]float64{0x1p46}, 1}, {[]float64{-0x1p46}, 1}, {top[:1], 0}, {top, 0}, {append(top, 0x1p24), 1},
 			{[]float64{-top[0], -top[0], -0x1p23}, 0}, {[]float64{-top[0], -top[0], -0x1p24}, 1}, {[]float64{0x1p-149, -0x1p-100, 0}, 0}} {
-			b := newBench(t, d)
-			bad := b.words([]uint32{0})
-			FixedSum(b.r, b.words(make([]uint32, 4)), b.upload(ref.Mat{Rows: len(c.x), Cols: 1, Data: c.x}, dtype.F32), bad, 0, len(c.x))
-			if got := bytesOf(b, bad)[0]; got != c.bad {
-				t.Errorf("%v: bad is %d, want %d", c.x, got, c.bad)
+			for _, cols := range []int{1, 4} { // by itself, and the last of a texel; beyond it are terms that do not count
+				for _, count := range []int{cols, cols - 1} {
+					x := ref.NewMat(len(c.x), cols)
+					for p, v := range c.x {
+						x.Row(p)[cols-1] = v
+					}
+					want := c.bad
+					if count < cols {
+						want = 0
+					}
+					if count == 0 {
+						continue
+					}
+					b := newBench(t, d)
+					bad := b.words([]uint32{0})
+					FixedSum(b.r, b.words(make([]uint32, 4*count)).Reshape(count, 4), b.upload(x, dtype.F32), bad, 0, len(c.x))
+					if got := bytesOf(b, bad)[0]; got != want {
+						t.Errorf("%v in the last of %d columns, %d summed: bad is %d, want %d", c.x, cols, count, got, want)
+					}
+				}
 			}
 		}
 	})

@@ -8,7 +8,7 @@ import (
 
 // GramBlock is the most tokens whose products are added up in f32: windows are cut into such blocks from their start, so that
 // results do not depend on how windows come together in batches.
-const GramBlock = 128
+const GramBlock = 256
 
 // gramDepth is what the columns of an operand are a multiple of: rows start where any device can bind.
 const gramDepth = 64

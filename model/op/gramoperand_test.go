@@ -32,7 +32,7 @@ func gramoperandTable() optest.Table {
 			tokens, cols, window int
 			bias                 bool
 			first                int // block
-		}{{1, 1, 1, false, 0}, {1, 1, 1, true, 0}, {66, 7, 33, true, 0}, {66, 7, 33, false, 1}, {128, 120, 128, false, 0}, {300, 48, 300, true, 2}, {300, 49, 300, false, 1},
+		}{{1, 1, 1, false, 0}, {1, 1, 1, true, 0}, {66, 7, 33, true, 0}, {66, 7, 33, false, 1}, {128, 120, 128, false, 0}, {600, 48, 600, true, 2}, {300, 49, 300, false, 1},
 			{9, 5, 1, false, 4}, {1024, 344, 512, false, 3}, {1040, 333, 130, true, 5}} {
 			x, w, inputs := random(c.tokens, c.cols), positive(c.tokens), c.cols
 			if c.bias {
