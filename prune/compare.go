@@ -89,7 +89,7 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 	defer func() { err = errors.Join(err, relative.Close()) }()
 	scoring := score.Options(d)
 	scoring.Host = o.Memory
-	if o.Refit != nil {
+	if o.Refit != nil || slices.ContainsFunc(o.Methods, func(k method.Method) bool { return k.Needs().Held }) {
 		scoring = refit.Room(scoring, d, m, len(o.Windows[0]))
 	}
 	scorer, err := score.NewWith(d, m, o.Windows, scoring)

@@ -123,6 +123,8 @@ func NewPlan(m *model.Model, o Options) (p *Plan, err error) {
 		return nil, fmt.Errorf("prune: %d target layers, %s has %d: expected 1 to %d", p.TargetLayers, m.Name, layers, layers)
 	case p.TargetLayers == layers:
 		return nil, fmt.Errorf("prune: %s has %d layers already", m.Name, layers)
+	case o.Replay != nil && slices.ContainsFunc(o.Replay.Steps, func(s *method.Step) bool { return len(s.Refit) > 0 && s.Refit[0].Transform }):
+		return nil, fmt.Errorf("prune: the plan is one of %s, whose linear map it does not hold: run the method again", o.Replay.Method)
 	case o.Replay != nil && o.Refit == nil && slices.ContainsFunc(o.Replay.Steps, func(s *method.Step) bool { return len(s.Refit) > 0 }):
 		return nil, errors.New("prune: layers of the plan were fitted, which takes a corpus: fit them again (prune.Options.Refit)")
 	case o.Replay != nil && o.Refit == nil:
@@ -193,6 +195,9 @@ func (p *Plan) chooses() bool { return p.Options.Replay == nil && p.Method.Needs
 
 // scores says whether the run needs the corpus.
 func (p *Plan) scores() bool { return p.chooses() || p.Options.Refit != nil }
+
+// holds says whether the states of the opened model are kept.
+func (p *Plan) holds() bool { return p.Options.Refit != nil || p.chooses() && p.Method.Needs().Held }
 
 // gradients says whether the method needs them.
 func (p *Plan) gradients() bool { return p.chooses() && p.Method.Needs().Gradients }

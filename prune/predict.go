@@ -137,7 +137,7 @@ func (p *Plan) Footprint(d *vk.Device) (run.Footprint, error) {
 func (p *Plan) scoring(d *vk.Device) run.Options {
 	o := score.Options(d)
 	o.Host = p.Options.Memory
-	if p.Options.Refit != nil {
+	if p.holds() {
 		o = refit.Room(o, d, p.Model, len(p.Options.Windows[0]))
 	}
 	o.StatesOnHost = p.Options.Distill != nil || p.gradients() // which want the device's memory
@@ -150,7 +150,7 @@ func (p *Plan) boundaries() int {
 	if p.gradients() {
 		n = train.GradientBoundaries(p.Model)
 	}
-	if p.Options.Refit != nil { // those of the opened model too
+	if p.holds() { // those of the opened model too
 		n += len(p.Model.Layers) + 1
 	}
 	return n
@@ -189,8 +189,12 @@ func (p *Plan) workBytes() int64 {
 	if p.Options.Memory == nil || p.Options.Memory.Limit == 0 {
 		merged *= layers - int64(p.TargetLayers)
 	}
-	if p.Options.Refit != nil {
-		merged += refit.HostBytes(p.Model, len(p.Options.Refit.Defaults().Lambdas))
+	if p.holds() {
+		var o refit.Options
+		if p.Options.Refit != nil {
+			o = *p.Options.Refit
+		}
+		merged += refit.HostBytes(p.Model, len(o.Defaults().Lambdas))
 	}
 	return (scores + merged) * 5 / 4
 }

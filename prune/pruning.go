@@ -146,7 +146,7 @@ func (t *pruning) resume(ctx context.Context, c *work.Checkpoint, damaged bool) 
 		t.driver.output.Note("no other checkpoint is left: starting afresh")
 	}
 	s, stats := t.state, t.plan.Options.Stats
-	if s.Scorer == nil || stats == nil && s.Refit == nil {
+	if s.Scorer == nil || stats == nil && !t.plan.holds() {
 		return nil
 	}
 	if err := s.Scorer.Update(ctx, t.plan.Model, 0, 0); err != nil {
@@ -158,7 +158,7 @@ func (t *pruning) resume(ctx context.Context, c *work.Checkpoint, damaged bool) 
 			return err
 		}
 	}
-	if s.Refit == nil {
+	if !t.plan.holds() {
 		return nil
 	}
 	return t.blame(s.Scorer.Hold(ctx, t.holding()))
@@ -178,7 +178,7 @@ func (t *pruning) restore(ctx context.Context, c *work.Checkpoint) error {
 	}
 	t.driver.output.Note(fmt.Sprintf("going on after step %d, with %d layers", len(was.Steps), len(c.Model.Layers)))
 	t.driver.progress(Status{Stage: "restore", Done: 0, Total: 1})
-	if t.state.Refit != nil {
+	if t.plan.holds() {
 		if err := t.state.Scorer.HoldOnly(ctx, t.plan.Model, t.holding()); err != nil {
 			return err
 		}

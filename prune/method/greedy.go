@@ -95,31 +95,29 @@ func (g Greedy) choose(ctx context.Context, s *State, may func(l int) bool, prog
 	step := &Step{From: len(s.Model.Layers), Operation: Removal, DropList: order[:1:1], SBI: angles}
 	if len(order) > 1 {
 		slices.Sort(order)
-		var losses []float64
-		if losses, err = s.losses(ctx, order, progress); err != nil {
+		var trials []trial
+		var candidates []run.Candidate
+		for _, l := range order {
+			drop := *step
+			drop.DropList = []int{l}
+			t, err := s.try(ctx, &drop)
+			if err != nil {
+				return nil, err
+			}
+			trials, candidates = append(trials, t), append(candidates, t.Candidate)
+		}
+		losses, err := s.Scorer.Losses(ctx, len(s.Model.Layers)-1, candidates, progress)
+		if err != nil {
 			return nil, err
 		}
 		best := smallest(losses, nil)
 		if best < 0 {
 			return nil, errors.New("greedy: the calibration loss without any of the candidates is no number")
 		}
-		step.DropList = []int{order[best]}
+		step = trials[best].Step
 		step.Losses = spread(losses, marked(order, len(angles)))
 	}
 	return step, nil
-}
-
-// losses is the calibration loss without each of some layers, what is left fitted if layers are.
-func (s *State) losses(ctx context.Context, layers []int, progress func(done, total int)) ([]float64, error) {
-	var candidates []run.Candidate
-	for _, l := range layers {
-		c, _, err := s.fitted(ctx, &Step{From: len(s.Model.Layers), Operation: Removal, DropList: []int{l}})
-		if err != nil {
-			return nil, err
-		}
-		candidates = append(candidates, c)
-	}
-	return s.Scorer.Losses(ctx, len(s.Model.Layers)-1, candidates, progress)
 }
 
 // marked is n values of which those at the places of a list are true.

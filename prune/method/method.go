@@ -32,6 +32,7 @@ type Method interface {
 // Needs is what a run must give a method. The zero value is a method that looks at nothing but weights.
 type Needs struct {
 	Corpus    bool // windows of a calibration corpus, and so a Scorer in the State
+	Held      bool // the states of the opened model are kept, so that layers can be fitted to them
 	Refit     bool // of what each step leaves, without which the method makes no sense
 	Gradients bool // of the loss on that corpus: hidden states stay in host memory, the device's is for the pass backward
 

@@ -163,6 +163,15 @@ func (s *State) refit(ctx context.Context, p *Step, layers []int) error {
 		if s.protects(l, l+1) {
 			continue
 		}
+		if t := p.tried; t != nil && t.at == l {
+			p.Refit = append(p.Refit, t.fits...)
+			if t.layer != nil {
+				if err := s.replace(l, t.layer); err != nil {
+					return err
+				}
+			}
+			continue
+		}
 		fits, err := s.Fit(ctx, l)
 		if err != nil {
 			return err
@@ -201,12 +210,18 @@ func (s *State) Fit(ctx context.Context, l int) ([]refit.Fit, error) {
 	if err != nil || fitted == nil {
 		return fits, err
 	}
-	if fitted, err = s.Store.Keep(fitted); err != nil {
-		return nil, err
+	return fits, s.replace(l, fitted)
+}
+
+// replace puts another layer in the place of layer l.
+func (s *State) replace(l int, layer *model.Layer) error {
+	layer, err := s.Store.Keep(layer)
+	if err != nil {
+		return err
 	}
-	s.Model = s.Model.Replace(l, fitted)
+	s.Model = s.Model.Replace(l, layer)
 	s.Touch(l)
-	return fits, nil
+	return nil
 }
 
 // Touch notes that layers from l on were replaced by others that do the same, which the scorer has not seen.
@@ -228,32 +243,42 @@ func (s *State) join(ctx context.Context, p *Step) (*model.Layer, error) {
 	return merge.Concat(ctx, s.Device, s.Model.Config, layers, p.Kept, p.Ratio, merge.Options{Tiled: p.Tile, NormByRatio: p.Norm == NormRatio, First: p.Norm == NormFirst})
 }
 
-// fitted is the model that a step would make of the scorer's, the lowest of the layers that it leaves fitted if layers are. loss is the loss that
-// fit has on the windows held out, NaN where nothing is fitted.
-func (s *State) fitted(ctx context.Context, p *Step) (c run.Candidate, loss float64, err error) {
-	trial, step := *s, *p
-	trial.Store, trial.Refit = nil, nil
-	if err := trial.Apply(ctx, &step); err != nil {
-		return c, 0, err
+// trial is a step that was tried.
+type trial struct {
+	run.Candidate
+	*Step
+	loss float64 // that a fit leaves on the windows held out, NaN where nothing is fitted
+}
+
+// try makes the model of a step of the scorer's, the lowest of the layers that the step leaves fitted if layers are. Apply of the trial's step
+// does not fit that again.
+func (s *State) try(ctx context.Context, p *Step) (t trial, err error) {
+	after, bare := *s, *p
+	after.Store, after.Refit = nil, nil
+	if err := after.Apply(ctx, &bare); err != nil {
+		return t, err
 	}
-	from, m := p.list()[0], trial.Model
-	loss = math.NaN()
+	step := *p
+	t = trial{Step: &step, loss: math.NaN()}
+	from, m := p.list()[0], after.Model
 	if s.Refit != nil {
 		if p.Operation == Removal {
 			from = max(0, from-1)
 		}
-		if !trial.protects(from, from+1) {
-			layer, fits, err := refit.Layer(ctx, s.Scorer, m, refit.Target{Layer: from, Boundary: trial.Ends[from]}, *s.Refit)
+		if !after.protects(from, from+1) {
+			layer, fits, err := refit.Layer(ctx, s.Scorer, m, refit.Target{Layer: from, Boundary: after.Ends[from]}, *s.Refit)
 			if err != nil {
-				return c, 0, err
+				return t, err
 			}
-			loss = fits[len(fits)-1].Left()
+			t.loss = fits[len(fits)-1].Left()
+			step.tried = &tried{from, layer, fits}
 			if layer != nil {
 				m = m.Replace(from, layer)
 			}
 		}
 	}
-	return run.Candidate{From: from, Make: func(context.Context) (*model.Model, error) { return m, nil }}, loss, nil
+	t.Candidate = run.Candidate{From: from, Make: func(context.Context) (*model.Model, error) { return m, nil }}
+	return t, nil
 }
 
 // candidate is the model that a step would make.

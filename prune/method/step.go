@@ -28,9 +28,18 @@ type Step struct {
 
 	Refit []refit.Fit `json:"refit,omitempty"` // what was fitted after it, with layers by their numbers then
 
+	tried *tried // what a trial of the step gave
+
 	Kept []merge.Kept `json:"kept,omitempty"`
 	Norm string       `json:"norm,omitempty"`  // "ratio": norms are summed by ratio; "first": they and the attention are the first layer's
 	Tile bool         `json:"tiled,omitempty"` // query heads as the released code takes them
+}
+
+// tried is a layer that was fitted when its step was tried.
+type tried struct {
+	at    int
+	layer *model.Layer // nil: the fit was not taken
+	fits  []refit.Fit
 }
 
 // Operation is how layers become fewer.

@@ -33,9 +33,12 @@ func (Streamline) Cost(layers, _ int) (passes, heads int) { return layers, 0 }
 func (m Streamline) Effective() Method { return m }
 
 // Check refuses targets for which no adjacent layers can go.
-func (Streamline) Check(s *State, target int) error {
+func (Streamline) Check(s *State, target int) error { return checkBlock(s, target, 1) }
+
+// checkBlock refuses targets for which dropBlock finds nothing.
+func checkBlock(s *State, target, kept int) error {
 	for l := range target {
-		if !s.protects(l+1, l+1+len(s.Tree)-target) {
+		if !s.protects(l+kept, l+1+len(s.Tree)-target) {
 			return nil
 		}
 	}
@@ -48,7 +51,8 @@ func (Streamline) Step(ctx context.Context, s *State, target int, progress func(
 }
 
 // dropBlock drops as many adjacent layers as there are too many, behind one that stays: those around which the states differ least, the states
-// that enter the one that stays counted in where kept is 1, and those that leave it where kept is 0.
+// that enter the one that stays counted in where kept is 1, and those that leave it where kept is 0; that one is then to be changed, so it is no
+// protected one.
 func dropBlock(ctx context.Context, s *State, target, kept int, progress func(done, total int)) (*Step, error) {
 	if err := s.score(ctx); err != nil {
 		return nil, err
@@ -62,7 +66,7 @@ func dropBlock(ctx context.Context, s *State, target, kept int, progress func(do
 	eligible := make([]bool, len(distances))
 	for l := range eligible {
 		first := l + kept // of those that go
-		eligible[l] = first > 0 && !s.protects(first, first+gone)
+		eligible[l] = first > 0 && !s.protects(first-1+kept, first+gone)
 	}
 	best := smallest(distances, eligible)
 	if best < 0 {

@@ -66,17 +66,17 @@ func (u Union) Step(ctx context.Context, s *State, _ int, progress func(done, to
 	union.Operation, union.DropList, union.MergeList, union.Norm = Concat, nil, []int{upper - 1, upper}, NormFirst
 	union.Kept = []merge.Kept{{KVHeads: heads, Neurons: kept[0]}, {Neurons: kept[1]}}
 	union.Ratio = []float64{float64(len(kept[0])) / neurons, float64(len(kept[1])) / neurons}
-	_, dropped, err := s.fitted(ctx, step)
+	dropped, err := s.try(ctx, step)
 	if err != nil {
 		return nil, err
 	}
-	_, merged, err := s.fitted(ctx, &union)
+	merged, err := s.try(ctx, &union)
 	if err != nil {
 		return nil, err
 	}
-	if merged < dropped {
-		step = &union
+	if step = dropped.Step; merged.loss < dropped.loss {
+		step = merged.Step
 	}
-	step.Scores = Scores{dropped, merged}
+	step.Scores = Scores{dropped.loss, merged.loss}
 	return step, s.Apply(ctx, step)
 }

@@ -43,7 +43,7 @@ type Options struct {
 }
 
 // DefaultLambdas is a grid around what did best on real models.
-var DefaultLambdas = []float64{0.1, 0.2, 0.5, 1, 2}
+var DefaultLambdas = []float64{0.03, 0.1, 0.3, 1}
 
 // Defaults fills in what the zero value stands for.
 func (o Options) Defaults() Options {
@@ -92,6 +92,8 @@ type Fit struct {
 	Before float64 `json:"loss_before"`
 	After  float64 `json:"loss_after"`
 	Taken  bool    `json:"taken"` // After is less than Before; else the layer stays as it was
+
+	Transform bool `json:"transform,omitempty"` // it is that of Transform, and the losses are ‖y−h‖² alone
 }
 
 // Left is the loss that is left, whether the fit was taken or not.
@@ -144,12 +146,20 @@ type fit struct {
 	role    arch.Role
 	target  Target
 	options Options
+
+	transform bool // of what the projection gives, see Transform
 }
 
 // bias is the role of the bias that belongs to the projection's.
 func (f *fit) bias() arch.Role { return f.role + 1 } // OBias behind O, DownBias behind Down
 
-func (f *fit) shape() lsq.Shape { return shapeOf(f.layer, f.role) }
+func (f *fit) shape() lsq.Shape {
+	s := shapeOf(f.layer, f.role)
+	if f.transform {
+		s.In, s.Bias = s.Out, false
+	}
+	return s
+}
 
 func shapeOf(l *model.Layer, role arch.Role) lsq.Shape {
 	w := l.Weights[role]
@@ -157,7 +167,7 @@ func shapeOf(l *model.Layer, role arch.Role) lsq.Shape {
 }
 
 func (f *fit) run(ctx context.Context) (made *model.Layer, record Fit, err error) {
-	record = Fit{Layer: f.target.Layer, Boundary: f.target.Boundary, Projection: f.model.Config.Operation(f.role)}
+	record = Fit{Layer: f.target.Layer, Boundary: f.target.Boundary, Projection: f.model.Config.Operation(f.role), Transform: f.transform}
 	fitted, held, err := f.equations(ctx)
 	if err != nil {
 		return nil, record, err
@@ -184,6 +194,13 @@ func (f *fit) run(ctx context.Context) (made *model.Layer, record Fit, err error
 		return nil, record, errors.New("the loss on the windows that are held out is no number, whatever the lambda")
 	}
 	record.Lambda = best.Lambda
+	if f.transform {
+		record.After = least / tokens
+		if record.Taken = record.After < record.Before; record.Taken {
+			made = f.transformed(best.D)
+		}
+		return made, record, nil
+	}
 	made, dw, db := f.corrected(best)
 	after, err := lsq.Loss(ctx, d, held, dw, db) // as the model's dtype has it
 	if err != nil {
@@ -235,12 +252,17 @@ type worker struct {
 	scope        *vk.Scope
 	fitted, held *lsq.Sums
 	lack, weight *vk.Buffer // e and w of a batch
+	given        *vk.Buffer // what the projection gives of one, where that is transformed
 }
 
 // newWorker allocates for panels [begin, end) and batches of so many rows; a dry scope counts.
-func newWorker(s *vk.Scope, r *vk.Recorder, shape lsq.Shape, rows, begin, end int) *worker {
-	return &worker{r: r, scope: s, fitted: lsq.NewSums(s, r, shape, begin, end), held: lsq.NewSums(s, r, shape, begin, end),
+func newWorker(s *vk.Scope, r *vk.Recorder, shape lsq.Shape, rows, begin, end int, transform bool) *worker {
+	w := &worker{r: r, scope: s, fitted: lsq.NewSums(s, r, shape, begin, end), held: lsq.NewSums(s, r, shape, begin, end),
 		lack: s.Buffer("what layers lack", 4*int64(rows)*int64(shape.Out), vk.OnDevice), weight: s.Buffer("weights of tokens", 4*int64(rows), vk.OnDevice)}
+	if transform {
+		w.given = s.Buffer("what a projection gives", 4*int64(rows)*int64(shape.Out), vk.OnDevice)
+	}
+	return w
 }
 
 // Room is options of a Forward with what fitting layers of a model on windows of some tokens takes: layers of twice as many neurons may run, and
@@ -259,7 +281,7 @@ func Room(o run.Options, d *vk.Device, m *model.Model, window int) run.Options {
 				shape.In *= 2 // see Union
 			}
 			need := func(panels int) int64 {
-				return d.DryRun(func(s *vk.Scope) { newWorker(s, nil, shape, rows, 0, panels) })
+				return d.DryRun(func(s *vk.Scope) { newWorker(s, nil, shape, rows, 0, panels, true) })
 			}
 			o.Free = max(o.Free, need(1), min(need(shape.Panels()), d.MemoryLimit()/4), lsq.SolveMemory(d, shape))
 		}
@@ -287,13 +309,14 @@ func (f *fit) equations(ctx context.Context) (fitted, held *lsq.Equations, err e
 
 // panels is the end of the panels from begin on that every device has room for.
 func (f *fit) panels(begin int) (end int, err error) {
-	shape, rows := f.shape(), f.scorer.Most()
+	shape := f.shape()
+	_, rows := f.scorer.Size()
 	end = shape.Panels()
 	for _, r := range f.scorer.Recorders() {
 		d := r.Device()
 		left := (d.MemoryLimit() - d.Memory().Reserved) / 32 * 31 // a rest for what the arena rounds up
 		fits := func(end int) bool {
-			return d.DryRun(func(s *vk.Scope) { newWorker(s, nil, shape, rows, begin, end) }) <= left
+			return d.DryRun(func(s *vk.Scope) { newWorker(s, nil, shape, rows, begin, end, f.transform) }) <= left
 		}
 		for end > begin+1 && !fits(end) {
 			end--
@@ -311,9 +334,10 @@ func (f *fit) pass(ctx context.Context, fitted, held *lsq.Equations, begin, end 
 			w.scope.Free()
 		}
 	}()
+	_, rows := f.scorer.Size()
 	for _, r := range f.scorer.Recorders() {
 		s := r.Device().NewScope()
-		workers = append(workers, newWorker(s, r, f.shape(), f.scorer.Most(), begin, end))
+		workers = append(workers, newWorker(s, r, f.shape(), rows, begin, end, f.transform))
 		if err := s.Err(); err != nil {
 			return err
 		}
@@ -342,6 +366,14 @@ func (f *fit) add(w *worker, h score.Held) error {
 		norm = op.FitNorm{Z: h.Fed, G: h.Weights[arch.MLPNorm], PlusOne: c.NormPlusOne, Eps: float32(c.RMSNormEps)}
 	}
 	op.FitTarget(w.r, e, weight, h.Out, h.Y, 1/cmp.Or(float32(c.ResidualScale), 1), norm)
+	if f.transform {
+		a = h.Fed
+		if a.IsZero() {
+			a = graph.Floats(w.given, rows, c.HiddenSize)
+			op.LinearFused(w.r, a, h.MLP, h.Weights[arch.Down], op.Fused{Bias: h.Weights[arch.DownBias], Batch: true})
+		}
+		w.r.Fill(weight.View, math.Float32bits(1))
+	}
 	window := rows / h.Batch.Windows()
 	isHeld := func(i int) bool { return (h.First+i)%f.options.HeldOut == f.options.HeldOut-1 }
 	for i, n := 0, h.Batch.Windows(); i < n; {

@@ -67,12 +67,12 @@ func (s *Scorer) Recorders() (list []*vk.Recorder) {
 	return list
 }
 
-// Most is the most tokens of a batch.
-func (s *Scorer) Most() (rows int) {
+// Size is how many windows the corpus has, and the most tokens of a batch.
+func (s *Scorer) Size() (windows, rows int) {
 	for _, p := range s.parts {
 		rows = max(rows, p.f.Corpus.Most)
 	}
-	return rows
+	return len(s.windows), rows
 }
 
 // Held is a batch of a layer's run beside the states that were held.

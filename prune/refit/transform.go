@@ -1,0 +1,59 @@
+package refit
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/blas32"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
+	"github.com/vkcome/vkcome/prune/score"
+)
+
+// transformLambda is a ridge that changes next to nothing, and makes the equations of any corpus solvable.
+const transformLambda = 1e-4
+
+// Transform fits a layer of m, which below that layer is the scorer's model, as ReplaceMe does: what its down projection gives is multiplied by
+// the T that is the minimiser of Σ_t ‖T z_t + r_t − y_t‖², with z_t what it gives of token t, r_t what that is added to and y_t the state wanted.
+// T goes into the projection's weight. It gives the layer that takes its place, nil if the fit does not help on the windows that are held out.
+// Source: ReplaceMe, arXiv 2505.02819, the variant of least squares.
+func Transform(ctx context.Context, s *score.Scorer, m *model.Model, t Target) (fitted *model.Layer, record Fit, err error) {
+	if m.Config.Sparse(t.Layer) {
+		return nil, record, fmt.Errorf("refit: layer %d of %s has experts: there is no one projection to transform", t.Layer, m.Name)
+	}
+	o := Options{Lambdas: []float64{transformLambda}}.Defaults()
+	windows, _ := s.Size()
+	if o.HeldOut = min(o.HeldOut, windows); o.HeldOut < 2 {
+		return nil, record, fmt.Errorf("refit: a corpus of one window: none can be held out from the fit")
+	}
+	f := &fit{scorer: s, model: m, layer: m.Layers[t.Layer], role: arch.Down, target: t, options: o, transform: true}
+	if fitted, record, err = f.run(ctx); err != nil {
+		return nil, record, fmt.Errorf("refit: layer %d of %s: %w", t.Layer, m.Name, err)
+	}
+	return fitted, record, nil
+}
+
+// transformed is the layer with D more than the identity in its projection.
+func (f *fit) transformed(d []float32) *model.Layer {
+	weights := slices.Clone(f.layer.Weights[:])
+	for _, role := range []arch.Role{f.role, f.bias()} {
+		w := weights[role]
+		if w.IsZero() {
+			continue
+		}
+		rows := f.layer.Weights[f.role].Rows
+		values := make([]float32, w.Elements())
+		w.DType.Decode(values, w.ReadRows(make([]byte, w.Size()), 0, w.Rows))
+		cols := len(values) / rows // of a bias 1
+		by := blas32.General{Rows: rows, Cols: rows, Stride: rows, Data: d}
+		of := blas32.General{Rows: rows, Cols: cols, Stride: cols, Data: values}
+		more := blas32.General{Rows: rows, Cols: cols, Stride: cols, Data: make([]float32, len(values))}
+		blas32.Gemm(blas.NoTrans, blas.NoTrans, 1, by, of, 0, more)
+		weights[role], _ = added(w, more.Data)
+		w.Release()
+	}
+	return model.NewLayer(weights)
+}
