@@ -80,11 +80,7 @@ func newStart(m *model.Model, protect []int) (s start, err error) {
 
 // state is the model before the first step.
 func (s start) state(m *model.Model) *method.State {
-	state := &method.State{Model: m, Tree: s.tree, Protected: s.protected}
-	for l := range m.Layers {
-		state.Ends = append(state.Ends, l+1)
-	}
-	return state
+	return &method.State{Model: m, Tree: s.tree, Protected: s.protected}
 }
 
 // NewPlan checks options against a model: the depth must lie between 1 and the model's, and be within the method's reach.

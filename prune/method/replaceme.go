@@ -52,7 +52,7 @@ func (ReplaceMe) Step(ctx context.Context, s *State, target int, progress func(d
 	if err := s.score(ctx); err != nil {
 		return nil, err
 	}
-	fitted, fit, err := refit.Transform(ctx, s.Scorer, s.Model, refit.Target{Layer: l, Boundary: s.Ends[l]})
+	fitted, fit, err := refit.Transform(ctx, s.Scorer, s.Model, refit.Target{Layer: l, Boundary: s.end(l)})
 	if err != nil {
 		return nil, err
 	}

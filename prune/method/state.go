@@ -31,7 +31,7 @@ type State struct {
 	// Refit fits what each step leaves: the layers that it makes, and those before layers that it drops. The Scorer, which is then there
 	// whatever the method, holds the states of the model that was opened. nil: nothing is fitted.
 	Refit *refit.Options
-	Ends  []int // of every layer of Model: of the model that was opened, the layers below it are what the layers up to this one stand for
+	Ends  []int // of every layer of Model: of the model that was opened, the layers below it are what the layers up to this one stand for; nil: one each
 
 	AllScores bool // compute the scores of every layer, not only those that tell which are merged
 	Known     bool // the scorer knows Model as it is
@@ -137,16 +137,24 @@ func (s *State) Apply(ctx context.Context, p *Step) error {
 	return s.refit(ctx, p, apart)
 }
 
+// end is the layer's of Ends.
+func (s *State) end(l int) int {
+	if s.Ends == nil {
+		return l + 1
+	}
+	return s.Ends[l]
+}
+
 // ends is the Ends of the layers that are kept of the model before a step, by their numbers there, and those among them, by their new numbers,
 // that stand for more than before.
 func (s *State) ends(keep, list []int) (ends, more []int) {
 	for i, l := range keep {
-		end := s.Ends[len(s.Ends)-1]
+		end := s.end(len(s.Model.Layers) - 1)
 		if i+1 < len(keep) {
-			end = s.Ends[keep[i+1]-1]
+			end = s.end(keep[i+1] - 1)
 		}
 		ends = append(ends, end)
-		if end != s.Ends[l] || i == 0 && l > 0 || slices.Contains(list, l) {
+		if end != s.end(l) || i == 0 && l > 0 || slices.Contains(list, l) {
 			more = append(more, i)
 		}
 	}
@@ -184,11 +192,12 @@ func (s *State) refit(ctx context.Context, p *Step, layers []int) error {
 // FitAll fits every layer from the lowest on that stands for others, from below, and adds what came of it to the last step's record.
 func (s *State) FitAll(ctx context.Context, last *Step, progress func(done, total int)) error {
 	first := 0
-	for first < len(s.Ends) && s.Ends[first] == first+1 {
+	layers := len(s.Model.Layers)
+	for first < layers && s.end(first) == first+1 {
 		first++
 	}
-	for l := first; l < len(s.Ends); l++ {
-		progress(l-first, len(s.Ends)-first)
+	for l := first; l < layers; l++ {
+		progress(l-first, layers-first)
 		if s.protects(l, l+1) {
 			continue
 		}
@@ -206,7 +215,7 @@ func (s *State) Fit(ctx context.Context, l int) ([]refit.Fit, error) {
 	if err := s.score(ctx); err != nil {
 		return nil, err
 	}
-	fitted, fits, err := refit.Layer(ctx, s.Scorer, s.Model, refit.Target{Layer: l, Boundary: s.Ends[l]}, *s.Refit)
+	fitted, fits, err := refit.Layer(ctx, s.Scorer, s.Model, refit.Target{Layer: l, Boundary: s.end(l)}, *s.Refit)
 	if err != nil || fitted == nil {
 		return fits, err
 	}
@@ -266,7 +275,7 @@ func (s *State) try(ctx context.Context, p *Step) (t trial, err error) {
 			from = max(0, from-1)
 		}
 		if !after.protects(from, from+1) {
-			layer, fits, err := refit.Layer(ctx, s.Scorer, m, refit.Target{Layer: from, Boundary: after.Ends[from]}, *s.Refit)
+			layer, fits, err := refit.Layer(ctx, s.Scorer, m, refit.Target{Layer: from, Boundary: after.end(from)}, *s.Refit)
 			if err != nil {
 				return t, err
 			}

@@ -53,7 +53,7 @@ func (u Union) Step(ctx context.Context, s *State, _ int, progress func(done, to
 		return nil, err
 	}
 	upper := step.DropList[0]
-	kept, err := refit.Union(ctx, s.Scorer, s.Model, upper-1, s.Ends[upper], *s.Refit)
+	kept, err := refit.Union(ctx, s.Scorer, s.Model, upper-1, s.end(upper), *s.Refit)
 	if err != nil {
 		return nil, err
 	}
