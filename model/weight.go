@@ -50,6 +50,28 @@ func (w Weight) ReadRows(dst []byte, begin, end int) []byte {
 	return dst
 }
 
+// Floats is the values.
+func (w Weight) Floats() []float32 {
+	values := make([]float32, w.Elements())
+	w.DType.Decode(values, w.ReadRows(make([]byte, w.Size()), 0, w.Rows))
+	w.Release()
+	return values
+}
+
+// Map is a weight of the same name, shape and dtype, with the values that change makes of each row in place. They are rounded to the dtype.
+func (w Weight) Map(change func(row int, values []float32)) Weight {
+	out := Weight{Name: w.Name, DType: w.DType, Rows: w.Rows, Cols: w.Cols, Data: make([]byte, w.Size())}
+	size := w.Cols * w.DType.Size()
+	room, values := make([]byte, size), make([]float32, w.Cols)
+	for r := range w.Rows {
+		w.DType.Decode(values, w.ReadRows(room, r, r+1))
+		change(r, values)
+		w.DType.Encode(out.Data[r*size:(r+1)*size], values)
+	}
+	w.Release()
+	return out
+}
+
 // Stack is the rows of weights of one dtype and as many columns, one behind the other, under the name of the first. They are read where they
 // lie.
 func Stack(list ...Weight) (Weight, error) {

@@ -180,27 +180,25 @@ func compareMethod(ctx context.Context, s *method.State, k method.Method, depths
 	var spent time.Duration
 	for _, depth := range depths {
 		begin := time.Now()
-		err := k.Check(s, depth)
+		err := method.CheckRefit(k, s.Refit)
+		if err == nil {
+			err = k.Check(s, depth)
+		}
 		for err == nil && len(s.Model.Layers) > depth {
 			progress(len(start.Layers)-len(s.Model.Layers), len(start.Layers)-depths[len(depths)-1])
 			_, err = k.Step(ctx, s, depth, nil)
 		}
-		if s.Refit == nil || !s.Refit.All || err != nil {
-			spent += time.Since(begin)
+		before := s.Model
+		if err == nil && s.Refit != nil && s.Refit.All {
+			err = s.FitAll(ctx, new(method.Step), func(int, int) {})
 		}
+		spent += time.Since(begin)
 		if ctx.Err() != nil || errors.Is(err, vk.ErrDeviceLost) {
 			return nil, errors.Join(ctx.Err(), err)
 		}
 		if err != nil {
 			rows = append(rows, Compared{Method: k.Name(), Layers: depth, Error: err.Error()})
 			continue
-		}
-		before := s.Model
-		if s.Refit != nil && s.Refit.All {
-			if err := s.FitAll(ctx, new(method.Step), func(int, int) {}); err != nil {
-				return nil, err
-			}
-			spent += time.Since(begin)
 		}
 		row := compared(k.Name(), start, s.Model)
 		row.Seconds, row.Tree = spent.Seconds(), s.Tree

@@ -47,7 +47,7 @@ func NewDistillation(teacher, student *model.Model, o DistillationOptions) (p *D
 		return nil, fmt.Errorf("prune: %w", err)
 	}
 	p = &Distillation{Teacher: teacher, Student: student, Options: o}
-	if p.pair, err = newPair(student); err != nil {
+	if p.pair, err = newPair(student, "prune.DistillationOptions.Groups"); err != nil {
 		return nil, err
 	}
 	if p.Groups, err = p.groups(teacher, student, o.Groups); err != nil {

@@ -14,14 +14,16 @@ type pair struct {
 	lineage Lineage // the student's, empty but for its tree if it has none
 	own     []byte  // the same as it stands, nil if there is none
 	root    int     // layers of the model that the tree's numbers mean
+	option  string  // the Go name of the option that gives the correspondence, for messages
 }
 
-func newPair(student *model.Model) (p pair, err error) {
+func newPair(student *model.Model, option string) (p pair, err error) {
 	tree, root, own, err := readLineage(student)
 	if err != nil {
 		return p, err
 	}
-	if p.own, p.root = own, root; own == nil {
+	p.own, p.root, p.option = own, root, option
+	if own == nil {
 		p.lineage = Lineage{Version: Version, OriginalLayers: len(student.Layers), Tree: tree}
 	} else if err := json.Unmarshal(own, &p.lineage); err != nil {
 		return p, fmt.Errorf("prune: %s/%s: %w", student.Name, model.Lineage, err)
@@ -35,7 +37,7 @@ func (p pair) groups(teacher, student *model.Model, given []distill.Group) ([]di
 	case given != nil:
 		return given, nil
 	case p.own == nil:
-		return nil, fmt.Errorf("prune: %s has no %s that says where its layers come from: give the correspondence (prune.DistillationOptions.Groups 3=4-5)", student.Name, model.Lineage)
+		return nil, fmt.Errorf("prune: %s has no %s that says where its layers come from: give the correspondence (%s 3=4-5)", student.Name, model.Lineage, p.option)
 	case p.root != len(teacher.Layers):
 		return nil, fmt.Errorf("prune: the layers of %s come from a model of %d layers, %s has %d", student.Name, p.root, teacher.Name, len(teacher.Layers))
 	}

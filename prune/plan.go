@@ -138,9 +138,11 @@ func NewPlan(m *model.Model, o Options) (p *Plan, err error) {
 	if o.Replay != nil {
 		return p, nil
 	}
-	state := p.state(m)
-	state.Refit = o.Refit
-	if err := p.Method.Check(state, p.TargetLayers); err != nil {
+	err = method.CheckRefit(p.Method, o.Refit)
+	if err == nil {
+		err = p.Method.Check(p.state(m), p.TargetLayers)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("prune: %s: %w", m.Name, err)
 	}
 	return p, nil

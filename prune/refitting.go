@@ -49,7 +49,7 @@ type Refitting struct {
 // NewRefitting checks options against models. Without groups, the layers of the student's lineage must be the teacher's.
 func NewRefitting(teacher, student *model.Model, o RefittingOptions) (p *Refitting, err error) {
 	p = &Refitting{Teacher: teacher, Student: student, Options: o}
-	if p.pair, err = newPair(student); err != nil {
+	if p.pair, err = newPair(student, "prune.RefittingOptions.Groups"); err != nil {
 		return nil, err
 	}
 	if p.Groups, err = p.groups(teacher, student, o.Groups); err != nil {
@@ -58,7 +58,7 @@ func NewRefitting(teacher, student *model.Model, o RefittingOptions) (p *Refitti
 	t, s := teacher.Config, student.Config
 	switch {
 	case len(p.Groups) == 0:
-		return nil, fmt.Errorf("prune: no layer of %s stands for others: there is nothing to fit but what prune.DistillationOptions.Groups says", student.Name)
+		return nil, fmt.Errorf("prune: no layer of %s stands for others: there is nothing to fit but what prune.RefittingOptions.Groups says", student.Name)
 	case len(o.Windows) == 0:
 		return nil, errors.New("prune: the calibration corpus is empty")
 	case t.HiddenSize != s.HiddenSize || t.VocabSize != s.VocabSize || t.Heads != s.Heads || t.KVHeads != s.KVHeads || t.HeadDim != s.HeadDim || t.MostUnits() != s.MostUnits():

@@ -36,7 +36,7 @@ func fake(log string, args []string) error {
 	defer f.Close()
 	fmt.Fprintln(f, strings.Join(args, " "))
 	switch {
-	case args[0] == "prune" || args[0] == "distill":
+	case args[0] == "prune" || args[0] == "distill" || args[0] == "refit":
 		model, out := args[1], args[len(args)-1]
 		for i, a := range args { // the last of the names before the flags
 			if strings.HasPrefix(a, "-") {
@@ -150,8 +150,8 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := asked()
-	// 2 methods plain and refitted are pruned, 2 are trained; 7 rows with the dense one have 3 measures.
-	if len(first) != 6+21 || count(first, "prune ") != 4 || count(first, "--refit ") != 2 || count(first, "distill ") != 2 || count(first, "tasks ") != 7 {
+	// 2 methods plain and refitted are pruned, 2 are fitted in all layers, 2 are trained; 9 rows with the dense one have 3 measures.
+	if len(first) != 8+27 || count(first, "prune ") != 4 || count(first, "--refit ") != 2 || count(first, "--fit-all ") != 2 || count(first, "distill ") != 2 || count(first, "tasks ") != 9 {
 		t.Errorf("asked %d:\n%s", len(first), strings.Join(first, "\n"))
 	}
 	if models, err := filepath.Glob(b.path("models", "*")); err != nil || len(models) != 0 {
@@ -216,6 +216,15 @@ func TestRunStops(t *testing.T) {
 
 // TestRows reads rows of a file, one made of the other, and refuses what cannot be a row.
 func TestRows(t *testing.T) {
+	all, _, err := choose(nil, nil, []string{"21"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"union-21-plain": false, "union-21-refit": true, "replaceme-21-plain": true, "replaceme-21-refit": false, "prune-comp-21-refit+all": false} {
+		if is := slices.ContainsFunc(all, func(r row) bool { return r.Name == name }); is != want {
+			t.Errorf("row %s: %v, want %v", name, is, want)
+		}
+	}
 	s, asked := prepared(t)
 	file := filepath.Join(s.data, "rows.json")
 	write := func(text string) {

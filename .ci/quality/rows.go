@@ -31,6 +31,7 @@ const dense = "dense"
 var repairs = []struct{ name, command string }{
 	{"plain", "prune {model} {out} --method METHOD --target-layers LAYERS CORPUS"},
 	{"refit", "prune {model} {out} --method METHOD --target-layers LAYERS --refit {calibration}"},
+	{"refit+all", "refit {model} {METHOD-LAYERS-refit} {out} --fit-all --projections o,down {calibration}"},
 	{"refit+heal", "distill {model} {METHOD-LAYERS-refit} {out} {calibration-texts} --window {window} --budget {budget}"},
 }
 
@@ -68,6 +69,9 @@ func choose(methods, which, depths []string) (rows, others []row, err error) {
 		}
 		for _, r := range repairs {
 			for _, e := range entries {
+				if n := e.Needs(); r.name == "plain" && n.Refit || r.name != "plain" && n.Repairs {
+					continue // which the method refuses
+				}
 				corpus := ""
 				if e.Needs().Corpus {
 					corpus = "{calibration}"

@@ -30,6 +30,7 @@ var optionFlags = []optionFlag{
 	{option: "prune.Output.SaveSteps", flag: "save-steps"},
 	{option: "prune.DistillOptions.Schedule", flag: "heal"},
 	{option: "prune.DistillationOptions.Groups", flag: "map"},
+	{option: "prune.RefittingOptions.Groups", flag: "map"},
 	{option: "prune.DistillationOptions.Part", flag: "shard"},
 
 	// Where a value stands beside the option's name, it is the option's: --no-repeat and --compat mean it by other values.

@@ -7,8 +7,8 @@ const FixedBits = 80
 
 const fixedTerms = 234 << 8 // of one dispatch: within vk.LoopLimit, and a multiple of any offset alignment
 
-// FixedSum records sum[i] += Σ_p x[p,i], over p from begin to below end, in integers of 128 bits and units of 2^-80, without rounding: the order of terms, and how they
-// are spread over calls, changes nothing.
+// FixedSum records sum[i] += Σ_p x[p,i], over p from begin to below end, in integers of 128 bits and units of 2^-80, without rounding: the
+// order of terms, and how they are spread over calls, changes nothing.
 //
 //	sum  [count, 4]  32-bit words as F32, the lowest first, in two's complement
 //	x    [terms, n]  F32, n at least count: what is behind is not read; n is a multiple of 64 where x outgrows a binding

@@ -1,6 +1,9 @@
 package ref
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // FitTarget gives by how much what a layer's last projection gives is to change, e = (y − out)·scale, and what a token counts,
 // w = 1/‖y‖², 0 for a y of zeros.
@@ -41,4 +44,30 @@ func FitTargetNormed(out, y, z Mat, g []float64, scale, eps float64) (e Mat, w [
 		}
 	}
 	return e, w
+}
+
+// Lack runs a layer on x and gives its Taps and what FitTarget makes of what it gives and y, behind the norm of its MLP where it has one.
+//
+//	x, y, e [tokens, hidden] · w [tokens] · z [tokens, hidden], what the down projection gives; of experts nothing
+func (l *Layer) Lack(c Config, x, y Mat) (t Taps, z, e Mat, w []float64) {
+	out, t := l.Forward(c, x)
+	scale := 1.0
+	if c.ResidualScale != 0 {
+		scale = 1 / c.ResidualScale
+	}
+	if l.Router.Rows == 0 {
+		z = Linear(t.FFN, l.Down, l.DownBias)
+	}
+	if l.FFNNorm == nil {
+		e, w = FitTarget(out, y, scale)
+		return t, z, e, w
+	}
+	g := slices.Clone(l.FFNNorm)
+	for i := range g {
+		if c.PlusOne {
+			g[i]++
+		}
+	}
+	e, w = FitTargetNormed(out, y, z, g, scale, c.Eps)
+	return t, z, e, w
 }

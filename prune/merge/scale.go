@@ -20,11 +20,7 @@ func Scale(c *arch.Config, l *model.Layer, factor float64) *model.Layer {
 		if w.IsZero() {
 			continue
 		}
-		scaled := model.Weight{Name: w.Name, DType: w.DType, Rows: w.Rows, Cols: w.Cols, Data: make([]byte, w.Size())}
-		row := w.Cols * w.DType.Size()
-		room, values := make([]byte, row), make([]float32, w.Cols)
-		for r := range w.Rows {
-			w.DType.Decode(values, w.ReadRows(room, r, r+1))
+		weights[role] = w.Map(func(_ int, values []float32) {
 			for i, v := range values {
 				if c.OutputNorms && c.NormPlusOne {
 					values[i] = float32(factor*(1+float64(v)) - 1)
@@ -32,10 +28,7 @@ func Scale(c *arch.Config, l *model.Layer, factor float64) *model.Layer {
 					values[i] = float32(factor * float64(v))
 				}
 			}
-			w.DType.Encode(scaled.Data[r*row:(r+1)*row], values)
-		}
-		w.Release()
-		weights[role] = scaled
+		})
 	}
 	return model.NewLayer(weights)
 }

@@ -35,35 +35,22 @@ func Reading(c *arch.Config, l, other *model.Layer) *model.Layer {
 		if w.IsZero() {
 			continue
 		}
-		scaled, values, row := empty(w), make([]float32, w.Cols), w.Cols*w.DType.Size()
-		shift := make([]float32, w.Rows) // what the norms' biases make of each row
-		room, now := make([]byte, row), make([]float32, w.Cols)
-		var before, after []float32
-		if b := l.Weights[norm+1]; !b.IsZero() {
-			before, after = decoded(b), decoded(other.Weights[norm+1])
-		}
-		for r := range w.Rows {
-			w.DType.Decode(values, w.ReadRows(room, r, r+1))
-			for i, v := range values {
-				now[i] = v * factor[i]
+		scaled := w.Map(func(_ int, values []float32) {
+			for i := range values {
+				values[i] *= factor[i]
 			}
-			to := scaled.Data[r*row : (r+1)*row]
-			w.DType.Encode(to, now)
-			w.DType.Decode(now, to)
-			for i := range before {
-				shift[r] += values[i]*before[i] - now[i]*after[i]
-			}
-		}
-		w.Release()
+		})
 		weights[role] = scaled
-		if b := weights[role+1]; !b.IsZero() && before != nil {
-			sum := decoded(b)
-			for r := range sum {
-				sum[r] += shift[r]
-			}
-			weights[role+1] = empty(b)
-			b.DType.Encode(weights[role+1].Data, sum)
+		bias, shift := weights[role+1], l.Weights[norm+1]
+		if bias.IsZero() || shift.IsZero() {
+			continue
 		}
+		before, after := product(w, shift.Floats()), product(scaled, other.Weights[norm+1].Floats())
+		weights[role+1] = bias.Map(func(_ int, values []float32) {
+			for r := range values {
+				values[r] += before[r] - after[r]
+			}
+		})
 	}
 	return model.NewLayer(weights)
 }
@@ -105,19 +92,18 @@ func beside(x, y model.Weight) model.Weight {
 	return both
 }
 
-func empty(w model.Weight) model.Weight {
-	return model.Weight{Name: w.Name, DType: w.DType, Rows: w.Rows, Cols: w.Cols, Data: make([]byte, w.Size())}
-}
-
-func decoded(w model.Weight) []float32 {
-	values := make([]float32, w.Elements())
-	w.DType.Decode(values, w.ReadRows(make([]byte, w.Size()), 0, w.Rows))
-	return values
+// product is w·x.
+func product(w model.Weight, x []float32) []float32 {
+	y := make([]float32, w.Rows)
+	for i, v := range w.Floats() {
+		y[i/w.Cols] += v * x[i%w.Cols]
+	}
+	return y
 }
 
 // normWeights are what a norm multiplies by.
 func normWeights(c *arch.Config, w model.Weight) []float32 {
-	values := decoded(w)
+	values := w.Floats()
 	for i := range values {
 		if c.NormPlusOne {
 			values[i]++

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/vkcome/vkcome/prune/refit"
 )
 
 // Method makes a model shallower step by step. Its exported fields are its options, as a lineage records them in JSON; the zero value
@@ -34,11 +36,23 @@ type Needs struct {
 	Corpus    bool // windows of a calibration corpus, and so a Scorer in the State
 	Held      bool // the states of the opened model are kept, so that layers can be fitted to them
 	Refit     bool // of what each step leaves, without which the method makes no sense
+	Repairs   bool // it repairs what it leaves by itself: nothing is fitted after it
 	Gradients bool // of the loss on that corpus: hidden states stay in host memory, the device's is for the pass backward
 
 	// Target is how many layers are left of so many, where the method's own options say so: no other target need be given then. nil
 	// elsewhere.
 	Target func(layers int) int
+}
+
+// CheckRefit refuses a method without the fit that it needs, or with one that it has no use for.
+func CheckRefit(m Method, o *refit.Options) error {
+	switch n := m.Needs(); {
+	case n.Refit && o == nil:
+		return fmt.Errorf("%s makes layers for a fit: give prune.Options.Refit", m.Name())
+	case n.Repairs && o != nil:
+		return fmt.Errorf("%s repairs what it leaves by itself: nothing can be fitted after it (prune.Options.Refit)", m.Name())
+	}
+	return nil
 }
 
 // Entry is a method that can be chosen by its name.

@@ -23,8 +23,8 @@ type PruneComp struct{}
 // Name is "prune-comp".
 func (PruneComp) Name() string { return "prune-comp" }
 
-// Needs is a calibration corpus.
-func (PruneComp) Needs() Needs { return Needs{Corpus: true} }
+// Needs is a calibration corpus. States are then no longer those of the opened model, so that nothing can be fitted to these.
+func (PruneComp) Needs() Needs { return Needs{Corpus: true, Repairs: true} }
 
 // Options lists none.
 func (PruneComp) Options() []string { return nil }
@@ -42,10 +42,7 @@ func (m PruneComp) Check(s *State, target int) error {
 	if c := s.Model.Config; c.NoInputNorms {
 		return fmt.Errorf("%s scales the residual stream, and the layers of a %s read it without a norm: choose another method", m.Name(), c.Architecture)
 	}
-	switch {
-	case s.Refit != nil:
-		return fmt.Errorf("%s repairs by scales, after which states are not those of the opened model: nothing can be fitted to these (prune.Options.Refit)", m.Name())
-	case slices.Contains(s.Protected, true):
+	if slices.Contains(s.Protected, true) {
 		return fmt.Errorf("%s scales all layers above the one that it drops: none can be protected (prune.Options.Protect)", m.Name())
 	}
 	return checkDrops(s, target)

@@ -20,7 +20,7 @@ type ReplaceMe struct{}
 func (ReplaceMe) Name() string { return "replaceme" }
 
 // Needs is a calibration corpus, and the states of the opened model.
-func (ReplaceMe) Needs() Needs { return Needs{Corpus: true, Held: true} }
+func (ReplaceMe) Needs() Needs { return Needs{Corpus: true, Held: true, Repairs: true} }
 
 // Options lists none.
 func (ReplaceMe) Options() []string { return nil }
@@ -33,10 +33,7 @@ func (m ReplaceMe) Effective() Method { return m }
 
 // Check refuses targets for which no adjacent layers can go, and models with experts.
 func (m ReplaceMe) Check(s *State, target int) error {
-	switch {
-	case s.Refit != nil:
-		return fmt.Errorf("%s has a fit of its own (prune.Options.Refit)", m.Name())
-	case s.Model.Config.Experts > 0:
+	if s.Model.Config.Experts > 0 {
 		return fmt.Errorf("%s transforms what a layer's MLP gives, and layers of a %s have experts: use another method", m.Name(), s.Model.Config.Architecture)
 	}
 	return checkBlock(s, target, 0)

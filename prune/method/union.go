@@ -32,11 +32,8 @@ func (u Union) Cost(layers, target int) (passes, heads int) {
 // Effective is the method with every default spelled out, as a lineage records it.
 func (u Union) Effective() Method { return Union{u.defaults()} }
 
-// Check refuses options out of range, targets that protected layers are in the way of, and runs that fit nothing.
+// Check refuses options out of range, models with experts, and targets that protected layers are in the way of.
 func (u Union) Check(s *State, target int) error {
-	if s.Refit == nil {
-		return fmt.Errorf("%s chooses neurons for a fit: give prune.Options.Refit", u.Name())
-	}
 	if s.Model.Config.Experts > 0 {
 		return fmt.Errorf("%s chooses neurons, and layers of a %s have experts: use greedy", u.Name(), s.Model.Config.Architecture)
 	}

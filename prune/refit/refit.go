@@ -225,24 +225,16 @@ func (f *fit) corrected(s *lsq.Solution) (made *model.Layer, dw, db []float32) {
 
 // added is w + d in w's dtype, and what that is more than w.
 func added(w model.Weight, d []float32) (sum model.Weight, more []float32) {
-	sum = model.Weight{Name: w.Name, DType: w.DType, Rows: w.Rows, Cols: w.Cols, Data: make([]byte, w.Size())}
-	more = make([]float32, len(d))
-	row := w.Cols * w.DType.Size()
-	room, old, now := make([]byte, row), make([]float32, w.Cols), make([]float32, w.Cols)
-	for r := range w.Rows {
-		w.DType.Decode(old, w.ReadRows(room, r, r+1))
-		at := r * w.Cols
-		for c, v := range old {
-			now[c] = v + d[at+c]
+	old := w.Floats()
+	sum = w.Map(func(r int, values []float32) {
+		for c := range values {
+			values[c] += d[r*w.Cols+c]
 		}
-		to := sum.Data[r*row : (r+1)*row]
-		w.DType.Encode(to, now)
-		w.DType.Decode(now, to)
-		for c, v := range now {
-			more[at+c] = v - old[c]
-		}
+	})
+	more = sum.Floats()
+	for i := range more {
+		more[i] -= old[i]
 	}
-	w.Release()
 	return sum, more
 }
 

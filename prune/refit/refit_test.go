@@ -122,24 +122,10 @@ func fit(m *ref.Model, l *ref.Layer, windows [][]uint32, gone, every int, role a
 			tokens = append(tokens, int(id))
 		}
 		states := m.HiddenStates(tokens)
-		out, taps := l.Forward(m.Config, states[gone-1])
-		y, scale := states[gone+1], 1.0
-		if s := m.Config.ResidualScale; s != 0 {
-			scale = 1 / s
-		}
+		taps, _, lack, weight := l.Lack(m.Config, states[gone-1], states[gone+1])
 		read := taps.FFN
 		if role == arch.O {
 			read = taps.Attention
-		}
-		lack, weight := ref.FitTarget(out, y, scale)
-		if l.FFNNorm != nil {
-			norm := slices.Clone(l.FFNNorm)
-			for i := range norm {
-				if m.Config.PlusOne {
-					norm[i]++
-				}
-			}
-			lack, weight = ref.FitTargetNormed(out, y, ref.Linear(taps.FFN, l.Down, l.DownBias), norm, 1, m.Config.Eps)
 		}
 		set := 0
 		if i%every == every-1 {
@@ -296,21 +282,7 @@ func TestTransform(t *testing.T) {
 				tokens[t] = int(id)
 			}
 			states := oracle.HiddenStates(tokens)
-			out, taps := l.Forward(oracle.Config, states[gone-1])
-			given, scale := ref.Linear(taps.FFN, l.Down, l.DownBias), 1.0
-			if r := oracle.Config.ResidualScale; r != 0 {
-				scale = 1 / r
-			}
-			lack, _ := ref.FitTarget(out, states[gone+1], scale)
-			if l.FFNNorm != nil {
-				norm := slices.Clone(l.FFNNorm)
-				for i := range norm {
-					if oracle.Config.PlusOne {
-						norm[i]++
-					}
-				}
-				lack, _ = ref.FitTargetNormed(out, states[gone+1], given, norm, 1, oracle.Config.Eps)
-			}
+			_, given, lack, _ := l.Lack(oracle.Config, states[gone-1], states[gone+1])
 			if i == 0 {
 				z, e = given, lack
 			} else {

@@ -45,15 +45,13 @@ func (f *fit) transformed(d []float32) *model.Layer {
 			continue
 		}
 		rows := f.layer.Weights[f.role].Rows
-		values := make([]float32, w.Elements())
-		w.DType.Decode(values, w.ReadRows(make([]byte, w.Size()), 0, w.Rows))
+		values := w.Floats()
 		cols := len(values) / rows // of a bias 1
 		by := blas32.General{Rows: rows, Cols: rows, Stride: rows, Data: d}
 		of := blas32.General{Rows: rows, Cols: cols, Stride: cols, Data: values}
 		more := blas32.General{Rows: rows, Cols: cols, Stride: cols, Data: make([]float32, len(values))}
 		blas32.Gemm(blas.NoTrans, blas.NoTrans, 1, by, of, 0, more)
 		weights[role], _ = added(w, more.Data)
-		w.Release()
 	}
 	return model.NewLayer(weights)
 }

@@ -58,10 +58,8 @@ func Union(ctx context.Context, s *score.Scorer, m *model.Model, l, boundary int
 
 // weightsOf is a weight in float64.
 func weightsOf(w model.Weight) *mat.Dense {
-	values := make([]float32, w.Elements())
-	w.DType.Decode(values, w.ReadRows(make([]byte, w.Size()), 0, w.Rows))
 	out := mat.NewDense(w.Rows, w.Cols, nil)
-	for i, v := range values {
+	for i, v := range w.Floats() {
 		out.Set(i/w.Cols, i%w.Cols, float64(v))
 	}
 	return out

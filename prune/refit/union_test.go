@@ -184,21 +184,7 @@ func TestUnion(t *testing.T) {
 				tokens[t] = int(id)
 			}
 			states := oracle.HiddenStates(tokens)
-			out, taps := wide.Forward(oracle.Config, states[l])
-			scale := 1.0
-			if r := oracle.Config.ResidualScale; r != 0 {
-				scale = 1 / r
-			}
-			lack, weight := ref.FitTarget(out, states[boundary], scale)
-			if wide.FFNNorm != nil {
-				norm := slices.Clone(wide.FFNNorm)
-				for i := range norm {
-					if oracle.Config.PlusOne {
-						norm[i]++
-					}
-				}
-				lack, weight = ref.FitTargetNormed(out, states[boundary], ref.Linear(taps.FFN, wide.Down, wide.DownBias), norm, 1, oracle.Config.Eps)
-			}
+			taps, _, lack, weight := wide.Lack(oracle.Config, states[l], states[boundary])
 			for t, w := range weight {
 				a := append(slices.Clone(taps.FFN.Row(t)), 1)[:n]
 				gram.SymRankOne(gram, w, mat.NewVecDense(n, a))
