@@ -87,25 +87,12 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, relative.Close()) }()
-	scoring := score.Options(d)
-	scoring.Host = o.Memory
-	if o.Refit != nil || slices.ContainsFunc(o.Methods, func(k method.Method) bool { return k.Needs().Held }) {
-		scoring = refit.Room(scoring, d, m, len(o.Windows[0]))
-	}
-	scorer, err := score.NewWith(d, m, o.Windows, scoring)
+	fits := o.Refit != nil || slices.ContainsFunc(o.Methods, func(k method.Method) bool { return k.Needs().Held })
+	scorer, err := scored(ctx, d, m, o.Windows, o.Memory, fits, report("score "+m.Name))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, scorer.Close()) }()
-	if err := scorer.Update(ctx, m, 0, 0); err != nil {
-		return nil, err
-	}
-	if err := scorer.All(ctx, len(m.Layers), report("score "+m.Name)); err != nil {
-		return nil, err
-	}
-	if err := scorer.Hold(ctx, nil); err != nil {
-		return nil, err
-	}
 	if o.Refit != nil {
 		effective := o.Refit.Defaults()
 		c.Refit = &effective
@@ -116,18 +103,49 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 		return nil, err
 	}
 	for _, k := range o.Methods {
-		s := start.state(m)
-		s.Refit = o.Refit
-		s.Device, s.Scorer, s.Known, s.Store = d, scorer, true, &states.LayerStore{Host: o.Memory}
-		rows, err := compareMethod(ctx, s, k, depths, relative, report(k.Name()))
-		scorer.Rewind() // nothing keeps the merged layers any more
-		if err = errors.Join(err, s.Store.Close()); err != nil {
-			return nil, fmt.Errorf("prune: %s: %s: %w", m.Name, k.Name(), err)
+		rows, err := start.compare(ctx, d, m, scorer, k, o.Refit, depths, relative, o.Memory, report(k.Name()))
+		if err != nil {
+			return nil, err
 		}
 		c.Rows = append(c.Rows, rows...)
 	}
 	slices.SortStableFunc(c.Rows, inOrder)
 	return c, nil
+}
+
+// scored is a scorer of m that has its scores, and with fits room for layers to be fitted to its states.
+func scored(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, memory *states.HostMemory, fits bool, progress func(done, total int)) (s *score.Scorer, err error) {
+	o := score.Options(d)
+	o.Host = memory
+	if fits {
+		o = refit.Room(o, d, m, len(windows[0]))
+	}
+	if s, err = score.NewWith(d, m, windows, o); err != nil {
+		return nil, err
+	}
+	if err = s.Update(ctx, m, 0, 0); err == nil {
+		err = s.All(ctx, len(m.Layers), progress)
+	}
+	if err == nil {
+		err = s.Hold(ctx, nil)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// compare takes a method from depth to depth, with a scorer that has m's scores and is left with these. fit is nil where nothing is fitted.
+func (s start) compare(ctx context.Context, d *vk.Device, m *model.Model, scorer *score.Scorer, k method.Method, fit *refit.Options, depths []int, relative *eval.Relative,
+	memory *states.HostMemory, progress func(done, total int)) (rows []Compared, err error) {
+	state := s.state(m)
+	state.Device, state.Scorer, state.Known, state.Refit, state.Store = d, scorer, true, fit, &states.LayerStore{Host: memory}
+	rows, err = compareMethod(ctx, state, k, depths, relative, progress)
+	scorer.Rewind() // nothing keeps the merged layers any more
+	if err = errors.Join(err, state.Store.Close()); err != nil {
+		return nil, fmt.Errorf("prune: %s: %s: %w", m.Name, k.Name(), err)
+	}
+	return rows, nil
 }
 
 // check refuses options that make no sense and gives the depths, the deepest model first, each once.

@@ -20,7 +20,8 @@ import (
 // Version is vkcome's version, as lineages record it.
 const Version = "0.1.0"
 
-// Lineage is vkcome.json: all that led to a pruned model. It holds no time and no path, so that the same run gives the same bytes.
+// Lineage is vkcome.json: all that led to a pruned model. But for Auto it holds no time and no path, so that the same run
+// gives the same bytes.
 type Lineage struct {
 	Version        string         `json:"vkcome"`
 	Method         string         `json:"method"`
@@ -36,6 +37,7 @@ type Lineage struct {
 	LayerPasses    *Passes        `json:"layer_passes,omitempty"`
 	Refit          *RefitRecord   `json:"refit,omitempty"` // how layers were fitted; what came of it is in the steps where they were fitted on the way
 	Distill        *DistillRecord `json:"healing,omitempty"`
+	Auto           *AutoRecord    `json:"auto,omitempty"` // the search that chose the method; its times differ from run to run
 
 	// Previous is the lineage of the opened model, if that was pruned before: its steps led to the layers that these steps merged.
 	Previous json.RawMessage `json:"previous,omitempty"`
@@ -108,7 +110,7 @@ func (p *Plan) record() Record {
 
 // lineage is the record of a run's steps, without the hash of its model.
 func (p *Plan) lineage(s *method.State, steps []*method.Step) Lineage {
-	l := Lineage{Version: Version, Device: deviceRecord(s.Device), OriginalLayers: p.root, Tree: s.Tree, Steps: steps, Previous: p.previous}
+	l := Lineage{Version: Version, Device: deviceRecord(s.Device), OriginalLayers: p.root, Tree: s.Tree, Steps: steps, Auto: p.auto, Previous: p.previous}
 	if r := p.Options.Replay; r != nil {
 		l.Method, l.Options, l.Calibration, l.LayerPasses, l.Device, l.StatsFrom = r.Method, r.Options, r.Calibration, r.LayerPasses, r.Device, r.StatsFrom
 	} else {

@@ -54,6 +54,7 @@ type Plan struct {
 	Method       method.Method
 	TargetLayers int
 	start
+	auto *AutoRecord // of the search that chose Method; nil elsewhere
 }
 
 // start is where a run begins: a model as it is opened.

@@ -28,6 +28,7 @@ var optionFlags = []optionFlag{
 	{option: "prune.Output.Resume", flag: "resume"},
 	{option: "prune.Output.AnyDevice", flag: "any-device"},
 	{option: "prune.Output.SaveSteps", flag: "save-steps"},
+	{option: "prune.AutoOptions.Budget", flag: "budget"},
 	{option: "prune.DistillOptions.Schedule", flag: "heal"},
 	{option: "prune.DistillationOptions.Groups", flag: "map"},
 	{option: "prune.RefittingOptions.Groups", flag: "map"},

@@ -135,12 +135,9 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	var o prune.Options
 	var planOnly bool
 	var to prune.Output
-	var name, params, size, plan, stats string
+	var name, plan, stats string
 	f.StringVarP(&name, "method", "m", "come", "how: "+strings.Join(method.Names(), ", "))
-	f.IntVar(&o.TargetLayers, "target-layers", 0, "layers that are left")
-	f.Float64Var(&o.Sparsity, "sparsity", 0, "instead: the share of all parameters to remove at least, as in 0.3")
-	f.StringVar(&params, "target-params", "", "instead: parameters that are left at most, as in 5.5B")
-	f.StringVar(&size, "target-size", "", "instead: the size of the weights at most, as in 8GiB")
+	target := newTargetFlags(f, &o.TargetLayers, &o.Sparsity)
 	in := newCorpusFlags(f, calibrationTokens)
 	f.StringVar(&stats, "stats", "", "take the first step by a file of vkcome stats, whose corpus is used, instead of --text")
 	fitting := newRefitFlags(f, false)
@@ -162,34 +159,11 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	c.hostFlags(f)
 	f.Lookup("device").Usage = devicesUsage
 	return func(ctx context.Context, args []string) (err error) {
-		switch {
-		case len(args) < 2 && !planOnly:
+		if len(args) < 2 && !planOnly {
 			return usagef("prune: expected the names of the model and of the folder or .gguf to write (vkcome prune MODEL OUT)")
-		case f.Changed("sparsity") && !(o.Sparsity > 0 && o.Sparsity < 1):
-			return usagef("--sparsity %v: expected more than 0 and less than 1", o.Sparsity)
-		case f.Changed("target-layers") && o.TargetLayers < 1:
-			return usagef("--target-layers %d: expected 1 or more", o.TargetLayers)
 		}
-		targets := 0
-		for _, flag := range []string{"target-layers", "sparsity", "target-params", "target-size"} {
-			if f.Changed(flag) {
-				targets++
-			}
-		}
-		if targets > 1 || targets == 0 && plan == "" && !hasTarget(name) {
-			return usagef("give one of --target-layers, --sparsity, --target-params and --target-size")
-		}
-		if params != "" {
-			if o.TargetParameters, err = parameters(params); err != nil {
-				return err
-			}
-		}
-		if size != "" {
-			n, err := humanize.ParseBytes(size)
-			if err != nil || n == 0 || n > 1<<60 {
-				return usagef("--target-size %q: expected a size such as 8GiB", size)
-			}
-			o.TargetBytes = int64(n)
+		if o.TargetParameters, o.TargetBytes, err = target.read(plan == "" && !hasTarget(name)); err != nil {
+			return err
 		}
 		if o.Method, err = m.method(name, in.seed, true); err != nil {
 			return err
@@ -253,6 +227,51 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			})
 		})
 	}
+}
+
+// targetFlags say how much is left.
+type targetFlags struct {
+	f            *pflag.FlagSet
+	layers       *int
+	sparsity     *float64
+	params, size string
+}
+
+func newTargetFlags(f *pflag.FlagSet, layers *int, sparsity *float64) *targetFlags {
+	t := &targetFlags{f: f, layers: layers, sparsity: sparsity}
+	f.IntVar(layers, "target-layers", 0, "layers that are left")
+	f.Float64Var(sparsity, "sparsity", 0, "instead: the share of all parameters to remove at least, as in 0.3")
+	f.StringVar(&t.params, "target-params", "", "instead: parameters that are left at most, as in 5.5B")
+	f.StringVar(&t.size, "target-size", "", "instead: the size of the weights at most, as in 8GiB")
+	return t
+}
+
+// read checks the flags, of which not more than one may be given, and one must be where it is needed.
+func (t *targetFlags) read(needed bool) (parametersLeft, bytesLeft int64, err error) {
+	switch {
+	case t.f.Changed("sparsity") && !(*t.sparsity > 0 && *t.sparsity < 1):
+		return 0, 0, usagef("--sparsity %v: expected more than 0 and less than 1", *t.sparsity)
+	case t.f.Changed("target-layers") && *t.layers < 1:
+		return 0, 0, usagef("--target-layers %d: expected 1 or more", *t.layers)
+	}
+	targets := 0
+	for _, flag := range []string{"target-layers", "sparsity", "target-params", "target-size"} {
+		if t.f.Changed(flag) {
+			targets++
+		}
+	}
+	if targets > 1 || targets == 0 && needed {
+		return 0, 0, usagef("give one of --target-layers, --sparsity, --target-params and --target-size")
+	}
+	if t.params != "" {
+		if parametersLeft, err = parameters(t.params); err != nil {
+			return 0, 0, err
+		}
+	}
+	if t.size != "" {
+		bytesLeft, err = parseSize("--target-size", t.size)
+	}
+	return parametersLeft, bytesLeft, err
 }
 
 // hasTarget says whether a method's own options say how many layers it leaves.

@@ -305,15 +305,17 @@ func (f *Folder) remove(unwanted func(name string) bool) error {
 }
 
 // write writes a file of the folder in one step.
-func (f *Folder) write(name string, data []byte) error {
-	path := filepath.Join(f.dir, name)
+func (f *Folder) write(name string, data []byte) error { return WriteFile(filepath.Join(f.dir, name), data) }
+
+// WriteFile writes a file in one step: after a crash there is the file that was there before, or all of the new one.
+func WriteFile(path string, data []byte) error {
 	if err := writeSync(path+temporary, data); err != nil {
 		return err
 	}
 	if err := os.Rename(path+temporary, path); err != nil {
 		return err
 	}
-	return model.SyncDir(f.dir)
+	return model.SyncDir(filepath.Dir(path))
 }
 
 // writeSync writes a file and brings it to the disk.

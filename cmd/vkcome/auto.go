@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/prune"
+	"github.com/vkcome/vkcome/vk"
+)
+
+var autoVerb = verb{
+	name: "auto", args: "MODEL OUT", short: "the smaller model that the time allows: try methods, take what measures best, repair and train it",
+	example: "vkcome auto ~/models/Llama-2-7b-hf Llama-2-7b-10GB --target-size 10GB --text c4 --budget 2h",
+	flags:   autoFlags,
+}
+
+func autoFlags(f *pflag.FlagSet) func(context.Context, []string) error {
+	var o prune.AutoOptions
+	var to prune.Output
+	var noHeal bool
+	target := newTargetFlags(f, &o.TargetLayers, &o.Sparsity)
+	f.DurationVar(&o.Budget, "budget", prune.DefaultBudget, "time for everything but writing the model, as in 2h; what comes out then depends on the machine's speed")
+	in := newCorpusFlags(f, calibrationTokens)
+	f.IntSliceVar(&o.Protect, "protect", nil, "layers that stay as they are, as in 0,1,-1")
+	f.BoolVar(&noHeal, "no-heal", false, "train nothing: choose and fit alone")
+	kind := typeFlag(f)
+	runFlags(f, &to)
+	c := commonFlags(f)
+	c.hostFlags(f)
+	return func(ctx context.Context, args []string) (err error) {
+		switch {
+		case o.Budget <= 0:
+			return usagef("--budget %v: expected more than 0", o.Budget)
+		case to.AnyDevice:
+			return usagef("--any-device: times of one device say nothing of another's: begin anew there")
+		}
+		if o.TargetParameters, o.TargetBytes, err = target.read(true); err != nil {
+			return err
+		}
+		if o.Memory, err = c.host(); err != nil {
+			return err
+		}
+		to.Dir, to.Type, to.Note = args[1], *kind, c.noteLine
+		if err := prune.CheckOutput(to.Dir, args[0], to.Force); err != nil && !to.Resume {
+			return err
+		}
+		return c.withModel(ctx, args[0], func(m *model.Model) (err error) {
+			if o.Windows, err = in.load(ctx, m); err != nil {
+				return err
+			}
+			o.Seed, o.Source = in.seed, in.source
+			if err := m.Config.CheckGradients(); err != nil && !noHeal {
+				c.note("%s: nothing is trained", spell(err.Error()))
+			} else if !noHeal {
+				training := distillingFlags{trainingFlags: newTrainingFlags(pflag.NewFlagSet("", pflag.ContinueOnError)), schedule: prune.DistillAtEnd}
+				if o.Heal, err = training.load(ctx, in, m); err != nil {
+					return err
+				}
+			}
+			return c.compute(func(d *vk.Device) error {
+				a, err := prune.NewAuto(m, o)
+				if err != nil {
+					return err
+				}
+				return runAuto(ctx, c, d, a, to)
+			})
+		})
+	}
+}
+
+func runAuto(ctx context.Context, c *common, d *vk.Device, a *prune.Auto, to prune.Output) error {
+	m := a.Model
+	c.note("%s: %d → %d layers in %v on %s (%s), %d windows of %d tokens", m.Name, len(m.Layers), a.TargetLayers, a.Options.Budget, d.Info.Name, d.Tier, len(a.Options.Windows), len(a.Options.Windows[0]))
+	begin := time.Now()
+	b := c.bar()
+	lineage, err := a.RunTo(ctx, d, to, func(s prune.Status) {
+		if s.Training != nil {
+			b.train(s.Training)
+			return
+		}
+		b.set(s.Stage, s.Done, s.Total)
+	})
+	b.finish()
+	c.tellHost(a.Options.Memory)
+	if err != nil {
+		return err
+	}
+	c.note("%s", time.Since(begin).Round(100*time.Millisecond))
+	if c.json {
+		return printJSON(lineage)
+	}
+	return printAuto(lineage, to.Dir)
+}
+
+// printAuto tells why a model is what it is.
+func printAuto(l *prune.Lineage, out string) error {
+	r := l.Auto
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "round\twindows\tperplexity\tseconds\toutcome\tvkcome prune")
+	for _, t := range r.Trials {
+		perplexity := "-"
+		if t.Perplexity > 0 {
+			perplexity = fmt.Sprintf("%.4g", t.Perplexity)
+		}
+		fmt.Fprintf(w, "%d\t%d\t%s\t%.1f\t%s\t%s\n", t.Round+1, t.Windows, perplexity, t.Seconds, strings.ReplaceAll(spell(t.Outcome), "\n", " "), t.Candidate)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Printf("%s: %s\n", r.Chosen, r.Why)
+	for _, s := range l.Steps {
+		printFits(s.Refit)
+	}
+	printStages(l.Distill)
+	fmt.Printf("%s: %d layers\n", out, len(l.Tree))
+	return nil
+}

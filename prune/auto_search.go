@@ -1,0 +1,369 @@
+package prune
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vkcome/vkcome/model/eval"
+	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/prune/distill"
+	"github.com/vkcome/vkcome/prune/score"
+	"github.com/vkcome/vkcome/prune/work"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// Shares of the budget. Training recovers more than a better choice does, so it has what the others leave; without it, they have its part too.
+const (
+	searchShare = 0.4 // after which no trial begins
+	pruneShare  = 0.7 // up to which what is chosen may take, by what its trial took
+)
+
+// The fractions of the calibration windows that candidates have in each round. A round of no more windows than the one before is left out.
+var fractions = []int{8, 4, 2}
+
+// minWindows is how few windows a fit makes sense with.
+const minWindows = 4
+
+// search is an Auto on its way.
+type search struct {
+	*Auto
+	device   *vk.Device
+	progress func(Status)
+	path     string // of the file that keeps what was found
+	began    time.Time
+	record   AutoRecord
+
+	window float64 // seconds that the opened model takes for a window
+}
+
+// saved is what the file of a search holds.
+type saved struct {
+	Record AutoRecord    `json:"search"`
+	Window float64       `json:"window_seconds"`
+	Spent  time.Duration `json:"spent_ns"`
+}
+
+func (s *search) begin() {
+	o := s.Options
+	_, choose := s.parts()
+	s.began = time.Now()
+	s.record.Budget = o.Budget.Seconds()
+	s.record.Calibration = calibration(o.Windows, o.Seed, o.Source)
+	s.record.Validation = calibration(choose, o.Seed, o.Source)
+}
+
+// save keeps what was found until now.
+func (s *search) save() error {
+	raw, err := json.Marshal(saved{s.record, s.window, time.Since(s.began)})
+	if err == nil {
+		err = work.WriteFile(s.path, raw)
+	}
+	return err
+}
+
+// until is the time until a share of the budget is spent, the whole of it where nothing is trained and share is that of pruning.
+func (s *search) until(share float64) time.Duration {
+	if s.Options.Heal == nil {
+		share /= pruneShare
+	}
+	return time.Until(s.began.Add(time.Duration(share * float64(s.Options.Budget))))
+}
+
+// run takes the rounds and chooses.
+func (s *search) run(ctx context.Context) (err error) {
+	if s.record.Chosen != "" {
+		return nil
+	}
+	calibrate, choose := s.parts()
+	s.Options.Memory.Begin(s.device)
+	begin := time.Now()
+	relative, err := eval.NewRelative(ctx, s.device, s.Model, choose, score.Room(run.Options{Host: s.Options.Memory}, s.Model, len(choose)), s.tell("evaluate "+s.Model.Name))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, relative.Close()) }()
+	s.window = time.Since(begin).Seconds() / float64(len(choose))
+	if s.record.Dense, err = relative.Perplexity(ctx, s.Model); err != nil {
+		return err
+	}
+	candidates := s.Options.Candidates
+	for round, size := range sizes(len(calibrate)) {
+		more, err := s.round(ctx, relative, round, spread(calibrate, size), candidates)
+		if err != nil {
+			return err
+		}
+		kept := slices.DeleteFunc(slices.Clone(candidates), func(c Candidate) bool { return s.outcome(c.Name, round) != goesOn })
+		if len(kept) > 0 {
+			candidates = kept
+		}
+		if !more || len(candidates) == 1 {
+			break
+		}
+	}
+	return s.choose()
+}
+
+// sizes are the numbers of windows of the rounds, of so many.
+func sizes(windows int) (list []int) {
+	for _, f := range fractions {
+		if n := min(windows, max(minWindows, windows/f)); len(list) == 0 || n > list[len(list)-1] {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+func (s *search) tell(stage string) func(done, total int) {
+	return func(done, total int) { s.progress(Status{Stage: stage, Done: done, Total: total}) }
+}
+
+// outcome is what became of a candidate in a round, empty if it was not tried.
+func (s *search) outcome(name string, round int) string {
+	for _, t := range s.record.Trials {
+		if t.Candidate == name && t.Round == round {
+			return t.Outcome
+		}
+	}
+	return ""
+}
+
+// spread are n of the windows, or all, evenly from the first to the last.
+func spread(windows [][]uint32, n int) [][]uint32 {
+	n = min(n, len(windows))
+	some := make([][]uint32, n)
+	for i := range some {
+		some[i] = windows[i*len(windows)/n]
+	}
+	return some
+}
+
+// round tries candidates on some windows and says of each whether it goes on. more says whether there is time for another round.
+func (s *search) round(ctx context.Context, relative *eval.Relative, round int, windows [][]uint32, candidates []Candidate) (more bool, err error) {
+	var scorer *score.Scorer
+	shut := func() error {
+		if scorer == nil {
+			return nil
+		}
+		err := scorer.Close()
+		scorer = nil
+		return err
+	}
+	defer func() { err = errors.Join(err, shut()) }()
+	more = true
+	for i, c := range candidates {
+		if s.outcome(c.Name, round) != "" {
+			continue // before the search was stopped
+		}
+		left := s.until(searchShare)
+		t := Trial{Candidate: c.Name, Round: round, Windows: len(windows)}
+		if before, n := s.took(c.Name, round-1); round > 0 && before*float64(len(windows))/float64(n) > left.Seconds() {
+			t.Outcome = fmt.Sprintf("not tried: it would take %v, and the search has %v left", seconds(before*float64(len(windows))/float64(n)), left.Round(time.Second))
+			more = false
+		} else if left <= 0 {
+			t.Outcome, more = "not tried: no time was left for the search", false
+		}
+		if t.Outcome != "" {
+			if err := s.tried(t); err != nil {
+				return false, err
+			}
+			continue
+		}
+		if scorer == nil {
+			if scorer, err = scored(ctx, s.device, s.Model, windows, s.Options.Memory, true, s.tell(fmt.Sprintf("round %d: score %s", round+1, s.Model.Name))); err != nil {
+				return false, err
+			}
+			left = s.until(searchShare)
+		}
+		if rest := len(candidates) - i; rest > 3 { // one that is slow leaves time for others
+			left /= 3
+		}
+		broken, err := s.try(ctx, scorer, relative, c, &t, left)
+		if err == nil && broken {
+			err = shut() // a scorer that was interrupted is in the middle of something
+		}
+		if err == nil {
+			err = s.tried(t)
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	s.halve(round)
+	return more && s.until(searchShare) > 0, s.save()
+}
+
+// took is the time that a candidate took in a round, and the windows that it had.
+func (s *search) took(name string, round int) (seconds float64, windows int) {
+	for _, t := range s.record.Trials {
+		if t.Candidate == name && t.Round == round {
+			return t.Seconds, t.Windows
+		}
+	}
+	return 0, 1
+}
+
+// tried keeps a trial.
+func (s *search) tried(t Trial) error {
+	s.record.Trials = append(s.record.Trials, t)
+	return s.save()
+}
+
+// try takes a candidate to the target within a time. broken says that the time was over before.
+func (s *search) try(ctx context.Context, scorer *score.Scorer, relative *eval.Relative, c Candidate, t *Trial, left time.Duration) (broken bool, err error) {
+	fit := c.Refit
+	if fit != nil {
+		own := fit.Defaults()
+		own.HeldOut = min(own.HeldOut, t.Windows)
+		if err := own.Check(s.Model, t.Windows); err != nil {
+			t.Outcome = err.Error()
+			return false, nil
+		}
+		fit = &own
+	}
+	begin := time.Now()
+	timed, cancel := context.WithTimeout(ctx, max(left, time.Millisecond))
+	defer cancel()
+	rows, err := s.start.compare(timed, s.device, s.Model, scorer, c.Method, fit, []int{s.TargetLayers}, relative, s.Options.Memory,
+		s.tell(fmt.Sprintf("round %d: %s", t.Round+1, strings.TrimPrefix(c.Name, "--method "))))
+	t.Seconds = time.Since(begin).Seconds()
+	switch {
+	case err != nil && ctx.Err() == nil && timed.Err() != nil:
+		t.Outcome = fmt.Sprintf("stopped after %v, which is its share of the time", seconds(t.Seconds))
+		return true, nil
+	case err != nil:
+		return false, err
+	case rows[0].Error != "":
+		t.Outcome = rows[0].Error
+		return false, nil
+	}
+	t.Seconds, t.Perplexity, t.Outcome = rows[0].Seconds, rows[0].Perplexity, goesOn
+	return false, nil
+}
+
+func seconds(s float64) time.Duration {
+	return time.Duration(s * float64(time.Second)).Round(100 * time.Millisecond)
+}
+
+// halve leaves behind the worse half of a round's trials.
+func (s *search) halve(round int) {
+	done := s.measured(round)
+	for i, t := range done {
+		if i >= (len(done)+1)/2 {
+			t.Outcome = behind
+		}
+	}
+}
+
+// measured are the trials of a round that have a perplexity, the best first.
+func (s *search) measured(round int) (list []*Trial) {
+	for i := range s.record.Trials {
+		if t := &s.record.Trials[i]; t.Round == round && t.Perplexity > 0 {
+			list = append(list, t)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *Trial) int { return cmp.Compare(a.Perplexity, b.Perplexity) })
+	return list
+}
+
+// choose takes the best of the last round that compared any, of those for which there is time with all windows, or else with as many as in its trial.
+func (s *search) choose() error {
+	var last []*Trial
+	for round := len(fractions) - 1; round >= 0 && len(last) == 0; round-- {
+		last = s.measured(round)
+	}
+	if len(last) == 0 {
+		why := "no candidate fits it"
+		if len(s.record.Trials) > 0 {
+			why = s.record.Trials[0].Candidate + ": " + s.record.Trials[0].Outcome
+		}
+		return fmt.Errorf("prune: %s: the search found nothing within %v (%s): give more time (prune.AutoOptions.Budget) or a smaller corpus", s.Model.Name, s.Options.Budget, why)
+	}
+	all, left := len(s.Options.Windows), s.until(pruneShare).Seconds()
+	best, windows, passed := last[0], 0, 0
+	for _, t := range last {
+		if n := affordable(t, all, left); n >= t.Windows {
+			best, windows = t, n
+			break
+		}
+		passed++
+	}
+	r := &s.record
+	r.Chosen, r.Windows = best.Candidate, max(windows, best.Windows)
+	r.Why = fmt.Sprintf("perplexity %.4g on %d windows that it had not seen (%.4g of the unpruned model), the least of %d in round %d", best.Perplexity, r.Validation.Windows, r.Dense, len(last), best.Round+1)
+	if passed > 0 && windows > 0 {
+		r.Why = fmt.Sprintf("perplexity %.4g on %d windows that it had not seen (%.4g of the unpruned model); %d that were better take too long", best.Perplexity, r.Validation.Windows, r.Dense, passed)
+	}
+	if r.Windows < all {
+		r.Why += fmt.Sprintf("; there is time for %d of %d windows", r.Windows, all)
+	}
+	if s.Options.Heal != nil {
+		spent := time.Since(s.began).Seconds() + best.Seconds*float64(r.Windows)/float64(best.Windows)
+		r.Heal = max(0, r.Budget-spent)
+	}
+	return s.save()
+}
+
+// affordable is how many windows a candidate can have in a time, by what its trial took; all of them at most.
+func affordable(t *Trial, all int, left float64) int {
+	if t.Seconds <= 0 {
+		return all
+	}
+	return min(all, int(max(0, left)*float64(t.Windows)/t.Seconds))
+}
+
+// plan is the run of what was chosen.
+func (s *search) plan() (*Plan, error) {
+	a, r := s.Options, s.record
+	at := slices.IndexFunc(a.Candidates, func(c Candidate) bool { return c.Name == r.Chosen })
+	if at < 0 {
+		return nil, fmt.Errorf("prune: %s: the search chose %q, which is no candidate", s.path, r.Chosen)
+	}
+	chosen := a.Candidates[at]
+	o := Options{TargetLayers: s.TargetLayers, Method: chosen.Method, Protect: a.Protect, Memory: a.Memory}
+	if chosen.Method.Needs().Corpus || chosen.Refit != nil {
+		o.Windows, o.Seed, o.Source = spread(a.Windows, r.Windows), a.Seed, a.Source
+	}
+	if chosen.Refit != nil {
+		fit := chosen.Refit.Defaults()
+		fit.HeldOut = min(fit.HeldOut, len(o.Windows))
+		o.Refit = &fit
+	}
+	if h := a.Heal; h != nil && r.Heal >= 1 {
+		own := *h
+		own.Options = s.healing(own.Options, len(own.Windows))
+		o.Distill = &own
+	}
+	p, err := NewPlan(s.Model, o)
+	if err != nil {
+		return nil, err
+	}
+	p.auto = &s.record
+	return p, nil
+}
+
+// healing fills in options of training: the time that is left, as many steps for all weights as it holds, and steps so small that there are many.
+func (s *search) healing(o distill.Options, windows int) distill.Options {
+	o.Budget = time.Duration(s.record.Heal * float64(time.Second))
+	if o.EndToEnd == 0 {
+		o.EndToEnd = endToEndSteps
+	}
+	if o.Batch == 0 {
+		o.Batch = 16
+		for o.Batch > 2 && (o.Batch > windows/2 || float64(o.Batch)*manySteps*trainingPasses*s.window > s.record.Heal/2) {
+			o.Batch /= 2
+		}
+	}
+	return o
+}
+
+const (
+	endToEndSteps  = 400 // at most
+	manySteps      = 100 // for which a step is made smaller
+	trainingPasses = 6   // forward passes that take about as long as a step of all weights for the same windows
+)
