@@ -48,7 +48,7 @@ const MinAutoWindows = 8
 
 // Candidate is a way to make a model shallower that an Auto may try.
 type Candidate struct {
-	Name   string // the flags of vkcome prune that do the same
+	Name   string // for people; each its own
 	Method method.Method
 	Refit  *refit.Options // nil: nothing is fitted
 }
@@ -59,23 +59,23 @@ func Candidates() []Candidate {
 	all := &refit.Options{All: true, Projections: refit.Both}
 	angular := method.CoMe{Selector: method.SelectAngularAll, Repeat: true}
 	return []Candidate{
-		{"--method greedy --candidates 1 --refit", method.Greedy{Candidates: 1}, fit},
-		{"--method shortgpt --refit", method.ShortGPT{}, fit},
-		{"--method union --candidates 1 --refit", method.Union{Greedy: method.Greedy{Candidates: 1}}, fit},
-		{"--method come --selector angular-all --no-repeat=false --refit", angular, fit},
-		{"--method greedy --candidates 3 --refit", method.Greedy{Candidates: 3}, fit},
-		{"--method greedy --candidates 1 --refit --fit-all --projections o,down", method.Greedy{Candidates: 1}, all},
-		{"--method union --candidates 1 --refit --fit-all --projections o,down", method.Union{Greedy: method.Greedy{Candidates: 1}}, all},
-		{"--method greedy --refit", method.Greedy{}, fit},
-		{"--method union --refit", method.Union{}, fit},
-		{"--method greedy --refit --fit-all --projections o,down", method.Greedy{}, all},
-		{"--method greedy", method.Greedy{}, nil},
-		{"--method prune-comp", method.PruneComp{}, nil},
-		{"--method replaceme", method.ReplaceMe{}, nil},
-		{"--method come --no-repeat=false", method.CoMe{Repeat: true}, nil},
-		{"--method come", method.CoMe{}, nil},
-		{"--method come-p --granularity 4 --no-repeat=false", method.CoMeP{CoMe: method.CoMe{Repeat: true}, Granularity: 4}, nil},
-		{"--method sleb", method.SLEB{}, nil},
+		{"greedy, 1 candidate, refit", method.Greedy{Candidates: 1}, fit},
+		{"shortgpt, refit", method.ShortGPT{}, fit},
+		{"union, 1 candidate, refit", method.Union{Greedy: method.Greedy{Candidates: 1}}, fit},
+		{"come, all tokens, repeats, refit", angular, fit},
+		{"greedy, 3 candidates, refit", method.Greedy{Candidates: 3}, fit},
+		{"greedy, 1 candidate, refit of all", method.Greedy{Candidates: 1}, all},
+		{"union, 1 candidate, refit of all", method.Union{Greedy: method.Greedy{Candidates: 1}}, all},
+		{"greedy, refit", method.Greedy{}, fit},
+		{"union, refit", method.Union{}, fit},
+		{"greedy, refit of all", method.Greedy{}, all},
+		{"greedy", method.Greedy{}, nil},
+		{"prune-comp", method.PruneComp{}, nil},
+		{"replaceme", method.ReplaceMe{}, nil},
+		{"come, repeats", method.CoMe{Repeat: true}, nil},
+		{"come", method.CoMe{}, nil},
+		{"come-p, 4 ratios, repeats", method.CoMeP{CoMe: method.CoMe{Repeat: true}, Granularity: 4}, nil},
+		{"sleb", method.SLEB{}, nil},
 	}
 }
 
@@ -146,9 +146,6 @@ func NewAuto(m *model.Model, o AutoOptions) (*Auto, error) {
 	plan, err := NewPlan(m, Options{TargetLayers: o.TargetLayers, Sparsity: o.Sparsity, TargetParameters: o.TargetParameters, TargetBytes: o.TargetBytes, Method: method.Reverse{}, Protect: o.Protect})
 	if err != nil {
 		return nil, err
-	}
-	if plan.TargetLayers == len(m.Layers) {
-		return nil, fmt.Errorf("prune: %s has %d layers already: there is nothing to do", m.Name, plan.TargetLayers)
 	}
 	if h := o.Heal; h != nil {
 		own := *h

@@ -6,10 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/eval"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/prune/distill"
@@ -165,7 +166,7 @@ func (s *search) round(ctx context.Context, relative *eval.Relative, round int, 
 		if before, n := s.took(c.Name, round-1); round > 0 && before*float64(len(windows))/float64(n) > left.Seconds() {
 			t.Outcome = fmt.Sprintf("not tried: it would take %v, and the search has %v left", seconds(before*float64(len(windows))/float64(n)), left.Round(time.Second))
 			more = false
-		} else if left <= 0 {
+		} else if left <= s.quickest(round) {
 			t.Outcome, more = "not tried: no time was left for the search", false
 		}
 		if t.Outcome != "" {
@@ -180,8 +181,8 @@ func (s *search) round(ctx context.Context, relative *eval.Relative, round int, 
 			}
 			left = s.until(searchShare)
 		}
-		if rest := len(candidates) - i; rest > 3 { // one that is slow leaves time for others
-			left /= 3
+		if rest := len(candidates) - i; rest > 1 { // one that is slow leaves time for others
+			left = max(left/4, min(left, 2*s.quickest(round)))
 		}
 		broken, err := s.try(ctx, scorer, relative, c, &t, left)
 		if err == nil && broken {
@@ -196,6 +197,17 @@ func (s *search) round(ctx context.Context, relative *eval.Relative, round int, 
 	}
 	s.halve(round)
 	return more && s.until(searchShare) > 0, s.save()
+}
+
+// quickest is the least time that a trial of a round took that has a perplexity, 0 if there is none.
+func (s *search) quickest(round int) time.Duration {
+	var least time.Duration
+	for _, t := range s.measured(round) {
+		if took := time.Duration(t.Seconds * float64(time.Second)); least == 0 || took < least {
+			least = took
+		}
+	}
+	return least
 }
 
 // took is the time that a candidate took in a round, and the windows that it had.
@@ -229,8 +241,9 @@ func (s *search) try(ctx context.Context, scorer *score.Scorer, relative *eval.R
 	begin := time.Now()
 	timed, cancel := context.WithTimeout(ctx, max(left, time.Millisecond))
 	defer cancel()
-	rows, err := s.start.compare(timed, s.device, s.Model, scorer, c.Method, fit, []int{s.TargetLayers}, relative, s.Options.Memory,
-		s.tell(fmt.Sprintf("round %d: %s", t.Round+1, strings.TrimPrefix(c.Name, "--method "))))
+	rows, err := s.start.compare(timed, s.device, s.Model, scorer, c.Method, fit, []int{s.TargetLayers},
+		func(m *model.Model) (float64, error) { return relative.Perplexity(ctx, m) }, s.Options.Memory,
+		s.tell(fmt.Sprintf("round %d: %s", t.Round+1, c.Name)))
 	t.Seconds = time.Since(begin).Seconds()
 	switch {
 	case err != nil && ctx.Err() == nil && timed.Err() != nil:
@@ -336,7 +349,7 @@ func (s *search) plan() (*Plan, error) {
 	}
 	if h := a.Heal; h != nil && r.Heal >= 1 {
 		own := *h
-		own.Options = s.healing(own.Options, len(own.Windows))
+		own.Options = s.healing(own.Options, own.Windows)
 		o.Distill = &own
 	}
 	p, err := NewPlan(s.Model, o)
@@ -347,23 +360,33 @@ func (s *search) plan() (*Plan, error) {
 	return p, nil
 }
 
-// healing fills in options of training: the time that is left, as many steps for all weights as it holds, and steps so small that there are many.
-func (s *search) healing(o distill.Options, windows int) distill.Options {
+// healing fills in options of training: the time that is left, as many steps for all weights as it holds, and steps so small that there are many,
+// with a learning rate smaller by the root of that, as for Adam (Malladi et al., arXiv 2205.10287).
+func (s *search) healing(o distill.Options, windows [][]uint32) distill.Options {
 	o.Budget = time.Duration(s.record.Heal * float64(time.Second))
 	if o.EndToEnd == 0 {
 		o.EndToEnd = endToEndSteps
 	}
-	if o.Batch == 0 {
-		o.Batch = 16
-		for o.Batch > 2 && (o.Batch > windows/2 || float64(o.Batch)*manySteps*trainingPasses*s.window > s.record.Heal/2) {
-			o.Batch /= 2
-		}
+	if o.Batch != 0 {
+		return o
 	}
+	own := o
+	full, err := own.Defaults(s.Model, len(windows), len(windows[0]))
+	if err != nil {
+		return o // which the plan refuses with the same words
+	}
+	o.Batch = full.Batch
+	for o.Batch > leastBatch && float64(o.Batch)*manySteps*trainingPasses*s.window > s.record.Heal/2 {
+		o.Batch /= 2
+	}
+	less := math.Sqrt(float64(o.Batch) / float64(full.Batch))
+	o.LR, o.EndLR = full.LR*less, full.EndLR*less
 	return o
 }
 
 const (
 	endToEndSteps  = 400 // at most
-	manySteps      = 100 // for which a step is made smaller
-	trainingPasses = 6   // forward passes that take about as long as a step of all weights for the same windows
+	manySteps      = 60  // for which a step is made smaller, down to leastBatch
+	leastBatch     = 2
+	trainingPasses = 6 // forward passes that take about as long as a step of all weights for the same windows
 )

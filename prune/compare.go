@@ -102,8 +102,9 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 	if c.Dense.Perplexity, err = relative.Perplexity(ctx, m); err != nil {
 		return nil, err
 	}
+	perplexity := func(m *model.Model) (float64, error) { return relative.Perplexity(ctx, m) }
 	for _, k := range o.Methods {
-		rows, err := start.compare(ctx, d, m, scorer, k, o.Refit, depths, relative, o.Memory, report(k.Name()))
+		rows, err := start.compare(ctx, d, m, scorer, k, o.Refit, depths, perplexity, o.Memory, report(k.Name()))
 		if err != nil {
 			return nil, err
 		}
@@ -136,11 +137,11 @@ func scored(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint3
 }
 
 // compare takes a method from depth to depth, with a scorer that has m's scores and is left with these. fit is nil where nothing is fitted.
-func (s start) compare(ctx context.Context, d *vk.Device, m *model.Model, scorer *score.Scorer, k method.Method, fit *refit.Options, depths []int, relative *eval.Relative,
-	memory *states.HostMemory, progress func(done, total int)) (rows []Compared, err error) {
+func (s start) compare(ctx context.Context, d *vk.Device, m *model.Model, scorer *score.Scorer, k method.Method, fit *refit.Options, depths []int,
+	perplexity func(*model.Model) (float64, error), memory *states.HostMemory, progress func(done, total int)) (rows []Compared, err error) {
 	state := s.state(m)
 	state.Device, state.Scorer, state.Known, state.Refit, state.Store = d, scorer, true, fit, &states.LayerStore{Host: memory}
-	rows, err = compareMethod(ctx, state, k, depths, relative, progress)
+	rows, err = compareMethod(ctx, state, k, depths, perplexity, progress)
 	scorer.Rewind() // nothing keeps the merged layers any more
 	if err = errors.Join(err, state.Store.Close()); err != nil {
 		return nil, fmt.Errorf("prune: %s: %s: %w", m.Name, k.Name(), err)
@@ -193,7 +194,7 @@ func inOrder(a, b Compared) int {
 }
 
 // compareMethod takes a state from depth to depth.
-func compareMethod(ctx context.Context, s *method.State, k method.Method, depths []int, relative *eval.Relative, progress func(done, total int)) (rows []Compared, err error) {
+func compareMethod(ctx context.Context, s *method.State, k method.Method, depths []int, perplexity func(*model.Model) (float64, error), progress func(done, total int)) (rows []Compared, err error) {
 	start := s.Model
 	var spent time.Duration
 	for _, depth := range depths {
@@ -220,7 +221,7 @@ func compareMethod(ctx context.Context, s *method.State, k method.Method, depths
 		}
 		row := compared(k.Name(), start, s.Model)
 		row.Seconds, row.Tree = spent.Seconds(), s.Tree
-		if row.Perplexity, err = relative.Perplexity(ctx, s.Model); err != nil {
+		if row.Perplexity, err = perplexity(s.Model); err != nil {
 			return nil, err
 		}
 		rows = append(rows, row)

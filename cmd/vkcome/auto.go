@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -12,6 +15,8 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/prune"
+	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/prune/refit"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -96,12 +101,16 @@ func runAuto(ctx context.Context, c *common, d *vk.Device, a *prune.Auto, to pru
 	if c.json {
 		return printJSON(lineage)
 	}
-	return printAuto(lineage, to.Dir)
+	return printAuto(lineage, a.Options.Candidates, to.Dir)
 }
 
 // printAuto tells why a model is what it is.
-func printAuto(l *prune.Lineage, out string) error {
+func printAuto(l *prune.Lineage, candidates []prune.Candidate, out string) error {
 	r := l.Auto
+	flags := map[string]string{} // by candidate
+	for _, c := range candidates {
+		flags[c.Name] = strings.Join(pruneFlagsOf(c), " ")
+	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "round\twindows\tperplexity\tseconds\toutcome\tvkcome prune")
 	for _, t := range r.Trials {
@@ -109,16 +118,57 @@ func printAuto(l *prune.Lineage, out string) error {
 		if t.Perplexity > 0 {
 			perplexity = fmt.Sprintf("%.4g", t.Perplexity)
 		}
-		fmt.Fprintf(w, "%d\t%d\t%s\t%.1f\t%s\t%s\n", t.Round+1, t.Windows, perplexity, t.Seconds, strings.ReplaceAll(spell(t.Outcome), "\n", " "), t.Candidate)
+		fmt.Fprintf(w, "%d\t%d\t%s\t%.1f\t%s\t%s\n", t.Round+1, t.Windows, perplexity, t.Seconds, strings.ReplaceAll(spell(t.Outcome), "\n", " "), flags[t.Candidate])
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Printf("%s: %s\n", r.Chosen, r.Why)
+	fmt.Printf("%s: %s\n", flags[r.Chosen], r.Why)
 	for _, s := range l.Steps {
 		printFits(s.Refit)
 	}
 	printStages(l.Distill)
 	fmt.Printf("%s: %d layers\n", out, len(l.Tree))
 	return nil
+}
+
+// pruneFlagsOf are the flags of prune that do what a candidate does.
+func pruneFlagsOf(c prune.Candidate) []string {
+	flags := []string{"--method", c.Method.Name()}
+	e, err := method.Lookup(c.Method.Name())
+	if err != nil { // a library's own, and auto tries none
+		return flags
+	}
+	own, usual := fieldsOf(c.Method), fieldsOf(e.New(method.Options{}))
+	names := method.OptionNames(c.Method)
+	for _, key := range slices.Sorted(maps.Keys(own)) {
+		if own[key] == usual[key] {
+			continue
+		}
+		for _, o := range optionFlags {
+			switch {
+			case o.option == fmt.Sprintf("%s=%v", names[key], own[key]):
+				flags = append(flags, o.shown)
+			case o.option == names[key] && o.shown == "":
+				flags = append(flags, "--"+o.flag, fmt.Sprint(own[key]))
+			}
+		}
+	}
+	if o := c.Refit; o != nil {
+		flags = append(flags, "--refit")
+		if o.All {
+			flags = append(flags, "--fit-all")
+		}
+		if effective := o.Defaults(); effective.Projections != refit.Projections[0] {
+			flags = append(flags, "--projections", effective.Projections)
+		}
+	}
+	return flags
+}
+
+// fieldsOf are a method's options as they take effect, by their keys in JSON.
+func fieldsOf(m method.Method) (fields map[string]any) {
+	raw, _ := json.Marshal(m.Effective()) // plain numbers and strings
+	_ = json.Unmarshal(raw, &fields)
+	return fields
 }

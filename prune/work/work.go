@@ -305,7 +305,9 @@ func (f *Folder) remove(unwanted func(name string) bool) error {
 }
 
 // write writes a file of the folder in one step.
-func (f *Folder) write(name string, data []byte) error { return WriteFile(filepath.Join(f.dir, name), data) }
+func (f *Folder) write(name string, data []byte) error {
+	return WriteFile(filepath.Join(f.dir, name), data)
+}
 
 // WriteFile writes a file in one step: after a crash there is the file that was there before, or all of the new one.
 func WriteFile(path string, data []byte) error {
