@@ -242,6 +242,9 @@ func (s *search) open(o Output) (done *Lineage, err error) {
 		var l Lineage
 		if err == nil && json.Unmarshal(text, &l) == nil && l.Auto != nil && l.Auto.Key == s.record.Key {
 			o.Note(o.Dir + " is finished already")
+			if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) { // it was killed between naming its result and its end
+				return nil, fmt.Errorf("prune: %w", err)
+			}
 			return &l, nil
 		}
 	}

@@ -30,14 +30,14 @@ type settings struct {
 	tokens, window, windows  int
 	measures                 []string
 	until                    time.Time // no step begins after it; zero: no end
-	heal                     time.Duration
+	heal, auto               time.Duration
 	keep                     bool
 	told                     io.Writer // what is going on
 }
 
 func main() {
 	s := settings{told: os.Stderr}
-	methods := flag.String("methods", "", "methods, by commas (default all)")
+	methods := flag.String("methods", "", "methods, by commas, and auto (default all)")
 	repairs := flag.String("repairs", "", "what follows the method: "+strings.Join(repairNames(), ",")+" (default all)")
 	depths := flag.String("depths", "24,21", "layers that are left")
 	measures := flag.String("measures", "windows,tasks", "what is measured: windows (some of each text), texts (the whole texts), tasks")
@@ -55,6 +55,7 @@ func main() {
 	flag.IntVar(&s.window, "window", 512, "tokens of a window, of calibration and of perplexity")
 	flag.IntVar(&s.windows, "windows", 8, "windows of each text whose perplexity is measured, chosen at random by a fixed seed")
 	flag.DurationVar(&s.heal, "heal", 30*time.Minute, "time for training a model")
+	flag.DurationVar(&s.auto, "auto", 15*time.Minute, "time for vkcome auto")
 	flag.BoolVar(&s.keep, "keep", false, "keep the models of rows that are done")
 	flag.Parse()
 	s.measures = strings.Split(*measures, ",")

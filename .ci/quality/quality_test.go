@@ -36,7 +36,7 @@ func fake(log string, args []string) error {
 	defer f.Close()
 	fmt.Fprintln(f, strings.Join(args, " "))
 	switch {
-	case args[0] == "prune" || args[0] == "distill" || args[0] == "refit":
+	case slices.Contains([]string{"prune", "distill", "refit", "auto"}, args[0]):
 		model, out := args[1], args[len(args)-1]
 		for i, a := range args { // the last of the names before the flags
 			if strings.HasPrefix(a, "-") {
@@ -114,7 +114,7 @@ func prepared(t *testing.T) (settings, func() []string) {
 		return slices.DeleteFunc(strings.Split(string(raw), "\n"), func(line string) bool { return line == "" })
 	}
 	return settings{
-		data: dir, out: filepath.Join(dir, "out"), vkcome: program, model: filepath.Join(dir, "model"), docs: 4, tokens: 16384, window: 512, windows: 8, heal: time.Minute,
+		data: dir, out: filepath.Join(dir, "out"), vkcome: program, model: filepath.Join(dir, "model"), docs: 4, tokens: 16384, window: 512, windows: 8, heal: time.Minute, auto: 2 * time.Minute,
 		measures: []string{"windows", "tasks"}, told: t.Output(),
 	}, asked
 }
@@ -220,7 +220,7 @@ func TestRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]bool{"union-21-plain": false, "union-21-refit": true, "replaceme-21-plain": true, "replaceme-21-refit": false, "prune-comp-21-refit+all": false} {
+	for name, want := range map[string]bool{"union-21-plain": false, "union-21-refit": true, "replaceme-21-plain": true, "replaceme-21-refit": false, "prune-comp-21-refit+all": false, "auto-21": true} {
 		if is := slices.ContainsFunc(all, func(r row) bool { return r.Name == name }); is != want {
 			t.Errorf("row %s: %v, want %v", name, is, want)
 		}
@@ -233,7 +233,7 @@ func TestRows(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(`[{"name": "a", "layers": 20, "commands": ["prune {model} {out} {calibration}"]}, {"name": "b", "commands": ["distill {model} {a} {out} --budget {budget}"]}]`)
+	write(`[{"name": "a", "layers": 20, "commands": ["prune {model} {out} {calibration}"]}, {"name": "b", "commands": ["distill {model} {a} {out} --budget {budget}"]}, {"name": "c", "commands": ["auto {model} {out} --budget {auto}"]}]`)
 	rows, err := readRows(file)
 	if err != nil {
 		t.Fatal(err)
@@ -249,6 +249,7 @@ func TestRows(t *testing.T) {
 	for _, want := range []string{
 		"prune " + s.model + " " + b.modelOf("a") + " --text " + s.data + "/text/train-sample.txt --text " + s.data + "/text/c4-sample.jsonl --window 512 --samples 32",
 		"distill " + s.model + " " + b.modelOf("a") + " " + b.modelOf("b") + " --budget 1m0s",
+		"auto " + s.model + " " + b.modelOf("c") + " --budget 2m0s",
 	} {
 		if !slices.Contains(got, want) {
 			t.Errorf("not asked: %s\nbut\n%s", want, strings.Join(got, "\n"))

@@ -15,7 +15,7 @@ import (
 
 // row is a line of the table: a model, and the commands of vkcome that make it. In these {model} is the dense model, {out} the row's, {NAME} that of
 // another row, which is made before, {calibration} the corpus of calibration, {calibration-texts} its texts alone, {window} the
-// tokens of a window, and {budget} the time for training.
+// tokens of a window, {budget} the time for training, and {auto} that for a search.
 type row struct {
 	Name     string   `json:"name"`
 	Method   string   `json:"method"`
@@ -26,6 +26,9 @@ type row struct {
 
 // dense is the row of the model itself, by which the others are measured.
 const dense = "dense"
+
+// auto is the row of vkcome auto, which chooses the method and what follows it.
+const auto = "auto"
 
 // repairs are what may follow a method.
 var repairs = []struct{ name, command string }{
@@ -52,7 +55,7 @@ func choose(methods, which, depths []string) (rows, others []row, err error) {
 		}
 	}
 	for _, name := range methods {
-		if !slices.ContainsFunc(entries, func(e method.Entry) bool { return e.Name == name }) {
+		if name != auto && !slices.ContainsFunc(entries, func(e method.Entry) bool { return e.Name == name }) {
 			return nil, nil, fmt.Errorf("-methods: there is no method %q", name)
 		}
 	}
@@ -84,6 +87,12 @@ func choose(methods, which, depths []string) (rows, others []row, err error) {
 					others = append(others, one)
 				}
 			}
+		}
+		search := row{Name: auto + "-" + depth, Method: auto, Repair: "chosen", Layers: layers, Commands: []string{"auto {model} {out} --target-layers " + depth + " --budget {auto} {calibration}"}}
+		if len(methods)+len(which) == 0 || slices.Contains(methods, auto) {
+			rows = append(rows, search)
+		} else {
+			others = append(others, search)
 		}
 	}
 	return rows, others, nil
@@ -120,7 +129,7 @@ var placeholder = regexp.MustCompile(`\{([^{}]+)\}`)
 func (r *row) needs() (names []string) {
 	for _, c := range r.Commands {
 		for _, m := range placeholder.FindAllStringSubmatch(c, -1) {
-			if name := m[1]; !slices.Contains([]string{"model", "out", "window", "budget", "calibration", "calibration-texts"}, name) && !slices.Contains(names, name) {
+			if name := m[1]; !slices.Contains([]string{"model", "out", "window", "budget", "auto", "calibration", "calibration-texts"}, name) && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
 		}
@@ -147,6 +156,8 @@ func (b *bench) arguments(r *row, command string) []string {
 					return strconv.Itoa(b.window)
 				case "budget":
 					return b.heal.String()
+				case "auto":
+					return b.auto.String()
 				case "out":
 					return b.modelOf(r.Name)
 				}
