@@ -1,15 +1,52 @@
 package main
 
 import (
+	"maps"
+	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
 
+	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/prune"
 	"github.com/vkcome/vkcome/prune/method"
 )
+
+// TestAuto lets the binary choose for a moment: its table has the flags of what it tried, its JSON the same, and a corpus that is too small is
+// refused by the flags' names.
+func TestAuto(t *testing.T) {
+	dir := t.TempDir()
+	out := filepath.Join(dir, "out")
+	args := []string{"auto", embedded.Name, out, "--target-layers", "11", "--tokens", calib, "--window", "32", "--samples", "8", "--budget", "90s", "--no-heal", "--seed", "3"}
+	refuse(t, 1, "--window", append(args, "--samples", "7")...)
+	text := string(vkcome(t, args...))
+	var l prune.Lineage
+	raw, err := os.ReadFile(filepath.Join(out, "vkcome.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parseJSON(t, raw, &l)
+	if l.Auto == nil || len(l.Tree) != 11 || len(l.Auto.Trials) < len(prune.Candidates()) {
+		t.Fatalf("lineage: %s", raw)
+	}
+	for _, want := range []string{"--method shortgpt --refit\n", l.Auto.Why, "out: 11 layers"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("nothing of %q in\n%s", want, text)
+		}
+	}
+	var again prune.Lineage
+	parseJSON(t, vkcome(t, append(args, "--resume", "--json")...), &again)
+	if !reflect.DeepEqual(again.Auto, l.Auto) {
+		t.Errorf("finished, and another search: %+v", again.Auto)
+	}
+	if files := contents(t, dir); len(files) != len(contents(t, out)) {
+		t.Errorf("left behind: %v", slices.Collect(maps.Keys(files)))
+	}
+}
 
 // TestCandidates checks that the flags that auto shows for what it tries make prune do the same.
 func TestCandidates(t *testing.T) {
