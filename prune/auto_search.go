@@ -255,7 +255,12 @@ func (s *search) try(ctx context.Context, scorer *score.Scorer, relative *eval.R
 		t.Outcome = rows[0].Error
 		return false, nil
 	}
-	t.Seconds, t.Perplexity, t.Outcome = rows[0].Seconds, rows[0].Perplexity, goesOn
+	t.Seconds = rows[0].Seconds
+	if p := rows[0].Perplexity; math.IsNaN(p) || math.IsInf(p, 0) {
+		t.Outcome = fmt.Sprintf("perplexity is %v", p)
+		return false, nil
+	}
+	t.Perplexity, t.Outcome = rows[0].Perplexity, goesOn
 	return false, nil
 }
 
@@ -284,12 +289,21 @@ func (s *search) measured(round int) (list []*Trial) {
 	return list
 }
 
-// choose takes the best of the last round that compared any, of those for which there is time with all windows, or else with as many as in its trial.
-func (s *search) choose() error {
-	var last []*Trial
-	for round := len(fractions) - 1; round >= 0 && len(last) == 0; round-- {
-		last = s.measured(round)
+// last are the trials of the last round that says something of the best of the round before it: one that was stopped earlier may have tried
+// others alone.
+func (s *search) last() []*Trial {
+	for round := len(fractions) - 1; round > 0; round-- {
+		before, list := s.measured(round-1), s.measured(round)
+		if len(before) > 0 && slices.ContainsFunc(list, func(t *Trial) bool { return t.Candidate == before[0].Candidate }) {
+			return list
+		}
 	}
+	return s.measured(0)
+}
+
+// choose takes the best of the last round, of those for which there is time with as many windows as their trials had, or more.
+func (s *search) choose() error {
+	last := s.last()
 	if len(last) == 0 {
 		why := "no candidate fits it"
 		if len(s.record.Trials) > 0 {

@@ -21,7 +21,7 @@ import (
 func TestAuto(t *testing.T) {
 	dir := t.TempDir()
 	out := filepath.Join(dir, "out")
-	args := []string{"auto", embedded.Name, out, "--target-layers", "11", "--tokens", calib, "--window", "32", "--samples", "8", "--budget", "90s", "--no-heal", "--seed", "3"}
+	args := []string{"auto", embedded.Name, out, "--target-layers", "11", "--tokens", calib, "--window", "32", "--samples", "8", "--budget", "40s", "--no-heal", "--seed", "3"}
 	refuse(t, 1, "--window", append(args, "--samples", "7")...)
 	text := string(vkcome(t, args...))
 	var l prune.Lineage
