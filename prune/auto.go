@@ -63,6 +63,7 @@ func Candidates() []Candidate {
 		{"shortgpt, refit", method.ShortGPT{}, fit},
 		{"union, 1 candidate, refit", method.Union{Greedy: method.Greedy{Candidates: 1}}, fit},
 		{"come, all tokens, repeats, refit", angular, fit},
+		{"union, by what fits leave, refit", method.Union{Greedy: method.Greedy{Selector: method.SelectRefit}}, fit},
 		{"greedy, 3 candidates, refit", method.Greedy{Candidates: 3}, fit},
 		{"greedy, 1 candidate, refit of all", method.Greedy{Candidates: 1}, all},
 		{"union, 1 candidate, refit of all", method.Union{Greedy: method.Greedy{Candidates: 1}}, all},

@@ -164,3 +164,50 @@ func TestRefitReplay(t *testing.T) {
 		}
 	}
 }
+
+// TestSelectRefit has greedy go by what the fit after each drop leaves, and compares that with runs that drop each layer and fit. Without a fit, and
+// with a selector of others, it is refused.
+func TestSelectRefit(t *testing.T) {
+	m, _ := seven.Open(t)
+	d := vktest.Open(t, vk.Options{})
+	windows, fit := repeated(seven.Vocab, 6, 24), &refit.Options{HeldOut: 3, Lambdas: []float64{0.1, 1}}
+	run := func(k method.Method, target int) *method.Step {
+		t.Helper()
+		plan, err := prune.NewPlan(m, prune.Options{TargetLayers: target, Method: k, Windows: windows, Refit: fit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := plan.Run(t.Context(), d, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		return r.Lineage.Steps[0]
+	}
+	step := run(method.Greedy{Candidates: 7, Selector: method.SelectRefit}, 6)
+	best := 0
+	for l, got := range step.Scores {
+		fits := run(method.Drop{Layers: []int{l}}, 0).Refit
+		if want := fits[len(fits)-1].Left(); got != want {
+			t.Errorf("layer %d: the fit leaves %v, alone %v", l, got, want)
+		}
+		if got < step.Scores[best] {
+			best = l
+		}
+	}
+	if len(step.Scores) != 7 || len(step.DropList) != 1 || step.DropList[0] != best || step.Losses != nil {
+		t.Errorf("dropped %v, the least is left without %d: %v", step.DropList, best, step.Scores)
+	}
+	merged := run(method.Union{Greedy: method.Greedy{Candidates: 7, Selector: method.SelectRefit}}, 6)
+	if list := append(merged.DropList, merged.MergeList...); list[len(list)-1] != best && best > 0 {
+		t.Errorf("union took %v, the least is left without %d", list, best)
+	}
+	for want, o := range map[string]prune.Options{
+		"prune.Options.Refit": {TargetLayers: 6, Method: method.Greedy{Selector: method.SelectRefit}, Windows: windows},
+		"selector":            {TargetLayers: 6, Method: method.Greedy{Selector: method.SelectBI}, Windows: windows, Refit: fit},
+	} {
+		if _, err := prune.NewPlan(m, o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want an error with %q: %v", want, err)
+		}
+	}
+}

@@ -47,6 +47,7 @@ var optionFlags = []optionFlag{
 	{option: "method.CoMe.Seed", flag: "seed"},
 	{option: "method.CoMeP.Granularity", flag: "granularity"},
 	{option: "method.Greedy.Candidates", flag: "candidates"},
+	{option: "method.Greedy.Selector", flag: "selector"},
 	{option: "method.LaCo.LayersPerMerge", flag: "merge-item"},
 	{option: "method.LaCo.Similarity", flag: "similarity"},
 	{option: "method.Drop.Layers", flag: "layers"},

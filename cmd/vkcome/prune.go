@@ -55,7 +55,7 @@ func newMethodFlags(f *pflag.FlagSet) *methodFlags {
 	f.Float64Var(&m.o.RatioPower, "psu", 1, "power of the block influences in the fusion ratio")
 	f.Float64Var(&m.o.RatioFloor, "min-max", 0, "floor of the largest fusion ratio, 0 to 1")
 	f.StringVar(&m.compat, "compat", "", "reference: choose query heads as the authors' code does, its grouped-query defect included")
-	f.StringVar(&m.o.Selector, "selector", method.Selectors[0], "what chooses the layers to merge: "+strings.Join(method.Selectors, ", "))
+	f.StringVar(&m.o.Selector, "selector", method.Selectors[0], "what chooses the layers to merge: "+strings.Join(method.Selectors, ", ")+"; of greedy and union: angular-all (default) or refit")
 	f.StringVar(&m.o.Norm, "norm", method.Norms[0], "norms of a merged layer: "+strings.Join(method.Norms, ", "))
 	f.StringVar(&m.o.Sensitivity, "sensitivity", method.Sensitivities[0], "what ranks heads and neurons: "+strings.Join(method.Sensitivities, ", "))
 	f.IntVar(&m.o.Granularity, "granularity", 20, "come-p: steps of the ratio from 0 to 1")
@@ -95,7 +95,11 @@ func (m *methodFlags) method(name string, seed uint64, alone bool) (method.Metho
 	if m.o.Sensitivity == method.SensitivityRandom {
 		m.o.Seed = seed
 	}
-	return e.New(m.o), nil
+	o := m.o
+	if slices.Contains(e.Options(), "method.Greedy.Selector") && !m.f.Changed("selector") {
+		o.Selector = "" // the default of other methods is not theirs
+	}
+	return e.New(o), nil
 }
 
 // refitFlags are the flags of fitting what steps leave.

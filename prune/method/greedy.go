@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	register(Entry{Name: "greedy", Short: "drop the layer that does least, of those that turn the hidden states least, score again, and so on", Place: 45, New: func(o Options) Method { return Greedy{o.Candidates} }})
+	register(Entry{Name: "greedy", Short: "drop the layer that does least, of those that turn the hidden states least, score again, and so on", Place: 45, New: func(o Options) Method { return newGreedy(o) }})
 }
 
 // Greedy drops, of the layers around which the states differ least, by the mean angle over all tokens, the one without which the calibration
@@ -20,24 +20,41 @@ func init() {
 // one candidate the angle alone decides: that is the choice of Gromov et al., The Unreasonable Ineffectiveness of the Deeper Layers, arXiv
 // 2403.17887, one layer at a time.
 type Greedy struct {
-	Candidates int `json:"candidates"` // whose loss is computed in each step; 0 is 6
+	Candidates int    `json:"candidates"`         // that are tried in each step; 0 is 6
+	Selector   string `json:"selector,omitempty"` // empty: the calibration loss decides between them; SelectRefit: what their fits leave, without running the layers above
+}
+
+// SelectRefit has greedy and union choose by what the fit of each candidate leaves on the windows held out.
+const SelectRefit = "refit"
+
+// newGreedy takes greedy's options from those of all methods.
+func newGreedy(o Options) Greedy {
+	if o.Selector == SelectAngularAll { // what it does anyway
+		o.Selector = ""
+	}
+	return Greedy{Candidates: o.Candidates, Selector: o.Selector}
 }
 
 // Name is "greedy".
 func (Greedy) Name() string { return "greedy" }
 
-// Needs is a calibration corpus.
-func (Greedy) Needs() Needs { return Needs{Corpus: true} }
+// Needs is a calibration corpus, and a fit where that decides.
+func (g Greedy) Needs() Needs { return Needs{Corpus: true, Refit: g.Selector == SelectRefit} }
 
 // Options lists those that have a meaning for greedy.
-func (Greedy) Options() []string { return []string{"method.Greedy.Candidates"} }
+func (Greedy) Options() []string {
+	return []string{"method.Greedy.Candidates", "method.Greedy.Selector"}
+}
 
 // Cost counts every step in full.
 func (g Greedy) Cost(layers, target int) (passes, heads int) {
 	g = g.defaults()
 	return steps(layers, target, 1, func(from int) (int, int) {
 		n := min(from, g.Candidates)
-		if n == 1 {
+		switch {
+		case g.Selector == SelectRefit:
+			return from + 2*n, 0
+		case n == 1:
 			return from, 0
 		}
 		return from + n*from, n
@@ -58,6 +75,9 @@ func (g Greedy) defaults() Greedy {
 func (g Greedy) Check(s *State, target int) error {
 	if g.Candidates < 0 || g.Candidates > 1000 {
 		return fmt.Errorf("%d candidates, expected 1 to 1000", g.Candidates)
+	}
+	if g.Selector != "" && g.Selector != SelectRefit {
+		return fmt.Errorf("selector %q, expected %q, which is what greedy does anyway, or %q", g.Selector, SelectAngularAll, SelectRefit)
 	}
 	return checkDrops(s, target)
 }
@@ -95,28 +115,48 @@ func (g Greedy) choose(ctx context.Context, s *State, may func(l int) bool, prog
 	step := &Step{From: len(s.Model.Layers), Operation: Removal, DropList: order[:1:1], SBI: angles}
 	if len(order) > 1 {
 		slices.Sort(order)
-		var trials []trial
-		var candidates []run.Candidate
-		for _, l := range order {
-			drop := *step
-			drop.DropList = []int{l}
-			t, err := s.try(ctx, &drop)
-			if err != nil {
-				return nil, err
-			}
-			trials, candidates = append(trials, t), append(candidates, t.Candidate)
-		}
-		losses, err := s.Scorer.Losses(ctx, len(s.Model.Layers)-1, candidates, progress)
+		return g.tryAll(ctx, s, step, order, progress)
+	}
+	return step, nil
+}
+
+// tryAll is the step that drops the best of some layers.
+func (g Greedy) tryAll(ctx context.Context, s *State, step *Step, order []int, progress func(done, total int)) (*Step, error) {
+	var trials []trial
+	var candidates []run.Candidate
+	var left []float64
+	for i, l := range order {
+		drop := *step
+		drop.DropList = []int{l}
+		t, err := s.try(ctx, &drop)
 		if err != nil {
 			return nil, err
 		}
-		best := smallest(losses, nil)
+		trials, candidates, left = append(trials, t), append(candidates, t.Candidate), append(left, t.loss)
+		if g.Selector == SelectRefit && progress != nil {
+			progress(i+1, len(order))
+		}
+	}
+	tried := marked(order, len(s.Model.Layers))
+	if g.Selector == SelectRefit {
+		best := smallest(left, nil)
 		if best < 0 {
-			return nil, errors.New("greedy: the calibration loss without any of the candidates is no number")
+			return nil, errors.New("greedy: the layers before all of the candidates are protected, or what is left of them is no number: nothing is fitted that could be compared")
 		}
 		step = trials[best].Step
-		step.Losses = spread(losses, marked(order, len(angles)))
+		step.Scores = spread(left, tried)
+		return step, nil
 	}
+	losses, err := s.Scorer.Losses(ctx, len(s.Model.Layers)-1, candidates, progress)
+	if err != nil {
+		return nil, err
+	}
+	best := smallest(losses, nil)
+	if best < 0 {
+		return nil, errors.New("greedy: the calibration loss without any of the candidates is no number")
+	}
+	step = trials[best].Step
+	step.Losses = spread(losses, tried)
 	return step, nil
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 func init() {
-	register(Entry{Name: "union", Short: "merge the layer that greedy would drop into the one below, with the neurons of both that a fit needs most", Place: 48, New: func(o Options) Method { return Union{Greedy{o.Candidates}} }})
+	register(Entry{Name: "union", Short: "merge the layer that greedy would drop into the one below, with the neurons of both that a fit needs most", Place: 48, New: func(o Options) Method { return Union{newGreedy(o)} }})
 }
 
 // Union takes the layer that Greedy would drop and the one below it, and makes a layer of both: with the attention of the lower one, and of both
