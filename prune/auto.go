@@ -209,15 +209,15 @@ func (a *Auto) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(
 		return done, err
 	}
 	if err := s.run(ctx); err != nil {
-		return nil, s.left(o, err)
+		return nil, s.left(err)
 	}
 	plan, err := s.plan()
 	if err != nil {
-		return nil, s.left(o, err)
+		return nil, s.left(err)
 	}
 	lineage, err := plan.RunTo(ctx, d, o, progress)
 	if err != nil {
-		return nil, s.left(o, err)
+		return nil, s.left(err)
 	}
 	return lineage, os.Remove(s.path)
 }
@@ -228,7 +228,7 @@ func searchFile(out string) string {
 }
 
 // left adds to an error how to go on, if something was found.
-func (s *search) left(o Output, err error) error {
+func (s *search) left(err error) error {
 	var unfinished *Unfinished
 	if len(s.record.Trials) == 0 || errors.As(err, &unfinished) {
 		return err

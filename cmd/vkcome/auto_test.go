@@ -79,3 +79,18 @@ func TestCandidates(t *testing.T) {
 		}
 	}
 }
+
+// TestSelectorBesideOthers gives a selector of merging methods where greedy is compared beside them, which has it no less its own.
+func TestSelectorBesideOthers(t *testing.T) {
+	for want, words := range map[string][]string{"": {"--selector", "bi"}, method.SelectRefit: {"--selector", method.SelectRefit}} {
+		f := pflag.NewFlagSet("", pflag.ContinueOnError)
+		m := newMethodFlags(f)
+		if err := f.Parse(words); err != nil {
+			t.Fatal(err)
+		}
+		k, err := m.method("greedy", 0, false)
+		if g, is := k.(method.Greedy); err != nil || !is || g.Selector != want {
+			t.Errorf("%v: %+v, %v", words, k, err)
+		}
+	}
+}

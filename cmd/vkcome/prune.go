@@ -96,8 +96,8 @@ func (m *methodFlags) method(name string, seed uint64, alone bool) (method.Metho
 		m.o.Seed = seed
 	}
 	o := m.o
-	if slices.Contains(e.Options(), "method.Greedy.Selector") && !m.f.Changed("selector") {
-		o.Selector = "" // the default of other methods is not theirs
+	if others := !m.f.Changed("selector") || !alone && slices.Contains(method.Selectors, o.Selector); others && slices.Contains(e.Options(), "method.Greedy.Selector") {
+		o.Selector = "" // a default, or a choice, of the methods that merge is not theirs
 	}
 	return e.New(o), nil
 }
