@@ -57,7 +57,7 @@ func newCorpusFlags(f *pflag.FlagSet, tokens int) *corpusFlags {
 // corpusFlagsOf is newCorpusFlags with words for how many windows are usual.
 func corpusFlagsOf(f *pflag.FlagSet, tokens int, usual string) *corpusFlags {
 	c := &corpusFlags{limit: tokens, evaluate: tokens == 0, protocols: []string{comePaper}, f: f}
-	f.StringArrayVar(&c.text, "text", nil, "text, .json, .jsonl, .csv (.gz, .zst and others), .parquet, a directory, a glob, or a name ("+strings.Join(corpus.Names(), ", ")+"), or owner/name of a data set on the hub; wiki2:test or DIR:test for another split; may be given several times")
+	f.StringArrayVar(&c.text, "text", nil, "text, .json, .jsonl, .csv (.gz, .zst and others), .parquet, a directory, a glob, or a name ("+strings.Join(corpus.Names(), ", ")+"), or owner/name of a data set on the hub; wiki2:test or DIR:test for another split; may be given several times: --samples then takes of each as many")
 	f.StringVar(&c.tokens, "tokens", "", "JSON array of token ids, instead of text")
 	f.StringVar(&c.field, "field", "text", "field of JSON and column of CSV and Parquet that holds the text")
 	f.IntVar(&c.docs, "docs", 0, "documents to use, shuffled by the seed (default all, or of rows as many as hold the tokens that are used)")

@@ -66,7 +66,7 @@ type Options struct {
 
 	Window  int // tokens; default 2048, or Context or all tokens if that is less
 	Context int // of the model; 0 is unknown
-	Windows int // how many, chosen at random by Seed; 0 is all, or as many as hold Tokens
+	Windows int // how many, chosen at random by Seed, of each of several sources as many unless Docs is set; 0 is all, or as many as hold Tokens
 	Tokens  int // 0 is no bound
 
 	Hub hub.Hub // where names are looked up
@@ -107,6 +107,7 @@ type Corpus struct {
 	Nulls     int      // rows that have null instead of a text, of those that were looked at: left out
 	Left      []string // files of directories that are in no split: left out
 	Partial   []string // what is said of directories that lack files of the split
+	Unused    []string // sources of several that no window begins in
 }
 
 // Notes tells in a line each what was left out or is missing.
@@ -117,6 +118,9 @@ func (c *Corpus) Notes() (lines []string) {
 	if len(c.Left) > 0 {
 		lines = append(lines, fmt.Sprintf("%d files were left out, which by their names are in no split: %s", len(c.Left), names(c.Left, filepath.Base)))
 	}
+	for _, name := range c.Unused {
+		lines = append(lines, fmt.Sprintf("%s is shorter than a window: nothing of it is used", name))
+	}
 	return append(lines, c.Partial...)
 }
 
@@ -125,51 +129,81 @@ func Load(ctx context.Context, t tokenizer.Tokenizer, o Options) (*Corpus, error
 	if err := o.check(t); err != nil {
 		return nil, err
 	}
-	var inputs []input
+	var sources []source
 	var names []string
 	c, rows := &Corpus{}, false
-	for _, source := range o.Sources {
-		f, form, err := o.find(ctx, source)
+	for _, from := range o.Sources {
+		f, form, err := o.find(ctx, from)
 		if err != nil {
 			return nil, err
 		}
-		for _, path := range f.files {
-			inputs = append(inputs, input{path, form})
-			rows = rows || slices.Contains(suffixes[1:], kind(path))
-		}
+		s := source{name: f.name, form: form, files: f.files, rows: slices.ContainsFunc(f.files, hasRows)}
+		sources, rows = append(sources, s), rows || s.rows
 		names, c.Left = append(names, f.name), append(c.Left, f.left...)
 		if f.partial != "" {
 			c.Partial = append(c.Partial, f.partial)
 		}
 	}
-	c.Source = strings.Join(names, ", ")
-	all := newChoice(ctx, &o, rows)
-	for _, in := range inputs {
-		if err := read(in.path, in.form, all); errors.Is(err, errEnough) {
-			break
-		} else if err != nil {
-			return nil, err
-		}
+	all := strings.Join(names, ", ")
+	taken, err := o.read(ctx, sources, rows)
+	if err != nil {
+		return nil, err
 	}
-	texts := all.texts()
-	switch c.Documents = len(texts); {
-	case all.shuffled():
-		c.Source += fmt.Sprintf("; %d of %d documents, shuffled by seed %d", c.Documents, all.seen, o.Seed)
-	case all.ended:
-		c.Source += fmt.Sprintf("; the first %d documents", c.Documents)
+	groups := make([][]string, len(taken))
+	seen, shuffled, ended := 0, false, false
+	for i, t := range taken {
+		groups[i] = t.texts()
+		c.Documents, seen, c.Nulls = c.Documents+len(groups[i]), seen+t.seen, c.Nulls+t.nulls
+		shuffled, ended = shuffled || t.shuffled(), ended || t.ended
+	}
+	switch {
+	case shuffled:
+		c.Source = fmt.Sprintf("; %d of %d documents, shuffled by seed %d", c.Documents, seen, o.Seed)
+	case ended:
+		c.Source = fmt.Sprintf("; the first %d documents", c.Documents)
 	case rows:
-		c.Source += fmt.Sprintf("; %d documents", c.Documents)
+		c.Source = fmt.Sprintf("; %d documents", c.Documents)
 	}
-	if c.Nulls = all.nulls; c.Nulls > 0 {
+	if c.Nulls > 0 {
 		c.Source += fmt.Sprintf("; %d null rows left out", c.Nulls)
 		if c.Documents == 0 {
-			return nil, fmt.Errorf("%s: all %d rows are null", strings.Join(names, ", "), c.Nulls)
+			return nil, fmt.Errorf("%s: all %d rows are null", all, c.Nulls)
 		}
 	}
-	if err := c.pack(ctx, t, &o, texts); err != nil {
-		return nil, fmt.Errorf("%s: %w", strings.Join(names, ", "), err)
+	begun, err := c.pack(ctx, t, &o, groups)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", all, err)
 	}
+	if len(begun) == len(names) && len(names) > 1 {
+		for i, n := range begun {
+			if n == 0 {
+				c.Unused = append(c.Unused, names[i])
+			}
+			names[i] = fmt.Sprintf("%s (%d windows)", names[i], n)
+		}
+		all = strings.Join(names, ", ")
+	}
+	c.Source = all + c.Source
 	return c, nil
+}
+
+// read gives the documents that are chosen of all sources as one; or of each on its own where of each as many windows are wanted, as
+// else a text that is one document among the rows of another source would be taken whole or not at all, by chance.
+func (o *Options) read(ctx context.Context, sources []source, rows bool) (taken []*choice, err error) {
+	apart := o.Docs == 0 && (o.Windows > 0 || o.Tokens > 0)
+	for i, s := range sources {
+		if i == 0 || apart {
+			taken = append(taken, newChoice(ctx, o, s.rows || rows && !apart))
+		}
+		for _, file := range s.files {
+			if err := read(file, s.form, taken[len(taken)-1]); errors.Is(err, errEnough) {
+				break
+			} else if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return taken, nil
 }
 
 func (o *Options) check(t tokenizer.Tokenizer) error {
@@ -208,11 +242,16 @@ func (o *Options) check(t tokenizer.Tokenizer) error {
 	return nil
 }
 
-// input is a file and how its rows become text.
-type input struct {
-	path string
-	form form
+// source is what one of Options.Sources stands for.
+type source struct {
+	name  string
+	files []string
+	form  form // how rows become text
+	rows  bool // some files have rows
 }
+
+// hasRows says whether a file's documents are its rows.
+func hasRows(path string) bool { return slices.Contains(suffixes[1:], kind(path)) }
 
 // form is how rows become text unless a name says otherwise.
 func (o *Options) form() form {
@@ -427,42 +466,51 @@ func splitMix64(seed, i uint64) uint64 {
 	return z ^ z>>31
 }
 
-// pack tokenizes texts and cuts them into windows.
-func (c *Corpus) pack(ctx context.Context, t tokenizer.Tokenizer, o *Options, texts []string) error {
-	if o.Pack == Join {
-		texts = []string{strings.Join(texts, "\n\n")}
-	}
+// pack tokenizes groups of texts and cuts them into windows, of which it keeps those that are wanted: of each group as many, as far as
+// it has them. It gives how many windows begin in each group.
+func (c *Corpus) pack(ctx context.Context, t tokenizer.Tokenizer, o *Options, groups [][]string) (begun []int, err error) {
 	bos, _ := t.BOS()
-	runs := [][]uint32{nil} // of tokens that windows do not cross the ends of
+	runs := []run{{}}
 	longest := 0
-	for _, text := range texts {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if text == "" && o.Pack == Docs {
-			continue
-		}
-		run := &runs[len(runs)-1]
-		before := len(*run)
-		encode, around := t.Encode, Encode
-		if o.Special || o.Chat != nil {
-			encode, around = t.EncodeSpecial, EncodeSpecial
-		}
-		switch {
-		case o.BOS == AutoBOS && o.Chat == nil:
-			*run = append(*run, around(t, text)...)
-		case o.BOS == AlwaysBOS || o.BOS == replaceBOS && t.AddBOS():
-			*run = append(*run, uint32(bos))
-			fallthrough
-		default:
-			for _, id := range encode(text) {
-				*run = append(*run, uint32(id))
+	for g, texts := range groups {
+		if o.Pack == Join {
+			joined := strings.Join(texts, "\n\n")
+			if g < len(groups)-1 {
+				joined += "\n\n"
 			}
+			texts = []string{joined}
 		}
-		c.Tokens += len(*run) - before
-		longest = max(longest, len(*run))
-		if o.NoCross {
-			runs = append(runs, nil)
+		last := &runs[len(runs)-1]
+		last.starts = append(last.starts, start{len(last.tokens), g})
+		for _, text := range texts {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			if text == "" && o.Pack == Docs {
+				continue
+			}
+			run := &runs[len(runs)-1]
+			before := len(run.tokens)
+			encode, around := t.Encode, Encode
+			if o.Special || o.Chat != nil {
+				encode, around = t.EncodeSpecial, EncodeSpecial
+			}
+			switch {
+			case o.BOS == AutoBOS && o.Chat == nil:
+				run.tokens = append(run.tokens, around(t, text)...)
+			case o.BOS == AlwaysBOS || o.BOS == replaceBOS && t.AddBOS():
+				run.tokens = append(run.tokens, uint32(bos))
+				fallthrough
+			default:
+				for _, id := range encode(text) {
+					run.tokens = append(run.tokens, uint32(id))
+				}
+			}
+			c.Tokens += len(run.tokens) - before
+			longest = max(longest, len(run.tokens))
+			if o.NoCross {
+				runs = append(runs, newRun(g))
+			}
 		}
 	}
 	extra := 0
@@ -475,35 +523,81 @@ func (c *Corpus) pack(ctx context.Context, t tokenizer.Tokenizer, o *Options, te
 	}
 	body := window - extra
 	if window < 2 {
-		return badWindow(window)
+		return nil, badWindow(window)
 	}
 	if longest == 0 {
-		return errEmpty
+		return nil, errEmpty
 	}
+	of := make([][][]uint32, len(groups))
+	found := 0
 	for _, run := range runs {
-		for piece := range slices.Chunk(run, body) {
-			if len(piece) < body {
-				break
-			}
+		for at := 0; at+body <= len(run.tokens); at += body {
+			piece := run.tokens[at : at+body : at+body]
 			if extra > 0 {
 				piece = append([]uint32{uint32(bos)}, piece...)
 			}
 			if o.BOS == replaceBOS && t.AddBOS() {
 				piece[0] = uint32(bos)
 			}
-			c.Windows = append(c.Windows, piece)
+			g := run.group(at)
+			of[g] = append(of[g], piece)
+			found++
 		}
 	}
-	if len(c.Windows) == 0 {
+	if found == 0 {
 		if o.NoCross {
-			return fmt.Errorf("no document has the %d tokens of a window, the longest has %d", body, longest)
+			return nil, fmt.Errorf("no document has the %d tokens of a window, the longest has %d", body, longest)
 		}
-		return tooShort(longest, window)
+		return nil, tooShort(longest, window)
 	}
 	n := o.Windows
 	if n == 0 && o.Tokens > 0 {
 		n = max(1, o.Tokens/window)
 	}
-	c.Windows = Sample(c.Windows, n, o.Seed)
-	return nil
+	begun = shares(of, n)
+	for g, windows := range of {
+		if begun[g] > 0 {
+			c.Windows = append(c.Windows, Sample(windows, begun[g], o.Seed)...)
+		}
+	}
+	return begun, nil
+}
+
+// run is tokens that windows do not cross the ends of.
+type run struct {
+	tokens []uint32
+	starts []start // of the groups that it holds
+}
+
+// start says at which token of a run a group starts.
+type start struct{ at, group int }
+
+func newRun(group int) run { return run{starts: []start{{0, group}}} }
+
+// group gives the group that a token is of.
+func (r *run) group(token int) int {
+	g := r.starts[0].group
+	for _, s := range r.starts {
+		if s.at <= token {
+			g = s.group
+		}
+	}
+	return g
+}
+
+// shares says how many of the windows of each group make n together: of each as many, or all that it has. n of 0 takes all.
+func shares(of [][][]uint32, n int) []int {
+	shares := make([]int, len(of))
+	left := n
+	for more := true; more; {
+		more = false
+		for g := range of {
+			if shares[g] < len(of[g]) && (n == 0 || left > 0) {
+				shares[g]++
+				left--
+				more = true
+			}
+		}
+	}
+	return shares
 }

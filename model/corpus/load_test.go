@@ -59,8 +59,8 @@ func TestLoadText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := load(t, Options{Sources: []string{a, b}, Window: 16, Tokens: 100, Seed: 3})
-	if Hash(c.Windows) != Hash(Sample(want, 6, 3)) || c.Source != "a.txt, b.txt" || c.Tokens != len(tokens) || c.Documents != 2 {
+	c := load(t, Options{Sources: []string{a, b}, Window: 16})
+	if Hash(c.Windows) != Hash(want) || c.Source != "a.txt, b.txt" || c.Tokens != len(tokens) || c.Documents != 2 {
 		t.Errorf("%d windows of %q, %d tokens of %d documents", len(c.Windows), c.Source, c.Tokens, c.Documents)
 	}
 	if whole := load(t, Options{Sources: []string{a, b}}); len(whole.Windows) != 1 || !slices.Equal(whole.Windows[0], tokens) {
@@ -205,6 +205,64 @@ func TestPacking(t *testing.T) {
 	cancel()
 	if _, err := Load(ctx, tok, Options{Sources: []string{path}}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// TestSources: of several sources as many windows are taken of each, as far as it has them; a text is not one document among the rows of
+// another source, which chance takes or not.
+func TestSources(t *testing.T) {
+	tok, dir := tiny12(t), t.TempDir()
+	var rows []string
+	for i := range 400 {
+		rows = append(rows, words(i, 30))
+	}
+	table := jsonl(t, dir, "rows.jsonl", rows...)
+	text, short := filepath.Join(dir, "text.txt"), filepath.Join(dir, "short.txt")
+	for path, data := range map[string]string{text: strings.Repeat("zebra ", 900), short: "zebra"} {
+		if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	zebra := Encode(tok, " zebra")
+	of := func(c *Corpus) (striped, others int) {
+		for _, w := range c.Windows {
+			if strings.Contains(fmt.Sprint(w), strings.Trim(fmt.Sprint(zebra[1:]), "[]")) {
+				striped++
+			} else {
+				others++
+			}
+		}
+		return striped, others
+	}
+	for _, c := range []struct {
+		o               Options
+		striped, others int
+		source          string
+	}{
+		{Options{Sources: []string{text, table}, Windows: 6}, 3, 3, "text.txt (3 windows), rows.jsonl (3 windows); "},
+		{Options{Sources: []string{table, text}, Windows: 7}, 3, 4, "rows.jsonl (4 windows), text.txt (3 windows); "},
+		{Options{Sources: []string{table, text}, Tokens: 80}, 4, 4, ""},
+		{Options{Sources: []string{table, text}, Tokens: 80, Pack: Docs}, 4, 4, ""},
+		{Options{Sources: []string{table, text}, Tokens: 80, NoCross: true}, 4, 4, ""},
+		{Options{Sources: []string{text, table}, Windows: 6, Docs: 1, InOrder: true}, 6, 0, "text.txt, rows.jsonl; the first 1 documents"},
+	} {
+		for seed := range uint64(5) {
+			c.o.Seed, c.o.Window = seed, 10
+			got := load(t, c.o)
+			if striped, others := of(got); striped != c.striped || others != c.others || !strings.HasPrefix(got.Source, c.source) {
+				t.Errorf("%+v: %d windows of the text and %d of the rows, expected %d and %d; %s", c.o, striped, others, c.striped, c.others,
+					got.Source)
+			}
+		}
+	}
+	o := Options{Sources: []string{table, short}, Windows: 6, Window: 10}
+	if got := load(t, o); len(got.Windows) != 6 || fmt.Sprint(got.Unused) != "[short.txt]" || !strings.Contains(fmt.Sprint(got.Notes()), "short") {
+		t.Errorf("%d windows, unused %q, notes %q", len(got.Windows), got.Unused, got.Notes())
+	}
+	// Where all is used, sources are read as one text, whose windows may cross their ends.
+	joined := load(t, Options{Sources: []string{short, text}, Window: 10})
+	if want := Encode(tok, "zebra\n\n"+strings.Repeat("zebra ", 900)); fmt.Sprint(joined.Windows[0]) != fmt.Sprint(want[:10]) {
+		t.Errorf("the first window is %d, expected %d", joined.Windows[0], want[:10])
 	}
 }
 
