@@ -73,6 +73,7 @@ func Candidates() []Candidate {
 		{"greedy", method.Greedy{}, nil},
 		{"prune-comp", method.PruneComp{}, nil},
 		{"replaceme", method.ReplaceMe{}, nil},
+		{"replaceme-cos", method.ReplaceMe{Cosine: true}, nil},
 		{"come, repeats", method.CoMe{Repeat: true}, nil},
 		{"come", method.CoMe{}, nil},
 		{"come-p, 4 ratios, repeats", method.CoMeP{CoMe: method.CoMe{Repeat: true}, Granularity: 4}, nil},

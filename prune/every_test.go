@@ -99,7 +99,7 @@ func TestEveryMethod(t *testing.T) {
 				t.Fatal(err)
 			}
 			replay, err := prune.NewPlan(m, prune.Options{Replay: l})
-			if k.Name() == "replaceme" {
+			if strings.HasPrefix(k.Name(), "replaceme") {
 				if err == nil || !strings.Contains(err.Error(), "run the method again") {
 					t.Errorf("a plan whose linear map is not there: %v", err)
 				}

@@ -82,7 +82,7 @@ var plain = []string{
 	"angulardistance", "blockinfluence", "crossentropy", "crossentropytile", "kltile", "sensitivity",
 	"swiglu_bwd", "relu_bwd", "embedding_bwd", "positions_bwd",
 	"addscaled", "softcap", "softcap_bwd",
-	"cosineloss", "crossentropy_bwd", "kl", "mse", "sumloss", "gradnorm", "gradnorm_total",
+	"cosineloss", "cosinetarget", "crossentropy_bwd", "kl", "mse", "sumloss", "gradnorm", "gradnorm_total",
 	"combine", "group", "grouptiles", "route",
 	"cholesky", "fixedsum", "gramoperand", "residual", "triangularinverse", "weightedsquares",
 	"bench_fma", "bench_read",

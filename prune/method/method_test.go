@@ -10,7 +10,7 @@ import (
 
 // TestRegistry: lists of methods keep their order, names are those of the methods, and each option that has a meaning for one exists.
 func TestRegistry(t *testing.T) {
-	want := []string{"come", "come-p", "weightsum", "shortgpt", "greedy", "prune-comp", "streamline", "union", "replaceme", "sleb", "laco", "mka", "magnitude", "magnitude+", "taylor", "taylor+", "reverse", "drop"}
+	want := []string{"come", "come-p", "weightsum", "shortgpt", "greedy", "prune-comp", "streamline", "union", "replaceme", "replaceme-cos", "sleb", "laco", "mka", "magnitude", "magnitude+", "taylor", "taylor+", "reverse", "drop"}
 	if got := method.Names(); !slices.Equal(got, want) {
 		t.Errorf("methods %v, want %v", got, want)
 	}

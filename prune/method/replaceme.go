@@ -9,15 +9,23 @@ import (
 
 func init() {
 	register(Entry{Name: "replaceme", Short: "drop adjacent layers all at once, and fit a linear map in their place into the layer before", Place: 49, New: func(Options) Method { return ReplaceMe{} }})
+	register(Entry{Name: "replaceme-cos", Short: "the same with a map that brings the states' directions together", Place: 50, New: func(Options) Method { return ReplaceMe{Cosine: true} }})
 }
 
 // ReplaceMe drops adjacent layers at once, those around which the states differ least by the mean of 1 − cos over all tokens, and puts a linear
 // map in their place, which goes into the down projection of the layer before: see refit.Transform. Source: ReplaceMe, Network Simplification
-// via Depth Pruning and Transformer Block Linearization, arXiv 2505.02819, with least squares.
-type ReplaceMe struct{}
+// via Depth Pruning and Transformer Block Linearization, arXiv 2505.02819.
+type ReplaceMe struct {
+	Cosine bool `json:"cosine,omitempty"` // the map makes the states' angles small, see refit.TransformCosine; else the squares
+}
 
-// Name is "replaceme".
-func (ReplaceMe) Name() string { return "replaceme" }
+// Name is "replaceme" or "replaceme-cos".
+func (m ReplaceMe) Name() string {
+	if m.Cosine {
+		return "replaceme-cos"
+	}
+	return "replaceme"
+}
 
 // Needs is a calibration corpus, and the states of the opened model.
 func (ReplaceMe) Needs() Needs { return Needs{Corpus: true, Held: true, Repairs: true} }
@@ -36,11 +44,14 @@ func (m ReplaceMe) Check(s *State, target int) error {
 	if s.Model.Config.Experts > 0 {
 		return fmt.Errorf("%s transforms what a layer's MLP gives, and layers of a %s have experts: use another method", m.Name(), s.Model.Config.Architecture)
 	}
+	if m.Cosine && s.Model.Config.OutputNorms {
+		return fmt.Errorf("%s changes directions alone, and a %s has a norm behind its MLP, which leaves no other: use replaceme", m.Name(), s.Model.Config.Architecture)
+	}
 	return checkBlock(s, target, 0)
 }
 
 // Step drops all layers at once.
-func (ReplaceMe) Step(ctx context.Context, s *State, target int, progress func(done, total int)) (*Step, error) {
+func (m ReplaceMe) Step(ctx context.Context, s *State, target int, progress func(done, total int)) (*Step, error) {
 	step, err := dropBlock(ctx, s, target, 0, progress)
 	if err != nil {
 		return nil, err
@@ -49,7 +60,11 @@ func (ReplaceMe) Step(ctx context.Context, s *State, target int, progress func(d
 	if err := s.score(ctx); err != nil {
 		return nil, err
 	}
-	fitted, fit, err := refit.Transform(ctx, s.Scorer, s.Model, refit.Target{Layer: l, Boundary: s.end(l)})
+	transform := refit.Transform
+	if m.Cosine {
+		transform = refit.TransformCosine
+	}
+	fitted, fit, err := transform(ctx, s.Scorer, s.Model, refit.Target{Layer: l, Boundary: s.end(l)})
 	if err != nil {
 		return nil, err
 	}

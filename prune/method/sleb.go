@@ -6,7 +6,7 @@ import (
 )
 
 func init() {
-	register(Entry{Name: "sleb", Short: "drop the layer whose removal gives the smallest calibration loss, again and again", Place: 50, New: func(Options) Method { return SLEB{} }})
+	register(Entry{Name: "sleb", Short: "drop the layer whose removal gives the smallest calibration loss, again and again", Place: 51, New: func(Options) Method { return SLEB{} }})
 }
 
 // SLEB drops the layer whose removal gives the smallest calibration loss, the first of equals, and tries all that are left again before

@@ -94,6 +94,7 @@ type Fit struct {
 	Taken  bool    `json:"taken"` // After is less than Before; else the layer stays as it was
 
 	Transform bool `json:"transform,omitempty"` // it is that of Transform, and the losses are ‖y−h‖² alone
+	Rounds    int  `json:"rounds,omitempty"`    // of TransformCosine, whose fit it then is, and the losses are sin²/cos of the angles, cosines below 0.1 taken as that
 }
 
 // Left is the loss that is left, whether the fit was taken or not.
@@ -148,6 +149,7 @@ type fit struct {
 	options Options
 
 	transform bool // of what the projection gives, see Transform
+	cosine    bool // by the squares that stand for cosines, see TransformCosine
 }
 
 // bias is the role of the bias that belongs to the projection's.
@@ -357,14 +359,21 @@ func (f *fit) add(w *worker, h score.Held) error {
 	if c.OutputNorms && f.role == arch.Down {
 		norm = op.FitNorm{Z: h.Fed, G: h.Weights[arch.MLPNorm], PlusOne: c.NormPlusOne, Eps: float32(c.RMSNormEps)}
 	}
-	op.FitTarget(w.r, e, weight, h.Out, h.Y, 1/cmp.Or(float32(c.ResidualScale), 1), norm)
+	scale := 1 / cmp.Or(float32(c.ResidualScale), 1)
+	if f.cosine {
+		op.CosineTarget(w.r, e, weight, h.Out, h.Y, scale)
+	} else {
+		op.FitTarget(w.r, e, weight, h.Out, h.Y, scale, norm)
+	}
 	if f.transform {
 		a = h.Fed
 		if a.IsZero() {
 			a = graph.Floats(w.given, rows, c.HiddenSize)
 			op.LinearFused(w.r, a, h.MLP, h.Weights[arch.Down], op.Fused{Bias: h.Weights[arch.DownBias], Batch: true})
 		}
-		w.r.Fill(weight.View, math.Float32bits(1))
+		if !f.cosine {
+			w.r.Fill(weight.View, math.Float32bits(1))
+		}
 	}
 	window := rows / h.Batch.Windows()
 	isHeld := func(i int) bool { return (h.First+i)%f.options.HeldOut == f.options.HeldOut-1 }

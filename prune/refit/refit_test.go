@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/vkcome/vkcome/model"
@@ -260,6 +261,8 @@ func TestRefusals(t *testing.T) {
 
 // TestTransform drops a layer and puts a linear map in its place: that of float64.
 func TestTransform(t *testing.T) {
+	const gone = 1
+	at := refit.Target{Layer: gone - 1, Boundary: gone + 1}
 	for _, name := range []string{"llama", "opt", "gemma2", "granite"} {
 		spec, err := modeltest.Named(name)
 		if err != nil {
@@ -273,56 +276,108 @@ func TestTransform(t *testing.T) {
 		}
 		windows := modeltest.Windows(m.Config.VocabSize, 8, 29)
 		windows[7] = windows[0] // random tokens tell nothing of others
-		const gone = 1
-		l := oracle.Layers[gone-1]
+		vktest.Each(t, func(t *testing.T, d *vk.Device) {
+			s, student := scorer(t, []*vk.Device{d}, m, windows, score.Options(d), gone)
+			given := student.Layers[gone-1]
+			same := func(made *model.Layer, want ref.Layer) {
+				t.Helper()
+				compareTo(t, 1e-3, name+": down_proj", made.Weights[arch.Down], given.Weights[arch.Down], want.Down.Data)
+				if want.DownBias != nil {
+					compareTo(t, 1e-3, name+": bias", made.Weights[arch.DownBias], given.Weights[arch.DownBias], want.DownBias)
+				}
+			}
+			made, fit, err := refit.Transform(t.Context(), s, student, at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if made == nil || !fit.Transform || !(fit.After < fit.Before) || fit.Rounds != 0 {
+				t.Fatalf("%s: %+v", name, fit)
+			}
+			squares, cosines := transformed(t, oracle, windows[:7], gone, 1, false)
+			same(made, squares)
+
+			made, fit, err = refit.TransformCosine(t.Context(), s, student, at)
+			if m.Config.OutputNorms {
+				if err == nil || !strings.Contains(err.Error(), "norm behind its MLP") {
+					t.Errorf("%s: cosines behind a norm: %v", name, err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if made == nil || !fit.Transform || !(fit.After < fit.Before) || fit.Rounds == 0 {
+				t.Fatalf("%s: %+v", name, fit)
+			}
+			want, better := transformed(t, oracle, windows[:7], gone, fit.Rounds, true)
+			same(made, want)
+			if better >= cosines { // of the same tokens, the squares' map is not the best
+				t.Errorf("%s: 1 − cos is %v after %d rounds, and %v by least squares", name, better, fit.Rounds, cosines)
+			}
+		})
+	}
+}
+
+// transformed is the layer below the one that is gone, with what Transform makes of it in float64, or so many rounds of TransformCosine; and the
+// mean of 1 − cos that is left.
+func transformed(t *testing.T, oracle *ref.Model, windows [][]uint32, gone, rounds int, cosine bool) (l ref.Layer, left float64) {
+	l = oracle.Layers[gone-1]
+	for round := 0; ; round++ {
 		var z, e ref.Mat
-		for i, window := range windows[:7] {
+		var weights []float64
+		left = 0
+		for i, window := range windows {
 			tokens := make([]int, len(window))
 			for t, id := range window {
 				tokens[t] = int(id)
 			}
 			states := oracle.HiddenStates(tokens)
-			_, given, lack, _ := l.Lack(oracle.Config, states[gone-1], states[gone+1])
+			_, given, lack, w := l.Lack(oracle.Config, states[gone-1], states[gone+1])
+			out, _ := l.Forward(oracle.Config, states[gone-1])
+			losses, _ := ref.CosineLoss(out, states[gone+1], 1)
+			for j, loss := range losses {
+				left += loss / float64(len(losses)*len(windows))
+				if !cosine {
+					w[j] = 1
+				}
+			}
+			if cosine {
+				scale := 1.0
+				if oracle.Config.ResidualScale != 0 {
+					scale = 1 / oracle.Config.ResidualScale
+				}
+				lack, w = ref.CosineTarget(out, states[gone+1], scale)
+			}
+			weights = append(weights, w...)
 			if i == 0 {
 				z, e = given, lack
 			} else {
 				z, e = ref.ConcatRows(z, given), ref.ConcatRows(e, lack)
 			}
 		}
-		weight := make([]float64, z.Rows)
-		for i := range weight {
-			weight[i] = 1
+		if round == rounds {
+			return l, left
 		}
-		d, _, ok := ref.Ridge(z, e, weight, 1e-4, false)
+		d, _, ok := ref.Ridge(z, e, weights, 1e-4, false)
 		if !ok {
 			t.Fatal("no fit")
 		}
-		times := func(w ref.Mat) []float64 { // (1 + d)·w
-			var list []float64
+		times := func(w ref.Mat) ref.Mat { // (1 + d)·w
+			out := ref.NewMat(w.Rows, w.Cols)
 			for r := range w.Rows {
 				for c := range w.Cols {
 					v := w.At(r, c)
 					for k := range d.Cols {
 						v += d.At(r, k) * w.At(k, c)
 					}
-					list = append(list, v)
+					out.Row(r)[c] = v
 				}
 			}
-			return list
+			return out
 		}
-		vktest.Each(t, func(t *testing.T, d *vk.Device) {
-			s, student := scorer(t, []*vk.Device{d}, m, windows, score.Options(d), gone)
-			made, fit, err := refit.Transform(t.Context(), s, student, refit.Target{Layer: gone - 1, Boundary: gone + 1})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if made == nil || !fit.Transform || !(fit.After < fit.Before) {
-				t.Fatalf("%s: %+v", name, fit)
-			}
-			compareTo(t, 1e-3, name+": down_proj", made.Weights[arch.Down], student.Layers[gone-1].Weights[arch.Down], times(l.Down))
-			if l.DownBias != nil {
-				compareTo(t, 1e-3, name+": bias", made.Weights[arch.DownBias], student.Layers[gone-1].Weights[arch.DownBias], times(ref.Mat{Rows: len(l.DownBias), Cols: 1, Data: l.DownBias}))
-			}
-		})
+		l.Down = times(l.Down)
+		if l.DownBias != nil {
+			l.DownBias = times(ref.Mat{Rows: len(l.DownBias), Cols: 1, Data: l.DownBias}).Data
+		}
 	}
 }
