@@ -37,7 +37,7 @@ type settings struct {
 
 func main() {
 	s := settings{told: os.Stderr}
-	methods := flag.String("methods", "", "methods, by commas, and auto (default all)")
+	methods := flag.String("methods", "", "methods, by commas, and recommended (prune without a method) and auto (default all)")
 	repairs := flag.String("repairs", "", "what follows the method: "+strings.Join(repairNames(), ",")+" (default all)")
 	depths := flag.String("depths", "24,21", "layers that are left")
 	measures := flag.String("measures", "windows,tasks", "what is measured: windows (some of each text), texts (the whole texts), tasks")

@@ -220,7 +220,7 @@ func TestRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]bool{"union-21-plain": false, "union-21-refit": true, "replaceme-21-plain": true, "replaceme-21-refit": false, "prune-comp-21-refit+all": false, "auto-21": true} {
+	for name, want := range map[string]bool{"union-21-plain": false, "union-21-refit": true, "replaceme-21-plain": true, "replaceme-21-refit": false, "prune-comp-21-refit+all": false, "auto-21": true, "recommended-21": true} {
 		if is := slices.ContainsFunc(all, func(r row) bool { return r.Name == name }); is != want {
 			t.Errorf("row %s: %v, want %v", name, is, want)
 		}

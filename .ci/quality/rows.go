@@ -27,8 +27,11 @@ type row struct {
 // dense is the row of the model itself, by which the others are measured.
 const dense = "dense"
 
-// auto is the row of vkcome auto, which chooses the method and what follows it.
-const auto = "auto"
+// The rows of what is no method: vkcome auto, which chooses the method and what follows it, and prune without a method, which does what is recommended.
+const (
+	auto        = "auto"
+	recommended = "recommended"
+)
 
 // repairs are what may follow a method.
 var repairs = []struct{ name, command string }{
@@ -55,7 +58,7 @@ func choose(methods, which, depths []string) (rows, others []row, err error) {
 		}
 	}
 	for _, name := range methods {
-		if name != auto && !slices.ContainsFunc(entries, func(e method.Entry) bool { return e.Name == name }) {
+		if name != auto && name != recommended && !slices.ContainsFunc(entries, func(e method.Entry) bool { return e.Name == name }) {
 			return nil, nil, fmt.Errorf("-methods: there is no method %q", name)
 		}
 	}
@@ -88,11 +91,15 @@ func choose(methods, which, depths []string) (rows, others []row, err error) {
 				}
 			}
 		}
-		search := row{Name: auto + "-" + depth, Method: auto, Repair: "chosen", Layers: layers, Commands: []string{"auto {model} {out} --target-layers " + depth + " --budget {auto} {calibration}"}}
-		if len(methods)+len(which) == 0 || slices.Contains(methods, auto) {
-			rows = append(rows, search)
-		} else {
-			others = append(others, search)
+		for _, one := range []row{
+			{Name: recommended + "-" + depth, Method: recommended, Repair: "refit+all", Layers: layers, Commands: []string{"prune {model} {out} --target-layers " + depth + " {calibration}"}},
+			{Name: auto + "-" + depth, Method: auto, Repair: "chosen", Layers: layers, Commands: []string{"auto {model} {out} --target-layers " + depth + " --budget {auto} {calibration}"}},
+		} {
+			if len(methods)+len(which) == 0 || slices.Contains(methods, one.Method) {
+				rows = append(rows, one)
+			} else {
+				others = append(others, one)
+			}
 		}
 	}
 	return rows, others, nil

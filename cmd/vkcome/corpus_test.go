@@ -56,7 +56,7 @@ func TestCorpusFormats(t *testing.T) {
 		}
 	}
 	var l prune.Lineage
-	parseJSON(t, vkcome(t, "prune", embedded.Name, filepath.Join(dir, "out"), "--target-layers", "11", "--window", "64", "--json", "-q",
+	parseJSON(t, vkcome(t, "prune", embedded.Name, filepath.Join(dir, "out"), "--method", "come", "--target-layers", "11", "--window", "64", "--json", "-q",
 		"--protocol", "come-paper", "--docs", "1", "--field", "body", "--text", filepath.Join(dir, "story.jsonl")), &l)
 	if want := "story.jsonl; 1 of 1 documents, shuffled by seed 0; come-paper"; l.Calibration.Source != want {
 		t.Errorf("source %q, want %q", l.Calibration.Source, want)

@@ -177,12 +177,12 @@ func TestGenerateGolden(t *testing.T) {
 	}
 }
 
-// pruned runs prune and returns the folder and its lineage.
+// pruned runs prune, by come unless flags say otherwise, and returns the folder and its lineage.
 func pruned(t *testing.T, flags ...string) (string, prune.Lineage) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out")
 	var l prune.Lineage
-	parseJSON(t, vkcome(t, append([]string{"prune", embedded.Name, out, "--tokens", calib, "--window", "128", "--json", "-q"}, flags...)...), &l)
+	parseJSON(t, vkcome(t, append([]string{"prune", embedded.Name, out, "--method", "come", "--tokens", calib, "--window", "128", "--json", "-q"}, flags...)...), &l)
 	return out, l
 }
 
@@ -334,7 +334,7 @@ func inFull(t *testing.T, l prune.Lineage) string {
 
 func TestInterrupt(t *testing.T) {
 	dir := t.TempDir()
-	cmd := command(t.Context(), "prune", embedded.Name, filepath.Join(dir, "out"), "--tokens", calib, "--window", "128", "--target-layers", "8", "-q")
+	cmd := command(t.Context(), "prune", embedded.Name, filepath.Join(dir, "out"), "--method", "come", "--tokens", calib, "--window", "128", "--target-layers", "8", "-q")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {

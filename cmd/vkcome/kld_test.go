@@ -14,7 +14,7 @@ import (
 // What PyTorch computed in float64 of tiny12 and of what CoMe makes of it: testdata/kld/README.md.
 func TestKLDGolden(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "come8")
-	vkcome(t, "prune", embedded.Name, out, "--target-layers", "8", "--tokens", calib, "--window", "128", "-q")
+	vkcome(t, "prune", embedded.Name, out, "--method", "come", "--target-layers", "8", "--tokens", calib, "--window", "128", "-q")
 	var got eval.KLD
 	if err := json.Unmarshal(vkcome(t, "eval", "kld", out, "--base", embedded.Name, "--tokens", evalSet, "--window", "128", "--json"), &got); err != nil {
 		t.Fatal(err)

@@ -136,7 +136,7 @@ func testLimited(t *testing.T, spec modeltest.Spec, windows, window int, device,
 		t.Fatal(err)
 	}
 	args := func(out string, more ...string) []string {
-		return append([]string{"prune", in, out, "--target-layers", strconv.Itoa(depth), "--tokens", tokens, "--window", strconv.Itoa(window), "--samples", strconv.Itoa(windows)}, more...)
+		return append([]string{"prune", in, out, "--method", "come", "--target-layers", strconv.Itoa(depth), "--tokens", tokens, "--window", strconv.Itoa(window), "--samples", strconv.Itoa(windows)}, more...)
 	}
 	vkcome(t, args(free)...)
 	limits := func(host int64) []string {

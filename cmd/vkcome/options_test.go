@@ -176,7 +176,7 @@ func TestSpelledErrors(t *testing.T) {
 	}
 	run := func(args ...string) []string { return append([]string{"prune", embedded.Name, out, "-q"}, args...) }
 	scored := func(args ...string) []string {
-		return append(run("--tokens", calib, "--window", "128", "--samples", "2"), args...)
+		return append(run("--method", "come", "--tokens", calib, "--window", "128", "--samples", "2"), args...)
 	}
 	for _, c := range []struct {
 		want string

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -102,6 +103,27 @@ func (m *methodFlags) method(name string, seed uint64, alone bool) (method.Metho
 	return e.New(o), nil
 }
 
+// alone refuses flags of methods where none is named, and has what steps leave fitted.
+func (m *methodFlags) alone(fitting *refitFlags) error {
+	for _, flag := range append(methodFlagNames(), "layers") {
+		if !m.f.Changed(flag) {
+			continue
+		}
+		var names []string
+		for _, e := range method.Registry {
+			if slices.Contains(flagsOf(e.Options()), flag) {
+				names = append(names, e.Name)
+			}
+		}
+		return usagef("--%s is an option of some methods: name one (--method %s)", flag, strings.Join(names, ", "))
+	}
+	if m.f.Changed("refit") && !fitting.is {
+		return usagef("without a fit, name the method (--method %s)", strings.Join(method.Names(), ", "))
+	}
+	fitting.is = true
+	return nil
+}
+
 // refitFlags are the flags of fitting what steps leave.
 type refitFlags struct {
 	f  *pflag.FlagSet
@@ -122,6 +144,20 @@ func newRefitFlags(f *pflag.FlagSet, alone bool) *refitFlags {
 	return r
 }
 
+// overlay puts what flags say in the place of options.
+func (r *refitFlags) overlay(o *refit.Options) {
+	for flag, put := range map[string]func(){
+		"lambda":       func() { o.Lambdas = r.o.Lambdas },
+		"projections":  func() { o.Projections = r.o.Projections },
+		"fit-all":      func() { o.All = r.o.All },
+		"fit-held-out": func() { o.HeldOut = r.o.HeldOut },
+	} {
+		if r.f.Changed(flag) {
+			put()
+		}
+	}
+}
+
 // options are what the flags mean, nil where nothing is fitted.
 func (r *refitFlags) options() (*refit.Options, error) {
 	for _, flag := range []string{"lambda", "projections", "fit-all", "fit-held-out"} {
@@ -140,7 +176,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	var planOnly bool
 	var to prune.Output
 	var name, plan, stats string
-	f.StringVarP(&name, "method", "m", "come", "how: "+strings.Join(method.Names(), ", "))
+	f.StringVarP(&name, "method", "m", "", "how: "+strings.Join(method.Names(), ", ")+" (default union --candidates 1, of models with experts greedy, with --refit --fit-all --projections o,down; with --protocol or --stats come)")
 	target := newTargetFlags(f, &o.TargetLayers, &o.Sparsity)
 	in := newCorpusFlags(f, calibrationTokens)
 	f.StringVar(&stats, "stats", "", "take the first step by a file of vkcome stats, whose corpus is used, instead of --text")
@@ -169,7 +205,13 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		if o.TargetParameters, o.TargetBytes, err = target.read(plan == "" && !hasTarget(name)); err != nil {
 			return err
 		}
-		if o.Method, err = m.method(name, in.seed, true); err != nil {
+		recommended := name == "" && plan == "" && stats == "" && in.protocol == ""
+		if recommended {
+			err = m.alone(fitting)
+		} else {
+			o.Method, err = m.method(cmp.Or(name, method.CoMe{}.Name()), in.seed, true)
+		}
+		if err != nil {
 			return err
 		}
 		if o.Refit, err = fitting.options(); err != nil {
@@ -209,11 +251,15 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			}
 		}
 		return c.withModel(ctx, args[0], func(m *model.Model) (err error) {
-			if o.Refit != nil && o.Stats == nil || o.Replay == nil && o.Stats == nil && (o.Method.Needs().Corpus || in.given()) {
+			if recommended || o.Refit != nil && o.Stats == nil || o.Replay == nil && o.Stats == nil && (o.Method.Needs().Corpus || in.given()) {
 				if o.Windows, err = in.load(ctx, m); err != nil {
 					return err
 				}
 				o.Seed, o.Source = in.seed, in.source
+			}
+			if recommended {
+				o.Method, o.Refit = prune.Recommended(m, len(o.Windows))
+				fitting.overlay(o.Refit)
 			}
 			if o.Distill, err = training.load(ctx, in, m); err != nil {
 				return err

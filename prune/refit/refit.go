@@ -63,6 +63,8 @@ func (o Options) Defaults() Options {
 func (o Options) Check(m *model.Model, windows int) error {
 	o = o.Defaults()
 	switch {
+	case windows == 1:
+		return errors.New("refit: a corpus of one window: none can be held out from the fit; give more text (corpus.Options.Sources) or a shorter window (corpus.Options.Window)")
 	case !slices.Contains(Projections, o.Projections):
 		return fmt.Errorf("refit: projections %q, expected one of %v", o.Projections, Projections)
 	case o.HeldOut < 2 || o.HeldOut > windows:
@@ -91,7 +93,7 @@ type Fit struct {
 	// it should; of a layer that norms what the MLP gives, divided by the norm's weights channel by channel.
 	Before float64 `json:"loss_before"`
 	After  float64 `json:"loss_after"`
-	Taken  bool    `json:"taken"` // After is less than Before; else the layer stays as it was
+	Taken  bool    `json:"taken"` // After is less than Before, and of o_proj what the MLP makes of it no more; else the projection stays as it was
 
 	Transform bool `json:"transform,omitempty"` // it is that of Transform, and the losses are ‖y−h‖² alone
 	Rounds    int  `json:"rounds,omitempty"`    // of TransformCosine, whose fit it then is, and the losses are sin²/cos of the angles, cosines below 0.1 taken as that
@@ -122,21 +124,39 @@ func Layer(ctx context.Context, s *score.Scorer, m *model.Model, t Target, o Opt
 	if m.Config.Sparse(t.Layer) {
 		roles = []arch.Role{arch.O}
 	}
+	given := m
+	run := func(role arch.Role) (*model.Layer, Fit, error) {
+		f := &fit{scorer: s, model: m, layer: m.Layers[t.Layer], role: role, target: t, options: o}
+		made, record, err := f.run(ctx)
+		if err != nil {
+			err = fmt.Errorf("refit: layer %d of %s: %s: %w", t.Layer, m.Name, record.Projection, err)
+		}
+		return made, record, err
+	}
 	for i, role := range roles {
 		if i > 0 && fitted != nil { // what down_proj reads depends on o_proj
 			m = m.Replace(t.Layer, fitted)
 		}
-		f := &fit{scorer: s, model: m, layer: m.Layers[t.Layer], role: role, target: t, options: o}
-		made, record, err := f.run(ctx)
+		made, record, err := run(role)
 		if err != nil {
-			return nil, nil, fmt.Errorf("refit: layer %d of %s: %s: %w", t.Layer, m.Name, record.Projection, err)
+			return nil, nil, err
 		}
 		fits = append(fits, record)
 		if made != nil {
 			fitted = made
 		}
 	}
-	return fitted, fits, nil
+	if len(fits) < 2 || !fits[0].Taken || fits[1].Before <= fits[0].Before {
+		return fitted, fits, nil
+	}
+	// The MLP made more of the change of o_proj than that brought.
+	m = given
+	alone, record, err := run(arch.Down)
+	if err != nil || record.Left() > fits[1].Left() {
+		return fitted, fits, err
+	}
+	fits[0].Taken, fits[1] = false, record
+	return alone, fits, nil
 }
 
 // fit is one projection that is fitted.

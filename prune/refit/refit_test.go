@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/vkcome/vkcome/model"
@@ -55,6 +56,12 @@ func scorer(t *testing.T, devices []*vk.Device, m *model.Model, windows [][]uint
 // TestOracle drops a layer of a random model of every architecture and fits the one before. The correction is that of float64 from states in
 // float64, but for the states' f32: 1e-4 of its length. So are the losses, to 1e-6 of that before.
 func TestOracle(t *testing.T) {
+	var back atomic.Int32 // of o_proj's fits that the MLP made worse
+	defer func() {
+		if back.Load() == 0 {
+			t.Error("no fit of o_proj was taken back: nothing tests that")
+		}
+	}()
 	for _, name := range modeltest.Distinct() {
 		spec, err := modeltest.Named(name)
 		if err != nil {
@@ -84,16 +91,22 @@ func TestOracle(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				wide := oracle.Layers[gone-1]
+				var roles []arch.Role
 				for _, f := range fits {
 					role := arch.Down
 					if f.Projection == m.Config.Operation(arch.O) {
 						role = arch.O
 					}
-					want := fit(oracle, &wide, windows, gone, every, role, 0.3)
-					if !(math.Abs(f.Before-want.before) <= 1e-5*want.before && math.Abs(f.After-want.after) <= 1e-5*want.before) || f.Taken != (want.after < want.before) {
-						t.Errorf("%s: losses %v → %v (taken: %v), want %v → %v", f.Projection, f.Before, f.After, f.Taken, want.before, want.after)
+					roles = append(roles, role)
+				}
+				wide, all := fitAll(oracle, windows, gone, every, roles, 0.3)
+				for i, f := range fits {
+					if want := all[i]; !(math.Abs(f.Before-want.before) <= 1e-5*want.before && math.Abs(f.After-want.after) <= 1e-5*want.before) || f.Taken != want.taken {
+						t.Errorf("%s: losses %v → %v (taken: %v), want %+v", f.Projection, f.Before, f.After, f.Taken, want)
 					}
+				}
+				if len(all) == 2 && !all[0].taken && all[0].after < all[0].before {
+					back.Add(1)
 				}
 				if made == nil {
 					t.Fatal("nothing was fitted")
@@ -111,7 +124,27 @@ func TestOracle(t *testing.T) {
 }
 
 // losses are of the windows held out, a token.
-type losses struct{ before, after float64 }
+type losses struct {
+	before, after float64
+	taken         bool
+}
+
+// fitAll fits projections of layer gone−1 as Layer does, in float64.
+func fitAll(m *ref.Model, windows [][]uint32, gone, every int, roles []arch.Role, lambda float64) (l ref.Layer, all []losses) {
+	l = m.Layers[gone-1]
+	for _, role := range roles {
+		all = append(all, fit(m, &l, windows, gone, every, role, lambda))
+	}
+	if len(all) == 2 && all[0].taken && all[1].before > all[0].before {
+		other := m.Layers[gone-1]
+		alone := fit(m, &other, windows, gone, every, arch.Down, lambda)
+		if min(alone.before, alone.after) <= min(all[1].before, all[1].after) {
+			all[0].taken = false
+			return other, []losses{all[0], alone}
+		}
+	}
+	return l, all
+}
 
 // fit fits a projection of layer gone−1, of which l are the weights, as Layer does, in float64, and corrects l.
 func fit(m *ref.Model, l *ref.Layer, windows [][]uint32, gone, every int, role arch.Role, lambda float64) (of losses) {
@@ -146,8 +179,8 @@ func fit(m *ref.Model, l *ref.Layer, windows [][]uint32, gone, every int, role a
 	if !ok {
 		panic("no fit")
 	}
-	of = losses{ref.RidgeLoss(a[1], e[1], w[1], ref.NewMat(d.Rows, d.Cols)) / float64(a[1].Rows), ref.RidgeLoss(a[1], e[1], w[1], d) / float64(a[1].Rows)}
-	if of.after >= of.before {
+	of = losses{before: ref.RidgeLoss(a[1], e[1], w[1], ref.NewMat(d.Rows, d.Cols)) / float64(a[1].Rows), after: ref.RidgeLoss(a[1], e[1], w[1], d) / float64(a[1].Rows)}
+	if of.taken = of.after < of.before; !of.taken {
 		return of
 	}
 	fitted := ref.NewMat(weight.Rows, weight.Cols)
