@@ -54,19 +54,20 @@ type Candidate struct {
 }
 
 // Candidates are what is tried by default: those first that did best on real models for what they take, so that a small budget is well spent.
-func Candidates() []Candidate {
+func Candidates(m *model.Model) []Candidate {
 	fit := &refit.Options{}
-	all := &refit.Options{All: true, Projections: refit.Both}
+	all := &refit.Options{All: true, Projections: bothOf(m)}
 	angular := method.CoMe{Selector: method.SelectAngularAll, Repeat: true}
 	return []Candidate{
+		{"union, 1 candidate, refit of all", method.Union{Greedy: method.Greedy{Candidates: 1}}, all},
+		{"shortgpt, refit of all", method.ShortGPT{}, all},
+		{"greedy, 1 candidate, refit of all", method.Greedy{Candidates: 1}, all},
 		{"greedy, 1 candidate, refit", method.Greedy{Candidates: 1}, fit},
 		{"shortgpt, refit", method.ShortGPT{}, fit},
 		{"union, 1 candidate, refit", method.Union{Greedy: method.Greedy{Candidates: 1}}, fit},
 		{"come, all tokens, repeats, refit", angular, fit},
 		{"union, by what fits leave, refit", method.Union{Greedy: method.Greedy{Selector: method.SelectRefit}}, fit},
 		{"greedy, 3 candidates, refit", method.Greedy{Candidates: 3}, fit},
-		{"greedy, 1 candidate, refit of all", method.Greedy{Candidates: 1}, all},
-		{"union, 1 candidate, refit of all", method.Union{Greedy: method.Greedy{Candidates: 1}}, all},
 		{"greedy, refit", method.Greedy{}, fit},
 		{"union, refit", method.Union{}, fit},
 		{"greedy, refit of all", method.Greedy{}, all},
@@ -128,7 +129,7 @@ func NewAuto(m *model.Model, o AutoOptions) (*Auto, error) {
 		o.Budget = DefaultBudget
 	}
 	if o.Candidates == nil {
-		o.Candidates = Candidates()
+		o.Candidates = Candidates(m)
 	}
 	names := map[string]bool{}
 	for _, c := range o.Candidates {

@@ -182,7 +182,11 @@ func (s *search) round(ctx context.Context, relative *eval.Relative, round int, 
 			left = s.until(searchShare)
 		}
 		if rest := len(candidates) - i; rest > 1 { // one that is slow leaves time for others
-			left = max(left/4, min(left, 2*s.quickest(round)))
+			if known := s.quickest(round); known == 0 {
+				left /= 2
+			} else {
+				left = max(left/4, min(left, 2*known))
+			}
 		}
 		broken, err := s.try(ctx, scorer, relative, c, &t, left)
 		if err == nil && broken {

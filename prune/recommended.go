@@ -10,10 +10,7 @@ import (
 // candidate, after the last step every layer fitted from the lowest on that stands for others. Models with experts have Greedy in its place,
 // which chooses no neurons. The fit is for a corpus of so many windows. What was measured is in this package's README.
 func Recommended(m *model.Model, windows int) (method.Method, *refit.Options) {
-	fit := &refit.Options{Projections: refit.Both, All: true}
-	if m.Config.OutputNorms { // what attention gives there is not kept to be fitted
-		fit.Projections = refit.Down
-	}
+	fit := &refit.Options{Projections: bothOf(m), All: true}
 	if own := fit.Defaults().HeldOut; windows >= 2 && windows < own {
 		fit.HeldOut = windows
 	}
@@ -22,4 +19,12 @@ func Recommended(m *model.Model, windows int) (method.Method, *refit.Options) {
 		return by, fit
 	}
 	return method.Union{Greedy: by}, fit
+}
+
+// bothOf is refit.Both, or what can be fitted where a norm stands behind attention, whose output is not kept then.
+func bothOf(m *model.Model) string {
+	if m.Config.OutputNorms {
+		return refit.Down
+	}
+	return refit.Both
 }

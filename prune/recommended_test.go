@@ -21,5 +21,12 @@ func TestRecommended(t *testing.T) {
 				t.Errorf("%s, %d windows: %v", m.Config.Architecture, windows, err)
 			}
 		}
+		for _, c := range prune.Candidates(m) {
+			if c.Refit != nil {
+				if err := c.Refit.Check(m, 8); err != nil {
+					t.Errorf("%s: %s: %v", m.Config.Architecture, c.Name, err)
+				}
+			}
+		}
 	}
 }

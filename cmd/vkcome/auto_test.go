@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/prune"
 	"github.com/vkcome/vkcome/prune/method"
@@ -30,7 +31,7 @@ func TestAuto(t *testing.T) {
 		t.Fatal(err)
 	}
 	parseJSON(t, raw, &l)
-	if l.Auto == nil || len(l.Tree) != 11 || len(l.Auto.Trials) < len(prune.Candidates()) {
+	if l.Auto == nil || len(l.Tree) != 11 || len(l.Auto.Trials) < len(prune.Candidates(embeddedModel(t))) {
 		t.Fatalf("lineage: %s", raw)
 	}
 	for _, want := range []string{"--method shortgpt --refit\n", l.Auto.Why, "out: 11 layers"} {
@@ -48,9 +49,17 @@ func TestAuto(t *testing.T) {
 	}
 }
 
+func embeddedModel(t *testing.T) *model.Model {
+	m, err := embedded.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 // TestCandidates checks that the flags that auto shows for what it tries make prune do the same.
 func TestCandidates(t *testing.T) {
-	for _, c := range prune.Candidates() {
+	for _, c := range prune.Candidates(embeddedModel(t)) {
 		f := pflag.NewFlagSet("", pflag.ContinueOnError)
 		name := f.String("method", "", "")
 		fitting, m := newRefitFlags(f, false), newMethodFlags(f)
