@@ -87,10 +87,10 @@ func (c *corpusFlags) trainingWindow(m *model.Model) int {
 	return min(2048, m.Config.MaxPositionEmbeddings)
 }
 
-// load reads a corpus to train on, as much of it as the options want.
-func (t *trainingFlags) load(ctx context.Context, in *corpusFlags, m *model.Model) (h prune.DistillOptions, err error) {
+// load reads a corpus to train on, as much of it as the options want; layers says whether layers are trained by themselves.
+func (t *trainingFlags) load(ctx context.Context, in *corpusFlags, m *model.Model, layers bool) (h prune.DistillOptions, err error) {
 	h.Options = t.options(in.seed)
-	in.limit = int(h.Options.CorpusTokens(in.trainingWindow(m)))
+	in.limit = int(h.Options.CorpusTokens(in.trainingWindow(m), layers))
 	h.Windows, err = in.load(ctx, m)
 	h.Seed, h.Source, h.Every = in.seed, in.source, t.every
 	return h, err
@@ -161,7 +161,7 @@ func (h *distillingFlags) load(ctx context.Context, in *corpusFlags, m *model.Mo
 	if h.window > 0 {
 		own.window = h.window
 	}
-	o, err := h.trainingFlags.load(ctx, &own, m)
+	o, err := h.trainingFlags.load(ctx, &own, m, true)
 	o.Schedule = h.schedule
 	return &o, err
 }
@@ -206,7 +206,7 @@ func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		}
 		return c.withModel(ctx, args[0], func(teacher *model.Model) error {
 			return c.withModel(ctx, args[1], func(student *model.Model) (err error) {
-				if o.Distill, err = t.load(ctx, in, teacher); err != nil {
+				if o.Distill, err = t.load(ctx, in, teacher, groups != distill.NoGroups); err != nil {
 					return err
 				}
 				p, err := prune.NewDistillation(teacher, student, o)

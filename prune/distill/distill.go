@@ -162,8 +162,8 @@ func Names() string {
 }
 
 // CorpusTokens is how many tokens of a corpus a run with these options wants, which may have no defaults filled in yet, in windows of
-// so many tokens.
-func (o Options) CorpusTokens(window int) int64 {
+// so many tokens. layers says whether layers are trained by themselves: the last stage alone sees a window once.
+func (o Options) CorpusTokens(window int, layers bool) int64 {
 	batch := o.Batch
 	if batch == 0 {
 		batch = 16
@@ -172,7 +172,10 @@ func (o Options) CorpusTokens(window int) int64 {
 	if tokens == 0 {
 		tokens = defaultSteps * int64(batch) * int64(window)
 	}
-	tokens = max(tokens, int64(o.EndToEnd)*int64(batch)*int64(window))
+	whole := int64(o.EndToEnd) * int64(batch) * int64(window)
+	if tokens = max(tokens, whole); !layers {
+		tokens = whole
+	}
 	if held == 0 {
 		held = 4 * batch
 	}

@@ -8,12 +8,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
 
@@ -132,5 +134,33 @@ func TestSplit(t *testing.T) {
 	other, _ := split(windows, o)
 	if !reflect.DeepEqual(ordered, again) || reflect.DeepEqual(ordered, other) {
 		t.Error("the order is not the seed's")
+	}
+}
+
+// TestWholeAlone: where no layer is trained by itself, the teacher runs the windows of the last stage's steps, and no others.
+func TestWholeAlone(t *testing.T) {
+	spec, err := modeltest.Named("llama")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _ := spec.Open(t)
+	d := vktest.Open(t, vk.Options{})
+	for _, c := range []struct {
+		budget         time.Duration
+		fewest, most   int
+		windows, steps int
+	}{{0, 6, 6, 40, 3}, {time.Hour, 6, 6, 40, 3}, {time.Millisecond, 2, 6, 40, 3}, {0, 6, 6, 8, 9}} {
+		job := Job{Teacher: m, Student: m, Windows: modeltest.Windows(m.Config.VocabSize, c.windows, 8), Options: Options{Batch: 2, EndToEnd: c.steps, Budget: c.budget}}
+		result, err := job.Run(t.Context(), d, nil, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := result.Progress.Windows; n < c.fewest || n > c.most {
+			t.Errorf("%+v: %d windows are trained on", c, n)
+		}
+	}
+	o := Options{EndToEnd: 46, Batch: 2, HeldOut: 4}
+	if alone, both := o.CorpusTokens(512, false), o.CorpusTokens(512, true); alone != 96*512 || both != (400+4)*512 {
+		t.Errorf("a corpus of %d tokens for the last stage alone, of %d for layers too", alone, both)
 	}
 }

@@ -35,15 +35,20 @@ type distiller struct {
 // chosen.
 func (r *distiller) limit(ctx context.Context, session *Session) (err error) {
 	n := r.train
+	if len(r.Groups) == 0 { // what no step of the last stage looks at, the teacher need not run
+		n = min(n, r.o.EndToEnd*r.o.Batch)
+	}
 	switch {
 	case session.windows > 0:
 		n = session.windows
 	case r.progress.Windows > 0:
 		n = r.progress.Windows
 	case r.o.Budget > 0:
+		most := n
 		if n, err = r.affordable(ctx); err != nil {
 			return err
 		}
+		n = min(n, most)
 	}
 	r.ordered = append(r.ordered[:n:n], r.ordered[r.train:]...)
 	r.train, r.progress.Windows, session.windows = n, n, n
@@ -51,7 +56,7 @@ func (r *distiller) limit(ctx context.Context, session *Session) (err error) {
 }
 
 // affordable is how many windows there is time for that the teacher runs and each layer's training sees once, by one batch of each: a
-// multiple of a step's, and one step's at least. The last stage has up to half of the time.
+// multiple of a step's, and one step's at least. The last stage has up to half of the time, or all of it where no layer is trained by itself.
 func (r *distiller) affordable(ctx context.Context) (windows int, err error) {
 	micro := r.o.MicroBatch
 	f, err := run.NewWith(r.d, r.Teacher, r.ordered[:micro], r.o.forward(r.Memory))
@@ -110,6 +115,10 @@ func (r *distiller) affordable(ctx context.Context) (windows int, err error) {
 	whole := training * float64(len(r.Student.Layers)) * float64(r.o.Batch/micro)
 	if r.memory.Streamed {
 		whole *= 4. / 3 // each layer runs forward once more
+	}
+	if layers == 0 {
+		steps := int(budget / (whole + float64(r.o.Batch/micro*last)*forward))
+		return min(r.train, max(1, steps)*r.o.Batch), nil
 	}
 	budget -= min(budget/2, float64(r.o.EndToEnd)*whole)
 	budget -= float64(layers) * Evaluations / 2 * float64(r.o.HeldOut/micro) * training / 3 // a pass without gradients takes a third
