@@ -15,6 +15,7 @@ import (
 	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/prune/refit"
+	"github.com/vkcome/vkcome/prune/work"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -197,7 +198,7 @@ func (a *Auto) key(source string, d *vk.Device) string {
 
 // RunTo searches, prunes, heals, and writes the model with the search in its lineage. With Output.Resume it goes on with a search, or a run, that
 // was stopped: the time that was spent before counts. progress may be nil.
-func (a *Auto) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(Status)) (*Lineage, error) {
+func (a *Auto) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(Status)) (lineage *Lineage, err error) {
 	o = o.defaults()
 	if progress == nil {
 		progress = func(Status) {}
@@ -207,6 +208,13 @@ func (a *Auto) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(
 		return nil, fmt.Errorf("prune: hash of the model: %w", err)
 	}
 	s := &search{Auto: a, device: d, progress: progress, path: searchFile(o.Dir), record: AutoRecord{Key: a.key(source, d)}}
+	unlock, err := work.Lock(s.path + ".lock")
+	if errors.Is(err, work.ErrLocked) {
+		return nil, fmt.Errorf("prune: another process searches for %s: one at a time", o.Dir)
+	} else if err != nil {
+		return nil, fmt.Errorf("prune: %w", err)
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	if done, err := s.open(o); err != nil || done != nil {
 		return done, err
 	}
@@ -217,7 +225,7 @@ func (a *Auto) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(
 	if err != nil {
 		return nil, s.left(err)
 	}
-	lineage, err := plan.RunTo(ctx, d, o, progress)
+	lineage, err = plan.RunTo(ctx, d, o, progress)
 	if err != nil {
 		return nil, s.left(err)
 	}

@@ -75,7 +75,11 @@ func TestAuto(t *testing.T) {
 	t.Run("resume", func(t *testing.T) {
 		out := filepath.Join(dir, "stopped")
 		ctx, cancel := context.WithCancel(t.Context())
+		second := errors.New("not tried")
 		_, err := auto(ctx, options, prune.Output{Dir: out}, func(s prune.Status) {
+			if second != nil && second.Error() == "not tried" {
+				_, second = auto(t.Context(), options, prune.Output{Dir: out}, nil)
+			}
 			if strings.Contains(s.Stage, options.Candidates[1].Name) {
 				cancel()
 			}
@@ -83,6 +87,9 @@ func TestAuto(t *testing.T) {
 		var left *prune.Unfinished
 		if !errors.Is(err, context.Canceled) || !errors.As(err, &left) {
 			t.Fatalf("stopped: %v", err)
+		}
+		if second == nil || !strings.Contains(second.Error(), "one at a time") {
+			t.Errorf("a second search for the same output: %v", second)
 		}
 		for what, o := range map[string]prune.AutoOptions{"unfinished search": options, "other options": {Budget: time.Minute, Candidates: some()}} {
 			if _, err := auto(t.Context(), o, prune.Output{Dir: out, Resume: what == "other options"}, nil); err == nil || !strings.Contains(err.Error(), what) {

@@ -117,33 +117,63 @@ func (f *Folder) acquire() error {
 				return fmt.Errorf("%w: it holds %s; name another with prune.Output.Work", ErrForeign, e.Name())
 			}
 		}
-		path := filepath.Join(f.dir, lockName)
-		lock := flock.New(path, flock.SetPermissions(0o644))
-		held, err := lock.TryLock()
+		f.lock, err = take(filepath.Join(f.dir, lockName))
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, fs.ErrNotExist): // its folder was removed meanwhile
 			continue
 		case err != nil:
 			return fmt.Errorf("cannot be locked: %w", err)
-		case !held:
+		case f.lock == nil:
 			owner, err := os.ReadFile(filepath.Join(f.dir, ownerName))
 			if err != nil {
 				owner = []byte("another process") // which has not told its name yet
 			}
 			return fmt.Errorf("%w by %s: one run at a time", ErrLocked, owner)
 		}
-		f.lock = lock
+		return nil
+	}
+}
+
+// take locks the file that has the name when it returns, nil if another process has.
+func take(path string) (*flock.Flock, error) {
+	for {
+		lock := flock.New(path, flock.SetPermissions(0o644))
+		if held, err := lock.TryLock(); err != nil || !held {
+			return nil, err
+		}
 		mine, err := lock.Stat()
 		if err != nil {
-			return errors.Join(err, lock.Close())
+			return nil, errors.Join(err, lock.Close())
 		}
 		if now, err := os.Stat(path); err == nil && os.SameFile(mine, now) {
-			return nil
+			return lock, nil
 		}
-		if err := lock.Close(); err != nil { // its folder was removed meanwhile
-			return err
+		if err := lock.Close(); err != nil { // it was removed meanwhile
+			return nil, err
 		}
 	}
+}
+
+// Lock makes a file that only one process has at a time; with ErrLocked another has it. unlock removes it.
+func Lock(path string) (unlock func() error, err error) {
+	lock, err := take(path)
+	if err == nil && lock == nil {
+		err = ErrLocked
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return release(lock, path) }, nil
+}
+
+// release removes a lock.
+func release(lock *flock.Flock, path string) error {
+	early := os.Remove(path) // while it is held, so that nobody takes it in between
+	err := lock.Close()
+	if early != nil && err == nil { // where open files cannot be removed
+		err = os.Remove(path)
+	}
+	return err
 }
 
 func (f *Folder) prepare(key []Field, o Options) error {
@@ -251,13 +281,7 @@ func (f *Folder) Remove() error {
 	if err := errors.Join(f.unmap(), f.empty()); err != nil {
 		return errors.Join(err, f.lock.Close())
 	}
-	path := filepath.Join(f.dir, lockName)
-	early := os.Remove(path) // while it is held, so that nobody takes it in between
-	err := f.lock.Close()
-	if early != nil && err == nil { // where open files cannot be removed
-		err = os.Remove(path)
-	}
-	if err != nil {
+	if err := release(f.lock, filepath.Join(f.dir, lockName)); err != nil {
 		return fmt.Errorf("work: %s: %w", f.dir, err)
 	}
 	if err := os.Remove(f.dir); err != nil {
