@@ -87,7 +87,8 @@ func demo(ctx context.Context, c *common, d *vk.Device, m *model.Model, out stri
 	if err := measure(m); err != nil {
 		return err
 	}
-	plan, err := prune.NewPlan(m, prune.Options{TargetLayers: 8, Windows: calibration, Source: "demo.txt"})
+	by, fit := prune.Recommended(m, len(calibration))
+	plan, err := prune.NewPlan(m, prune.Options{TargetLayers: 8, Windows: calibration, Source: "demo.txt", Method: by, Refit: fit})
 	if err != nil {
 		return err
 	}
