@@ -137,9 +137,15 @@ func Load(ctx context.Context, t tokenizer.Tokenizer, o Options) (*Corpus, error
 		if err != nil {
 			return nil, err
 		}
-		s := source{name: f.name, form: form, files: f.files, rows: slices.ContainsFunc(f.files, hasRows)}
-		sources, rows = append(sources, s), rows || s.rows
-		names, c.Left = append(names, f.name), append(c.Left, f.left...)
+		of := []source{{name: f.name, form: form, files: f.files, rows: slices.ContainsFunc(f.files, hasRows)}}
+		if o.apart() {
+			of = of[0].split()
+		}
+		for _, s := range of {
+			sources, rows = append(sources, s), rows || s.rows
+			names = append(names, s.name)
+		}
+		c.Left = append(c.Left, f.left...)
 		if f.partial != "" {
 			c.Partial = append(c.Partial, f.partial)
 		}
@@ -190,7 +196,7 @@ func Load(ctx context.Context, t tokenizer.Tokenizer, o Options) (*Corpus, error
 // read gives the documents that are chosen of all sources as one; or of each on its own where of each as many windows are wanted, as
 // else a text that is one document among the rows of another source would be taken whole or not at all, by chance.
 func (o *Options) read(ctx context.Context, sources []source, rows bool) (taken []*choice, err error) {
-	apart := o.Docs == 0 && (o.Windows > 0 || o.Tokens > 0)
+	apart, size := o.apart(), 0
 	for i, s := range sources {
 		if i == 0 || apart {
 			taken = append(taken, newChoice(ctx, o, s.rows || rows && !apart))
@@ -202,9 +208,17 @@ func (o *Options) read(ctx context.Context, sources []source, rows bool) (taken 
 				return nil, err
 			}
 		}
+		if apart {
+			if size += taken[i].size; size > maxText {
+				return nil, errText
+			}
+		}
 	}
 	return taken, nil
 }
+
+// apart says whether windows are taken of each source, and not of all as one.
+func (o *Options) apart() bool { return o.Docs == 0 && (o.Windows > 0 || o.Tokens > 0) }
 
 func (o *Options) check(t tokenizer.Tokenizer) error {
 	if len(o.Sources) == 0 {
@@ -248,6 +262,24 @@ type source struct {
 	files []string
 	form  form // how rows become text
 	rows  bool // some files have rows
+}
+
+// split gives the files with rows and the others each as a source, where there are both.
+func (s source) split() []source {
+	texts, rows := s, s
+	texts.name, rows.name = s.name+" (texts)", s.name+" (rows)"
+	texts.files, texts.rows, rows.files = nil, false, nil
+	for _, f := range s.files {
+		if hasRows(f) {
+			rows.files = append(rows.files, f)
+		} else {
+			texts.files = append(texts.files, f)
+		}
+	}
+	if len(texts.files) == 0 || len(rows.files) == 0 {
+		return []source{s}
+	}
+	return []source{texts, rows}
 }
 
 // hasRows says whether a file's documents are its rows.
@@ -354,6 +386,8 @@ type choice struct {
 	kept  []document // a heap, the last in order on top, where shuffled
 }
 
+var errText = fmt.Errorf("more than %d GiB of text; take a part of the documents with corpus.Options.Docs N", maxText>>30)
+
 const defaultWindow = 2048 // tokens, the authors' own
 
 // Bytes of text that surely make a token: English has 4 to 5. Where tails are dropped, most documents may have no window at all.
@@ -435,7 +469,7 @@ func (c *choice) take(text string) error {
 		}
 	}
 	if c.size > maxText {
-		return fmt.Errorf("more than %d GiB of text; take a part of the documents with corpus.Options.Docs N", maxText>>30)
+		return errText
 	}
 	return nil
 }

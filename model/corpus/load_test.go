@@ -224,6 +224,15 @@ func TestSources(t *testing.T) {
 		}
 	}
 	zebra := Encode(tok, " zebra")
+	mixed := filepath.Join(dir, "mixed")
+	if err := os.Mkdir(mixed, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{table, text} {
+		if err := os.Symlink(path, filepath.Join(mixed, filepath.Base(path))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	of := func(c *Corpus) (striped, others int) {
 		for _, w := range c.Windows {
 			if strings.Contains(fmt.Sprint(w), strings.Trim(fmt.Sprint(zebra[1:]), "[]")) {
@@ -244,6 +253,7 @@ func TestSources(t *testing.T) {
 		{Options{Sources: []string{table, text}, Tokens: 80}, 4, 4, ""},
 		{Options{Sources: []string{table, text}, Tokens: 80, Pack: Docs}, 4, 4, ""},
 		{Options{Sources: []string{table, text}, Tokens: 80, NoCross: true}, 4, 4, ""},
+		{Options{Sources: []string{mixed}, Windows: 6}, 3, 3, "mixed (texts) (3 windows), mixed (rows) (3 windows); "},
 		{Options{Sources: []string{text, table}, Windows: 6, Docs: 1, InOrder: true}, 6, 0, "text.txt, rows.jsonl; the first 1 documents"},
 	} {
 		for seed := range uint64(5) {
