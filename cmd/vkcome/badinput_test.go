@@ -147,7 +147,7 @@ func TestBadInput(t *testing.T) {
 	prune := func(flags ...string) []string { return append([]string{"prune", good, out, "-q"}, flags...) }
 	refuse(t, 1, "empty", prune("--tokens", write("empty.json", []byte("[]")), "--target-layers", "3")...)
 	refuse(t, 1, "bad.json", prune("--tokens", write("bad.json", []byte("{}")), "--target-layers", "3")...)
-	refuse(t, 1, "token 50", prune("--tokens", write("high.json", []byte("[1,50,1,1]")), "--window", "4", "--target-layers", "3")...)
+	refuse(t, 1, "token 50", prune("--tokens", write("high.json", []byte("[1,50,1,1,1,1,1,1]")), "--window", "4", "--target-layers", "3")...)
 	refuse(t, 1, "one window takes 2000", prune("--tokens", ids, "--window", "2000", "--target-layers", "3")...)
 	refuse(t, 1, "max_position_embeddings 32", prune("--tokens", ids, "--window", "33", "--target-layers", "3")...)
 	refuse(t, 1, "tokenizer", prune("--text", ids, "--target-layers", "3")...)

@@ -53,6 +53,7 @@ var optionFlags = []optionFlag{
 	{option: "method.Drop.Layers", flag: "layers"},
 	{option: "method.Magnitude.Plus", flag: "method", shown: "--plus"}, // a method of its own here
 	{option: "method.Taylor.Plus", flag: "method", shown: "--plus"},
+	{option: "method.ReplaceMe.Cosine", flag: "method", shown: "--cosine"},
 
 	{option: "distill.Options.LR", flag: "lr"},
 	{option: "distill.Options.Batch", flag: "batch"},
