@@ -67,8 +67,6 @@ func TestRecommended(t *testing.T) {
 	}{
 		{nil, `union {"target_layers":11,"method":{"candidates":1}} {"lambdas":[0.03,0.1,0.3,1],"projections":"o,down","all":true,"held_out":3}`},
 		{[]string{"--fit-all=false", "--lambda", "1", "--fit-held-out", "2"}, `union {"target_layers":11,"method":{"candidates":1}} {"lambdas":[1],"projections":"o,down","held_out":2}`},
-		{[]string{"-m", "shortgpt"}, `shortgpt {"target_layers":11,"method":{}} null`},
-		{[]string{"-m", "union", "--refit", "--fit-held-out", "3"}, `union {"target_layers":11,"method":{"candidates":6}} {"lambdas":[0.03,0.1,0.3,1],"projections":"down","held_out":3}`},
 	} {
 		var l prune.Lineage
 		parseJSON(t, vkcome(t, append(run("out", c.flags...), "--force", "--json")...), &l)
