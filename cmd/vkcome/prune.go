@@ -105,7 +105,7 @@ func (m *methodFlags) method(name string, seed uint64, alone bool) (method.Metho
 
 // alone refuses flags of methods where none is named, and has what steps leave fitted.
 func (m *methodFlags) alone(fitting *refitFlags) error {
-	for _, flag := range append(methodFlagNames(), "layers") {
+	for _, flag := range methodFlagNames() {
 		if !m.f.Changed(flag) {
 			continue
 		}

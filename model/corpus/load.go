@@ -29,7 +29,7 @@ const (
 // BOS says where a token that begins a sequence is put.
 type BOS string
 
-// The places of BOS. A text is what is tokenized at once: the joined documents, or each.
+// The places of BOS. A text is what is tokenized at once: the joined documents, of each source where windows are taken of each, or each document.
 const (
 	AutoBOS   BOS = "auto"   // in front of every text if the tokenizer adds one
 	AlwaysBOS BOS = "always" // in front of every text

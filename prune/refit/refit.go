@@ -59,12 +59,14 @@ func (o Options) Defaults() Options {
 	return o
 }
 
+var errOneWindow = errors.New("refit: a corpus of one window: none can be held out from the fit; give more text (corpus.Options.Sources) or a shorter window (corpus.Options.Window)")
+
 // Check refuses options out of range for a corpus of so many windows.
 func (o Options) Check(m *model.Model, windows int) error {
 	o = o.Defaults()
 	switch {
 	case windows == 1:
-		return errors.New("refit: a corpus of one window: none can be held out from the fit; give more text (corpus.Options.Sources) or a shorter window (corpus.Options.Window)")
+		return errOneWindow
 	case !slices.Contains(Projections, o.Projections):
 		return fmt.Errorf("refit: projections %q, expected one of %v", o.Projections, Projections)
 	case o.HeldOut < 2 || o.HeldOut > windows:

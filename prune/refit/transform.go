@@ -39,7 +39,7 @@ func newTransform(s *score.Scorer, m *model.Model, t Target) (*fit, error) {
 	o := Options{Lambdas: []float64{transformLambda}}.Defaults()
 	windows, _ := s.Size()
 	if o.HeldOut = min(o.HeldOut, windows); o.HeldOut < 2 {
-		return nil, fmt.Errorf("refit: a corpus of one window: none can be held out from the fit")
+		return nil, errOneWindow
 	}
 	return &fit{scorer: s, model: m, layer: m.Layers[t.Layer], role: arch.Down, target: t, options: o, transform: true}, nil
 }
