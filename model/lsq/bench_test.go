@@ -92,7 +92,23 @@ func BenchmarkSolve(b *testing.B) {
 	})
 	b.Run("solution", func(b *testing.B) {
 		for b.Loop() {
-			if _, err := Solve(ctx, d, q, []float64{0.1}); err != nil {
+			if _, err := Solve(ctx, d, q, 0.1); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("loss", func(b *testing.B) {
+		one, err := Solve(ctx, d, q, 0.1)
+		for b.Loop() && err == nil {
+			_, err = Loss(ctx, d, q, one.D, one.Bias)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	})
+	b.Run("choice of 4", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := Choose(ctx, d, q, q, []float64{0.03, 0.1, 0.3, 1}); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -86,14 +86,19 @@ func (q *Equations) complete() error {
 	return nil
 }
 
+// gramRow is row i of G up to its diagonal.
+func (q *Equations) gramRow(i int) []fixed {
+	p := i / panelRows
+	begin, _, cols, _ := q.shape.panel(p)
+	return q.panels[p][(i-begin)*cols:][:i+1]
+}
+
 // gram is element (i, j) of G.
 func (q *Equations) gram(i, j int) float64 {
 	if i < j {
 		i, j = j, i
 	}
-	p := i / panelRows
-	begin, _, cols, _ := q.shape.panel(p)
-	return q.panels[p][(i-begin)*cols+j].float()
+	return q.gramRow(i)[j].float()
 }
 
 // cross is row o of C.

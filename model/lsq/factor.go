@@ -114,31 +114,55 @@ func (s *solver) inverse(k, which int) op.Tensor {
 	return tensor(s.inverses, s.blocks*3*block, block).RowRange((3*k+which)*block, (3*k+which+1)*block)
 }
 
-// element is (i, j) of the scaled G + ridge·I.
-func (s *solver) element(i, j int, ridge float64) float64 {
-	n, v := s.q.shape.inputs(), 0.0
-	switch {
-	case i < n && j < n:
-		v = s.q.gram(i, j)
-		if i == j {
+// elements calls f for all rows i from `from` on, a multiple of the block, of block column k of the scaled G + ridge·I.
+func (s *solver) elements(k, from int, ridge float64, f func(i, j int, v float64)) {
+	n, scale, begin := s.q.shape.inputs(), math.Ldexp(1, -s.gramUnit), k*block
+	at := func(i, j int, of fixed) {
+		v := of.float()
+		if i == begin+j {
 			v += ridge
 		}
-		v = math.Ldexp(v, -s.gramUnit)
-	case i == j:
-		v = 1
+		f(i, j, v*scale)
 	}
-	return v
+	for j := range block { // above the diagonal block, and in it up to the diagonal: what lies left of the diagonal, turned
+		if begin+j >= n {
+			break
+		}
+		row := s.q.gramRow(begin + j)
+		for i := from; i < begin+j; i++ {
+			at(i, j, row[i])
+		}
+	}
+	for i := max(from, begin); i < n; i++ {
+		row := s.q.gramRow(i)[begin:min(begin+block, i+1)]
+		for j, v := range row {
+			at(i, j, v)
+		}
+	}
+	for i := from; i < s.padded; i++ { // what fills up whole blocks
+		for j := range block {
+			switch {
+			case i == begin+j && i >= n:
+				f(i, j, 1)
+			case i >= n || begin+j >= n:
+				f(i, j, 0)
+			}
+		}
+	}
 }
 
 // fill makes rows from `from` on of block column k of G, times sign, as two floats each.
 func (s *solver) fill(k, from int, ridge, sign float64) {
-	for i := from; i < s.padded; i++ {
-		for j := range block {
-			v, at := sign*s.element(i, k*block+j, ridge), (i-from)*block+j
-			s.high[at] = float32(v)
-			s.rests[at] = float32(v - float64(s.high[at]))
-		}
-	}
+	s.elements(k, from, ridge, func(i, j int, v float64) {
+		v, at := sign*v, (i-from)*block+j
+		s.high[at] = float32(v)
+		s.rests[at] = float32(v - float64(s.high[at]))
+	})
+}
+
+// fillRows makes block row k of G.
+func (s *solver) fillRows(k int) {
+	s.elements(k, 0, 0, func(i, j int, v float64) { s.high[j*s.padded+i] = float32(v) })
 }
 
 // upload waits for the device, and writes.

@@ -8,6 +8,9 @@ import (
 	"github.com/vkcome/vkcome/model/op"
 )
 
+// unit is what a fixed counts.
+var unit = math.Ldexp(1, -op.FixedBits)
+
 // fixed is an integer of 128 bits that counts units of 2^-op.FixedBits.
 type fixed struct {
 	high int64
@@ -35,7 +38,7 @@ func (f fixed) float() float64 {
 		high, _ = bits.Sub64(0, high, borrow)
 		sign = -1
 	}
-	return sign * (math.Ldexp(float64(high), 64-op.FixedBits) + math.Ldexp(float64(low), -op.FixedBits))
+	return sign * (float64(high)*0x1p64*unit + float64(low)*unit)
 }
 
 func decode(raw []byte) []fixed {

@@ -132,11 +132,11 @@ func TestSolve(t *testing.T) {
 					t.Errorf("loss of 0 is %v, want %v", got, zero)
 				}
 				lambdas := []float64{0.03, 0.5}
-				list, err := Solve(ctx, d, q, lambdas)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for i, s := range list {
+				for i, lambda := range lambdas {
+					s, err := Solve(ctx, d, q, lambda)
+					if err != nil {
+						t.Fatal(err)
+					}
 					want, loss, ok := ref.Ridge(p.a, p.e, p.w.Data, lambdas[i], c.bias)
 					if !ok || s.Lambda != lambdas[i] {
 						t.Fatalf("lambda %v of %v; reference %v", s.Lambda, lambdas[i], ok)
@@ -153,6 +153,55 @@ func TestSolve(t *testing.T) {
 					}
 				}
 			})
+		}
+	})
+}
+
+// The lambda that is chosen is that of the least loss in float64 on tokens that were not fitted, and its solution that of Solve.
+func TestChoose(t *testing.T) {
+	ctx := t.Context()
+	lambdas := []float64{1e-3, 0.03, 1, 30}
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		var chosen []float64
+		for _, c := range []struct {
+			Shape
+			tokens int
+			noise  float64
+		}{{Shape{40, 9, false}, 120, 0}, {Shape{130, 129, true}, 600, 0}, {Shape{300, 24, true}, 240, 0}, {Shape{60, 5, false}, 60, 20}} {
+			p, held := regression(c.Shape, c.tokens, c.tokens/4), regression(c.Shape, c.tokens, c.tokens/4)
+			for i := range held.a.Data { // other tokens of the same kind
+				held.a.Data[i] = float64(float32(held.a.Data[i] * (1 + 0.5*math.Sin(float64(i)))))
+			}
+			for i := range p.e.Data {
+				p.e.Data[i] = float64(float32(p.e.Data[i] + 0.01*c.noise*math.Sin(float64(i*i))))
+			}
+			best, least := 0.0, math.Inf(1)
+			for _, lambda := range lambdas {
+				want, _, ok := ref.Ridge(p.a, p.e, p.w.Data, lambda, c.Bias)
+				if !ok {
+					t.Fatalf("%v: no reference", c.Shape)
+				}
+				if loss := ref.RidgeLoss(held.a, held.e, held.w.Data, want); loss < least {
+					best, least = lambda, loss
+				}
+			}
+			fit, other := p.equations(t, d, 4), held.equations(t, d, 4)
+			got, err := Choose(ctx, d, fit, other, lambdas)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same, err := Solve(ctx, d, fit, best)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Lambda != best || !slices.Equal(got.D, same.D) || !slices.Equal(got.Bias, same.Bias) {
+				t.Errorf("%v: lambda %v chosen, want %v and its solution", c.Shape, got.Lambda, best)
+			}
+			chosen = append(chosen, best)
+		}
+		slices.Sort(chosen)
+		if len(slices.Compact(chosen)) < 2 {
+			t.Errorf("all are best with the lambda %v: the test says little", chosen[0])
 		}
 	})
 }
@@ -199,7 +248,7 @@ func TestBits(t *testing.T) {
 		if !bytes.Equal(file(shards), want) {
 			t.Error("shards give other sums")
 		}
-		first, err := Solve(ctx, d, whole, []float64{0.1})
+		first, err := Solve(ctx, d, whole, 0.1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,11 +270,11 @@ func TestBits(t *testing.T) {
 		if err := tight.close(); err != nil {
 			t.Fatal(err)
 		}
-		second, err := Solve(ctx, d2, whole, []float64{0.1})
+		second, err := Solve(ctx, d2, whole, 0.1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(first[0].D, second[0].D) || !slices.Equal(first[0].Bias, second[0].Bias) {
+		if !slices.Equal(first.D, second.D) || !slices.Equal(first.Bias, second.Bias) {
 			t.Error("a factor on the host gives another solution")
 		}
 	})
@@ -256,14 +305,17 @@ func TestRefusals(t *testing.T) {
 	p := regression(Shape{9, 4, false}, 6, 3)
 	d := vktest.Open(t, vk.Options{})
 	q := p.equations(t, d, 2)
-	if _, err := Solve(ctx, d, q, []float64{0}); !errors.Is(err, ErrLambda) {
+	if _, err := Solve(ctx, d, q, 0); !errors.Is(err, ErrLambda) {
 		t.Errorf("fewer tokens than inputs without lambda: %v", err)
 	}
-	if _, err := Solve(ctx, d, q, []float64{-1}); err == nil {
+	if _, err := Solve(ctx, d, q, -1); err == nil {
 		t.Error("a negative lambda is taken")
 	}
-	if _, err := Solve(ctx, d, NewEquations(p.Shape), []float64{1}); err == nil {
+	if _, err := Solve(ctx, d, NewEquations(p.Shape), 1); err == nil {
 		t.Error("equations without tokens are solved")
+	}
+	if _, err := Choose(ctx, d, q, NewEquations(Shape{9, 5, false}), []float64{1, 2}); err == nil {
+		t.Error("equations of another shape choose a lambda")
 	}
 	if _, err := Loss(ctx, d, q, make([]float32, 35), nil); err == nil {
 		t.Error("a weight of another size has a loss")

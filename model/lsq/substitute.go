@@ -2,6 +2,7 @@ package lsq
 
 import (
 	"context"
+	"errors"
 	"math"
 
 	"github.com/vkcome/vkcome/model/op"
@@ -72,13 +73,13 @@ func (s *solver) turn(v []float32, rows int, intoPanels bool) []float32 {
 
 // crossBlock makes columns of block k of C, as two floats each.
 func (s *solver) crossBlock(c *chunk, k int, high, low []float32) {
-	n := s.q.shape.inputs()
+	n, scale := s.q.shape.inputs(), math.Ldexp(1, -s.crossUnit)
 	for t := range c.rows {
 		row := s.q.cross(c.begin + t)
 		for j := range block {
 			v, at := 0.0, t*block+j
 			if i := k*block + j; i < n {
-				v = math.Ldexp(row[i].float(), -s.crossUnit)
+				v = row[i].float() * scale
 			}
 			high[at] = float32(v)
 			low[at] = float32(v - float64(high[at]))
@@ -103,14 +104,17 @@ func (s *solver) residual(ctx context.Context, c *chunk, atZero bool) error {
 		}
 		return s.r.Err()
 	}
-	return s.products(ctx, c, s.ridge, func(k int) error {
+	return s.exactProducts(ctx, c, s.ridge, func(k int) error {
 		op.Transpose(s.r, rest.RowRange(k*block, (k+1)*block), part)
 		return s.r.Flush(ctx)
 	})
 }
 
-// products makes D·(G + ridge·I) − C of the rows of a chunk in s.part, block column after block column, and calls f for each.
-func (s *solver) products(ctx context.Context, c *chunk, ridge float64, f func(k int) error) error {
+// products make D·(G + ridge·I) − C of the rows of a chunk in s.part, block column after block column, and call f for each.
+type products func(ctx context.Context, c *chunk, ridge float64, f func(k int) error) error
+
+// exactProducts are in double-floats.
+func (s *solver) exactProducts(ctx context.Context, c *chunk, ridge float64, f func(k int) error) error {
 	if err := s.upload(ctx, s.x, s.turn(c.d, c.rows, true)); err != nil {
 		return err
 	}
@@ -136,15 +140,38 @@ func (s *solver) products(ctx context.Context, c *chunk, ridge float64, f func(k
 	return nil
 }
 
+// roughProducts are in f32, without a ridge.
+func (s *solver) roughProducts(ctx context.Context, c *chunk, _ float64, f func(k int) error) error {
+	if err := s.upload(ctx, s.x, c.d); err != nil {
+		return err
+	}
+	high, low := make([]float32, c.rows*block), make([]float32, c.rows*block)
+	for k := range s.blocks {
+		s.fillRows(k)
+		s.crossBlock(c, k, high, low)
+		for i := range high {
+			high[i] = -high[i]
+		}
+		if err := errors.Join(s.upload(ctx, s.column, s.high), s.upload(ctx, s.cross[0], high)); err != nil {
+			return err
+		}
+		op.LinearFused(s.r, tensor(s.part, c.rows, block), tensor(s.x, c.rows, s.padded), tensor(s.column, block, s.padded), op.Fused{Residual: tensor(s.cross[0], c.rows, block), Batch: true})
+		if err := f(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // loss gives −2⟨D, C⟩ + ⟨D·G, D⟩ = ⟨D, D·G − C⟩ − ⟨D, C⟩ of a chunk's rows.
-func (s *solver) loss(ctx context.Context, c *chunk) (float64, error) {
+func (s *solver) loss(ctx context.Context, c *chunk, by products) (float64, error) {
 	// D is scaled as it comes: the product wants it in units of C over G.
 	unit := s.crossUnit - s.gramUnit
 	for i, v := range c.d {
 		c.d[i] = float32(math.Ldexp(float64(v), -unit))
 	}
 	sum, n := 0.0, s.q.shape.inputs()
-	err := s.products(ctx, c, 0, func(k int) error {
+	err := by(ctx, c, 0, func(k int) error {
 		if err := s.r.Wait(ctx); err != nil {
 			return err
 		}

@@ -197,28 +197,18 @@ func (f *fit) run(ctx context.Context) (made *model.Layer, record Fit, err error
 		return nil, record, err
 	}
 	d := f.scorer.Recorders()[0].Device()
-	solutions, err := lsq.Solve(ctx, d, fitted, f.options.Lambdas)
+	best, err := lsq.Choose(ctx, d, fitted, held, f.options.Lambdas)
 	if err != nil {
 		return nil, record, err
 	}
 	tokens := float64(held.Tokens())
 	record.Before = held.Loss0() / tokens
-	var best *lsq.Solution
-	least := math.Inf(1)
-	for _, s := range solutions {
-		loss, err := lsq.Loss(ctx, d, held, s.D, s.Bias)
+	record.Lambda = best.Lambda
+	if f.transform {
+		least, err := lsq.Loss(ctx, d, held, best.D, best.Bias)
 		if err != nil {
 			return nil, record, err
 		}
-		if loss < least {
-			best, least = s, loss
-		}
-	}
-	if best == nil {
-		return nil, record, errors.New("the loss on the windows that are held out is no number, whatever the lambda")
-	}
-	record.Lambda = best.Lambda
-	if f.transform {
 		record.After = least / tokens
 		if record.Taken = record.After < record.Before; record.Taken {
 			made = f.transformed(best.D)
