@@ -51,27 +51,22 @@ const MinAutoWindows = 8
 type Candidate struct {
 	Name   string // for people; each its own
 	Method method.Method
-	Refit  *refit.Options // nil: nothing is fitted
+	Refit  *refit.Options // nil: nothing is fitted. What refit.Options.All adds is left to the run of what is chosen
 }
 
 // Candidates are what is tried by default: those first that did best on real models for what they take, so that a small budget is well spent.
 func Candidates(m *model.Model) []Candidate {
-	fit := &refit.Options{}
-	all := &refit.Options{All: true, Projections: bothOf(m)}
+	fit := &refit.Options{All: true, Projections: bothOf(m)}
 	angular := method.CoMe{Selector: method.SelectAngularAll, Repeat: true}
 	return []Candidate{
-		{"union, 1 candidate, refit of all", method.Union{Greedy: method.Greedy{Candidates: 1}}, all},
-		{"shortgpt, refit of all", method.ShortGPT{}, all},
-		{"greedy, 1 candidate, refit of all", method.Greedy{Candidates: 1}, all},
-		{"greedy, 1 candidate, refit", method.Greedy{Candidates: 1}, fit},
-		{"shortgpt, refit", method.ShortGPT{}, fit},
 		{"union, 1 candidate, refit", method.Union{Greedy: method.Greedy{Candidates: 1}}, fit},
+		{"shortgpt, refit", method.ShortGPT{}, fit},
+		{"greedy, 1 candidate, refit", method.Greedy{Candidates: 1}, fit},
 		{"come, all tokens, repeats, refit", angular, fit},
 		{"union, by what fits leave, refit", method.Union{Greedy: method.Greedy{Selector: method.SelectRefit}}, fit},
 		{"greedy, 3 candidates, refit", method.Greedy{Candidates: 3}, fit},
 		{"greedy, refit", method.Greedy{}, fit},
 		{"union, refit", method.Union{}, fit},
-		{"greedy, refit of all", method.Greedy{}, all},
 		{"greedy", method.Greedy{}, nil},
 		{"prune-comp", method.PruneComp{}, nil},
 		{"replaceme", method.ReplaceMe{}, nil},
@@ -93,6 +88,7 @@ type AutoRecord struct {
 	Chosen      string      `json:"chosen"`      // a candidate's name
 	Why         string      `json:"why"`
 	Windows     int         `json:"windows"`                // that the chosen candidate then had
+	Replayed    bool        `json:"replayed,omitempty"`     // it took the steps of its last trial again, and chose none: with these windows layers were fitted
 	Heal        float64     `json:"heal_seconds,omitempty"` // that were left for training
 
 	Key string `json:"key"` // hash of all that the search depended on but time
@@ -105,6 +101,8 @@ type Trial struct {
 	Windows    int     `json:"windows"` // of the calibration corpus that it was given
 	Perplexity float64 `json:"perplexity,omitempty"`
 	Seconds    float64 `json:"seconds"`
+	Fitting    float64 `json:"fitting_seconds,omitempty"` // of these
+	Fitted     int     `json:"fitted_layers,omitempty"`
 	Outcome    string  `json:"outcome"` // "goes on", "is behind", or why there is no perplexity
 }
 
@@ -116,7 +114,8 @@ const (
 
 // Auto is a search for the best way to make a model shallower within a time, checked and not started: successive halving (Jamieson and Talwalkar,
 // arXiv 1502.07943). A round gives each candidate some windows of the calibration corpus and keeps the better half, by the perplexity on windows
-// that none of them saw; the next round gives twice as many. What is chosen is done again with all windows, or with as many as there is time for.
+// that none of them saw; the next round gives twice as many. What is chosen is done again with all windows. Where there is no time for that, its
+// steps are those of its trial, and its layers are fitted with as many windows as there is time for: a choice needs fewer than a fit.
 type Auto struct {
 	Model        *model.Model
 	TargetLayers int
@@ -221,7 +220,7 @@ func (a *Auto) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(
 	if err := s.run(ctx); err != nil {
 		return nil, s.left(err)
 	}
-	plan, err := s.plan()
+	plan, err := s.plan(source)
 	if err != nil {
 		return nil, s.left(err)
 	}
@@ -283,7 +282,7 @@ func (s *search) open(o Output) (done *Lineage, err error) {
 		return nil, fmt.Errorf("prune: the search in %s was one with other options, another corpus, model or device: give the same, or begin anew (prune.Output.Force, without prune.Output.Resume)", s.path)
 	}
 	s.begin()
-	s.record, s.window, s.began = was.Record, was.Window, s.began.Add(-was.Spent)
+	s.record, s.steps, s.window, s.began = was.Record, was.Steps, was.Window, s.began.Add(-was.Spent)
 	o.Note(fmt.Sprintf("going on after %d trials, %v spent", len(was.Record.Trials), was.Spent.Round(time.Second)))
 	return nil, nil
 }

@@ -14,15 +14,17 @@ import (
 	"github.com/vkcome/vkcome/model/eval"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/prune/distill"
+	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/prune/refit"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/prune/work"
 	"github.com/vkcome/vkcome/vk"
 )
 
-// Shares of the budget. Training recovers more than a better choice does, so it has what the others leave; without it, they have its part too.
+// Shares of the budget. Training has what the others leave; without it, they have its part too.
 const (
-	searchShare = 0.4 // after which no trial begins
-	pruneShare  = 0.7 // up to which what is chosen may take, by what its trial took
+	searchShare = 0.4  // after which no trial begins
+	pruneShare  = 0.85 // up to which what is chosen may take, by what its trial took: fits give more for their time than training does
 )
 
 // The fractions of the calibration windows that candidates have in each round. A round of no more windows than the one before is left out.
@@ -40,14 +42,16 @@ type search struct {
 	began    time.Time
 	record   AutoRecord
 
-	window float64 // seconds that the opened model takes for a window
+	window float64                   // seconds that the opened model takes for a window
+	steps  map[string][]*method.Step // of each candidate's last trial that has a perplexity
 }
 
 // saved is what the file of a search holds.
 type saved struct {
-	Record AutoRecord    `json:"search"`
-	Window float64       `json:"window_seconds"`
-	Spent  time.Duration `json:"spent_ns"`
+	Record AutoRecord                `json:"search"`
+	Steps  map[string][]*method.Step `json:"steps,omitempty"`
+	Window float64                   `json:"window_seconds"`
+	Spent  time.Duration             `json:"spent_ns"`
 }
 
 func (s *search) begin() {
@@ -61,7 +65,7 @@ func (s *search) begin() {
 
 // save keeps what was found until now.
 func (s *search) save() error {
-	raw, err := json.Marshal(saved{s.record, s.window, time.Since(s.began)})
+	raw, err := json.Marshal(saved{s.record, s.steps, s.window, time.Since(s.began)})
 	if err == nil {
 		err = work.WriteFile(s.path, raw)
 	}
@@ -235,6 +239,7 @@ func (s *search) try(ctx context.Context, scorer *score.Scorer, relative *eval.R
 	fit := c.Refit
 	if fit != nil {
 		own := fit.Defaults()
+		own.All = false
 		own.HeldOut = min(own.HeldOut, t.Windows)
 		if err := own.Check(s.Model, t.Windows); err != nil {
 			t.Outcome = err.Error()
@@ -265,6 +270,13 @@ func (s *search) try(ctx context.Context, scorer *score.Scorer, relative *eval.R
 		return false, nil
 	}
 	t.Perplexity, t.Outcome = rows[0].Perplexity, goesOn
+	if fit != nil {
+		t.Fitting, t.Fitted = rows[0].fitting.Seconds(), rows[0].fitted
+		if s.steps == nil {
+			s.steps = map[string][]*method.Step{}
+		}
+		s.steps[c.Name] = rows[0].steps
+	}
 	return false, nil
 }
 
@@ -316,46 +328,105 @@ func (s *search) choose() error {
 		return fmt.Errorf("prune: %s: the search found nothing within %v (%s): give more time (prune.AutoOptions.Budget) or a smaller corpus", s.Model.Name, s.Options.Budget, why)
 	}
 	all, left := len(s.Options.Windows), s.until(pruneShare).Seconds()
-	best, windows, passed := last[0], 0, 0
-	for _, t := range last {
-		if n := affordable(t, all, left); n >= t.Windows {
-			best, windows = t, n
+	best, passed := last[0], 0
+	c := s.candidate(best.Candidate)
+	windows, replayed := best.Windows, s.replays(c)
+	for i, t := range last {
+		c := s.candidate(t.Candidate)
+		n, again := s.most(c, t, left)
+		if n >= t.Windows {
+			best, windows, replayed, passed = t, n, again, i
 			break
 		}
-		passed++
 	}
-	r := &s.record
-	r.Chosen, r.Windows = best.Candidate, max(windows, best.Windows)
+	r, cost := &s.record, s.cost(s.candidate(best.Candidate), best, windows, replayed)
+	r.Chosen, r.Windows, r.Replayed = best.Candidate, windows, replayed
 	r.Why = fmt.Sprintf("perplexity %.4g on %d windows that it had not seen (%.4g of the unpruned model), the least of %d in round %d", best.Perplexity, r.Validation.Windows, r.Dense, len(last), best.Round+1)
-	if passed > 0 && windows > 0 {
+	if passed > 0 {
 		r.Why = fmt.Sprintf("perplexity %.4g on %d windows that it had not seen (%.4g of the unpruned model); %d that were better take too long", best.Perplexity, r.Validation.Windows, r.Dense, passed)
 	}
-	if r.Windows < all {
-		r.Why += fmt.Sprintf("; there is time for %d of %d windows", r.Windows, all)
+	switch {
+	case replayed:
+		r.Why += fmt.Sprintf("; there is time for its steps as they are and to fit layers with %d of %d windows", windows, all)
+	case windows < all:
+		r.Why += fmt.Sprintf("; there is time for %d of %d windows", windows, all)
 	}
 	if s.Options.Heal != nil {
-		spent := time.Since(s.began).Seconds() + best.Seconds*float64(r.Windows)/float64(best.Windows)
-		r.Heal = max(0, r.Budget-spent)
+		r.Heal = max(0, r.Budget-time.Since(s.began).Seconds()-cost)
 	}
 	return s.save()
 }
 
-// affordable is how many windows a candidate can have in a time, by what its trial took; all of them at most.
-func affordable(t *Trial, all int, left float64) int {
-	if t.Seconds <= 0 {
-		return all
+// candidate is one by its name.
+func (s *search) candidate(name string) (c Candidate) {
+	for _, c = range s.Options.Candidates {
+		if c.Name == name {
+			return c
+		}
 	}
-	return min(all, int(max(0, left)*float64(t.Windows)/t.Seconds))
+	return Candidate{} // of a file that was changed: see plan
 }
 
-// plan is the run of what was chosen.
-func (s *search) plan() (*Plan, error) {
-	a, r := s.Options, s.record
-	at := slices.IndexFunc(a.Candidates, func(c Candidate) bool { return c.Name == r.Chosen })
-	if at < 0 {
-		return nil, fmt.Errorf("prune: %s: the search chose %q, which is no candidate", s.path, r.Chosen)
+// replays says whether the steps of a candidate's trial are worth taking again by themselves, and can be.
+func (s *search) replays(c Candidate) bool {
+	steps := s.steps[c.Name]
+	return c.Refit != nil && len(steps) > 0 && !slices.ContainsFunc(steps, func(p *method.Step) bool { return len(p.Refit) > 0 && p.Refit[0].Transform })
+}
+
+// most is how many windows a candidate can have in a time, all if it can, and whether it then takes the steps of its trial.
+func (s *search) most(c Candidate, t *Trial, left float64) (windows int, replayed bool) {
+	all := len(s.Options.Windows)
+	if s.cost(c, t, all, false) <= left {
+		return all, false
 	}
-	chosen := a.Candidates[at]
+	replayed = s.replays(c)
+	for windows = all; windows > 0 && s.cost(c, t, windows, replayed) > left; {
+		windows--
+	}
+	return windows, replayed
+}
+
+// cost is how many seconds a candidate will take with so many windows, by what its trial took. A fit is a part that does not depend on windows,
+// the solution, and passes of the layer.
+func (s *search) cost(c Candidate, t *Trial, windows int, replayed bool) float64 {
+	n := float64(windows)
+	known := n * s.window // the opened model's scores and states
+	if c.Refit == nil {
+		return known + t.Seconds*n/float64(t.Windows)
+	}
+	pass := s.window / float64(len(s.Model.Layers))
+	if c.Refit.Defaults().Projections == refit.Both {
+		pass *= bothPasses
+	} else {
+		pass *= downPasses
+	}
+	solution := max(0, t.Fitting/float64(max(1, t.Fitted))-pass*float64(t.Windows))
+	fits := func(layers int) float64 { return float64(layers) * (solution + pass*n) }
+	took := (t.Seconds - t.Fitting) * n / float64(t.Windows)
+	if replayed {
+		took = 0
+	}
+	took += fits(t.Fitted)
+	if c.Refit.All {
+		took += fits(s.TargetLayers)
+	}
+	return known + took
+}
+
+// Passes of a layer that take about as long as its fit, without the solutions: those of the layer, the products of what its projections read, and
+// the layer's own with what was fitted.
+const (
+	bothPasses = 4
+	downPasses = 2.5
+)
+
+// plan is the run of what was chosen. source is the model's hash.
+func (s *search) plan(source string) (*Plan, error) {
+	a, r := s.Options, s.record
+	chosen := s.candidate(r.Chosen)
+	if chosen.Method == nil || r.Replayed && !s.replays(chosen) {
+		return nil, fmt.Errorf("prune: %s: the search chose %q, which is no candidate, or its steps are missing", s.path, r.Chosen)
+	}
 	o := Options{TargetLayers: s.TargetLayers, Method: chosen.Method, Protect: a.Protect, Memory: a.Memory}
 	if chosen.Method.Needs().Corpus || chosen.Refit != nil {
 		o.Windows, o.Seed, o.Source = spread(a.Windows, r.Windows), a.Seed, a.Source
@@ -371,6 +442,11 @@ func (s *search) plan() (*Plan, error) {
 		o.Distill = &own
 	}
 	p, err := NewPlan(s.Model, o)
+	if err == nil && r.Replayed {
+		was := &Lineage{Method: chosen.Method.Name(), Options: p.record(), Device: deviceRecord(s.device), Source: Source{source, len(s.Model.Layers)}, Steps: s.steps[r.Chosen]}
+		o.TargetLayers, o.Replay = 0, was
+		p, err = NewPlan(s.Model, o)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -56,6 +56,10 @@ type Compared struct {
 	Seconds    float64       `json:"seconds"` // that the method took to get there from the model's scores; evaluation not counted
 	Tree       []method.Tree `json:"tree,omitempty"`
 	Error      string        `json:"error,omitempty"` // why there is no such model
+
+	steps   []*method.Step
+	fitting time.Duration // of Seconds
+	fitted  int           // layers
 }
 
 // Compare prunes m by several methods to several depths and measures the perplexity of each result, on the device. The scores of the
@@ -197,6 +201,7 @@ func inOrder(a, b Compared) int {
 func compareMethod(ctx context.Context, s *method.State, k method.Method, depths []int, perplexity func(*model.Model) (float64, error), progress func(done, total int)) (rows []Compared, err error) {
 	start := s.Model
 	var spent time.Duration
+	var steps []*method.Step
 	for _, depth := range depths {
 		begin := time.Now()
 		err := method.CheckRefit(k, s.Refit)
@@ -205,7 +210,10 @@ func compareMethod(ctx context.Context, s *method.State, k method.Method, depths
 		}
 		for err == nil && len(s.Model.Layers) > depth {
 			progress(len(start.Layers)-len(s.Model.Layers), len(start.Layers)-depths[len(depths)-1])
-			_, err = k.Step(ctx, s, depth, nil)
+			var step *method.Step
+			if step, err = k.Step(ctx, s, depth, nil); err == nil {
+				steps = append(steps, step)
+			}
 		}
 		before := s.Model
 		if err == nil && s.Refit != nil && s.Refit.All {
@@ -221,6 +229,7 @@ func compareMethod(ctx context.Context, s *method.State, k method.Method, depths
 		}
 		row := compared(k.Name(), start, s.Model)
 		row.Seconds, row.Tree = spent.Seconds(), s.Tree
+		row.steps, row.fitting, row.fitted = slices.Clone(steps), s.Fitting, s.Fitted
 		if row.Perplexity, err = perplexity(s.Model); err != nil {
 			return nil, err
 		}

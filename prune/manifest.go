@@ -77,8 +77,8 @@ func (p *Plan) key(hash string, device Device, saveSteps bool) []work.Field {
 		for _, key := range slices.Sorted(maps.Keys(own)) {
 			fields = append(fields, option(methodOption(key), string(own[key])))
 		}
-		fields = append(fields, p.Options.Distill.fields()...)
 	}
+	fields = append(fields, p.Options.Distill.fields()...)
 	if o := p.Options.Refit; o != nil {
 		refit, _ := json.Marshal(o.Defaults()) // plain numbers and strings
 		fields = append(fields, option("refit", string(refit)))

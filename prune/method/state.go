@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/run"
@@ -32,6 +33,9 @@ type State struct {
 	// whatever the method, holds the states of the model that was opened. nil: nothing is fitted.
 	Refit *refit.Options
 	Ends  []int // of every layer of Model: of the model that was opened, the layers below it are what the layers up to this one stand for; nil: one each
+
+	Fitting time.Duration // that fitting layers of this model took
+	Fitted  int           // layers that were fitted
 
 	AllScores bool // compute the scores of every layer, not only those that tell which are merged
 	Known     bool // the scorer knows Model as it is
@@ -178,6 +182,7 @@ func (s *State) refit(ctx context.Context, p *Step, layers []int) error {
 					return err
 				}
 			}
+			s.Fitting, s.Fitted = s.Fitting+t.took, s.Fitted+1
 			continue
 		}
 		fits, err := s.Fit(ctx, l)
@@ -186,6 +191,7 @@ func (s *State) refit(ctx context.Context, p *Step, layers []int) error {
 		}
 		p.Refit = append(p.Refit, fits...)
 	}
+	p.tried = nil // a step outlives the layers
 	return nil
 }
 
@@ -212,6 +218,8 @@ func (s *State) FitAll(ctx context.Context, last *Step, progress func(done, tota
 
 // Fit fits layer l to what it stands for by Ends.
 func (s *State) Fit(ctx context.Context, l int) ([]refit.Fit, error) {
+	begin := time.Now()
+	defer func() { s.Fitting, s.Fitted = s.Fitting+time.Since(begin), s.Fitted+1 }()
 	if err := s.score(ctx); err != nil {
 		return nil, err
 	}
@@ -274,13 +282,13 @@ func (s *State) try(ctx context.Context, p *Step) (t trial, err error) {
 		if p.Operation == Removal {
 			from = max(0, from-1)
 		}
-		if !after.protects(from, from+1) {
+		if begin := time.Now(); !after.protects(from, from+1) {
 			layer, fits, err := refit.Layer(ctx, s.Scorer, m, refit.Target{Layer: from, Boundary: after.end(from)}, *s.Refit)
 			if err != nil {
 				return t, err
 			}
 			t.loss = fits[len(fits)-1].Left()
-			step.tried = &tried{from, layer, fits}
+			step.tried = &tried{from, layer, fits, time.Since(begin)}
 			if layer != nil {
 				m = m.Replace(from, layer)
 			}

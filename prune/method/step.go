@@ -2,6 +2,7 @@ package method
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/prune/merge"
@@ -40,6 +41,7 @@ type tried struct {
 	at    int
 	layer *model.Layer // nil: the fit was not taken
 	fits  []refit.Fit
+	took  time.Duration
 }
 
 // Operation is how layers become fewer.

@@ -1,0 +1,171 @@
+package prune
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/modeltest"
+	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/prune/refit"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+// TestAutoReplay takes a search's choice again with the steps of its trial, as it does where there is no time for a choice with all windows: the
+// model has these steps, every layer from the lowest that stands for others on is fitted with the windows that there was time for, and the plan in
+// its lineage gives the same bytes. A search that was stopped has the steps of its trials.
+func TestAutoReplay(t *testing.T) {
+	m, _ := modeltest.Spec{Hidden: 32, Intermediate: 48, Layers: 7, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 61, Context: 32}.Open(t)
+	d, dir := vktest.Open(t, vk.Options{}), t.TempDir()
+	fit := &refit.Options{All: true, Projections: refit.Both, Lambdas: []float64{0.1, 1}}
+	a, err := NewAuto(m, AutoOptions{TargetLayers: 5, Budget: time.Hour, Windows: modeltest.Windows(61, 32, 16),
+		Candidates: []Candidate{{"union", method.Union{Greedy: method.Greedy{Candidates: 1}}, fit}, {"replaceme", method.ReplaceMe{}, nil}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := model.Hash(t.Context(), m.Files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &search{Auto: a, device: d, progress: func(Status) {}, path: filepath.Join(dir, "search"), record: AutoRecord{Key: a.key(source, d)}}
+	s.begin()
+	if err := s.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	trial := s.measured(0)[slices.IndexFunc(s.measured(0), func(t *Trial) bool { return t.Candidate == "union" })]
+	if trial.Fitted < 2 || trial.Fitting <= 0 || trial.Fitting > trial.Seconds || len(s.steps["union"]) != 2 {
+		t.Fatalf("%+v, %d steps", trial, len(s.steps["union"]))
+	}
+	s.record.Chosen, s.record.Replayed, s.record.Windows = "union", true, 20
+	if err := s.save(); err != nil {
+		t.Fatal(err)
+	}
+	stopped := &search{Auto: a, device: d, path: s.path, record: AutoRecord{Key: s.record.Key}}
+	out := Output{Dir: filepath.Join(dir, "out"), Resume: true}.defaults()
+	if done, err := stopped.open(out); done != nil || err != nil {
+		t.Fatal(done, err)
+	}
+	var weights []string
+	for _, s := range []*search{s, stopped} {
+		plan, err := s.plan(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := plan.Run(t.Context(), d, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		weights = append(weights, weightsOf(t, r))
+		if len(r.Model.Layers) != 5 || r.Lineage.Auto == nil || r.Lineage.Method != "union" || r.Lineage.Calibration.Windows != 20 {
+			t.Errorf("%d layers, %+v", len(r.Model.Layers), r.Lineage)
+		}
+		layers := map[int]bool{}
+		last := r.Lineage.Steps[1]
+		for _, f := range last.Refit {
+			layers[f.Layer] = true
+		}
+		for i, step := range r.Lineage.Steps {
+			if was := s.steps["union"][i]; step.Operation != was.Operation || !slices.Equal(step.DropList, was.DropList) || !slices.Equal(step.MergeList, was.MergeList) || !reflect.DeepEqual(step.Kept, was.Kept) {
+				t.Errorf("step %d is %+v, its trial's %+v", i, step, was)
+			}
+		}
+		lowest := 4
+		for l, tree := range slices.Backward(r.Lineage.Tree) {
+			if len(tree.Merged) > 0 {
+				lowest = l
+			} else if tree.Layer != l {
+				lowest = max(0, l-1)
+			}
+		}
+		for l := lowest; l < 5; l++ {
+			if !layers[l] {
+				t.Errorf("layer %d is not fitted in the end, as layers from %d on are to be", l, lowest)
+			}
+		}
+		raw, err := r.Lineage.text()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again Lineage
+		if err := json.Unmarshal(raw, &again); err != nil {
+			t.Fatal(err)
+		}
+		p, err := NewPlan(m, Options{Replay: &again, Refit: &again.Refit.Options, Windows: plan.Options.Windows})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err = p.Run(t.Context(), d, nil); err != nil {
+			t.Fatal(err)
+		}
+		weights = append(weights, weightsOf(t, r))
+	}
+	if len(slices.Compact(weights)) != 1 {
+		t.Errorf("the search, its plan and the search resumed give %v", weights)
+	}
+}
+
+// weightsOf is a hash of a result's layers, which is then closed.
+func weightsOf(t *testing.T, r *Result) string {
+	t.Helper()
+	var all []byte
+	for _, l := range r.Model.Layers {
+		for _, w := range l.Weights {
+			if !w.IsZero() {
+				all = fmt.Append(all, w.Floats())
+			}
+		}
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	return hashBytes(all)
+}
+
+// TestAutoCost chooses by what trials took: all windows and a choice of its own where there is time for that, the trial's steps with as many windows as
+// there is time for where there is not, the next best where that is too few, and the best as its trial had it where nothing is affordable.
+func TestAutoCost(t *testing.T) {
+	fit := &refit.Options{All: true, Projections: refit.Both}
+	layers := modeltest.Spec{Hidden: 32, Intermediate: 48, Layers: 10, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 61, Context: 32}
+	m, _ := layers.Open(t)
+	steps := map[string][]*method.Step{"slow": {{}}, "quick": {{}}}
+	trials := []Trial{ // of 10 windows of 0.1 s: a layer's fit is 5 s and 0.04 s for a window, slow's choice is 100 s of 10 windows and quick's 10 s
+		{Candidate: "slow", Windows: 10, Perplexity: 10, Seconds: 127, Fitting: 27, Fitted: 5, Outcome: goesOn},
+		{Candidate: "quick", Windows: 10, Perplexity: 11, Seconds: 37, Fitting: 27, Fitted: 5, Outcome: behind},
+		{Candidate: "unfitted", Windows: 10, Perplexity: 12, Seconds: 10, Outcome: behind},
+	}
+	for _, c := range []struct {
+		left     float64 // seconds
+		chosen   string
+		windows  int
+		replayed bool
+	}{
+		{500, "slow", 40, false}, // 400 for its choice, 10 layers' fits of 6.6, 4 for the opened model: 470
+		{80, "slow", 40, true},   // 70
+		{65, "slow", 30, true},   // 50 and 0.5 for a window
+		{56, "slow", 12, true},
+		{52, "unfitted", 40, false}, // 44
+		{1, "slow", 10, true},
+	} {
+		a, err := NewAuto(m, AutoOptions{TargetLayers: 5, Budget: time.Hour, Windows: modeltest.Windows(61, 40, 16),
+			Candidates: []Candidate{{"slow", method.Union{}, fit}, {"quick", method.Greedy{}, fit}, {"unfitted", method.Greedy{}, nil}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &search{Auto: a, path: filepath.Join(t.TempDir(), "search"), window: 0.1, steps: steps}
+		s.begin()
+		s.record.Trials = slices.Clone(trials)
+		s.began = time.Now().Add(-time.Duration(float64(time.Hour) - c.left*float64(time.Second))) // without healing, all is for what is chosen
+		if err := s.choose(); err != nil {
+			t.Fatal(err)
+		}
+		if r := s.record; r.Chosen != c.chosen || r.Windows < c.windows-1 || r.Windows > c.windows || r.Replayed != c.replayed {
+			t.Errorf("%v s left: %s with %d windows, steps as they are: %v, want %+v (%s)", c.left, r.Chosen, r.Windows, r.Replayed, c, r.Why)
+		}
+	}
+}
