@@ -54,13 +54,14 @@ type Candidate struct {
 	Refit  *refit.Options // nil: nothing is fitted. What refit.Options.All adds is left to the run of what is chosen
 }
 
-// Candidates are what is tried by default: those first that did best on real models for what they take, so that a small budget is well spent.
+// Candidates are what is tried by default: a quick one first, by which times are known and without which a small budget finds nothing, then those that
+// did best on real models for what they take.
 func Candidates(m *model.Model) []Candidate {
 	fit := &refit.Options{All: true, Projections: bothOf(m)}
 	angular := method.CoMe{Selector: method.SelectAngularAll, Repeat: true}
 	return []Candidate{
-		{"union, 1 candidate, refit", method.Union{Greedy: method.Greedy{Candidates: 1}}, fit},
 		{"shortgpt, refit", method.ShortGPT{}, fit},
+		{"union, 1 candidate, refit", method.Union{Greedy: method.Greedy{Candidates: 1}}, fit},
 		{"greedy, 1 candidate, refit", method.Greedy{Candidates: 1}, fit},
 		{"come, all tokens, repeats, refit", angular, fit},
 		{"union, by what fits leave, refit", method.Union{Greedy: method.Greedy{Selector: method.SelectRefit}}, fit},
@@ -282,7 +283,7 @@ func (s *search) open(o Output) (done *Lineage, err error) {
 		return nil, fmt.Errorf("prune: the search in %s was one with other options, another corpus, model or device: give the same, or begin anew (prune.Output.Force, without prune.Output.Resume)", s.path)
 	}
 	s.begin()
-	s.record, s.steps, s.window, s.began = was.Record, was.Steps, was.Window, s.began.Add(-was.Spent)
+	s.record, s.steps, s.pass, s.compare, s.began = was.Record, was.Steps, was.Pass, was.Compare, s.began.Add(-was.Spent)
 	o.Note(fmt.Sprintf("going on after %d trials, %v spent", len(was.Record.Trials), was.Spent.Round(time.Second)))
 	return nil, nil
 }

@@ -30,8 +30,11 @@ const (
 // The fractions of the calibration windows that candidates have in each round. A round of no more windows than the one before is left out.
 var fractions = []int{8, 4, 2}
 
-// minWindows is how few windows a fit makes sense with.
+// minWindows is how few windows a fit makes sense with, and a comparison.
 const minWindows = 4
+
+// compareShare is the share of the budget that one comparison may take.
+const compareShare = 0.015
 
 // search is an Auto on its way.
 type search struct {
@@ -42,30 +45,30 @@ type search struct {
 	began    time.Time
 	record   AutoRecord
 
-	window float64                   // seconds that the opened model takes for a window
-	steps  map[string][]*method.Step // of each candidate's last trial that has a perplexity
+	pass    float64                   // seconds that a layer of the opened model takes for a window
+	compare int                       // windows that candidates are compared on; 0: not known yet
+	steps   map[string][]*method.Step // of each candidate's last trial that has a perplexity
 }
 
 // saved is what the file of a search holds.
 type saved struct {
-	Record AutoRecord                `json:"search"`
-	Steps  map[string][]*method.Step `json:"steps,omitempty"`
-	Window float64                   `json:"window_seconds"`
-	Spent  time.Duration             `json:"spent_ns"`
+	Record  AutoRecord                `json:"search"`
+	Steps   map[string][]*method.Step `json:"steps,omitempty"`
+	Pass    float64                   `json:"pass_seconds"`
+	Compare int                       `json:"compare"`
+	Spent   time.Duration             `json:"spent_ns"`
 }
 
 func (s *search) begin() {
 	o := s.Options
-	_, choose := s.parts()
 	s.began = time.Now()
 	s.record.Budget = o.Budget.Seconds()
 	s.record.Calibration = calibration(o.Windows, o.Seed, o.Source)
-	s.record.Validation = calibration(choose, o.Seed, o.Source)
 }
 
 // save keeps what was found until now.
 func (s *search) save() error {
-	raw, err := json.Marshal(saved{s.record, s.steps, s.window, time.Since(s.began)})
+	raw, err := json.Marshal(saved{s.record, s.steps, s.pass, s.compare, time.Since(s.began)})
 	if err == nil {
 		err = work.WriteFile(s.path, raw)
 	}
@@ -87,13 +90,11 @@ func (s *search) run(ctx context.Context) (err error) {
 	}
 	calibrate, choose := s.parts()
 	s.Options.Memory.Begin(s.device)
-	begin := time.Now()
-	relative, err := eval.NewRelative(ctx, s.device, s.Model, choose, score.Room(run.Options{Host: s.Options.Memory}, s.Model, len(choose)), s.tell("evaluate "+s.Model.Name))
+	relative, err := s.comparison(ctx, choose)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, relative.Close()) }()
-	s.window = time.Since(begin).Seconds() / float64(len(choose))
 	if s.record.Dense, err = relative.Perplexity(ctx, s.Model); err != nil {
 		return err
 	}
@@ -112,6 +113,32 @@ func (s *search) run(ctx context.Context) (err error) {
 		}
 	}
 	return s.choose()
+}
+
+// comparison is what candidates are compared by, on as many of the windows kept for that as a comparison has time for.
+func (s *search) comparison(ctx context.Context, choose [][]uint32) (*eval.Relative, error) {
+	on := func(n int) (*eval.Relative, error) {
+		s.compare = n
+		some := spread(choose, n)
+		s.record.Validation = calibration(some, s.Options.Seed, s.Options.Source)
+		return eval.NewRelative(ctx, s.device, s.Model, some, score.Room(run.Options{Host: s.Options.Memory}, s.Model, len(some)), s.tell("evaluate "+s.Model.Name))
+	}
+	if s.compare > 0 {
+		return on(s.compare) // a search that was stopped goes on with the same
+	}
+	few, begin := min(len(choose), minWindows), time.Now()
+	relative, err := on(few)
+	if err != nil {
+		return nil, err
+	}
+	each := time.Since(begin).Seconds() / float64(few)
+	if more := min(len(choose), int(compareShare*s.Options.Budget.Seconds()/each)); more > few {
+		if err := relative.Close(); err != nil {
+			return nil, err
+		}
+		return on(more)
+	}
+	return relative, nil
 }
 
 // sizes are the numbers of windows of the rounds, of so many.
@@ -180,17 +207,26 @@ func (s *search) round(ctx context.Context, relative *eval.Relative, round int, 
 			continue
 		}
 		if scorer == nil {
+			begin := time.Now()
 			if scorer, err = scored(ctx, s.device, s.Model, windows, s.Options.Memory, true, s.tell(fmt.Sprintf("round %d: score %s", round+1, s.Model.Name))); err != nil {
 				return false, err
 			}
+			s.pass = time.Since(begin).Seconds() / float64(len(windows)*len(s.Model.Layers))
 			left = s.until(searchShare)
 		}
-		if rest := len(candidates) - i; rest > 1 { // one that is slow leaves time for others
-			if known := s.quickest(round); known == 0 {
-				left /= 2
-			} else {
-				left = max(left/4, min(left, 2*known))
+		rest := len(candidates) - i
+		switch known := s.quickest(round); {
+		case rest > 1 && (known == 0 || round == 0 && i == 1): // one that is slow leaves time for others
+			left /= 2
+		case rest > 1:
+			left = max(left/4, min(left, 2*known))
+		}
+		if least := s.least(c, round, len(windows)); least > left.Seconds() {
+			t.Outcome = fmt.Sprintf("not tried: it takes %v at least, and has %v", seconds(least), left.Round(time.Second))
+			if err := s.tried(t); err != nil {
+				return false, err
 			}
+			continue
 		}
 		broken, err := s.try(ctx, scorer, relative, c, &t, left)
 		if err == nil && broken {
@@ -205,6 +241,23 @@ func (s *search) round(ctx context.Context, relative *eval.Relative, round int, 
 	}
 	s.halve(round)
 	return more && s.until(searchShare) > 0, s.save()
+}
+
+// least is how many seconds a candidate about takes at least with so many windows: for half of the passes of layers that its method counts beside
+// those of the opened model, as layers below a change do not run again; and for the fit of a layer after each step, by the round's other trials.
+func (s *search) least(c Candidate, round, windows int) float64 {
+	layers := len(s.Model.Layers)
+	passes, _ := c.Method.Cost(layers, s.TargetLayers)
+	took := float64(max(0, passes-layers)*windows) * s.pass / 2
+	if c.Refit == nil {
+		return took
+	}
+	for _, t := range s.measured(round) {
+		if t.Fitted > 0 {
+			return took + float64(layers-s.TargetLayers)*t.Fitting/float64(t.Fitted)
+		}
+	}
+	return took
 }
 
 // quickest is the least time that a trial of a round took that has a perplexity, 0 if there is none.
@@ -390,11 +443,11 @@ func (s *search) most(c Candidate, t *Trial, left float64) (windows int, replaye
 // the solution, and passes of the layer.
 func (s *search) cost(c Candidate, t *Trial, windows int, replayed bool) float64 {
 	n := float64(windows)
-	known := n * s.window // the opened model's scores and states
+	known := n * float64(len(s.Model.Layers)) * s.pass // the opened model's scores and states
 	if c.Refit == nil {
 		return known + t.Seconds*n/float64(t.Windows)
 	}
-	pass := s.window / float64(len(s.Model.Layers))
+	pass := s.pass
 	if c.Refit.Defaults().Projections == refit.Both {
 		pass *= bothPasses
 	} else {
@@ -416,8 +469,8 @@ func (s *search) cost(c Candidate, t *Trial, windows int, replayed bool) float64
 // Passes of a layer that take about as long as its fit, without the solutions: those of the layer, the products of what its projections read, and
 // the layer's own with what was fitted.
 const (
-	bothPasses = 4
-	downPasses = 2.5
+	bothPasses = 5
+	downPasses = 3
 )
 
 // plan is the run of what was chosen. source is the model's hash.
@@ -470,7 +523,7 @@ func (s *search) healing(o distill.Options, windows [][]uint32) distill.Options 
 		return o // which the plan refuses with the same words
 	}
 	o.Batch = full.Batch
-	for o.Batch > leastBatch && float64(o.Batch)*manySteps*trainingPasses*s.window > s.record.Heal/2 {
+	for o.Batch > leastBatch && float64(o.Batch)*manySteps*trainingPasses*s.pass*float64(len(s.Model.Layers)) > s.record.Heal/2 {
 		o.Batch /= 2
 	}
 	less := math.Sqrt(float64(o.Batch) / float64(full.Batch))
