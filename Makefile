@@ -1,6 +1,6 @@
 # vkcome. `make help` lists the targets.
 .DEFAULT_GOAL := demo
-.PHONY: demo build check test test-big test-drivers shaders check-shaders licenses fuzz bench quality clean help
+.PHONY: demo build check test test-big test-drivers gpu-report shaders check-shaders licenses fuzz bench quality clean help
 
 FUZZTIME ?= 10s
 QUALITY_DATA ?= ../shared
@@ -24,11 +24,16 @@ test: build ## every check on the system's Vulkan devices; installs what they ne
 	@.ci/test.sh
 
 test-big: ## what takes gigabytes or many minutes: a model of 3 GB, a layer of a 7B model, all of MMLU
-	go test -tags big -count=1 -timeout 90m -v -run "3GB|MemoryLarge|TestGolden$$" ./cmd/vkcome ./prune/distill ./model/eval
+	go test -tags big -count=1 -timeout 120m -v -run "3GB|MemoryLarge|SolveLargest|TestGolden$$" ./cmd/vkcome ./prune/distill ./model/eval ./model/lsq
 
 test-drivers: build ## the tests on SwiftShader and Mesa 26, downloaded into .drivers (Debian on x86-64)
 	@.ci/setup.sh test
 	@.ci/drivers.sh
+
+gpu-report: ## what the compilers of ten GPUs make of the kernels, into .ci/gpu (Debian on x86-64; the GPUs need not be here)
+	@.ci/setup.sh tools
+	@.ci/extra-drivers.sh mesa26 .drivers/mesa26 >/dev/null
+	go run ./.ci/gpu
 
 shaders: ## compile the GLSL into the committed SPIR-V
 	@.ci/setup.sh glslang

@@ -2,12 +2,14 @@
 # Unpacks extra Vulkan drivers beside the system's, for cross-driver tests. Nothing is installed, the system is untouched.
 #
 #   .ci/extra-drivers.sh swiftshader DIR   SwiftShader (subgroup 4, no 16-bit storage): correctness on a second vendor. 113 MB download, 5.4 MB kept.
-#   .ci/extra-drivers.sh mesa26 DIR        lavapipe 26 with VK_KHR_cooperative_matrix, glslang 15, newer spirv-tools and validation layers.
-#                                          73 MB download, 380 MB unpacked.
+#   .ci/extra-drivers.sh mesa26 DIR        lavapipe 26 with VK_KHR_cooperative_matrix, glslang 15, newer spirv-tools and validation layers, and Mesa's
+#                                          drivers for GPUs that are not here. 73 MB download, 380 MB unpacked.
 #   .ci/extra-drivers.sh glslang15 DIR     of these only glslang 15 and spirv-tools, which shaders with cooperative matrices need.
 #
 # Then:  . DIR/env; go test ./...     programs that Go builds in that shell, and those that these start, run on the driver
 #        DIR/run CMD                  (mesa26, glslang15) any other program: these need their own, newer C library
+#        DIR/gpu amd:navi31 CMD       (mesa26) a program on a GPU that is not there: its driver compiles for it, and runs nothing. Also nv:172 (the
+#                                     chip in hexadecimal), fd:740, apple, and intel:bmg where DIR has Intel's shim, see .ci/gpu
 # Debian 12 and its derivatives on x86-64; packages come from the mirror that apt is already set up with.
 set -euo pipefail
 kind=${1:?swiftshader, mesa26 or glslang15}
@@ -31,7 +33,7 @@ mesa26 | glslang15)
 	packages="glslang-tools spirv-tools libc6 libstdc++6"
 	made=$dir/run
 	if [ "$kind" = mesa26 ]; then
-		packages="mesa-vulkan-drivers/trixie-backports libvulkan1 vulkan-tools vulkan-validationlayers $packages"
+		packages="mesa-vulkan-drivers/trixie-backports mesa-drm-shim/trixie-backports libvulkan1 vulkan-tools vulkan-validationlayers $packages"
 		made=$dir/env
 	fi
 	root="$dir/root"
@@ -61,6 +63,25 @@ mesa26 | glslang15)
 			echo "{\"file_format_version\":\"1.0.1\",\"ICD\":{\"api_version\":\"1.4.0\",\"library_path\":\"$lib/libvulkan_lvp.so\"}}" >"$dir/lvp.json"
 			sed "s#\"library_path\": *\"[^\"]*libVk#\"library_path\": \"$lib/libVk#" \
 				"$root/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json" >"$dir/layers/VkLayer_khronos_validation.json"
+			for d in radeon nouveau freedreno asahi intel; do
+				echo "{\"file_format_version\":\"1.0.1\",\"ICD\":{\"api_version\":\"1.4.0\",\"library_path\":\"$lib/libvulkan_$d.so\"}}" >"$dir/$d.json"
+			done
+			cat >"$dir/gpu" <<-EOF
+				#!/bin/sh
+				kind=\${1%%:*} name=\${1#*:}
+				shift
+				case \$kind in
+				amd) shim=amdgpu driver=radeon && export AMDGPU_GPU_ID=\$name ;;
+				nv) shim=nouveau driver=nouveau && export NOUVEAU_CHIPSET=\$name ;;
+				fd) shim=freedreno driver=freedreno && export FD_GPU_ID=\$name ;;
+				apple) shim=asahi driver=asahi ;;
+				intel) shim=intel driver=intel && export INTEL_STUB_GPU_PLATFORM=\$name ;;
+				*) echo "\$kind: expected amd, nv, fd, apple or intel" >&2 && exit 2 ;;
+				esac
+				export VK_ICD_FILENAMES=$dir/\$driver.json VK_LOADER_LAYERS_DISABLE=all
+				exec $lib/ld-linux-x86-64.so.2 --library-path $lib --preload $lib/lib\${shim}_noop_drm_shim.so "\$@"
+			EOF
+			chmod +x "$dir/gpu"
 			# Old-style RPATH, unlike LD_LIBRARY_PATH, reaches the driver's own libraries and does not reach other programs.
 			cat >"$dir/env" <<-EOF
 				export VK_ICD_FILENAMES=$dir/lvp.json VK_LAYER_PATH=$dir/layers

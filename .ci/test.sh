@@ -4,6 +4,15 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . .ci/parts.sh
 
+# compilers compares the kernels with the tables of two GPUs. Where their drivers cannot be had, that is said.
+compilers() {
+	if ! { command -v apt-get >/dev/null && [ "$(uname -m)" = x86_64 ]; }; then
+		echo "left out: the drivers are Debian's, for x86-64"
+		return
+	fi
+	.ci/extra-drivers.sh mesa26 .drivers/mesa26 >/dev/null && go run ./.ci/gpu -check -families navi31,adreno740
+}
+
 part "gofmt" formatted
 part "top level" layout
 part "go vet" go vet ./...
@@ -19,6 +28,7 @@ kernels=$(mktemp -d)
 trap 'rm -rf "$kernels"' EXIT
 part "go test, under validation" env VKCOME_VALIDATE=1 VKCOME_KERNEL_LOG="$kernels" go test -count=1 -timeout 30m ./...
 part "every kernel ran on a device" go run ./shaders/gen -coverage "$kernels"
-part "the runner of make quality" go test -count=1 ./.ci/quality
+part "the runner of make quality" go test -count=1 ./.ci/quality ./.ci/gpu
+part "what GPUs' compilers make of it" compilers
 part "demo" bin/vkcome demo
 finish

@@ -19,10 +19,12 @@ type Options struct {
 	Device       string // index in rank, UUID, or part of the name; "" is VKCOME_DEVICE, else the best
 	MaxTier      *Tier  // use no feature above this tier; nil is VKCOME_TIER, else all
 	MaxMemory    int64  // bytes of device memory to use at most; 0 is 80 % of the heap
+	Profile      string // pass for another device, one of Profiles; "" is VKCOME_PROFILE, else none
 	StorageRange int64  // pretend that one binding holds at most this many bytes; 0 is the device's own limit
 	Staging      bool   // go through staging buffers even where device memory can be mapped (what discrete GPUs do)
 	Validate     bool   // run under the Khronos validation layer; also set by VKCOME_VALIDATE=1
 	CacheDir     string // compiled pipelines; "" is the user's cache folder, "-" is none
+	Reports      bool   // have the driver's compiler say what it made of each kernel, see Reports; compiled pipelines are then not cached
 }
 
 // Device is an open device. Its methods may be called from several goroutines; a Recorder may not.
@@ -38,6 +40,7 @@ type Device struct {
 	mu        sync.Mutex // everything below
 	arena     arena
 	kernels   map[kernelKey]*Kernel
+	reports   []Report
 	recorders map[*Recorder]struct{}
 	closed    bool
 
@@ -64,6 +67,9 @@ func Open(o Options) (*Device, error) {
 		}
 		o.MaxTier = &t
 	}
+	if o.Profile == "" {
+		o.Profile = os.Getenv(ProfileVariable)
+	}
 	o.Validate = o.Validate || os.Getenv("VKCOME_VALIDATE") == "1"
 	instance, err := acquire(o.Validate)
 	if err != nil {
@@ -81,6 +87,13 @@ func open(instance *native.Instance, o Options) (*Device, error) {
 	physical, info, err := choose(rank(instance), o.Device)
 	if err != nil {
 		return nil, err
+	}
+	if o.Profile != "" {
+		p, err := ParseProfile(o.Profile)
+		if err != nil {
+			return nil, err
+		}
+		p.apply(&info)
 	}
 	d := &Device{Info: info, Tier: info.Tier, opts: o, kernels: map[kernelKey]*Kernel{}, recorders: map[*Recorder]struct{}{}}
 	if o.MaxTier != nil {
@@ -101,7 +114,10 @@ func open(instance *native.Instance, o Options) (*Device, error) {
 	data := loadCache(d.cachePath, physical)
 	// Kernels take addresses on CPU drivers only, where they pay.
 	d.Addresses = info.Kind == CPU && physical.BufferAddress
-	if d.native, err = native.NewDevice(physical, families, d.Addresses, data); err != nil {
+	if o.Reports && !physical.Reports {
+		return nil, fmt.Errorf("vk: %s has no VK_KHR_pipeline_executable_properties: its driver's compiler says nothing of kernels", info.Name)
+	}
+	if d.native, err = native.NewDevice(physical, families, d.Addresses, o.Reports, data); err != nil {
 		return nil, fmt.Errorf("vk: open %s: %w", info.Name, wrap(err))
 	}
 	d.cacheSum = sha256.Sum256(data)

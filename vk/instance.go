@@ -63,7 +63,7 @@ type Limits struct {
 	SharedMemory       int64  `json:"shared_memory"`       // bytes of a workgroup
 	StorageBuffers     int    `json:"storage_buffers"`     // bindings of a kernel
 	SubgroupSize       int    `json:"subgroup_size"`       // invocations of a subgroup
-	SubgroupMin        int    `json:"subgroup_min"`        // the smallest subgroup that Source.Subgroup can ask for; 0: it cannot
+	SubgroupMin        int    `json:"subgroup_min"`        // the smallest subgroup that Source.Subgroup can ask for, or the size of all; 0: it cannot
 	SubgroupShuffle    bool   `json:"subgroup_shuffle"`    // any lane's value may be read
 	PushConstants      int    `json:"push_constants"`      // bytes
 	TexelBuffer        int64  `json:"texel_buffer"`        // bytes of a binding of 16-byte texels
@@ -92,6 +92,9 @@ type Info struct {
 	Limits        Limits `json:"limits"`
 
 	CoopShapes []CoopShape `json:"coop_shapes"` // the products of matrices that a subgroup can do
+
+	profiled bool // it passes for another, see Profile
+	driven   Kind // what it is, where profiled
 }
 
 // CoopShape is a product of cooperative matrices of a subgroup: [M, K] · [K, N] + [M, N].

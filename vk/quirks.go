@@ -84,7 +84,12 @@ func (q Quirk) String() string {
 }
 
 // Has says whether the device's driver has a quirk.
-func (i Info) Has(q Quirk) bool { return facts[q].has(i) }
+func (i Info) Has(q Quirk) bool {
+	if i.profiled && q != SlowMatrices { // a profile changes which kernels are taken, and no driver
+		i.Kind = i.driven
+	}
+	return facts[q].has(i)
+}
 
 // Quirks lists those that the device's driver has.
 func (i Info) Quirks() []Quirk {

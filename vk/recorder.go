@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/vkcome/vkcome/vk/internal/native"
 )
@@ -72,6 +74,7 @@ type Recorder struct {
 	touched    []touch
 	err        error
 	closed     bool
+	survey     map[string]bool // names of the kernels of a survey, where nothing is recorded; nil elsewhere
 
 	Dispatched int  // dispatches recorded so far, pieces of one not counted
 	NoBarriers bool // leave barriers out: for the test that validation sees a hazard
@@ -111,6 +114,13 @@ func (d *Device) newRecorder(queue int) (*Recorder, error) {
 	return r, nil
 }
 
+// NewSurvey makes a recorder that records nothing. What is dispatched with it is compiled and checked against the device's limits, and nothing else
+// happens: buffers may be those of a dry Scope.
+func (d *Device) NewSurvey() *Recorder { return &Recorder{d: d, survey: map[string]bool{}} }
+
+// Surveyed are the names of the kernels that a survey met, of those with the same code one.
+func (r *Recorder) Surveyed() []string { return slices.Sorted(maps.Keys(r.survey)) }
+
 // Device is the recorder's device.
 func (r *Recorder) Device() *Device { return r.d }
 
@@ -139,7 +149,9 @@ func (r *Recorder) close() error {
 	r.closed = true
 	err := r.drain(context.Background())
 	for _, c := range r.slots {
-		c.Close()
+		if c != nil {
+			c.Close()
+		}
 	}
 	delete(r.d.recorders, r)
 	r.Fail(fmt.Errorf("vk: recorder %w", ErrClosed))
@@ -167,10 +179,14 @@ func (r *Recorder) Dispatch(k *Kernel, groups [3]int, push []uint32, work float6
 	if r.err = r.check(k, groups, push, args); r.err != nil {
 		return
 	}
+	r.Dispatched++
+	if r.survey != nil {
+		r.survey[k.name] = true
+		return
+	}
 	if r.err = k.log(r.d); r.err != nil {
 		return
 	}
-	r.Dispatched++
 	axis := 0
 	for i, g := range groups {
 		if g > groups[axis] {
@@ -241,7 +257,7 @@ func (r *Recorder) check(k *Kernel, groups [3]int, push []uint32, args []Arg) er
 			return fmt.Errorf("vk: %s: %d buffers to bind, the kernel has %d bindings", k.name, i+1, k.bindings.N)
 		case a.push > 0 && (!r.d.Addresses || a.push >= len(push)):
 			return fmt.Errorf("vk: %s: address of %q in push constant %d of %d: %s has no addresses, or no room: %w", k.name, a.buf.name, a.push-1, len(push), r.d.Info.Name, ErrLimit)
-		case a.gone():
+		case a.gone() && r.survey == nil:
 			return fmt.Errorf("vk: %s: binding %d: buffer %w", k.name, i, ErrClosed)
 		case a.size == 0:
 			return fmt.Errorf("vk: %s: binding %d (%q) is empty: %w", k.name, i, a.buf.name, ErrLimit)
@@ -276,7 +292,7 @@ func (r *Recorder) hazards(args []Arg) {
 
 // Copy records a copy of src to dst, which have the same size.
 func (r *Recorder) Copy(dst, src View) {
-	if r.err != nil {
+	if r.err != nil || r.survey != nil {
 		return
 	}
 	switch {
@@ -295,7 +311,7 @@ func (r *Recorder) Copy(dst, src View) {
 
 // Fill records that every 32-bit word of dst, whole words at a multiple of 4 bytes, becomes word.
 func (r *Recorder) Fill(dst View, word uint32) {
-	if r.err != nil {
+	if r.err != nil || r.survey != nil {
 		return
 	}
 	switch {
@@ -367,6 +383,9 @@ func (r *Recorder) Wait(ctx context.Context) error {
 
 // drain waits for every submission, oldest first, and returns the first error.
 func (r *Recorder) drain(ctx context.Context) error {
+	if r.survey != nil {
+		return nil
+	}
 	var first error
 	for i := range r.slots {
 		if err := r.wait(ctx, r.slots[(r.next+i)%slots]); first == nil {

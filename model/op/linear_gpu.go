@@ -93,23 +93,39 @@ func coopShape(d *vk.Device) (best vk.CoopShape) {
 // linearCoop are the kernels with cooperative matrices. They take f16 weights alone: f32 would lose bits, and bf16 is beyond f16's range;
 // matrices of bf16 want VK_KHR_shader_bfloat16, which glslang 15 cannot compile.
 func linearCoop(d *vk.Device, x, w Tensor, f Fused) (able []linearKernel) {
-	l, best := d.Limits(), coopShape(d)
+	l, best, sizes := d.Limits(), coopShape(d), coopSubgroups(d)
 	if best.K == 0 || w.DType != dtype.F16 || x.Cols%8 != 0 || f.few(x) || f.Scratch.IsZero() || !halvesFit(d, x.Cols) {
 		return nil
 	}
 	for _, t := range coopTiles {
-		group := t.subgroups() * l.SubgroupMin
-		if t.high*t.wide/l.SubgroupMin > maxSums || group > l.WorkgroupSize || t.shared(best) > l.SharedMemory || !t.takes(best) {
-			continue
+		for _, size := range sizes {
+			group := t.subgroups() * size
+			if t.high*t.wide/size > maxSums || group > l.WorkgroupSize || t.shared(best) > l.SharedMemory || !t.takes(best) {
+				continue
+			}
+			k := linearKernel{
+				shader: "linear_coopmat", group: group, rows: t.rows, columns: t.columns, half: true, subgroup: size, shared: t.shared(best),
+				tile: Tile{t.rows, t.columns, t.high, t.wide, t.slice},
+			}
+			if size != l.SubgroupMin {
+				k.tile[5] = size
+			}
+			k.spec = spec("SUBGROUP", size, "MATRIX_M", best.M, "MATRIX_N", best.N, "MATRIX_K", best.K, "ROWS", t.rows, "COLUMNS", t.columns, "HIGH", t.high, "WIDE", t.wide, "SLICE", t.slice)
+			able = append(able, k.gated(f))
 		}
-		k := linearKernel{
-			shader: "linear_coopmat", group: group, rows: t.rows, columns: t.columns, half: true, subgroup: l.SubgroupMin, shared: t.shared(best),
-			tile: Tile{t.rows, t.columns, t.high, t.wide, t.slice},
-		}
-		k.spec = spec("SUBGROUP", l.SubgroupMin, "MATRIX_M", best.M, "MATRIX_N", best.N, "MATRIX_K", best.K, "ROWS", t.rows, "COLUMNS", t.columns, "HIGH", t.high, "WIDE", t.wide, "SLICE", t.slice)
-		able = append(able, k.gated(f))
 	}
 	return able
+}
+
+// coopSubgroups are the sizes of subgroups that are tried with each tile, the largest that a device asks for by itself first: an invocation
+// then holds fewer sums, and more subgroups are on their way at once (RDNA 3, 128×128/64×64/32: 32 invocations take 256 registers and 2
+// subgroups run on a SIMD unit, 64 take 204 and it is 4; see .ci/gpu).
+func coopSubgroups(d *vk.Device) []int {
+	least, usual := d.Limits().SubgroupMin, d.Limits().SubgroupSize
+	if usual > least && usual&(usual-1) == 0 && d.Info.Kind != vk.CPU {
+		return []int{usual, least}
+	}
+	return []int{least}
 }
 
 // halves are x in f16 and what undoes the scale of its rows, one after the other in scratch.

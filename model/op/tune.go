@@ -18,13 +18,17 @@ import (
 )
 
 // Tile names a kernel of a family of linear kernels: rows and columns of a workgroup's tile, rows and columns of an invocation's or a
-// subgroup's part, and the depth of a slice, 0 where the family has but one. The zero Tile is a kernel without a choice.
-type Tile [5]int
+// subgroup's part, the depth of a slice, 0 where the family has but one, and the size of subgroups, 0 where it is the device's smallest or of
+// no matter. The zero Tile is a kernel without a choice.
+type Tile [6]int
 
 func (t Tile) String() string {
 	text := fmt.Sprintf("%dx%d/%dx%d", t[0], t[1], t[2], t[3])
 	if t[4] > 0 {
 		text += fmt.Sprintf("/%d", t[4])
+	}
+	if t[5] > 0 {
+		text += fmt.Sprintf("/w%d", t[5])
 	}
 	return text
 }
@@ -314,7 +318,7 @@ func tuned(d *vk.Device, family []linearKernel, x, w Tensor, f Fused) (linearKer
 }
 
 // The file is a magic word, the SHA-256 of the JSON in hex, and the JSON. A release whose kernels changed has another magic word.
-const tuningMagic = "VKCOMET1 "
+const tuningMagic = "VKCOMET2 "
 
 // TuningFile is the path of a device's tuning, "" where nothing is cached.
 func TuningFile(d *vk.Device) string { return d.CacheFile("linear", ".json") }

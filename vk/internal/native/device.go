@@ -23,14 +23,16 @@ const (
 
 // Device is a VkDevice with one queue of each family asked for.
 type Device struct {
-	handle  vulkan.Device
-	table   C.vkc_table
-	queues  []vulkan.Queue
-	family  []uint32
-	cache   vulkan.PipelineCache
-	layouts map[Bindings]*layout
-	address bool          // buffers have device addresses
-	freed   atomic.Uint64 // allocations so far
+	handle         vulkan.Device
+	table          C.vkc_table
+	queues         []vulkan.Queue
+	family         []uint32
+	cache          vulkan.PipelineCache
+	layouts        map[Bindings]*layout
+	address        bool          // buffers have device addresses
+	reports        bool          // pipelines are reported on, and not cached
+	fixedSubgroups bool          // all subgroups have one size, which cannot be asked for
+	freed          atomic.Uint64 // allocations so far
 }
 
 // Bindings are those of a kernel: 0 to N−1, storage buffers but for those whose bit is set in Texels, which are storage texel buffers.
@@ -46,8 +48,8 @@ type layout struct {
 
 // NewDevice creates a device with one queue in each of the families, and a pipeline cache that starts from cacheData (empty: new).
 // With addresses, which the physical device must have, its buffers have device addresses.
-func NewDevice(p *PhysicalDevice, families []uint32, addresses bool, cacheData []byte) (*Device, error) {
-	d := &Device{family: families, layouts: map[Bindings]*layout{}, address: addresses}
+func NewDevice(p *PhysicalDevice, families []uint32, addresses, reports bool, cacheData []byte) (*Device, error) {
+	d := &Device{family: families, layouts: map[Bindings]*layout{}, address: addresses, reports: reports, fixedSubgroups: p.facts.subgroup_fixed != 0}
 	queues := make([]vulkan.DeviceQueueCreateInfo, len(families))
 	for k, f := range families {
 		queues[k] = vulkan.DeviceQueueCreateInfo{SType: vulkan.StructureTypeDeviceQueueCreateInfo, QueueFamilyIndex: f, QueueCount: 1, PQueuePriorities: []float32{1}}
@@ -56,7 +58,11 @@ func NewDevice(p *PhysicalDevice, families []uint32, addresses bool, cacheData [
 	if addresses {
 		withAddresses = 1
 	}
-	features := C.vkc_device_features(&p.facts, withAddresses)
+	withReports := C.int(0)
+	if reports {
+		withReports = 1
+	}
+	features := C.vkc_device_features(&p.facts, withAddresses, withReports)
 	if features == nil {
 		return nil, OutOfHostMemory
 	}
@@ -67,6 +73,9 @@ func NewDevice(p *PhysicalDevice, families []uint32, addresses bool, cacheData [
 	}
 	if p.facts.control_extension != 0 && p.SubgroupMin > 0 {
 		extensions = append(extensions, "VK_EXT_subgroup_size_control\x00")
+	}
+	if reports {
+		extensions = append(extensions, "VK_KHR_pipeline_executable_properties\x00")
 	}
 	info := vulkan.DeviceCreateInfo{
 		SType: vulkan.StructureTypeDeviceCreateInfo, PNext: features, QueueCreateInfoCount: uint32(len(queues)), PQueueCreateInfos: queues,
@@ -206,9 +215,28 @@ func (d *Device) NewPipeline(spirv []uint32, bindings Bindings, spec []uint32, s
 	if len(spec) > 0 {
 		constants = (*C.uint32_t)(unsafe.Pointer(&spec[0]))
 	}
+	fixed := C.int(0)
+	if d.fixedSubgroups {
+		fixed = 1
+	}
+	cache, reported := C.uint64_t(handle(unsafe.Pointer(d.cache))), C.int(0)
+	if d.reports {
+		cache, reported = 0, 1 // what comes from a cache was not compiled
+	}
 	var out C.uint64_t
-	err = check(C.vkc_create_pipeline(&d.table, d.raw(), C.uint64_t(handle(unsafe.Pointer(d.cache))), C.uint64_t(handle(unsafe.Pointer(module))), C.uint64_t(layout), constants, C.uint32_t(len(spec)), C.uint32_t(subgroup), &out))
+	err = check(C.vkc_create_pipeline(&d.table, d.raw(), cache, C.uint64_t(handle(unsafe.Pointer(module))), C.uint64_t(layout), constants, C.uint32_t(len(spec)), C.uint32_t(subgroup), fixed, reported, &out))
 	return Pipeline(out), err
+}
+
+// Report is what the driver's compiler says of a pipeline of a device with reports, in the form of vkc_report; nil if it says nothing.
+func (d *Device) Report(p Pipeline) []byte {
+	var size C.size_t
+	text := C.vkc_report(&d.table, d.raw(), C.uint64_t(p), &size)
+	if text == nil {
+		return nil
+	}
+	defer C.free(unsafe.Pointer(text))
+	return C.GoBytes(unsafe.Pointer(text), C.int(size))
 }
 
 // DestroyPipeline destroys a pipeline that no submission uses.

@@ -1,6 +1,8 @@
 #include "thunks.h"
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +48,9 @@ int vkc_load_table(vkc_table* t, void* instance, void* device) {
 	LOAD(resetQueries, "vkCmdResetQueryPool");
 	LOAD(writeTimestamp, "vkCmdWriteTimestamp");
 	*(pfn*)&t->bufferAddress = device_proc(device, "vkGetBufferDeviceAddress");
+	*(pfn*)&t->executables = device_proc(device, "vkGetPipelineExecutablePropertiesKHR");
+	*(pfn*)&t->statistics = device_proc(device, "vkGetPipelineExecutableStatisticsKHR");
+	*(pfn*)&t->representations = device_proc(device, "vkGetPipelineExecutableInternalRepresentationsKHR");
 	return 1;
 }
 
@@ -54,6 +59,7 @@ enum {
 	ST_VULKAN11_FEATURES = 49, ST_VULKAN12_FEATURES = 51, ST_FEATURES2 = 1000059000, ST_PROPERTIES2 = 1000059001,
 	ST_ID = 1000071004, ST_SUBGROUP = 1000094000, ST_MAINTENANCE3 = 1000168000, ST_DRIVER = 1000196000, ST_COOPMAT = 1000506000, ST_COOPMAT_SHAPE = 1000506001,
 	ST_SUBGROUP_SIZES = 1000225000, ST_SUBGROUP_REQUIRED = 1000225001, ST_SUBGROUP_CONTROL = 1000225002,
+	ST_EXECUTABLE_FEATURES = 1000269000, ST_PIPELINE_INFO = 1000269001, ST_EXECUTABLE = 1000269002, ST_EXECUTABLE_INFO = 1000269003, ST_STATISTIC = 1000269004, ST_REPRESENTATION = 1000269005,
 	ST_ALLOCATE_FLAGS = 1000060000, ST_ADDRESS_INFO = 1000244001, ST_VALIDATION_FEATURES = 1000247000, ST_DEBUG_REPORT = 1000011000,
 };
 
@@ -100,6 +106,7 @@ void vkc_query(vkc_facts* out, void* instance, void* physical) {
 	uint32_t minor = (p1.api >> 12) & 0x3ff;
 	out->vulkan12 = minor >= 2;
 	int has_driver_properties = minor >= 2 || has(list, n, "VK_KHR_driver_properties"), has_coopmat = has(list, n, "VK_KHR_cooperative_matrix");
+	out->executable_properties = has(list, n, "VK_KHR_pipeline_executable_properties");
 	int has_control = minor >= 3 || has(list, n, "VK_EXT_subgroup_size_control");
 	free(list);
 	void (*families)(void*, uint32_t*, void*) = (void (*)(void*, uint32_t*, void*))instance_proc(instance, "vkGetPhysicalDeviceQueueFamilyProperties");
@@ -137,17 +144,20 @@ void vkc_query(vkc_facts* out, void* instance, void* physical) {
 	out->buffer_address = v12.f[38];
 	out->int64 = f2.f[40];
 	out->control_extension = has_control && minor < 3;
-	if (control.control && control.full && sizes.stages & 0x20 /* COMPUTE */) out->subgroup_min = sizes.min;
+	int asks = control.control && sizes.stages & 0x20 /* COMPUTE */;
+	if (control.full && (asks || sizes.min == sizes.max)) out->subgroup_min = sizes.min;
+	out->subgroup_fixed = out->subgroup_min && !asks;
 	if (out->cooperative_matrix) query_shapes(out, instance, physical);
 }
 
-void* vkc_device_features(const vkc_facts* facts, int addresses) {
+void* vkc_device_features(const vkc_facts* facts, int addresses, int reports) {
 	struct features {
 		struct { uint32_t type, pad; void* next; uint32_t f[55], end; } f2; // VkPhysicalDeviceFeatures2
 		struct { uint32_t type, pad; void* next; uint32_t f[12]; } v11;
 		struct { uint32_t type, pad; void* next; uint32_t f[48]; } v12;
 		struct { uint32_t type, pad; void* next; uint32_t control, full; } control;
 		struct { uint32_t type, pad; void* next; uint32_t f[2]; } coopmat;
+		struct { uint32_t type, pad; void* next; uint32_t f[2]; } executable;
 	}* f = calloc(1, sizeof *f);
 	if (!f) return NULL;
 	f->f2.type = ST_FEATURES2;
@@ -164,18 +174,23 @@ void* vkc_device_features(const vkc_facts* facts, int addresses) {
 	}
 	if (facts->subgroup_min) {
 		CHAIN(control, ST_SUBGROUP_CONTROL);
-		f->control.control = f->control.full = 1;
+		f->control.control = !facts->subgroup_fixed;
+		f->control.full = 1;
 	}
 	if (facts->cooperative_matrix) {
 		CHAIN(coopmat, ST_COOPMAT);
 		f->coopmat.f[0] = 1;
+	}
+	if (reports) {
+		CHAIN(executable, ST_EXECUTABLE_FEATURES);
+		f->executable.f[0] = 1;
 	}
 #undef CHAIN
 	return f;
 }
 
 int32_t vkc_create_pipeline(const vkc_table* t, void* device, uint64_t cache, uint64_t module, uint64_t layout,
-	const uint32_t* spec, uint32_t nspec, uint32_t subgroup, uint64_t* out) {
+	const uint32_t* spec, uint32_t nspec, uint32_t subgroup, int fixed, int reported, uint64_t* out) {
 	struct { uint32_t id, offset; size_t size; } entry[32];
 	if (nspec > 32) return -3;
 	for (uint32_t i = 0; i < nspec; i++) { entry[i].id = i; entry[i].offset = 4 * i; entry[i].size = 4; }
@@ -185,8 +200,95 @@ int32_t vkc_create_pipeline(const vkc_table* t, void* device, uint64_t cache, ui
 		uint32_t type; const void* next; uint32_t flags;
 		struct { uint32_t type; const void* next; uint32_t flags, stage; uint64_t module; const char* name; const void* spec; } stage;
 		uint64_t layout, base; int32_t base_index;
-	} create = { ST_COMPUTE_PIPELINE, NULL, 0x10 /* DISPATCH_BASE */, { ST_SHADER_STAGE, subgroup ? &required : NULL, subgroup ? 2 /* REQUIRE_FULL_SUBGROUPS */ : 0, 0x20 /* COMPUTE */, module, "main", nspec ? &info : NULL }, layout, 0, -1 };
+	} create = { ST_COMPUTE_PIPELINE, NULL, 0x10 /* DISPATCH_BASE */ | (reported ? 0x40 | 0x80 : 0) /* CAPTURE_STATISTICS, CAPTURE_INTERNAL_REPRESENTATIONS */, { ST_SHADER_STAGE, subgroup && !fixed ? &required : NULL, subgroup ? 2 /* REQUIRE_FULL_SUBGROUPS */ : 0, 0x20 /* COMPUTE */, module, "main", nspec ? &info : NULL }, layout, 0, -1 };
 	return t->createPipelines(device, cache, 1, &create, NULL, out);
+}
+
+typedef struct { char* text; size_t size, room; int failed; } report;
+
+static void append(report* r, const void* bytes, size_t n) {
+	if (r->failed || r->size + n > r->room) {
+		size_t room = 2 * (r->size + n) + 4096;
+		char* larger = r->failed ? NULL : realloc(r->text, room);
+		if (!larger) { r->failed = 1; return; }
+		r->text = larger;
+		r->room = room;
+	}
+	memcpy(r->text + r->size, bytes, n);
+	r->size += n;
+}
+
+static void append_line(report* r, const char* format, ...) {
+	char line[512];
+	va_list args;
+	va_start(args, format);
+	int n = vsnprintf(line, sizeof line, format, args);
+	va_end(args);
+	append(r, line, n < 0 ? 0 : (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+}
+
+static void report_statistics(const vkc_table* t, void* device, const void* info, report* r) {
+	typedef struct { uint32_t type, pad; void* next; char name[256], description[256]; uint32_t format, pad2; union { uint32_t b32; int64_t i64; uint64_t u64; double f64; } value; } statistic;
+	uint32_t n = 0;
+	if (t->statistics(device, info, &n, NULL) || !n) return;
+	statistic* list = calloc(n, sizeof *list);
+	if (!list) { r->failed = 1; return; }
+	for (uint32_t i = 0; i < n; i++) list[i].type = ST_STATISTIC;
+	if (t->statistics(device, info, &n, list) < 0) n = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		switch (list[i].format) {
+		case 0: append_line(r, "statistic %u %.256s\n", list[i].value.b32, list[i].name); break;
+		case 1: append_line(r, "statistic %lld %.256s\n", (long long)list[i].value.i64, list[i].name); break;
+		case 2: append_line(r, "statistic %llu %.256s\n", (unsigned long long)list[i].value.u64, list[i].name); break;
+		default: append_line(r, "statistic %.17g %.256s\n", list[i].value.f64, list[i].name);
+		}
+	}
+	free(list);
+}
+
+static void report_code(const vkc_table* t, void* device, const void* info, report* r) {
+	typedef struct { uint32_t type, pad; void* next; char name[256], description[256]; uint32_t text, pad2; size_t size; void* data; } representation;
+	uint32_t n = 0;
+	if (t->representations(device, info, &n, NULL) || !n) return;
+	representation* list = calloc(n, sizeof *list);
+	if (!list) { r->failed = 1; return; }
+	for (uint32_t i = 0; i < n; i++) list[i].type = ST_REPRESENTATION;
+	if (t->representations(device, info, &n, list) < 0) n = 0;
+	for (uint32_t i = 0; i < n; i++) if (!(list[i].data = calloc(1, list[i].size + 1))) { r->failed = 1; list[i].size = 0; }
+	if (n && t->representations(device, info, &n, list) >= 0) {
+		for (uint32_t i = 0; i < n; i++) {
+			if (!list[i].text || !list[i].data) continue;
+			size_t size = strnlen(list[i].data, list[i].size);
+			append_line(r, "code %llu %.256s\n", (unsigned long long)size, list[i].name);
+			append(r, list[i].data, size);
+		}
+	}
+	for (uint32_t i = 0; i < n; i++) free(list[i].data);
+	free(list);
+}
+
+char* vkc_report(const vkc_table* t, void* device, uint64_t pipeline, size_t* size) {
+	typedef struct { uint32_t type, pad; void* next; uint32_t stages; char name[256], description[256]; uint32_t subgroup; } executable;
+	report r = { 0 };
+	*size = 0;
+	if (!t->executables || !t->statistics || !t->representations) return NULL;
+	struct { uint32_t type, pad; const void* next; uint64_t pipeline; } info = { ST_PIPELINE_INFO, 0, NULL, pipeline };
+	uint32_t n = 0;
+	if (t->executables(device, &info, &n, NULL) || !n) return NULL;
+	executable* list = calloc(n, sizeof *list);
+	if (!list) return NULL;
+	for (uint32_t i = 0; i < n; i++) list[i].type = ST_EXECUTABLE;
+	if (t->executables(device, &info, &n, list) < 0) n = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		append_line(&r, "executable %u %.256s\n", list[i].subgroup, list[i].name);
+		struct { uint32_t type, pad; const void* next; uint64_t pipeline; uint32_t index, pad2; } one = { ST_EXECUTABLE_INFO, 0, NULL, pipeline, i, 0 };
+		report_statistics(t, device, &one, &r);
+		report_code(t, device, &one, &r);
+	}
+	free(list);
+	if (r.failed) { free(r.text); return NULL; }
+	*size = r.size;
+	return r.text;
 }
 
 int32_t vkc_submit(const vkc_table* t, void* queue, void* commands, uint64_t fence) {

@@ -31,6 +31,9 @@ typedef struct {
 	void (*resetQueries)(void*, uint64_t, uint32_t, uint32_t);
 	void (*writeTimestamp)(void*, uint32_t, uint64_t, uint32_t);
 	uint64_t (*bufferAddress)(void*, const void*); // NULL before Vulkan 1.2
+	int32_t (*executables)(void*, const void*, uint32_t*, void*);    // these NULL but where pipelines are reported on
+	int32_t (*statistics)(void*, const void*, uint32_t*, void*);
+	int32_t (*representations)(void*, const void*, uint32_t*, void*);
 } vkc_table;
 int vkc_load_table(vkc_table* t, void* instance, void* device); // 0 when an entry point is missing
 
@@ -41,7 +44,9 @@ typedef struct {
 	uint64_t max_allocation;
 	char driver_name[256], driver_info[256];
 	uint32_t vulkan12, float16, storage16, cooperative_matrix, buffer_address, int64;
-	uint32_t subgroup_min;      // the smallest that a compute pipeline can ask for; 0: it cannot
+	uint32_t subgroup_min;      // the smallest that a compute pipeline can ask for; 0: it cannot even ask for full ones
+	uint32_t subgroup_fixed;    // all have that size, and none can be asked for: NVK says so
+	uint32_t executable_properties; // pipelines say what they were compiled to
 	uint32_t control_extension; // it takes VK_EXT_subgroup_size_control to ask
 	uint32_t nshapes;
 	struct { uint32_t m, n, k, input, sum; } shapes[64]; // of a subgroup's matrices; VkComponentTypeKHR
@@ -51,7 +56,11 @@ typedef struct {
 void vkc_query(vkc_facts* out, void* instance, void* physical);
 
 int32_t vkc_create_pipeline(const vkc_table* t, void* device, uint64_t cache, uint64_t module, uint64_t layout,
-	const uint32_t* spec, uint32_t nspec, uint32_t subgroup, uint64_t* out); // subgroup: its size, 0 for any
+	const uint32_t* spec, uint32_t nspec, uint32_t subgroup, int fixed, int reported, uint64_t* out); // subgroup: its size, 0 for any; fixed: all have it
+
+// What the driver's compiler made of a pipeline that was created as reported: for each executable the line "executable SUBGROUP NAME", lines
+// "statistic VALUE NAME", and "code BYTES NAME" with so many bytes behind the line. The caller's to free; NULL: no memory, or nothing is told.
+char* vkc_report(const vkc_table* t, void* device, uint64_t pipeline, size_t* size);
 int32_t vkc_submit(const vkc_table* t, void* queue, void* commands, uint64_t fence);
 
 // Buffer views of the dispatches in a command buffer, kept for the next recording: much of it will be the same. What is kept must not
@@ -66,8 +75,9 @@ typedef struct { vkc_set* list; uint32_t n, room, next; } vkc_sets;
 typedef struct { vkc_views views; vkc_sets sets; } vkc_kept;
 void vkc_drop_kept(const vkc_table* t, void* device, vkc_kept* kept); // the sets' pool is the caller's to reset
 
-// VkDeviceCreateInfo.pNext that enables what shaders use of a device, addresses if asked for; the caller's to free. NULL: no memory.
-void* vkc_device_features(const vkc_facts* facts, int addresses);
+// VkDeviceCreateInfo.pNext that enables what shaders use of a device, addresses and reports on pipelines if asked for; the caller's to
+// free. NULL: no memory.
+void* vkc_device_features(const vkc_facts* facts, int addresses, int reports);
 
 // VkMemoryAllocateInfo.pNext for buffer device addresses.
 const void* vkc_address_allocation(void);

@@ -1,0 +1,192 @@
+// Command gpu compiles every kernel that vkcome can choose on GPUs that are not here, and tells what their drivers' compilers made of it: registers,
+// spills, occupancy, and what the loops hold. Mesa's drivers compile for the real hardware behind a shim that answers as the kernel would
+// (.ci/extra-drivers.sh mesa26); nothing runs, so nothing here is a speed.
+//
+//	make gpu-report                                   all families, into .ci/gpu/table and .ci/gpu/README.md; some 15 minutes
+//	go run ./.ci/gpu -check -families navi31,ga102    fail where a kernel does not compile, spills, or got worse than the table
+//	go run ./.ci/gpu -families navi31 -kernels '^linear' -code DIR     also keep the machine code
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// family is a GPU that a driver compiles for.
+type family struct {
+	Name, Shim string // Shim as .ci/extra-drivers.sh's gpu takes it
+	What       string
+	dialect    dialect
+}
+
+var families = []family{
+	{"vega10", "amd:vega10", "AMD GCN 5 (Radeon RX Vega)", aco},
+	{"navi21", "amd:navi21", "AMD RDNA 2 (Radeon RX 6800)", aco},
+	{"navi31", "amd:navi31", "AMD RDNA 3 (Radeon RX 7900)", aco},
+	{"gfx1201", "amd:gfx1201", "AMD RDNA 4 (Radeon RX 9070)", aco},
+	{"tu104", "nv:164", "NVIDIA Turing (GeForce RTX 2080), by NVK", nak},
+	{"ga102", "nv:172", "NVIDIA Ampere (GeForce RTX 3090), by NVK", nak},
+	{"dg2", "intel:dg2", "Intel Xe HPG (Arc A770)", brw},
+	{"bmg", "intel:bmg", "Intel Xe2 (Arc B580)", brw},
+	{"m1", "apple", "Apple M1, by Honeykrisp", agx},
+	{"adreno740", "fd:740", "Qualcomm Adreno 740, by Turnip", ir3},
+}
+
+func main() {
+	names := flag.String("families", "", "by commas (default all whose drivers are there)")
+	drivers := flag.String("drivers", ".drivers/mesa26", "folder of .ci/extra-drivers.sh mesa26")
+	table := flag.String("table", ".ci/gpu/table", "folder of the committed tables")
+	check := flag.Bool("check", false, "compare with the tables, and write nothing")
+	kernels := flag.String("kernels", "", "print and keep code of the kernels that this expression matches alone")
+	code := flag.String("code", "", "folder for machine code")
+	one := flag.Bool("one", false, "compile on the device that is there, and print JSON: what this program starts itself for, behind a shim")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *one, *check, *names, *drivers, *table, *kernels, *code); err != nil {
+		fmt.Fprintln(os.Stderr, "gpu:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, one, check bool, names, drivers, table, kernels, code string) error {
+	if one {
+		return compile(os.Stdout)
+	}
+	pick, err := regexp.Compile(kernels)
+	if err != nil {
+		return err
+	}
+	list, err := chosen(names, drivers)
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	var bad []error
+	for _, f := range list {
+		begin := time.Now()
+		made, err := f.survey(ctx, self, drivers, pick, code)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Name, err)
+		}
+		fmt.Fprintf(os.Stderr, "%s: %d kernels in %v\n", f.Name, len(made.Kernels), time.Since(begin).Round(time.Second))
+		switch {
+		case check:
+			bad = append(bad, f.compare(made, table)...)
+		case kernels != "":
+			made.print(os.Stdout)
+		default:
+			if err := made.write(filepath.Join(table, f.Name+".json")); err != nil {
+				return err
+			}
+		}
+	}
+	if !check && kernels == "" {
+		if err := summarise(table, filepath.Join(filepath.Dir(table), "README.md")); err != nil {
+			return err
+		}
+	}
+	return errors.Join(bad...)
+}
+
+// chosen are families by their names, or all that the drivers have a shim for.
+func chosen(names, drivers string) (list []family, err error) {
+	for _, f := range families {
+		kind, _, _ := strings.Cut(f.Shim, ":")
+		if names != "" {
+			if slices.Contains(strings.Split(names, ","), f.Name) {
+				list = append(list, f)
+			}
+			continue
+		}
+		if kind == "intel" {
+			if shims, _ := filepath.Glob(filepath.Join(drivers, "root/usr/lib/*/libintel_noop_drm_shim.so")); len(shims) == 0 {
+				fmt.Fprintf(os.Stderr, "%s: left out: Intel's shim is not in Debian's package, libintel_noop_drm_shim.so is to be built from Mesa's source into %s\n", f.Name, drivers)
+				continue
+			}
+		}
+		list = append(list, f)
+	}
+	if n := len(strings.Split(names, ",")); names != "" && n != len(list) {
+		var all []string
+		for _, f := range families {
+			all = append(all, f.Name)
+		}
+		return nil, fmt.Errorf("-families %s: expected some of %s", names, strings.Join(all, ","))
+	}
+	return list, nil
+}
+
+// compiled is what a child prints.
+type compiled struct {
+	Device, Driver string
+	Reports        []vk.Report
+}
+
+// compile surveys the device.
+func compile(to io.Writer) (err error) {
+	d, err := vk.Open(vk.Options{Reports: true, CacheDir: "-"})
+	if err != nil {
+		return err
+	}
+	if err := op.Survey(d.NewSurvey()); err != nil {
+		return err
+	}
+	// The device is not closed: a shim's driver may not survive that.
+	return json.NewEncoder(to).Encode(compiled{d.Info.Name, d.Info.Driver + " " + d.Info.DriverVersion, d.Reports()})
+}
+
+// survey compiles for a family in a process of its own, and reads what came of it.
+func (f family) survey(ctx context.Context, self, drivers string, pick *regexp.Regexp, code string) (*Table, error) {
+	var out, problems bytes.Buffer
+	cmd := exec.CommandContext(ctx, filepath.Join(drivers, "gpu"), f.Shim, self, "-one")
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	if err := cmd.Run(); err != nil {
+		lines := strings.Split(strings.TrimSpace(problems.String()), "\n")
+		return nil, fmt.Errorf("%w: %s", err, lines[len(lines)-1])
+	}
+	var c compiled
+	if err := json.Unmarshal(out.Bytes(), &c); err != nil {
+		return nil, err
+	}
+	t := &Table{Family: f.Name, What: f.What, Device: c.Device, Driver: c.Driver}
+	for _, r := range c.Reports {
+		if !pick.MatchString(r.Kernel) {
+			continue
+		}
+		k := f.dialect.kernel(r)
+		t.Kernels = append(t.Kernels, k)
+		if code == "" {
+			continue
+		}
+		for _, part := range r.Code {
+			name := strings.ReplaceAll(fmt.Sprintf("%s.%s.%s", f.Name, k.name(), part.Name), "/", "_")
+			if err := os.MkdirAll(code, 0o755); err != nil {
+				return nil, err
+			}
+			if err := os.WriteFile(filepath.Join(code, strings.ReplaceAll(name, " ", "_")), []byte(part.Text), 0o644); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return t, nil
+}
