@@ -12,9 +12,10 @@
 //
 // x [rows, depth] f32 · w, up [columns, depth] weight dtype · bias, up_bias [stride] weight dtype · residual, y [rows, stride] f32
 // One workgroup a tile of ROWS × COLUMNS of y, or ROWS × COLUMNS/2 of it with up beside w; an invocation EDGE_M × EDGE_N of the tile,
-// in registers. Slices of 16 k pass through two buffers in shared memory: slice s+1 is fetched before the products of slice s, which
-// hide the fetch, and goes to the other buffer after them. Shared memory: 128 · (ROWS + COLUMNS) bytes.
-// WORKGROUP is ROWS/EDGE_M · COLUMNS/EDGE_N; ROWS and COLUMNS are multiples of 32, EDGE_M of 4, EDGE_N of 8.
+// in registers. Slices of 16 k pass through two buffers in shared memory: slice s is fetched before the products of slice s−1, which
+// hide the fetch, and goes to the other buffer after them. Nothing branches between one fetch and the next, so that all are in flight at
+// once: every invocation fetches as many of x, of w and of up. Shared memory: 128 · (ROWS + COLUMNS) bytes.
+// WORKGROUP is ROWS/EDGE_M · COLUMNS/EDGE_N, and divides 4·ROWS and 2·COLUMNS; ROWS and COLUMNS are multiples of 32, EDGE_M of 4, EDGE_N of 8.
 // f32 accumulation, k in order: the bits of y do not depend on the tile. Any shape; no subgroup operations.
 // An invocation loops 5 times a slice: below lavapipe 22.3's 65,535 for depth ≤ 200,000. The loops with an attribute must be unrolled,
 // as their indices are of registers.
@@ -43,83 +44,89 @@ layout(binding = 7) readonly  buffer X4 { vec4 x4[]; }; // the same elements
 const uint SLICE = 16, QUADS = SLICE / 4;
 const uint OUT = EPILOGUE == 2 ? COLUMNS / 2 : COLUMNS; // columns of y; row r ≥ OUT of the weights' tile is one of up
 
-// A block is 4 rows × 4 k of x or of the weights. It lies transposed: one vec4 of 4 rows for each k, and blocks of other k in other
-// banks, by the exclusive or, both when 8 invocations write blocks and when they read neighbours of one k.
-const uint GROUPS_X = ROWS / 4, GROUPS_W = COLUMNS / 4, GROUPS = GROUPS_X + GROUPS_W;
-const uint BLOCKS = GROUPS * QUADS, FETCHES = (BLOCKS + WORKGROUP - 1) / WORKGROUP;
+// Four rows of x or the weights at one k are a vec4, and lie side by side with those of other rows; those of other k in other banks, by the
+// exclusive or, both when 32 invocations write 8 rows of 4 k each, and when they read neighbours of one k.
+const uint GROUPS_X = ROWS / 4, GROUPS = GROUPS_X + COLUMNS / 4;
+const uint X_FETCHES = ROWS * QUADS / WORKGROUP, W_FETCHES = OUT * QUADS / WORKGROUP, UP_FETCHES = EPILOGUE == 2 ? W_FETCHES : 0; // of 4 k each
 shared vec4 tile[2 * SLICE * GROUPS];
 uint place(uint buffer_, uint quad, uint q, uint group) { return ((buffer_ * QUADS + quad) * 4 + q) * GROUPS + (group ^ (2 * quad)); }
 
-uint m0, n0, lane;
-
-// Row r of a block of x or the weights at k to k+3. Rows beyond the edge are the last one again and never written; what is beyond the
-// depth is zero on both sides.
-vec4 fetch(uint group, uint r, uint k) {
-    bool weights = group >= GROUPS_X;
-    uint t = (weights ? group - GROUPS_X : group) * 4 + r;
-    bool of_up = weights && t >= OUT;
-    uint row = weights ? W_ROW(min(n0 + (of_up ? t - OUT : t), columns - 1)) : min(m0 + t, ROWS_END - 1);
-    vec4 v = vec4(0.0);
-    if (BY_FOUR != 0) {
-        uint at = row * (depth / 4) + k / 4;
-        if (k < depth) {
-            if (!weights) v = x4[at];
-            else if (!of_up) v = unpack4(w4[at]);
-            else v = unpack4(up4[at]);
-        }
-        return v;
-    }
-    uint at = row * depth + k;
-    [[unroll]] for (uint q = 0; q < 4; q++)
-        if (k + q < depth) {
-            if (!weights) v[q] = x[at + q];
-            else if (!of_up) v[q] = load_weight(w, at + q);
-            else v[q] = load_weight(up, at + q);
-        }
-    return v;
+// Four k of a row of the tile, those of w behind those of x and those of up behind those, to shared memory.
+void put(uint buffer_, uint quad, uint row, vec4 v) {
+    [[unroll]] for (uint q = 0; q < 4; q++) tile[place(buffer_, quad, q, row / 4)][row % 4] = v[q];
 }
 
+// The fetches of slice s. What is beyond the depth is the last of it again, or zero where rows are not made of fours.
+#define FETCH(s) { \
+        if (BY_FOUR != 0) { \
+            uint at = min((s) * QUADS + quad, depth / 4 - 1); \
+            [[unroll]] for (uint f = 0; f < X_FETCHES; f++) next_x[f] = x4[at_x[f] + at]; \
+            [[unroll]] for (uint f = 0; f < W_FETCHES; f++) next_w[f] = w4[at_w[f] + at]; \
+            [[unroll]] for (uint f = 0; f < UP_FETCHES; f++) next_up[f] = up4[at_w[f] + at]; \
+        } else { \
+            uint k = (s) * SLICE + quad * 4; \
+            [[unroll]] for (uint f = 0; f < X_FETCHES; f++) \
+                [[unroll]] for (uint q = 0; q < 4; q++) odd_x[f][q] = k + q < depth ? x[at_x[f] + k + q] : 0.0; \
+            [[unroll]] for (uint f = 0; f < W_FETCHES; f++) \
+                [[unroll]] for (uint q = 0; q < 4; q++) odd_w[f][q] = k + q < depth ? load_weight(w, at_w[f] + k + q) : 0.0; \
+            [[unroll]] for (uint f = 0; f < UP_FETCHES; f++) \
+                [[unroll]] for (uint q = 0; q < 4; q++) odd_up[f][q] = k + q < depth ? load_weight(up, at_w[f] + k + q) : 0.0; \
+        } \
+    }
+
+// What was fetched of slice s, to its buffer: zero beyond the depth, unless the slice is whole.
+#define KEEP(s, whole) { \
+        bool there = whole || BY_FOUR == 0 || (s) * QUADS + quad < depth / 4; \
+        [[unroll]] for (uint f = 0; f < X_FETCHES; f++) put((s) & 1, quad, row + f * STEP, BY_FOUR == 0 ? odd_x[f] : there ? next_x[f] : vec4(0.0)); \
+        [[unroll]] for (uint f = 0; f < W_FETCHES; f++) put((s) & 1, quad, ROWS + row + f * STEP, BY_FOUR == 0 ? odd_w[f] : there ? unpack4(next_w[f]) : vec4(0.0)); \
+        [[unroll]] for (uint f = 0; f < UP_FETCHES; f++) put((s) & 1, quad, ROWS + OUT + row + f * STEP, BY_FOUR == 0 ? odd_up[f] : there ? unpack4(next_up[f]) : vec4(0.0)); \
+        barrier(); \
+    }
+
+// The products of slice s.
+#define MULTIPLY(s) \
+    for (uint part = 0; part < QUADS; part++) \
+        [[unroll]] for (uint q = 0; q < 4; q++) { \
+            vec4 a[EDGE_M / 4], b[EDGE_N / 4]; \
+            [[unroll]] for (uint i = 0; i < EDGE_M / 4; i++) a[i] = tile[place((s) & 1, part, q, i * DOWN + ty)]; \
+            [[unroll]] for (uint j = 0; j < EDGE_N / 4; j++) b[j] = tile[place((s) & 1, part, q, GROUPS_X + j * ACROSS + tx)]; \
+            [[unroll]] for (uint i = 0; i < EDGE_M; i++) \
+                [[unroll]] for (uint j = 0; j < EDGE_N; j++) sum[i][j] = fma(a[i / 4][i % 4], b[j / 4][j % 4], sum[i][j]); \
+        }
+
 void main() {
-    lane = gl_LocalInvocationID.x;
+    uint m0, lane = gl_LocalInvocationID.x;
 #if defined(GROUPED)
     if (!find_tile(first, groups, columns, m0)) return;
 #else
     m0 = gl_WorkGroupID.y * ROWS;
 #endif
-    n0 = gl_WorkGroupID.x * OUT;
-    const uint ACROSS = COLUMNS / EDGE_N, DOWN = ROWS / EDGE_M;
-    uint tx = lane % ACROSS, ty = lane / ACROSS;
+    uint n0 = gl_WorkGroupID.x * OUT;
+    const uint ACROSS = COLUMNS / EDGE_N, DOWN = ROWS / EDGE_M, STEP = WORKGROUP / QUADS;
+    uint tx = lane % ACROSS, ty = lane / ACROSS, quad = lane % QUADS, row = lane / QUADS;
     float sum[EDGE_M][EDGE_N];
     [[unroll]] for (uint i = 0; i < EDGE_M; i++)
         [[unroll]] for (uint j = 0; j < EDGE_N; j++) sum[i][j] = 0.0;
 
-    uint slices = (depth + SLICE - 1) / SLICE;
-    for (uint s = 0; s <= slices; s++) { // fetches slice s and multiplies the one before
-        vec4 next[FETCHES][4];
-        if (s < slices)
-            [[unroll]] for (uint f = 0; f < FETCHES; f++) {
-                uint e = lane + f * WORKGROUP, group = e / QUADS, k = s * SLICE + e % QUADS * 4;
-                if (e < BLOCKS) [[unroll]] for (uint r = 0; r < 4; r++) next[f][r] = fetch(group, r, k);
-            }
-        if (s > 0)
-            for (uint quad = 0; quad < QUADS; quad++)
-                [[unroll]] for (uint q = 0; q < 4; q++) {
-                    vec4 a[EDGE_M / 4], b[EDGE_N / 4];
-                    [[unroll]] for (uint i = 0; i < EDGE_M / 4; i++) a[i] = tile[place((s - 1) & 1, quad, q, i * DOWN + ty)];
-                    [[unroll]] for (uint j = 0; j < EDGE_N / 4; j++) b[j] = tile[place((s - 1) & 1, quad, q, GROUPS_X + j * ACROSS + tx)];
-                    [[unroll]] for (uint i = 0; i < EDGE_M; i++)
-                        [[unroll]] for (uint j = 0; j < EDGE_N; j++) sum[i][j] = fma(a[i / 4][i % 4], b[j / 4][j % 4], sum[i][j]);
-                }
-        if (s < slices)
-            [[unroll]] for (uint f = 0; f < FETCHES; f++) {
-                uint e = lane + f * WORKGROUP, group = e / QUADS, quad = e % QUADS;
-                if (e < BLOCKS) {
-                    mat4 b = transpose(mat4(next[f][0], next[f][1], next[f][2], next[f][3]));
-                    [[unroll]] for (uint q = 0; q < 4; q++) tile[place(s & 1, quad, q, group)] = b[q];
-                }
-            }
-        barrier();
+    // Where the rows begin that an invocation fetches of. Those beyond the edge are the last one again, and never written.
+    uint at_x[X_FETCHES], at_w[W_FETCHES], length = BY_FOUR != 0 ? depth / 4 : depth, slices = (depth + SLICE - 1) / SLICE;
+    [[unroll]] for (uint f = 0; f < X_FETCHES; f++) at_x[f] = min(m0 + row + f * STEP, ROWS_END - 1) * length;
+    [[unroll]] for (uint f = 0; f < W_FETCHES; f++) at_w[f] = W_ROW(min(n0 + row + f * STEP, columns - 1)) * length;
+    vec4 next_x[X_FETCHES], odd_x[X_FETCHES], odd_w[W_FETCHES], odd_up[UP_FETCHES + 1];
+    words4 next_w[W_FETCHES], next_up[UP_FETCHES + 1];
+    FETCH(0)
+    KEEP(0, false)
+    [[dont_unroll]] for (uint s = 1; s + 1 < slices; s++) {
+        FETCH(s)
+        MULTIPLY(s - 1)
+        KEEP(s, true)
     }
+    if (slices > 1) {
+        FETCH(slices - 1)
+        MULTIPLY(slices - 2)
+        KEEP(slices - 1, false)
+    }
+    MULTIPLY(slices - 1)
 
     [[unroll]] for (uint j = 0; j < (EPILOGUE == 2 ? EDGE_N / 2 : EDGE_N); j++) {
         uint n = n0 + (j / 4 * ACROSS + tx) * 4 + j % 4;

@@ -5,7 +5,6 @@ import "github.com/vkcome/vkcome/vk"
 const (
 	ControlWords = 8         // floats of the tensor that tells a step's fate, see GradNorm
 	gradBlock    = 1024      // elements of a partial sum in gradnorm.comp
-	totalGroup   = 256       // invocations that add up the partial sums
 	mostPartials = 1<<16 - 1 // of an invocation: within vk.LoopLimit
 )
 
@@ -63,9 +62,10 @@ func GradNormPart(r *vk.Recorder, scratch Tensor, first int, g Tensor) {
 
 // GradNormTotal records the rest of GradNorm: what the first n partial sums come to.
 func GradNormTotal(r *vk.Recorder, control, scratch Tensor, n int, clip float32) {
-	ok := n > 0 && loops(r.Device(), n, mostPartials*totalGroup) && words(control, scratch) && control.Is(1, ControlWords) && scratch.Rows == 1 && scratch.Cols >= n && clip >= 0
+	group := largeGroup(r.Device()) // that adds up the partial sums
+	ok := n > 0 && loops(r.Device(), n, mostPartials*group) && words(control, scratch) && control.Is(1, ControlWords) && scratch.Rows == 1 && scratch.Cols >= n && clip >= 0
 	if !check(r, "gradnorm", ok, control, scratch) {
 		return
 	}
-	dispatch(r, "gradnorm_total", spec("WORKGROUP", totalGroup), [3]int{1, 1, 1}, push("n", n, "clip", clip), float64(4*n), vk.In(scratch.View), vk.InOut(control.View))
+	dispatch(r, "gradnorm_total", spec("WORKGROUP", group), [3]int{1, 1, 1}, push("n", n, "clip", clip), float64(4*n), vk.In(scratch.View), vk.InOut(control.View))
 }

@@ -260,6 +260,9 @@ const (
 	maxGroups  = 65_535  // workgroups along an axis that every device allows
 )
 
+// largeGroup is how many invocations of a workgroup keep memory busy, as far as the device allows: Vulkan asks for 128.
+func largeGroup(d *vk.Device) int { return min(256, d.Limits().WorkgroupSize) }
+
 // onVectors says whether kernels for a CPU driver's vectors are taken. They need no subgroup operation, but the baseline tier is to be
 // what a GPU runs.
 func onVectors(d *vk.Device) bool {

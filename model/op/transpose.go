@@ -31,7 +31,7 @@ func Transpose(r *vk.Recorder, y, x Tensor) {
 		})
 		return
 	}
-	group := uint32(min(256, d.Limits().WorkgroupSize))
+	group := uint32(largeGroup(d))
 	if d.Info.Kind == vk.CPU {
 		group = reduceGroup(d)
 	}
