@@ -20,6 +20,7 @@ const (
 	FoldedGroupSize              // expressions of gl_WorkGroupSize are folded before the size is specialized
 	LooseLimits                  // bindings and allocations beyond the device's limits pass without an error
 	HalfPacking                  // packHalf2x16 makes NaN of what is beyond f16
+	FewRegisters                 // an invocation has no room for 64 sums
 	quirks                       // how many there are
 )
 
@@ -67,6 +68,14 @@ var facts = [quirks]fact{
 		"Bindings and allocations beyond what the device says pass, until they do not. This package checks limits itself, on every driver.",
 		"lavapipe 22.3.6 says that a binding holds 128 MiB and an allocation 2 GiB, and lets more pass. Writes out of bounds survive on 22.3.6 and 25.0.7, and end the process on 26.1.6.",
 		func(i Info) bool { return lavapipe(i, 0, math.MaxInt) },
+	},
+	FewRegisters: {
+		"few registers",
+		"64 sums of an invocation and what it multiplies do not fit its registers, and the compiler puts some in memory. Products take tiles of 32 sums.",
+		"Apple M1 by Honeykrisp, Mesa 26.1.6: all tiles of 8×8 spill, none of 4×8 (.ci/gpu). Intel DG2 and Battlemage by ANV, Mesa 26.1.6: the same. Not measured on hardware.",
+		func(i Info) bool {
+			return i.Kind != CPU && (strings.HasPrefix(i.Name, "Apple ") || strings.HasPrefix(i.Name, "Intel(R) "))
+		},
 	},
 	HalfPacking: {
 		"half packing",

@@ -160,7 +160,7 @@ func linearGPU(d *vk.Device, x, w Tensor, f Fused) [][]linearKernel {
 	}
 	l := d.Limits()
 	for _, t := range linearTiles {
-		if t.group() <= l.WorkgroupSize && t.shared() <= l.SharedMemory {
+		if t.group() <= l.WorkgroupSize && t.shared() <= l.SharedMemory && (t.edgeM*t.edgeN < 64 || !d.Info.Has(vk.FewRegisters)) {
 			tiles = append(tiles, t.kernel(x, w, f))
 		}
 	}

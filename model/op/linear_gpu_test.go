@@ -132,6 +132,7 @@ func TestLinearChoice(t *testing.T) {
 	gpu := &vk.Device{Tier: vk.CoopMatrix, Info: vk.Info{Limits: vk.Limits{WorkgroupSize: 1024, SharedMemory: 48 << 10, SubgroupSize: 32, SubgroupMin: 32, OffsetAlignment: 256}}}
 	gpu.Info.CoopShapes = []vk.CoopShape{{M: 16, N: 8, K: 8, Input: "f16", Sum: "f32"}, {M: 16, N: 16, K: 16, Input: "f16", Sum: "f16"}, {M: 16, N: 16, K: 16, Input: "f16", Sum: "f32"}}
 	least := &vk.Device{Info: vk.Info{Limits: vk.Limits{WorkgroupSize: 128, SharedMemory: 16 << 10, OffsetAlignment: 256}}}
+	apple := &vk.Device{Info: vk.Info{Name: "Apple M1", Kind: vk.Integrated, Limits: vk.Limits{WorkgroupSize: 1024, SharedMemory: 32 << 10, OffsetAlignment: 16}}}
 	for _, c := range []struct {
 		d               *vk.Device
 		tokens, in, out int
@@ -141,6 +142,7 @@ func TestLinearChoice(t *testing.T) {
 		{gpu, 4096, 4096, 4096, "linear_coopmat", 128, 256}, {gpu, 2048, 4096, 11008, "linear_coopmat", 128, 256},
 		{gpu, 512, 4096, 4096, "linear_coopmat", 128, 128}, {gpu, 20, 4096, 4096, "linear_coopmat", 32, 64}, {gpu, 1, 4096, 4096, "linear_coopmat", 32, 64},
 		{gpu, 1, 64, 4096, "linear", 32, 64}, {gpu, 5000, 64, 4096, "linear", 128, 128}, {gpu, 64, 4100, 4096, "linear", 32, 64}, {gpu, 128, 4100, 4096, "linear", 64, 64},
+		{apple, 4096, 4096, 4096, "linear", 64, 64}, {apple, 20, 4096, 4096, "linear", 32, 64},
 		{least, 4096, 4096, 4096, "linear", 64, 64}, {least, 1, 3, 1, "linear", 32, 64},
 	} {
 		k := choose(c.d, c.tokens, c.in, c.out)
