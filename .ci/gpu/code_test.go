@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,6 +31,16 @@ func TestLoops(t *testing.T) {
 		if got := c.dialect.loops(c.text); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
+	}
+}
+
+// TestUnsurveyed has kernels missing that were not met, and none that GPUs do not run.
+func TestUnsurveyed(t *testing.T) {
+	if left := unsurveyed(nil); !slices.Contains(left, "linear_f32") || slices.Contains(left, "linear_cpu_f32") || slices.Contains(left, "relu_texels") {
+		t.Errorf("of nothing met: %v", left)
+	}
+	if left := unsurveyed([]string{"linear_f32"}); slices.Contains(left, "linear_f32") || !slices.Contains(left, "linear_f16") {
+		t.Errorf("of linear_f32 met: %v", left)
 	}
 }
 

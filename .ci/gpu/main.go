@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/shaders"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -148,11 +149,31 @@ func compile(to io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := op.Survey(d.NewSurvey()); err != nil {
+	r := d.NewSurvey()
+	if err := op.Survey(r); err != nil {
 		return err
+	}
+	if left := unsurveyed(r.Surveyed()); len(left) > 0 {
+		return fmt.Errorf("op.Survey leaves out %s", strings.Join(left, ", "))
 	}
 	// The device is not closed: a shim's driver may not survive that.
 	return json.NewEncoder(to).Encode(compiled{d.Info.Name, d.Info.Driver + " " + d.Info.DriverVersion, d.Reports()})
+}
+
+// unsurveyed are the kernels that GPUs may run and a survey did not meet: all but those for CPU drivers, those that measure a device, and those that
+// need cooperative matrices, which not every GPU has. f16 and bf16 often have the same code.
+func unsurveyed(met []string) (left []string) {
+	seen := map[string]bool{}
+	for _, name := range met {
+		seen[shaders.SPIRV(name)] = true
+	}
+	for _, v := range shaders.Variants() {
+		other := strings.Contains(v.Name, "_cpu") || strings.Contains(v.Name, "_texels") || strings.HasPrefix(v.Name, "bench_") || strings.HasPrefix(v.Name, "linear_coopmat") || strings.HasPrefix(v.Name, "tohalf")
+		if !other && !seen[shaders.SPIRV(v.Name)] {
+			left = append(left, v.Name)
+		}
+	}
+	return left
 }
 
 // survey compiles for a family in a process of its own, and reads what came of it.
