@@ -74,9 +74,9 @@ void put(uint buffer_, uint quad, uint row, vec4 v) {
         } \
     }
 
-// What was fetched of slice s, to its buffer: zero beyond the depth, unless the slice is whole.
-#define KEEP(s, whole) { \
-        bool there = whole || BY_FOUR == 0 || (s) * QUADS + quad < depth / 4; \
+// What was fetched of slice s, to its buffer: zero beyond the depth.
+#define KEEP(s) { \
+        bool there = BY_FOUR == 0 || (s) * QUADS + quad < depth / 4; \
         [[unroll]] for (uint f = 0; f < X_FETCHES; f++) put((s) & 1, quad, row + f * STEP, BY_FOUR == 0 ? odd_x[f] : there ? next_x[f] : vec4(0.0)); \
         [[unroll]] for (uint f = 0; f < W_FETCHES; f++) put((s) & 1, quad, ROWS + row + f * STEP, BY_FOUR == 0 ? odd_w[f] : there ? unpack4(next_w[f]) : vec4(0.0)); \
         [[unroll]] for (uint f = 0; f < UP_FETCHES; f++) put((s) & 1, quad, ROWS + OUT + row + f * STEP, BY_FOUR == 0 ? odd_up[f] : there ? unpack4(next_up[f]) : vec4(0.0)); \
@@ -115,16 +115,11 @@ void main() {
     vec4 next_x[X_FETCHES], odd_x[X_FETCHES], odd_w[W_FETCHES], odd_up[UP_FETCHES + 1];
     words4 next_w[W_FETCHES], next_up[UP_FETCHES + 1];
     FETCH(0)
-    KEEP(0, false)
-    [[dont_unroll]] for (uint s = 1; s + 1 < slices; s++) {
+    KEEP(0)
+    [[dont_unroll]] for (uint s = 1; s < slices; s++) {
         FETCH(s)
         MULTIPLY(s - 1)
-        KEEP(s, true)
-    }
-    if (slices > 1) {
-        FETCH(slices - 1)
-        MULTIPLY(slices - 2)
-        KEEP(slices - 1, false)
+        KEEP(s)
     }
     MULTIPLY(slices - 1)
 

@@ -80,15 +80,16 @@ func (d *Device) Kernel(s Source) (*Kernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vk: kernel %s on %s: %w", s.Name, d.Info.Name, wrap(err))
 	}
-	k := &Kernel{name: s.Name, pipeline: pipeline, layout: layout, set: set, bindings: key.bindings}
-	d.kernels[key] = k
 	if d.opts.Reports {
 		report, err := parseReport(d.native.Report(pipeline))
 		if err != nil {
+			d.native.DestroyPipeline(pipeline)
 			return nil, fmt.Errorf("vk: kernel %s on %s: %w", s.Name, d.Info.Name, err)
 		}
 		report.Kernel, report.Spec, report.Required, report.Shared = s.Name, s.Spec, s.Subgroup, s.Shared
 		d.reports = append(d.reports, report)
 	}
+	k := &Kernel{name: s.Name, pipeline: pipeline, layout: layout, set: set, bindings: key.bindings}
+	d.kernels[key] = k
 	return k, nil
 }

@@ -50,34 +50,46 @@ var families = []family{
 }
 
 func main() {
+	var s settings
 	names := flag.String("families", "", "by commas (default all whose drivers are there)")
-	drivers := flag.String("drivers", ".drivers/mesa26", "folder of .ci/extra-drivers.sh mesa26")
-	table := flag.String("table", ".ci/gpu/table", "folder of the committed tables")
-	check := flag.Bool("check", false, "compare with the tables, and write nothing")
+	flag.StringVar(&s.drivers, "drivers", ".drivers/mesa26", "folder of .ci/extra-drivers.sh mesa26")
+	flag.StringVar(&s.table, "table", ".ci/gpu/table", "folder of the committed tables")
+	flag.BoolVar(&s.check, "check", false, "compare with the tables, and write nothing")
 	kernels := flag.String("kernels", "", "print and keep code of the kernels that this expression matches alone")
-	code := flag.String("code", "", "folder for machine code")
+	flag.StringVar(&s.code, "code", "", "folder for machine code")
 	one := flag.Bool("one", false, "compile on the device that is there, and print JSON: what this program starts itself for, behind a shim")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *one, *check, *names, *drivers, *table, *kernels, *code); err != nil {
+	err := func() (err error) {
+		if *one {
+			return compile(os.Stdout)
+		}
+		if *kernels != "" {
+			if s.pick, err = regexp.Compile(*kernels); err != nil {
+				return err
+			}
+		}
+		list, err := chosen(*names, s.drivers)
+		if err != nil {
+			return err
+		}
+		return s.run(ctx, list)
+	}()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "gpu:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, one, check bool, names, drivers, table, kernels, code string) error {
-	if one {
-		return compile(os.Stdout)
-	}
-	pick, err := regexp.Compile(kernels)
-	if err != nil {
-		return err
-	}
-	list, err := chosen(names, drivers)
-	if err != nil {
-		return err
-	}
+// settings are what the flags say.
+type settings struct {
+	drivers, table, code string
+	check                bool
+	pick                 *regexp.Regexp // of kernels' names; nil: all
+}
+
+func (s settings) run(ctx context.Context, list []family) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -85,24 +97,25 @@ func run(ctx context.Context, one, check bool, names, drivers, table, kernels, c
 	var bad []error
 	for _, f := range list {
 		begin := time.Now()
-		made, err := f.survey(ctx, self, drivers, pick, code)
+		made, err := f.survey(ctx, self, s)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.Name, err)
 		}
 		fmt.Fprintf(os.Stderr, "%s: %d kernels in %v\n", f.Name, len(made.Kernels), time.Since(begin).Round(time.Second))
 		switch {
-		case check:
-			bad = append(bad, f.compare(made, table)...)
-		case kernels != "":
-			made.print(os.Stdout)
+		case s.check:
+			bad = append(bad, f.compare(made, s.table)...)
+		case s.pick != nil:
+			err = made.print(os.Stdout)
 		default:
-			if err := made.write(filepath.Join(table, f.Name+".json")); err != nil {
-				return err
-			}
+			err = made.write(filepath.Join(s.table, f.Name+".json"))
+		}
+		if err != nil {
+			return err
 		}
 	}
-	if !check && kernels == "" {
-		if err := summarise(table, filepath.Join(filepath.Dir(table), "README.md")); err != nil {
+	if !s.check && s.pick == nil {
+		if err := summarise(s.table, filepath.Join(filepath.Dir(s.table), "README.md")); err != nil {
 			return err
 		}
 	}
@@ -177,9 +190,9 @@ func unsurveyed(met []string) (left []string) {
 }
 
 // survey compiles for a family in a process of its own, and reads what came of it.
-func (f family) survey(ctx context.Context, self, drivers string, pick *regexp.Regexp, code string) (*Table, error) {
+func (f family) survey(ctx context.Context, self string, s settings) (*Table, error) {
 	var out, problems bytes.Buffer
-	cmd := exec.CommandContext(ctx, filepath.Join(drivers, "gpu"), f.Shim, self, "-one")
+	cmd := exec.CommandContext(ctx, filepath.Join(s.drivers, "gpu"), f.Shim, self, "-one")
 	cmd.Stdout, cmd.Stderr = &out, &problems
 	if err := cmd.Run(); err != nil {
 		lines := strings.Split(strings.TrimSpace(problems.String()), "\n")
@@ -191,20 +204,20 @@ func (f family) survey(ctx context.Context, self, drivers string, pick *regexp.R
 	}
 	t := &Table{Family: f.Name, What: f.What, Device: c.Device, Driver: c.Driver}
 	for _, r := range c.Reports {
-		if !pick.MatchString(r.Kernel) {
+		if s.pick != nil && !s.pick.MatchString(r.Kernel) {
 			continue
 		}
 		k := f.dialect.kernel(r)
 		t.Kernels = append(t.Kernels, k)
-		if code == "" {
+		if s.code == "" {
 			continue
 		}
 		for _, part := range r.Code {
 			name := strings.ReplaceAll(fmt.Sprintf("%s.%s.%s", f.Name, k.name(), part.Name), "/", "_")
-			if err := os.MkdirAll(code, 0o755); err != nil {
+			if err := os.MkdirAll(s.code, 0o755); err != nil {
 				return nil, err
 			}
-			if err := os.WriteFile(filepath.Join(code, strings.ReplaceAll(name, " ", "_")), []byte(part.Text), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(s.code, strings.ReplaceAll(name, " ", "_")), []byte(part.Text), 0o644); err != nil {
 				return nil, err
 			}
 		}

@@ -129,13 +129,13 @@ func readRows(path string) (rows []row, err error) {
 	return rows, nil
 }
 
-// placeholder is what stands in braces in a command.
-var placeholder = regexp.MustCompile(`\{([^{}]+)\}`)
+// inBraces is what a row leaves to be filled in of a command: {NAME}.
+var inBraces = regexp.MustCompile(`\{([^{}]+)\}`)
 
 // needs are the rows whose models a row is made of.
 func (r *row) needs() (names []string) {
 	for _, c := range r.Commands {
-		for _, m := range placeholder.FindAllStringSubmatch(c, -1) {
+		for _, m := range inBraces.FindAllStringSubmatch(c, -1) {
 			if name := m[1]; !slices.Contains([]string{"model", "out", "window", "budget", "auto", "calibration", "calibration-texts"}, name) && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
@@ -155,7 +155,7 @@ func (b *bench) arguments(r *row, command string) []string {
 		case "{calibration-texts}":
 			args = append(args, texts...)
 		default:
-			args = append(args, placeholder.ReplaceAllStringFunc(word, func(name string) string {
+			args = append(args, inBraces.ReplaceAllStringFunc(word, func(name string) string {
 				switch name = name[1 : len(name)-1]; name {
 				case "model":
 					return b.model

@@ -139,14 +139,21 @@ func (s *solver) elements(k, from int, ridge float64, f func(i, j int, v float64
 			at(i, j, v)
 		}
 	}
-	for i := from; i < s.padded; i++ { // what fills up whole blocks
+	fill := func(i, j int) { // up to whole blocks
+		v := 0.0
+		if i == begin+j {
+			v = 1
+		}
+		f(i, j, v)
+	}
+	for i := from; i < n; i++ {
+		for j := max(0, n-begin); j < block; j++ {
+			fill(i, j)
+		}
+	}
+	for i := max(from, n); i < s.padded; i++ {
 		for j := range block {
-			switch {
-			case i == begin+j && i >= n:
-				f(i, j, 1)
-			case i >= n || begin+j >= n:
-				f(i, j, 0)
-			}
+			fill(i, j)
 		}
 	}
 }
