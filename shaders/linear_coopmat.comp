@@ -9,15 +9,19 @@
 #include "common/workgroup.glsl"
 #include "common/silu.glsl"
 
-// What linear.comp computes, of f16 weights by cooperative matrices: x comes from tohalf.comp, row m times 1/unscale[m].
+// What linear.comp computes, by cooperative matrices: x comes from tohalf.comp, row m times 1/unscale[m], and weights that are no f16 from
+// halfrows.comp, with what undoes a row's scale behind it.
 //
-// x [rows, depth], w, up [columns, depth], bias, up_bias [stride] f16 · unscale [rows], residual, y [rows, stride] f32;
+// x [rows, depth], w, up [columns, depth] f16 · bias, up_bias [stride] weight dtype · unscale [rows], residual, y [rows, stride] f32;
 // depth a multiple of 8. f32 accumulation, in the order of slices of MATRIX_K k, and of the device's own within one.
 // One workgroup a tile of ROWS × COLUMNS of y, or ROWS × COLUMNS/2 with up beside w; a subgroup, of SUBGROUP invocations, HIGH × WIDE of
-// it as matrices of MATRIX_M × MATRIX_N in registers. Slices of SLICE k pass through two buffers in shared memory: the fetch of slice
-// s+1 is hidden by the products of slice s. In the end the sums pass through it to memory, so that no edge needs a path of its own.
-// WORKGROUP is ROWS/HIGH · COLUMNS/WIDE · SUBGROUP, all subgroups full. MATRIX_K divides SLICE, MATRIX_M HIGH, MATRIX_N WIDE/2; each is
-// a multiple of 8. The loops with an attribute must be unrolled, as their indices are of registers.
+// it as matrices of MATRIX_M × MATRIX_N in registers. Slices of SLICE k pass through two buffers in shared memory: slice s is fetched
+// before the products of slice s−1, which hide the fetch, and goes to the other buffer after them. Nothing branches between one fetch and
+// the next, so that all are in flight at once: every invocation fetches as many of x, of w and of up. In the end the sums pass through
+// shared memory, a row of matrices at a time, so that no edge needs a path of its own.
+// WORKGROUP is ROWS/HIGH · COLUMNS/WIDE · SUBGROUP, all subgroups full, and divides ROWS·SLICE/8 and, with up, COLUMNS/2·SLICE/8, else
+// COLUMNS·SLICE/8. MATRIX_K divides SLICE, MATRIX_M HIGH, MATRIX_N WIDE/2; each is a multiple of 8. HIGH is at most 8·MATRIX_M.
+// The loops with an attribute must be unrolled, as their indices are of registers; one that holds a loop may not be, whatever is asked.
 
 layout(constant_id = 1) const uint BIASED = 0;
 layout(constant_id = 2) const uint EPILOGUE = 0; // as in linear.comp
@@ -41,69 +45,92 @@ layout(binding = 6) writeonly buffer Y { float y[]; };
 layout(binding = 7) readonly  buffer X { uvec4 x[]; };
 
 const uint OUT = EPILOGUE == 2 ? COLUMNS / 2 : COLUMNS, OUT_WIDE = EPILOGUE == 2 ? WIDE / 2 : WIDE; // columns of y
-const uint EIGHTS = SLICE / 8;    // of a row in a slice: uvec4 of 8 f16
-const uint PITCH = EIGHTS + 1;    // odd, so that 8 rows of a matrix lie in different banks
-const uint LINES = ROWS + COLUMNS, UNITS = LINES * EIGHTS, FETCHES = (UNITS + WORKGROUP - 1) / WORKGROUP;
+const uint EIGHTS = SLICE / 8;          // of a row in a slice: uvec4 of 8 f16
+const uint PITCH = EIGHTS + 1;          // odd, so that 8 rows of a matrix lie in different banks
+const uint LINES = ROWS + COLUMNS;      // rows of x, then for each subgroup its columns of w, or half of them and the same of up
+const uint STEP = WORKGROUP / EIGHTS;   // rows that are fetched at once
+const uint X_FETCHES = ROWS / STEP, W_FETCHES = OUT / STEP, UP_FETCHES = EPILOGUE == 2 ? W_FETCHES : 0;
 const uint ACROSS = COLUMNS / WIDE, SUBGROUPS = ROWS / HIGH * ACROSS;
+const uint DOWN_M = HIGH / MATRIX_M, DOWN_N = WIDE / MATRIX_N;
 const uint PATCH_PITCH = WIDE / 4 + 1, PATCH = MATRIX_M * PATCH_PITCH; // a row of a subgroup's matrices, f32
 const uint STAGES = 2 * LINES * PITCH, PATCHES = SUBGROUPS * PATCH;
 shared uvec4 tile[STAGES > PATCHES ? STAGES : PATCHES];
 
-uint m0, n0;
+// The fetches of slice s. What is beyond the depth is the last of it again.
+#define FETCH(s) { \
+        uint at = min((s) * EIGHTS + eighth, eighths - 1); \
+        [[unroll]] for (uint f = 0; f < X_FETCHES; f++) next_x[f] = x[at_x[f] + at]; \
+        [[unroll]] for (uint f = 0; f < W_FETCHES; f++) next_w[f] = w[at_w[f] + at]; \
+        [[unroll]] for (uint f = 0; f < UP_FETCHES; f++) next_up[f] = up[at_w[f] + at]; \
+    }
 
-// Eight of line t of the tile: rows of x, then for each subgroup its columns of w, or half of them and the same of up. Rows beyond the
-// edge are the last one again and never written; what is beyond the depth is zero.
-uvec4 fetch(uint t, uint eighth) {
-    uint eighths = depth / 8;
-    if (eighth >= eighths) return uvec4(0);
-    if (t < ROWS) return x[min(m0 + t, rows - 1) * eighths + eighth];
-    t -= ROWS;
-    uint at = min(n0 + t / WIDE * OUT_WIDE + t % OUT_WIDE, columns - 1) * eighths + eighth;
-    if (t % WIDE >= OUT_WIDE) return up[at];
-    return w[at];
-}
+// What was fetched of slice s, to its buffer. Zeros of x are enough beyond the depth: what w has there again is finite, or y is not.
+#define KEEP(s) { \
+        uint to = ((s) & 1) * LINES * PITCH + eighth; \
+        bool there = (s) * EIGHTS + eighth < eighths; \
+        [[unroll]] for (uint f = 0; f < X_FETCHES; f++) tile[to + (row + f * STEP) * PITCH] = there ? next_x[f] : uvec4(0); \
+        [[unroll]] for (uint f = 0; f < W_FETCHES; f++) tile[to + line_w(row + f * STEP) * PITCH] = next_w[f]; \
+        [[unroll]] for (uint f = 0; f < UP_FETCHES; f++) tile[to + (line_w(row + f * STEP) + OUT_WIDE) * PITCH] = next_up[f]; \
+        barrier(); \
+    }
+
+// The products of slice s.
+#define MULTIPLY(s) { \
+        uint from_a = (((s) & 1) * LINES + own_m * HIGH) * PITCH, from_b = (((s) & 1) * LINES + ROWS + own_n * WIDE) * PITCH; \
+        for (uint k = 0; k < SLICE / MATRIX_K; k++) { \
+            coopmat<float16_t, gl_ScopeSubgroup, MATRIX_M, MATRIX_K, gl_MatrixUseA> a[DOWN_M]; \
+            coopmat<float16_t, gl_ScopeSubgroup, MATRIX_K, MATRIX_N, gl_MatrixUseB> b; \
+            [[unroll]] for (uint i = 0; i < DOWN_M; i++) \
+                coopMatLoad(a[i], tile, from_a + i * MATRIX_M * PITCH + k * (MATRIX_K / 8), PITCH, gl_CooperativeMatrixLayoutRowMajor); \
+            [[unroll]] for (uint j = 0; j < DOWN_N; j++) { \
+                coopMatLoad(b, tile, from_b + j * MATRIX_N * PITCH + k * (MATRIX_K / 8), PITCH, gl_CooperativeMatrixLayoutColumnMajor); \
+                [[unroll]] for (uint i = 0; i < DOWN_M; i++) sum[i * DOWN_N + j] = coopMatMulAdd(a[i], b, sum[i * DOWN_N + j]); \
+            } \
+        } \
+    }
+
+// Row i of a subgroup's matrices to its patch of shared memory, if it is the one of number ROW.
+#define STORE(ROW) \
+    if (i == ROW && ROW < DOWN_M) \
+        [[unroll]] for (uint j = 0; j < DOWN_N; j++) \
+            coopMatStore(sum[min(ROW, DOWN_M - 1) * DOWN_N + j], tile, patch_ + j * (MATRIX_N / 4), PATCH_PITCH, gl_CooperativeMatrixLayoutRowMajor);
+
+// What undoes the scale of w's row n, and of up's.
+#if defined(F16)
+#define W_PITCH eighths
+#define W_UNSCALE(w, n) 1.0
+#else
+#define W_PITCH (eighths + 1)
+#define W_UNSCALE(w, n) uintBitsToFloat(w[(n) * W_PITCH + eighths].x)
+#endif
+
+// The line of the tile where row r of w belongs.
+uint line_w(uint r) { return ROWS + r / OUT_WIDE * WIDE + r % OUT_WIDE; }
 
 void main() {
     uint lane = gl_LocalInvocationID.x, own_m = gl_SubgroupID / ACROSS, own_n = gl_SubgroupID % ACROSS;
-    m0 = gl_WorkGroupID.y * ROWS;
-    n0 = gl_WorkGroupID.x * OUT;
-    const uint DOWN_M = HIGH / MATRIX_M, DOWN_N = WIDE / MATRIX_N;
+    uint m0 = gl_WorkGroupID.y * ROWS, n0 = gl_WorkGroupID.x * OUT, eighth = lane % EIGHTS, row = lane / EIGHTS;
     coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator> sum[DOWN_M * DOWN_N];
     [[unroll]] for (uint i = 0; i < DOWN_M * DOWN_N; i++) sum[i] = coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator>(0.0);
 
-    uint slices = (depth + SLICE - 1) / SLICE;
-    for (uint s = 0; s <= slices; s++) { // fetches slice s and multiplies the one before
-        uvec4 next[FETCHES];
-        if (s < slices)
-            [[unroll]] for (uint f = 0; f < FETCHES; f++) {
-                uint e = lane + f * WORKGROUP;
-                if (e < UNITS) next[f] = fetch(e / EIGHTS, s * EIGHTS + e % EIGHTS);
-            }
-        if (s > 0) {
-            uint line = ((s - 1) & 1) * LINES;
-            for (uint k = 0; k < SLICE / MATRIX_K; k++) {
-                coopmat<float16_t, gl_ScopeSubgroup, MATRIX_M, MATRIX_K, gl_MatrixUseA> a[DOWN_M];
-                coopmat<float16_t, gl_ScopeSubgroup, MATRIX_K, MATRIX_N, gl_MatrixUseB> b;
-                [[unroll]] for (uint i = 0; i < DOWN_M; i++)
-                    coopMatLoad(a[i], tile, (line + own_m * HIGH + i * MATRIX_M) * PITCH + k * (MATRIX_K / 8), PITCH, gl_CooperativeMatrixLayoutRowMajor);
-                [[unroll]] for (uint j = 0; j < DOWN_N; j++) {
-                    coopMatLoad(b, tile, (line + ROWS + own_n * WIDE + j * MATRIX_N) * PITCH + k * (MATRIX_K / 8), PITCH, gl_CooperativeMatrixLayoutColumnMajor);
-                    [[unroll]] for (uint i = 0; i < DOWN_M; i++) sum[i * DOWN_N + j] = coopMatMulAdd(a[i], b, sum[i * DOWN_N + j]);
-                }
-            }
-        }
-        if (s < slices)
-            [[unroll]] for (uint f = 0; f < FETCHES; f++) {
-                uint e = lane + f * WORKGROUP;
-                if (e < UNITS) tile[((s & 1) * LINES + e / EIGHTS) * PITCH + e % EIGHTS] = next[f];
-            }
-        barrier();
+    // Where the rows begin that an invocation fetches of. Those beyond the edge are the last one again, and never written.
+    uint at_x[X_FETCHES], at_w[W_FETCHES], eighths = depth / 8, slices = (eighths + EIGHTS - 1) / EIGHTS;
+    [[unroll]] for (uint f = 0; f < X_FETCHES; f++) at_x[f] = min(m0 + row + f * STEP, rows - 1) * eighths;
+    [[unroll]] for (uint f = 0; f < W_FETCHES; f++) at_w[f] = min(n0 + row + f * STEP, columns - 1) * W_PITCH;
+    uvec4 next_x[X_FETCHES], next_w[W_FETCHES], next_up[UP_FETCHES + 1];
+    FETCH(0)
+    KEEP(0)
+    [[dont_unroll]] for (uint s = 1; s < slices; s++) {
+        FETCH(s)
+        MULTIPLY(s - 1)
+        KEEP(s)
     }
+    MULTIPLY(slices - 1)
+    barrier();
 
     uint patch_ = gl_SubgroupID * PATCH;
-    [[unroll]] for (uint i = 0; i < DOWN_M; i++) {
-        [[unroll]] for (uint j = 0; j < DOWN_N; j++)
-            coopMatStore(sum[i * DOWN_N + j], tile, patch_ + j * (MATRIX_N / 4), PATCH_PITCH, gl_CooperativeMatrixLayoutRowMajor);
+    [[dont_unroll]] for (uint i = 0; i < DOWN_M; i++) {
+        STORE(0) STORE(1) STORE(2) STORE(3) STORE(4) STORE(5) STORE(6) STORE(7)
         barrier();
         for (uint e = gl_SubgroupInvocationID; e < MATRIX_M * OUT_WIDE / 4; e += SUBGROUP) {
             uint r = e / (OUT_WIDE / 4), c = e % (OUT_WIDE / 4), m = m0 + own_m * HIGH + i * MATRIX_M + r, n = n0 + own_n * OUT_WIDE + 4 * c;
@@ -113,6 +140,8 @@ void main() {
             [[unroll]] for (uint q = 0; q < 4; q++) {
                 if (n + q >= columns) continue;
                 uint at = m * stride + column + n + q;
+                v[q] *= W_UNSCALE(w, n + q);
+                if (EPILOGUE == 2) u[q] *= W_UNSCALE(up, n + q);
                 if (BIASED != 0) {
                     v[q] += load_weight(bias, column + n + q);
                     if (EPILOGUE == 2) u[q] += load_weight(up_bias, column + n + q);

@@ -119,5 +119,7 @@ func Variants() []Variant {
 			add(name, "_grouped_"+strings.ToLower(d), d, "GROUPED")
 		}
 	}
-	return append(all, Variant{Name: "linear_coopmat_f16", Source: "linear_coopmat.comp", Defines: []string{"F16"}, Newer: true})
+	return append(all, Variant{Name: "halfrows_bf16", Source: "halfrows.comp", Defines: []string{"BF16"}},
+		Variant{Name: "linear_coopmat_f16", Source: "linear_coopmat.comp", Defines: []string{"F16"}, Newer: true},
+		Variant{Name: "linear_coopmat_bf16", Source: "linear_coopmat.comp", Defines: []string{"BF16"}, Newer: true})
 }

@@ -40,12 +40,11 @@ void main() {
         vec4 v = abs(value(row, k));
         largest = max(max(max(largest, v.x), max(v.y, v.z)), v.w);
     }
-    uint bits = floatBitsToUint(workgroup_max(largest));
-    int s = bits == 0 || bits >= 0x7f800000u ? 0 : min(141 - int(bits >> 23), 126);
-    float scale = uintBitsToFloat(uint(127 + s) << 23);
+    int s = half_exponent(workgroup_max(largest));
+    float scale = power_of_two(s);
     for (uint k = lane; k < quads; k += WORKGROUP) {
         vec4 v = value(row, k) * scale;
-        y[row + k] = uvec2(half_bits(v.x) | half_bits(v.y) << 16, half_bits(v.z) | half_bits(v.w) << 16);
+        y[row + k] = uvec2(half_pair(v.x, v.y), half_pair(v.z, v.w));
     }
-    if (lane == 0) unscale[gl_WorkGroupID.x] = uintBitsToFloat(uint(127 - s) << 23);
+    if (lane == 0) unscale[gl_WorkGroupID.x] = power_of_two(-s);
 }

@@ -25,8 +25,8 @@ func (b *bencher) ofFamily(family, kernel string) []benchmark {
 	prompt := op.AttentionShape{Windows: 1, QueryLen: 512, KeyLen: 512, Heads: 8, KVHeads: 4, HeadDim: 64}
 	switch family {
 	case "linear":
-		if kernel == "linear_coopmat" { // which takes weights of f16
-			return []benchmark{b.linear(product{"", 512, 2048, 2048, dtype.F16})}
+		if kernel == "linear_coopmat" { // which does not take weights of f32
+			return []benchmark{b.linear(product{"", 512, 2048, 2048, dtype.F16}), b.linear(product{"", 512, 2048, 2048, dtype.BF16})}
 		}
 		return []benchmark{b.linear(product{"", 512, 2048, 2048, dtype.F32}), b.linear(product{"", 512, 2048, 2048, dtype.F16})}
 	case "linear_vec":

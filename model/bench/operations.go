@@ -90,8 +90,15 @@ func (b *bencher) linear(s product) benchmark {
 			return nil, err
 		}
 		w, err := p.random(s.dt, s.out, s.in)
+		if err != nil {
+			return nil, err
+		}
+		halves := op.Tensor{}
+		if words := int(op.LinearHalves(b.d, s.dt, s.out, s.in) / 4); words > 0 {
+			halves, err = p.random(dtype.F32, 1, words)
+		}
 		return func() error {
-			op.LinearFused(b.r, y, x, w, op.Fused{Scratch: scratch})
+			op.LinearFused(b.r, y, x, w, op.Fused{Scratch: scratch, Halves: halves})
 			return b.r.Err()
 		}, err
 	}

@@ -13,7 +13,7 @@ type Back struct {
 	given                      *vk.Buffer // of what attention or MLP gives, where it is normed or scaled before it is added; else nil
 	rows, columns              *vk.Buffer // dy and x of a product, transposed
 	lse                        *vk.Buffer // of attention's rows
-	spare                      *vk.Buffer // as Scratch.spare, for gradients
+	spare                      Spare      // as Scratch.spare, for gradients
 	weight                     *vk.Buffer // a matrix transposed, in its dtype
 	low                        *vk.Buffer // of low-rank updates, see op.LowRankGrads; nil without
 }
@@ -33,9 +33,7 @@ func NewBack(s *vk.Scope, c *arch.Config, rows int, matrix int64, rank int) *Bac
 	if c.OutputNorms || c.ResidualScale != 0 {
 		b.given = t.floats("gradients of what is added", c.HiddenSize)
 	}
-	if op.LinearScratch(s.Device(), c.DType) {
-		b.spare = t.floats("gradients in half precision", widest)
-	}
+	b.spare = NewSpare(s, c.DType, rows, widest, widest)
 	b.weight = s.Buffer("transposed weights", matrix, vk.OnDevice)
 	b.low = t.floats("products with low-rank factors", rank)
 	return b
@@ -57,9 +55,7 @@ func (b *Back) product(r *vk.Recorder, dy, w op.Tensor, in factor, dx, residual 
 	}
 	if !dx.IsZero() {
 		g.WT = op.Of(b.weight.All(), w.DType, w.Cols, w.Rows)
-		if b.spare != nil {
-			g.Half = Floats(b.spare, dy.Rows, dy.Cols)
-		}
+		g.Scratch, g.Halves = b.spare.For(dy)
 	}
 	op.LinearBackward(r, dy, w, g)
 }

@@ -23,8 +23,8 @@ func Slice(t op.Tensor, begin, end int) op.Tensor {
 // Scratch is the device memory that a decoder layer's activations for up to some number of rows take.
 type Scratch struct {
 	norm, qkv, q, k, v, mlp *vk.Buffer
-	spare                   *vk.Buffer // where products put their input in another form; nil where none does
-	Partial                 op.Tensor  // what attention over many keys needs; absent in passes over a corpus
+	spare                   Spare
+	Partial                 op.Tensor // what attention over many keys needs; absent in passes over a corpus
 
 	// What a backward pass wants besides: nil where there is none, and its place is in a buffer above.
 	o             *vk.Buffer // of attention, in place of q
@@ -41,7 +41,8 @@ func NewScratch(s *vk.Scope, c *arch.Config, rows int) *Scratch {
 	a := &Scratch{
 		norm: t.floats("normed hidden states", c.HiddenSize), qkv: t.floats("queries, keys and values", qkvCols(c)),
 		q: t.floats("queries", c.Heads*c.HeadDim), k: t.floats("keys", c.KVHeads*c.HeadDim), v: t.floats("values", c.KVHeads*c.HeadDim),
-		mlp: t.floats("MLP activations", c.DenseNeurons()), mixture: newMixture(s, c, rows), spare: t.floats("input of a product", spareCols(s.Device(), c)),
+		mlp: t.floats("MLP activations", c.DenseNeurons()), mixture: newMixture(s, c, rows),
+		spare: NewSpare(s, c.DType, rows, max(c.Heads*c.HeadDim, c.DenseNeurons(), c.HiddenSize), max(qkvCols(c), 2*c.DenseNeurons(), c.HiddenSize)),
 	}
 	if c.GELU { // no product has it at its end
 		a.up = t.floats("MLP inputs", c.IntermediateSize)
@@ -65,6 +66,9 @@ func NewTape(s *vk.Scope, c *arch.Config, rows int) *Scratch {
 	return a
 }
 
+// Spare is where products of the LM head may put what they multiply, free between layers.
+func (s *Scratch) Spare() Spare { return s.spare }
+
 // Norm is the place of the normed states of some rows, free between layers.
 func (s *Scratch) Norm(rows, cols int) op.Tensor { return Floats(s.norm, rows, cols) }
 
@@ -77,18 +81,6 @@ type table struct {
 // floats is a buffer of cols floats for each row; of none it is nil.
 func (t table) floats(name string, cols int) *vk.Buffer {
 	return t.s.Buffer(name, 4*int64(t.rows)*int64(cols), vk.OnDevice)
-}
-
-// spareCols is the widest input of a product that has no norm before it, where a device's products are faster with scratch for it.
-func spareCols(d *vk.Device, c *arch.Config) int {
-	if !op.LinearScratch(d, c.DType) {
-		return 0
-	}
-	most := max(c.Heads*c.HeadDim, c.DenseNeurons())
-	if c.LayerNorm || c.NoInputNorms {
-		most = max(most, c.HiddenSize) // products do not take the mean away themselves
-	}
-	return most
 }
 
 // qkvCols is the columns of queries, keys and values together.
@@ -186,7 +178,7 @@ func (b Block) qkNorms() (q, k op.Tensor) {
 // wants it before the norm.
 func (f *forward) add(out, x, y op.Tensor, role, bias, norm arch.Role, kept *vk.Buffer) {
 	c, r, w := f.Config, f.r, f.Weights
-	o := op.Fused{Bias: w[bias], Residual: x, Scratch: f.spare(y), Batch: f.batch}
+	o := f.Scratch.spare.in(y, op.Fused{Bias: w[bias], Residual: x, Batch: f.batch})
 	if !c.OutputNorms && c.ResidualScale == 0 {
 		op.LinearFused(r, out, y, w[role], o)
 		return
@@ -207,18 +199,10 @@ func (f *forward) add(out, x, y op.Tensor, role, bias, norm arch.Role, kept *vk.
 	}
 }
 
-// spare is where a product may put x in another form.
-func (f *forward) spare(x op.Tensor) op.Tensor {
-	if f.Scratch.spare == nil {
-		return op.Tensor{}
-	}
-	return Floats(f.Scratch.spare, x.Rows, x.Cols)
-}
-
 // alone taps a product without what is fused with it.
 func (f *forward) alone(role arch.Role, y, x, bias op.Tensor) {
 	if f.Apart {
-		op.LinearFused(f.r, y, x, f.Weights[role], op.Fused{Bias: bias, Scratch: f.spare(x), Batch: f.batch})
+		op.LinearFused(f.r, y, x, f.Weights[role], f.Scratch.spare.in(x, op.Fused{Bias: bias, Batch: f.batch}))
 		f.Tap(f.Config.Operation(role), y)
 	}
 }
@@ -236,14 +220,15 @@ func (f *forward) normed(role arch.Role, x op.Tensor) op.Tensor {
 // project is a product of what a norm makes of x.
 func (f *forward) project(y, x, weight op.Tensor, norm arch.Role, o op.Fused) {
 	o.Batch = f.batch
+	spare := f.Scratch.spare
 	switch {
 	case f.Weights[norm].IsZero():
-		o.Scratch = f.spare(x)
+		o = spare.in(x, o)
 	case f.Config.LayerNorm:
 		RecordNorm(f.r, f.Config, f.norm, x, f.Weights[norm], f.Weights[norm+1])
-		x, o.Scratch = f.norm, f.spare(f.norm)
+		x, o = f.norm, spare.in(f.norm, o)
 	default:
-		o.Norm, o.Eps, o.PlusOne, o.Scratch = f.Weights[norm], float32(f.Config.RMSNormEps), f.Config.NormPlusOne, f.norm
+		o.Norm, o.Eps, o.PlusOne, o.Scratch, o.Halves = f.Weights[norm], float32(f.Config.RMSNormEps), f.Config.NormPlusOne, f.norm, spare.weights
 	}
 	op.LinearFused(f.r, y, x, weight, o)
 }

@@ -34,8 +34,8 @@ type LensPass struct {
 	grads           *vk.Buffer // [step, vocab]: where logits are capped, for the derivative is of what they are; else theirs is their place
 	dy, columns     *vk.Buffer // [vocab, step] and [hidden, step], transposed: for the gradients of a trained head
 	turned          *vk.Buffer // the head transposed
-	spare           *vk.Buffer // logits' gradients in half precision
-	ready           bool       // turned holds the head, which stays as it is
+	spare           Spare
+	ready           bool // turned holds the head, which stays as it is
 }
 
 // lensStep is how many tokens' logits are on the device at a time: a multiple of 64, so that the next rows of any tensor start at an
@@ -59,9 +59,7 @@ func NewLensPass(s *vk.Scope, m *model.Model, tokens int, teacher, train bool) *
 	if train {
 		p.dy, p.columns = some.floats("gradients of logits, transposed", p.vocab), some.floats("normed states, transposed", h)
 	}
-	if op.LinearScratch(s.Device(), head.DType) {
-		p.spare = some.floats("gradients of logits in half precision", max(h, p.vocab))
-	}
+	p.spare = NewSpare(s, head.DType, p.step, max(h, p.vocab), max(h, p.vocab))
 	return p
 }
 
@@ -94,11 +92,7 @@ func (p *LensPass) Record(r *vk.Recorder, loss, dx, x op.Tensor, of Lens, target
 	}
 	logitsOf := func(buf *vk.Buffer, x, head op.Tensor) op.Tensor {
 		y := Floats(buf, x.Rows, p.vocab)
-		f := op.Fused{Batch: true}
-		if p.spare != nil {
-			f.Scratch = Floats(p.spare, x.Rows, x.Cols)
-		}
-		op.LinearFused(r, y, x, head, f)
+		op.LinearFused(r, y, x, head, p.spare.in(x, op.Fused{Batch: true}))
 		LogitsOf(c).Record(r, y)
 		return y
 	}
@@ -123,9 +117,7 @@ func (p *LensPass) Record(r *vk.Recorder, loss, dx, x op.Tensor, of Lens, target
 			op.SoftCapBackward(r, grad, grad, logits, l)
 		}
 		lg := op.LinearGrads{X: dnormed.RowRange(begin, end), WT: turned, Ready: true}
-		if p.spare != nil {
-			lg.Half = Floats(p.spare, grad.Rows, grad.Cols)
-		}
+		lg.Scratch, lg.Halves = p.spare.For(grad)
 		if !g.Head.IsZero() {
 			lg.W, lg.DYT, lg.XT = g.Head, Floats(p.dy, p.vocab, grad.Rows), Floats(p.columns, hidden, grad.Rows)
 			op.Transpose(r, lg.XT, part)

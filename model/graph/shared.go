@@ -82,6 +82,13 @@ func LogitsOf(c *arch.Config) op.Logits {
 	return op.Logits{Scale: float32(c.LogitScale), Cap: float32(c.LogitCap)}
 }
 
+// HeadOf is rows w of a model's LM head, for products of x.
+func HeadOf(c *arch.Config, w op.Tensor, spare Spare, x op.Tensor) op.Head {
+	h := op.Head{W: w, Logits: LogitsOf(c)}
+	h.Scratch, h.Halves = spare.For(x)
+	return h
+}
+
 // RecordFinalNorm records the final norm of states.
 func (f Shared) RecordFinalNorm(r *vk.Recorder, c *arch.Config, y, x op.Tensor) {
 	RecordNorm(r, c, y, x, f.Norm, f.NormBias)

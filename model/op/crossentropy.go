@@ -37,17 +37,28 @@ func CrossEntropy(r *vk.Recorder, loss, state, targets Tensor) {
 		vk.In(state.View), vk.In(targets.View), vk.Out(loss.View))
 }
 
+// Head is rows of an LM head, what becomes of its products, and what these take as scratch.
+type Head struct {
+	W Tensor // [rows, hidden], any dtype
+	Logits
+	Scratch, Halves Tensor // as Fused's; may be absent
+}
+
+// record records the logits of rows [begin, end).
+func (h Head) record(r *vk.Recorder, y, x Tensor, begin, end int) {
+	LinearFused(r, y, x, h.W.RowRange(begin, end), Fused{Scratch: h.Scratch, Halves: h.Halves, Batch: true})
+	h.Logits.Record(r, y)
+}
+
 // LMHeadLoss folds the logits x·wᵀ of vocabulary rows [first, first+rows) into state, as CrossEntropyTile does, by tiles of as many
 // rows as logits has columns: the logits of the whole vocabulary are never in memory.
 //
 //	state    [tokens, 3]       F32
 //	logits   [tokens, tile]    F32, scratch
 //	x        [tokens, hidden]  F32, normed
-//	w        [rows, hidden]    any dtype
 //	targets  [1, tokens]       32-bit words, all ones where unscored
-//
-// l is what becomes of the products.
-func LMHeadLoss(r *vk.Recorder, state, logits, x, w, targets Tensor, first int, l Logits) {
+func LMHeadLoss(r *vk.Recorder, state, logits, x, targets Tensor, first int, h Head) {
+	w := h.W
 	ok := logits.Elements() > 0 && w.Elements() > 0 && words(state, logits, x, targets) && logits.Rows == x.Rows &&
 		w.Cols == x.Cols && targets.Is(1, x.Rows) && state.Is(x.Rows, 3) && first >= 0
 	if !check(r, "lmheadloss", ok, state, logits, x, w, targets) {
@@ -55,8 +66,7 @@ func LMHeadLoss(r *vk.Recorder, state, logits, x, w, targets Tensor, first int, 
 	}
 	pieces(r, "lmheadloss", w.Rows, logits.Cols, func(begin, end int) {
 		tile := Of(logits.View, dtype.F32, x.Rows, end-begin)
-		LinearFused(r, tile, x, w.RowRange(begin, end), Fused{Batch: true})
-		l.Record(r, tile)
+		h.record(r, tile, x, begin, end)
 		CrossEntropyTile(r, state, tile, targets, first+begin)
 	}, w.RowBytes())
 }

@@ -111,7 +111,7 @@ func lmheadlossTable() optest.Table {
 				Record: func(r *vk.Recorder, out, in []optest.Tensor) {
 					o, x := tensors(out), tensors(in)
 					for _, p := range parts {
-						LMHeadLoss(r, o[1], o[2], x[0], x[1].RowRange(p[0], p[1]), x[2], p[0], c.of)
+						LMHeadLoss(r, o[1], o[2], x[0], x[2], p[0], Head{W: x[1].RowRange(p[0], p[1]), Logits: c.of})
 					}
 					CrossEntropy(r, o[0], o[1], x[2])
 				},
@@ -139,6 +139,6 @@ func TestCrossEntropyShapes(t *testing.T) {
 	refused(t, d, "negative first", func(r *vk.Recorder) { CrossEntropyTile(r, state, logits, targets, -1) })
 	refused(t, d, "loss of other tokens", func(r *vk.Recorder) { CrossEntropy(r, loss.Reshape(4, 1), state, targets) })
 	refused(t, d, "absent loss", func(r *vk.Recorder) { CrossEntropy(r, Tensor{}, Tensor{}, Tensor{}) })
-	refused(t, d, "head of other width", func(r *vk.Recorder) { LMHeadLoss(r, state, logits, x, w.Reshape(8, 9), targets, 0, Logits{}) })
-	refused(t, d, "no scratch", func(r *vk.Recorder) { LMHeadLoss(r, state, Tensor{}, x, w, targets, 0, Logits{}) })
+	refused(t, d, "head of other width", func(r *vk.Recorder) { LMHeadLoss(r, state, logits, x, targets, 0, Head{W: w.Reshape(8, 9)}) })
+	refused(t, d, "no scratch", func(r *vk.Recorder) { LMHeadLoss(r, state, Tensor{}, x, targets, 0, Head{W: w}) })
 }

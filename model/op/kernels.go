@@ -24,7 +24,7 @@ import (
 //
 // So VKCOME_KERNELS=linear=linear,loads=buffers is what a GPU runs. A name that there is not, or a kernel that the device has not, is an
 // error of the first operation. Where a kernel is there but does not take a shape (linear_cpu wants whole texels in a row, linear_coopmat
-// weights of f16), the choice is as without it. Kernels of a family add up in different orders: results differ in their last bits.
+// weights of 16 bits), the choice is as without it. Kernels of a family add up in different orders: results differ in their last bits.
 type Kernels map[string]string
 
 // KernelsVariable is the environment variable that Kernels describes.

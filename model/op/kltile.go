@@ -39,11 +39,11 @@ func KLTile(r *vk.Recorder, state, base, model, targets Tensor, first int) {
 //	state           [tokens, 9]       32-bit words, see KLState
 //	base, model     [tokens, tile]    F32, scratch
 //	xb, xm          [tokens, hidden]  F32, normed, each as wide as its head
-//	wb, wm          [rows, hidden]    any dtype; may be the same
 //	targets         [1, tokens]       32-bit words, all ones where unscored
 //
-// lb and lm are what becomes of the products of base and model.
-func LMHeadKL(r *vk.Recorder, state, base, model, xb, xm, wb, wm, targets Tensor, first int, lb, lm Logits) {
+// b and m are the heads of base and model, which may be the same.
+func LMHeadKL(r *vk.Recorder, state, base, model, xb, xm, targets Tensor, first int, b, m Head) {
+	wb, wm := b.W, m.W
 	ok := base.Elements() > 0 && wb.Elements() > 0 && words(state, base, model, xb, xm, targets) && base.Rows == xb.Rows && xm.Rows == xb.Rows &&
 		model.Is(base.Rows, base.Cols) && wb.Cols == xb.Cols && wm.Cols == xm.Cols && wm.Rows == wb.Rows &&
 		targets.Is(1, xb.Rows) && state.Is(xb.Rows, KLState) && first >= 0
@@ -52,10 +52,8 @@ func LMHeadKL(r *vk.Recorder, state, base, model, xb, xm, wb, wm, targets Tensor
 	}
 	pieces(r, "lmheadkl", wb.Rows, base.Cols, func(begin, end int) {
 		p, q := Of(base.View, dtype.F32, xb.Rows, end-begin), Of(model.View, dtype.F32, xb.Rows, end-begin)
-		LinearFused(r, p, xb, wb.RowRange(begin, end), Fused{Batch: true})
-		LinearFused(r, q, xm, wm.RowRange(begin, end), Fused{Batch: true})
-		lb.Record(r, p)
-		lm.Record(r, q)
+		b.record(r, p, xb, begin, end)
+		m.record(r, q, xm, begin, end)
 		KLTile(r, state, p, q, targets, first+begin)
 	}, wb.RowBytes(), wm.RowBytes())
 }

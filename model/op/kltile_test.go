@@ -143,7 +143,7 @@ func lmheadklTable() optest.Table {
 				Record: func(r *vk.Recorder, out, in []optest.Tensor) {
 					o, x := tensors(out), tensors(in)
 					for _, p := range parts {
-						LMHeadKL(r, o[0], o[1], o[2], x[0], x[1], x[3].RowRange(p[0], p[1]), x[len(x)-1].RowRange(p[0], p[1]), x[2], p[0], c.of, c.than)
+						LMHeadKL(r, o[0], o[1], o[2], x[0], x[1], x[2], p[0], Head{W: x[3].RowRange(p[0], p[1]), Logits: c.of}, Head{W: x[len(x)-1].RowRange(p[0], p[1]), Logits: c.than})
 					}
 				},
 				Check: func(t testing.TB, got [][]float32, in []ref.Mat) {
@@ -173,12 +173,12 @@ func TestKLTileShapes(t *testing.T) {
 	refused(t, d, "state of cross-entropy", func(r *vk.Recorder) { KLTile(r, state.Reshape(12, 3), logits, logits, targets, 0) })
 	refused(t, d, "negative first", func(r *vk.Recorder) { KLTile(r, state, logits, logits, targets, -1) })
 	refused(t, d, "heads of other sizes", func(r *vk.Recorder) {
-		LMHeadKL(r, state, logits, logits, x, x, w, w.RowRange(0, 8), targets, 0, Logits{}, Logits{})
+		LMHeadKL(r, state, logits, logits, x, x, targets, 0, Head{W: w}, Head{W: w.RowRange(0, 8)})
 	})
 	refused(t, d, "head of other width", func(r *vk.Recorder) {
-		LMHeadKL(r, state, logits, logits, x, x, w, w.Reshape(8, 9), targets, 0, Logits{}, Logits{})
+		LMHeadKL(r, state, logits, logits, x, x, targets, 0, Head{W: w}, Head{W: w.Reshape(8, 9)})
 	})
 	refused(t, d, "no scratch", func(r *vk.Recorder) {
-		LMHeadKL(r, state, Tensor{}, Tensor{}, x, x, w, w, targets, 0, Logits{}, Logits{})
+		LMHeadKL(r, state, Tensor{}, Tensor{}, x, x, targets, 0, Head{W: w}, Head{W: w})
 	})
 }

@@ -18,8 +18,11 @@ type Fused struct {
 	PlusOne  bool // by Norm + 1
 
 	// Scratch [tokens, in] F32 is where kernels put what they make of x: the normed x, which Norm needs it for, or x in f16, without
-	// which F16 weights are multiplied in f32 even where the device has cooperative matrices.
+	// which weights are multiplied in f32 even where the device has cooperative matrices.
 	Scratch Tensor
+
+	// Halves [1, words] F32 is where BF16 weights are put in f16, which cooperative matrices of them need besides Scratch; see LinearHalves.
+	Halves Tensor
 
 	// Batch takes a kernel for many tokens whatever their number: an element of y then has the same bits whatever that is.
 	Batch bool
@@ -42,8 +45,8 @@ func LinearFused(r *vk.Recorder, y, x, w Tensor, f Fused) {
 	ok = ok && (f.UpBias.IsZero() || !f.Up.IsZero() && f.UpBias.Is(1, w.Rows) && f.UpBias.DType == w.DType)
 	ok = ok && (f.Residual.IsZero() || f.Residual.Is(y.Rows, y.Cols) && words(f.Residual))
 	ok = ok && (f.Norm.IsZero() || f.Norm.Is(1, w.Cols) && !f.Scratch.IsZero())
-	ok = ok && (f.Scratch.IsZero() || f.Scratch.Is(x.Rows, x.Cols) && words(f.Scratch))
-	if !check(r, "linear", ok, y, x, w, f.Bias, f.Up, f.UpBias, f.Residual, f.Norm, f.Scratch) {
+	ok = ok && (f.Scratch.IsZero() || f.Scratch.Is(x.Rows, x.Cols) && words(f.Scratch)) && (f.Halves.IsZero() || words(f.Halves))
+	if !check(r, "linear", ok, y, x, w, f.Bias, f.Up, f.UpBias, f.Residual, f.Norm, f.Scratch, f.Halves) {
 		return
 	}
 	if !loops(r.Device(), x.Cols, linearDepth) {
@@ -73,6 +76,7 @@ type linearKernel struct {
 	texels        bool // x, w, up and norm are texel buffers
 	address       bool // x is read at its address
 	half          bool // x is what toHalf makes of it, and norm what undoes its scale
+	scaled        bool // w and up are what halfRows makes of them
 	subgroup      int  // its size; 0 is any
 	shared        int64
 	tile          Tile
@@ -157,17 +161,24 @@ func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
 	if k.norms {
 		special = special.with("NORM", normed(norm, f.PlusOne))
 	}
-	pieces(r, "linear", w.Rows, maxGroups*k.columns, func(column, columnEnd int) {
-		part := w.RowRange(column, columnEnd)
+	columns := maxGroups * k.columns
+	if k.scaled {
+		columns = min(columns, f.halvesRows(r.Device(), w.Cols))
+	}
+	pieces(r, "linear", w.Rows, columns, func(column, columnEnd int) {
+		part, up := w.RowRange(column, columnEnd), Tensor{}
+		if epilogue == epilogueSwiGLU {
+			up = f.Up.RowRange(column, columnEnd)
+		}
+		outputs, work := part.Rows, flops*float64(part.Elements())
+		if k.scaled {
+			part, up = f.half(r, part, up)
+		}
 		or := func(t Tensor) vk.Arg { // what is absent is bound to something that is there
 			if t.IsZero() {
 				t = part
 			}
 			return vk.In(t.View)
-		}
-		up := Tensor{}
-		if epilogue == epilogueSwiGLU {
-			up = f.Up.RowRange(column, columnEnd)
 		}
 		pieces(r, "linear", x.Rows, maxGroups*k.rows, func(begin, end int) {
 			residual := Tensor{}
@@ -179,7 +190,7 @@ func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
 			}
 			in := x.RowRange(begin, end).View
 			args := []vk.Arg{vk.In(part.View), or(up), or(norm), or(f.Bias), or(f.UpBias), or(residual), vk.Out(y.RowRange(begin, end).View)}
-			constants := push("rows", end-begin, "columns", part.Rows, "depth", x.Cols, "column", column, "stride", w.Rows, "eps", f.Eps)
+			constants := push("rows", end-begin, "columns", outputs, "depth", x.Cols, "column", column, "stride", w.Rows, "eps", f.Eps)
 			texels := uint32(0)
 			if k.texels {
 				texels = 0b111
@@ -192,8 +203,8 @@ func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
 				texels |= flag(k.texels) << 7
 			}
 			source := vk.Source{Name: k.shader + suffix(w.DType), Texels: texels, Subgroup: k.subgroup, Shared: k.shared}
-			dispatchSource(r, source, special, [3]int{ceilDiv(part.Rows, k.columns), ceilDiv(end-begin, k.rows), 1}, constants,
-				max(flops*float64(end-begin)*float64(part.Elements()), float64(part.Size())), args...)
+			dispatchSource(r, source, special, [3]int{ceilDiv(outputs, k.columns), ceilDiv(end-begin, k.rows), 1}, constants,
+				max(work*float64(end-begin), float64(part.Size())), args...)
 		}, rowBytes...)
 	}, w.RowBytes())
 }

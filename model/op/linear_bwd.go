@@ -14,8 +14,8 @@ type LinearGrads struct {
 	WT  Tensor // [in, out], w's dtype, of scratch: for X
 	// Ready says that WT holds w transposed already.
 	Ready bool
-	// Half [tokens, out] F32 is scratch as Fused.Scratch is, for X; may be absent.
-	Half Tensor
+	// Scratch [tokens, out] and Halves are as Fused's, for X; may be absent.
+	Scratch, Halves Tensor
 }
 
 // LinearBackward records the gradients of Linear, y = x·wᵀ + bias, given that of y. Products of transposed operands are the same as those
@@ -27,7 +27,7 @@ func LinearBackward(r *vk.Recorder, dy, w Tensor, g LinearGrads) {
 	ok := words(dy) && dy.Elements() > 0 && w.Rows == dy.Cols
 	ok = ok && (g.X.IsZero() || g.X.Is(dy.Rows, w.Cols) && g.WT.Is(w.Cols, w.Rows) && g.WT.DType == w.DType)
 	ok = ok && (g.W.IsZero() || g.W.Is(w.Rows, w.Cols) && g.XT.Is(w.Cols, dy.Rows) && words(g.W, g.XT, g.DYT) && g.DYT.Is(dy.Cols, dy.Rows))
-	if !check(r, "linear_bwd", ok, dy, w, g.X, g.Residual, g.W, g.Bias, g.XT, g.DYT, g.WT, g.Half) {
+	if !check(r, "linear_bwd", ok, dy, w, g.X, g.Residual, g.W, g.Bias, g.XT, g.DYT, g.WT, g.Scratch, g.Halves) {
 		return
 	}
 	if !g.Bias.IsZero() {
@@ -41,6 +41,6 @@ func LinearBackward(r *vk.Recorder, dy, w Tensor, g LinearGrads) {
 		if !g.Ready {
 			Transpose(r, g.WT, w)
 		}
-		LinearFused(r, g.X, dy, g.WT, Fused{Residual: g.Residual, Scratch: g.Half, Batch: true})
+		LinearFused(r, g.X, dy, g.WT, Fused{Residual: g.Residual, Scratch: g.Scratch, Halves: g.Halves, Batch: true})
 	}
 }

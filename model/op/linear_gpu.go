@@ -43,19 +43,24 @@ type coopTile struct{ rows, columns, high, wide, slice int }
 
 // coopTiles are in the order in which they are tried. The bits of y are the same with each.
 var coopTiles = []coopTile{
-	{128, 256, 64, 64, 16},
 	{128, 128, 64, 64, 32},
-	{128, 128, 64, 64, 16},
-	{128, 128, 32, 32, 32},
-	{128, 128, 32, 32, 16},
+	{128, 128, 32, 64, 32},
 	{64, 128, 32, 64, 32},
 	{64, 64, 32, 32, 32},
+	{64, 64, 32, 32, 16},
 	{32, 128, 32, 32, 32},
 	{32, 64, 16, 32, 32},
+	{32, 64, 16, 32, 16},
 }
 
-// maxSums is how many sums an invocation can hold: most GPUs give it 256 registers.
-const maxSums = 128
+// maxSums is how many sums an invocation can hold: most GPUs give it 256 registers, and with twice as many sums so few subgroups fit a core
+// that nothing hides how long its loads take (2 a SIMD unit on RDNA 3, 8 on an NVIDIA core; see .ci/gpu). CPU drivers have a stack.
+func maxSums(d *vk.Device) int {
+	if d.Info.Kind == vk.CPU {
+		return 128
+	}
+	return 64
+}
 
 func (t coopTile) subgroups() int { return t.rows / t.high * (t.columns / t.wide) }
 
@@ -67,14 +72,64 @@ func (t coopTile) shared(s vk.CoopShape) int64 {
 
 // takes says whether matrices of a shape make up a subgroup's part of the tile, and one half of its columns with SwiGLU.
 func (t coopTile) takes(s vk.CoopShape) bool {
-	return s.M%8 == 0 && s.N%8 == 0 && s.K%8 == 0 && t.high%s.M == 0 && t.wide/2%s.N == 0 && t.slice%s.K == 0
+	return s.M%8 == 0 && s.N%8 == 0 && s.K%8 == 0 && t.high%s.M == 0 && t.high/s.M <= 8 && t.wide/2%s.N == 0 && t.slice%s.K == 0
 }
 
-// LinearScratch says whether a device multiplies weights of a dtype faster where Fused.Scratch is there.
+// evenly says whether all of a workgroup's invocations fetch as many 16 bytes of a slice's x, and of its w, as of up where that is there.
+func (t coopTile) evenly(group int, gated bool) bool {
+	columns := t.columns
+	if gated {
+		columns /= 2
+	}
+	return t.rows*t.slice/8%group == 0 && columns*t.slice/8%group == 0
+}
+
+// LinearScratch says whether a device multiplies weights of a dtype faster where Fused.Scratch is there, and Fused.Halves of LinearHalves bytes.
 func LinearScratch(d *vk.Device, weights dtype.DType) bool {
 	name, _ := forced(d, linearMany)
 	taken := name == "linear_coopmat" || name == "" && !d.Info.Has(vk.SlowMatrices)
-	return taken && weights == dtype.F16 && coopShape(d).K > 0
+	return taken && coopTakes(weights) && coopShape(d).K > 0
+}
+
+// mostHalves is what LinearHalves gives at most: at 8192 inputs 4096 outputs, whose products fill a GPU.
+const mostHalves = 64 << 20
+
+// LinearHalves is how many bytes Fused.Halves has, 0 where it is of no use, for weights of a dtype and matrices of at most rows × cols, with up
+// twice as many rows. Larger matrices are multiplied in pieces.
+func LinearHalves(d *vk.Device, weights dtype.DType, rows, cols int) int64 {
+	if weights == dtype.F16 || !LinearScratch(d, weights) {
+		return 0
+	}
+	return min(mostHalves, int64(rows)*halfRowBytes(cols)+2*d.Limits().OffsetAlignment)
+}
+
+// halvesRows is how many rows of w, and of up where that is there, fit Fused.Halves and a binding.
+func (f Fused) halvesRows(d *vk.Device, cols int) int {
+	if f.Halves.IsZero() {
+		return 0
+	}
+	bytes := f.Halves.Size()
+	if !f.Up.IsZero() {
+		bytes /= 2
+	}
+	l := d.Limits()
+	return int(min(max(0, bytes-l.OffsetAlignment), l.StorageRange) / halfRowBytes(cols))
+}
+
+// half puts rows of w, and of up, into Halves.
+func (f Fused) half(r *vk.Recorder, w, up Tensor) (halfW, halfUp Tensor) {
+	at := int64(0)
+	put := func(w Tensor) Tensor {
+		if w.IsZero() {
+			return w
+		}
+		row := halfRowBytes(w.Cols)
+		y := Of(f.Halves.View.Slice(at, int64(w.Rows)*row), dtype.F32, w.Rows, int(row/4))
+		at = bindableAt(r.Device(), at+y.Size())
+		halfRows(r, y, w)
+		return y
+	}
+	return put(w), put(up)
 }
 
 // coopShape is the largest product of f16 matrices that a device offers and the kernels can be made of; none has a K of 0.
@@ -90,22 +145,28 @@ func coopShape(d *vk.Device) (best vk.CoopShape) {
 	return best
 }
 
-// linearCoop are the kernels with cooperative matrices. They take f16 weights alone: f32 would lose bits, and bf16 is beyond f16's range;
-// matrices of bf16 want VK_KHR_shader_bfloat16, which glslang 15 cannot compile.
+// coopTakes says whether cooperative matrices of f16 hold weights of a dtype: f32 would lose bits; bf16 is beyond f16's range, but not when its
+// rows are scaled.
+func coopTakes(weights dtype.DType) bool { return weights == dtype.F16 || weights == dtype.BF16 }
+
+// linearCoop are the kernels with cooperative matrices.
 func linearCoop(d *vk.Device, x, w Tensor, f Fused) (able []linearKernel) {
 	l, best, sizes := d.Limits(), coopShape(d), coopSubgroups(d)
-	if best.K == 0 || w.DType != dtype.F16 || x.Cols%8 != 0 || f.few(x) || f.Scratch.IsZero() || !halvesFit(d, x.Cols) {
+	if best.K == 0 || !coopTakes(w.DType) || x.Cols%8 != 0 || f.few(x) || f.Scratch.IsZero() || !halvesFit(d, x.Cols) {
+		return nil
+	}
+	if w.DType != dtype.F16 && f.halvesRows(d, w.Cols) == 0 {
 		return nil
 	}
 	for _, t := range coopTiles {
 		for _, size := range sizes {
 			group := t.subgroups() * size
-			if t.high*t.wide/size > maxSums || group > l.WorkgroupSize || t.shared(best) > l.SharedMemory || !t.takes(best) {
+			if t.high*t.wide/size > maxSums(d) || group > l.WorkgroupSize || t.shared(best) > l.SharedMemory || !t.takes(best) || !t.evenly(group, !f.Up.IsZero()) {
 				continue
 			}
 			k := linearKernel{
 				shader: "linear_coopmat", group: group, rows: t.rows, columns: t.columns, half: true, subgroup: size, shared: t.shared(best),
-				tile: Tile{t.rows, t.columns, t.high, t.wide, t.slice},
+				scaled: w.DType != dtype.F16, tile: Tile{t.rows, t.columns, t.high, t.wide, t.slice},
 			}
 			if size != l.SubgroupMin {
 				k.tile[5] = size
@@ -135,10 +196,13 @@ func halves(d *vk.Device, x, scratch Tensor) (half, unscale Tensor) {
 	return half, Of(scratch.View.Slice(at, 4*int64(x.Rows)), dtype.F32, x.Rows, 1)
 }
 
-// unscaleAt is where in scratch the scales start, at an offset that can be bound.
-func unscaleAt(d *vk.Device, x Tensor) int64 {
+// unscaleAt is where in scratch the scales start.
+func unscaleAt(d *vk.Device, x Tensor) int64 { return bindableAt(d, 2*int64(x.Elements())) }
+
+// bindableAt is the first offset from n on that can be bound.
+func bindableAt(d *vk.Device, n int64) int64 {
 	align := d.Limits().OffsetAlignment
-	return (2*int64(x.Elements()) + align - 1) / align * align
+	return (n + align - 1) / align * align
 }
 
 // halvesFit says whether a scratch of 4 bytes for each element of x holds them, whatever its rows: the choice of a kernel must not

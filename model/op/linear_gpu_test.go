@@ -16,6 +16,9 @@ import (
 // linearOfHalfBound is of linear of f16.
 var linearOfHalfBound = optest.Bound{Max: 2e-3, Why: "x rounded to 11 bits: 2^-12 of it in the mean, 2^-12 of y's deviation, and 5 times that among 10^6; twice with SwiGLU"}
 
+// linearOfRoundedBound is of linear of f16, beside a reference of the x that toHalf makes.
+var linearOfRoundedBound = optest.Bound{Max: 3e-4, Why: "where a norm's rounding turns a bit of x, 2^-11 of it, or 8e-5 of y's deviation at 40 inputs, and some are larger"}
+
 // eachKernel runs f with every kernel for GPUs that a device can run on a case, whichever it would choose.
 func (c *fusedCase) eachKernel(of func(c *fusedCase) Fused, f func(family int, k linearKernel)) {
 	families := linearGPU(c.d, Tensor{Rows: c.x.Rows, Cols: c.x.Cols}, Tensor{DType: c.dt, Rows: c.w.Rows, Cols: c.w.Cols}, of(c))
@@ -40,7 +43,7 @@ func TestLinearGPU(t *testing.T) {
 		for _, s := range []struct {
 			tokens, out, in int
 			dtype           dtype.DType
-		}{{131, 70, 64, dtype.F16}, {33, 300, 40, dtype.F16}, {33, 300, 40, dtype.BF16}, {18, 67, 31, dtype.F32}} {
+		}{{131, 70, 64, dtype.F16}, {33, 300, 40, dtype.F16}, {33, 300, 40, dtype.BF16}, {131, 70, 64, dtype.BF16}, {18, 67, 31, dtype.F32}} {
 			for _, fusion := range fusions {
 				if !slices.Contains([]string{"residual", "norm", "norm, swiglu, biases"}, fusion.name) {
 					continue // the others compile more, which takes Mesa 26 some seconds, and compute nothing else
@@ -50,7 +53,11 @@ func TestLinearGPU(t *testing.T) {
 				c.eachKernel(fusion.of, func(family int, k linearKernel) {
 					t.Run(fmt.Sprintf("%v %s by %s %v", s, fusion.name, k.shader, k.spec), func(t *testing.T) {
 						got := c.runBy(fusion.of, k.record)
-						k.bound().Near(t, got, fusion.want(c).Data, s.dtype)
+						bound := linearBound
+						if c.half = k.half; c.half {
+							bound = linearOfRoundedBound
+						}
+						bound.Near(t, got, fusion.want(c).Data, s.dtype)
 						if first[family] == nil {
 							first[family] = got
 						} else if !slices.Equal(first[family], got) {
@@ -139,7 +146,7 @@ func TestLinearChoice(t *testing.T) {
 		shader          string
 		rows, columns   int
 	}{
-		{gpu, 4096, 4096, 4096, "linear_coopmat", 128, 256}, {gpu, 2048, 4096, 11008, "linear_coopmat", 128, 256},
+		{gpu, 4096, 4096, 4096, "linear_coopmat", 128, 128}, {gpu, 2048, 4096, 11008, "linear_coopmat", 128, 128},
 		{gpu, 512, 4096, 4096, "linear_coopmat", 128, 128}, {gpu, 20, 4096, 4096, "linear_coopmat", 32, 64}, {gpu, 1, 4096, 4096, "linear_coopmat", 32, 64},
 		{gpu, 1, 64, 4096, "linear", 32, 64}, {gpu, 5000, 64, 4096, "linear", 128, 128}, {gpu, 64, 4100, 4096, "linear", 32, 64}, {gpu, 128, 4100, 4096, "linear", 64, 64},
 		{apple, 4096, 4096, 4096, "linear", 64, 64}, {apple, 20, 4096, 4096, "linear", 32, 64},

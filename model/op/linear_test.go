@@ -97,31 +97,31 @@ type fusion struct {
 // fusions have the tensors of a fusedCase.
 var fusions = []fusion{
 	{"residual", true, func(c *fusedCase) Fused {
-		return Fused{Bias: c.on(&c.bias), Residual: c.residual32(), Scratch: c.scratch()}
+		return Fused{Bias: c.on(&c.bias), Residual: c.residual32(), Scratch: c.scratch(), Halves: c.halves()}
 	},
-		func(c *fusedCase) ref.Mat { return ref.Add(ref.Linear(c.x, c.w, c.bias.Data), c.residual) }},
+		func(c *fusedCase) ref.Mat { return ref.Add(ref.Linear(c.input(nil, 0), c.w, c.bias.Data), c.residual) }},
 	{"swiglu", false, func(c *fusedCase) Fused { return Fused{Up: c.on(&c.up)} },
-		func(c *fusedCase) ref.Mat { return ref.SwiGLU(ref.Linear(c.x, c.w, nil), ref.Linear(c.x, c.up, nil)) }},
+		func(c *fusedCase) ref.Mat { return ref.SwiGLU(ref.Linear(c.input(nil, 0), c.w, nil), ref.Linear(c.input(nil, 0), c.up, nil)) }},
 	{"swiglu, biases", false, func(c *fusedCase) Fused { return Fused{Up: c.on(&c.up), Bias: c.on(&c.bias), UpBias: c.on(&c.upBias)} },
 		func(c *fusedCase) ref.Mat {
-			return ref.SwiGLU(ref.Linear(c.x, c.w, c.bias.Data), ref.Linear(c.x, c.up, c.upBias.Data))
+			return ref.SwiGLU(ref.Linear(c.input(nil, 0), c.w, c.bias.Data), ref.Linear(c.input(nil, 0), c.up, c.upBias.Data))
 		}},
-	{"norm", false, func(c *fusedCase) Fused { return Fused{Norm: c.on(&c.norm), Eps: 1e-5, Scratch: c.scratch()} },
-		func(c *fusedCase) ref.Mat { return ref.Linear(ref.RMSNorm(c.x, c.norm.Data, 1e-5), c.w, nil) }},
+	{"norm", false, func(c *fusedCase) Fused { return Fused{Norm: c.on(&c.norm), Eps: 1e-5, Scratch: c.scratch(), Halves: c.halves()} },
+		func(c *fusedCase) ref.Mat { return ref.Linear(c.input(c.norm.Data, 1e-5), c.w, nil) }},
 	{"norm of weights plus one", false, func(c *fusedCase) Fused {
-		return Fused{Norm: c.on(&c.norm), Eps: 1e-5, PlusOne: true, Scratch: c.scratch()}
+		return Fused{Norm: c.on(&c.norm), Eps: 1e-5, PlusOne: true, Scratch: c.scratch(), Halves: c.halves()}
 	}, func(c *fusedCase) ref.Mat {
-		return ref.Linear(ref.RMSNorm(c.x, weightsOf(c.norm, true), 1e-5), c.w, nil)
+		return ref.Linear(c.input(weightsOf(c.norm, true), 1e-5), c.w, nil)
 	}},
 	{"norm of another dtype, residual", true, func(c *fusedCase) Fused {
-		return Fused{Norm: c.as(&c.norm32, dtype.F32), Eps: 0.5, Scratch: c.scratch(), Residual: c.residual32()}
+		return Fused{Norm: c.as(&c.norm32, dtype.F32), Eps: 0.5, Scratch: c.scratch(), Halves: c.halves(), Residual: c.residual32()}
 	}, func(c *fusedCase) ref.Mat {
-		return ref.Add(ref.Linear(ref.RMSNorm(c.x, c.norm32.Data, 0.5), c.w, nil), c.residual)
+		return ref.Add(ref.Linear(c.input(c.norm32.Data, 0.5), c.w, nil), c.residual)
 	}},
 	{"norm, swiglu, biases", false, func(c *fusedCase) Fused {
-		return Fused{Norm: c.on(&c.norm), Eps: 1e-5, Scratch: c.scratch(), Up: c.on(&c.up), Bias: c.on(&c.bias), UpBias: c.on(&c.upBias)}
+		return Fused{Norm: c.on(&c.norm), Eps: 1e-5, Scratch: c.scratch(), Halves: c.halves(), Up: c.on(&c.up), Bias: c.on(&c.bias), UpBias: c.on(&c.upBias)}
 	}, func(c *fusedCase) ref.Mat {
-		x := ref.RMSNorm(c.x, c.norm.Data, 1e-5)
+		x := c.input(c.norm.Data, 1e-5)
 		return ref.SwiGLU(ref.Linear(x, c.w, c.bias.Data), ref.Linear(x, c.up, c.upBias.Data))
 	}},
 }
@@ -133,6 +133,24 @@ type fusedCase struct {
 	dt                                             dtype.DType
 	given                                          map[*ref.Mat]Tensor // those that are on the device already
 	work                                           Tensor              // scratch that is
+	half                                           bool                // the reference multiplies what toHalf makes of x
+}
+
+// input is what the reference multiplies: x, normed unless norm is nil.
+func (c *fusedCase) input(norm []float64, eps float64) ref.Mat {
+	x := block(c.x, 0, c.x.Rows, 0, c.x.Cols)
+	if norm != nil {
+		x = ref.RMSNorm(x, norm, eps)
+	}
+	if c.half {
+		for i := range x.Rows {
+			half, unscale := halfWant(x.Row(i))
+			for j, v := range half {
+				x.Row(i)[j] = float64(v) * unscale
+			}
+		}
+	}
+	return x
 }
 
 func newFusedCase(b *bench, tokens, out, in int, dt dtype.DType) *fusedCase {
@@ -158,6 +176,14 @@ func (c *fusedCase) scratch() Tensor {
 		return c.work
 	}
 	return c.empty(dtype.F32, c.x.Rows, c.x.Cols)
+}
+
+// halves holds some half of w's rows, or a quarter of them and of up's, so that products that use it take several pieces.
+func (c *fusedCase) halves() Tensor {
+	if c.dt != dtype.BF16 || c.bench == nil {
+		return Tensor{}
+	}
+	return c.empty(dtype.F32, 1, int(int64(c.w.Rows/2+8)*halfRowBytes(c.w.Cols)+2*c.d.Limits().OffsetAlignment)/4)
 }
 
 // operands are the matrices that a fusion may take, and the dtypes that they are stored in.

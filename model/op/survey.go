@@ -43,6 +43,14 @@ func (s surveyor) tensor(d dtype.DType, rows, cols int) Tensor {
 	return t
 }
 
+// halves is Fused.Halves.
+func (s surveyor) halves(dt dtype.DType, rows, cols int) (t Tensor) {
+	if words := int(LinearHalves(s.r.Device(), dt, rows, cols) / 4); words > 0 {
+		t = s.floats(1, words)
+	}
+	return t
+}
+
 func (s surveyor) floats(rows, cols int) Tensor { return s.tensor(dtype.F32, rows, cols) }
 
 // products are linear layers: rows of whole vectors and others, with what is fused.
@@ -58,7 +66,7 @@ func (s surveyor) products() {
 					fused = fused[:1]
 				}
 				for _, f := range fused {
-					f.Scratch = s.floats(tokens, in)
+					f.Scratch, f.Halves = s.floats(tokens, in), s.halves(dt, 2*out, in)
 					for _, k := range linearFamily(s.r.Device(), x, w, f) {
 						k.record(s.r, y, x, w, f)
 					}
@@ -71,9 +79,9 @@ func (s surveyor) products() {
 			}
 			if in%4 == 0 {
 				for _, norm := range surveyTypes {
-					LinearFused(s.r, s.floats(1024, out), s.floats(1024, in), w, Fused{Scratch: s.floats(1024, in), Norm: s.tensor(norm, 1, in)})
+					LinearFused(s.r, s.floats(1024, out), s.floats(1024, in), w, Fused{Scratch: s.floats(1024, in), Halves: s.halves(dt, out, in), Norm: s.tensor(norm, 1, in)})
 				}
-				// without scratch, f16 weights are multiplied as others are
+				// without scratch, 16-bit weights are multiplied as others are
 				for _, f := range []Fused{{}, {Bias: bias}, {Residual: s.floats(1024, out)}, {Up: w}} {
 					x := s.floats(1024, in)
 					for _, k := range linearFamily(s.r.Device(), x, w, f) {
@@ -165,8 +173,8 @@ func (s surveyor) losses() {
 		for _, dt := range surveyTypes {
 			w := s.tensor(dt, tile, 1024)
 			x := s.floats(rows, 1024)
-			LMHeadLoss(s.r, s.floats(rows, 3), s.floats(rows, tile), x, w, targets, 0, l)
-			LMHeadKL(s.r, s.floats(rows, KLState), s.floats(rows, tile), s.floats(rows, tile), x, x, w, w, targets, 0, l, l)
+			LMHeadLoss(s.r, s.floats(rows, 3), s.floats(rows, tile), x, targets, 0, Head{W: w, Logits: l})
+			LMHeadKL(s.r, s.floats(rows, KLState), s.floats(rows, tile), s.floats(rows, tile), x, x, targets, 0, Head{W: w, Logits: l}, Head{W: w, Logits: l})
 		}
 	}
 	SoftCapBackward(s.r, grad, other, logits, Logits{Cap: 30})
@@ -216,7 +224,7 @@ func (s surveyor) training() {
 	for _, dt := range surveyTypes {
 		w := s.tensor(dt, out, in)
 		LinearBackward(s.r, s.floats(tokens, out), w, LinearGrads{X: s.floats(tokens, in), W: s.floats(out, in), Bias: s.floats(1, out),
-			XT: s.floats(in, tokens), DYT: s.floats(out, tokens), WT: s.tensor(dt, in, out), Half: s.floats(tokens, out)})
+			XT: s.floats(in, tokens), DYT: s.floats(out, tokens), WT: s.tensor(dt, in, out), Scratch: s.floats(tokens, out), Halves: s.halves(dt, in, out)})
 		for _, moments := range []dtype.DType{dtype.F32, dtype.BF16} {
 			AdamW(s.r, w, s.floats(out, in), s.floats(out, in), s.tensor(moments, out, in), s.tensor(moments, out, in), s.floats(1, ControlWords), AdamWParams{LR: 1, Eps: 1e-8, Step: 1})
 		}

@@ -172,7 +172,11 @@ type tuner struct {
 func (u *tuner) point(name string, p TunePoint, dt dtype.DType) (err error) {
 	// The choice depends on shapes, not on where tensors lie: no memory is taken for a product that is left out.
 	x, w := Tensor{DType: dtype.F32, Rows: p.Tokens, Cols: p.In}, Tensor{DType: dt, Rows: p.Out, Cols: p.In}
-	family := linearFamily(u.d, x, w, Fused{Scratch: x})
+	halves := Tensor{DType: dtype.F32, Rows: 1, Cols: int(LinearHalves(u.d, dt, w.Rows, w.Cols) / 4)}
+	if halves.Cols == 0 {
+		halves = Tensor{}
+	}
+	family := linearFamily(u.d, x, w, Fused{Scratch: x, Halves: halves})
 	if len(family) < 2 {
 		return nil
 	}
@@ -185,7 +189,7 @@ func (u *tuner) point(name string, p TunePoint, dt dtype.DType) (err error) {
 	var bufs []*vk.Buffer
 	defer func() { u.d.Free(bufs...) }()
 	random := func(t Tensor) Tensor {
-		if err != nil {
+		if err != nil || t.IsZero() {
 			return t
 		}
 		var buf *vk.Buffer
@@ -197,7 +201,7 @@ func (u *tuner) point(name string, p TunePoint, dt dtype.DType) (err error) {
 		Random(u.r, t, uint32(len(bufs)), float32(math.Sqrt(12/float64(p.In))))
 		return t
 	}
-	x, w = random(x), random(w)
+	x, w, halves = random(x), random(w), random(halves)
 	scratch, y := random(Tensor{DType: dtype.F32, Rows: p.Tokens, Cols: p.In}), random(Tensor{DType: dtype.F32, Rows: p.Tokens, Cols: p.Out})
 	if err := errors.Join(err, u.r.Wait(u.ctx)); err != nil { // no buffer may go while the recorder uses it
 		if errors.Is(err, vk.ErrOutOfMemory) && u.r.Err() == nil {
@@ -206,7 +210,7 @@ func (u *tuner) point(name string, p TunePoint, dt dtype.DType) (err error) {
 		}
 		return err
 	}
-	f := Fused{Scratch: scratch}
+	f := Fused{Scratch: scratch, Halves: halves}
 	byDefault := fitting(family, p.Tokens, p.Out)
 	c := TuneChoice{Shader: shader, DType: dt.String(), TunePoint: p, Default: byDefault.tile}
 	rates := map[Tile]float64{}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/graph"
 	"github.com/vkcome/vkcome/model/op"
@@ -60,6 +61,8 @@ func Divergences(ctx context.Context, f *Forward, m *model.Model, base *Forward,
 	if !slices.Equal(f.Corpus.Batches, base.Corpus.Batches) {
 		gathered = alloc("states of the base", n, base.config.HiddenSize)
 	}
+	spare := graph.NewSpare(scope, m.Top[arch.Head].DType, step, f.config.HiddenSize, graph.HeadUnit)
+	baseSpare := graph.NewSpare(scope, bm.Top[arch.Head].DType, step, base.config.HiddenSize, graph.HeadUnit)
 	logits, baseLogits := alloc("logits", step, graph.HeadUnit), alloc("logits of the base", step, graph.HeadUnit)
 	states, wanted := make([]op.Tensor, len(f.Corpus.Batches)), make([]op.Tensor, len(f.Corpus.Batches))
 	for i, b := range f.Corpus.Batches {
@@ -95,8 +98,9 @@ func Divergences(ctx context.Context, f *Forward, m *model.Model, base *Forward,
 			for begin := 0; begin < x.Rows; begin += step {
 				end := min(begin+step, x.Rows)
 				p, q := op.Of(baseLogits.View, dtype.F32, end-begin, graph.HeadUnit), op.Of(logits.View, dtype.F32, end-begin, graph.HeadUnit)
-				op.LMHeadKL(f.r, states[i].RowRange(begin, end), p, q, baseNorm.RowRange(begin, end), norm.RowRange(begin, end), w[1], w[0],
-					graph.Slice(wanted[i], begin, end), first, graph.LogitsOf(bm.Config), graph.LogitsOf(m.Config))
+				x, y := norm.RowRange(begin, end), baseNorm.RowRange(begin, end)
+				op.LMHeadKL(f.r, states[i].RowRange(begin, end), p, q, y, x, graph.Slice(wanted[i], begin, end), first,
+					graph.HeadOf(bm.Config, w[1], baseSpare, y), graph.HeadOf(m.Config, w[0], spare, x))
 			}
 			if err := f.r.Err(); err != nil {
 				return err

@@ -124,8 +124,9 @@ func (f *Forward) foldHead(ctx context.Context, m *model.Model, batches []headRo
 				norm := f.FinalNorm(m, part)
 				for begin := at; begin < end; begin += step {
 					next := min(begin+step, end)
-					op.LMHeadLoss(f.r, s.state.RowRange(begin, next), op.Of(logits.View, dtype.F32, next-begin, graph.HeadUnit), norm.RowRange(begin-at, next-at), w,
-						graph.Slice(s.targets, begin, next), first, graph.LogitsOf(m.Config))
+					part := norm.RowRange(begin-at, next-at)
+					op.LMHeadLoss(f.r, s.state.RowRange(begin, next), op.Of(logits.View, dtype.F32, next-begin, graph.HeadUnit), part,
+						graph.Slice(s.targets, begin, next), first, graph.HeadOf(m.Config, w, f.scratch.Spare(), part))
 				}
 			}
 			if err := f.r.Err(); err != nil {

@@ -12,4 +12,16 @@ uint half_bits(float v) {
     uint m = (a & 0x7fffffu) | 0x800000u;
     return sign | ((m + (1u << (shift - 1u)) - 1u + ((m >> shift) & 1u)) >> shift);
 }
+
+// Two of them in a word, the first low.
+uint half_pair(float a, float b) { return half_bits(a) | half_bits(b) << 16; }
+
+float power_of_two(int s) { return uintBitsToFloat(uint(127 + s) << 23); }
+
+// The s in ±126 that brings the largest of a row, times 2^s, into [2^14, 2^15), near the end of what f16 holds; 0 for one that is zero or
+// not finite.
+int half_exponent(float largest) {
+    uint bits = floatBitsToUint(largest);
+    return bits == 0 || bits >= 0x7f800000u ? 0 : min(141 - int(bits >> 23), 126);
+}
 #endif

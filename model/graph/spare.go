@@ -1,0 +1,40 @@
+package graph
+
+import (
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/vk"
+)
+
+// Spare is where products put what they multiply in half precision. The zero value is of a device whose products do not.
+type Spare struct {
+	x       *vk.Buffer
+	weights op.Tensor
+}
+
+// NewSpare allocates for products of weights of a dtype, matrices of at most out × in, for up to so many rows.
+func NewSpare(s *vk.Scope, weights dtype.DType, rows, in, out int) (p Spare) {
+	d := s.Device()
+	if !op.LinearScratch(d, weights) {
+		return p
+	}
+	p.x = table{s, rows}.floats("inputs in half precision", in)
+	if words := int(op.LinearHalves(d, weights, out, in) / 4); words > 0 {
+		p.weights = Floats(s.Buffer("weights in half precision", 4*int64(words), vk.OnDevice), 1, words)
+	}
+	return p
+}
+
+// For is the place for a product of x.
+func (p Spare) For(x op.Tensor) (scratch, halves op.Tensor) {
+	if p.x == nil {
+		return op.Tensor{}, op.Tensor{}
+	}
+	return Floats(p.x, x.Rows, x.Cols), p.weights
+}
+
+// in is a product of x with that place.
+func (p Spare) in(x op.Tensor, o op.Fused) op.Fused {
+	o.Scratch, o.Halves = p.For(x)
+	return o
+}
