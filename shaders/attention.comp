@@ -12,9 +12,8 @@
 // Query i of the dispatch is at position first + i of its window. Row i·group + h of a window and KV head is query i of the head
 // kv_head·group + h: the heads of a group share the tiles of K and V.
 //
-// A workgroup takes 4·THREAD_ROWS rows (x) of a KV head (y) of a window (z), and passes over the keys in tiles of 4·THREAD_COLS: an
-// invocation has 4 rows by 4 keys of the logits, and 4 rows by every THREAD_COLS-th vec4 of o. Any d that is a multiple of 2, by
-// vec4 if of 4. f32; the order of additions to an element depends on nothing but d and the positions of the keys.
+// A workgroup takes ROWS rows (x) of a KV head (y) of a window (z); the others are keys. Any d that is a multiple of 2, by vec4 if of 4.
+// f32; the order of additions to an element depends on nothing but d and the positions of the keys.
 // activity [windows·blocks, kv_heads·group·d] f32, where it is wanted: Σ|o| over the rows of each workgroup, in their order.
 //
 // PACKED: the tokens of segments instead of windows, see common/attention.glsl; there is no activity.
@@ -23,16 +22,7 @@
 // keys: d/32 chunks of the dot products and d/64 blocks of 1 + 16 for the values: 39 for d = 128, 77 for d = 256: 2,500 and 5,000 for
 // 4096 keys, 20,000 and 40,000 for 32,768.
 
-layout(constant_id = 3) const uint THREAD_ROWS = 8;
-layout(constant_id = 4) const uint CHUNK = 8;    // vec4 of the dot products that are in shared memory at a time, at most 8
-layout(constant_id = 5) const uint ACTIVITY = 0; // 1: write that too
-
-const uint THREAD_COLS = 16;                    // WORKGROUP / THREAD_ROWS
-const uint KEYS = 4 * THREAD_COLS;
-const uint ROWS = 4 * THREAD_ROWS;
-const uint CHUNKS = (DIMS + CHUNK - 1) / CHUNK;
-const uint BLOCKS = (DIMS + THREAD_COLS - 1) / THREAD_COLS;
-const uint WIDTH = DIMS < THREAD_COLS ? DIMS : THREAD_COLS;
+layout(constant_id = 4) const uint ACTIVITY = 0; // 1: write that too
 
 layout(binding = 0) readonly  buffer Q4 { vec4  q4[]; };
 layout(binding = 0) readonly  buffer Q  { float q[]; };
@@ -47,140 +37,97 @@ layout(binding = 3) readonly  buffer K  { float k[]; };
 layout(binding = 4) readonly  buffer V4 { vec4  v4[]; };
 layout(binding = 4) readonly  buffer V  { float v[]; };
 
-// 26 KiB at most.
-shared vec4 tile[KEYS * THREAD_COLS]; // CHUNK × (ROWS + KEYS) of q and k, or KEYS × WIDTH of v
-shared vec4 weights[ROWS * THREAD_COLS];
-shared vec4 partial[THREAD_ROWS * THREAD_COLS];
+uint query0, key0; // rows of q and k before the window's; PACKED: where the segment's table begins
+uint row_at(uint row) { return (query0 + row / group) * kv_heads * group + gl_WorkGroupID.y * group + row % group; }
+#if defined(PACKED)
+uint other_at(uint key) { return map[key0 + key] * kv_heads + gl_WorkGroupID.y; }
+#else
+uint other_at(uint key) { return (key0 + key) * kv_heads + gl_WorkGroupID.y; }
+#endif
+#include "common/attention_tiles.glsl"
+
+// Block N of activity: see ACCUMULATE_BLOCK.
+#define ACTIVITY_BLOCK(N) \
+    if (N < BLOCKS) { \
+        barrier(); /* the weights were read */ \
+        [[unroll]] for (uint i = 0; i < EACH; i++) weights[(tr + THREAD_ROWS * i) * THREAD_COLS + tc] = abs(acc[i][min(N, BLOCKS - 1)]); \
+        barrier(); \
+        for (uint e = thread; e < group * WIDTH; e += WORKGROUP) { \
+            uint h = e / WIDTH, c = N * WIDTH + e % WIDTH; \
+            vec4 total = vec4(0.0); \
+            for (uint r = (h + group - row0 % group) % group; r < count; r += group) total += weights[r * THREAD_COLS + e % WIDTH]; \
+            if (c < DIMS) STORE(activity, block * q_cols + (gl_WorkGroupID.y * group + h) * HEAD_DIM, c, total) \
+        } \
+    }
 
 void main() {
     uint thread = gl_LocalInvocationID.x, tr = thread / THREAD_COLS, tc = thread % THREAD_COLS;
 #if defined(PACKED)
     READ_ITEM
+    query0 = q_window;
+    key0 = table;
     uint rows = queries * group;
 #else
-    uint rows = queries * group, tile_row = (rows - 1) / ROWS - gl_WorkGroupID.x; // those with most keys start first
-    uint row0 = tile_row * ROWS;
-    uint q_window = skip_q + gl_WorkGroupID.z * queries, k_window = skip_k + gl_WorkGroupID.z * key_stride;
+    uint rows = queries * group, row0 = ((rows - 1) / ROWS - gl_WorkGroupID.x) * ROWS; // those with most keys start first
+    query0 = skip_q + gl_WorkGroupID.z * queries;
+    key0 = skip_k + gl_WorkGroupID.z * key_stride;
 #endif
-    uint kv_head = gl_WorkGroupID.y;
-    uint q_cols = kv_heads * group * HEAD_DIM, k_cols = kv_heads * HEAD_DIM;
-
-    uvec4 row; // by element: SPIRV-Tools of 2023 folds vectors of specialization constants to invalid code
-    [[unroll]] for (uint i = 0; i < 4; i++) row[i] = row0 + tr + THREAD_ROWS * i;
-    uvec4 position = first + row / group;
     uint end = min(keys, first + min(row0 + ROWS - 1, rows - 1) / group + 1);
     uint after = first + row0 / group + 1; // the first row's position is before
-    uint begin = sliding > 0 && after > sliding ? (after - sliding) / KEYS * KEYS : 0;
-    uvec4 low;
-    [[unroll]] for (uint i = 0; i < 4; i++) low[i] = lowest_key(position[i]);
+    uint begin = sliding > 0 && after > sliding ? (after - sliding) / OTHERS * OTHERS : 0;
 
-    vec4 top = vec4(MASKED), sum = vec4(0.0); // sum: of this invocation's keys
-    vec4 acc[4][BLOCKS];
-    [[unroll]] for (uint i = 0; i < 4; i++)
+    uint row[EACH], low[EACH], span[EACH]; // a row sees the keys low to low + span
+    float top[EACH], sum[EACH];            // sum: of this invocation's keys
+    vec4 acc[EACH][BLOCKS];
+    [[unroll]] for (uint i = 0; i < EACH; i++) {
+        row[i] = row0 + tr + THREAD_ROWS * i;
+        low[i] = lowest_key(first + row[i] / group);
+        span[i] = first + row[i] / group - low[i];
+        top[i] = MASKED;
+        sum[i] = 0.0;
         [[unroll]] for (uint n = 0; n < BLOCKS; n++) acc[i][n] = vec4(0.0);
+    }
 
-    for (uint key0 = begin; key0 < end; key0 += KEYS) {
-        mat4 logits = mat4(0.0); // [key][row]: column j is key tc + THREAD_COLS·j
-        for (uint chunk = 0; chunk < CHUNKS; chunk++) {
-            barrier(); // the tile was read
-            [[unroll]] for (uint e0 = 0; e0 < CHUNK * (ROWS + KEYS); e0 += WORKGROUP) {
-                uint e = e0 + thread, c = chunk * CHUNK + e % CHUNK, line = e / CHUNK;
-                vec4 value = vec4(0.0);
-                if (c < DIMS && line < ROWS && row0 + line < rows) {
-                    uint at = (q_window + (row0 + line) / group) * q_cols + (kv_head * group + (row0 + line) % group) * HEAD_DIM;
-                    value = LOAD(q, at, c) * scale;
-                } else if (c < DIMS && line >= ROWS && key0 + line - ROWS < end) {
-                    uint at = KEY_ROW(key0 + line - ROWS) * k_cols + kv_head * HEAD_DIM;
-                    value = LOAD(k, at, c);
-                }
-                if (line < ROWS + KEYS) tile[e % CHUNK * (ROWS + KEYS) + line] = value;
+    for (uint other0 = begin; other0 < end; other0 += OTHERS) {
+        vec4 logits[EACH]; // component j is key tc + THREAD_COLS·j
+        [[unroll]] for (uint i = 0; i < EACH; i++) logits[i] = vec4(0.0);
+        PRODUCTS(logits, q, k)
+        [[unroll]] for (uint i = 0; i < EACH; i++) {
+            float best = MASKED;
+            [[unroll]] for (uint j = 0; j < 4; j++) {
+                logits[i][j] = other0 + tc + THREAD_COLS * j - low[i] <= span[i] ? capped(logits[i][j] * scale) : MASKED; // wraps before low
+                best = max(best, logits[i][j]);
             }
-            barrier();
-            [[unroll]] for (uint c = 0; c < CHUNK; c++) {
-                uint at = c * (ROWS + KEYS);
-                vec4 a[4], b[4];
-                [[unroll]] for (uint i = 0; i < 4; i++) {
-                    a[i] = tile[at + tr + THREAD_ROWS * i];
-                    b[i] = tile[at + ROWS + tc + THREAD_COLS * i];
-                }
-                [[unroll]] for (uint j = 0; j < 4; j++)
-                    [[unroll]] for (uint i = 0; i < 4; i++)
-                        logits[j][i] += dot(a[i], b[j]);
-            }
+            partial[i * WORKGROUP + thread] = best;
         }
-
-        [[unroll]] for (uint j = 0; j < 4; j++) logits[j] = capped(logits[j]);
-        bvec4 seen[4];
-        vec4 best = vec4(MASKED);
-        [[unroll]] for (uint j = 0; j < 4; j++) {
-            seen[j] = lessThanEqual(key0 + tc + THREAD_COLS * j - low, position - low); // wraps before low
-            best = max(best, mix(vec4(MASKED), logits[j], seen[j]));
-        }
-        partial[thread] = best;
         barrier();
-        [[unroll]] for (uint n = 0; n < THREAD_COLS; n++) best = max(best, partial[tr * THREAD_COLS + n]);
-        best = max(best, top);
-        vec4 rescale = mix(exp2(top - best), vec4(1.0), equal(top, best)); // 1 exactly where the tile changes nothing
-        top = best;
-        sum *= rescale;
-        mat4 p;
-        [[unroll]] for (uint j = 0; j < 4; j++) {
-            p[j] = mix(vec4(0.0), exp2(min(logits[j] - top, 0.0)), seen[j]);
-            sum += p[j];
-        }
-        p = transpose(p);
-        [[unroll]] for (uint i = 0; i < 4; i++) weights[(tr + THREAD_ROWS * i) * THREAD_COLS + tc] = p[i];
-
-        [[unroll]] for (uint n = 0; n < BLOCKS; n++) {
-            barrier(); // the tile was read; weights are written
-            [[unroll]] for (uint e0 = 0; e0 < KEYS * WIDTH; e0 += WORKGROUP) {
-                uint e = e0 + thread, c = n * WIDTH + e % WIDTH, key = key0 + e / WIDTH;
-                vec4 value = vec4(0.0);
-                if (c < DIMS && e < KEYS * WIDTH && key < end) {
-                    uint at = KEY_ROW(key) * k_cols + kv_head * HEAD_DIM;
-                    value = LOAD(v, at, c);
-                }
-                if (e < KEYS * WIDTH) tile[e] = value;
+        [[unroll]] for (uint i = 0; i < EACH; i++) {
+            float best = top[i];
+            [[unroll]] for (uint n = 0; n < THREAD_COLS; n++) best = max(best, partial[i * WORKGROUP + tr * THREAD_COLS + n]);
+            float rescale = top[i] == best ? 1.0 : exp2(top[i] - best); // 1 exactly where the tile changes nothing
+            top[i] = best;
+            sum[i] *= rescale;
+            [[unroll]] for (uint n = 0; n < BLOCKS; n++) acc[i][n] *= rescale;
+            [[unroll]] for (uint j = 0; j < 4; j++) {
+                logits[i][j] = logits[i][j] == MASKED ? 0.0 : exp2(logits[i][j] - best);
+                sum[i] += logits[i][j];
             }
-            barrier();
-            [[unroll]] for (uint i = 0; i < 4; i++) acc[i][n] *= rescale[i];
-            if (tc < WIDTH)
-                for (uint s = 0; s < THREAD_COLS; s++) {
-                    vec4 a[4];
-                    [[unroll]] for (uint i = 0; i < 4; i++) a[i] = weights[(tr + THREAD_ROWS * i) * THREAD_COLS + s];
-                    [[unroll]] for (uint j = 0; j < 4; j++) {
-                        vec4 value = tile[(s + THREAD_COLS * j) * WIDTH + tc];
-                        [[unroll]] for (uint i = 0; i < 4; i++) acc[i][n] += a[i][j] * value;
-                    }
-                }
         }
+        ACCUMULATE(acc, logits, v)
     }
 
-    partial[thread] = sum; // read since: barriers of the values lie between
+    barrier(); // the partial maxima of the last tile were read
+    [[unroll]] for (uint i = 0; i < EACH; i++) partial[i * WORKGROUP + thread] = sum[i];
     barrier();
-    sum = vec4(0.0);
-    [[unroll]] for (uint n = 0; n < THREAD_COLS; n++) sum += partial[tr * THREAD_COLS + n];
-    [[unroll]] for (uint i = 0; i < 4; i++) {
-        uint at = (q_window + row[i] / group) * q_cols + (kv_head * group + row[i] % group) * HEAD_DIM;
-        [[unroll]] for (uint n = 0; n < BLOCKS; n++) {
-            uint c = n * WIDTH + tc;
-            acc[i][n] /= sum[i];
-            if (row[i] < rows && tc < WIDTH && c < DIMS) STORE(o, at, c, acc[i][n])
-        }
+    [[unroll]] for (uint i = 0; i < EACH; i++) {
+        float total = 0.0;
+        [[unroll]] for (uint n = 0; n < THREAD_COLS; n++) total += partial[i * WORKGROUP + tr * THREAD_COLS + n];
+        [[unroll]] for (uint n = 0; n < BLOCKS; n++) acc[i][n] /= total;
     }
+    STORE_ROWS(o, acc)
 #if !defined(PACKED)
     if (ACTIVITY == 0) return;
-    uint block = skip_activity + gl_WorkGroupID.z * blocks + tile_row, count = min(ROWS, rows - row0);
-    [[unroll]] for (uint n = 0; n < BLOCKS; n++) {
-        barrier(); // the weights were read
-        [[unroll]] for (uint i = 0; i < 4; i++) weights[(tr + THREAD_ROWS * i) * THREAD_COLS + tc] = abs(acc[i][n]);
-        barrier();
-        for (uint e = thread; e < group * WIDTH; e += WORKGROUP) {
-            uint h = e / WIDTH, c = n * WIDTH + e % WIDTH;
-            vec4 total = vec4(0.0);
-            for (uint r = (h + group - row0 % group) % group; r < count; r += group) total += weights[r * THREAD_COLS + e % WIDTH];
-            if (c < DIMS) STORE(activity, block * q_cols + (kv_head * group + h) * HEAD_DIM, c, total)
-        }
-    }
+    uint q_cols = kv_heads * group * HEAD_DIM, block = skip_activity + gl_WorkGroupID.z * blocks + row0 / ROWS, count = min(ROWS, rows - row0);
+    ACTIVITY_BLOCK(0) ACTIVITY_BLOCK(1) ACTIVITY_BLOCK(2) ACTIVITY_BLOCK(3)
 #endif
 }

@@ -19,24 +19,12 @@
 // attention.comp, and the statistics. With OF_KEYS, the second, a row is a key: it goes over the queries of all heads of its group, in
 // the order of i·group + h.
 //
-// A workgroup takes EACH·THREAD_ROWS rows (x) of a KV head (y) of a window (z), and passes over the others in tiles of
-// 4·THREAD_COLS: an invocation has EACH rows by 4 of the others, and EACH rows by every THREAD_COLS-th vec4 of the gradients, 64 to 128
-// registers. Any d that is a multiple of 2. f32; the order of additions to an element depends on nothing but d, group and positions.
+// A workgroup takes ROWS rows (x) of a KV head (y) of a window (z). Any d that is a multiple of 2. f32; the order of additions to an element
+// depends on nothing but d, group and positions.
 //
 // lavapipe 22.3 stops an invocation's loops at 65,535 iterations. Those that are left when [[unroll]] is obeyed, for each tile of 64:
 // 1, d/32 chunks of 2 dot products, and 1 + 16 for d/64 blocks of each gradient: 19,000 for 32,768 keys of 64, and times the group
 // (and 37 in place of 20) for as many queries.
-
-layout(constant_id = 3) const uint THREAD_ROWS = 8;
-layout(constant_id = 4) const uint CHUNK = 8; // vec4 of the dot products that are in shared memory at a time, at most 8
-layout(constant_id = 5) const uint EACH = 4;  // rows of an invocation, at most 4
-
-const uint THREAD_COLS = 16; // WORKGROUP / THREAD_ROWS
-const uint OTHERS = 4 * THREAD_COLS;
-const uint ROWS = EACH * THREAD_ROWS;
-const uint CHUNKS = (DIMS + CHUNK - 1) / CHUNK;
-const uint BLOCKS = (DIMS + THREAD_COLS - 1) / THREAD_COLS;
-const uint WIDTH = DIMS < THREAD_COLS ? DIMS : THREAD_COLS;
 
 // x and y are what a row has, a and b what the others have: x·a is the logit, y·b the gradient of p.
 layout(binding = 0) readonly buffer X4 { vec4  x4[]; };
@@ -58,62 +46,7 @@ layout(binding = 5) readonly buffer A  { float a[]; };
 layout(binding = 6) readonly buffer B4 { vec4  b4[]; };
 layout(binding = 6) readonly buffer B  { float b[]; };
 
-// 26 KiB at most.
-shared vec4 tile[OTHERS * THREAD_COLS]; // CHUNK × (ROWS + OTHERS) of both sides, or OTHERS × WIDTH of one
-shared vec4 weights[ROWS * THREAD_COLS];
-shared float partial[ROWS * THREAD_COLS];
-
-// result[i][j] += mine·theirs for row i of the invocation and j of its others
-#define PRODUCTS(result, mine, theirs) \
-    for (uint chunk = 0; chunk < CHUNKS; chunk++) { \
-        barrier(); /* the tile was read */ \
-        [[unroll]] for (uint e0 = 0; e0 < CHUNK * (ROWS + OTHERS); e0 += WORKGROUP) { \
-            uint e = e0 + thread, c = chunk * CHUNK + e % CHUNK, line = e / CHUNK; \
-            vec4 value = vec4(0.0); \
-            if (c < DIMS && line < ROWS && row0 + line < rows) value = LOAD(mine, row_at(row0 + line) * HEAD_DIM, c); \
-            else if (c < DIMS && line >= ROWS && other0 + line - ROWS < end) value = LOAD(theirs, other_at(other0 + line - ROWS) * HEAD_DIM, c); \
-            if (line < ROWS + OTHERS) tile[e % CHUNK * (ROWS + OTHERS) + line] = value; \
-        } \
-        barrier(); \
-        [[unroll]] for (uint c = 0; c < CHUNK; c++) { \
-            vec4 left[EACH], right[4]; \
-            [[unroll]] for (uint i = 0; i < EACH; i++) left[i] = tile[c * (ROWS + OTHERS) + tr + THREAD_ROWS * i]; \
-            [[unroll]] for (uint j = 0; j < 4; j++) right[j] = tile[c * (ROWS + OTHERS) + ROWS + tc + THREAD_COLS * j]; \
-            [[unroll]] for (uint i = 0; i < EACH; i++) \
-                [[unroll]] for (uint j = 0; j < 4; j++) result[i][j] += dot(left[i], right[j]); \
-        } \
-    }
-
-// acc[i][n] += Σ_j weight[i][j]·theirs_j over all others of the tile
-#define ACCUMULATE(acc, weight, theirs) \
-    barrier(); /* the weights were read */ \
-    [[unroll]] for (uint i = 0; i < EACH; i++) weights[(tr + THREAD_ROWS * i) * THREAD_COLS + tc] = weight[i]; \
-    [[unroll]] for (uint n = 0; n < BLOCKS; n++) { \
-        barrier(); /* the tile was read; weights are written */ \
-        [[unroll]] for (uint e0 = 0; e0 < OTHERS * WIDTH; e0 += WORKGROUP) { \
-            uint e = e0 + thread, c = n * WIDTH + e % WIDTH, other = other0 + e / WIDTH; \
-            vec4 value = vec4(0.0); \
-            if (c < DIMS && e < OTHERS * WIDTH && other < end) value = LOAD(theirs, other_at(other) * HEAD_DIM, c); \
-            if (e < OTHERS * WIDTH) tile[e] = value; \
-        } \
-        barrier(); \
-        if (tc < WIDTH) \
-            for (uint s = 0; s < THREAD_COLS; s++) { \
-                vec4 left[EACH]; \
-                [[unroll]] for (uint i = 0; i < EACH; i++) left[i] = weights[(tr + THREAD_ROWS * i) * THREAD_COLS + s]; \
-                [[unroll]] for (uint j = 0; j < 4; j++) { \
-                    vec4 value = tile[(s + THREAD_COLS * j) * WIDTH + tc]; \
-                    [[unroll]] for (uint i = 0; i < EACH; i++) acc[i][n] += left[i][j] * value; \
-                } \
-            } \
-    }
-
-#define STORE_ROWS(name, acc) \
-    [[unroll]] for (uint i = 0; i < EACH; i++) \
-        [[unroll]] for (uint n = 0; n < BLOCKS; n++) { \
-            uint c = n * WIDTH + tc, at = row_at(row[i]) * HEAD_DIM; \
-            if (row[i] < rows && tc < WIDTH && c < DIMS) STORE(name, at, c, acc[i][n]) \
-        }
+#include "common/attention_tiles.glsl"
 
 void main() {
     uint thread = gl_LocalInvocationID.x, tr = thread / THREAD_COLS, tc = thread % THREAD_COLS;

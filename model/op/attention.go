@@ -252,10 +252,26 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 		return attentionWay{}, fmt.Errorf("op attention: %d keys of %d take %d iterations on %s, its driver may stop at %d: %w", s.KeyLen, s.HeadDim, n,
 			d.Info.Name, attentionIterations, vk.ErrLimit)
 	}
-	threads := 8 // along the rows, 4 of them each
-	if rows <= 8 {
-		threads = 2
+	each := s.each(d, 1, 1)
+	return attentionWay{shader: "attention", rows: attentionThreadRows * each,
+		spec: spec("WORKGROUP", 16*attentionThreadRows, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "EACH", each, "ACTIVITY", activity)}, nil
+}
+
+// attentionThreadRows is THREAD_ROWS of common/attention_tiles.glsl.
+const attentionThreadRows = 8
+
+// each is how many rows an invocation of a kernel for GPUs has, of which it adds up so many outputs or gradients and products with tiles: as many as
+// its registers hold without spilling, and a core has room for 16 subgroups of NVIDIA's, or four a SIMD unit of AMD's (.ci/gpu).
+func (s AttentionShape) each(d *vk.Device, sums, products int) int {
+	most, of := 11, ceilDiv(s.HeadDim, 64)*sums+products-1 // vec4 of sums, for each row
+	if d.Info.Has(vk.FewRegisters) {
+		most = 6
 	}
-	return attentionWay{shader: "attention", rows: 4 * threads,
-		spec: spec("WORKGROUP", 16*threads, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "THREAD_ROWS", threads, "CHUNK", ceilDiv(dims, chunks), "ACTIVITY", activity)}, nil
+	switch {
+	case most >= 4*of:
+		return 4
+	case most >= 2*of:
+		return 2
+	}
+	return 1
 }

@@ -116,15 +116,9 @@ func (s AttentionShape) backwardWay(d *vk.Device, ofKeys bool) (backwardWay, err
 		return backwardWay{}, fmt.Errorf("op attention_bwd: %d queries of %d heads for each key, of %d, take %d iterations on %s, its driver may stop at %d: %w",
 			s.QueryLen, group, s.HeadDim, n, d.Info.Name, attentionIterations, vk.ErrLimit)
 	}
-	threads, each := 8, 4 // along the rows
-	if rows <= 8 {
-		threads = 2
-	}
-	if ofKeys && dims > 32 {
-		each = 2 // registers
-	}
-	return backwardWay{shader: "attention_bwd" + pass, rows: each * threads,
-		spec: spec("WORKGROUP", 16*threads, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "THREAD_ROWS", threads, "CHUNK", ceilDiv(dims, chunks), "EACH", each)}, nil
+	each := s.each(d, gradients, 2)
+	return backwardWay{shader: "attention_bwd" + pass, rows: attentionThreadRows * each,
+		spec: spec("WORKGROUP", 16*attentionThreadRows, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "EACH", each)}, nil
 }
 
 // backwardWay is a kernel and how it is to be recorded.
