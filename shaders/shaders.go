@@ -120,6 +120,7 @@ func Variants() []Variant {
 		}
 	}
 	return append(all, Variant{Name: "halfrows_bf16", Source: "halfrows.comp", Defines: []string{"BF16"}},
+		Variant{Name: "attention_coopmat", Source: "attention_coopmat.comp", Newer: true},
 		Variant{Name: "linear_coopmat_f16", Source: "linear_coopmat.comp", Defines: []string{"F16"}, Newer: true},
 		Variant{Name: "linear_coopmat_bf16", Source: "linear_coopmat.comp", Defines: []string{"BF16"}, Newer: true})
 }

@@ -66,7 +66,7 @@ func (g *Generator) allocate() (err error) {
 	batch := min(g.capacity, prefillTokens)
 	g.scratch = graph.NewScratch(s, c, batch)
 	g.shared = graph.NewShared(context.Background(), s, g.r, g.m, g.capacity, g.lengths()...)
-	if n := graph.AttentionScratch(g.d, c, g.capacity); n > 0 {
+	if n := graph.AttentionScratch(g.d, c, batch, g.capacity); n > 0 {
 		g.scratch.Partial = graph.Floats(s.Buffer("partial attention", 4*int64(n), vk.OnDevice), 1, n)
 	}
 	hidden := 4 * int64(c.HiddenSize)

@@ -24,7 +24,7 @@ func Slice(t op.Tensor, begin, end int) op.Tensor {
 type Scratch struct {
 	norm, qkv, q, k, v, mlp *vk.Buffer
 	spare                   Spare
-	Partial                 op.Tensor // what attention over many keys needs; absent in passes over a corpus
+	Partial                 op.Tensor // what attention needs, of whole sequences unless a generator makes it larger; absent where that is nothing
 
 	// What a backward pass wants besides: nil where there is none, and its place is in a buffer above.
 	o             *vk.Buffer // of attention, in place of q
@@ -43,6 +43,11 @@ func NewScratch(s *vk.Scope, c *arch.Config, rows int) *Scratch {
 		q: t.floats("queries", c.Heads*c.HeadDim), k: t.floats("keys", c.KVHeads*c.HeadDim), v: t.floats("values", c.KVHeads*c.HeadDim),
 		mlp: t.floats("MLP activations", c.DenseNeurons()), mixture: newMixture(s, c, rows),
 		spare: NewSpare(s, c.DType, rows, max(c.Heads*c.HeadDim, c.DenseNeurons(), c.HiddenSize), max(qkvCols(c), 2*c.DenseNeurons(), c.HiddenSize)),
+	}
+	shape := attentionShape(c, 0, 1, rows, rows)
+	shape.Batch = true
+	if n := op.AttentionScratch(s.Device(), shape); n > 0 {
+		a.Partial = Floats(s.Buffer("attention in half precision", 4*int64(n), vk.OnDevice), 1, n)
 	}
 	if c.GELU { // no product has it at its end
 		a.up = t.floats("MLP inputs", c.IntermediateSize)
@@ -313,13 +318,15 @@ func attentionShape(c *arch.Config, layer, windows, queries, keys int) op.Attent
 		LogitOptions: op.LogitOptions{Scale: c.AttentionScale, Cap: c.AttentionCap}}
 }
 
-// AttentionScratch is how many floats attention of a continued sequence over so many keys needs, see Scratch.Partial.
-func AttentionScratch(d *vk.Device, c *arch.Config, keys int) int {
+// AttentionScratch is how many floats attention of the last rows of a sequence of so many keys needs, and of fewer: see Scratch.Partial. Of several
+// sequences it needs what it needs of their rows in one.
+func AttentionScratch(d *vk.Device, c *arch.Config, rows, keys int) int {
 	most := 0
 	for l := range c.Layers {
 		for queries := 1; queries <= min(op.AttentionDecode, keys); queries++ {
 			most = max(most, op.AttentionScratch(d, attentionShape(c, l, 1, queries, keys)))
 		}
+		most = max(most, op.AttentionScratch(d, attentionShape(c, l, 1, min(rows, keys), keys)))
 	}
 	return most
 }

@@ -132,13 +132,20 @@ func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape, extra Attent
 					sums, skip = bindable(r, activity, at, at+(n-1)*blocks+groups[0])
 				}
 				args, more := []vk.Arg{query, out, vk.Out(sums.View)}, []any(nil)
-				if way.address {
+				if way.half {
+					halfQ, at := s.put(r, q.RowRange(window*s.QueryLen+begin, (window+n-1)*s.QueryLen+end), scratch, 0)
+					halfK, at := s.put(r, k.RowRange(keys, keys+(n-1)*s.KeyStride+s.KeyLen), scratch, at)
+					halfV, _ := s.put(r, v.RowRange(keys, keys+(n-1)*s.KeyStride+s.KeyLen), scratch, at)
+					args[0], args[1] = vk.In(halfQ.half.View), vk.InOut(partO.View)
+					args = append(args, vk.In(halfK.half.View), vk.In(halfV.half.View), vk.In(halfQ.unscale.View), vk.In(halfK.unscale.View), vk.In(halfV.unscale.View))
+				} else if way.address {
 					more = []any{"k", address{}, "v", address{}}
 					args = append(args, vk.InAt(partK.View, 12), vk.InAt(partV.View, 14))
 				} else {
 					args = append(args, key, value)
 				}
-				dispatchTexels(r, way.shader, way.texels, way.spec, groups, constants(blocks, skip, more...), work, args...)
+				source := vk.Source{Name: way.shader, Texels: way.texels, Subgroup: way.subgroup, Shared: way.shared}
+				dispatchSource(r, source, way.spec, groups, constants(blocks, skip, more...), work, args...)
 			}
 		}
 	}
@@ -157,13 +164,17 @@ func AttentionBlocks(d *vk.Device, s AttentionShape) int {
 	return s.blocks(way)
 }
 
-// AttentionScratch is how many floats of scratch Attention needs on the device: none but for at most 4 queries after more than 128
-// earlier keys, on GPUs.
+// AttentionScratch is how many floats of scratch Attention needs on the device: none but on GPUs, for at most 4 queries after more than 128
+// earlier keys, and where cooperative matrices multiply more.
 func AttentionScratch(d *vk.Device, s AttentionShape) int {
 	if !s.valid() {
 		return 0
 	}
 	way, err := s.way(d, false)
+	if err == nil && way.half {
+		keys := (s.Windows-1)*max(s.KeyStride, s.KeyLen) + s.KeyLen
+		return int((headHalves(d, s.Windows*s.QueryLen, s.Heads, s.HeadDim) + 2*headHalves(d, keys, s.KVHeads, s.HeadDim)) / 4)
+	}
 	if err != nil || way.runs <= 1 {
 		return 0
 	}
@@ -206,6 +217,10 @@ type attentionWay struct {
 	decode  bool // no activity
 	runs    int  // of keys that are combined; 0 where the kernel has none
 	address bool // k and v are read at their addresses
+
+	half     bool  // q, k and v are what toHalf makes of their heads, in scratch
+	subgroup int   // its size; 0 is any
+	shared   int64 // memory
 }
 
 // onVectors reports whether kernels whose workgroups are the lanes of a CPU's vector run on the device and take the shape.
@@ -214,10 +229,20 @@ func (s AttentionShape) onVectors(d *vk.Device) bool {
 	return onVectors(d) && s.HeadDim%4 == 0 && d.Limits().SubgroupShuffle && (lanes == 4 || lanes == 8 || lanes == 16)
 }
 
-// way is the one place that chooses. What a CPU runs best begins at the subgroup tier; what a GPU runs is what the baseline tier of any
-// device runs. The choice, runs included, is the same for a shape whatever the number of windows, and for queries alone or among others
-// but for decode.
+// way is the one place that chooses: cooperative matrices where they are fast, else f32. The choice, runs included, is the same for a shape
+// whatever the number of windows, and for queries alone or among others but for decode.
 func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
+	if name, _ := forced(d, attentionMany); !s.decode() && (name == "attention_coopmat" || name == "" && !d.Info.Has(vk.SlowMatrices)) {
+		if way, ok := s.coopWay(d, activity); ok {
+			return way, nil
+		}
+	}
+	return s.f32Way(d, activity)
+}
+
+// f32Way are the kernels of f32, which packed segments have too. What a CPU runs best begins at the subgroup tier; what a GPU runs is what the
+// baseline tier of any device runs.
+func (s AttentionShape) f32Way(d *vk.Device, activity bool) (attentionWay, error) {
 	l, dims, rows := d.Limits(), ceilDiv(s.HeadDim, 4), s.QueryLen*s.Heads/s.KVHeads
 	lanes := l.SubgroupSize
 	cpu := s.onVectors(d)

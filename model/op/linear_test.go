@@ -101,12 +101,16 @@ var fusions = []fusion{
 	},
 		func(c *fusedCase) ref.Mat { return ref.Add(ref.Linear(c.input(nil, 0), c.w, c.bias.Data), c.residual) }},
 	{"swiglu", false, func(c *fusedCase) Fused { return Fused{Up: c.on(&c.up)} },
-		func(c *fusedCase) ref.Mat { return ref.SwiGLU(ref.Linear(c.input(nil, 0), c.w, nil), ref.Linear(c.input(nil, 0), c.up, nil)) }},
+		func(c *fusedCase) ref.Mat {
+			return ref.SwiGLU(ref.Linear(c.input(nil, 0), c.w, nil), ref.Linear(c.input(nil, 0), c.up, nil))
+		}},
 	{"swiglu, biases", false, func(c *fusedCase) Fused { return Fused{Up: c.on(&c.up), Bias: c.on(&c.bias), UpBias: c.on(&c.upBias)} },
 		func(c *fusedCase) ref.Mat {
 			return ref.SwiGLU(ref.Linear(c.input(nil, 0), c.w, c.bias.Data), ref.Linear(c.input(nil, 0), c.up, c.upBias.Data))
 		}},
-	{"norm", false, func(c *fusedCase) Fused { return Fused{Norm: c.on(&c.norm), Eps: 1e-5, Scratch: c.scratch(), Halves: c.halves()} },
+	{"norm", false, func(c *fusedCase) Fused {
+		return Fused{Norm: c.on(&c.norm), Eps: 1e-5, Scratch: c.scratch(), Halves: c.halves()}
+	},
 		func(c *fusedCase) ref.Mat { return ref.Linear(c.input(c.norm.Data, 1e-5), c.w, nil) }},
 	{"norm of weights plus one", false, func(c *fusedCase) Fused {
 		return Fused{Norm: c.on(&c.norm), Eps: 1e-5, PlusOne: true, Scratch: c.scratch(), Halves: c.halves()}

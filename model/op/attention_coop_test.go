@@ -1,0 +1,128 @@
+package op
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op/optest"
+	"github.com/vkcome/vkcome/model/ref"
+	"github.com/vkcome/vkcome/vk"
+	"github.com/vkcome/vkcome/vk/vktest"
+)
+
+var (
+	// attentionHalfBound is of attention by cooperative matrices, beside a reference of the q, k and v that toHalf makes.
+	attentionHalfBound = optest.Bound{Max: 1.2e-3, Why: "weights rounded to 11 bits, 2^-12 of each at most, of elements up to 5 deviations"}
+	// attentionRoundedBound is of the same beside a reference of q, k and v as they are.
+	attentionRoundedBound = optest.Bound{Max: 8e-3, Why: "q and k rounded to 11 bits, 2^-11 of each product at most: some 3e-3 of logits up to 30, in base e"}
+)
+
+// halfHeads is x, whose rows have heads of a size, as toHalf makes it.
+func halfHeads(x ref.Mat, dim int) ref.Mat {
+	y := block(x, 0, x.Rows, 0, x.Cols)
+	for at := 0; at < len(y.Data); at += dim {
+		head := y.Data[at : at+dim]
+		half, unscale := halfWant(head)
+		for i, v := range half {
+			head[i] = float64(v) * unscale
+		}
+	}
+	return y
+}
+
+// Cooperative matrices give what f32 does, but for the rounding of what they multiply; a query the same bits among others and alone, in place and
+// not, and however bindings are cut; and activity is that of the rows.
+func TestAttentionCoop(t *testing.T) {
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		if !hasKernel(d, "attention_coopmat") {
+			t.Skip("no cooperative matrices")
+		}
+		with(t, d, Kernels{attentionMany: "attention_coopmat"})
+		for _, s := range []AttentionShape{
+			{1, 1, 1, 0, 1, 1, 8, 0, false, LogitOptions{}},
+			{3, 5, 5, 0, 4, 2, 16, 0, false, LogitOptions{}},
+			{2, 130, 130, 131, 2, 1, 64, 0, false, LogitOptions{}},
+			{2, 67, 67, 70, 6, 2, 24, 33, false, LogitOptions{0.3, 1.5}},
+			{1, 33, 100, 0, 3, 3, 80, 40, false, LogitOptions{}},
+			{2, 9, 150, 151, 5, 1, 16, 1, false, LogitOptions{}},
+			{1, 70, 70, 0, 7, 1, 128, 0, false, LogitOptions{0.5, 0}},
+			{2, 3, 90, 0, 4, 2, 96, 0, true, LogitOptions{}},
+		} {
+			t.Run(fmt.Sprint(s), func(t *testing.T) {
+				way, err := s.way(d, true)
+				if err != nil || way.shader != "attention_coopmat" {
+					t.Fatalf("%s runs, %v", way.shader, err)
+				}
+				b := newBench(t, d)
+				q, k, v, want := attentionCase(s)
+				for i := range v.Rows { // of many sizes, as far as the sum of all is not of one alone
+					for j := range v.Row(i) {
+						v.Row(i)[j] *= float64(int(1) << (i % 7))
+					}
+				}
+				want = attentionWant(s, q, k, v)
+				dq, dk, dv := b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32)
+				blocks, y := AttentionBlocks(d, s), b.empty(dtype.F32, q.Rows, q.Cols)
+				extra := withScratch(b, s)
+				extra.Activity = b.empty(dtype.F32, s.Windows*blocks, q.Cols)
+				Attention(b.r, y, dq, dk, dv, s, extra)
+				got := b.download(y)
+				attentionRoundedBound.Near(t, got, want.Data, dtype.F32)
+				rounded := attentionWant(s, halfHeads(q, s.HeadDim), halfHeads(k, s.HeadDim), halfHeads(v, s.HeadDim))
+				attentionHalfBound.Near(t, got, rounded.Data, dtype.F32)
+
+				total, of := make([]float32, s.Windows*q.Cols), make([]float64, s.Windows*q.Cols)
+				for i, x := range b.download(extra.Activity) {
+					total[i/q.Cols/blocks*q.Cols+i%q.Cols] += x
+				}
+				for i, x := range got {
+					of[i/q.Cols/s.QueryLen*q.Cols+i%q.Cols] += max(float64(x), -float64(x))
+				}
+				attentionBound.Near(t, total, of, dtype.F32)
+
+				Attention(b.r, dq, dq, dk, dv, s, extra)
+				if !slices.Equal(b.download(dq), got) {
+					t.Error("in place, the bits differ")
+				}
+				alone := s
+				alone.Windows, alone.QueryLen, alone.Batch = 1, min(2, s.QueryLen), true
+				skip := s.QueryLen - alone.QueryLen
+				part := b.empty(dtype.F32, alone.QueryLen, q.Cols)
+				stride := max(s.KeyStride, s.KeyLen)
+				attend(b, part, b.upload(window(q, skip, alone.QueryLen), dtype.F32), dk.RowRange(0, stride), dv.RowRange(0, stride), alone)
+				if !slices.Equal(b.download(part), got[skip*q.Cols:s.QueryLen*q.Cols]) {
+					t.Error("queries alone have other bits")
+				}
+			})
+		}
+	})
+}
+
+// Where windows, or the queries of one, are cut to be bound, the bits are the same.
+func TestAttentionCoopSplit(t *testing.T) {
+	whole := vktest.Open(t, vk.Options{})
+	if !hasKernel(whole, "attention_coopmat") {
+		t.Skip("no cooperative matrices")
+	}
+	parts := vktest.Open(t, vk.Options{StorageRange: 1 << 18})
+	for _, d := range []*vk.Device{whole, parts} {
+		with(t, d, Kernels{attentionMany: "attention_coopmat"})
+	}
+	for _, s := range []AttentionShape{{7, 50, 50, 51, 16, 16, 24, 0, false, LogitOptions{}}, {2, 90, 90, 0, 64, 2, 24, 0, false, LogitOptions{}}} {
+		var first []float32
+		for _, d := range []*vk.Device{whole, parts} {
+			b := newBench(t, d)
+			q, k, v := attentionOperands(s)
+			y := b.empty(dtype.F32, q.Rows, q.Cols)
+			attend(b, y, b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32), s)
+			if got := b.download(y); first == nil {
+				first = got
+			} else if !slices.Equal(got, first) {
+				t.Errorf("%v: split, the numbers differ", s)
+			}
+		}
+	}
+	vktest.Clean(t)
+}

@@ -1,0 +1,185 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+#extension GL_KHR_memory_scope_semantics : require
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_vote : require
+#extension GL_KHR_shader_subgroup_shuffle : require
+#extension GL_KHR_cooperative_matrix : require
+#include "common/workgroup.glsl"
+#include "common/attention.glsl"
+
+// What attention.comp computes, by cooperative matrices: q, k and v come from tohalf.comp, a head of a row times the power of two that brings
+// its largest element near the end of what f16 holds, and 1/unscale of it.
+//
+// q [windows·queries, kv_heads·group·d], k, v [windows·key_stride, kv_heads·d] f16, from the first row that is meant; unscale of each, by row
+// and head, f32 · o f32, skip_q rows before · d a multiple of 8 and of what MATRIX_K and MATRIX_N are
+//
+// A workgroup takes ROWS rows (x), MATRIX_M of them a subgroup, of a KV head (y) of a window (z): what is multiplied of q and the sums of o stay in
+// registers while tiles of KEYS keys and values pass through shared memory. Logits pass through it too, to be weighed row by row: the weight of
+// key j is 2^(logit_j + e_j − top), with v's unscale of 2^e_j in it, so that it is at most 1 and values may be of any size; a row's sum is of
+// weights, as f16 has them, over 2^e_j.
+// f32 sums; the order of additions to an element depends on nothing but d, the positions of the keys, and within a matrix the device.
+// activity as in attention.comp, of blocks of ROWS.
+
+layout(constant_id = 3) const uint SUBGROUP = 8; // a multiple of MATRIX_M, and at most 8 times it
+layout(constant_id = 4) const uint MATRIX_M = 8;
+layout(constant_id = 5) const uint MATRIX_N = 8; // divides KEYS
+layout(constant_id = 6) const uint MATRIX_K = 8; // divides KEYS
+layout(constant_id = 7) const uint ACTIVITY = 0; // 1: write that too
+layout(binding = 0) readonly  buffer Q { uvec4 q[]; };
+layout(binding = 1) coherent  buffer O { vec4 o[]; };
+layout(binding = 2) writeonly buffer A { vec4 activity[]; };
+layout(binding = 3) readonly  buffer K { uvec4 k[]; };
+layout(binding = 4) readonly  buffer V { uvec4 v[]; };
+layout(binding = 5) readonly  buffer OfQ { float q_unscale[]; };
+layout(binding = 6) readonly  buffer OfK { float k_unscale[]; };
+layout(binding = 7) readonly  buffer OfV { float v_unscale[]; };
+
+const uint KEYS = 32;
+const uint EIGHTHS = HEAD_DIM / 8, PITCH = EIGHTHS + 1;          // uvec4 of 8 f16; odd or not, 8 rows lie in different banks
+const uint SUBGROUPS = 4, ROWS = SUBGROUPS * MATRIX_M;           // WORKGROUP is SUBGROUPS · SUBGROUP
+const uint DEEP = HEAD_DIM / MATRIX_K, OUT = HEAD_DIM / MATRIX_N; // matrices of a row of q, and of o
+const uint K_FETCHES = (KEYS * EIGHTHS + WORKGROUP - 1) / WORKGROUP, V_FETCHES = (KEYS / 2 * EIGHTHS + WORKGROUP - 1) / WORKGROUP; // of v two rows each
+const uint VALUES = KEYS * PITCH, VALUE_PITCH = KEYS / 8 + 1; // where values begin in the tile, a row for each of the head's d: a matrix reads along keys
+const uint LOGIT_PITCH = KEYS / 4 + 1, WEIGHT_PITCH = KEYS / 8 + 1; // of a subgroup's logits and weights
+const uint PER_ROW = SUBGROUP / MATRIX_M;                        // invocations that weigh a row
+const uint QUADS = KEYS / 4 / PER_ROW;                           // of logits, of an invocation
+
+shared uvec4 tile[VALUES + HEAD_DIM * VALUE_PITCH]; // keys, then values transposed; first the rows of q, which are no more
+shared uvec4 logits[ROWS * LOGIT_PITCH];
+shared uvec4 weights[ROWS * WEIGHT_PITCH];
+shared vec4 key_unscale[KEYS / 4], value_exponent[KEYS / 4];
+
+uint q_at(uint row) { return (gl_WorkGroupID.z * queries + row / group) * kv_heads * group + gl_WorkGroupID.y * group + row % group; }
+uint k_at(uint key) { return (gl_WorkGroupID.z * key_stride + key) * kv_heads + gl_WorkGroupID.y; }
+
+void main() {
+    uint lane = gl_LocalInvocationID.x, in_subgroup = gl_SubgroupInvocationID, own = gl_SubgroupID * MATRIX_M; // the subgroup's first row
+    uint rows = queries * group, row0 = ((rows - 1) / ROWS - gl_WorkGroupID.x) * ROWS;                         // those with most keys start first
+    uint end = min(keys, first + min(row0 + ROWS - 1, rows - 1) / group + 1);
+    uint after = first + row0 / group + 1; // the first row's position is before
+    uint begin = sliding > 0 && after > sliding ? (after - sliding) / KEYS * KEYS : 0;
+
+    for (uint e = lane; e < ROWS * EIGHTHS; e += WORKGROUP) tile[e / EIGHTHS * PITCH + e % EIGHTHS] = q[q_at(min(row0 + e / EIGHTHS, rows - 1)) * EIGHTHS + e % EIGHTHS];
+    barrier();
+    coopmat<float16_t, gl_ScopeSubgroup, MATRIX_M, MATRIX_K, gl_MatrixUseA> query[DEEP];
+    coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator> sum[OUT];
+    [[unroll]] for (uint i = 0; i < DEEP; i++) coopMatLoad(query[i], tile, own * PITCH + i * (MATRIX_K / 8), PITCH, gl_CooperativeMatrixLayoutRowMajor);
+    [[unroll]] for (uint n = 0; n < OUT; n++) sum[n] = coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator>(0.0);
+
+    // The row that an invocation weighs with PER_ROW − 1 others, and every PER_ROW-th quad of it.
+    uint r = in_subgroup / PER_ROW, part = in_subgroup % PER_ROW, row = row0 + own + r, position = first + row / group;
+    uint low = lowest_key(position), span = position - low;
+    float unscale = q_unscale[q_at(min(row, rows - 1))] * scale, top = MASKED, total = 0.0; // total: of the quads that it weighs
+
+    for (uint key0 = begin; key0 < end; key0 += KEYS) {
+        uvec4 got_k[K_FETCHES], got_v[V_FETCHES][2];
+        [[unroll]] for (uint f = 0; f < K_FETCHES; f++) {
+            uint e = min(f * WORKGROUP + lane, KEYS * EIGHTHS - 1);
+            got_k[f] = k[k_at(min(key0 + e / EIGHTHS, end - 1)) * EIGHTHS + e % EIGHTHS];
+        }
+        [[unroll]] for (uint f = 0; f < V_FETCHES; f++) {
+            uint e = min(f * WORKGROUP + lane, KEYS / 2 * EIGHTHS - 1), key = key0 + 2 * (e % (KEYS / 2)), eighth = e / (KEYS / 2);
+            got_v[f][0] = v[k_at(min(key, end - 1)) * EIGHTHS + eighth];
+            got_v[f][1] = v[k_at(min(key + 1, end - 1)) * EIGHTHS + eighth];
+        }
+        uint of = k_at(min(key0 + lane % KEYS, end - 1));
+        float got_unscale = k_unscale[of], got_exponent = float(int(floatBitsToUint(v_unscale[of]) >> 23) - 127);
+        barrier(); // the tile was read
+        [[unroll]] for (uint f = 0; f < K_FETCHES; f++) {
+            uint e = min(f * WORKGROUP + lane, KEYS * EIGHTHS - 1);
+            tile[e / EIGHTHS * PITCH + e % EIGHTHS] = got_k[f];
+        }
+        [[unroll]] for (uint f = 0; f < V_FETCHES; f++) {
+            uint e = min(f * WORKGROUP + lane, KEYS / 2 * EIGHTHS - 1), pair = e % (KEYS / 2), to = VALUES + e / (KEYS / 2) * 8 * VALUE_PITCH + pair / 4;
+            [[unroll]] for (uint i = 0; i < 4; i++) {
+                uint a = got_v[f][0][i], b = got_v[f][1][i];
+                tile[to + 2 * i * VALUE_PITCH][pair % 4] = (a & 0xffffu) | b << 16;
+                tile[to + (2 * i + 1) * VALUE_PITCH][pair % 4] = a >> 16 | (b & 0xffff0000u);
+            }
+        }
+        if (lane < KEYS) {
+            key_unscale[lane / 4][lane % 4] = got_unscale;
+            value_exponent[lane / 4][lane % 4] = got_exponent;
+        }
+        barrier();
+
+        for (uint j = 0; j < KEYS / MATRIX_N; j++) {
+            coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator> products = coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator>(0.0);
+            [[unroll]] for (uint i = 0; i < DEEP; i++) {
+                coopmat<float16_t, gl_ScopeSubgroup, MATRIX_K, MATRIX_N, gl_MatrixUseB> b;
+                coopMatLoad(b, tile, j * MATRIX_N * PITCH + i * (MATRIX_K / 8), PITCH, gl_CooperativeMatrixLayoutColumnMajor);
+                products = coopMatMulAdd(query[i], b, products);
+            }
+            coopMatStore(products, logits, own * LOGIT_PITCH + j * (MATRIX_N / 4), LOGIT_PITCH, gl_CooperativeMatrixLayoutRowMajor);
+        }
+        subgroupBarrier();
+
+        vec4 weight[QUADS];
+        float best = MASKED;
+        [[unroll]] for (uint n = 0; n < QUADS; n++) {
+            uint quad = part + PER_ROW * n;
+            uvec4 key = key0 + 4 * quad + uvec4(0, 1, 2, 3);
+            vec4 logit = capped(uintBitsToFloat(logits[(own + r) * LOGIT_PITCH + quad]) * unscale * key_unscale[quad]) + value_exponent[quad];
+            weight[n] = mix(vec4(MASKED), logit, lessThanEqual(key - low, uvec4(span))); // wraps before low
+            best = max(best, max(max(weight[n].x, weight[n].y), max(weight[n].z, weight[n].w)));
+        }
+        [[unroll]] for (uint m = 1; m < PER_ROW; m <<= 1) best = max(best, subgroupShuffleXor(best, m));
+        best = max(best, top);
+        float rescale = top == best ? 1.0 : exp2(top - best); // 1 exactly where the tile changes nothing
+        top = best;
+        total *= rescale;
+        [[unroll]] for (uint n = 0; n < QUADS; n++) {
+            uint quad = part + PER_ROW * n;
+            vec4 w = mix(exp2(weight[n] - best), vec4(0.0), equal(weight[n], vec4(MASKED)));
+            uvec2 halves = uvec2(packFloat2x16(f16vec2(w.xy)), packFloat2x16(f16vec2(w.zw)));
+            w = vec4(unpackFloat2x16(halves.x), unpackFloat2x16(halves.y)) * exp2(-value_exponent[quad]);
+            total += (w.x + w.y) + (w.z + w.w);
+            uint at = (own + r) * WEIGHT_PITCH + quad / 2;
+            if (quad % 2 == 0) weights[at].xy = halves;
+            else weights[at].zw = halves;
+        }
+        subgroupBarrier();
+        bool grew = subgroupAny(rescale != 1.0);
+        if (grew)
+            for (uint n = part; n < MATRIX_N / 4; n += PER_ROW) logits[(own + r) * LOGIT_PITCH + n] = floatBitsToUint(vec4(rescale));
+        subgroupBarrier(); // not within the branch, which subgroups take differently: lavapipe 26 makes it a barrier of the workgroup
+        if (grew) {
+            coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator> factor;
+            coopMatLoad(factor, logits, own * LOGIT_PITCH, LOGIT_PITCH, gl_CooperativeMatrixLayoutRowMajor);
+            [[unroll]] for (uint n = 0; n < OUT; n++) sum[n] = sum[n] * factor;
+        }
+        for (uint i = 0; i < KEYS / MATRIX_K; i++) {
+            coopmat<float16_t, gl_ScopeSubgroup, MATRIX_M, MATRIX_K, gl_MatrixUseA> a;
+            coopMatLoad(a, weights, own * WEIGHT_PITCH + i * (MATRIX_K / 8), WEIGHT_PITCH, gl_CooperativeMatrixLayoutRowMajor);
+            [[unroll]] for (uint n = 0; n < OUT; n++) {
+                coopmat<float16_t, gl_ScopeSubgroup, MATRIX_K, MATRIX_N, gl_MatrixUseB> b;
+                coopMatLoad(b, tile, VALUES + n * MATRIX_N * VALUE_PITCH + i * (MATRIX_K / 8), VALUE_PITCH, gl_CooperativeMatrixLayoutColumnMajor);
+                sum[n] = coopMatMulAdd(a, b, sum[n]);
+            }
+        }
+    }
+
+    [[unroll]] for (uint m = 1; m < PER_ROW; m <<= 1) total += subgroupShuffleXor(total, m);
+    uint to = (skip_q * kv_heads * group + q_at(min(row, rows - 1))) * (HEAD_DIM / 4);
+    [[unroll]] for (uint n = 0; n < OUT; n++) {
+        subgroupBarrier(); // what was there was read
+        coopMatStore(sum[n], logits, own * LOGIT_PITCH, LOGIT_PITCH, gl_CooperativeMatrixLayoutRowMajor);
+        subgroupBarrier();
+        [[unroll]] for (uint c0 = 0; c0 < MATRIX_N / 4; c0 += PER_ROW) {
+            uint c = c0 + part;
+            if (row < rows && c < MATRIX_N / 4) o[to + n * (MATRIX_N / 4) + c] = uintBitsToFloat(logits[(own + r) * LOGIT_PITCH + c]) / total;
+        }
+    }
+    if (ACTIVITY == 0) return;
+    memoryBarrierBuffer();
+    barrier();
+    uint quads = HEAD_DIM / 4, block = skip_activity + gl_WorkGroupID.z * blocks + row0 / ROWS, count = min(ROWS, rows - row0);
+    for (uint e = lane; e < group * quads; e += WORKGROUP) {
+        vec4 added = vec4(0.0);
+        for (uint i = (e / quads + group - row0 % group) % group; i < count; i += group) added += abs(o[(skip_q * kv_heads * group + q_at(row0 + i)) * quads + e % quads]);
+        activity[((block * kv_heads + gl_WorkGroupID.y) * group) * quads + e] = added;
+    }
+}
