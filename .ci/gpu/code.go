@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -48,9 +49,11 @@ const (
 // dialect is how a driver's compiler prints code and names what it counts.
 type dialect struct {
 	code string // the form of code that is read; "": none is
-	// label gives the name of a block that a line begins, and instruction what a line does: its name, and the rest, with the blocks that it may go to.
-	label, instruction, target *regexp.Regexp
-	class                      func(op, rest string) class
+	// label gives the name of a block that a line begins, and instruction what a line does: its name, and the rest. Where a block goes on to is said by
+	// its branches' rest, which has targets, and the next block follows; or, with successors, by a line at its end that lists them all.
+	label, instruction, target, successors *regexp.Regexp
+	jump, stop                             string // a branch that is always taken, and the end of the program
+	class                                  func(op, rest string) class
 
 	// The driver's names of statistics; what has none is 0.
 	registers, waves, instructions string
@@ -60,7 +63,7 @@ type dialect struct {
 
 // aco is AMD's, by RADV.
 var aco = dialect{
-	code: "Assembly", label: regexp.MustCompile(`^(BB\d+):`), instruction: regexp.MustCompile(`^\s+([a-z]\w+)([^;]*)`), target: regexp.MustCompile(`\bBB\d+\b`),
+	code: "Assembly", label: regexp.MustCompile(`^(BB\d+):`), instruction: regexp.MustCompile(`^\s+([a-z]\w+)([^;]*)`), target: regexp.MustCompile(`\bBB\d+\b`), jump: "s_branch", stop: "s_endpgm",
 	class: func(op, rest string) class {
 		width := func() class {
 			switch {
@@ -110,15 +113,47 @@ var aco = dialect{
 	more: []string{"Spilled SGPRs", "LDS size", "Latency", "Inverse Throughput"},
 }
 
-// nak is NVIDIA's, by NVK. Its loops are not read: their blocks do not lie in one run of the code.
+// nak is NVIDIA's, by NVK. Its waits are marks on instructions.
 var nak = dialect{
+	code: "NAK assembly", label: regexp.MustCompile(`^block(?:\.u)? (\d+) `), instruction: regexp.MustCompile(`^(?:@\S+)?\s+(?:[^/]*= )?([a-z][a-z0-9]*(?:\.\S+)?)(?: (.*)| *)$`),
+	successors: regexp.MustCompile(`^\} -> \[(.*)\]`), target: regexp.MustCompile(`\d+`),
+	class: func(op, rest string) class {
+		name, _, _ := strings.Cut(op, ".")
+		switch {
+		case strings.HasSuffix(name, "mma"):
+			return matrix
+		case name == "ffma":
+			return fma
+		case name == "hfma2":
+			return fma2
+		case name == "bra":
+			return branch
+		case name == "nop":
+			return hint
+		case strings.HasPrefix(op, "ld.global"):
+			switch {
+			case strings.Contains(op, ".b128"):
+				return load128
+			case strings.Contains(op, ".b64"):
+				return load64
+			}
+			return load32
+		case strings.HasPrefix(op, "ld.shared"), strings.HasPrefix(op, "st.shared"), name == "ldsm":
+			return shared
+		case strings.HasPrefix(op, "ld.local"), strings.HasPrefix(op, "st.local"):
+			return scratch
+		case strings.Contains(rest, " wt="):
+			return wait
+		}
+		return other
+	},
 	registers: "Number of GPRs", waves: "Max warps/SM", instructions: "Instruction count", spills: []string{"Spills to memory", "SLM size"},
 	more: []string{"Spills to reg", "Static cycle count"},
 }
 
 // ir3 is Adreno's, by Turnip. Its waits are marks on instructions.
 var ir3 = dialect{
-	code: "IR3 Assembly", label: regexp.MustCompile(`^:?(l\d+):`), instruction: regexp.MustCompile(`^((?:\([a-z0-9]+\))*[a-z][\w.]*)(.*)`), target: regexp.MustCompile(`#(l\d+)\b`),
+	code: "IR3 Assembly", label: regexp.MustCompile(`^:?(l\d+):`), instruction: regexp.MustCompile(`^((?:\([a-z0-9]+\))*[a-z][\w.]*)(.*)`), target: regexp.MustCompile(`#(l\d+)\b`), jump: "jump", stop: "end",
 	class: func(op, _ string) class {
 		marked := strings.Contains(op, "(sy)")
 		if at := strings.LastIndex(op, ")"); at >= 0 {
@@ -181,59 +216,105 @@ func (d dialect) kernel(r vk.Report) Kernel {
 // block is a run of instructions from a label, or from behind a branch, to the next.
 type block struct {
 	loop    Loop
-	targets []string
+	targets []string // labels of blocks that may follow
+	ends    bool     // none but those: the next in the code does not follow
+	next    []int    // numbers of these blocks
+	before  []int    // of those that it may follow
 }
 
-// loops are those of a code that hold no other, with what they hold: from the label that a later block goes back to, to that block.
-func (d dialect) loops(text string) (list []Loop) {
+// blocks reads code.
+func (d dialect) blocks(text string) []block {
 	blocks := []block{{}}
 	at := map[string]int{}
 	open := false // a load was not waited for yet
 	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\r\n")
 		if m := d.label.FindStringSubmatch(line); m != nil {
 			at[m[1]] = len(blocks)
 			blocks = append(blocks, block{})
 			continue
 		}
-		m := d.instruction.FindStringSubmatch(strings.TrimRight(line, "\r\n"))
+		b := &blocks[len(blocks)-1]
+		if d.successors != nil {
+			if m := d.successors.FindStringSubmatch(line); m != nil {
+				b.ends, b.targets = true, d.target.FindAllString(m[1], -1)
+				continue
+			}
+		}
+		m := d.instruction.FindStringSubmatch(line)
 		if m == nil {
 			continue
 		}
-		b := &blocks[len(blocks)-1]
 		c := d.class(m[1], m[2])
 		open = b.loop.count(c, open)
-		if c == branch {
+		b.ends = b.ends || d.successors == nil && (m[1] == d.jump || m[1] == d.stop)
+		if c == branch && d.successors == nil {
 			for _, t := range d.target.FindAllStringSubmatch(m[2], -1) {
 				b.targets = append(b.targets, t[len(t)-1])
 			}
 			blocks = append(blocks, block{})
 		}
 	}
-	type span struct{ begin, end int }
-	var spans []span
-	for end := range blocks {
-		for _, t := range blocks[end].targets {
-			if begin, ok := at[t]; ok && begin <= end {
-				spans = append(spans, span{begin, end})
+	for i := range blocks {
+		b := &blocks[i]
+		for _, t := range b.targets {
+			if to, ok := at[t]; ok {
+				b.next = append(b.next, to)
 			}
 		}
+		if !b.ends && i+1 < len(blocks) {
+			b.next = append(b.next, i+1)
+		}
+		for _, to := range b.next {
+			blocks[to].before = append(blocks[to].before, i)
+		}
 	}
-	for _, s := range spans {
-		inner := true
-		for _, o := range spans {
-			if o != s && s.begin <= o.begin && o.end <= s.end && (o.begin != s.begin) {
-				inner = false
+	return blocks
+}
+
+// loops are those of a code that hold no other, with what they hold: the blocks on the ways from one that is gone back to, to what goes back.
+func (d dialect) loops(text string) (list []Loop) {
+	blocks := d.blocks(text)
+	bodies := map[int]map[int]bool{} // by the loop's first block
+	const onWay, left = 1, 2
+	state := make([]int, len(blocks))
+	var walk func(i int)
+	walk = func(i int) {
+		state[i] = onWay
+		for _, to := range blocks[i].next {
+			switch state[to] {
+			case 0:
+				walk(to)
+			case onWay: // back to the head of a loop: what comes from there to here is its body
+				body := bodies[to]
+				if body == nil {
+					body = map[int]bool{to: true}
+					bodies[to] = body
+				}
+				for rest := []int{i}; len(rest) > 0; {
+					j := rest[len(rest)-1]
+					rest = rest[:len(rest)-1]
+					if !body[j] {
+						body[j] = true
+						rest = append(rest, blocks[j].before...)
+					}
+				}
 			}
-			if o.begin == s.begin && o.end > s.end {
-				inner = false // a continue of the same loop
-			}
+		}
+		state[i] = left
+	}
+	walk(0)
+	for _, head := range slices.Sorted(maps.Keys(bodies)) {
+		body, inner := bodies[head], true
+		for other := range bodies {
+			inner = inner && (other == head || !body[other])
 		}
 		if !inner {
 			continue
 		}
 		var l Loop
-		for _, b := range blocks[s.begin : s.end+1] {
-			l.add(b.loop)
+		for i := range body {
+			l.add(blocks[i].loop)
 		}
 		list = append(list, l)
 	}

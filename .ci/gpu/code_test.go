@@ -27,6 +27,13 @@ func TestLoops(t *testing.T) {
 			[]Loop{{Instructions: 5, Branches: 1, Waits: 2, Serial: 1, Loads128: 1, Scratch: 1}}},
 		{"ir3", ir3, "mov.f32f32 r0.x, c0.x\n:l3:\n(sy)(rpt1)mad.f32 r0.x, r0.y, r0.z, r0.x\n(ss)nop\n(rpt2)nop\nldl.u32 r1.x, l[r2.x], 1\nisam.v.base0 (f32)(xyzw)r1.x, r2.x, s#0, t#0\n(sy)add.u r0.x, r0.y, 1\nbr p0.x, #l3\nend\n",
 			[]Loop{{Instructions: 5, FMA: 1, Branches: 1, Waits: 1, Loads32: 1, Shared: 1}}},
+		{"nak", nak, "block.u 0 L2 [] -> {\n      b0      = bclear       // delay=1\n      r12..16 = ld.global.a64.constant.b128 [r8..10], pT // delay=1 wr:1\n} -> [3]\nblock 1 L4 [3, 2] -> {\n" +
+			"      r0..4     = hmma.m16n8k16.f32 r1..2 r3..4 r0..4 // delay=15 wt=010100 wr:2\n      nop // delay=1\n      r8 p1   = iadd3 r8 c[0x1][0x70] rZ // delay=4\n      r9 = ffma r1 r2 r3 // delay=4\n" +
+			"      r10..12 = ld.global.b64 [r8..10], pT // delay=1 wr:1\n@!p0            bra pT L17 // delay=1\n} -> [2, 4]\nblock 2 L5 [1] -> {\n      r1 = mov r2 // delay=1 wt=000001\n      st.shared.strong.cta.b128 [r5.x16] r16..20 // delay=1\n" +
+			"      r3..4 = ldsm.16.m8n8.x4 [r5.x16] // delay=1\n      st.local.b32 [r1] r2 // delay=1\n} -> [1]\nblock.u 3 L6 [0] -> {\n      r1 = mov r2 // delay=1\n} -> [1]\nblock 4 L7 [1] -> {\n      exit // delay=1\n} -> []\n",
+			[]Loop{{Instructions: 9, Matrix: 1, FMA: 1, Branches: 1, Waits: 1, Loads64: 1, Shared: 2, Scratch: 1}}},
+		{"a block outside that stands within", aco, "BB0:\n\ts_nop 0\nBB1:\n\tv_mov_b32_e32 v1, 0\n\ts_cbranch_scc0 BB3\n\ts_branch BB4\nBB2:\n\tv_mov_b32_e32 v2, 0\n\ts_endpgm\nBB3:\n\ts_branch BB2\nBB4:\n\ts_cbranch_scc1 BB1\n",
+			[]Loop{{Instructions: 4, Branches: 3}}},
 	} {
 		if got := c.dialect.loops(c.text); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
