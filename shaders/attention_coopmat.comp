@@ -25,7 +25,7 @@
 
 layout(constant_id = 3) const uint SUBGROUP = 8; // a multiple of MATRIX_M, and at most 8 times it
 layout(constant_id = 4) const uint MATRIX_M = 8;
-layout(constant_id = 5) const uint MATRIX_N = 8; // divides KEYS
+layout(constant_id = 5) const uint MATRIX_N = 8; // divides KEYS/2
 layout(constant_id = 6) const uint MATRIX_K = 8; // divides KEYS
 layout(constant_id = 7) const uint ACTIVITY = 0; // 1: write that too
 layout(binding = 0) readonly  buffer Q { uvec4 q[]; };
@@ -43,13 +43,12 @@ const uint SUBGROUPS = 4, ROWS = SUBGROUPS * MATRIX_M;           // WORKGROUP is
 const uint DEEP = HEAD_DIM / MATRIX_K, OUT = HEAD_DIM / MATRIX_N; // matrices of a row of q, and of o
 const uint K_FETCHES = (KEYS * EIGHTHS + WORKGROUP - 1) / WORKGROUP, V_FETCHES = (KEYS / 2 * EIGHTHS + WORKGROUP - 1) / WORKGROUP; // of v two rows each
 const uint VALUES = KEYS * PITCH, VALUE_PITCH = KEYS / 8 + 1; // where values begin in the tile, a row for each of the head's d: a matrix reads along keys
-const uint LOGIT_PITCH = KEYS / 4 + 1, WEIGHT_PITCH = KEYS / 8 + 1; // of a subgroup's logits and weights
+const uint ROW_PITCH = KEYS / 4 + 1, FACTOR = KEYS / 8; // of a row of logits; then of its weights, and from FACTOR on by what its sums are multiplied
 const uint PER_ROW = SUBGROUP / MATRIX_M;                        // invocations that weigh a row
 const uint QUADS = KEYS / 4 / PER_ROW;                           // of logits, of an invocation
 
 shared uvec4 tile[VALUES + HEAD_DIM * VALUE_PITCH]; // keys, then values transposed; first the rows of q, which are no more
-shared uvec4 logits[ROWS * LOGIT_PITCH];
-shared uvec4 weights[ROWS * WEIGHT_PITCH];
+shared uvec4 weighed[ROWS * ROW_PITCH];
 shared vec4 key_unscale[KEYS / 4], value_exponent[KEYS / 4];
 
 uint q_at(uint row) { return (gl_WorkGroupID.z * queries + row / group) * kv_heads * group + gl_WorkGroupID.y * group + row % group; }
@@ -113,7 +112,7 @@ void main() {
                 coopMatLoad(b, tile, j * MATRIX_N * PITCH + i * (MATRIX_K / 8), PITCH, gl_CooperativeMatrixLayoutColumnMajor);
                 products = coopMatMulAdd(query[i], b, products);
             }
-            coopMatStore(products, logits, own * LOGIT_PITCH + j * (MATRIX_N / 4), LOGIT_PITCH, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatStore(products, weighed, own * ROW_PITCH + j * (MATRIX_N / 4), ROW_PITCH, gl_CooperativeMatrixLayoutRowMajor);
         }
         subgroupBarrier();
 
@@ -122,11 +121,12 @@ void main() {
         [[unroll]] for (uint n = 0; n < QUADS; n++) {
             uint quad = part + PER_ROW * n;
             uvec4 key = key0 + 4 * quad + uvec4(0, 1, 2, 3);
-            vec4 logit = capped(uintBitsToFloat(logits[(own + r) * LOGIT_PITCH + quad]) * unscale * key_unscale[quad]) + value_exponent[quad];
+            vec4 logit = capped(uintBitsToFloat(weighed[(own + r) * ROW_PITCH + quad]) * unscale * key_unscale[quad]) + value_exponent[quad];
             weight[n] = mix(vec4(MASKED), logit, lessThanEqual(key - low, uvec4(span))); // wraps before low
             best = max(best, max(max(weight[n].x, weight[n].y), max(weight[n].z, weight[n].w)));
         }
         [[unroll]] for (uint m = 1; m < PER_ROW; m <<= 1) best = max(best, subgroupShuffleXor(best, m));
+        subgroupBarrier(); // the logits were read
         best = max(best, top);
         float rescale = top == best ? 1.0 : exp2(top - best); // 1 exactly where the tile changes nothing
         top = best;
@@ -137,23 +137,22 @@ void main() {
             uvec2 halves = uvec2(packFloat2x16(f16vec2(w.xy)), packFloat2x16(f16vec2(w.zw)));
             w = vec4(unpackFloat2x16(halves.x), unpackFloat2x16(halves.y)) * exp2(-value_exponent[quad]);
             total += (w.x + w.y) + (w.z + w.w);
-            uint at = (own + r) * WEIGHT_PITCH + quad / 2;
-            if (quad % 2 == 0) weights[at].xy = halves;
-            else weights[at].zw = halves;
+            uint at = (own + r) * ROW_PITCH + quad / 2;
+            if (quad % 2 == 0) weighed[at].xy = halves;
+            else weighed[at].zw = halves;
         }
-        subgroupBarrier();
         bool grew = subgroupAny(rescale != 1.0);
         if (grew)
-            for (uint n = part; n < MATRIX_N / 4; n += PER_ROW) logits[(own + r) * LOGIT_PITCH + n] = floatBitsToUint(vec4(rescale));
+            for (uint n = part; n < MATRIX_N / 4; n += PER_ROW) weighed[(own + r) * ROW_PITCH + FACTOR + n] = floatBitsToUint(vec4(rescale));
         subgroupBarrier(); // not within the branch, which subgroups take differently: lavapipe 26 makes it a barrier of the workgroup
         if (grew) {
             coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator> factor;
-            coopMatLoad(factor, logits, own * LOGIT_PITCH, LOGIT_PITCH, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatLoad(factor, weighed, own * ROW_PITCH + FACTOR, ROW_PITCH, gl_CooperativeMatrixLayoutRowMajor);
             [[unroll]] for (uint n = 0; n < OUT; n++) sum[n] = sum[n] * factor;
         }
         for (uint i = 0; i < KEYS / MATRIX_K; i++) {
             coopmat<float16_t, gl_ScopeSubgroup, MATRIX_M, MATRIX_K, gl_MatrixUseA> a;
-            coopMatLoad(a, weights, own * WEIGHT_PITCH + i * (MATRIX_K / 8), WEIGHT_PITCH, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatLoad(a, weighed, own * ROW_PITCH + i * (MATRIX_K / 8), ROW_PITCH, gl_CooperativeMatrixLayoutRowMajor);
             [[unroll]] for (uint n = 0; n < OUT; n++) {
                 coopmat<float16_t, gl_ScopeSubgroup, MATRIX_K, MATRIX_N, gl_MatrixUseB> b;
                 coopMatLoad(b, tile, VALUES + n * MATRIX_N * VALUE_PITCH + i * (MATRIX_K / 8), VALUE_PITCH, gl_CooperativeMatrixLayoutColumnMajor);
@@ -166,11 +165,11 @@ void main() {
     uint to = (skip_q * kv_heads * group + q_at(min(row, rows - 1))) * (HEAD_DIM / 4);
     [[unroll]] for (uint n = 0; n < OUT; n++) {
         subgroupBarrier(); // what was there was read
-        coopMatStore(sum[n], logits, own * LOGIT_PITCH, LOGIT_PITCH, gl_CooperativeMatrixLayoutRowMajor);
+        coopMatStore(sum[n], weighed, own * ROW_PITCH, ROW_PITCH, gl_CooperativeMatrixLayoutRowMajor);
         subgroupBarrier();
         [[unroll]] for (uint c0 = 0; c0 < MATRIX_N / 4; c0 += PER_ROW) {
             uint c = c0 + part;
-            if (row < rows && c < MATRIX_N / 4) o[to + n * (MATRIX_N / 4) + c] = uintBitsToFloat(logits[(own + r) * LOGIT_PITCH + c]) / total;
+            if (row < rows && c < MATRIX_N / 4) o[to + n * (MATRIX_N / 4) + c] = uintBitsToFloat(weighed[(own + r) * ROW_PITCH + c]) / total;
         }
     }
     if (ACTIVITY == 0) return;

@@ -182,8 +182,8 @@ func unsurveyed(met []string) (left []string) {
 	}
 	for _, v := range shaders.Variants() {
 		other := strings.Contains(v.Name, "_cpu") || strings.Contains(v.Name, "_texels") || strings.HasPrefix(v.Name, "bench_")
-		for _, name := range []string{"linear_coopmat", "tohalf", "halfrows"} {
-			other = other || strings.HasPrefix(v.Name, name)
+		for _, part := range []string{"_coopmat", "tohalf", "halfrows"} {
+			other = other || strings.Contains(v.Name, part)
 		}
 		if !other && !seen[shaders.SPIRV(v.Name)] {
 			left = append(left, v.Name)

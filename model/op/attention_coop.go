@@ -28,7 +28,7 @@ func (s AttentionShape) coopWay(d *vk.Device, activity bool) (way attentionWay, 
 	for _, size := range coopSubgroups(d) {
 		perRow := size / best.M
 		keys, values := coopAttentionKeys*(s.HeadDim/8+1), s.HeadDim*(coopAttentionKeys/8+1)
-		shared := int64(16*(keys+values+coopAttentionSubgroups*best.M*(coopAttentionKeys/4+1+coopAttentionKeys/8+1)) + 8*coopAttentionKeys)
+		shared := int64(16*(keys+values+coopAttentionSubgroups*best.M*(coopAttentionKeys/4+1)) + 8*coopAttentionKeys)
 		if size%best.M != 0 || coopAttentionKeys/4%perRow != 0 || best.M*s.HeadDim/size > maxSums(d) || coopAttentionSubgroups*size > l.WorkgroupSize {
 			continue
 		}
@@ -44,7 +44,7 @@ func (s AttentionShape) coopWay(d *vk.Device, activity bool) (way attentionWay, 
 // coopTakes says whether matrices of a shape make up a head and a tile of keys, in whose place the rows of q pass through.
 func (s AttentionShape) coopTakes(m vk.CoopShape) bool {
 	of := func(n, whole int) bool { return n%8 == 0 && whole%n == 0 }
-	return of(m.N, s.HeadDim) && of(m.K, s.HeadDim) && of(m.N, coopAttentionKeys) && of(m.K, coopAttentionKeys) && coopAttentionSubgroups*m.M <= 2*coopAttentionKeys
+	return of(m.N, s.HeadDim) && of(m.K, s.HeadDim) && of(m.N, coopAttentionKeys/2) && of(m.K, coopAttentionKeys) && coopAttentionSubgroups*m.M <= 2*coopAttentionKeys
 }
 
 // attentionHalves are heads of rows in f16, and what undoes the scale of each.
