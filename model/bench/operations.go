@@ -39,7 +39,7 @@ func (b *bencher) operations() []benchmark {
 		{"attention prefill 512, 8/4 heads of 64", 512, 512, 8, 4, 64}, {"attention prefill 2048, 32/8 heads of 128", 2048, 2048, 32, 8, 128},
 		{"attention decode after 2048, 32/8 heads of 128", 1, 2048, 32, 8, 128},
 	} {
-		cases = append(cases, b.attend(s.what, op.AttentionShape{Windows: 1, QueryLen: s.queries, KeyLen: s.keys, Heads: s.heads, KVHeads: s.kvHeads, HeadDim: s.headDim}))
+		cases = append(cases, b.attend(s.what, op.AttentionShape{Windows: 1, QueryLen: s.queries, KeyLen: s.keys, Heads: s.heads, KVHeads: s.kvHeads, HeadDim: s.headDim, Half: true}))
 	}
 	return append(cases, b.rmsNorm(4096, 4096))
 }

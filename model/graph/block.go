@@ -306,6 +306,7 @@ func (f *forward) attend(o, q, k, v op.Tensor, n, queries int) {
 	}
 	shape := attentionShape(c, f.Layer, n/f.rows.Window, queries, f.rows.Window)
 	shape.Batch = f.batch
+	shape.Half = shape.Half && f.Weights[arch.O].DType != dtype.F32 // of which no product rounds what it multiplies
 	if kv := f.rows.Cache; kv != nil {
 		shape.KeyLen, shape.KeyStride = kv.Used+f.rows.Window, kv.Capacity
 	}
@@ -315,7 +316,7 @@ func (f *forward) attend(o, q, k, v op.Tensor, n, queries int) {
 // attentionShape is how a layer's attention reads windows.
 func attentionShape(c *arch.Config, layer, windows, queries, keys int) op.AttentionShape {
 	return op.AttentionShape{Windows: windows, QueryLen: queries, KeyLen: keys, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, SlidingWindow: c.Window(layer),
-		LogitOptions: op.LogitOptions{Scale: c.AttentionScale, Cap: c.AttentionCap}}
+		LogitOptions: op.LogitOptions{Scale: c.AttentionScale, Cap: c.AttentionCap}, Half: c.DType != dtype.F32}
 }
 
 // AttentionScratch is how many floats attention of the last rows of a sequence of so many keys needs, and of fewer: see Scratch.Partial. Of several

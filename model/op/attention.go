@@ -20,6 +20,9 @@ type AttentionShape struct {
 	// Batch takes a kernel for many queries whatever their number: a query's numbers then never depend on it.
 	Batch bool
 	LogitOptions
+
+	// Half allows what is multiplied to be rounded to f16, as products of weights of 16 bits do where a device has cooperative matrices.
+	Half bool
 }
 
 // LogitOptions are what becomes of the products of queries and keys. The zero value is 1/√HeadDim times these.
@@ -229,10 +232,10 @@ func (s AttentionShape) onVectors(d *vk.Device) bool {
 	return onVectors(d) && s.HeadDim%4 == 0 && d.Limits().SubgroupShuffle && (lanes == 4 || lanes == 8 || lanes == 16)
 }
 
-// way is the one place that chooses: cooperative matrices where they are fast, else f32. The choice, runs included, is the same for a shape
+// way is the one place that chooses: cooperative matrices where they are fast and rounding is allowed, else f32. The choice, runs included, is the same for a shape
 // whatever the number of windows, and for queries alone or among others but for decode.
 func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
-	if name, _ := forced(d, attentionMany); !s.decode() && (name == "attention_coopmat" || name == "" && !d.Info.Has(vk.SlowMatrices)) {
+	if name, _ := forced(d, attentionMany); !s.decode() && (name == "attention_coopmat" || name == "" && s.Half && !d.Info.Has(vk.SlowMatrices)) {
 		if way, ok := s.coopWay(d, activity); ok {
 			return way, nil
 		}

@@ -96,29 +96,29 @@ func attentionBackwardCase(s AttentionShape) optest.Case {
 func attentionBackwardTable() optest.Table {
 	return optest.Table{Op: "attention_bwd", Bound: attentionBackwardBound, Tiers: true, Cases: func() (cases []optest.Case) {
 		for _, s := range []AttentionShape{
-			{1, 1, 1, 0, 1, 1, 2, 0, false, LogitOptions{}},
-			{2, 1, 1, 0, 4, 2, 8, 0, false, LogitOptions{}},
-			{3, 5, 5, 5, 4, 2, 16, 0, false, LogitOptions{}},
-			{2, 130, 130, 0, 2, 1, 16, 0, false, LogitOptions{}},
-			{2, 67, 67, 0, 6, 2, 20, 0, false, LogitOptions{}},
-			{3, 70, 70, 0, 5, 1, 22, 33, false, LogitOptions{}},
-			{2, 41, 41, 0, 3, 3, 24, 1, false, LogitOptions{}},
-			{1, 150, 150, 0, 2, 2, 6, 65, false, LogitOptions{}},
-			{1, 90, 90, 0, 14, 2, 64, 0, false, LogitOptions{}},
-			{1, 40, 40, 0, 7, 1, 80, 100, false, LogitOptions{}},
-			{1, 75, 75, 0, 2, 1, 128, 40, false, LogitOptions{}},
-			{1, 37, 37, 0, 2, 1, 256, 0, false, LogitOptions{}},
-			{1, 37, 37, 0, 3, 1, 254, 0, false, LogitOptions{}},
-			{1, 600, 600, 0, 1, 1, 8, 0, false, LogitOptions{}},
-			{2, 67, 67, 0, 6, 2, 20, 33, false, LogitOptions{0.3, 1.5}},
-			{1, 41, 41, 0, 3, 3, 22, 0, false, LogitOptions{0, 0.7}},
-			{1, 40, 40, 0, 2, 1, 128, 0, false, LogitOptions{0.1, 2}},
+			{1, 1, 1, 0, 1, 1, 2, 0, false, LogitOptions{}, false},
+			{2, 1, 1, 0, 4, 2, 8, 0, false, LogitOptions{}, false},
+			{3, 5, 5, 5, 4, 2, 16, 0, false, LogitOptions{}, false},
+			{2, 130, 130, 0, 2, 1, 16, 0, false, LogitOptions{}, false},
+			{2, 67, 67, 0, 6, 2, 20, 0, false, LogitOptions{}, false},
+			{3, 70, 70, 0, 5, 1, 22, 33, false, LogitOptions{}, false},
+			{2, 41, 41, 0, 3, 3, 24, 1, false, LogitOptions{}, false},
+			{1, 150, 150, 0, 2, 2, 6, 65, false, LogitOptions{}, false},
+			{1, 90, 90, 0, 14, 2, 64, 0, false, LogitOptions{}, false},
+			{1, 40, 40, 0, 7, 1, 80, 100, false, LogitOptions{}, false},
+			{1, 75, 75, 0, 2, 1, 128, 40, false, LogitOptions{}, false},
+			{1, 37, 37, 0, 2, 1, 256, 0, false, LogitOptions{}, false},
+			{1, 37, 37, 0, 3, 1, 254, 0, false, LogitOptions{}, false},
+			{1, 600, 600, 0, 1, 1, 8, 0, false, LogitOptions{}, false},
+			{2, 67, 67, 0, 6, 2, 20, 33, false, LogitOptions{0.3, 1.5}, false},
+			{1, 41, 41, 0, 3, 3, 22, 0, false, LogitOptions{0, 0.7}, false},
+			{1, 40, 40, 0, 2, 1, 128, 0, false, LogitOptions{0.1, 2}, false},
 		} {
 			cases = append(cases, attentionBackwardCase(s))
 		}
 		return cases
 	}, Benchmarks: func() []optest.Case { // a corpus' windows, and one long window
-		return []optest.Case{attentionBackwardCase(AttentionShape{16, 128, 128, 0, 8, 4, 16, 0, false, LogitOptions{}}), attentionBackwardCase(AttentionShape{1, 2048, 2048, 0, 8, 2, 64, 0, false, LogitOptions{}})}
+		return []optest.Case{attentionBackwardCase(AttentionShape{16, 128, 128, 0, 8, 4, 16, 0, false, LogitOptions{}, false}), attentionBackwardCase(AttentionShape{1, 2048, 2048, 0, 8, 2, 64, 0, false, LogitOptions{}, false})}
 	}}
 }
 
@@ -143,8 +143,8 @@ func TestAttentionBackwardPieces(t *testing.T) {
 	for _, tier := range []vk.Tier{vk.Baseline, vk.CoopMatrix} {
 		whole, split := vktest.Open(t, vk.Options{MaxTier: &tier}), vktest.Open(t, vk.Options{MaxTier: &tier, StorageRange: 1 << 20})
 		for _, s := range []AttentionShape{
-			{7, 51, 51, 0, 62, 31, 20, 0, false, LogitOptions{}},
-			{3, 130, 130, 0, 4, 1, 36, 50, false, LogitOptions{}},
+			{7, 51, 51, 0, 62, 31, 20, 0, false, LogitOptions{}, false},
+			{3, 130, 130, 0, 4, 1, 36, 50, false, LogitOptions{}, false},
 		} {
 			m, _ := backwardCase(s)
 			all := attendBackwardOn(t, whole, m, s)
@@ -167,7 +167,7 @@ func TestAttentionBackwardPieces(t *testing.T) {
 		}
 		b := newBench(t, split)
 		x := b.empty(dtype.F32, 1100, 256)
-		s := AttentionShape{1, 1100, 1100, 0, 1, 1, 256, 0, false, LogitOptions{}}
+		s := AttentionShape{1, 1100, 1100, 0, 1, 1, 256, 0, false, LogitOptions{}, false}
 		AttentionBackward(b.r, x, x, x, x, x, x, x, x, s, b.empty(dtype.F32, 1, AttentionBackwardScratch(s)))
 		if !errors.Is(b.r.Err(), vk.ErrLimit) {
 			t.Errorf("a window beyond a binding: %v, want ErrLimit", b.r.Err())
@@ -188,7 +188,7 @@ func TestAttentionBackwardShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})
 	b := newBench(t, d)
 	q, k := b.empty(dtype.F32, 6, 32), b.empty(dtype.F32, 6, 16)
-	good := AttentionShape{2, 3, 3, 0, 4, 2, 8, 0, false, LogitOptions{}}
+	good := AttentionShape{2, 3, 3, 0, 4, 2, 8, 0, false, LogitOptions{}, false}
 	scratch := b.empty(dtype.F32, 1, AttentionBackwardScratch(good))
 	for what, change := range map[string]func(*AttentionShape){
 		"fewer queries than keys": func(s *AttentionShape) { s.QueryLen = 2 },
@@ -215,7 +215,7 @@ func TestAttentionBackwardShapes(t *testing.T) {
 	}
 	few := newBench(t, vktest.Open(t, vk.Options{MaxTier: &baseline}))
 	x := few.empty(dtype.F32, 32768, 256)
-	long := AttentionShape{1, 32768, 32768, 0, 1, 1, 256, 0, false, LogitOptions{}}
+	long := AttentionShape{1, 32768, 32768, 0, 1, 1, 256, 0, false, LogitOptions{}, false}
 	AttentionBackward(few.r, x, x, x, x, x, x, x, x, long, few.empty(dtype.F32, 1, AttentionBackwardScratch(long)))
 	if !errors.Is(few.r.Err(), vk.ErrLimit) {
 		t.Errorf("more iterations than the driver allows: %v, want ErrLimit", few.r.Err())

@@ -41,14 +41,14 @@ func TestAttentionCoop(t *testing.T) {
 		}
 		with(t, d, Kernels{attentionMany: "attention_coopmat"})
 		for _, s := range []AttentionShape{
-			{1, 1, 1, 0, 1, 1, 8, 0, false, LogitOptions{}},
-			{3, 5, 5, 0, 4, 2, 16, 0, false, LogitOptions{}},
-			{2, 130, 130, 131, 2, 1, 64, 0, false, LogitOptions{}},
-			{2, 67, 67, 70, 6, 2, 24, 33, false, LogitOptions{0.3, 1.5}},
-			{1, 33, 100, 0, 3, 3, 80, 40, false, LogitOptions{}},
-			{2, 9, 150, 151, 5, 1, 16, 1, false, LogitOptions{}},
-			{1, 70, 70, 0, 7, 1, 128, 0, false, LogitOptions{0.5, 0}},
-			{2, 3, 90, 0, 4, 2, 96, 0, true, LogitOptions{}},
+			{1, 1, 1, 0, 1, 1, 8, 0, false, LogitOptions{}, false},
+			{3, 5, 5, 0, 4, 2, 16, 0, false, LogitOptions{}, false},
+			{2, 130, 130, 131, 2, 1, 64, 0, false, LogitOptions{}, false},
+			{2, 67, 67, 70, 6, 2, 24, 33, false, LogitOptions{0.3, 1.5}, false},
+			{1, 33, 100, 0, 3, 3, 80, 40, false, LogitOptions{}, false},
+			{2, 9, 150, 151, 5, 1, 16, 1, false, LogitOptions{}, false},
+			{1, 70, 70, 0, 7, 1, 128, 0, false, LogitOptions{0.5, 0}, false},
+			{2, 3, 90, 0, 4, 2, 96, 0, true, LogitOptions{}, false},
 		} {
 			t.Run(fmt.Sprint(s), func(t *testing.T) {
 				way, err := s.way(d, true)
@@ -110,7 +110,7 @@ func TestAttentionCoopSplit(t *testing.T) {
 	for _, d := range []*vk.Device{whole, parts} {
 		with(t, d, Kernels{attentionMany: "attention_coopmat"})
 	}
-	for _, s := range []AttentionShape{{7, 50, 50, 51, 16, 16, 24, 0, false, LogitOptions{}}, {2, 90, 90, 0, 64, 2, 24, 0, false, LogitOptions{}}} {
+	for _, s := range []AttentionShape{{7, 50, 50, 51, 16, 16, 24, 0, false, LogitOptions{}, false}, {2, 90, 90, 0, 64, 2, 24, 0, false, LogitOptions{}, false}} {
 		var first []float32
 		for _, d := range []*vk.Device{whole, parts} {
 			b := newBench(t, d)

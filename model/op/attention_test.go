@@ -106,37 +106,37 @@ func attentionTable() optest.Table {
 			AttentionShape
 			alone []int // queries
 		}{
-			{AttentionShape{1, 1, 1, 0, 1, 1, 2, 0, false, LogitOptions{}}, nil},
-			{AttentionShape{3, 5, 5, 0, 4, 2, 16, 0, false, LogitOptions{}}, nil},
-			{AttentionShape{2, 130, 130, 0, 2, 1, 16, 0, false, LogitOptions{}}, nil},
-			{AttentionShape{2, 67, 67, 70, 6, 2, 20, 0, false, LogitOptions{}}, nil},
-			{AttentionShape{1, 33, 100, 0, 3, 3, 20, 40, false, LogitOptions{}}, nil},
-			{AttentionShape{2, 7, 150, 151, 5, 1, 22, 1, false, LogitOptions{}}, nil},
-			{AttentionShape{1, 150, 150, 0, 2, 2, 22, 65, false, LogitOptions{}}, nil},
-			{AttentionShape{1, 40, 65, 0, 2, 1, 64, 0, false, LogitOptions{}}, nil},
-			{AttentionShape{1, 1, 300, 512, 8, 2, 64, 100, false, LogitOptions{}}, nil},
-			{AttentionShape{1, 3, 80, 81, 7, 1, 80, 0, false, LogitOptions{}}, nil},
-			{AttentionShape{1, 2, 4096, 0, 1, 1, 256, 0, false, LogitOptions{}}, nil},
-			{AttentionShape{1, 2, 4096, 0, 1, 1, 6, 4000, false, LogitOptions{}}, nil},
-			{AttentionShape{2, 1, 129, 130, 4, 2, 6, 0, false, LogitOptions{}}, nil},
-			{AttentionShape{1, 4, 128, 0, 9, 1, 24, 0, false, LogitOptions{}}, nil},
-			{AttentionShape{2, 1, 90, 0, 4, 2, 24, 0, true, LogitOptions{}}, nil},
-			{AttentionShape{1, 4, 128, 0, 9, 1, 22, 30, true, LogitOptions{}}, nil},
-			{AttentionShape{1, 4, 500, 0, 24, 2, 64, 130, false, LogitOptions{}}, nil},
-			{AttentionShape{3, 2, 700, 0, 10, 1, 256, 0, false, LogitOptions{}}, nil},
-			{AttentionShape{1, 1, 32768, 0, 1, 1, 128, 0, false, LogitOptions{}}, nil},
-			{AttentionShape{2, 80, 90, 100, 6, 3, 20, 0, false, LogitOptions{}}, []int{5, 6, 9, 33}},
-			{AttentionShape{1, 150, 150, 0, 4, 1, 16, 37, false, LogitOptions{}}, []int{5, 16, 17}},
-			{AttentionShape{1, 10, 70, 0, 2, 1, 16, 0, false, LogitOptions{}}, []int{7}},
-			{AttentionShape{1, 40, 70, 0, 4, 2, 20, 0, true, LogitOptions{}}, []int{1, 2, 4, 7}},
-			{AttentionShape{1, 4, 400, 0, 6, 2, 64, 0, false, LogitOptions{}}, []int{1, 2, 3}},
-			{AttentionShape{1, 4, 258, 0, 14, 2, 64, 129, false, LogitOptions{}}, []int{1, 2, 3}}, // the first sees a run of keys more
-			{AttentionShape{2, 70, 70, 0, 6, 2, 20, 33, false, LogitOptions{0.3, 1.5}}, []int{9}},
-			{AttentionShape{1, 33, 100, 0, 3, 3, 22, 0, false, LogitOptions{0, 0.7}}, nil},
-			{AttentionShape{1, 2, 300, 0, 8, 2, 64, 0, false, LogitOptions{0.2, 2}}, []int{1}},
-			{AttentionShape{1, 1, 90, 0, 4, 2, 6, 0, false, LogitOptions{2, 0}}, nil},
-			{AttentionShape{7, 50, 50, 51, 61, 61, 20, 0, false, LogitOptions{}}, nil}, // beyond 1 MiB: windows
-			{AttentionShape{2, 45, 45, 0, 366, 3, 20, 0, false, LogitOptions{}}, nil},  // queries of a window
+			{AttentionShape{1, 1, 1, 0, 1, 1, 2, 0, false, LogitOptions{}, false}, nil},
+			{AttentionShape{3, 5, 5, 0, 4, 2, 16, 0, false, LogitOptions{}, false}, nil},
+			{AttentionShape{2, 130, 130, 0, 2, 1, 16, 0, false, LogitOptions{}, false}, nil},
+			{AttentionShape{2, 67, 67, 70, 6, 2, 20, 0, false, LogitOptions{}, false}, nil},
+			{AttentionShape{1, 33, 100, 0, 3, 3, 20, 40, false, LogitOptions{}, false}, nil},
+			{AttentionShape{2, 7, 150, 151, 5, 1, 22, 1, false, LogitOptions{}, false}, nil},
+			{AttentionShape{1, 150, 150, 0, 2, 2, 22, 65, false, LogitOptions{}, false}, nil},
+			{AttentionShape{1, 40, 65, 0, 2, 1, 64, 0, false, LogitOptions{}, false}, nil},
+			{AttentionShape{1, 1, 300, 512, 8, 2, 64, 100, false, LogitOptions{}, false}, nil},
+			{AttentionShape{1, 3, 80, 81, 7, 1, 80, 0, false, LogitOptions{}, false}, nil},
+			{AttentionShape{1, 2, 4096, 0, 1, 1, 256, 0, false, LogitOptions{}, false}, nil},
+			{AttentionShape{1, 2, 4096, 0, 1, 1, 6, 4000, false, LogitOptions{}, false}, nil},
+			{AttentionShape{2, 1, 129, 130, 4, 2, 6, 0, false, LogitOptions{}, false}, nil},
+			{AttentionShape{1, 4, 128, 0, 9, 1, 24, 0, false, LogitOptions{}, false}, nil},
+			{AttentionShape{2, 1, 90, 0, 4, 2, 24, 0, true, LogitOptions{}, false}, nil},
+			{AttentionShape{1, 4, 128, 0, 9, 1, 22, 30, true, LogitOptions{}, false}, nil},
+			{AttentionShape{1, 4, 500, 0, 24, 2, 64, 130, false, LogitOptions{}, false}, nil},
+			{AttentionShape{3, 2, 700, 0, 10, 1, 256, 0, false, LogitOptions{}, false}, nil},
+			{AttentionShape{1, 1, 32768, 0, 1, 1, 128, 0, false, LogitOptions{}, false}, nil},
+			{AttentionShape{2, 80, 90, 100, 6, 3, 20, 0, false, LogitOptions{}, false}, []int{5, 6, 9, 33}},
+			{AttentionShape{1, 150, 150, 0, 4, 1, 16, 37, false, LogitOptions{}, false}, []int{5, 16, 17}},
+			{AttentionShape{1, 10, 70, 0, 2, 1, 16, 0, false, LogitOptions{}, false}, []int{7}},
+			{AttentionShape{1, 40, 70, 0, 4, 2, 20, 0, true, LogitOptions{}, false}, []int{1, 2, 4, 7}},
+			{AttentionShape{1, 4, 400, 0, 6, 2, 64, 0, false, LogitOptions{}, false}, []int{1, 2, 3}},
+			{AttentionShape{1, 4, 258, 0, 14, 2, 64, 129, false, LogitOptions{}, false}, []int{1, 2, 3}}, // the first sees a run of keys more
+			{AttentionShape{2, 70, 70, 0, 6, 2, 20, 33, false, LogitOptions{0.3, 1.5}, false}, []int{9}},
+			{AttentionShape{1, 33, 100, 0, 3, 3, 22, 0, false, LogitOptions{0, 0.7}, false}, nil},
+			{AttentionShape{1, 2, 300, 0, 8, 2, 64, 0, false, LogitOptions{0.2, 2}, false}, []int{1}},
+			{AttentionShape{1, 1, 90, 0, 4, 2, 6, 0, false, LogitOptions{2, 0}, false}, nil},
+			{AttentionShape{7, 50, 50, 51, 61, 61, 20, 0, false, LogitOptions{}, false}, nil}, // beyond 1 MiB: windows
+			{AttentionShape{2, 45, 45, 0, 366, 3, 20, 0, false, LogitOptions{}, false}, nil},  // queries of a window
 		} {
 			one := attentionOf(c.AttentionShape, c.alone...)
 			one.Split = c.Heads > 60
@@ -145,11 +145,11 @@ func attentionTable() optest.Table {
 		return cases
 	}, Benchmarks: func() []optest.Case { // a prompt, a corpus' windows, a longer prompt, and one query after a short and a long context
 		return []optest.Case{
-			attentionOf(AttentionShape{1, 256, 256, 0, 8, 4, 64, 0, false, LogitOptions{}}),
-			attentionOf(AttentionShape{64, 128, 128, 0, 8, 4, 16, 0, false, LogitOptions{}}),
-			attentionOf(AttentionShape{1, 512, 512, 0, 8, 2, 128, 0, false, LogitOptions{}}),
-			attentionOf(AttentionShape{1, 1, 256, 0, 8, 4, 64, 0, false, LogitOptions{}}),
-			attentionOf(AttentionShape{1, 1, 4096, 0, 8, 4, 64, 0, false, LogitOptions{}}),
+			attentionOf(AttentionShape{1, 256, 256, 0, 8, 4, 64, 0, false, LogitOptions{}, false}),
+			attentionOf(AttentionShape{64, 128, 128, 0, 8, 4, 16, 0, false, LogitOptions{}, false}),
+			attentionOf(AttentionShape{1, 512, 512, 0, 8, 2, 128, 0, false, LogitOptions{}, false}),
+			attentionOf(AttentionShape{1, 1, 256, 0, 8, 4, 64, 0, false, LogitOptions{}, false}),
+			attentionOf(AttentionShape{1, 1, 4096, 0, 8, 4, 64, 0, false, LogitOptions{}, false}),
 		}
 	}}
 }
@@ -162,13 +162,13 @@ func BenchmarkAttention(b *testing.B) { attentionTable().Benchmark(b) }
 func TestAttentionActivity(t *testing.T) {
 	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
 		for _, s := range []AttentionShape{
-			{1, 1, 1, 0, 1, 1, 2, 0, false, LogitOptions{}},
-			{3, 5, 5, 0, 4, 2, 16, 0, false, LogitOptions{}},
-			{2, 67, 67, 0, 6, 2, 20, 0, false, LogitOptions{}},
-			{1, 33, 100, 0, 3, 3, 20, 40, false, LogitOptions{}},
-			{3, 70, 70, 0, 5, 1, 22, 0, false, LogitOptions{}},
-			{2, 40, 40, 0, 14, 2, 80, 0, false, LogitOptions{}},
-			{1, 40, 40, 0, 2, 1, 256, 0, false, LogitOptions{}},
+			{1, 1, 1, 0, 1, 1, 2, 0, false, LogitOptions{}, false},
+			{3, 5, 5, 0, 4, 2, 16, 0, false, LogitOptions{}, false},
+			{2, 67, 67, 0, 6, 2, 20, 0, false, LogitOptions{}, false},
+			{1, 33, 100, 0, 3, 3, 20, 40, false, LogitOptions{}, false},
+			{3, 70, 70, 0, 5, 1, 22, 0, false, LogitOptions{}, false},
+			{2, 40, 40, 0, 14, 2, 80, 0, false, LogitOptions{}, false},
+			{1, 40, 40, 0, 2, 1, 256, 0, false, LogitOptions{}, false},
 		} {
 			t.Run(fmt.Sprint(s), func(t *testing.T) {
 				b := newBench(t, d)
@@ -208,7 +208,7 @@ func TestAttentionLimit(t *testing.T) {
 	for _, tier := range []vk.Tier{vk.Baseline, vk.CoopMatrix} {
 		b := newBench(t, vktest.Open(t, vk.Options{MaxTier: &tier, StorageRange: 1 << 20}))
 		x := b.empty(dtype.F32, 1100, 256)
-		attend(b, x, x, x, x, AttentionShape{1, 1100, 1100, 0, 1, 1, 256, 0, false, LogitOptions{}})
+		attend(b, x, x, x, x, AttentionShape{1, 1100, 1100, 0, 1, 1, 256, 0, false, LogitOptions{}, false})
 		if !errors.Is(b.r.Err(), vk.ErrLimit) {
 			t.Errorf("keys beyond a binding: %v, want ErrLimit", b.r.Err())
 		}
@@ -220,7 +220,7 @@ func TestAttentionShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})
 	b := newBench(t, d)
 	q, k := b.empty(dtype.F32, 6, 32), b.empty(dtype.F32, 10, 16)
-	good := AttentionShape{2, 3, 4, 5, 4, 2, 8, 0, false, LogitOptions{}}
+	good := AttentionShape{2, 3, 4, 5, 4, 2, 8, 0, false, LogitOptions{}, false}
 	for what, change := range map[string]func(*AttentionShape){
 		"no windows":              func(s *AttentionShape) { s.Windows = 0 },
 		"more queries than keys":  func(s *AttentionShape) { s.Windows, s.QueryLen, s.KeyStride = 1, 6, 10 },
@@ -238,7 +238,7 @@ func TestAttentionShapes(t *testing.T) {
 	refused(t, d, "16-bit keys", func(r *vk.Recorder) { Attention(r, q, q, Of(k.View, dtype.F16, 10, 16), k, good, AttentionExtra{}) })
 	refused(t, d, "a head of 258", func(r *vk.Recorder) {
 		x := b.empty(dtype.F32, 1, 258)
-		Attention(r, x, x, x, x, AttentionShape{1, 1, 1, 0, 1, 1, 258, 0, false, LogitOptions{}}, AttentionExtra{})
+		Attention(r, x, x, x, x, AttentionShape{1, 1, 1, 0, 1, 1, 258, 0, false, LogitOptions{}, false}, AttentionExtra{})
 	})
 	refused(t, d, "activity of other blocks", func(r *vk.Recorder) {
 		s := good
@@ -250,7 +250,7 @@ func TestAttentionShapes(t *testing.T) {
 	})
 	baseline := vk.Baseline
 	gpu := vktest.Open(t, vk.Options{MaxTier: &baseline})
-	long := AttentionShape{1, 1, 2*attentionChunk + 1, 0, 4, 2, 8, 0, false, LogitOptions{}}
+	long := AttentionShape{1, 1, 2*attentionChunk + 1, 0, 4, 2, 8, 0, false, LogitOptions{}, false}
 	few := newBench(t, gpu)
 	one, keys := few.empty(dtype.F32, 1, 32), few.empty(dtype.F32, long.KeyLen, 16)
 	refused(t, gpu, "no scratch", func(r *vk.Recorder) { Attention(r, one, one, keys, keys, long, AttentionExtra{}) })

@@ -99,7 +99,7 @@ func forcedLinear(t *testing.T, d *vk.Device, family, name string) {
 }
 
 func forcedAttention(t *testing.T, d *vk.Device, family, name string) {
-	s := AttentionShape{2, 40, 50, 50, 4, 2, 16, 0, false, LogitOptions{}}
+	s := AttentionShape{2, 40, 50, 50, 4, 2, 16, 0, false, LogitOptions{}, false}
 	if family == attentionFew {
 		s.QueryLen = 3
 	}
@@ -136,7 +136,7 @@ func forcedAttention(t *testing.T, d *vk.Device, family, name string) {
 }
 
 func forcedBackward(t *testing.T, d *vk.Device, name string) {
-	s := AttentionShape{2, 40, 40, 40, 4, 2, 16, 0, false, LogitOptions{}}
+	s := AttentionShape{2, 40, 40, 40, 4, 2, 16, 0, false, LogitOptions{}, false}
 	shuffle := strings.HasSuffix(name, shuffledVariant)
 	for _, ofKeys := range []bool{false, true} {
 		want := strings.TrimSuffix(name, shuffledVariant) + map[bool]string{false: "_q", true: "_kv"}[ofKeys]

@@ -161,3 +161,35 @@ func TestLinearChoice(t *testing.T) {
 		}
 	}
 }
+
+// Where subgroups of 32 and of 64 are at hand, tiles in f32 take the former and cooperative matrices the latter first; attention's rows are fewer where
+// there are more sums and fewer registers, and the kernels with cooperative matrices stay within a device's memory.
+func TestSubgroupChoice(t *testing.T) {
+	device := func(shared int64) *vk.Device {
+		limits := vk.Limits{WorkgroupSize: 1024, SharedMemory: shared, SubgroupSize: 64, SubgroupMin: 32, SubgroupShuffle: true, OffsetAlignment: 16}
+		return &vk.Device{Tier: vk.CoopMatrix, Info: vk.Info{Kind: vk.Discrete, Name: "AMD Radeon RX 7900 XTX", Limits: limits,
+			CoopShapes: []vk.CoopShape{{M: 16, N: 16, K: 16, Input: "f16", Sum: "f32"}}}}
+	}
+	amd, small := device(64<<10), device(24<<10)
+	f := Fused{Scratch: Tensor{Rows: 4096, Cols: 4096}, Batch: true}
+	x := Tensor{Rows: 4096, Cols: 4096}
+	for dt, want := range map[dtype.DType]int{dtype.F32: 32, dtype.F16: 64} {
+		if k := linearWay(amd, x, Tensor{DType: dt, Rows: 4096, Cols: 4096}, f); k.subgroup != want {
+			t.Errorf("%v: %s of subgroups of %d, want %d", dt, k.shader, k.subgroup, want)
+		}
+	}
+	apple := &vk.Device{Info: vk.Info{Name: "Apple M1", Kind: vk.Integrated, Limits: vk.Limits{WorkgroupSize: 1024, SharedMemory: 32 << 10}}}
+	for _, c := range []struct {
+		d      *vk.Device
+		dim    int
+		shader string
+		rows   int
+	}{{amd, 64, "attention_coopmat", 64}, {amd, 256, "attention_coopmat", 64}, {amd, 100, "attention", 32}, {small, 128, "attention", 32}, {small, 64, "attention_coopmat", 64},
+		{apple, 64, "attention", 32}, {apple, 128, "attention", 16}, {apple, 256, "attention", 8}} {
+		s := AttentionShape{Windows: 1, QueryLen: 512, KeyLen: 512, KeyStride: 512, Heads: 4, KVHeads: 2, HeadDim: c.dim, Half: true}
+		way, err := s.way(c.d, false)
+		if err != nil || way.shader != c.shader || way.rows != c.rows || way.shared > c.d.Limits().SharedMemory {
+			t.Errorf("%s, heads of %d: %s of %d rows and %d bytes, %v, want %s of %d", c.d.Info.Name, c.dim, way.shader, way.rows, way.shared, err, c.shader, c.rows)
+		}
+	}
+}

@@ -112,7 +112,8 @@ func (g Grouped) record(r *vk.Recorder, k linearKernel, y, x Tensor, grid [2]int
 			args = append(args, vk.In(x.View))
 			texels |= flag(k.texels) << 7
 		}
-		dispatchTexels(r, k.shader+"_grouped"+suffix(g.W.DType), texels, special, [3]int{grid[0], grid[1], 1}, constants,
+		source := vk.Source{Name: k.shader + "_grouped" + suffix(g.W.DType), Texels: texels, Subgroup: k.subgroup, Shared: k.shared}
+		dispatchSource(r, source, special, [3]int{grid[0], grid[1], 1}, constants,
 			max(flops*float64(x.Rows)*float64(y.Cols*x.Cols), float64(w.Size())), args...)
 	}, int64(y.Cols)*g.W.RowBytes())
 }

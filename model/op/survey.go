@@ -15,7 +15,7 @@ func Survey(r *vk.Recorder) error {
 		name string
 		f    func()
 	}{
-		{"products", s.products}, {"attention", s.attentions}, {"attention of odd heads", s.oddHead}, {"norms", s.norms}, {"losses", s.losses}, {"weights", s.weights}, {"training", s.training},
+		{"products", s.products}, {"attention", s.attentions}, {"norms", s.norms}, {"losses", s.losses}, {"weights", s.weights}, {"training", s.training},
 		{"least squares", s.squares}, {"experts", s.experts}, {"rows", s.rows},
 	} {
 		part.f()
@@ -102,16 +102,18 @@ func (s surveyor) attentions() {
 			for _, capped := range []float64{0, 50} {
 				shape.Cap = capped
 				q, k := s.floats(window, 4*dim), s.floats(window, shape.KVHeads*dim)
-				scratch := s.floats(1, max(1, AttentionScratch(s.r.Device(), shape)))
-				Attention(s.r, q, q, k, k, shape, AttentionExtra{Scratch: scratch})
-				if blocks := AttentionBlocks(s.r.Device(), shape); blocks > 0 {
-					Attention(s.r, q, q, k, k, shape, AttentionExtra{Scratch: scratch, Activity: s.floats(blocks, 4*dim)})
+				for _, shape.Half = range []bool{true, false} {
+					scratch := s.floats(1, max(1, AttentionScratch(s.r.Device(), shape)))
+					Attention(s.r, q, q, k, k, shape, AttentionExtra{Scratch: scratch})
+					if blocks := AttentionBlocks(s.r.Device(), shape); blocks > 0 {
+						Attention(s.r, q, q, k, k, shape, AttentionExtra{Scratch: scratch, Activity: s.floats(blocks, 4*dim)})
+					}
 				}
 				AttentionBackward(s.r, q, k, k, q, k, k, q, q, shape, s.floats(1, AttentionBackwardScratch(shape)))
 				few := shape
 				few.QueryLen, few.KeyLen = 2, 2
 				fewQ, fewK := s.floats(2, 4*dim), s.floats(2, shape.KVHeads*dim)
-				Attention(s.r, fewQ, fewQ, fewK, fewK, few, AttentionExtra{Scratch: scratch})
+				Attention(s.r, fewQ, fewQ, fewK, fewK, few, AttentionExtra{})
 				AttentionBackward(s.r, fewQ, fewK, fewK, fewQ, fewK, fewK, fewQ, fewQ, few, s.floats(1, AttentionBackwardScratch(few)))
 				for queries := 1; queries <= AttentionDecode; queries++ {
 					one := shape
@@ -141,14 +143,6 @@ func (s surveyor) attentions() {
 		}
 		RoPEBackward(s.r, s.floats(8, row), s.floats(8, dim), dim, 8, 0, Rotary{})
 	}
-}
-
-// oddHead is a size that cooperative matrices do not divide: where there are some, nothing else takes attention in f32.
-func (s surveyor) oddHead() {
-	const window, dim = 512, 100
-	shape := AttentionShape{Windows: 1, QueryLen: window, KeyLen: window, Heads: 4, KVHeads: 1, HeadDim: dim}
-	q, k := s.floats(window, 4*dim), s.floats(window, dim)
-	Attention(s.r, q, q, k, k, shape, AttentionExtra{})
 }
 
 func (s surveyor) norms() {
