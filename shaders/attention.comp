@@ -22,7 +22,7 @@
 // keys: d/32 chunks of the dot products and d/64 blocks of 1 + 16 for the values: 39 for d = 128, 77 for d = 256: 2,500 and 5,000 for
 // 4096 keys, 20,000 and 40,000 for 32,768.
 
-layout(constant_id = 4) const uint ACTIVITY = 0; // 1: write that too
+layout(constant_id = 5) const uint ACTIVITY = 0; // 1: write that too
 
 layout(binding = 0) readonly  buffer Q4 { vec4  q4[]; };
 layout(binding = 0) readonly  buffer Q  { float q[]; };
@@ -94,7 +94,7 @@ void main() {
         PRODUCTS(logits, q, k)
         [[unroll]] for (uint i = 0; i < EACH; i++) {
             float best = MASKED;
-            [[unroll]] for (uint j = 0; j < 4; j++) {
+            [[unroll]] for (uint j = 0; j < THEIRS; j++) {
                 logits[i][j] = other0 + tc + THREAD_COLS * j - low[i] <= span[i] ? capped(logits[i][j] * scale) : MASKED; // wraps before low
                 best = max(best, logits[i][j]);
             }
@@ -108,7 +108,7 @@ void main() {
             top[i] = best;
             sum[i] *= rescale;
             [[unroll]] for (uint n = 0; n < BLOCKS; n++) acc[i][n] *= rescale;
-            [[unroll]] for (uint j = 0; j < 4; j++) {
+            [[unroll]] for (uint j = 0; j < THEIRS; j++) {
                 logits[i][j] = logits[i][j] == MASKED ? 0.0 : exp2(logits[i][j] - best);
                 sum[i] += logits[i][j];
             }

@@ -91,7 +91,7 @@ void main() {
         PRODUCTS(dp, y, b)
 
 #if defined(OF_KEYS)
-        [[unroll]] for (uint j = 0; j < 4; j++) {
+        [[unroll]] for (uint j = 0; j < THEIRS; j++) {
             uint other = other0 + tc + THREAD_COLS * j;
             vec2 of = statistics[statistics_at(min(other, end - 1))];
             [[unroll]] for (uint i = 0; i < EACH; i++) {
@@ -104,7 +104,7 @@ void main() {
 #else
         [[unroll]] for (uint i = 0; i < EACH; i++) {
             float best = MASKED;
-            [[unroll]] for (uint j = 0; j < 4; j++) {
+            [[unroll]] for (uint j = 0; j < THEIRS; j++) {
                 logits[i][j] = other0 + tc + THREAD_COLS * j - low[i] <= span[i] ? capped(logits[i][j] * scale) : MASKED;
                 best = max(best, logits[i][j]);
             }
@@ -118,7 +118,7 @@ void main() {
             top[i] = best;
             sum[i] *= rescale;
             [[unroll]] for (uint n = 0; n < BLOCKS; n++) gradient[i][n] *= rescale;
-            [[unroll]] for (uint j = 0; j < 4; j++) {
+            [[unroll]] for (uint j = 0; j < THEIRS; j++) {
                 float p = logits[i][j] == MASKED ? 0.0 : exp2(logits[i][j] - best);
                 sum[i] += p;
                 dp[i][j] = p * (dp[i][j] - mean[i]) * cap_slope(logits[i][j]);

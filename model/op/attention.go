@@ -275,31 +275,45 @@ func (s AttentionShape) f32Way(d *vk.Device, activity bool) (attentionWay, error
 		}
 		return way, nil
 	}
-	chunks := ceilDiv(dims, 8)
-	if n := ceilDiv(s.KeyLen, 64) * (1 + chunks + 17*ceilDiv(dims, 16)); !loops(d, n, attentionIterations) {
+	t := s.tile(d, 1, 1)
+	if n := ceilDiv(s.KeyLen, t.others()) * (1 + ceilDiv(dims, 8) + 17*ceilDiv(dims, 16)); !loops(d, n, attentionIterations) {
 		return attentionWay{}, fmt.Errorf("op attention: %d keys of %d take %d iterations on %s, its driver may stop at %d: %w", s.KeyLen, s.HeadDim, n,
 			d.Info.Name, attentionIterations, vk.ErrLimit)
 	}
-	each := s.each(d, 1, 1)
-	return attentionWay{shader: "attention", rows: attentionThreadRows * each,
-		spec: spec("WORKGROUP", 16*attentionThreadRows, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "EACH", each, "ACTIVITY", activity)}, nil
+	return attentionWay{shader: "attention", rows: t.rows(), shared: t.shared(),
+		spec: spec("WORKGROUP", 16*attentionThreadRows, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "EACH", t.each, "THEIRS", t.theirs, "ACTIVITY", activity)}, nil
 }
 
 // attentionThreadRows is THREAD_ROWS of common/attention_tiles.glsl.
 const attentionThreadRows = 8
 
-// each is how many rows an invocation of a kernel for GPUs has, of which it adds up so many outputs or gradients and products with tiles: as many as
-// its registers hold without spilling, and a core has room for 16 subgroups of NVIDIA's, or four a SIMD unit of AMD's (.ci/gpu).
-func (s AttentionShape) each(d *vk.Device, sums, products int) int {
+// attentionTile is a tile of the kernels for GPUs, in f32: the rows of an invocation, and those of the others that it multiplies them with.
+type attentionTile struct{ each, theirs int }
+
+func (t attentionTile) rows() int   { return attentionThreadRows * t.each }
+func (t attentionTile) others() int { return 16 * t.theirs }
+
+// shared is the memory that a workgroup takes: 16 vec4 of each of the others, or 8 of these and the rows; weights of each row, and a number.
+func (t attentionTile) shared() int64 {
+	return 16*int64(max(16*t.others(), 8*(t.rows()+t.others()))) + int64(16*t.rows()*(16+4))
+}
+
+// tile has as many rows as an invocation's registers hold without spilling, of which it adds up so many outputs or gradients, and products with tiles,
+// and as a core has room for 16 subgroups of NVIDIA's with, or four a SIMD unit of AMD's (.ci/gpu). Where a device has 16 KiB of shared memory, the
+// least there is, tiles are smaller.
+func (s AttentionShape) tile(d *vk.Device, sums, products int) attentionTile {
 	most, of := 11, ceilDiv(s.HeadDim, 64)*sums+products-1 // vec4 of sums, for each row
 	if d.Info.Has(vk.FewRegisters) {
 		most = 6
 	}
-	switch {
-	case most >= 4*of:
-		return 4
-	case most >= 2*of:
-		return 2
+	t := attentionTile{1, 4}
+	for _, each := range []int{4, 2} {
+		if t.each == 1 && most >= each*of {
+			t.each = each
+		}
 	}
-	return 1
+	if t.shared() > d.Limits().SharedMemory {
+		t = attentionTile{min(t.each, 2), 2}
+	}
+	return t
 }

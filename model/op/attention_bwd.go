@@ -111,14 +111,13 @@ func (s AttentionShape) backwardWay(d *vk.Device, ofKeys bool) (backwardWay, err
 		}
 		return way, nil
 	}
-	chunks := ceilDiv(dims, 8)
-	if n := ceilDiv(others, 64) * (1 + 2*chunks + gradients*17*ceilDiv(dims, 16)); !loops(d, n, attentionIterations) {
+	t := s.tile(d, gradients, 2)
+	if n := ceilDiv(others, t.others()) * (1 + 2*ceilDiv(dims, 8) + gradients*17*ceilDiv(dims, 16)); !loops(d, n, attentionIterations) {
 		return backwardWay{}, fmt.Errorf("op attention_bwd: %d queries of %d heads for each key, of %d, take %d iterations on %s, its driver may stop at %d: %w",
 			s.QueryLen, group, s.HeadDim, n, d.Info.Name, attentionIterations, vk.ErrLimit)
 	}
-	each := s.each(d, gradients, 2)
-	return backwardWay{shader: "attention_bwd" + pass, rows: attentionThreadRows * each,
-		spec: spec("WORKGROUP", 16*attentionThreadRows, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "EACH", each)}, nil
+	return backwardWay{shader: "attention_bwd" + pass, rows: t.rows(), shared: t.shared(),
+		spec: spec("WORKGROUP", 16*attentionThreadRows, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "EACH", t.each, "THEIRS", t.theirs)}, nil
 }
 
 // backwardWay is a kernel and how it is to be recorded.
@@ -128,6 +127,7 @@ type backwardWay struct {
 	texels  uint32
 	rows    int  // of a workgroup
 	address bool // what the rows go over is read at its addresses
+	shared  int64
 }
 
 // record records the pass that has mine for its rows and theirs for what those go over; between are bindings 2 to 4.
@@ -139,5 +139,5 @@ func (w backwardWay) record(r *vk.Recorder, groups [3]int, constants []any, work
 	} else {
 		args = append(args, vk.In(theirs[0]), vk.In(theirs[1]))
 	}
-	dispatchTexels(r, w.shader, w.texels, w.spec, groups, push(constants...), work, args...)
+	dispatchSource(r, vk.Source{Name: w.shader, Texels: w.texels, Shared: w.shared}, w.spec, groups, push(constants...), work, args...)
 }

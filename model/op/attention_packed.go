@@ -141,5 +141,5 @@ func AttentionPacked(r *vk.Recorder, o, q, k, v, table Tensor, p *Packing, s Pac
 	} else {
 		args = append(args, vk.In(k.View), vk.In(v.View))
 	}
-	dispatchTexels(r, way.shader, way.texels, way.spec, [3]int{p.items, s.KVHeads, 1}, push(constants...), 4*p.seen*float64(q.Cols), args...)
+	dispatchSource(r, vk.Source{Name: way.shader, Texels: way.texels, Shared: way.shared}, way.spec, [3]int{p.items, s.KVHeads, 1}, push(constants...), 4*p.seen*float64(q.Cols), args...)
 }

@@ -179,17 +179,23 @@ func TestSubgroupChoice(t *testing.T) {
 		}
 	}
 	apple := &vk.Device{Info: vk.Info{Name: "Apple M1", Kind: vk.Integrated, Limits: vk.Limits{WorkgroupSize: 1024, SharedMemory: 32 << 10}}}
+	least := &vk.Device{Info: vk.Info{Limits: vk.Limits{WorkgroupSize: 128, SharedMemory: 16 << 10, OffsetAlignment: 256}}}
 	for _, c := range []struct {
 		d      *vk.Device
 		dim    int
 		shader string
 		rows   int
-	}{{amd, 64, "attention_coopmat", 64}, {amd, 256, "attention_coopmat", 64}, {amd, 100, "attention", 32}, {small, 128, "attention", 32}, {small, 64, "attention_coopmat", 64},
+	}{{least, 64, "attention", 16}, {least, 256, "attention", 16}, {amd, 64, "attention_coopmat", 64}, {amd, 256, "attention_coopmat", 64}, {amd, 100, "attention", 32}, {small, 128, "attention", 16}, {small, 64, "attention_coopmat", 64},
 		{apple, 64, "attention", 32}, {apple, 128, "attention", 16}, {apple, 256, "attention", 8}} {
 		s := AttentionShape{Windows: 1, QueryLen: 512, KeyLen: 512, KeyStride: 512, Heads: 4, KVHeads: 2, HeadDim: c.dim, Half: true}
 		way, err := s.way(c.d, false)
 		if err != nil || way.shader != c.shader || way.rows != c.rows || way.shared > c.d.Limits().SharedMemory {
 			t.Errorf("%s, heads of %d: %s of %d rows and %d bytes, %v, want %s of %d", c.d.Info.Name, c.dim, way.shader, way.rows, way.shared, err, c.shader, c.rows)
+		}
+		for _, ofKeys := range []bool{false, true} {
+			if way, err := s.backwardWay(c.d, ofKeys); err != nil || way.shared > c.d.Limits().SharedMemory {
+				t.Errorf("%s, gradients of heads of %d: %d bytes, %v", c.d.Info.Name, c.dim, way.shared, err)
+			}
 		}
 	}
 }

@@ -1,12 +1,13 @@
 // What attention.comp and attention_bwd.comp share: a workgroup of 128 takes ROWS rows and goes over the others, what these have to do with, in
-// tiles of OTHERS: an invocation has EACH rows by 4 of the others, and of what is summed EACH rows by every THREAD_COLS-th vec4 of a head.
+// tiles of OTHERS: an invocation has EACH rows by THEIRS of the others, and of what is summed EACH rows by every THREAD_COLS-th vec4 of a head.
 // row_at and other_at say where a row's head begins in its tensor, in heads. The macros use main's thread, tr, tc, row0, rows, other0 and end.
 // Nothing branches between one fetch and the next, so that all of a tile's are in flight at once: what is beyond the edges is the last again.
 
-layout(constant_id = 3) const uint EACH = 4; // rows of an invocation, at most 4: fewer need fewer registers
+layout(constant_id = 3) const uint EACH = 4;   // rows of an invocation, at most 4: fewer need fewer registers
+layout(constant_id = 4) const uint THEIRS = 4; // 4, or 2, which needs less shared memory
 
 const uint THREAD_ROWS = 8, THREAD_COLS = 16; // whose product is WORKGROUP
-const uint OTHERS = 4 * THREAD_COLS;
+const uint OTHERS = THEIRS * THREAD_COLS;
 const uint ROWS = EACH * THREAD_ROWS;
 const uint CHUNK = 8; // vec4 of the dot products that are in shared memory at a time
 const uint CHUNKS = (DIMS + CHUNK - 1) / CHUNK;
@@ -15,7 +16,7 @@ const uint WIDTH = DIMS < THREAD_COLS ? DIMS : THREAD_COLS;
 const uint STEP = THREAD_ROWS * THREAD_COLS / CHUNK; // lines of a chunk that are fetched at once
 const uint ROW_FETCHES = (ROWS + STEP - 1) / STEP, OTHER_FETCHES = OTHERS / STEP, BLOCK_FETCHES = (OTHERS * WIDTH + STEP * CHUNK - 1) / (STEP * CHUNK);
 
-// 26 KiB at most.
+// 26 KiB at most: see attentionShared in model/op/attention.go.
 shared vec4 tile[OTHERS * THREAD_COLS]; // CHUNK × (ROWS + OTHERS) of both sides, or OTHERS × WIDTH of one
 shared vec4 weights[ROWS * THREAD_COLS];
 shared float partial[ROWS * THREAD_COLS];
@@ -36,11 +37,11 @@ shared float partial[ROWS * THREAD_COLS];
         [[unroll]] for (uint f = 0; f < OTHER_FETCHES; f++) tile[to + ROWS + f * STEP] = got_theirs[f]; \
         barrier(); \
         [[unroll]] for (uint k = 0; k < CHUNK; k++) { \
-            vec4 left[EACH], right[4]; \
+            vec4 left[EACH], right[THEIRS]; \
             [[unroll]] for (uint i = 0; i < EACH; i++) left[i] = tile[k * (ROWS + OTHERS) + tr + THREAD_ROWS * i]; \
-            [[unroll]] for (uint j = 0; j < 4; j++) right[j] = tile[k * (ROWS + OTHERS) + ROWS + tc + THREAD_COLS * j]; \
+            [[unroll]] for (uint j = 0; j < THEIRS; j++) right[j] = tile[k * (ROWS + OTHERS) + ROWS + tc + THREAD_COLS * j]; \
             [[unroll]] for (uint i = 0; i < EACH; i++) \
-                [[unroll]] for (uint j = 0; j < 4; j++) result[i][j] += dot(left[i], right[j]); \
+                [[unroll]] for (uint j = 0; j < THEIRS; j++) result[i][j] += dot(left[i], right[j]); \
         } \
     } }
 
@@ -60,7 +61,7 @@ shared float partial[ROWS * THREAD_COLS];
             [[dont_unroll]] for (uint s = 0; s < THREAD_COLS; s++) { \
                 vec4 left[EACH]; \
                 [[unroll]] for (uint i = 0; i < EACH; i++) left[i] = weights[(tr + THREAD_ROWS * i) * THREAD_COLS + s]; \
-                [[unroll]] for (uint j = 0; j < 4; j++) { \
+                [[unroll]] for (uint j = 0; j < THEIRS; j++) { \
                     vec4 value = tile[(s + THREAD_COLS * j) * WIDTH + tc]; \
                     [[unroll]] for (uint i = 0; i < EACH; i++) acc[i][min(N, BLOCKS - 1)] += left[i][j] * value; \
                 } \
