@@ -232,8 +232,8 @@ func (s AttentionShape) onVectors(d *vk.Device) bool {
 	return onVectors(d) && s.HeadDim%4 == 0 && d.Limits().SubgroupShuffle && (lanes == 4 || lanes == 8 || lanes == 16)
 }
 
-// way is the one place that chooses: cooperative matrices where they are fast and rounding is allowed, else f32. The choice, runs included, is the same for a shape
-// whatever the number of windows, and for queries alone or among others but for decode.
+// way is the one place that chooses: cooperative matrices where they are fast and rounding is allowed, else f32. The choice, runs included, is the
+// same for a shape whatever the number of windows, and for queries alone or among others but for decode.
 func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 	if name, _ := forced(d, attentionMany); !s.decode() && (name == "attention_coopmat" || name == "" && s.Half && !d.Info.Has(vk.SlowMatrices)) {
 		if way, ok := s.coopWay(d, activity); ok {

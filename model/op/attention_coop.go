@@ -26,9 +26,7 @@ func (s AttentionShape) coopWay(d *vk.Device, activity bool) (way attentionWay, 
 		return way, false
 	}
 	for _, size := range coopSubgroups(d) {
-		perRow := size / best.M
-		keys, values := coopAttentionKeys*(s.HeadDim/8+1), s.HeadDim*(coopAttentionKeys/8+1)
-		shared := int64(16*(keys+values+coopAttentionSubgroups*best.M*(coopAttentionKeys/4+1)) + 8*coopAttentionKeys)
+		perRow, shared := size/best.M, int64(16*(s.coopTile()+coopAttentionSubgroups*best.M*(coopAttentionKeys/4+1))+8*coopAttentionKeys)
 		if size%best.M != 0 || coopAttentionKeys/4%perRow != 0 || best.M*s.HeadDim/size > maxSums(d) || coopAttentionSubgroups*size > l.WorkgroupSize {
 			continue
 		}
@@ -41,10 +39,16 @@ func (s AttentionShape) coopWay(d *vk.Device, activity bool) (way attentionWay, 
 	return way, false
 }
 
+// coopTile is 16 bytes of a tile's keys and values in shared memory, rows of both padded by one.
+func (s AttentionShape) coopTile() int {
+	return coopAttentionKeys*(s.HeadDim/8+1) + s.HeadDim*(coopAttentionKeys/8+1)
+}
+
 // coopTakes says whether matrices of a shape make up a head and a tile of keys, in whose place the rows of q pass through.
 func (s AttentionShape) coopTakes(m vk.CoopShape) bool {
 	of := func(n, whole int) bool { return n%8 == 0 && whole%n == 0 }
-	return of(m.N, s.HeadDim) && of(m.K, s.HeadDim) && of(m.N, coopAttentionKeys/2) && of(m.K, coopAttentionKeys) && coopAttentionSubgroups*m.M <= 2*coopAttentionKeys
+	return of(m.N, s.HeadDim) && of(m.K, s.HeadDim) && of(m.N, coopAttentionKeys/2) && of(m.K, coopAttentionKeys) &&
+		coopAttentionSubgroups*m.M*(s.HeadDim/8+1) <= s.coopTile()
 }
 
 // attentionHalves are heads of rows in f16, and what undoes the scale of each.

@@ -185,7 +185,7 @@ func TestSubgroupChoice(t *testing.T) {
 		dim    int
 		shader string
 		rows   int
-	}{{least, 64, "attention", 16}, {least, 256, "attention", 16}, {amd, 64, "attention_coopmat", 64}, {amd, 256, "attention_coopmat", 64}, {amd, 100, "attention", 32}, {small, 128, "attention", 16}, {small, 64, "attention_coopmat", 64},
+	}{{least, 64, "attention", 16}, {least, 256, "attention", 16}, {amd, 64, "attention_coopmat", 64}, {amd, 256, "attention_coopmat", 64}, {amd, 100, "attention", 32}, {amd, 16, "attention", 32}, {amd, 32, "attention_coopmat", 64}, {small, 128, "attention", 16}, {small, 64, "attention_coopmat", 64},
 		{apple, 64, "attention", 32}, {apple, 128, "attention", 16}, {apple, 256, "attention", 8}} {
 		s := AttentionShape{Windows: 1, QueryLen: 512, KeyLen: 512, KeyStride: 512, Heads: 4, KVHeads: 2, HeadDim: c.dim, Half: true}
 		way, err := s.way(c.d, false)
