@@ -3,9 +3,14 @@
 package lsq
 
 import (
+	"errors"
 	"math"
+	"slices"
 	"testing"
 
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/op"
+	"github.com/vkcome/vkcome/model/op/optest"
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
@@ -19,8 +24,30 @@ func TestSolveLargest(t *testing.T) {
 	p := regression(Shape{28672, 24, false}, 512, 256)
 	d := vktest.Open(t, vk.Options{MaxMemory: 1 << 30})
 	q := NewEquations(p.Shape)
+	b := optest.New(t, d)
+	upload := func(data []float64, rows int) op.Tensor {
+		return op.Tensor(b.Upload(ref.Mat{Rows: rows, Cols: len(data) / rows, Data: slices.Clone(data)}, dtype.F32))
+	}
+	type window struct{ a, e, w op.Tensor } // of tokens
+	var windows []window
+	for at := 0; at < p.a.Rows; at += p.window {
+		end := at + p.window
+		windows = append(windows, window{upload(p.a.Data[at*p.In:end*p.In], p.window), upload(p.e.Data[at*p.Out:end*p.Out], p.window), upload(p.w.Data[at:end], 1)})
+	}
 	for begin := 0; begin < p.Panels(); begin += 4 { // 58 MB each
-		p.sums(t, d, q, begin, min(p.Panels(), begin+4), 1)
+		scope := d.NewScope()
+		sums := NewSums(scope, b.R, p.Shape, begin, min(p.Panels(), begin+4))
+		err := scope.Err()
+		if err == nil {
+			for _, w := range windows {
+				sums.Add(w.a, w.e, w.w, p.window)
+			}
+			err = sums.Collect(t.Context(), q)
+		}
+		if err = errors.Join(err, b.R.Wait(t.Context())); err != nil { // before what was recorded is freed
+			t.Fatal(err)
+		}
+		scope.Free()
 	}
 	s, err := Solve(t.Context(), d, q, lambda)
 	if err != nil {
