@@ -94,8 +94,8 @@ func (b *bencher) linear(s product) benchmark {
 			return nil, err
 		}
 		halves := op.Tensor{}
-		if words := int(op.LinearHalves(b.d, s.dt, s.out, s.in) / 4); words > 0 {
-			halves, err = p.random(dtype.F32, 1, words)
+		if n := op.LinearHalves(b.d, s.dt, s.out, s.in); n > 0 {
+			halves, err = p.random(dtype.F32, 1, n)
 		}
 		return func() error {
 			op.LinearFused(b.r, y, x, w, op.Fused{Scratch: scratch, Halves: halves})

@@ -306,7 +306,7 @@ func (f *forward) attend(o, q, k, v op.Tensor, n, queries int) {
 	}
 	shape := attentionShape(c, f.Layer, n/f.rows.Window, queries, f.rows.Window)
 	shape.Batch = f.batch
-	shape.Half = shape.Half && f.Weights[arch.O].DType != dtype.F32 // of which no product rounds what it multiplies
+	shape.Half = shape.Half && f.Weights[arch.O].DType != dtype.F32 // products of F32 weights round nothing, and nothing between them is rounded
 	if kv := f.rows.Cache; kv != nil {
 		shape.KeyLen, shape.KeyStride = kv.Used+f.rows.Window, kv.Capacity
 	}

@@ -19,8 +19,8 @@ func NewSpare(s *vk.Scope, weights dtype.DType, rows, in, out int) (p Spare) {
 		return p
 	}
 	p.x = table{s, rows}.floats("inputs in half precision", in)
-	if words := int(op.LinearHalves(d, weights, out, in) / 4); words > 0 {
-		p.weights = Floats(s.Buffer("weights in half precision", 4*int64(words), vk.OnDevice), 1, words)
+	if n := op.LinearHalves(d, weights, out, in); n > 0 {
+		p.weights = Floats(s.Buffer("weights in half precision", 4*int64(n), vk.OnDevice), 1, n)
 	}
 	return p
 }

@@ -136,11 +136,11 @@ func Attention(r *vk.Recorder, o, q, k, v Tensor, s AttentionShape, extra Attent
 				}
 				args, more := []vk.Arg{query, out, vk.Out(sums.View)}, []any(nil)
 				if way.half {
-					halfQ, at := s.put(r, q.RowRange(window*s.QueryLen+begin, (window+n-1)*s.QueryLen+end), scratch, 0)
-					halfK, at := s.put(r, k.RowRange(keys, keys+(n-1)*s.KeyStride+s.KeyLen), scratch, at)
-					halfV, _ := s.put(r, v.RowRange(keys, keys+(n-1)*s.KeyStride+s.KeyLen), scratch, at)
-					args[0], args[1] = vk.In(halfQ.half.View), vk.InOut(partO.View)
-					args = append(args, vk.In(halfK.half.View), vk.In(halfV.half.View), vk.In(halfQ.unscale.View), vk.In(halfK.unscale.View), vk.In(halfV.unscale.View))
+					halfQ, unscaleQ, at := s.putHeads(r, q.RowRange(window*s.QueryLen+begin, (window+n-1)*s.QueryLen+end), scratch, 0)
+					halfK, unscaleK, at := s.putHeads(r, k.RowRange(keys, keys+(n-1)*s.KeyStride+s.KeyLen), scratch, at)
+					halfV, unscaleV, _ := s.putHeads(r, v.RowRange(keys, keys+(n-1)*s.KeyStride+s.KeyLen), scratch, at)
+					args[0], args[1] = vk.In(halfQ.View), vk.InOut(partO.View)
+					args = append(args, vk.In(halfK.View), vk.In(halfV.View), vk.In(unscaleQ.View), vk.In(unscaleK.View), vk.In(unscaleV.View))
 				} else if way.address {
 					more = []any{"k", address{}, "v", address{}}
 					args = append(args, vk.InAt(partK.View, 12), vk.InAt(partV.View, 14))
@@ -176,7 +176,7 @@ func AttentionScratch(d *vk.Device, s AttentionShape) int {
 	way, err := s.way(d, false)
 	if err == nil && way.half {
 		keys := (s.Windows-1)*max(s.KeyStride, s.KeyLen) + s.KeyLen
-		return int((headHalves(d, s.Windows*s.QueryLen, s.Heads, s.HeadDim) + 2*headHalves(d, keys, s.KVHeads, s.HeadDim)) / 4)
+		return int((s.headHalves(d, s.Windows*s.QueryLen, s.Heads) + 2*s.headHalves(d, keys, s.KVHeads)) / 4)
 	}
 	if err != nil || way.runs <= 1 {
 		return 0
@@ -307,10 +307,11 @@ func (s AttentionShape) tile(d *vk.Device, sums, products int) attentionTile {
 		most = 6
 	}
 	t := attentionTile{1, 4}
-	for _, each := range []int{4, 2} {
-		if t.each == 1 && most >= each*of {
-			t.each = each
-		}
+	switch {
+	case most >= 4*of:
+		t.each = 4
+	case most >= 2*of:
+		t.each = 2
 	}
 	if t.shared() > d.Limits().SharedMemory {
 		t = attentionTile{min(t.each, 2), 2}

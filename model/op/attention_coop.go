@@ -1,9 +1,6 @@
 package op
 
-import (
-	"github.com/vkcome/vkcome/model/dtype"
-	"github.com/vkcome/vkcome/vk"
-)
+import "github.com/vkcome/vkcome/vk"
 
 const (
 	coopAttentionSubgroups = 4  // of a workgroup of attention_coopmat.comp
@@ -12,17 +9,8 @@ const (
 
 // coopWay is the kernel with cooperative matrices, where the device has it for the shape: the largest matrices and subgroups that fit.
 func (s AttentionShape) coopWay(d *vk.Device, activity bool) (way attentionWay, ok bool) {
-	l := d.Limits()
-	if d.Tier < vk.CoopMatrix || l.SubgroupMin == 0 || !l.SubgroupShuffle || s.HeadDim%8 != 0 {
-		return way, false
-	}
-	best := vk.CoopShape{}
-	for _, m := range d.Info.CoopShapes {
-		if m.Input == "f16" && m.Sum == "f32" && m.M*m.N*m.K > best.M*best.N*best.K && s.coopTakes(m) {
-			best = m
-		}
-	}
-	if best.K == 0 {
+	l, best := d.Limits(), largestCoop(d, s.coopTakes)
+	if best.K == 0 || !l.SubgroupShuffle {
 		return way, false
 	}
 	for _, size := range coopSubgroups(d) {
@@ -51,21 +39,19 @@ func (s AttentionShape) coopTakes(m vk.CoopShape) bool {
 		coopAttentionSubgroups*m.M*(s.HeadDim/8+1) <= s.coopTile()
 }
 
-// attentionHalves are heads of rows in f16, and what undoes the scale of each.
-type attentionHalves struct{ half, unscale Tensor }
-
-// headHalves is what rows of heads take as attentionHalves, in bytes that end where something can be bound.
-func headHalves(d *vk.Device, rows, heads, headDim int) int64 {
-	return bindableAt(d, 2*int64(rows)*int64(heads)*int64(headDim)) + bindableAt(d, 4*int64(rows)*int64(heads))
+// headHalves is what rows of heads take as putHeads puts them, in bytes that end where something can be bound.
+func (s AttentionShape) headHalves(d *vk.Device, rows, heads int) int64 {
+	x := Tensor{Rows: rows * heads, Cols: s.HeadDim}
+	return bindableAt(d, unscaleAt(d, x)+4*int64(x.Rows))
 }
 
-// put records the heads of x's rows in f16, from an offset of scratch on, and gives the offset behind them.
-func (s AttentionShape) put(r *vk.Recorder, x, scratch Tensor, at int64) (h attentionHalves, next int64) {
-	d, heads := r.Device(), x.Elements()/s.HeadDim
-	size := 2 * int64(x.Elements())
-	h.half = Of(scratch.View.Slice(at, size), dtype.F16, heads, s.HeadDim)
-	at += bindableAt(d, size)
-	h.unscale = Of(scratch.View.Slice(at, 4*int64(heads)), dtype.F32, heads, 1)
-	toHalf(r, h.half, h.unscale, x.Reshape(heads, s.HeadDim), Tensor{}, 0, false)
-	return h, at + bindableAt(d, 4*int64(heads))
+// putHeads records the heads of x's rows in f16, each by its own scale, from an offset of scratch on, and gives the offset behind them.
+func (s AttentionShape) putHeads(r *vk.Recorder, x, scratch Tensor, at int64) (half, unscale Tensor, next int64) {
+	d := r.Device()
+	x = x.Reshape(x.Elements()/s.HeadDim, s.HeadDim)
+	size := s.headHalves(d, x.Rows, 1)
+	scratch.View = scratch.View.Slice(at, size)
+	half, unscale = halves(d, x, scratch)
+	toHalf(r, half, unscale, x, Tensor{}, 0, false)
+	return half, unscale, at + size
 }

@@ -172,7 +172,7 @@ func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
 		}
 		outputs, work := part.Rows, flops*float64(part.Elements())
 		if k.scaled {
-			part, up = f.half(r, part, up)
+			part, up = f.putHalves(r, part, up)
 		}
 		or := func(t Tensor) vk.Arg { // what is absent is bound to something that is there
 			if t.IsZero() {

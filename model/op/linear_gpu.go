@@ -84,23 +84,23 @@ func (t coopTile) evenly(group int, gated bool) bool {
 	return t.rows*t.slice/8%group == 0 && columns*t.slice/8%group == 0
 }
 
-// LinearScratch says whether a device multiplies weights of a dtype faster where Fused.Scratch is there, and Fused.Halves of LinearHalves bytes.
+// LinearScratch says whether a device multiplies weights of a dtype faster where Fused.Scratch is there, and Fused.Halves of LinearHalves floats.
 func LinearScratch(d *vk.Device, weights dtype.DType) bool {
 	name, _ := forced(d, linearMany)
 	taken := name == "linear_coopmat" || name == "" && !d.Info.Has(vk.SlowMatrices)
 	return taken && coopTakes(weights) && coopShape(d).K > 0
 }
 
-// mostHalves is what LinearHalves gives at most: at 8192 inputs 4096 outputs, whose products fill a GPU.
+// mostHalves is the bytes of Fused.Halves at most: at 8192 inputs 4096 outputs, whose products fill a GPU.
 const mostHalves = 64 << 20
 
-// LinearHalves is how many bytes Fused.Halves has, 0 where it is of no use, for weights of a dtype and matrices of at most rows × cols, with up
+// LinearHalves is how many floats Fused.Halves has, 0 where it is of no use, for weights of a dtype and matrices of at most rows × cols, with up
 // twice as many rows. Larger matrices are multiplied in pieces.
-func LinearHalves(d *vk.Device, weights dtype.DType, rows, cols int) int64 {
+func LinearHalves(d *vk.Device, weights dtype.DType, rows, cols int) int {
 	if weights == dtype.F16 || !LinearScratch(d, weights) {
 		return 0
 	}
-	return min(mostHalves, int64(rows)*halfRowBytes(cols)+2*d.Limits().OffsetAlignment)
+	return int(min(mostHalves, int64(rows)*halfRowBytes(cols)+2*d.Limits().OffsetAlignment) / 4)
 }
 
 // halvesRows is how many rows of w, and of up where that is there, fit Fused.Halves and a binding.
@@ -116,8 +116,8 @@ func (f Fused) halvesRows(d *vk.Device, cols int) int {
 	return int(min(max(0, bytes-l.OffsetAlignment), l.StorageRange) / halfRowBytes(cols))
 }
 
-// half puts rows of w, and of up, into Halves.
-func (f Fused) half(r *vk.Recorder, w, up Tensor) (halfW, halfUp Tensor) {
+// putHalves records rows of w, and of up, in f16 into Halves.
+func (f Fused) putHalves(r *vk.Recorder, w, up Tensor) (halfW, halfUp Tensor) {
 	at := int64(0)
 	put := func(w Tensor) Tensor {
 		if w.IsZero() {
@@ -132,13 +132,16 @@ func (f Fused) half(r *vk.Recorder, w, up Tensor) (halfW, halfUp Tensor) {
 	return put(w), put(up)
 }
 
-// coopShape is the largest product of f16 matrices that a device offers and the kernels can be made of; none has a K of 0.
-func coopShape(d *vk.Device) (best vk.CoopShape) {
+// coopShape is the largest product of f16 matrices that a device offers and tiles of products can be made of; none has a K of 0.
+func coopShape(d *vk.Device) vk.CoopShape { return largestCoop(d, coopTiles[0].takes) }
+
+// largestCoop is the largest product of f16 matrices that a device offers and a kernel takes; none has a K of 0.
+func largestCoop(d *vk.Device, takes func(vk.CoopShape) bool) (best vk.CoopShape) {
 	if d.Tier < vk.CoopMatrix || d.Limits().SubgroupMin == 0 {
 		return best
 	}
 	for _, s := range d.Info.CoopShapes {
-		if s.Input == "f16" && s.Sum == "f32" && coopTiles[0].takes(s) && s.M*s.N*s.K > best.M*best.N*best.K {
+		if s.Input == "f16" && s.Sum == "f32" && takes(s) && s.M*s.N*s.K > best.M*best.N*best.K {
 			best = s
 		}
 	}

@@ -45,8 +45,8 @@ func (s surveyor) tensor(d dtype.DType, rows, cols int) Tensor {
 
 // halves is Fused.Halves.
 func (s surveyor) halves(dt dtype.DType, rows, cols int) (t Tensor) {
-	if words := int(LinearHalves(s.r.Device(), dt, rows, cols) / 4); words > 0 {
-		t = s.floats(1, words)
+	if n := LinearHalves(s.r.Device(), dt, rows, cols); n > 0 {
+		t = s.floats(1, n)
 	}
 	return t
 }

@@ -172,9 +172,9 @@ type tuner struct {
 func (u *tuner) point(name string, p TunePoint, dt dtype.DType) (err error) {
 	// The choice depends on shapes, not on where tensors lie: no memory is taken for a product that is left out.
 	x, w := Tensor{DType: dtype.F32, Rows: p.Tokens, Cols: p.In}, Tensor{DType: dt, Rows: p.Out, Cols: p.In}
-	halves := Tensor{DType: dtype.F32, Rows: 1, Cols: int(LinearHalves(u.d, dt, w.Rows, w.Cols) / 4)}
-	if halves.Cols == 0 {
-		halves = Tensor{}
+	halves := Tensor{}
+	if n := LinearHalves(u.d, dt, w.Rows, w.Cols); n > 0 {
+		halves = Tensor{DType: dtype.F32, Rows: 1, Cols: n}
 	}
 	family := linearFamily(u.d, x, w, Fused{Scratch: x, Halves: halves})
 	if len(family) < 2 {
