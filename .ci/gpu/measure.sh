@@ -65,8 +65,8 @@ model=embedded:tiny12
 corpus="--tokens $dir/tokens.json --window 128"
 
 step devices 20 "$dir/vkcome" devices --json
-step tests 240 "$dir/op.test" -test.short -test.timeout 10m
-step bench 100 "$dir/vkcome" bench "$model" -r 3 -o json -q
+step tests 220 "$dir/op.test" -test.short -test.timeout 10m
+step bench 90 "$dir/vkcome" bench "$model" -r 3 -o json -q
 step prune 40 "$dir/vkcome" prune "$model" "$work/pruned" --target-layers 8 --samples 16 $corpus -q
 step perplexity 20 "$dir/vkcome" eval ppl "$work/pruned" --samples 8 $corpus --json -q
 step heal 60 "$dir/vkcome" distill "$model" "$work/pruned" "$work/healed" --samples 16 $corpus --budget 30s -q

@@ -16,7 +16,7 @@ const uint WIDTH = DIMS < THREAD_COLS ? DIMS : THREAD_COLS;
 const uint STEP = THREAD_ROWS * THREAD_COLS / CHUNK; // lines of a chunk that are fetched at once
 const uint ROW_FETCHES = (ROWS + STEP - 1) / STEP, OTHER_FETCHES = OTHERS / STEP, BLOCK_FETCHES = (OTHERS * WIDTH + STEP * CHUNK - 1) / (STEP * CHUNK);
 
-// 26 KiB at most: see attentionShared in model/op/attention.go.
+// 26 KiB at most: attentionTile.shared in model/op/attention.go says how much.
 shared vec4 tile[OTHERS * THREAD_COLS]; // CHUNK × (ROWS + OTHERS) of both sides, or OTHERS × WIDTH of one
 shared vec4 weights[ROWS * THREAD_COLS];
 shared float partial[ROWS * THREAD_COLS];
