@@ -1,0 +1,75 @@
+package files_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vkcome/vkcome/model/files"
+)
+
+func TestRead(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for _, err := range []error{
+		os.WriteFile(at("file"), []byte("twelve bytes"), 0o600), os.Mkdir(at("folder"), 0o700), syscall.Mkfifo(at("pipe"), 0o600),
+		os.Symlink("file", at("link")), os.Symlink("pipe", at("link to a pipe")), os.Symlink("link in a circle", at("link in a circle")),
+		os.WriteFile(at("sparse"), nil, 0o600), os.Truncate(at("sparse"), 20<<30),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		path string
+		most int64
+		want string // of the error; empty: the file's twelve bytes
+		kind error
+	}{
+		{at("file"), 0, "", nil},
+		{at("file"), 12, "", nil},
+		{at("link"), 12, "", nil},
+		{at("file"), 11, "has 12 B, expected at most 11 B", fs.ErrInvalid},
+		{at("sparse"), 1 << 20, "has 20 GiB, expected at most 1.0 MiB", fs.ErrInvalid},
+		{at("folder"), 0, "is a folder, expected a file", fs.ErrInvalid},
+		{at("pipe"), 0, "is a pipe, expected a regular file", fs.ErrInvalid},
+		{at("link to a pipe"), 0, "is a pipe, expected a regular file", fs.ErrInvalid},
+		{"/dev/zero", 0, "is a device, expected a regular file", fs.ErrInvalid},
+		{at("none"), 0, "no such file", fs.ErrNotExist},
+		{at("link in a circle"), 0, "too many levels", nil},
+	} {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			raw, err := files.Read(c.path, c.most)
+			if c.want == "" {
+				if err != nil || string(raw) != "twelve bytes" {
+					t.Errorf("%s: %q, %v", c.path, raw, err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) || c.kind != nil && !errors.Is(err, c.kind) {
+				t.Errorf("%s, at most %d: %v, expected %q", c.path, c.most, err, c.want)
+			}
+			if other := files.Check(c.path, c.most); other == nil {
+				t.Errorf("%s: Check finds nothing", c.path)
+			}
+		}()
+		select {
+		case <-done:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s: still reading after 10 s", c.path)
+		}
+	}
+	if raw, err := files.ReadFS(os.DirFS(dir), "file", 12); err != nil || string(raw) != "twelve bytes" {
+		t.Errorf("%q, %v", raw, err)
+	}
+	if _, err := files.ReadFS(os.DirFS(dir), "pipe", 12); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("ReadFS of a pipe: %v", err)
+	}
+}
