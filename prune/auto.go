@@ -51,16 +51,18 @@ const MinAutoWindows = 8
 type Candidate struct {
 	Name   string // for people; each its own
 	Method method.Method
-	Refit  *refit.Options // nil: nothing is fitted. What refit.Options.All adds is left to the run of what is chosen
+	Refit  *refit.Options // nil: nothing is fitted. What refit.Options.All adds is left to the run of what is chosen, unless there is no other fit
 }
 
 // Candidates are what is tried by default: a quick one first, by which times are known and without which a small budget finds nothing, then those that
 // did best on real models for what they take.
 func Candidates(m *model.Model) []Candidate {
 	fit := &refit.Options{All: true, Projections: bothOf(m)}
+	end := &refit.Options{End: true, Projections: bothOf(m)}
 	angular := method.CoMe{Selector: method.SelectAngularAll, Repeat: true}
 	return []Candidate{
 		{"shortgpt, refit", method.ShortGPT{}, fit},
+		{"prune-comp, refit in the end", method.PruneComp{}, end},
 		{"union, 1 candidate, refit", method.Union{Greedy: method.Greedy{Candidates: 1}}, fit},
 		{"greedy, 1 candidate, refit", method.Greedy{Candidates: 1}, fit},
 		{"come, all tokens, repeats, refit", angular, fit},

@@ -244,7 +244,8 @@ func (s *search) round(ctx context.Context, relative *eval.Relative, round int, 
 }
 
 // least is how many seconds a candidate about takes at least with so many windows: for half of the passes of layers that its method counts beside
-// those of the opened model, as layers below a change do not run again; and for the fit of a layer after each step, by the round's other trials.
+// those of the opened model, as layers below a change do not run again; and for the fit of a layer after each step, or of all in the end, by the
+// round's other trials.
 func (s *search) least(c Candidate, round, windows int) float64 {
 	layers := len(s.Model.Layers)
 	passes, _ := c.Method.Cost(layers, s.TargetLayers)
@@ -252,9 +253,13 @@ func (s *search) least(c Candidate, round, windows int) float64 {
 	if c.Refit == nil {
 		return took
 	}
+	fits := layers - s.TargetLayers
+	if c.Refit.End {
+		fits = s.TargetLayers
+	}
 	for _, t := range s.measured(round) {
 		if t.Fitted > 0 {
-			return took + float64(layers-s.TargetLayers)*t.Fitting/float64(t.Fitted)
+			return took + float64(fits)*t.Fitting/float64(t.Fitted)
 		}
 	}
 	return took
@@ -292,7 +297,7 @@ func (s *search) try(ctx context.Context, scorer *score.Scorer, relative *eval.R
 	fit := c.Refit
 	if fit != nil {
 		own := fit.Defaults()
-		own.All = false
+		own.All = own.End
 		own.HeldOut = min(own.HeldOut, t.Windows)
 		if err := own.Check(s.Model, t.Windows); err != nil {
 			t.Outcome = err.Error()
@@ -459,8 +464,10 @@ func (s *search) cost(c Candidate, t *Trial, windows int, replayed bool) float64
 	if replayed {
 		took = 0
 	}
-	took += fits(t.Fitted)
-	if c.Refit.All {
+	if !c.Refit.End {
+		took += fits(t.Fitted)
+	}
+	if c.Refit.Defaults().All {
 		took += fits(s.TargetLayers)
 	}
 	return known + took

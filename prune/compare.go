@@ -216,7 +216,7 @@ func compareMethod(ctx context.Context, s *method.State, k method.Method, depths
 			}
 		}
 		before := s.Model
-		if err == nil && s.Refit != nil && s.Refit.All {
+		if err == nil && s.Refit != nil && s.Refit.Defaults().All {
 			err = s.FitAll(ctx, new(method.Step), func(int, int) {})
 		}
 		spent += time.Since(begin)

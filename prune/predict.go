@@ -157,12 +157,19 @@ func (p *Plan) boundaries() int {
 }
 
 // refitPasses is how many runs of a layer fitting takes at most: one of each layer of the opened model, unless the method scores that anyway,
-// those below each layer that is fitted, where no scores want them, and those for the sums.
+// those below each layer that is fitted, where no scores want them, and those for the sums. Where all are fitted in the end, each layer runs
+// once more for the states that enter the next.
 func (p *Plan) refitPasses() int {
 	if p.Options.Refit == nil {
 		return 0
 	}
 	layers, passes := len(p.Model.Layers), 0
+	if o := p.Options.Refit.Defaults(); o.All {
+		passes += p.TargetLayers * (1 + len(refit.Projections))
+		if o.End {
+			return passes + layers
+		}
+	}
 	for from := layers; from > p.TargetLayers; from-- {
 		passes += len(refit.Projections)
 		if !p.chooses() {

@@ -207,7 +207,7 @@ func (t *pruning) step(ctx context.Context) (more bool, err error) {
 		return false, nil
 	}
 	step, err := t.next(ctx)
-	if err == nil && len(t.state.Model.Layers) == t.plan.TargetLayers && t.state.Refit != nil && t.state.Refit.All {
+	if err == nil && len(t.state.Model.Layers) == t.plan.TargetLayers && t.state.Refit != nil && t.state.Refit.Defaults().All {
 		err = t.state.FitAll(ctx, step, func(done, total int) {
 			t.driver.progress(Status{Stage: "fit all layers", Done: done, Total: total})
 		})

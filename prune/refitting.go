@@ -64,7 +64,7 @@ func NewRefitting(teacher, student *model.Model, o RefittingOptions) (p *Refitti
 	case t.HiddenSize != s.HiddenSize || t.VocabSize != s.VocabSize || t.Heads != s.Heads || t.KVHeads != s.KVHeads || t.HeadDim != s.HeadDim || t.MostUnits() != s.MostUnits():
 		return nil, fmt.Errorf("prune: %s and %s differ in more than the number of their layers", teacher.Name, student.Name)
 	}
-	if o.Refit.All {
+	if o.Refit.Defaults().All {
 		p.Groups = allFrom(p.Groups, len(student.Layers))
 	}
 	if err := distill.CheckGroups(p.Groups, len(student.Layers), len(teacher.Layers)); err != nil {

@@ -28,6 +28,68 @@ func repeated(vocab, n, window int) [][]uint32 {
 	return windows
 }
 
+// TestFitEnd compares a prune that fits all layers in the end with one that fits nothing and a refit of what it left: the same bytes, of a
+// method that drops, of one that merges, and of one that repairs what it leaves by itself. A replay of the steps gives them again.
+func TestFitEnd(t *testing.T) {
+	m, _ := seven.Open(t)
+	windows := repeated(seven.Vocab, 6, 24)
+	d := vktest.Open(t, vk.Options{})
+	fit := refit.Options{HeldOut: 3, Lambdas: []float64{0.1, 1}, Projections: refit.Both}
+	for _, k := range []method.Method{method.ShortGPT{}, method.CoMe{}, method.PruneComp{}} {
+		dir := t.TempDir()
+		pruned := func(name string, o prune.Options) *prune.Lineage {
+			t.Helper()
+			o.Windows = windows
+			plan, err := prune.NewPlan(m, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, err := plan.RunTo(t.Context(), d, prune.Output{Dir: filepath.Join(dir, name)}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return l
+		}
+		pruned("plain", prune.Options{Method: k, TargetLayers: 4})
+		end := fit
+		end.End = true
+		l := pruned("end", prune.Options{Method: k, TargetLayers: 4, Refit: &end})
+		pruned("again", prune.Options{Replay: l, Refit: &end})
+		all := fit
+		all.All = true
+		p, err := prune.NewRefitting(m, modeltest.Open(t, filepath.Join(dir, "plain")), prune.RefittingOptions{Refit: all, Windows: windows})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.RunTo(t.Context(), d, prune.Output{Dir: filepath.Join(dir, "refit")}, nil); err != nil {
+			t.Fatal(err)
+		}
+		weights := func(name string) string { return filesIn(t, filepath.Join(dir, name))["model.safetensors"] }
+		if weights("end") != weights("refit") || weights("end") == weights("plain") || weights("again") != weights("end") {
+			t.Errorf("%s: fitted in the end and fitted afterwards differ, or nothing was fitted", k.Name())
+		}
+		for i, s := range l.Steps {
+			if fitted := len(s.Refit) > 0; fitted != (i == len(l.Steps)-1) {
+				t.Errorf("%s: step %d of %d has the fits %v", k.Name(), i+1, len(l.Steps), s.Refit)
+			}
+		}
+	}
+	end := refit.Options{End: true, HeldOut: 3}
+	for _, c := range []struct {
+		fit  *refit.Options
+		k    method.Method
+		want string
+	}{
+		{&end, method.Union{}, "cannot wait for the end"},
+		{&end, method.Greedy{Selector: method.SelectRefit}, "cannot wait for the end"},
+		{&refit.Options{HeldOut: 3}, method.PruneComp{}, "refit.Options.End"},
+	} {
+		if _, err := prune.NewPlan(m, prune.Options{Method: c.k, TargetLayers: 4, Windows: windows, Refit: c.fit}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s, %+v: %v, expected %q", c.k.Name(), *c.fit, err, c.want)
+		}
+	}
+}
+
 // TestRefitting fits a model that lost layers 2 and 4 to the one that it was made of. A run that is stopped after each layer and resumed, one
 // with the correspondence given, and a prune that fits after a step that drops both give the same bytes.
 func TestRefitting(t *testing.T) {

@@ -156,7 +156,10 @@ func pruneFlagsOf(c prune.Candidate) []string {
 	}
 	if o := c.Refit; o != nil {
 		flags = append(flags, "--refit")
-		if o.All {
+		switch {
+		case o.End:
+			flags = append(flags, "--fit-end")
+		case o.All:
 			flags = append(flags, "--fit-all")
 		}
 		if effective := o.Defaults(); effective.Projections != refit.Projections[0] {

@@ -22,6 +22,7 @@ var optionFlags = []optionFlag{
 	{option: "prune.Options.Stats", flag: "stats"},
 	{option: "prune.Options.Seed", flag: "seed"},
 	{option: "prune.Options.Refit", flag: "refit"},
+	{option: "refit.Options.End", flag: "fit-end"},
 	{option: "prune.Options.Distill", flag: "heal", shown: "vkcome prune --heal"}, // named where vkcome distill runs
 	{option: "prune.Output.Work", flag: "work"},
 	{option: "prune.Output.Force", flag: "force"},

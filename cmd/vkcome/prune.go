@@ -140,6 +140,9 @@ func newRefitFlags(f *pflag.FlagSet, alone bool) *refitFlags {
 	f.Float64SliceVar(&r.o.Lambdas, "lambda", refit.DefaultLambdas, "weights of the fit's ridge, of which windows that are held out choose")
 	f.StringVar(&r.o.Projections, "projections", refit.Projections[0], "what is fitted: "+strings.Join(refit.Projections, ", "))
 	f.BoolVar(&r.o.All, "fit-all", false, "fit every layer in the end, from the lowest on that stands for others")
+	if !alone {
+		f.BoolVar(&r.o.End, "fit-end", false, "fit nothing after the steps, and every layer in the end; goes with methods that repair what they leave by themselves too")
+	}
 	f.IntVar(&r.o.HeldOut, "fit-held-out", 8, "hold out one of so many windows of the corpus from the fit")
 	return r
 }
@@ -150,6 +153,7 @@ func (r *refitFlags) overlay(o *refit.Options) {
 		"lambda":       func() { o.Lambdas = r.o.Lambdas },
 		"projections":  func() { o.Projections = r.o.Projections },
 		"fit-all":      func() { o.All = r.o.All },
+		"fit-end":      func() { o.End = r.o.End },
 		"fit-held-out": func() { o.HeldOut = r.o.HeldOut },
 	} {
 		if r.f.Changed(flag) {
@@ -160,7 +164,7 @@ func (r *refitFlags) overlay(o *refit.Options) {
 
 // options are what the flags mean, nil where nothing is fitted.
 func (r *refitFlags) options() (*refit.Options, error) {
-	for _, flag := range []string{"lambda", "projections", "fit-all", "fit-held-out"} {
+	for _, flag := range []string{"lambda", "projections", "fit-all", "fit-end", "fit-held-out"} {
 		if !r.is && r.f.Changed(flag) {
 			return nil, usagef("--%s has no meaning without --refit", flag)
 		}

@@ -36,7 +36,7 @@ type Needs struct {
 	Corpus    bool // windows of a calibration corpus, and so a Scorer in the State
 	Held      bool // the states of the opened model are kept, so that layers can be fitted to them
 	Refit     bool // of what each step leaves, without which the method makes no sense
-	Repairs   bool // it repairs what it leaves by itself: nothing is fitted after it
+	Repairs   bool // it repairs what each step leaves by itself: nothing is fitted before the end
 	Gradients bool // of the loss on that corpus: hidden states stay in host memory, the device's is for the pass backward
 
 	// Target is how many layers are left of so many, where the method's own options say so: no other target need be given then. nil
@@ -49,8 +49,10 @@ func CheckRefit(m Method, o *refit.Options) error {
 	switch n := m.Needs(); {
 	case n.Refit && o == nil:
 		return fmt.Errorf("%s makes layers for a fit: give prune.Options.Refit", m.Name())
-	case n.Repairs && o != nil:
-		return fmt.Errorf("%s repairs what it leaves by itself: nothing can be fitted after it (prune.Options.Refit)", m.Name())
+	case n.Refit && o.End:
+		return fmt.Errorf("%s makes layers for a fit after each step: it cannot wait for the end (refit.Options.End)", m.Name())
+	case n.Repairs && o != nil && !o.End:
+		return fmt.Errorf("%s repairs what each step leaves by itself: layers can be fitted in the end (refit.Options.End) alone", m.Name())
 	}
 	return nil
 }

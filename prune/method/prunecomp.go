@@ -23,7 +23,8 @@ type PruneComp struct{}
 // Name is "prune-comp".
 func (PruneComp) Name() string { return "prune-comp" }
 
-// Needs is a calibration corpus. States are then no longer those of the opened model, so that nothing can be fitted to these.
+// Needs is a calibration corpus. The states between steps are not those of the opened model, so that layers can be fitted to these in the end,
+// all of them, and not before.
 func (PruneComp) Needs() Needs { return Needs{Corpus: true, Repairs: true} }
 
 // Options lists none.

@@ -29,8 +29,8 @@ type State struct {
 	// Memo is what a method keeps between its steps: scores that it computes once. The rest follows from the other fields.
 	Memo json.RawMessage
 
-	// Refit fits what each step leaves: the layers that it makes, and those before layers that it drops. The Scorer, which is then there
-	// whatever the method, holds the states of the model that was opened. nil: nothing is fitted.
+	// Refit fits what each step leaves, unless it waits for the end: the layers that the step makes, and those before layers that it drops. The
+	// Scorer, which is then there whatever the method, holds the states of the model that was opened. nil: nothing is fitted.
 	Refit *refit.Options
 	Ends  []int // of every layer of Model: of the model that was opened, the layers below it are what the layers up to this one stand for; nil: one each
 
@@ -165,10 +165,13 @@ func (s *State) ends(keep, list []int) (ends, more []int) {
 	return ends, more
 }
 
+// fits says whether layers are fitted after each step.
+func (s *State) fits() bool { return s.Refit != nil && !s.Refit.End }
+
 // refit fits layers after a step, from below.
 func (s *State) refit(ctx context.Context, p *Step, layers []int) error {
 	p.Refit = nil
-	if s.Refit == nil {
+	if !s.fits() {
 		return nil
 	}
 	for _, l := range layers {
@@ -278,7 +281,7 @@ func (s *State) try(ctx context.Context, p *Step) (t trial, err error) {
 	step := *p
 	t = trial{Step: &step, loss: math.NaN()}
 	from, m := p.list()[0], after.Model
-	if s.Refit != nil {
+	if s.fits() {
 		if p.Operation == Removal {
 			from = max(0, from-1)
 		}

@@ -38,6 +38,8 @@ type Options struct {
 	Projections string `json:"projections"`
 	// All fits, after the last step, every layer from the lowest on that stands for others, each to what left its own in the opened model.
 	All bool `json:"all,omitempty"`
+	// End fits nothing after the steps on the way, and then All. It goes with methods that repair what they leave by themselves, too.
+	End bool `json:"end,omitempty"`
 	// HeldOut holds out every window of which the number divided by this leaves the largest rest; 0 is 8.
 	HeldOut int `json:"held_out"`
 }
@@ -56,6 +58,7 @@ func (o Options) Defaults() Options {
 	if o.HeldOut == 0 {
 		o.HeldOut = 8
 	}
+	o.All = o.All || o.End
 	return o
 }
 
