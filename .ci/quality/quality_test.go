@@ -150,8 +150,8 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := asked()
-	// 2 methods plain and refitted are pruned, 2 are fitted in all layers, 2 are trained; 9 rows with the dense one have 3 measures.
-	if len(first) != 8+27 || count(first, "prune ") != 4 || count(first, "--refit ") != 2 || count(first, "--fit-all ") != 2 || count(first, "distill ") != 2 || count(first, "tasks ") != 9 {
+	// 2 methods plain, refitted and refitted in the end are pruned, 2 are fitted in all layers, 2 are trained; 11 rows with the dense one have 3 measures.
+	if len(first) != 10+33 || count(first, "prune ") != 6 || count(first, "--refit ") != 4 || count(first, "--fit-end ") != 2 || count(first, "--fit-all ") != 2 || count(first, "distill ") != 2 || count(first, "tasks ") != 11 {
 		t.Errorf("asked %d:\n%s", len(first), strings.Join(first, "\n"))
 	}
 	if models, err := filepath.Glob(b.path("models", "*")); err != nil || len(models) != 0 {
@@ -220,7 +220,7 @@ func TestRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]bool{"union-21-plain": false, "union-21-refit": true, "replaceme-21-plain": true, "replaceme-21-refit": false, "prune-comp-21-refit+all": false, "auto-21": true, "recommended-21": true} {
+	for name, want := range map[string]bool{"union-21-plain": false, "union-21-refit": true, "replaceme-21-plain": true, "replaceme-21-refit": false, "prune-comp-21-refit+all": false, "prune-comp-21-refit-end": true, "union-21-refit-end": false, "auto-21": true, "recommended-21": true} {
 		if is := slices.ContainsFunc(all, func(r row) bool { return r.Name == name }); is != want {
 			t.Errorf("row %s: %v, want %v", name, is, want)
 		}

@@ -37,6 +37,7 @@ const (
 var repairs = []struct{ name, command string }{
 	{"plain", "prune {model} {out} --method METHOD --target-layers LAYERS CORPUS"},
 	{"refit", "prune {model} {out} --method METHOD --target-layers LAYERS --refit {calibration}"},
+	{"refit-end", "prune {model} {out} --method METHOD --target-layers LAYERS --refit --fit-end --projections o,down {calibration}"},
 	{"refit+all", "refit {model} {METHOD-LAYERS-refit} {out} --fit-all --projections o,down {calibration}"},
 	{"refit+heal", "distill {model} {METHOD-LAYERS-refit} {out} {calibration-texts} --window {window} --budget {budget}"},
 }
@@ -75,11 +76,13 @@ func choose(methods, which, depths []string) (rows, others []row, err error) {
 		}
 		for _, r := range repairs {
 			for _, e := range entries {
-				if n := e.Needs(); r.name == "plain" && n.Refit || r.name != "plain" && n.Repairs {
+				n := e.Needs()
+				alone := r.name == "plain" || r.name == "refit-end" // nothing is fitted after a step
+				if alone && n.Refit || !alone && n.Repairs {
 					continue // which the method refuses
 				}
 				corpus := ""
-				if e.Needs().Corpus {
+				if n.Corpus {
 					corpus = "{calibration}"
 				}
 				command := strings.NewReplacer("METHOD", e.Name, "LAYERS", depth, "CORPUS", corpus).Replace(r.command)
