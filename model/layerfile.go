@@ -42,7 +42,11 @@ func SaveLayer(path string, l *Layer) (err error) {
 			err = write(out, slot(r), w)
 		}
 	}
-	if err = errors.Join(err, out.Close()); err != nil { // it removes what was written
+	if err != nil {
+		out.Abort()
+		return err
+	}
+	if err := out.Close(); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, path); err != nil {
