@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,10 +12,12 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
+	opener "github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/gguf"
 )
 
@@ -116,7 +119,7 @@ func placeGGUF(f *gguf.File, family *gguf.Family, c *arch.Config) map[string]Ten
 	kinds, tensors := dtypesGGUF(sets), map[string]Tensor{}
 	for i, list := range promised {
 		for _, want := range list {
-			s := &ggufSource{file: f, dtype: kinds[want.Roles[0]]}
+			s := &ggufSource{dtype: kinds[want.Roles[0]]}
 			for _, r := range want.Roles {
 				p := sets[i][r]
 				p.values /= want.Parts
@@ -204,7 +207,6 @@ func (p piece) dtype() dtype.DType {
 
 // ggufSource makes the values of a tensor out of the pieces that hold them.
 type ggufSource struct {
-	file   *gguf.File
 	dtype  dtype.DType
 	pieces []piece
 }
@@ -214,8 +216,8 @@ func (s *ggufSource) tensor(want arch.Tensor) Tensor {
 	p := s.pieces[0]
 	t := Tensor{Name: p.Name, File: p.File, DType: s.dtype, Shape: want.Shape, Source: s}
 	stored := map[gguf.Type]dtype.DType{gguf.F32: dtype.F32, gguf.F16: dtype.F16, gguf.BF16: dtype.BF16}
-	if d, plain := stored[p.Type]; plain && d == s.dtype && len(s.pieces) == 1 && p.headDim == 0 && p.shift == 0 {
-		t.Data, t.Source = p.Data[p.first*d.Size():(p.first+p.values)*d.Size()], nil
+	if d, isPlain := stored[p.Type]; isPlain && d == s.dtype && len(s.pieces) == 1 && p.headDim == 0 && p.shift == 0 {
+		t.Source = plain{d.Size(), func(dst []byte, at int) error { return p.Tensor.Read(dst, p.first*d.Size()+at) }}
 	}
 	return t
 }
@@ -224,9 +226,10 @@ func (s *ggufSource) tensor(want arch.Tensor) Tensor {
 const chunk = 1 << 14
 
 // Read makes values [begin, end).
-func (s *ggufSource) Read(dst []byte, begin, end int) {
-	var wait sync.WaitGroup
-	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+func (s *ggufSource) Read(dst []byte, begin, end int) error {
+	var work errgroup.Group
+	work.SetLimit(runtime.GOMAXPROCS(0))
+	var wrong error
 	size, few := s.dtype.Size(), end-begin <= chunk
 	s.each(begin, end, func(p piece, at, from, to int) {
 		rows := max(1, chunk/p.width)
@@ -234,41 +237,25 @@ func (s *ggufSource) Read(dst []byte, begin, end int) {
 			last := min(row+rows, to/p.width)
 			out := dst[(at+row*p.width-begin)*size : (at+last*p.width-begin)*size]
 			if few {
-				p.read(out, s.dtype, row, last)
+				wrong = cmp.Or(wrong, p.read(out, s.dtype, row, last))
 				continue
 			}
-			slots <- struct{}{}
-			wait.Go(func() {
-				p.read(out, s.dtype, row, last)
-				<-slots
-			})
+			work.Go(func() error { return p.read(out, s.dtype, row, last) })
 		}
 	})
-	wait.Wait()
+	return cmp.Or(wrong, work.Wait())
 }
 
 // Exact is the weight in F32 if its values are made from blocks that its dtype rounds, else the weight.
 func (w Weight) Exact() Weight {
 	s, ok := w.source.(*ggufSource)
-	if !ok {
+	if !ok || w.Data != nil {
 		return w
 	}
 	exact := *s
 	exact.dtype, w.DType = dtype.F32, dtype.F32
 	w.source = &exact
 	return w
-}
-
-// Release gives up the pages of the blocks that values [begin, end) are in.
-func (s *ggufSource) Release(begin, end int) {
-	s.each(begin, end, func(p piece, _, from, to int) {
-		if p.headDim > 0 { // the rows of a head lie within it
-			head := p.headDim * p.width
-			from, to = from/head*head, min((to+head-1)/head*head, p.values)
-		}
-		values, bytes := p.Type.Block()
-		s.file.Release(p.Data[(p.first+from)/values*bytes : (p.first+to+values-1)/values*bytes])
-	})
 }
 
 // each calls f with the pieces that hold values [begin, end): the value that the piece begins at, and which of its own are meant.
@@ -283,16 +270,33 @@ func (s *ggufSource) each(begin, end int, f func(p piece, at, from, to int)) {
 }
 
 // read makes rows [begin, end).
-func (p piece) read(dst []byte, to dtype.DType, begin, end int) {
+func (p piece) read(dst []byte, to dtype.DType, begin, end int) error {
 	values, bytes := p.Type.Block()
 	decoded := make([]float32, (end-begin)*p.width)
-	if p.headDim == 0 {
-		at := p.first + begin*p.width
-		p.Type.Decode(decoded, p.Data[at/values*bytes:(at+len(decoded))/values*bytes])
-	} else {
+	stored := make([]byte, len(decoded)/values*bytes)
+	switch {
+	case p.headDim > 0 && p.width == 1: // a vector, of which the heads are read whole
+		first, last := begin/p.headDim*p.headDim, min((end+p.headDim-1)/p.headDim*p.headDim, p.values)
+		heads, raw := make([]float32, last-first), make([]byte, (last-first)/values*bytes)
+		if err := p.Tensor.Read(raw, (p.first+first)/values*bytes); err != nil {
+			return err
+		}
+		p.Type.Decode(heads, raw)
 		for row := begin; row < end; row++ {
-			at := p.first + gguf.StoredRow(row, p.headDim)*p.width
-			p.Type.Decode(decoded[(row-begin)*p.width:][:p.width], p.Data[at/values*bytes:(at+p.width)/values*bytes])
+			decoded[row-begin] = heads[gguf.StoredRow(row, p.headDim)-first]
+		}
+	case p.headDim == 0:
+		if err := p.Tensor.Read(stored, (p.first+begin*p.width)/values*bytes); err != nil {
+			return err
+		}
+		p.Type.Decode(decoded, stored)
+	default:
+		stored = stored[:p.width/values*bytes]
+		for row := begin; row < end; row++ {
+			if err := p.Tensor.Read(stored, (p.first+gguf.StoredRow(row, p.headDim)*p.width)/values*bytes); err != nil {
+				return err
+			}
+			p.Type.Decode(decoded[(row-begin)*p.width:][:p.width], stored)
 		}
 	}
 	if p.shift != 0 {
@@ -301,6 +305,7 @@ func (p piece) read(dst []byte, to dtype.DType, begin, end int) {
 		}
 	}
 	to.Encode(dst, decoded)
+	return nil
 }
 
 // ggufFiles is the files of the Hugging Face folder, made when they are read, and those that hold the weights.
@@ -331,7 +336,7 @@ func ggufFiles(f *gguf.File, config []byte) fs.FS {
 		}
 	}
 	for _, part := range f.Parts() {
-		files[filepath.Base(part)] = func() (fs.File, error) { return os.Open(part) }
+		files[filepath.Base(part)] = func() (fs.File, error) { return opener.Open(part, 0) }
 	}
 	return files
 }

@@ -39,8 +39,12 @@ func Hash(ctx context.Context, files fs.FS) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		info, err := f.Stat()
+		if err != nil {
+			return "", errors.Join(err, f.Close())
+		}
 		h := sha256.New()
-		_, err = io.Copy(h, &contextReader{ctx, f})
+		_, err = io.Copy(h, io.LimitReader(&contextReader{ctx, f}, info.Size())) // it may grow meanwhile
 		if err = errors.Join(err, f.Close()); err != nil {
 			return "", err
 		}

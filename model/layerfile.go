@@ -42,7 +42,11 @@ func SaveLayer(path string, l *Layer) (err error) {
 			err = write(out, slot(r), w)
 		}
 	}
-	if err = errors.Join(err, out.Close()); err != nil { // it removes what was written
+	if err != nil {
+		out.Abort()
+		return err
+	}
+	if err := out.Close(); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, path); err != nil {
@@ -80,7 +84,7 @@ func SyncDir(dir string) error {
 	return nil
 }
 
-// LoadLayer maps a file that SaveLayer wrote. The layer's Data are views into the mapping, gone with the Closer's Close.
+// LoadLayer opens a file that SaveLayer wrote. The layer's weights are read from it, until the Closer's Close.
 func LoadLayer(path string) (*Layer, io.Closer, error) {
 	file, err := safetensors.OpenFile(path)
 	if err != nil {
@@ -108,7 +112,7 @@ func layerOf(file *safetensors.Checkpoint, path string) (*Layer, error) {
 		if len(t.Shape) != 2 || t.Shape[0] == 0 {
 			return nil, fmt.Errorf("model: %s: tensor %s: shape %v, expected [rows cols]", path, t.Name, t.Shape)
 		}
-		l.Weights[r] = Weight{Name: names[t.Name], DType: d, Rows: t.Shape[0], Cols: t.Shape[1], Data: t.Data, file: Safetensors{file}}
+		l.Weights[r] = Weight{Name: names[t.Name], DType: d, Rows: t.Shape[0], Cols: t.Shape[1], source: plain{d.Size(), t.Read}}
 	}
 	if all := file.Names(); found != len(all) || found == 0 {
 		return nil, fmt.Errorf("model: %s: %d of its %d tensors are parts of a decoder layer: SaveLayer did not write it", path, found, len(all))

@@ -39,7 +39,7 @@ func TestSaveLayer(t *testing.T) {
 		defer file.Close()
 		for p, want := range m.Layers[1].Weights {
 			w := got.Weights[p]
-			if w.Name != want.Name || w.DType != want.DType || w.Rows != want.Rows || w.Cols != want.Cols || !bytes.Equal(w.Data, want.Data) {
+			if w.Name != want.Name || w.DType != want.DType || w.Rows != want.Rows || w.Cols != want.Cols || !bytes.Equal(modeltest.Bytes(t, w), modeltest.Bytes(t, want)) {
 				t.Errorf("part %d: %s %v [%d %d], saved %s %v [%d %d], or other values", p, w.Name, w.DType, w.Rows, w.Cols, want.Name, want.DType, want.Rows, want.Cols)
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -16,11 +15,12 @@ import (
 
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/gguf"
 	"github.com/vkcome/vkcome/model/tokenizer"
 )
 
-// Model is an opened model: its config, and its weights where the file maps them.
+// Model is an opened model: its config, and its weights where the files hold them.
 type Model struct {
 	Config *arch.Config
 	// Top is the weights outside the layers by role: arch.Embed, Positions, FinalNorm, FinalNormBias, Head. Absent ones are zero; the
@@ -48,7 +48,7 @@ func (m *Model) stored(name string) string {
 }
 
 // Open opens a Hugging Face folder and checks that it holds every tensor its config promises, in the promised shape; or a GGUF file, by its
-// own path or by that of a folder that holds one and no config.json. The weights stay in the file, memory-mapped, until Close.
+// own path or by that of a folder that holds one and no config.json. The weights stay in the file, which is read when they are asked for, until Close.
 func Open(path string) (*Model, error) {
 	file := path
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
@@ -66,7 +66,12 @@ func openFolder(dir string) (*Model, error) {
 	if _, err := os.Stat(filepath.Join(dir, adapterConfig)); err == nil {
 		return nil, fmt.Errorf("model: %s: the folder holds an adapter, which other programs would add to the weights: merge it into its model first, or remove it", filepath.Join(dir, adapterConfig))
 	}
-	config, err := arch.LoadConfig(dir)
+	folder := files.NewFolder(dir)
+	raw, err := folder.Read(arch.ConfigFile, arch.MaxConfig)
+	if err != nil {
+		return nil, fmt.Errorf("model: %w", err)
+	}
+	config, err := arch.ParseConfig(filepath.Join(dir, arch.ConfigFile), raw)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +79,7 @@ func openFolder(dir string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := New(dir, config, weights, os.DirFS(dir))
+	m, err := New(dir, config, weights, folder)
 	if err != nil {
 		return nil, errors.Join(err, weights.Close())
 	}
@@ -82,8 +87,8 @@ func openFolder(dir string) (*Model, error) {
 }
 
 // New makes a model of a config and the tensors of a checkpoint, which it owns from then on if it succeeds.
-func New(name string, config *arch.Config, weights Tensors, files fs.FS) (*Model, error) {
-	m := &Model{Config: config, Name: name, Files: files, weights: weights}
+func New(name string, config *arch.Config, weights Tensors, folder fs.FS) (*Model, error) {
+	m := &Model{Config: config, Name: name, Files: folder, weights: weights}
 	top := config.TopTensors()
 	_, whole, _ := weights.Tensor(top[0].Name)
 	_, bare, _ := weights.Tensor(arch.Bare(top[0].Name))
@@ -132,7 +137,7 @@ func (m *Model) load(tensors []arch.Tensor, weights []Weight) error {
 		for _, r := range want.Roles {
 			rows, _ := m.Config.Shape(r)
 			rows /= want.Parts
-			parts[r] = append(parts[r], t.rows(row, row+rows, m.weights))
+			parts[r] = append(parts[r], t.rows(row, row+rows))
 			row += rows
 		}
 	}
@@ -200,15 +205,10 @@ func (m *Model) alike(list []Weight) []Weight {
 
 // Generation is what the model's files say of the choice of tokens: those of generation_config.json, or else of config.json.
 func (m *Model) Generation() (*arch.Generation, error) {
-	f, err := m.Files.Open(arch.GenerationFile)
+	raw, err := files.ReadFS(m.Files, arch.GenerationFile, arch.MaxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return arch.ParseGeneration(path.Join(m.Name, arch.ConfigFile), m.Config.JSON(), true)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("model: %w", err)
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, arch.MaxConfig+1)) // ParseGeneration refuses the extra byte
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
@@ -223,16 +223,45 @@ func (m *Model) checkTied() error {
 		return err
 	}
 	embed := m.Top[arch.Embed]
-	same := head.DType == embed.DType && bytes.Equal(head.Data, embed.Data)
-	m.weights.Release(head.Data)
-	embed.Release()
+	other, same := head, head.DType == embed.DType && slices.Equal(head.Shape, []int{embed.Rows, embed.Cols})
+	if same {
+		room := make([]byte, min(Piece, embed.Size()))
+		size := int64(head.DType.Size())
+		err = embed.Pieces(func(at int64, data []byte) error {
+			if len(data) > len(room) {
+				room = make([]byte, len(data))
+			}
+			err := other.Source.Read(room[:len(data)], int(at/size), int((at+int64(len(data)))/size))
+			same = same && bytes.Equal(room[:len(data)], data)
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("model: %w", err)
+	}
 	if !same {
 		return fmt.Errorf("model: %s: tensor %s is another than %s, to which config.json ties it: set tie_word_embeddings to false there, or remove one of the tensors", m.Name, head.Name, embed.Name)
 	}
 	return nil
 }
 
-// Close unmaps the weights. No Layer of the model may be used afterwards.
+// Unchanged is an error that names a file of the model that was read, and is another now or was written to since: what was made of the model
+// is then of two. Who writes something that was made of a model asks for it last.
+func (m *Model) Unchanged() error {
+	if m.weights != nil {
+		if err := m.weights.Unchanged(); err != nil {
+			return fmt.Errorf("model: %w", err)
+		}
+	}
+	if folder, ok := m.Files.(*files.Folder); ok {
+		if err := folder.Unchanged(); err != nil {
+			return fmt.Errorf("model: %w", err)
+		}
+	}
+	return nil
+}
+
+// Close closes the files of the weights. No Layer of the model may be used afterwards.
 func (m *Model) Close() error {
 	if m.weights == nil {
 		return nil // a synthetic model

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/safetensors"
@@ -17,32 +18,25 @@ type Tensors interface {
 	Tensor(name string) (t Tensor, ok bool, err error)
 	// Names lists the tensors of the files.
 	Names() []string
-	// Release tells that some bytes of a tensor are not needed for now.
-	Release(data []byte)
-	// Close ends the use of all tensors' bytes.
+	// Unchanged is an error that names a file that changed since it was opened.
+	Unchanged() error
+	// Close closes the files. No tensor can be read afterwards.
 	Close() error
 }
 
 // Tensor is a tensor of a checkpoint.
 type Tensor struct {
-	Name  string
-	File  string // for messages
-	DType dtype.DType
-	Shape []int  // a matrix is [out, in]
-	Data  []byte // row-major, little-endian; never written
-
-	Source Source // instead of Data
+	Name   string
+	File   string // for messages
+	DType  dtype.DType
+	Shape  []int // a matrix is [out, in]
+	Source Source
 }
 
 // rows is rows [begin, end) of a tensor as a weight; a vector is one row.
-func (t Tensor) rows(begin, end int, from Tensors) Weight {
+func (t Tensor) rows(begin, end int) Weight {
 	cols := t.Shape[len(t.Shape)-1]
-	rowBytes := cols * t.DType.Size()
-	w := Weight{Name: t.Name, DType: t.DType, Rows: end - begin, Cols: cols, file: from, source: t.Source, first: begin * cols}
-	if t.Source == nil {
-		w.Data = t.Data[begin*rowBytes : end*rowBytes : end*rowBytes]
-	}
-	return w
+	return Weight{Name: t.Name, DType: t.DType, Rows: end - begin, Cols: cols, source: t.Source, first: begin * cols}
 }
 
 // openTensors opens the weights of a folder. A format more is a case more.
@@ -80,7 +74,18 @@ func (c torchTensors) Tensor(name string) (Tensor, bool, error) {
 	if err != nil {
 		return Tensor{}, true, fmt.Errorf("torchfile: %s: tensor %s: %w", t.File, t.Name, err)
 	}
-	return Tensor{Name: t.Name, File: t.File, DType: d, Shape: t.Shape, Data: t.Data()}, true, nil
+	read := t.Read
+	if !t.InOrder() {
+		whole := sync.OnceValues(t.Bytes)
+		read = func(dst []byte, at int) error {
+			data, err := whole()
+			if err == nil {
+				copy(dst, data[at:])
+			}
+			return err
+		}
+	}
+	return Tensor{Name: t.Name, File: t.File, DType: d, Shape: t.Shape, Source: plain{d.Size(), read}}, true, nil
 }
 
 // Safetensors is a safetensors checkpoint as Tensors.
@@ -93,7 +98,7 @@ func (s Safetensors) Tensor(name string) (Tensor, bool, error) {
 		return Tensor{}, false, nil
 	}
 	d, err := t.Float()
-	return Tensor{Name: t.Name, File: t.File, DType: d, Shape: t.Shape, Data: t.Data}, true, err
+	return Tensor{Name: t.Name, File: t.File, DType: d, Shape: t.Shape, Source: plain{d.Size(), t.Read}}, true, err
 }
 
 // expect finds a tensor that must be there with a shape.

@@ -8,7 +8,11 @@ import (
 	"io/fs"
 
 	"github.com/vkcome/vkcome/model/arch"
+	"github.com/vkcome/vkcome/model/files"
 )
+
+// maxVocabulary is the most bytes that a file of a tokenizer may have; the largest real one has about 30 MB.
+const maxVocabulary = 256 << 20
 
 // SameVocabulary says by an error whether tokens mean different things to two models: their vocabularies differ in size, or the files
 // of their tokenizers in content. Of a model without such a file only the size is known.
@@ -20,8 +24,8 @@ func SameVocabulary(m, base *Model) error {
 		return nil
 	}
 	for _, name := range []string{"tokenizer.json", "tokenizer.model", "vocab.json"} {
-		a, errA := fs.ReadFile(m.Files, name)
-		b, errB := fs.ReadFile(base.Files, name)
+		a, errA := files.ReadFS(m.Files, name, maxVocabulary)
+		b, errB := files.ReadFS(base.Files, name, maxVocabulary)
 		if err := cmp.Or(errA, errB); errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/vkcome/vkcome/model/dtype"
 )
@@ -11,11 +12,9 @@ type Weight struct {
 	Name       string // as in the file
 	DType      dtype.DType
 	Rows, Cols int
-	Data       []byte // little-endian; a view into the mapped file or memory of its own; never written
+	Data       []byte // little-endian, in memory; never written. nil where a file holds the values: see ReadRows
 
-	file Tensors // that Data may be a view into
-
-	source Source // instead of Data: what makes the values when they are read
+	source Source // where Data is nil: what reads or makes the values when they are asked for
 	first  int    // the value of the source that the weight begins with
 
 	// Where both are nil, a device makes the values, those of op.Random: see Synthetic.
@@ -26,50 +25,74 @@ type Weight struct {
 // Size is the number of bytes of the values.
 func (w Weight) Size() int64 { return int64(w.Rows) * int64(w.Cols) * int64(w.DType.Size()) }
 
-// Source makes values that a file holds in a form of its own: blocks of a quantized type, rows in another order. It may be used from several
-// goroutines.
+// Source reads values from a file that holds them as they are or in a form of its own: blocks of a quantized type, rows in another order. It
+// may be used from several goroutines.
 type Source interface {
-	// Read writes values [begin, end) in the dtype of the tensor, row-major, to dst. Both are at the beginning of a row.
-	Read(dst []byte, begin, end int)
-	// Release tells that these values are not needed for now.
-	Release(begin, end int)
+	// Read writes values [begin, end) in the dtype of the tensor, row-major, to dst. Both are at the beginning of a row. A file that changed
+	// since it was opened, or cannot be read, is an error that names it.
+	Read(dst []byte, begin, end int) error
+}
+
+// plain reads values that lie in a file as they are.
+type plain struct {
+	size int // bytes of a value
+	read func(dst []byte, at int) error
+}
+
+func (p plain) Read(dst []byte, begin, end int) error {
+	return p.read(dst[:(end-begin)*p.size], begin*p.size)
 }
 
 // Made says whether a device makes the values.
 func (w Weight) Made() bool { return w.Data == nil && w.source == nil }
 
-// ReadRows gives rows [begin, end): a view where the values lie in memory or in a mapped file as they are, else made in dst, which has room
-// for them.
-func (w Weight) ReadRows(dst []byte, begin, end int) []byte {
+func (w Weight) inMemory() bool { return w.Data != nil || w.source == nil }
+
+// ReadRows gives rows [begin, end): a view where the values lie in memory as they are, else read to dst, which has room for them. A file that
+// changed since it was opened, or cannot be read, is an error that names it.
+func (w Weight) ReadRows(dst []byte, begin, end int) ([]byte, error) {
 	rowBytes := w.Cols * w.DType.Size()
-	if w.source == nil {
-		return w.Data[begin*rowBytes : end*rowBytes]
+	if w.inMemory() {
+		return w.Data[begin*rowBytes : end*rowBytes], nil
 	}
 	dst = dst[:(end-begin)*rowBytes]
-	w.source.Read(dst, w.first+begin*w.Cols, w.first+end*w.Cols)
-	return dst
+	return dst, w.source.Read(dst, w.first+begin*w.Cols, w.first+end*w.Cols)
+}
+
+// Bytes is the values as they are stored, little-endian and row-major; not to be written.
+func (w Weight) Bytes() ([]byte, error) {
+	if w.inMemory() {
+		return w.Data, nil
+	}
+	return w.ReadRows(make([]byte, w.Size()), 0, w.Rows)
 }
 
 // Floats is the values.
-func (w Weight) Floats() []float32 {
+func (w Weight) Floats() ([]float32, error) {
+	raw, err := w.Bytes()
+	if err != nil {
+		return nil, err
+	}
 	values := make([]float32, w.Elements())
-	w.DType.Decode(values, w.ReadRows(make([]byte, w.Size()), 0, w.Rows))
-	w.Release()
-	return values
+	w.DType.Decode(values, raw)
+	return values, nil
 }
 
 // Map is a weight of the same name, shape and dtype, with the values that change makes of each row in place. They are rounded to the dtype.
-func (w Weight) Map(change func(row int, values []float32)) Weight {
+func (w Weight) Map(change func(row int, values []float32)) (Weight, error) {
 	out := Weight{Name: w.Name, DType: w.DType, Rows: w.Rows, Cols: w.Cols, Data: make([]byte, w.Size())}
 	size := w.Cols * w.DType.Size()
 	room, values := make([]byte, size), make([]float32, w.Cols)
 	for r := range w.Rows {
-		w.DType.Decode(values, w.ReadRows(room, r, r+1))
+		raw, err := w.ReadRows(room, r, r+1)
+		if err != nil {
+			return out, err
+		}
+		w.DType.Decode(values, raw)
 		change(r, values)
 		w.DType.Encode(out.Data[r*size:(r+1)*size], values)
 	}
-	w.Release()
-	return out
+	return out, nil
 }
 
 // Stack is the rows of weights of one dtype and as many columns, one behind the other, under the name of the first. They are read where they
@@ -101,10 +124,13 @@ func Stack(list ...Weight) (Weight, error) {
 // Parts are the tensors whose rows the weight holds: itself, unless it is of a Stack.
 func (w Weight) Parts() (list []Weight) {
 	s, ok := w.source.(*stacked)
-	if !ok {
+	if !ok || w.Data != nil {
 		return []Weight{w}
 	}
-	s.each(w.first/w.Cols, w.first/w.Cols+w.Rows, func(p Weight, _ int) { list = append(list, p) })
+	_ = s.each(w.first/w.Cols, w.first/w.Cols+w.Rows, func(p Weight, _ int) error {
+		list = append(list, p)
+		return nil
+	})
 	return list
 }
 
@@ -112,27 +138,28 @@ func (w Weight) Parts() (list []Weight) {
 type stacked struct{ parts []Weight }
 
 // each calls f with the parts that rows [begin, end) are made of, and with the first row of each among these.
-func (s *stacked) each(begin, end int, f func(part Weight, row int)) {
+func (s *stacked) each(begin, end int, f func(part Weight, row int) error) error {
 	at := 0
 	for _, p := range s.parts {
 		if from, to := max(begin, at), min(end, at+p.Rows); from < to {
-			f(p.RowRange(from-at, to-at), from-begin)
+			if err := f(p.RowRange(from-at, to-at), from-begin); err != nil {
+				return err
+			}
 		}
 		at += p.Rows
 	}
+	return nil
 }
 
-func (s *stacked) Read(dst []byte, begin, end int) {
+func (s *stacked) Read(dst []byte, begin, end int) error {
 	cols := s.parts[0].Cols
 	rowBytes := cols * s.parts[0].DType.Size()
-	s.each(begin/cols, end/cols, func(p Weight, row int) {
+	return s.each(begin/cols, end/cols, func(p Weight, row int) error {
 		to := dst[row*rowBytes:][:p.Rows*rowBytes]
-		copy(to, p.ReadRows(to, 0, p.Rows))
+		from, err := p.ReadRows(to, 0, p.Rows)
+		copy(to, from)
+		return err
 	})
-}
-
-func (s *stacked) Release(begin, end int) {
-	s.each(begin/s.parts[0].Cols, end/s.parts[0].Cols, func(p Weight, _ int) { p.Release() })
 }
 
 // RowRange is rows [begin, end) of the weight, with the values that they have in it.
@@ -147,38 +174,37 @@ func (w Weight) RowRange(begin, end int) Weight {
 	return part
 }
 
-// Piece is how many bytes of a mapped weight are read before its pages are released.
-const Piece = 8 << 20
+// Piece is how many bytes of a weight are read at a time, in host memory that nobody else counts; a row that has more is read whole.
+const Piece = 4 << 20
 
-// madePiece is how many bytes of a weight are made at a time, in host memory that nobody else counts.
-const madePiece = 1 << 20
+// pieces is the memory that Pieces reads to, of Piece bytes each: what is read once need not be new each time.
+var pieces = sync.Pool{New: func() any { return new([Piece]byte) }}
 
-// Pieces calls f with the values piece by piece, and where each lies. What it has read leaves the process' resident memory.
+// Pieces calls f with the values piece by piece, and where each lies. They are good until f returns.
 func (w Weight) Pieces(f func(at int64, data []byte) error) error {
-	if w.source != nil {
-		return w.made(f)
-	}
-	for at := 0; at < len(w.Data); at += Piece {
-		data := w.Data[at:min(at+Piece, len(w.Data))]
-		if err := f(int64(at), data); err != nil {
-			return err
-		}
-		w.release(data)
-	}
-	return nil
-}
-
-// made is Pieces for values of a source: rows that fill a piece at a time.
-func (w Weight) made(f func(at int64, data []byte) error) error {
 	rowBytes := w.Cols * w.DType.Size()
-	rows := min(max(1, madePiece/rowBytes), w.Rows)
-	dst := make([]byte, rows*rowBytes)
+	if w.IsZero() || rowBytes == 0 {
+		return nil
+	}
+	rows := min(max(1, Piece/rowBytes), w.Rows)
+	var dst []byte
+	switch n := rows * rowBytes; {
+	case w.inMemory():
+	case n <= Piece/8 || n > Piece: // of small weights there are many, and room for them is new at once
+		dst = make([]byte, n)
+	default:
+		room := pieces.Get().(*[Piece]byte)
+		defer pieces.Put(room)
+		dst = room[:]
+	}
 	for at := 0; at < w.Rows; at += rows {
-		end := min(at+rows, w.Rows)
-		if err := f(int64(at)*int64(rowBytes), w.ReadRows(dst, at, end)); err != nil {
+		data, err := w.ReadRows(dst, at, min(at+rows, w.Rows))
+		if err != nil {
 			return err
 		}
-		w.source.Release(w.first+at*w.Cols, w.first+end*w.Cols)
+		if err := f(int64(at)*int64(rowBytes), data); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -196,30 +222,18 @@ type converted struct {
 	to dtype.DType
 }
 
-func (c converted) Read(dst []byte, begin, end int) {
+func (c converted) Read(dst []byte, begin, end int) error {
 	cols := c.of.Cols
 	values, stored := make([]float32, cols), make([]byte, cols*c.of.DType.Size())
 	for r := begin / cols; r < end/cols; r++ {
-		c.of.DType.Decode(values, c.of.ReadRows(stored, r, r+1))
+		raw, err := c.of.ReadRows(stored, r, r+1)
+		if err != nil {
+			return err
+		}
+		c.of.DType.Decode(values, raw)
 		c.to.Encode(dst[(r*cols-begin)*c.to.Size():], values)
 	}
-}
-
-func (c converted) Release(begin, end int) {
-	part := c.of.RowRange(begin/c.of.Cols, end/c.of.Cols)
-	part.Release()
-}
-
-// Release tells that the values are not needed for now: their pages may leave memory.
-func (w Weight) Release() { w.release(w.Data) }
-
-func (w Weight) release(data []byte) {
-	switch {
-	case w.source != nil:
-		w.source.Release(w.first, w.first+w.Rows*w.Cols)
-	case w.file != nil:
-		w.file.Release(data)
-	}
+	return nil
 }
 
 // IsZero says whether the model lacks the tensor.
@@ -229,20 +243,24 @@ func (w Weight) IsZero() bool { return w.Rows == 0 }
 func (w Weight) Elements() int64 { return int64(w.Rows) * int64(w.Cols) }
 
 // NonFinite counts the values that are NaN or infinite; of a weight that is made on the device it says all.
-func (w Weight) NonFinite() int {
+func (w Weight) NonFinite() (int, error) {
 	if w.Made() {
-		return w.Rows * w.Cols // a driver's fault, if it ever comes to that
+		return w.Rows * w.Cols, nil // a driver's fault, if it ever comes to that
 	}
 	n, values := 0, make([]float32, w.Cols)
 	rowBytes := w.Cols * w.DType.Size()
-	raw := make([]byte, rowBytes)
+	room := make([]byte, rowBytes)
 	for r := range w.Rows {
-		w.DType.Decode(values, w.ReadRows(raw, r, r+1))
+		raw, err := w.ReadRows(room, r, r+1)
+		if err != nil {
+			return 0, err
+		}
+		w.DType.Decode(values, raw)
 		for _, v := range values {
 			if v-v != 0 {
 				n++
 			}
 		}
 	}
-	return n
+	return n, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -13,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/vkcome/vkcome/model/arch"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/safetensors"
 )
 
@@ -20,12 +20,13 @@ import (
 const DefaultShard = 5_000_000_000
 
 // Write writes the model as a Hugging Face folder into dir, which exists and is empty: weights in their own dtypes, streamed tensor
-// by tensor; config.json; and every other file of the original folder that holds no weights, unchanged.
+// by tensor; config.json; and every other file of the original folder that holds no weights, unchanged. It fails where CheckFiles does, and where
+// a file of the model changed since it was opened; of the weights nothing is left then.
 func (m *Model) Write(ctx context.Context, dir string, maxShard int) error {
 	if err := os.WriteFile(filepath.Join(dir, arch.ConfigFile), m.Config.JSON(), 0o644); err != nil {
 		return err
 	}
-	if err := copyFiles(dir, m.Files); err != nil {
+	if err := m.copyFiles(ctx, dir); err != nil {
 		return err
 	}
 	var entries []safetensors.Entry
@@ -54,6 +55,10 @@ func (m *Model) Write(ctx context.Context, dir string, maxShard int) error {
 			w.Close() // it removes what was written, and has no other error to tell
 			return err
 		}
+	}
+	if err := m.Unchanged(); err != nil {
+		w.Abort()
+		return err
 	}
 	return w.Close()
 }
@@ -98,39 +103,67 @@ const Lineage = "vkcome.json"
 // Losses is the file in which a healed model keeps the losses of its training, a line of JSON for each step.
 const Losses = "vkcome-losses.jsonl"
 
-// copyFiles copies the regular files at the top of a model's folder that are neither left out nor written anew, and its chat templates.
-func copyFiles(dir string, files fs.FS) error {
-	names, err := regularFiles(files, ".")
+// sideFiles lists the regular files at the top of the model's folder that are neither left out nor written anew, and its chat templates.
+func (m *Model) sideFiles() (list []string, err error) {
+	names, err := regularFiles(m.Files, ".")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, name := range names {
 		isLeftOut := slices.ContainsFunc(leftOut, func(pattern string) bool {
 			match, err := path.Match(pattern, strings.ToLower(name))
 			return match && err == nil
 		})
-		if isLeftOut || name == arch.ConfigFile || name == Lineage || name == Losses || strings.HasPrefix(name, ".") {
-			continue
-		}
-		if err := copyFile(filepath.Join(dir, name), files, name); err != nil {
-			return err
+		if !isLeftOut && name != arch.ConfigFile && name != Lineage && name != Losses && !strings.HasPrefix(name, ".") {
+			list = append(list, name)
 		}
 	}
-	templates, err := regularFiles(files, chatTemplates)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(templates) == 0 {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if err := os.Mkdir(filepath.Join(dir, chatTemplates), 0o755); err != nil {
-		return err
+	templates, err := regularFiles(m.Files, chatTemplates)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
 	for _, name := range templates {
 		if path.Ext(name) == ".jinja" {
-			if err := copyFile(filepath.Join(dir, chatTemplates, name), files, path.Join(chatTemplates, name)); err != nil {
-				return err
-			}
+			list = append(list, path.Join(chatTemplates, name))
+		}
+	}
+	return list, nil
+}
+
+// CheckFiles refuses a model whose files beside the weights cannot go along with what is made of it, before hours are spent: one of them is a
+// link to elsewhere, see files.Folder.Inside. Where the weights lie does not matter.
+func (m *Model) CheckFiles() error {
+	folder, ok := m.Files.(*files.Folder)
+	if !ok {
+		return nil
+	}
+	list, err := m.sideFiles()
+	if err != nil {
+		return err
+	}
+	for _, name := range append(list, Lineage, Losses) {
+		if err := folder.Inside(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("model: %w", err)
+		}
+	}
+	return nil
+}
+
+// copyFiles copies the files beside the weights.
+func (m *Model) copyFiles(ctx context.Context, dir string) error {
+	if err := m.CheckFiles(); err != nil {
+		return err
+	}
+	list, err := m.sideFiles()
+	if err != nil {
+		return err
+	}
+	for _, name := range list {
+		if err := os.MkdirAll(filepath.Join(dir, path.Dir(name)), 0o755); err != nil {
+			return err
+		}
+		if err := files.Copy(ctx, filepath.Join(dir, filepath.FromSlash(name)), m.Files, name); err != nil {
+			return fmt.Errorf("model: copy %s: %w", name, err)
 		}
 	}
 	return nil
@@ -148,18 +181,4 @@ func regularFiles(files fs.FS, folder string) (names []string, err error) {
 		}
 	}
 	return names, nil
-}
-
-func copyFile(path string, files fs.FS, name string) (err error) {
-	in, err := files.Open(name)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Sync(), out.Close())
 }

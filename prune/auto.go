@@ -264,6 +264,9 @@ func (s *search) open(o Output) (done *Lineage, err error) {
 	if err := CheckOutput(o.Dir, s.Model.Name, o.Force); err != nil {
 		return nil, err
 	}
+	if err := s.Model.CheckFiles(); err != nil {
+		return nil, fmt.Errorf("prune: %w", err)
+	}
 	raw, err := os.ReadFile(s.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

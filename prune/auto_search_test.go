@@ -117,7 +117,7 @@ func weightsOf(t *testing.T, r *Result) string {
 	for _, l := range r.Model.Layers {
 		for _, w := range l.Weights {
 			if !w.IsZero() {
-				all = fmt.Append(all, w.Floats())
+				all = fmt.Append(all, modeltest.Floats(t, w))
 			}
 		}
 	}

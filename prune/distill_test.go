@@ -250,7 +250,7 @@ func TestDistillEqual(t *testing.T) {
 				}
 				after := modeltest.Open(t, out).AllWeights()
 				for i, w := range m.AllWeights() {
-					if string(w.Data) != string(after[i].Data) {
+					if string(modeltest.Bytes(t, w)) != string(modeltest.Bytes(t, after[i])) {
 						t.Errorf("%s, %s input: %s changed", objective, input, w.Name)
 					}
 				}
@@ -281,7 +281,7 @@ func TestNeverWorse(t *testing.T) {
 		}
 		after := modeltest.Open(t, out).AllWeights()
 		for i, w := range student.AllWeights() {
-			if string(w.Data) != string(after[i].Data) {
+			if string(modeltest.Bytes(t, w)) != string(modeltest.Bytes(t, after[i])) {
 				t.Errorf("%s: %s changed", name, w.Name)
 			}
 		}
@@ -295,12 +295,11 @@ func TestNotFinite(t *testing.T) {
 	student := pruned(t, d, m)
 	parts := student.Layers[2].Weights
 	down := &parts[arch.Down]
-	values := make([]float32, down.Rows*down.Cols)
-	down.DType.Decode(values, down.Data)
+	values := modeltest.Floats(t, *down)
 	for i := range values {
 		values[i] *= 1e16
 	}
-	down.Data = make([]byte, len(down.Data))
+	down.Data = make([]byte, down.Size())
 	down.DType.Encode(down.Data, values)
 	wild := *student
 	wild.Layers = slices.Clone(student.Layers)

@@ -179,6 +179,9 @@ func (d *driver) check() error {
 	if _, err := convert.TypeFor(sources[0].model, d.output.Dir, d.output.Type); err != nil {
 		return fmt.Errorf("prune: %w", err)
 	}
+	if err := sources[len(sources)-1].model.CheckFiles(); err != nil {
+		return fmt.Errorf("prune: %w", err)
+	}
 	for _, out := range outputs {
 		var err error
 		for _, s := range sources {

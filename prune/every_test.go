@@ -167,8 +167,7 @@ func TestSum(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := got.Model.Layers[2].Weights[arch.Gate]
-		values := make([]float32, w.Rows*w.Cols)
-		w.DType.Decode(values, w.Data)
+		values := modeltest.Floats(t, w)
 		for i, v := range values {
 			want := 0.0
 			for k, l := range step.MergeList {

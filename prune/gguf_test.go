@@ -11,6 +11,7 @@ import (
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/embedded"
+	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/prune"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/vk"
@@ -108,9 +109,7 @@ func sameValues(t *testing.T, want, got model.Weight) {
 		return
 	}
 	values := func(w model.Weight) []float32 {
-		out := make([]float32, w.Rows*w.Cols)
-		w.DType.Decode(out, w.ReadRows(make([]byte, w.Size()), 0, w.Rows))
-		return out
+		return modeltest.Floats(t, w)
 	}
 	a, b := values(want), values(got)
 	for i := range a {

@@ -224,7 +224,7 @@ func TestAllScores(t *testing.T) {
 				}
 				for l, layer := range got.Model.Layers {
 					for part, weight := range layer.Weights {
-						if !bytes.Equal(weight.Data, want.Model.Layers[l].Weights[part].Data) {
+						if !bytes.Equal(modeltest.Bytes(t, weight), modeltest.Bytes(t, want.Model.Layers[l].Weights[part])) {
 							t.Errorf("layer %d: %s differs", l, weight.Name)
 						}
 					}

@@ -285,7 +285,11 @@ func logitsOf(t *testing.T, dir, ids string, flags ...string) []float32 {
 		t.Fatal(err)
 	}
 	values := make([]float32, x.NumElements())
-	d.Decode(values, x.Data)
+	raw, err := x.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Decode(values, raw)
 	return values
 }
 

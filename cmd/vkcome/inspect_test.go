@@ -89,11 +89,13 @@ func withMore(t *testing.T, path string, names ...string) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		w, ok := in.Lookup(e.Name)
-		if !ok {
-			w.Data = make([]byte, 4)
+		data := make([]byte, 4)
+		if w, ok := in.Lookup(e.Name); ok {
+			if data, err = w.Bytes(); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if err := out.Write(e.Name, w.Data); err != nil {
+		if err := out.Write(e.Name, data); err != nil {
 			t.Fatal(err)
 		}
 	}

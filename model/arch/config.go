@@ -7,11 +7,10 @@ package arch
 import (
 	"bytes"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/files"
 )
 
 // ConfigFile is the name of a model's configuration in its folder.
@@ -77,12 +76,7 @@ func (c *Config) WithDType(d dtype.DType) *Config {
 // LoadConfig reads config.json in a Hugging Face folder.
 func LoadConfig(dir string) (*Config, error) {
 	path := filepath.Join(dir, ConfigFile)
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("model: %w", err)
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, MaxConfig+1)) // ParseConfig refuses the extra byte
+	raw, err := files.Read(path, MaxConfig)
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}

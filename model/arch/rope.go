@@ -40,6 +40,10 @@ var ropeKeys = words(`rope_type type rope_theta factor low_freq_factor high_freq
 	mscale mscale_all_dim attention_factor short_factor long_factor short_mscale long_mscale partial_rotary_factor mrope_section mrope_interleaved finetuned
 	attn_factor extrapolation_factor max_position_embeddings llama_4_scaling_beta`)
 
+// stretching are the keys that stretch positions, each in the way that a type says. Without one, transformers 4 raises an error and 5 stretches
+// nothing.
+var stretching = []string{"factor", "low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "attention_factor", "short_factor", "long_factor"}
+
 // rope reads rope_theta with rope_scaling, or the rope_parameters of transformers 5 that hold both. Where a file has both of these,
 // rope_scaling counts, and the other not even for its rope_theta.
 func (f *Fields) rope(c *Config, d dialect) {
@@ -131,6 +135,13 @@ func (f *Fields) partRotary(c *Config, d dialect, part float64) {
 func (f *Fields) ropeScaling(top *Fields, c *Config, d dialect, key string) RopeScaling {
 	s := RopeScaling{Type: RopeType(f.text("type", "default"))}
 	s.Type = RopeType(f.text("rope_type", string(s.Type)))
+	if !f.has("rope_type") && !f.has("type") {
+		for _, name := range stretching {
+			if f.has(name) {
+				f.fail("%s: %s is there and rope_type, which says what it means, is missing: expected linear, dynamic, llama3, yarn or longrope, or default for no scaling", key, name)
+			}
+		}
+	}
 	if name, ok := d.ropeNames[s.Type]; ok {
 		s.Type = name
 	}

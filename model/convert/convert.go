@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/gguf"
 )
 
@@ -22,6 +23,9 @@ func To(ctx context.Context, m *model.Model, out string, o Options) (r *Result, 
 	out = filepath.Clean(out)
 	if _, err := os.Lstat(out); err == nil {
 		return nil, fmt.Errorf("convert: %s exists already, and nothing is written over", out)
+	}
+	if err := m.CheckFiles(); err != nil {
+		return nil, fmt.Errorf("convert: %w", err)
 	}
 	tmp, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".tmp-")
 	if err != nil {
@@ -56,14 +60,7 @@ func folder(ctx context.Context, m *model.Model, dir string) (*Result, error) {
 		return nil, fmt.Errorf("convert: %w", err)
 	}
 	for _, name := range []string{model.Lineage, model.Losses} { // which Write leaves to what made the model
-		raw, err := fs.ReadFile(m.Files, name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), raw, 0o644)
-		}
-		if err != nil {
+		if err := files.Copy(ctx, filepath.Join(dir, name), m.Files, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("convert: %w", err)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/gguf"
 )
 
@@ -82,10 +83,10 @@ type card map[string]any
 
 const maxCard = 1 << 20 // bytes of the head; real ones have a few thousand
 
-func readCard(files fs.FS) (card, error) {
-	raw, err := fs.ReadFile(files, "README.md")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+func readCard(folder fs.FS) (card, error) {
+	raw, err := files.ReadFS(folder, "README.md", maxText)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
+		return nil, nil // it may be anything, and nothing depends on it
 	}
 	if err != nil {
 		return nil, err

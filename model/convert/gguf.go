@@ -13,7 +13,15 @@ import (
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/gguf"
+)
+
+// The most bytes of files that are taken into memory: of a vocabulary, whose largest real ones have 30 MB, and of texts, of which the losses of
+// a long training have some.
+const (
+	maxVocabulary = 256 << 20
+	maxText       = 64 << 20
 )
 
 type fileType struct {
@@ -127,6 +135,9 @@ func GGUF(ctx context.Context, m *model.Model, path string, o Options) (*Result,
 	}
 	if err := writeTensors(ctx, w, list, o.Progress); err != nil {
 		return nil, errors.Join(err, w.Abort())
+	}
+	if err := m.Unchanged(); err != nil {
+		return nil, errors.Join(fmt.Errorf("convert: %w", err), w.Abort())
 	}
 	size, err := w.Close()
 	if err != nil {
@@ -310,7 +321,7 @@ func metadata(m *model.Model, family *gguf.Family, list []tensor, o Options) (me
 		text      []byte
 	}{{gguf.LineageKey, model.Lineage, o.Lineage}, {gguf.LossesKey, model.Losses, o.Losses}} {
 		if own.text == nil && o.Lineage == nil {
-			if own.text, err = fs.ReadFile(m.Files, own.file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if own.text, err = files.ReadFS(m.Files, own.file, maxText); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err
 			}
 		}

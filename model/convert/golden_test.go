@@ -255,8 +255,12 @@ func described(t *testing.T, f *gguf.File) (keys map[string][2]any, tensors map[
 	}
 	for _, name := range f.Names() {
 		info, _ := f.Lookup(name)
+		data := make([]byte, info.Size())
+		if err := info.Read(data, 0); err != nil {
+			t.Fatal(err)
+		}
 		shape := strings.ReplaceAll(fmt.Sprint(info.Shape), " ", ", ")
-		tensors[name] = fmt.Sprintf("%v %s %s", info.Type, shape, short(info.Data))
+		tensors[name] = fmt.Sprintf("%v %s %s", info.Type, shape, short(data))
 	}
 	return keys, tensors
 }

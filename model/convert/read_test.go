@@ -44,11 +44,7 @@ func TestRead(t *testing.T) {
 func compareWeights(t *testing.T, got, want *model.Model) {
 	t.Helper()
 	read := func(w model.Weight) []float32 {
-		values := make([]float32, w.Elements())
-		if !w.IsZero() {
-			w.DType.Decode(values, w.ReadRows(make([]byte, w.Size()), 0, w.Rows))
-		}
-		return values
+		return modeltest.Floats(t, w)
 	}
 	others := want.AllWeights()
 	for i, w := range got.AllWeights() {

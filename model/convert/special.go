@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/gguf"
 	"github.com/vkcome/vkcome/model/tokenizer"
 )
@@ -200,7 +201,7 @@ func (t *tokenizerFiles) templates() ([]gguf.Pair, error) {
 	raw, ok := t.config["chat_template"]
 	switch {
 	case !ok || string(raw) == "null":
-		own, err := fs.ReadFile(t.files, "chat_template.jinja")
+		own, err := files.ReadFS(t.files, "chat_template.jinja", maxText)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
@@ -224,7 +225,7 @@ func (t *tokenizerFiles) templates() ([]gguf.Pair, error) {
 		return nil, err
 	}
 	for _, name := range more {
-		raw, err := fs.ReadFile(t.files, name)
+		raw, err := files.ReadFS(t.files, name, maxText)
 		if err != nil {
 			return nil, err
 		}

@@ -114,7 +114,9 @@ func (c *chunk) round(values []float32) ([]float32, error) {
 			values = make([]float32, n)
 		}
 		values = values[:n]
-		c.read(values)
+		if err := c.read(values); err != nil {
+			return values, fmt.Errorf("convert: %w", err)
+		}
 		src = values
 	}
 	block, bytes := c.to.Type.Block()
@@ -126,34 +128,43 @@ func (c *chunk) round(values []float32) ([]float32, error) {
 }
 
 // read decodes a chunk's rows, in the order and with the shift that the file has.
-func (c *chunk) read(values []float32) {
+func (c *chunk) read(values []float32) error {
 	p := c.from
 	bias := p.headDim > 0 && len(c.to.Shape) == 1 // its one row is what is reordered
-	rows := func(to []float32, begin, end int) {
+	rows := func(to []float32, begin, end int) error {
 		c.stored = slices.Grow(c.stored[:0], (end-begin)*p.Cols*p.DType.Size())
-		p.DType.Decode(to, p.ReadRows(c.stored[:cap(c.stored)], begin, end))
+		raw, err := p.ReadRows(c.stored[:cap(c.stored)], begin, end)
+		if err == nil {
+			p.DType.Decode(to, raw)
+		}
+		return err
 	}
 	switch {
 	case bias:
 		whole := make([]float32, p.Cols)
-		rows(whole, 0, 1)
+		if err := rows(whole, 0, 1); err != nil {
+			return err
+		}
 		for i := range values {
 			values[i] = whole[gguf.Row(i, p.headDim)]
 		}
 	case p.headDim > 0:
 		for i := c.begin; i < c.end; i++ {
 			row := gguf.Row(i, p.headDim)
-			rows(values[(i-c.begin)*p.Cols:(i-c.begin+1)*p.Cols], row, row+1)
+			if err := rows(values[(i-c.begin)*p.Cols:(i-c.begin+1)*p.Cols], row, row+1); err != nil {
+				return err
+			}
 		}
 	default:
-		rows(values, c.begin, c.end)
+		if err := rows(values, c.begin, c.end); err != nil {
+			return err
+		}
 	}
 	c.stored = nil
-	done := p.RowRange(c.begin, c.end)
-	done.Release()
 	if p.shift != 0 {
 		for i := range values {
 			values[i] += p.shift
 		}
 	}
+	return nil
 }

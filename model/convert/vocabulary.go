@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/gguf"
 	"github.com/vkcome/vkcome/model/tokenizer"
 )
@@ -51,8 +52,8 @@ type tokenizerFiles struct {
 }
 
 // readJSON reads a file into v, which it leaves as it is if the file is not there.
-func readJSON(files fs.FS, name string, v any) (there bool, err error) {
-	raw, err := fs.ReadFile(files, name)
+func readJSON(folder fs.FS, name string, v any) (there bool, err error) {
+	raw, err := files.ReadFS(folder, name, maxVocabulary)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -76,7 +77,7 @@ func readTokenizer(m *model.Model) (t *tokenizerFiles, err error) {
 	if err := json.Unmarshal(m.Config.JSON(), &t.model); err != nil {
 		return nil, err
 	}
-	raw, err := fs.ReadFile(m.Files, "tokenizer.model")
+	raw, err := files.ReadFS(m.Files, "tokenizer.model", maxVocabulary)
 	if errors.Is(err, fs.ErrNotExist) {
 		return t, nil
 	}
@@ -211,7 +212,7 @@ func (t *tokenizerFiles) merges() (list []string, err error) {
 }
 
 func (t *tokenizerFiles) mergesText() (list []string, err error) {
-	raw, err := fs.ReadFile(t.files, "merges.txt")
+	raw, err := files.ReadFS(t.files, "merges.txt", maxVocabulary)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -43,6 +43,9 @@ func Read(path string, most int64) ([]byte, error) {
 
 // ReadFS reads a file of a file system as Read does.
 func ReadFS(files fs.FS, name string, most int64) ([]byte, error) {
+	if d, ok := files.(*Folder); ok {
+		return d.Read(name, most)
+	}
 	info, err := fs.Stat(files, name)
 	if err != nil {
 		return nil, err

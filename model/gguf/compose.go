@@ -42,7 +42,7 @@ func (c *composer) fail(format string, args ...any) {
 
 func (c *composer) compose() ([]byte, error) {
 	if kind, ok := c.file.Value("general.type"); ok && kind != "model" {
-		return nil, fmt.Errorf("general.type %v: not a language model", kind)
+		return nil, fmt.Errorf("general.type %s: not a language model", shown(kind))
 	}
 	name, _ := c.file.values["general.architecture"].(string)
 	var err error
@@ -110,13 +110,13 @@ func (c *composer) key(key string, v any) {
 		case string, bool, float32, uint8, int8, uint16, int16, uint32, int32, uint64, int64:
 			c.config[to] = shortest(v)
 		default:
-			c.fail("%s.%s: %T, expected one value for all layers", c.family.Name, key, v)
+			c.fail("%s.%s is %s, expected one value for all layers", c.family.Name, key, shown(v))
 		}
 		return
 	}
 	if harmless, known := checked[key]; known {
 		if !harmless(c, v) {
-			c.fail("%s.%s is %v: not supported", c.family.Name, key, v)
+			c.fail("%s.%s is %s: not supported", c.family.Name, key, shown(v))
 		}
 		return
 	}
@@ -225,7 +225,7 @@ func (c *composer) size(key string, fallback int) int {
 		c.fail("%s.%s is missing", c.family.Name, key)
 		return 1
 	case !isInt || n < 1 || n > 1<<30:
-		c.fail("%s.%s is %v, expected a positive integer", c.family.Name, key, v)
+		c.fail("%s.%s is %s, expected a positive integer", c.family.Name, key, shown(v))
 		return 1
 	}
 	return int(n)
@@ -322,7 +322,7 @@ func (c *composer) float(key string, fallback float64) float64 {
 	}
 	f, isFloat := v.(float32)
 	if !isFloat || !(f > 0 && f <= 1e9) {
-		c.fail("%s.%s is %v, expected a positive number", c.family.Name, key, v)
+		c.fail("%s.%s is %s, expected a positive number", c.family.Name, key, shown(v))
 		return 1
 	}
 	n, _ := strconv.ParseFloat(strconv.FormatFloat(float64(f), 'g', -1, 32), 64)
@@ -361,7 +361,7 @@ func (c *composer) scaling() {
 		}
 		s["beta_fast"], s["beta_slow"] = c.float("rope.scaling.yarn_beta_fast", 32), c.float("rope.scaling.yarn_beta_slow", 1)
 	default:
-		c.fail("%s.rope.scaling.type %q: not supported", c.family.Name, kind)
+		c.fail("%s.rope.scaling.type %.60q: not supported", c.family.Name, kind)
 	}
 	if s != nil {
 		c.config["rope_scaling"] = s
@@ -375,8 +375,12 @@ func (c *composer) factors(t Tensor) (out []float64) {
 		c.fail("tensor %s: %v of shape %v, expected F32 of [%d]", t.Name, t.Type, t.Shape, want)
 		return nil
 	}
-	list := make([]float32, want)
-	F32.Decode(list, t.Data)
+	list, raw := make([]float32, want), make([]byte, t.Size())
+	if err := t.Read(raw, 0); err != nil {
+		c.fail("%w", err)
+		return nil
+	}
+	F32.Decode(list, raw)
 	for _, v := range list {
 		if !(v > 0 && v <= 1e9) {
 			c.fail("tensor %s: a factor of %v, expected more than 0", t.Name, v)

@@ -1,16 +1,17 @@
 package gguf
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"math"
 	"math/bits"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -19,10 +20,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	mmap "github.com/edsrzf/mmap-go"
-
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/internal/lfs"
-	"github.com/vkcome/vkcome/model/internal/pages"
 )
 
 // File is an opened GGUF file, or all parts of one that is split. Reading it is safe from several goroutines.
@@ -32,14 +31,35 @@ type File struct {
 	values  map[string]any
 	tensors map[string]Tensor
 	parts   []string
-	maps    []mmap.MMap
+	open    []*files.Stored
 }
 
 // Tensor is a tensor in a file.
 type Tensor struct {
 	Info
-	Data []byte // row by row; a view into the mapping, read-only and valid until Close
 	File string // the path it came from, for messages
+
+	from  *files.Stored
+	begin int64 // in the file
+	size  int
+}
+
+// Size is the number of bytes of the tensor's data.
+func (t Tensor) Size() int { return t.size }
+
+// Read reads len(dst) bytes of the tensor's data, which lie row by row, from byte at on, until the File is closed. A file that changed or
+// cannot be read is an error with its name; one that matches files.ErrChanged says that it changed.
+func (t Tensor) Read(dst []byte, at int) error {
+	if at < 0 || at > t.size || len(dst) > t.size-at {
+		return fmt.Errorf("gguf: %s: tensor %s: bytes %d to %d of %d", t.File, t.Name, at, at+len(dst), t.size)
+	}
+	if len(dst) == 0 {
+		return nil
+	}
+	if _, err := t.from.ReadAt(dst, t.begin+int64(at)); err != nil {
+		return fmt.Errorf("gguf: tensor %s: %w", t.Name, err)
+	}
+	return nil
 }
 
 // The keys of a split file.
@@ -65,7 +85,7 @@ func SplitOf(name string) (prefix string, no, count int, ok bool) {
 	return m[1], no, count, true
 }
 
-// Open maps a GGUF file, and all others where it is a part of a split one. Nothing in it is believed before it was held against the size
+// Open opens a GGUF file, and all others where it is a part of a split one. Nothing in it is believed before it was held against the size
 // of the file. Errors name the file and the key or the tensor.
 func Open(path string) (f *File, err error) {
 	f = &File{path: path, tensors: map[string]Tensor{}}
@@ -79,7 +99,7 @@ func Open(path string) (f *File, err error) {
 	if split {
 		f.path = filepath.Join(filepath.Dir(path), fmt.Sprintf("%s-%05d-of-%05d.gguf", prefix, 1, count))
 	}
-	first, err := f.mapFile(f.path)
+	first, err := f.openFile(f.path)
 	if err != nil {
 		return f, err
 	}
@@ -104,9 +124,9 @@ func Open(path string) (f *File, err error) {
 	return f, err
 }
 
-// OpenBytes reads a whole file that is in memory already; name stands for it in messages. The tensors are views into raw.
+// OpenBytes reads a whole file that is in memory already; name stands for it in messages.
 func OpenBytes(name string, raw []byte) (*File, error) {
-	p, err := parse(name, raw)
+	p, err := parse(files.InMemory(name, raw))
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +139,7 @@ func OpenBytes(name string, raw []byte) (*File, error) {
 
 // part reads a part of a split file behind the first.
 func (f *File) part(path string, no, count int) error {
-	p, err := f.mapFile(path)
+	p, err := f.openFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("gguf: %s: missing part %s: %w", f.path, filepath.Base(path), fs.ErrNotExist)
 	}
@@ -151,34 +171,19 @@ func (f *File) take(p *parsed) error {
 func (f *File) checkCount() error {
 	want, ok := f.values[splitTensors]
 	if n, isInt := asInt(want); ok && (!isInt || n != int64(len(f.tensors))) {
-		return fmt.Errorf("gguf: %s: %s is %v, the parts hold %d tensors", f.path, splitTensors, want, len(f.tensors))
+		return fmt.Errorf("gguf: %s: %s is %s, the parts hold %d tensors", f.path, splitTensors, shown(want), len(f.tensors))
 	}
 	return nil
 }
 
-// mapFile maps a file, which Close will unmap, and parses it.
-func (f *File) mapFile(path string) (*parsed, error) {
-	info, err := os.Stat(path)
+// openFile opens a file, which Close will close, and parses it.
+func (f *File) openFile(path string) (*parsed, error) {
+	in, err := files.OpenStored(path)
 	if err != nil {
 		return nil, fmt.Errorf("gguf: %w", err)
 	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait for its writer
-		return nil, fmt.Errorf("gguf: %s: not a regular file", path)
-	}
-	if info.Size() == 0 { // an empty file cannot be mapped
-		return parse(path, nil)
-	}
-	in, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("gguf: %w", err)
-	}
-	defer in.Close() // the mapping outlives the descriptor
-	mapped, err := mmap.Map(in, mmap.RDONLY, 0)
-	if err != nil {
-		return nil, fmt.Errorf("gguf: map %s: %w", path, err)
-	}
-	f.maps = append(f.maps, mapped)
-	return parse(path, mapped)
+	f.open = append(f.open, in)
+	return parse(in)
 }
 
 // Path is the path of the file, or of its first part.
@@ -214,31 +219,36 @@ func (f *File) Lookup(name string) (Tensor, bool) {
 	return t, ok
 }
 
-// Release tells that data, a part of a tensor, is not needed for now: what the system has read of it leaves the process' resident memory,
-// and comes from the file again when it is touched. Of memory that is not mapped here, nothing happens.
-func (f *File) Release(data []byte) {
-	for _, m := range f.maps {
-		pages.Drop(m, data)
+// Unchanged is an error if one of the files changed since it was opened: with it ends what was made of its tensors.
+func (f *File) Unchanged() error {
+	for _, in := range f.open {
+		if err := in.Unchanged(); err != nil {
+			return fmt.Errorf("gguf: %w", err)
+		}
 	}
+	return nil
 }
 
-// Close unmaps the files: every Tensor's Data is gone after it. A second Close does nothing.
+// Close closes the files: no Tensor can be read after it. A second Close does nothing.
 func (f *File) Close() error {
 	var err error
-	for i := range f.maps {
-		err = errors.Join(err, f.maps[i].Unmap())
+	for _, in := range f.open {
+		err = errors.Join(err, in.Close())
 	}
-	f.maps, f.tensors = nil, nil
+	f.open, f.tensors = nil, nil
 	if err != nil {
-		return fmt.Errorf("gguf: unmap: %w", err)
+		return fmt.Errorf("gguf: %w", err)
 	}
 	return nil
 }
 
 // Limits on what a stranger's file may ask for, far above those of real ones.
 const (
-	maxHeader   = 1 << 29 // bytes before the tensors' data; a vocabulary of 260,000 tokens takes 15 MB
-	maxElements = 1 << 24 // of an array
+	maxHeader   = 1 << 28 // bytes before the tensors' data; a vocabulary of 260,000 tokens takes 15 MB
+	maxElements = 1 << 23 // of all arrays together; the vocabulary has three, and its merges
+	maxPairs    = 1 << 16 // metadata values; 20 to 60
+	maxTensors  = 1 << 18 // a file of 60 layers has about 1,000
+	maxKey      = 1 << 10 // bytes; about 40
 )
 
 // parsed is one file.
@@ -257,19 +267,25 @@ func (p *parsed) split(no int) (count int, err error) {
 	}
 	all, isInt := asInt(n)
 	if !isInt || all < 0 || all > maxSplits {
-		return 0, fmt.Errorf("gguf: %s: %s is %v, expected 0 to %d", p.name, splitCount, n, maxSplits)
+		return 0, fmt.Errorf("gguf: %s: %s is %s, expected 0 to %d", p.name, splitCount, shown(n), maxSplits)
 	}
 	if own, isInt := asInt(p.values[splitNo]); !isInt || own != int64(no) {
-		return 0, fmt.Errorf("gguf: %s: %s is %v, by its name it is %d", p.name, splitNo, p.values[splitNo], no)
+		return 0, fmt.Errorf("gguf: %s: %s is %s, by its name it is %d", p.name, splitNo, shown(p.values[splitNo]), no)
 	}
 	return max(1, int(all)), nil
 }
 
 // cursor reads the part of a file before the tensors' data. After an error every further read gives zeros.
 type cursor struct {
-	raw []byte
-	at  int
-	err error
+	in       *bufio.Reader
+	size     int64 // of the file
+	at       int
+	elements int // of arrays so far
+	err      error
+}
+
+func newCursor(from *files.Stored) *cursor {
+	return &cursor{in: bufio.NewReaderSize(io.NewSectionReader(from, 0, min(from.Size(), maxHeader)), 1<<16), size: from.Size()}
 }
 
 func (c *cursor) fail(format string, args ...any) {
@@ -278,21 +294,32 @@ func (c *cursor) fail(format string, args ...any) {
 	}
 }
 
-func (c *cursor) left() int { return min(len(c.raw), maxHeader) - c.at }
+func (c *cursor) left() int { return int(min(c.size, maxHeader)) - c.at }
 
-// take gives the next n bytes.
-func (c *cursor) take(n int) []byte {
+// reserve says whether n bytes more are there.
+func (c *cursor) reserve(n int) bool {
 	if c.err == nil && n > c.left() {
-		c.fail("truncated: %d bytes at byte %d, the file has %d", n, c.at, len(c.raw))
-		if len(c.raw) > maxHeader {
+		c.fail("truncated: %d bytes at byte %d, the file has %d", n, c.at, c.size)
+		if c.size > maxHeader {
 			c.err = fmt.Errorf("more than %d bytes before the tensors' data", maxHeader)
 		}
 	}
-	if c.err != nil {
-		return make([]byte, min(n, 8))
+	return c.err == nil
+}
+
+// take gives the next n bytes, 8 at most, good until the next call.
+func (c *cursor) take(n int) []byte {
+	if c.reserve(n) {
+		raw, err := c.in.Peek(n)
+		if err == nil {
+			_, err = c.in.Discard(n)
+		}
+		if c.err = err; err == nil {
+			c.at += n
+			return raw
+		}
 	}
-	c.at += n
-	return c.raw[c.at-n : c.at]
+	return make([]byte, n)
 }
 
 func (c *cursor) u32() uint32 { return binary.LittleEndian.Uint32(c.take(4)) }
@@ -302,7 +329,7 @@ func (c *cursor) u64() uint64 { return binary.LittleEndian.Uint64(c.take(8)) }
 func (c *cursor) count(what string, size int) int {
 	n := c.u64()
 	if c.err == nil && n > uint64(c.left()/size) {
-		c.fail("%d %s at byte %d, the file has %d bytes", n, what, c.at-8, len(c.raw))
+		c.fail("%d %s at byte %d, the file has %d bytes", n, what, c.at-8, c.size)
 	}
 	if c.err != nil {
 		return 0
@@ -310,32 +337,53 @@ func (c *cursor) count(what string, size int) int {
 	return int(n)
 }
 
-func (c *cursor) text() string { return string(c.take(c.count("bytes of text", 1))) }
+func (c *cursor) text() string {
+	n := c.count("bytes of text", 1)
+	if !c.reserve(n) {
+		return ""
+	}
+	var text strings.Builder
+	text.Grow(n)
+	_, c.err = io.CopyN(&text, c.in, int64(n))
+	c.at += n
+	return text.String()
+}
 
-// parse reads a whole file and cuts the tensors out of it.
-func parse(name string, raw []byte) (*parsed, error) {
-	p := &parsed{name: name, values: map[string]any{}}
-	c := &cursor{raw: raw}
-	infos, offsets, err := p.header(c)
+// parse reads what a file has before its tensors' data, and finds these.
+func parse(from *files.Stored) (*parsed, error) {
+	p := &parsed{name: from.Path(), values: map[string]any{}}
+	head, err := from.Head(lfs.Size)
 	if err == nil {
-		err = p.place(raw, c.at, infos, offsets)
+		err = lfs.Check(head)
+	}
+	c := newCursor(from)
+	var infos []Info
+	var offsets []uint64
+	if err == nil {
+		infos, offsets, err = p.header(c, head)
+	}
+	if err == nil {
+		err = p.place(from, c.at, infos, offsets)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("gguf: %s: %w", name, err)
+		return nil, fmt.Errorf("gguf: %s: %w", p.name, err)
 	}
 	return p, nil
 }
 
-func (p *parsed) header(c *cursor) (infos []Info, offsets []uint64, err error) {
-	if err := checkMagic(c); err != nil {
+func (p *parsed) header(c *cursor, head []byte) (infos []Info, offsets []uint64, err error) {
+	if err := checkMagic(c, head); err != nil {
 		return nil, nil, err
 	}
 	tensors := c.count("tensors", 8+4+8+4+8)
 	pairs := c.count("metadata values", 8+1+4+1)
+	if tensors > maxTensors || pairs > maxPairs {
+		c.fail("%d tensors and %d metadata values, the limits are %d and %d", tensors, pairs, maxTensors, maxPairs)
+	}
 	for range pairs {
 		key := c.text()
-		if c.err == nil && (key == "" || !printable(key)) {
-			c.fail("metadata key %.60q: empty, or with control characters", key)
+		if c.err == nil && (key == "" || len(key) > maxKey || !printable(key)) {
+			c.fail("metadata key %.60q: empty, of more than %d bytes, or with control characters", key, maxKey)
 		}
 		if _, twice := p.values[key]; twice {
 			c.fail("%s: it is there twice", key)
@@ -357,11 +405,7 @@ func (p *parsed) header(c *cursor) (infos []Info, offsets []uint64, err error) {
 }
 
 // checkMagic reads what a file begins with, and says of other files what they are.
-func checkMagic(c *cursor) error {
-	head := c.raw[:min(len(c.raw), lfs.Size)]
-	if err := lfs.Check(head); err != nil {
-		return err
-	}
+func checkMagic(c *cursor, head []byte) error {
 	switch {
 	case len(head) >= 4 && slices.Contains([]string{"lmgg", "fmgg", "tjgg", "algg"}, string(head[:4])):
 		return errors.New("a GGML file from before GGUF: not supported, convert the model anew")
@@ -422,8 +466,8 @@ func (c *cursor) value(key string) any {
 
 func array[T any](c *cursor, key string, k kind, size int) []T {
 	n := c.count("values of "+key, size)
-	if n > maxElements {
-		c.fail("%s: %d values, supported are up to %d", key, n, maxElements)
+	if c.elements += n; c.elements > maxElements {
+		c.fail("%s: %d values, supported are up to %d in all arrays together", key, n, maxElements)
 		return nil
 	}
 	list := make([]T, 0, n)
@@ -501,12 +545,12 @@ func (c *cursor) info() (info Info, offset uint64) {
 }
 
 // place cuts the tensors out of the file, whose data begins at the first multiple of the alignment after byte at.
-func (p *parsed) place(raw []byte, at int, infos []Info, offsets []uint64) error {
+func (p *parsed) place(from *files.Stored, at int, infos []Info, offsets []uint64) error {
 	align, err := p.alignment()
 	if err != nil {
 		return err
 	}
-	begin := (at + align - 1) / align * align
+	begin, whole := (at+align-1)/align*align, uint64(from.Size())
 	order := make([]int, len(infos))
 	for i := range order {
 		order[i] = i
@@ -526,12 +570,11 @@ func (p *parsed) place(raw []byte, at int, infos []Info, offsets []uint64) error
 			return fmt.Errorf("tensor %s: begins at byte %d of the data, not at a multiple of the alignment %d", t.Name, offset, align)
 		case offset < end:
 			return fmt.Errorf("tensor %s: overlaps %s", t.Name, last)
-		case offset > uint64(len(raw)) || uint64(size) > uint64(len(raw))-offset || uint64(begin) > uint64(len(raw))-offset-uint64(size):
-			return fmt.Errorf("truncated: tensor %s has %d bytes at byte %d of the data, which begins at byte %d: the file has %d", t.Name, size, offset, begin, len(raw))
+		case offset > whole || uint64(size) > whole-offset || uint64(begin) > whole-offset-uint64(size):
+			return fmt.Errorf("truncated: tensor %s has %d bytes at byte %d of the data, which begins at byte %d: the file has %d", t.Name, size, offset, begin, whole)
 		}
 		seen[t.Name] = true
-		from := begin + int(offset)
-		p.tensors = append(p.tensors, Tensor{t, raw[from : from+size : from+size], p.name})
+		p.tensors = append(p.tensors, Tensor{t, p.name, from, int64(begin) + int64(offset), size})
 		end, last = offset+uint64(size), "tensor "+t.Name
 	}
 	return nil
@@ -544,7 +587,7 @@ func (p *parsed) alignment() (int, error) {
 	}
 	n, isInt := asInt(v)
 	if !isInt || n < 1 || n > 1<<30 || n&(n-1) != 0 {
-		return 0, fmt.Errorf("%s %v, expected a power of two", alignmentKey, v)
+		return 0, fmt.Errorf("%s %s, expected a power of two", alignmentKey, shown(v))
 	}
 	return int(n), nil
 }
@@ -552,6 +595,18 @@ func (p *parsed) alignment() (int, error) {
 // printable keeps names that would break a line or steer a terminal out of messages.
 func printable(name string) bool {
 	return utf8.ValidString(name) && !strings.ContainsFunc(name, unicode.IsControl)
+}
+
+// shown is a metadata value for a message: the beginning of it, where it is a long text or a list.
+func shown(v any) string {
+	text := fmt.Sprint(v)
+	if s, ok := v.(string); ok && !printable(s) {
+		text = fmt.Sprintf("%.60q", s)
+	}
+	if len(text) > 80 {
+		text = strings.ToValidUTF8(text[:80], "") + "…"
+	}
+	return text
 }
 
 // asInt is a metadata value of any kind of integer.

@@ -42,7 +42,7 @@ func TestOpenBytes(t *testing.T) {
 	}
 	m, _ := f.Lookup("m")
 	v, ok := f.Lookup("v")
-	if !slices.Equal(f.Names(), []string{"m", "v"}) || !ok || len(m.Data) != 68 || len(v.Data) != 12 || !slices.Equal(m.Shape, []int{2, 32}) || m.Type != Q8_0 {
+	if !slices.Equal(f.Names(), []string{"m", "v"}) || !ok || m.Size() != 68 || v.Size() != 12 || !slices.Equal(m.Shape, []int{2, 32}) || m.Type != Q8_0 {
 		t.Errorf("tensors %v: %v, %v", f.Names(), m.Info, v.Info)
 	}
 }
@@ -185,8 +185,11 @@ func FuzzFile(f *testing.F) {
 		}
 		for _, name := range file.Names() {
 			tensor, _ := file.Lookup(name)
-			if n, err := tensor.Bytes(); err != nil || n != len(tensor.Data) || n > len(raw) {
-				t.Errorf("tensor %v: %d bytes, %v", tensor.Info, len(tensor.Data), err)
+			if n, err := tensor.Bytes(); err != nil || n != tensor.Size() || n > len(raw) {
+				t.Errorf("tensor %v: %d bytes, %v", tensor.Info, tensor.Size(), err)
+			}
+			if err := tensor.Read(make([]byte, tensor.Size()), 0); err != nil {
+				t.Errorf("tensor %v: %v", tensor.Info, err)
 			}
 		}
 		_, _ = file.TokenizerJSON()

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -34,13 +35,18 @@ func embedFew(ctx context.Context, d *vk.Device, scale float32, table model.Weig
 	stored := make([]byte, table.Cols*table.DType.Size())
 	row, raw := make([]float32, table.Cols), make([]byte, out.Size())
 	for i, t := range tokens {
-		table.DType.Decode(row, table.ReadRows(stored, int(t), int(t)+1))
+		values, err := table.ReadRows(stored, int(t), int(t)+1)
+		if err != nil {
+			return err
+		}
+		table.DType.Decode(row, values)
 		for j, v := range row {
 			if scale != 0 {
 				row[j] *= scale
 			}
 			if v-v != 0 {
-				return fmt.Errorf("tensor %s: %d of %d values are NaN or infinite", table.Name, table.NonFinite(), table.Rows*table.Cols)
+				n, err := table.NonFinite()
+				return cmp.Or(err, fmt.Errorf("tensor %s: %d of %d values are NaN or infinite", table.Name, n, table.Rows*table.Cols))
 			}
 		}
 		dtype.F32.Encode(raw[i*4*len(row):(i+1)*4*len(row)], row)
@@ -56,9 +62,12 @@ func embedMany(ctx context.Context, r *vk.Recorder, scale float32, table model.W
 	rowsInUse := make([]byte, 0, (len(used)*rowBytes+3)&^3)
 	stored := make([]byte, rowBytes)
 	for _, t := range used {
-		rowsInUse = append(rowsInUse, table.ReadRows(stored, int(t), int(t)+1)...)
+		row, err := table.ReadRows(stored, int(t), int(t)+1)
+		if err != nil {
+			return err
+		}
+		rowsInUse = append(rowsInUse, row...)
 	}
-	table.Release()
 	raw := make([]byte, 4*len(tokens))
 	for i, t := range tokens {
 		row, _ := slices.BinarySearch(used, t)

@@ -31,7 +31,7 @@ func TestEmbed(t *testing.T) {
 					t.Fatal(err)
 				}
 				values, want := make([]float32, table.Elements()), []float32(nil)
-				dt.Decode(values, table.Data)
+				dt.Decode(values, modeltest.Bytes(t, table))
 				for _, token := range tokens {
 					for _, v := range values[int(token)*table.Cols : (int(token)+1)*table.Cols] {
 						want = append(want, 1.75*v)
@@ -40,7 +40,7 @@ func TestEmbed(t *testing.T) {
 				if !slices.Equal(got, want) {
 					t.Errorf("%v: %d tokens have other embeddings", dt, n)
 				}
-				bad, raw := table, slices.Clone(table.Data)
+				bad, raw := table, slices.Clone(modeltest.Bytes(t, table))
 				dt.Encode(raw[90*table.Cols*dt.Size():], []float32{float32(math.NaN())})
 				bad.Data = raw
 				if _, err := embedded(t, d, bad, tokens); err != nil {

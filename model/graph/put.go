@@ -135,7 +135,9 @@ func CheckFinite(ctx context.Context, r *vk.Recorder, tensors []op.Tensor, weigh
 		}
 		for _, w := range weights[i:] { // which of the joined ones
 			for _, p := range w.Parts() {
-				if n := p.NonFinite(); n > 0 {
+				if n, err := p.NonFinite(); err != nil {
+					return err
+				} else if n > 0 {
 					return fmt.Errorf("tensor %s: %d of %d values are NaN or infinite", p.Name, n, p.Rows*p.Cols)
 				}
 			}

@@ -35,8 +35,7 @@ func TestWriteLarge(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, w := range map[string]model.Weight{"norm": m.Top[arch.FinalNorm], "up": m.Layers[1].Weights[arch.Up]} {
-			values := make([]float32, w.Rows*w.Cols)
-			w.DType.Decode(values, w.Data)
+			values := modeltest.Floats(t, w)
 			mean, square := 0.0, 0.0
 			for _, v := range values {
 				mean += float64(v) / float64(len(values))

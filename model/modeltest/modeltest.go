@@ -60,3 +60,23 @@ func Windows(vocab, n, window int) [][]uint32 {
 	}
 	return out
 }
+
+// Bytes is the data of a weight, or of a tensor of a file.
+func Bytes(t testing.TB, x interface{ Bytes() ([]byte, error) }) []byte {
+	t.Helper()
+	raw, err := x.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// Floats is the values of a weight.
+func Floats(t testing.TB, w model.Weight) []float32 {
+	t.Helper()
+	values, err := w.Floats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values
+}

@@ -200,9 +200,7 @@ func TestMixedDTypes(t *testing.T) {
 			}
 		}
 		narrow, wide := was.Layers[2].Weights[c.role], got.Layers[2].Weights[c.role]
-		values, want := make([]float32, wide.Elements()), make([]float32, wide.Elements())
-		wide.DType.Decode(values, wide.ReadRows(make([]byte, wide.Size()), 0, wide.Rows))
-		narrow.DType.Decode(want, narrow.Data)
+		values, want := modeltest.Floats(t, wide), modeltest.Floats(t, narrow)
 		if wide.DType != dtype.F32 || !slices.Equal(values, want) || !slices.Contains(got.Converted, c.want) {
 			t.Errorf("%s in F32: %v of %v, converted %q", c.name, wide.DType, values[:3], got.Converted)
 		}

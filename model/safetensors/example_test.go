@@ -34,6 +34,6 @@ func Example() {
 	}
 	defer c.Close()
 	t, _ := c.Lookup("w")
-	fmt.Println(t.Name, t.DType, t.Shape, len(t.Data), "bytes")
+	fmt.Println(t.Name, t.DType, t.Shape, t.Size(), "bytes")
 	// Output: w BF16 [2 2] 8 bytes
 }

@@ -11,10 +11,8 @@ import (
 	"slices"
 	"strings"
 
-	mmap "github.com/edsrzf/mmap-go"
-
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/internal/lfs"
-	"github.com/vkcome/vkcome/model/internal/pages"
 )
 
 // Checkpoint is the set of tensors of a file or of a folder of shards. Reading it is safe from several goroutines.
@@ -22,10 +20,10 @@ type Checkpoint struct {
 	tensors  map[string]Tensor
 	names    []string
 	metadata map[string]string
-	maps     []mmap.MMap
+	open     []*files.Stored
 }
 
-// Open maps the weights of a Hugging Face folder: model.safetensors, or else the shards that
+// Open opens the weights of a Hugging Face folder: model.safetensors, or else the shards that
 // model.safetensors.index.json lists. With an index, the index decides: a tensor that a shard holds beyond it is left
 // out. Errors name the file and the tensor; a folder with neither file gives one that matches fs.ErrNotExist.
 func Open(dir string) (*Checkpoint, error) {
@@ -34,7 +32,7 @@ func Open(dir string) (*Checkpoint, error) {
 		return OpenFile(single)
 	}
 	index := filepath.Join(dir, IndexFile)
-	raw, err := os.ReadFile(index)
+	raw, err := files.Read(index, maxIndex)
 	if errors.Is(err, fs.ErrNotExist) {
 		what := ""
 		if own, err := filepath.Glob(filepath.Join(dir, "consolidated*")); err == nil && len(own) > 0 {
@@ -62,18 +60,18 @@ func parseIndex(path string, raw []byte) (map[string]string, error) {
 		return nil, fmt.Errorf("safetensors: %s: %w", path, err)
 	}
 	if err := json.Unmarshal(raw, &index); err != nil {
-		return nil, fmt.Errorf("safetensors: %s: %w", path, err)
+		return nil, fmt.Errorf("safetensors: %s: %w", path, unexpected(err))
 	}
 	if len(index.WeightMap) == 0 {
 		return nil, fmt.Errorf("safetensors: %s: weight_map is empty", path)
 	}
 	for _, name := range slices.Sorted(maps.Keys(index.WeightMap)) {
 		shard := index.WeightMap[name]
-		if !printable(name) {
-			return nil, fmt.Errorf("safetensors: %s: tensor %q: the name has control characters", path, name)
+		if err := checkName(name); err != nil {
+			return nil, fmt.Errorf("safetensors: %s: %w", path, err)
 		}
-		if !printable(shard) || shard == "." || strings.ContainsAny(shard, `/\`) || !filepath.IsLocal(shard) {
-			return nil, fmt.Errorf("safetensors: %s: tensor %s: shard %q is not a plain file name", path, name, shard)
+		if len(shard) > maxName || !printable(shard) || shard == "." || strings.ContainsAny(shard, `/\`) || !filepath.IsLocal(shard) {
+			return nil, fmt.Errorf("safetensors: %s: tensor %s: shard %.60q is not a plain file name", path, name, shard)
 		}
 	}
 	return index.WeightMap, nil
@@ -82,7 +80,7 @@ func parseIndex(path string, raw []byte) (map[string]string, error) {
 func openShards(dir, index string, weights map[string]string) (*Checkpoint, error) {
 	c := &Checkpoint{tensors: map[string]Tensor{}, metadata: map[string]string{}}
 	for _, shard := range slices.Compact(slices.Sorted(maps.Values(weights))) {
-		tensors, metadata, err := c.mapFile(filepath.Join(dir, shard))
+		tensors, metadata, err := c.openFile(filepath.Join(dir, shard))
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("safetensors: %s: missing shard %s: %w", index, shard, fs.ErrNotExist)
 		}
@@ -107,10 +105,10 @@ func openShards(dir, index string, weights map[string]string) (*Checkpoint, erro
 	return c, nil
 }
 
-// OpenFile maps one safetensors file of any name.
+// OpenFile opens one safetensors file of any name.
 func OpenFile(path string) (*Checkpoint, error) {
 	c := &Checkpoint{}
-	tensors, metadata, err := c.mapFile(path)
+	tensors, metadata, err := c.openFile(path)
 	if err != nil {
 		c.Close()
 		return nil, err
@@ -118,10 +116,9 @@ func OpenFile(path string) (*Checkpoint, error) {
 	return c.fill(tensors, metadata), nil
 }
 
-// OpenBytes reads a whole file that is in memory already; name stands for it in messages. The tensors are views into
-// raw.
+// OpenBytes reads a whole file that is in memory already; name stands for it in messages.
 func OpenBytes(name string, raw []byte) (*Checkpoint, error) {
-	tensors, metadata, err := parse(name, raw)
+	tensors, metadata, err := parse(files.InMemory(name, raw))
 	if err != nil {
 		return nil, err
 	}
@@ -137,29 +134,14 @@ func (c *Checkpoint) fill(tensors []Tensor, metadata map[string]string) *Checkpo
 	return c
 }
 
-// mapFile maps a file, which Close will unmap, and parses it.
-func (c *Checkpoint) mapFile(path string) ([]Tensor, map[string]string, error) {
-	info, err := os.Stat(path)
+// openFile opens a file, which Close will close, and parses it.
+func (c *Checkpoint) openFile(path string) ([]Tensor, map[string]string, error) {
+	f, err := files.OpenStored(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("safetensors: %w", err)
 	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait for its writer
-		return nil, nil, fmt.Errorf("safetensors: %s: not a regular file", path)
-	}
-	if info.Size() == 0 { // an empty file cannot be mapped
-		return parse(path, nil)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("safetensors: %w", err)
-	}
-	defer f.Close() // the mapping outlives the descriptor
-	mapped, err := mmap.Map(f, mmap.RDONLY, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("safetensors: map %s: %w", path, err)
-	}
-	c.maps = append(c.maps, mapped)
-	return parse(path, mapped)
+	c.open = append(c.open, f)
+	return parse(f)
 }
 
 // Names lists the tensors, sorted.
@@ -174,23 +156,25 @@ func (c *Checkpoint) Lookup(name string) (Tensor, bool) {
 // Metadata is the free text of the header, {"format": "pt"} as a rule; for shards, of all headers together.
 func (c *Checkpoint) Metadata() map[string]string { return maps.Clone(c.metadata) }
 
-// Release tells that data, a part of a tensor, is not needed for now: what the system has read of it leaves the process' resident
-// memory, and comes from the file again when it is touched. Of memory that is not mapped here, nothing happens.
-func (c *Checkpoint) Release(data []byte) {
-	for _, m := range c.maps {
-		pages.Drop(m, data)
+// Unchanged is an error if one of the files changed since it was opened: with it ends what was made of its tensors.
+func (c *Checkpoint) Unchanged() error {
+	for _, f := range c.open {
+		if err := f.Unchanged(); err != nil {
+			return fmt.Errorf("safetensors: %w", err)
+		}
 	}
+	return nil
 }
 
-// Close unmaps the files: every Tensor's Data is gone after it. A second Close does nothing.
+// Close closes the files: no Tensor can be read after it. A second Close does nothing.
 func (c *Checkpoint) Close() error {
 	var err error
-	for i := range c.maps {
-		err = errors.Join(err, c.maps[i].Unmap())
+	for _, f := range c.open {
+		err = errors.Join(err, f.Close())
 	}
-	c.maps, c.tensors, c.names = nil, nil, nil
+	c.open, c.tensors, c.names = nil, nil, nil
 	if err != nil {
-		return fmt.Errorf("safetensors: unmap: %w", err)
+		return fmt.Errorf("safetensors: %w", err)
 	}
 	return nil
 }

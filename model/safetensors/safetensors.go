@@ -1,5 +1,5 @@
-// Package safetensors reads and writes the safetensors format of Hugging Face: one file or a folder of shards,
-// memory-mapped for reading, streamed tensor by tensor for writing.
+// Package safetensors reads and writes the safetensors format of Hugging Face: one file or a folder of shards, of which
+// parts are read when they are asked for, streamed tensor by tensor for writing.
 //
 // A file is the length n of its header (8 bytes, little-endian), n bytes of JSON that give every tensor's dtype, shape
 // and place, then the tensors without gaps. A model comes from a stranger, so nothing in the header is believed before
@@ -21,6 +21,7 @@ import (
 	"unicode"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/internal/lfs"
 )
 
@@ -31,6 +32,13 @@ const (
 	metadataKey = "__metadata__"
 
 	maxHeader = 100_000_000 // bytes, the limit of the reference implementation
+	maxIndex  = 64 << 20    // bytes; a tensor takes about 100
+
+	// Limits on what goes into memory and into messages, far above those of real files: the longest names have about 100 bytes, and a
+	// model of 400 experts in each of 60 layers has 150,000 tensors.
+	maxName    = 1 << 10 // bytes
+	maxDims    = 64      // as in PyTorch
+	maxTensors = 1 << 20
 )
 
 // sizes gives the bytes of one element for each dtype of the format.
@@ -46,8 +54,35 @@ type Tensor struct {
 	Name  string
 	DType string // as the file writes it: F32, BF16, I64, …
 	Shape []int  // empty for a scalar
-	Data  []byte // little-endian, row-major; a view into the mapping, read-only and valid until Close
 	File  string // the path it came from, for messages
+
+	from  *files.Stored
+	begin int64 // in the file
+	size  int
+}
+
+// Size is the number of bytes of the tensor's data.
+func (t Tensor) Size() int { return t.size }
+
+// Read reads len(dst) bytes of the tensor's data, little-endian and row-major, from byte at on, until the Checkpoint is closed. A file that
+// changed or cannot be read is an error with its name; one that matches files.ErrChanged says that it changed.
+func (t Tensor) Read(dst []byte, at int) error {
+	if at < 0 || at > t.size || len(dst) > t.size-at {
+		return fmt.Errorf("safetensors: %s: tensor %s: bytes %d to %d of %d", t.File, t.Name, at, at+len(dst), t.size)
+	}
+	if len(dst) == 0 {
+		return nil
+	}
+	if _, err := t.from.ReadAt(dst, t.begin+int64(at)); err != nil {
+		return fmt.Errorf("safetensors: tensor %s: %w", t.Name, err)
+	}
+	return nil
+}
+
+// Bytes reads all of the tensor's data.
+func (t Tensor) Bytes() ([]byte, error) {
+	data := make([]byte, t.size)
+	return data, t.Read(data, 0)
 }
 
 // NumElements is the product of the shape, 1 for a scalar.
@@ -80,7 +115,7 @@ type Entry struct {
 func (e Entry) Size() (int, error) {
 	n, ok := sizes[e.DType]
 	if !ok {
-		return 0, fmt.Errorf("tensor %s: unknown dtype %q", e.Name, e.DType)
+		return 0, fmt.Errorf("tensor %s: unknown dtype %.40q", e.Name, e.DType)
 	}
 	for _, d := range e.Shape {
 		if d < 0 {
@@ -106,49 +141,56 @@ type placed struct {
 	begin, end int
 }
 
-// parse checks the header at the start of raw, a whole file, and cuts the tensors out of it.
-func parse(name string, raw []byte) ([]Tensor, map[string]string, error) {
-	if err := lfs.Check(raw); err != nil {
-		return nil, nil, fmt.Errorf("safetensors: %s: %w", name, err)
-	}
-	h, err := parseHeader(raw)
+// parse checks the header at the start of a file and finds the tensors behind it.
+func parse(from *files.Stored) ([]Tensor, map[string]string, error) {
+	h, err := parseHeader(from)
 	if err != nil {
-		return nil, nil, fmt.Errorf("safetensors: %s: %w", name, err)
+		return nil, nil, fmt.Errorf("safetensors: %s: %w", from.Path(), err)
 	}
 	tensors := make([]Tensor, len(h.tensors))
 	for i, p := range h.tensors {
-		data := raw[h.size+p.begin : h.size+p.end : h.size+p.end]
-		tensors[i] = Tensor{p.Name, p.DType, p.Shape, data, name}
+		tensors[i] = Tensor{p.Name, p.DType, p.Shape, from.Path(), from, int64(h.size + p.begin), p.end - p.begin}
 	}
 	return tensors, h.metadata, nil
 }
 
-func parseHeader(raw []byte) (*header, error) {
-	if len(raw) < 8 {
-		return nil, fmt.Errorf("truncated: %d bytes, a header needs 8", len(raw))
+func parseHeader(from *files.Stored) (*header, error) {
+	head, err := from.Head(lfs.Size)
+	if err != nil {
+		return nil, err
 	}
-	n := binary.LittleEndian.Uint64(raw)
+	if err := lfs.Check(head); err != nil {
+		return nil, err
+	}
+	if len(head) < 8 {
+		return nil, fmt.Errorf("truncated: %d bytes, a header needs 8", len(head))
+	}
+	n := binary.LittleEndian.Uint64(head)
 	if n > maxHeader {
 		return nil, fmt.Errorf("header of %d bytes, the limit is %d", n, maxHeader)
 	}
-	if n > uint64(len(raw)-8) {
-		return nil, fmt.Errorf("truncated: header of %d bytes, the file has %d after its length", n, len(raw)-8)
+	if n > uint64(from.Size()-8) {
+		return nil, fmt.Errorf("truncated: header of %d bytes, the file has %d after its length", n, from.Size()-8)
 	}
 	h := &header{size: 8 + int(n)}
-	if err := h.decode(raw[8:h.size]); err != nil {
+	if n == 0 || head[8] != '{' { // before memory is taken for it
+		return nil, errors.New("header is not a JSON object")
+	}
+	text, err := from.Head(h.size)
+	if err != nil {
 		return nil, err
 	}
-	return h, h.check(len(raw))
+	if err := h.decode(text[8:]); err != nil {
+		return nil, err
+	}
+	return h, h.check(int(from.Size()))
 }
 
 // decode reads the JSON token by token, since encoding/json would let the last of two equal names win.
 func (h *header) decode(text []byte) error {
-	if len(text) == 0 || text[0] != '{' {
-		return errors.New("header is not a JSON object")
-	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	if _, err := dec.Token(); err != nil {
-		return fmt.Errorf("header: %w", err)
+		return fmt.Errorf("header: %w", unexpected(err))
 	}
 	seen := map[string]bool{}
 	for dec.More() {
@@ -160,8 +202,8 @@ func (h *header) decode(text []byte) error {
 		if !ok {
 			return fmt.Errorf("header: %v, expected a name", key)
 		}
-		if !printable(name) {
-			return fmt.Errorf("tensor %q: the name has control characters", name)
+		if err := checkName(name); err != nil {
+			return err
 		}
 		if seen[name] {
 			return fmt.Errorf("tensor %s: named twice", name)
@@ -184,8 +226,14 @@ func (h *header) decode(text []byte) error {
 		if entry.Shape == nil {
 			return fmt.Errorf("tensor %s: no shape", name)
 		}
+		if len(entry.Shape) > maxDims {
+			return fmt.Errorf("tensor %s: %d dimensions, the limit is %d", name, len(entry.Shape), maxDims)
+		}
 		if len(entry.Offsets) != 2 {
-			return fmt.Errorf("tensor %s: data_offsets %v, expected a begin and an end", name, entry.Offsets)
+			return fmt.Errorf("tensor %s: data_offsets %v, expected a begin and an end", name, entry.Offsets[:min(len(entry.Offsets), 3)])
+		}
+		if len(h.tensors) == maxTensors {
+			return fmt.Errorf("more than %d tensors", maxTensors)
 		}
 		h.tensors = append(h.tensors, placed{Entry{name, entry.DType, entry.Shape}, entry.Offsets[0], entry.Offsets[1]})
 	}
@@ -198,13 +246,26 @@ func (h *header) decode(text []byte) error {
 	return nil
 }
 
-// printable keeps names that would break a line or steer a terminal out of messages.
+// checkName keeps names that would fill a screen, break a line or steer a terminal out of messages.
+func checkName(name string) error {
+	if len(name) > maxName {
+		return fmt.Errorf("tensor %.60q…: the name has %d bytes, the limit is %d", name, len(name), maxName)
+	}
+	if !printable(name) {
+		return fmt.Errorf("tensor %.60q: the name has control characters", name)
+	}
+	return nil
+}
+
 func printable(name string) bool { return !strings.ContainsFunc(name, unicode.IsControl) }
 
-// unexpected tells that JSON stopped early; a bare EOF would read like success.
+// unexpected tells that JSON stopped early; a bare EOF would read like success. What quotes a number of the file's is cut to a short line.
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
+	}
+	if text := err.Error(); len(text) > 200 {
+		return fmt.Errorf("%.200s…", text)
 	}
 	return err
 }

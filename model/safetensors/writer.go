@@ -221,6 +221,12 @@ func (w *Writer) finishPart() error {
 	return nil
 }
 
+// Abort removes what was written.
+func (w *Writer) Abort() {
+	w.fail(errors.New("given up"))
+	w.Close() // which has no other error to tell
+}
+
 // Close checks that every tensor was written in full, flushes to the disk and writes the index. If anything is missing
 // or went wrong before, it removes the files and says why.
 func (w *Writer) Close() error {

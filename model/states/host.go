@@ -13,7 +13,7 @@ import (
 //
 // What counts is the process' resident memory but for the device's, which a CPU driver takes of the host's: the memory that was resident
 // when the first run began, what the driver's compiled kernels add, reserves for work in progress, and the hidden states kept in host
-// memory. States beyond go to files. Pages of mapped weights are given up once they were read.
+// memory. States beyond go to files. Weights stay in theirs, and are read piece by piece.
 type HostMemory struct {
 	Limit int64  // bytes; 0: no bound
 	Dir   string // folder of the files; "" is the system's for temporary ones. No file stays there.

@@ -42,7 +42,7 @@ func (s *LayerStore) Keep(l *model.Layer) (*model.Layer, error) {
 	return kept, nil
 }
 
-// Close unmaps the layers.
+// Close closes the layers' files.
 func (s *LayerStore) Close() (err error) {
 	if s == nil {
 		return nil

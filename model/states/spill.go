@@ -16,8 +16,8 @@ import (
 const spillPiece = 1 << 20
 
 // RunBytes is the host memory that a run takes for work: pieces of states that wait to be written or were read ahead and the coders'
-// own memory (20 MiB), and the pages of weights that two uploads are at.
-const RunBytes = 20<<20 + 2*model.Piece
+// own memory (20 MiB), and the pieces of weights that two uploads are at, each with one that the collector has not taken yet.
+const RunBytes = 20<<20 + 4*model.Piece
 
 // spill keeps hidden states in files: one for each boundary, its bytes in planes (all first bytes of the f32s, all second …), since the
 // signs and exponents are nearly all that compresses. zstd takes 15 % off in planes and nothing without them, at any level.

@@ -10,18 +10,20 @@ import (
 	"math/big"
 	"strings"
 
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/internal/lfs"
 )
 
-// maxPickle bounds the pickle of a checkpoint; a tensor takes about 200 bytes of it.
-const maxPickle = 64 << 20
+// maxPickle bounds the pickle of a checkpoint, in bytes, and with it the memory of what it makes, some 60 bytes for each; a tensor takes about 200.
+const maxPickle = 16 << 20
 
 // magic begins a file of the older format, as a pickled integer.
 var magic, _ = new(big.Int).SetString("1950a86a20f9469cfc6c", 16)
 
 // parse reads what tensors a file has.
-func parse(name string, raw []byte) (map[string]Tensor, error) {
-	root, err := decode(raw)
+func parse(from *files.Stored) (map[string]Tensor, error) {
+	name := from.Path()
+	root, err := decode(from)
 	if err != nil {
 		return nil, fmt.Errorf("torchfile: %s: %w", name, err)
 	}
@@ -36,67 +38,87 @@ func parse(name string, raw []byte) (map[string]Tensor, error) {
 		if !ok || !isText {
 			continue // a number beside the tensors: where a weight is missed, its reader says so
 		}
-		if _, twice := tensors[tensorName]; twice || !printable(tensorName) {
-			return nil, fmt.Errorf("torchfile: %s: tensor %q: named twice, or with control characters", name, tensorName)
+		err := checkName(tensorName)
+		if _, twice := tensors[tensorName]; twice && err == nil {
+			err = fmt.Errorf("tensor %s: named twice", tensorName)
 		}
-		t.Name, t.File = tensorName, name
+		if err != nil {
+			return nil, fmt.Errorf("torchfile: %s: %w", name, err)
+		}
+		t.Name, t.File, t.from = tensorName, name, from
 		tensors[tensorName] = t
 	}
 	return tensors, nil
 }
 
-func decode(raw []byte) (any, error) {
-	if err := lfs.Check(raw); err != nil {
+func decode(from *files.Stored) (any, error) {
+	head, err := from.Head(lfs.Size)
+	if err != nil {
 		return nil, err
 	}
-	if bytes.HasPrefix(raw, []byte("PK\x03\x04")) {
-		return decodeZip(raw)
+	if err := lfs.Check(head); err != nil {
+		return nil, err
 	}
-	if len(raw) > 2 && raw[0] == 0x80 {
-		return decodeOld(raw)
+	if bytes.HasPrefix(head, []byte("PK\x03\x04")) {
+		return decodeZip(from)
+	}
+	if len(head) > 2 && head[0] == 0x80 {
+		return decodeOld(from)
 	}
 	return nil, errors.New("neither a zip archive of torch.save nor its older format")
 }
 
 // decodeZip reads an archive: NAME/data.pkl, and NAME/data/KEY for the storage of each key, all stored without compression.
-func decodeZip(raw []byte) (any, error) {
-	z, err := zip.NewReader(bytes.NewReader(raw), int64(len(raw)))
+func decodeZip(from *files.Stored) (any, error) {
+	z, err := zip.NewReader(from, from.Size())
 	if err != nil {
 		return nil, err
 	}
-	files, prefix := map[string]*zip.File{}, ""
+	found, prefix := map[string]*zip.File{}, ""
 	for _, f := range z.File {
-		if files[f.Name] != nil {
+		if found[f.Name] != nil {
 			return nil, fmt.Errorf("two files of the archive are named %q", clip(f.Name))
 		}
-		files[f.Name] = f
+		found[f.Name] = f
 		if before, ok := strings.CutSuffix(f.Name, "/data.pkl"); ok {
 			prefix = before
 		}
 	}
-	stored := func(name string) ([]byte, error) {
-		f := files[prefix+"/"+name]
+	stored := func(name string) (begin, size int64, err error) {
+		f := found[prefix+"/"+name]
 		if f == nil {
-			return nil, fmt.Errorf("the archive lacks %s", clip(name))
+			return 0, 0, fmt.Errorf("the archive lacks %s", clip(name))
 		}
-		begin, err := f.DataOffset()
-		size := f.UncompressedSize64
-		if err != nil || f.Method != zip.Store || f.CompressedSize64 != size || begin < 0 || begin > int64(len(raw)) || size > uint64(int64(len(raw))-begin) {
-			return nil, fmt.Errorf("%s: compressed or cut short: %w", clip(name), errors.Join(err, io.ErrUnexpectedEOF))
+		begin, err = f.DataOffset()
+		if errors.Is(err, files.ErrChanged) {
+			return 0, 0, err
 		}
-		return raw[begin : begin+int64(size) : begin+int64(size)], nil
+		n := f.UncompressedSize64
+		if err != nil || f.Method != zip.Store || f.CompressedSize64 != n || begin < 0 || begin > from.Size() || n > uint64(from.Size()-begin) {
+			return 0, 0, fmt.Errorf("%s: compressed or cut short: %w", clip(name), errors.Join(err, io.ErrUnexpectedEOF))
+		}
+		return begin, int64(n), nil
 	}
-	if files[prefix+"/byteorder"] != nil {
-		if order, err := stored("byteorder"); err != nil || string(order) != "little" {
+	read := func(name string, most int64) ([]byte, error) {
+		begin, size, err := stored(name)
+		if err != nil {
+			return nil, err
+		}
+		if size > most {
+			return nil, fmt.Errorf("%s has %d bytes, the limit is %d", name, size, most)
+		}
+		raw := make([]byte, size)
+		_, err = from.ReadAt(raw, begin)
+		return raw, err
+	}
+	if found[prefix+"/byteorder"] != nil {
+		if order, err := read("byteorder", 80); err != nil || string(order) != "little" {
 			return nil, fmt.Errorf("byte order %q, supported is little", clip(string(order)))
 		}
 	}
-	pickle, err := stored("data.pkl")
+	pickle, err := read("data.pkl", maxPickle)
 	if err != nil {
 		return nil, err
-	}
-	if len(pickle) > maxPickle {
-		return nil, fmt.Errorf("a pickle of %d bytes, the limit is %d", len(pickle), maxPickle)
 	}
 	m := machine{in: pickle}
 	m.lookup = func(id []any) (any, error) {
@@ -104,14 +126,14 @@ func decodeZip(raw []byte) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		data, err := stored("data/" + key)
+		begin, size, err := stored("data/" + key)
 		if err != nil {
 			return nil, err
 		}
-		if uint64(n) > uint64(len(data)/s.kind.size) {
-			return nil, fmt.Errorf("storage %s has %d bytes, expected %d elements of %d", clip(key), len(data), n, s.kind.size)
+		if int64(n) > size/int64(s.kind.size) {
+			return nil, fmt.Errorf("storage %s has %d bytes, expected %d elements of %d", clip(key), size, n, s.kind.size)
 		}
-		s.data = data[:n*s.kind.size]
+		s.begin, s.elements = begin, n
 		return s, nil
 	}
 	return m.run()
@@ -137,10 +159,13 @@ func storageOf(id []any) (s storage, key string, elements int, err error) {
 
 // decodeOld reads the format before PyTorch 1.6: pickles of a magic number, a version, the machine, the checkpoint and the keys of its
 // storages, then each storage behind its number of elements.
-func decodeOld(raw []byte) (any, error) {
+func decodeOld(from *files.Stored) (any, error) {
 	storages, order := map[string]*storage{}, []string{}
-	sizes := map[string]int{}
-	m := machine{in: raw[:min(len(raw), maxPickle)], lookup: func(id []any) (any, error) { return nil, errors.New("a storage before the checkpoint") }}
+	pickles, err := from.Head(maxPickle)
+	if err != nil {
+		return nil, err
+	}
+	m := machine{in: pickles, lookup: func(id []any) (any, error) { return nil, errors.New("a storage before the checkpoint") }}
 	number, err := m.run()
 	if err != nil {
 		return nil, err
@@ -169,7 +194,8 @@ func decodeOld(raw []byte) (any, error) {
 	m.lookup = func(id []any) (any, error) {
 		s, key, n, err := storageOf(id)
 		if err == nil && storages[key] == nil {
-			storages[key], sizes[key] = &s, n
+			s.elements = n
+			storages[key] = &s
 		}
 		return s, err
 	}
@@ -191,15 +217,17 @@ func decodeOld(raw []byte) (any, error) {
 		}
 		order = append(order, key)
 	}
-	at := m.at
+	at := int64(m.at)
 	for _, key := range order {
-		s, n := storages[key], sizes[key]
-		if len(raw)-at < 8 || binary.LittleEndian.Uint64(raw[at:]) != uint64(n) || n > (len(raw)-at-8)/s.kind.size {
+		s := storages[key]
+		var length [8]byte
+		if _, err := from.ReadAt(length[:], at); err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		} else if n := s.elements; err != nil || binary.LittleEndian.Uint64(length[:]) != uint64(n) || int64(n) > (from.Size()-at-8)/int64(s.kind.size) {
 			return nil, fmt.Errorf("storage %s is cut short, or has not the %d elements of its tensors", clip(key), n)
 		}
-		at += 8
-		end := at + n*s.kind.size
-		s.data, at = raw[at:end:end], end
+		s.begin = at + int64(len(length))
+		at = s.begin + int64(s.elements*s.kind.size)
 	}
 	m.at = begin
 	m.lookup = func(id []any) (any, error) {
@@ -208,7 +236,7 @@ func decodeOld(raw []byte) (any, error) {
 			return nil, err
 		}
 		have := storages[key]
-		if have.data == nil || have.kind != s.kind || n*s.kind.size != len(have.data) {
+		if have == nil || have.begin == 0 || have.kind != s.kind || n != have.elements {
 			return nil, fmt.Errorf("storage %s is not in the file, or has two kinds", clip(key))
 		}
 		return *have, nil

@@ -20,10 +20,11 @@ type (
 	mark struct{}
 )
 
-// storage is the memory that tensors are views of.
+// storage is the part of a file that tensors are views of.
 type storage struct {
-	kind storageKind
-	data []byte
+	kind     storageKind
+	begin    int64 // in the file
+	elements int
 }
 
 // storageKind is the class of a storage: the dtype of its elements, as safetensors has it, and their bytes.

@@ -1,15 +1,14 @@
 // Package torchfile reads the tensors of PyTorch checkpoints, pytorch_model.bin or its shards, and runs nothing that they hold.
 //
 // Such a file is a pickle, a program for a stack machine that may call any Python function, and the raw storages of the tensors. The reader
-// knows the few opcodes and functions that a dictionary of tensors is made of; anything else is an error that names it. Storages are mapped,
-// not read. Formats: torch/serialization.py of PyTorch, the zip archive of 1.6 and later and what came before; pickletools.py of Python.
+// knows the few opcodes and functions that a dictionary of tensors is made of; anything else is an error that names it. Storages are read when
+// their tensors are asked for. Formats: torch/serialization.py of PyTorch, the zip archive of 1.6 and later and what came before; pickletools.py of Python.
 package torchfile
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -17,10 +16,8 @@ import (
 	"strings"
 	"unicode"
 
-	mmap "github.com/edsrzf/mmap-go"
-
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/internal/lfs"
-	"github.com/vkcome/vkcome/model/internal/pages"
 )
 
 const (
@@ -29,6 +26,7 @@ const (
 	IndexFile  = "pytorch_model.bin.index.json"
 
 	maxIndex = 64 << 20 // bytes; a tensor takes about 100
+	maxName  = 1 << 10  // bytes of a tensor's name; the longest real ones have about 100
 )
 
 // Tensor is a named array of a checkpoint.
@@ -38,31 +36,31 @@ type Tensor struct {
 	DType string // as safetensors has it: F32, BF16, I64, …
 	Shape []int
 
-	storage []byte // that it is a view of
-	size    int    // bytes of an element
-	offset  int    // elements
+	from    *files.Stored
+	storage storage // that it is a view of
+	offset  int     // elements
 	strides []int
 }
 
 // Checkpoint is the set of tensors of a file or of a folder of shards. Reading it is safe from several goroutines.
 type Checkpoint struct {
 	tensors map[string]Tensor
-	maps    []mmap.MMap
+	open    []*files.Stored
 }
 
-// Open maps the weights of a Hugging Face folder: pytorch_model.bin, or else the shards that pytorch_model.bin.index.json lists.
+// Open opens the weights of a Hugging Face folder: pytorch_model.bin, or else the shards that pytorch_model.bin.index.json lists.
 func Open(dir string) (*Checkpoint, error) {
 	c := &Checkpoint{tensors: map[string]Tensor{}}
-	if err := c.open(dir); err != nil {
+	if err := c.read(dir); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-func (c *Checkpoint) open(dir string) error {
+func (c *Checkpoint) read(dir string) error {
 	single := filepath.Join(dir, SingleFile)
 	if _, err := os.Stat(single); err == nil {
-		tensors, err := c.mapFile(single)
+		tensors, err := c.openFile(single)
 		c.tensors = tensors
 		return err
 	}
@@ -72,7 +70,7 @@ func (c *Checkpoint) open(dir string) error {
 		return fmt.Errorf("torchfile: %s: %w", index, err)
 	}
 	for _, shard := range slices.Compact(slices.Sorted(maps.Values(weights))) {
-		tensors, err := c.mapFile(filepath.Join(dir, shard))
+		tensors, err := c.openFile(filepath.Join(dir, shard))
 		if err != nil {
 			return err
 		}
@@ -92,17 +90,9 @@ func (c *Checkpoint) open(dir string) error {
 
 // readIndex gives the shard of each tensor; a shard is a plain name within the folder.
 func readIndex(path string) (map[string]string, error) {
-	f, err := os.Open(path)
+	raw, err := files.Read(path, maxIndex)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxIndex+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(raw) > maxIndex {
-		return nil, fmt.Errorf("larger than %d bytes", maxIndex)
 	}
 	if err := lfs.Check(raw); err != nil {
 		return nil, err
@@ -111,52 +101,49 @@ func readIndex(path string) (map[string]string, error) {
 		WeightMap map[string]string `json:"weight_map"`
 	}
 	if err := json.Unmarshal(raw, &index); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%.200s", err.Error()) // it may quote a number of the file's
 	}
 	if len(index.WeightMap) == 0 {
 		return nil, errors.New("weight_map is empty")
 	}
 	for _, name := range slices.Sorted(maps.Keys(index.WeightMap)) {
 		shard := index.WeightMap[name]
-		if !printable(name) {
-			return nil, fmt.Errorf("tensor %q: the name has control characters", name)
+		if err := checkName(name); err != nil {
+			return nil, err
 		}
-		if !printable(shard) || shard == "." || strings.ContainsAny(shard, `/\`) || !filepath.IsLocal(shard) {
-			return nil, fmt.Errorf("tensor %s: shard %q is not a plain file name", name, shard)
+		if len(shard) > maxName || !printable(shard) || shard == "." || strings.ContainsAny(shard, `/\`) || !filepath.IsLocal(shard) {
+			return nil, fmt.Errorf("tensor %s: shard %.60q is not a plain file name", name, shard)
 		}
 	}
 	return index.WeightMap, nil
 }
 
+// checkName keeps names that would fill a screen, break a line or steer a terminal out of messages.
+func checkName(name string) error {
+	if len(name) > maxName {
+		return fmt.Errorf("tensor %.60q…: the name has %d bytes, the limit is %d", name, len(name), maxName)
+	}
+	if !printable(name) {
+		return fmt.Errorf("tensor %.60q: the name has control characters", name)
+	}
+	return nil
+}
+
 func printable(name string) bool { return !strings.ContainsFunc(name, unicode.IsControl) }
 
-// mapFile maps a file, which Close will unmap, and reads what tensors it has.
-func (c *Checkpoint) mapFile(path string) (map[string]Tensor, error) {
-	info, err := os.Stat(path)
+// openFile opens a file, which Close will close, and reads what tensors it has.
+func (c *Checkpoint) openFile(path string) (map[string]Tensor, error) {
+	f, err := files.OpenStored(path)
 	if err != nil {
 		return nil, fmt.Errorf("torchfile: %w", err)
 	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait for its writer
-		return nil, fmt.Errorf("torchfile: %s: not a regular file", path)
-	}
-	var mapped mmap.MMap
-	if info.Size() > 0 { // an empty file cannot be mapped
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, fmt.Errorf("torchfile: %w", err)
-		}
-		defer f.Close() // the mapping outlives the descriptor
-		if mapped, err = mmap.Map(f, mmap.RDONLY, 0); err != nil {
-			return nil, fmt.Errorf("torchfile: map %s: %w", path, err)
-		}
-		c.maps = append(c.maps, mapped)
-	}
-	return parse(path, mapped)
+	c.open = append(c.open, f)
+	return parse(f)
 }
 
 // OpenBytes reads a whole file that is in memory already; name stands for it in messages.
 func OpenBytes(name string, raw []byte) (*Checkpoint, error) {
-	tensors, err := parse(name, raw)
+	tensors, err := parse(files.InMemory(name, raw))
 	if err != nil {
 		return nil, err
 	}
@@ -172,22 +159,25 @@ func (c *Checkpoint) Lookup(name string) (Tensor, bool) {
 	return t, ok
 }
 
-// Release tells that data, a part of a tensor, is not needed for now: what the system has read of it leaves the process' resident memory.
-func (c *Checkpoint) Release(data []byte) {
-	for _, m := range c.maps {
-		pages.Drop(m, data)
+// Unchanged is an error if one of the files changed since it was opened: with it ends what was made of its tensors.
+func (c *Checkpoint) Unchanged() error {
+	for _, f := range c.open {
+		if err := f.Unchanged(); err != nil {
+			return fmt.Errorf("torchfile: %w", err)
+		}
 	}
+	return nil
 }
 
-// Close unmaps the files: every tensor's data is gone after it. A second Close does nothing.
+// Close closes the files: no Tensor can be read after it. A second Close does nothing.
 func (c *Checkpoint) Close() error {
 	var err error
-	for i := range c.maps {
-		err = errors.Join(err, c.maps[i].Unmap())
+	for _, f := range c.open {
+		err = errors.Join(err, f.Close())
 	}
-	c.maps, c.tensors = nil, nil
+	c.open, c.tensors = nil, nil
 	if err != nil {
-		return fmt.Errorf("torchfile: unmap: %w", err)
+		return fmt.Errorf("torchfile: %w", err)
 	}
 	return nil
 }
@@ -201,35 +191,81 @@ func (t Tensor) elements() int {
 	return n
 }
 
-// Data gives the elements row by row, little-endian: a view into the file where they lie there so, else memory of its own.
-func (t Tensor) Data() []byte {
-	n, next, whole := t.elements(), 1, true
+// Size is the number of bytes of the tensor's data.
+func (t Tensor) Size() int { return t.elements() * t.storage.kind.size }
+
+// InOrder says whether the elements lie in the file row by row, so that Read can give any part of them.
+func (t Tensor) InOrder() bool {
+	next := 1
 	for i := len(t.Shape) - 1; i >= 0; i-- {
-		if t.Shape[i] != 1 {
-			whole = whole && t.strides[i] == next
+		if t.Shape[i] != 1 && t.strides[i] != next {
+			return t.elements() == 0
 		}
 		next *= t.Shape[i]
 	}
-	if whole || n == 0 {
-		begin, end := t.offset*t.size, (t.offset+n)*t.size
-		return t.storage[begin:end:end]
+	return true
+}
+
+// Read reads len(dst) bytes of a tensor that is InOrder, little-endian and row-major, from byte at on, until the Checkpoint is closed. A file
+// that changed or cannot be read is an error with its name; one that matches files.ErrChanged says that it changed.
+func (t Tensor) Read(dst []byte, at int) error {
+	if !t.InOrder() || at < 0 || at > t.Size() || len(dst) > t.Size()-at {
+		return fmt.Errorf("torchfile: %s: tensor %s: bytes %d to %d of %d in order", t.File, t.Name, at, at+len(dst), t.Size())
 	}
-	out := make([]byte, 0, n*t.size)
-	at := make([]int, len(t.Shape)) // the place of an element, counted up with the last dimension first
-	for from := t.offset; ; {
-		out = append(out, t.storage[from*t.size:(from+1)*t.size]...)
-		i := len(at) - 1
-		for ; i >= 0; i-- {
-			at[i]++
-			from += t.strides[i]
-			if at[i] < t.Shape[i] {
+	return t.read(dst, t.offset*t.storage.kind.size+at)
+}
+
+// read reads bytes of the storage.
+func (t Tensor) read(dst []byte, at int) error {
+	if len(dst) == 0 {
+		return nil
+	}
+	if _, err := t.from.ReadAt(dst, t.storage.begin+int64(at)); err != nil {
+		return fmt.Errorf("torchfile: tensor %s: %w", t.Name, err)
+	}
+	return nil
+}
+
+// window is how many bytes of a storage are read at a time for elements that do not lie row by row.
+const window = 16 << 10
+
+// Bytes reads all elements, little-endian and row-major, whatever their order in the file.
+func (t Tensor) Bytes() ([]byte, error) {
+	out, size := make([]byte, t.Size()), t.storage.kind.size
+	if t.InOrder() {
+		return out, t.Read(out, 0)
+	}
+	// The elements are walked in the order in which they lie, the dimension with the smallest stride first, through a window of the storage.
+	order, places := make([]int, len(t.Shape)), make([]int, len(t.Shape)) // places: how far in out an element is from the next of its dimension
+	for i, place := len(t.Shape)-1, size; i >= 0; i-- {
+		order[i], places[i] = i, place
+		place *= t.Shape[i]
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return t.strides[a] - t.strides[b] })
+	room := make([]byte, min(window, t.storage.elements*size))
+	begin, end := 0, 0 // what of the storage the room holds
+	at := make([]int, len(t.Shape))
+	for from, to := t.offset*size, 0; ; {
+		if from < begin || from+size > end {
+			begin, end = from, min(from+len(room), t.storage.elements*size)
+			if err := t.read(room[:end-begin], begin); err != nil {
+				return nil, err
+			}
+		}
+		copy(out[to:to+size], room[from-begin:])
+		i := 0
+		for ; i < len(order); i++ {
+			d := order[i]
+			at[d]++
+			from, to = from+t.strides[d]*size, to+places[d]
+			if at[d] < t.Shape[d] {
 				break
 			}
-			from -= at[i] * t.strides[i]
-			at[i] = 0
+			from, to = from-at[d]*t.strides[d]*size, to-at[d]*places[d]
+			at[d] = 0
 		}
-		if i < 0 {
-			return out
+		if i == len(order) {
+			return out, nil
 		}
 	}
 }
@@ -237,8 +273,8 @@ func (t Tensor) Data() []byte {
 // newTensor checks a view of a storage: that each element lies within it, and that there are no more elements than it has, as an expanded
 // tensor may have without bound.
 func newTensor(s storage, offset int64, shape, strides []int64) (Tensor, error) {
-	t := Tensor{DType: s.kind.dtype, storage: s.data, size: s.kind.size, Shape: []int{}, strides: []int{}}
-	have := int64(len(s.data) / s.kind.size)
+	t := Tensor{DType: s.kind.dtype, storage: s, Shape: []int{}, strides: []int{}}
+	have := int64(s.elements)
 	if len(shape) != len(strides) || len(shape) > 64 {
 		return t, fmt.Errorf("a tensor of %d dimensions with %d strides", len(shape), len(strides))
 	}

@@ -112,8 +112,8 @@ func TestLowRankGradients(t *testing.T) {
 				nearAll(t, name+" "+w.Name+", A", got[2*k], rounded(da), lowRankBound)
 				nearAll(t, name+" "+w.Name+", B", got[2*k+1], rounded(db), lowRankBound)
 				old := ref.NewMat(w.Rows, w.Cols)
-				old.Data = decoded(w)
-				nearAll(t, name+" "+w.Name, floats(decoded(values[r])), rounded(ref.LowRank(old, a, b)), 1e-6)
+				old.Data = decoded(t, w)
+				nearAll(t, name+" "+w.Name, floats(decoded(t, values[r])), rounded(ref.LowRank(old, a, b)), 1e-6)
 				if k++; norm(b) == 0 {
 					t.Errorf("%s, %s: B is 0 after two steps", name, w.Name)
 				}
@@ -122,9 +122,8 @@ func TestLowRankGradients(t *testing.T) {
 	})
 }
 
-func decoded(w model.Weight) []float64 {
-	values := make([]float32, w.Rows*w.Cols)
-	w.DType.Decode(values, w.Data)
+func decoded(t *testing.T, w model.Weight) []float64 {
+	values := modeltest.Floats(t, w)
 	out := make([]float64, len(values))
 	for i, v := range values {
 		out[i] = float64(v)
@@ -188,7 +187,7 @@ func TestLowRankLearns(t *testing.T) {
 			t.Errorf("%v at first; all weights %v, rank 32 %v, rank 1 %v, with another seed %v", start, all, full, one, other)
 		}
 		for r, w := range m.Layers[0].Weights {
-			if !w.IsZero() && (string(values[r].Data) == string(w.Data)) != (arch.Role(r).Info().Kind != arch.Matrix) {
+			if !w.IsZero() && (string(modeltest.Bytes(t, values[r])) == string(modeltest.Bytes(t, w))) != (arch.Role(r).Info().Kind != arch.Matrix) {
 				t.Errorf("%s: norms and biases stay, matrices do not", w.Name)
 			}
 		}

@@ -59,9 +59,9 @@ func openGoldenLayer(t *testing.T) (g goldenLayer, m *model.Model) {
 		if !ok {
 			t.Fatalf("no tensor %s", name)
 		}
-		w := model.Weight{Name: name, DType: dtype.F32, Rows: 1, Cols: x.Shape[len(x.Shape)-1], Data: append([]byte{}, x.Data...)}
+		w := model.Weight{Name: name, DType: dtype.F32, Rows: 1, Cols: x.Shape[len(x.Shape)-1], Data: modeltest.Bytes(t, x)}
 		if len(x.Shape) > 1 {
-			w.Rows = len(x.Data) / 4 / w.Cols
+			w.Rows = x.Size() / 4 / w.Cols
 		}
 		values := make([]float32, w.Rows*w.Cols)
 		dtype.F32.Decode(values, w.Data)

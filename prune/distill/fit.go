@@ -231,7 +231,10 @@ func (f *fit) save(ctx context.Context, to io.Writer) error {
 		return err
 	}
 	for _, w := range f.best {
-		if _, err := to.Write(w.Data); err != nil {
+		if err := w.Pieces(func(_ int64, data []byte) error {
+			_, err := to.Write(data)
+			return err
+		}); err != nil {
 			return err
 		}
 	}

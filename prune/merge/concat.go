@@ -41,7 +41,9 @@ func Concat(ctx context.Context, d *vk.Device, c *arch.Config, layers []*model.L
 	if o.First {
 		layers = slices.Clone(layers)
 		for i, l := range layers[1:] {
-			layers[1+i] = Reading(c, l, layers[0])
+			if layers[1+i], err = Reading(c, l, layers[0]); err != nil {
+				return nil, err
+			}
 		}
 	}
 	j := joiner{ctx: ctx, d: d, r: r, layers: layers}

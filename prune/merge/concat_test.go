@@ -91,8 +91,7 @@ func TestGroupsStayTogether(t *testing.T) {
 			rows bool // of the matrix are labelled, else columns
 		}{{arch.Q, wantQ, true}, {arch.K, wantKV, true}, {arch.V, wantKV, true}, {arch.QBias, wantQ, false}, {arch.KBias, wantKV, false}, {arch.VBias, wantKV, false}, {arch.O, wantQ, false}} {
 			w := got.Weights[p.part]
-			values := make([]float32, w.Rows*w.Cols)
-			w.DType.Decode(values, w.Data)
+			values := modeltest.Floats(t, w)
 			for i, v := range values {
 				at := i % w.Cols
 				if p.rows {

@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/vkcome/vkcome/model"
@@ -9,7 +10,7 @@ import (
 
 // Scale is a layer that adds to the residual stream what l adds, times a factor: the output projections and their biases are multiplied by
 // it, or, where their outputs are normed before they are added, the weights of these norms.
-func Scale(c *arch.Config, l *model.Layer, factor float64) *model.Layer {
+func Scale(c *arch.Config, l *model.Layer, factor float64) (*model.Layer, error) {
 	roles := []arch.Role{arch.O, arch.OBias, arch.Down, arch.DownBias, arch.ExpertDown}
 	if c.OutputNorms {
 		roles = []arch.Role{arch.AttentionNorm, arch.MLPNorm}
@@ -20,7 +21,7 @@ func Scale(c *arch.Config, l *model.Layer, factor float64) *model.Layer {
 		if w.IsZero() {
 			continue
 		}
-		weights[role] = w.Map(func(_ int, values []float32) {
+		scaled, err := w.Map(func(_ int, values []float32) {
 			for i, v := range values {
 				if c.OutputNorms && c.NormPlusOne {
 					values[i] = float32(factor*(1+float64(v)) - 1)
@@ -29,6 +30,10 @@ func Scale(c *arch.Config, l *model.Layer, factor float64) *model.Layer {
 				}
 			}
 		})
+		if err != nil {
+			return nil, fmt.Errorf("merge: %w", err)
+		}
+		weights[role] = scaled
 	}
-	return model.NewLayer(weights)
+	return model.NewLayer(weights), nil
 }

@@ -14,15 +14,22 @@ const mostRescale = 1024
 // Reading is what layer l's MLP is when it reads the norm of another: the columns of its matrices are multiplied by the quotient of the two
 // norms' weights, and its biases make up for the norms' biases where it has some. Where models have no such norm, nothing changes. Only Gate,
 // Up, Down and their biases are of use in what it gives.
-func Reading(c *arch.Config, l, other *model.Layer) *model.Layer {
+func Reading(c *arch.Config, l, other *model.Layer) (*model.Layer, error) {
 	norm := arch.PostNorm
 	if c.Parallel {
 		norm = arch.InputNorm
 	}
 	if l.Weights[norm].IsZero() {
-		return l
+		return l, nil
 	}
-	own, others := normWeights(c, l.Weights[norm]), normWeights(c, other.Weights[norm])
+	own, err := normWeights(c, l.Weights[norm])
+	if err != nil {
+		return nil, err
+	}
+	others, err := normWeights(c, other.Weights[norm])
+	if err != nil {
+		return nil, err
+	}
 	factor := make([]float32, len(own))
 	for i := range own {
 		if factor[i] = own[i] / others[i]; !(factor[i] >= -mostRescale && factor[i] <= mostRescale) {
@@ -35,24 +42,37 @@ func Reading(c *arch.Config, l, other *model.Layer) *model.Layer {
 		if w.IsZero() {
 			continue
 		}
-		scaled := w.Map(func(_ int, values []float32) {
+		scaled, err := w.Map(func(_ int, values []float32) {
 			for i := range values {
 				values[i] *= factor[i]
 			}
 		})
+		if err != nil {
+			return nil, fmt.Errorf("merge: %w", err)
+		}
 		weights[role] = scaled
 		bias, shift := weights[role+1], l.Weights[norm+1]
 		if bias.IsZero() || shift.IsZero() {
 			continue
 		}
-		before, after := product(w, shift.Floats()), product(scaled, other.Weights[norm+1].Floats())
-		weights[role+1] = bias.Map(func(_ int, values []float32) {
+		before, err := product(w, shift)
+		if err != nil {
+			return nil, err
+		}
+		after, err := product(scaled, other.Weights[norm+1])
+		if err != nil {
+			return nil, err
+		}
+		weights[role+1], err = bias.Map(func(_ int, values []float32) {
 			for r := range values {
 				values[r] += before[r] - after[r]
 			}
 		})
+		if err != nil {
+			return nil, fmt.Errorf("merge: %w", err)
+		}
 	}
-	return model.NewLayer(weights)
+	return model.NewLayer(weights), nil
 }
 
 // Union is layer a with the neurons of b, as Reading gives it, behind its own.
@@ -66,48 +86,70 @@ func Union(a, b *model.Layer) (*model.Layer, error) {
 		if x.IsZero() {
 			continue
 		}
-		if role.Info().Vector() {
-			weights[role] = beside(x, y)
-			continue
+		join := beside
+		if !role.Info().Vector() {
+			join = func(x, y model.Weight) (model.Weight, error) { return model.Stack(x, y) }
 		}
-		both, err := model.Stack(x, y)
+		both, err := join(x, y)
 		if err != nil {
 			return nil, err
 		}
 		weights[role] = both
 	}
-	weights[arch.Down] = beside(a.Weights[arch.Down], b.Weights[arch.Down])
+	down, err := beside(a.Weights[arch.Down], b.Weights[arch.Down])
+	if err != nil {
+		return nil, err
+	}
+	weights[arch.Down] = down
 	return model.NewLayer(weights), nil
 }
 
 // beside is the columns of x and y.
-func beside(x, y model.Weight) model.Weight {
+func beside(x, y model.Weight) (model.Weight, error) {
 	both := model.Weight{Name: x.Name, DType: x.DType, Rows: x.Rows, Cols: x.Cols + y.Cols}
 	first, second := make([]byte, x.Cols*x.DType.Size()), make([]byte, y.Cols*y.DType.Size())
 	for r := range x.Rows {
-		both.Data = append(append(both.Data, x.ReadRows(first, r, r+1)...), y.ReadRows(second, r, r+1)...)
+		for _, part := range []struct {
+			of   model.Weight
+			room []byte
+		}{{x, first}, {y, second}} {
+			row, err := part.of.ReadRows(part.room, r, r+1)
+			if err != nil {
+				return both, fmt.Errorf("merge: %w", err)
+			}
+			both.Data = append(both.Data, row...)
+		}
 	}
-	x.Release()
-	y.Release()
-	return both
+	return both, nil
 }
 
-// product is w·x.
-func product(w model.Weight, x []float32) []float32 {
-	y := make([]float32, w.Rows)
-	for i, v := range w.Floats() {
-		y[i/w.Cols] += v * x[i%w.Cols]
+// product is w·x of a vector x.
+func product(w, x model.Weight) ([]float32, error) {
+	list, err := w.Floats()
+	if err != nil {
+		return nil, fmt.Errorf("merge: %w", err)
 	}
-	return y
+	by, err := x.Floats()
+	if err != nil {
+		return nil, fmt.Errorf("merge: %w", err)
+	}
+	y := make([]float32, w.Rows)
+	for i, v := range list {
+		y[i/w.Cols] += v * by[i%w.Cols]
+	}
+	return y, nil
 }
 
 // normWeights are what a norm multiplies by.
-func normWeights(c *arch.Config, w model.Weight) []float32 {
-	values := w.Floats()
+func normWeights(c *arch.Config, w model.Weight) ([]float32, error) {
+	values, err := w.Floats()
+	if err != nil {
+		return nil, fmt.Errorf("merge: %w", err)
+	}
 	for i := range values {
 		if c.NormPlusOne {
 			values[i]++
 		}
 	}
-	return values
+	return values, nil
 }

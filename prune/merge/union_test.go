@@ -51,7 +51,10 @@ func TestReading(t *testing.T) {
 			}
 		}
 		first, own := m.Layers[0], m.Layers[1]
-		reads := merge.Reading(m.Config, own, first)
+		reads, err := merge.Reading(m.Config, own, first)
+		if err != nil {
+			t.Fatal(err)
+		}
 		norms := slices.Clone(reads.Weights[:])
 		norms[arch.PostNorm], norms[arch.PostNormBias] = first.Weights[arch.PostNorm], first.Weights[arch.PostNormBias]
 		want := losses(m)
@@ -59,7 +62,7 @@ func TestReading(t *testing.T) {
 
 		silent := slices.Clone(norms) // the same attention and norms, and neurons that nothing comes of
 		down := silent[arch.Down]
-		down.Data = make([]byte, len(down.Data))
+		down.Data = make([]byte, down.Size())
 		silent[arch.Down], silent[arch.Gate], silent[arch.Up] = down, first.Weights[arch.Gate], first.Weights[arch.Up]
 		silent[arch.GateBias], silent[arch.UpBias] = first.Weights[arch.GateBias], first.Weights[arch.UpBias]
 		both, err := merge.Union(model.NewLayer(silent), reads)
@@ -73,7 +76,7 @@ func TestReading(t *testing.T) {
 			if l != 1 {
 				none := slices.Clone(layer.Weights[:])
 				zero := none[arch.Down]
-				zero.Data = make([]byte, len(zero.Data))
+				zero.Data = make([]byte, zero.Size())
 				none[arch.Down] = zero
 				padded, err := merge.Union(layer, model.NewLayer(none))
 				if err != nil {

@@ -123,7 +123,10 @@ func (s *State) Apply(ctx context.Context, p *Step) error {
 		}
 		layer := s.Model.Layers[l]
 		if p.Scale != 0 && l > list[0] {
-			if layer, err = s.Store.Keep(merge.Scale(s.Model.Config, layer, p.Scale)); err != nil {
+			if layer, err = merge.Scale(s.Model.Config, layer, p.Scale); err == nil {
+				layer, err = s.Store.Keep(layer)
+			}
+			if err != nil {
 				return err
 			}
 		}

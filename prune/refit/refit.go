@@ -214,11 +214,14 @@ func (f *fit) run(ctx context.Context) (made *model.Layer, record Fit, err error
 		}
 		record.After = least / tokens
 		if record.Taken = record.After < record.Before; record.Taken {
-			made = f.transformed(best.D)
+			made, err = f.transformed(best.D)
 		}
-		return made, record, nil
+		return made, record, err
 	}
-	made, dw, db := f.corrected(best)
+	made, dw, db, err := f.corrected(best)
+	if err != nil {
+		return nil, record, err
+	}
 	after, err := lsq.Loss(ctx, d, held, dw, db) // as the model's dtype has it
 	if err != nil {
 		return nil, record, err
@@ -231,28 +234,36 @@ func (f *fit) run(ctx context.Context) (made *model.Layer, record Fit, err error
 }
 
 // corrected is the layer with a correction of its projection, and the correction that the layer's dtype left of it.
-func (f *fit) corrected(s *lsq.Solution) (made *model.Layer, dw, db []float32) {
+func (f *fit) corrected(s *lsq.Solution) (made *model.Layer, dw, db []float32, err error) {
 	weights := slices.Clone(f.layer.Weights[:])
-	weights[f.role], dw = added(weights[f.role], s.D)
-	if s.Bias != nil {
-		weights[f.bias()], db = added(weights[f.bias()], s.Bias)
+	weights[f.role], dw, err = added(weights[f.role], s.D)
+	if err == nil && s.Bias != nil {
+		weights[f.bias()], db, err = added(weights[f.bias()], s.Bias)
 	}
-	return model.NewLayer(weights), dw, db
+	return model.NewLayer(weights), dw, db, err
 }
 
 // added is w + d in w's dtype, and what that is more than w.
-func added(w model.Weight, d []float32) (sum model.Weight, more []float32) {
-	old := w.Floats()
-	sum = w.Map(func(r int, values []float32) {
+func added(w model.Weight, d []float32) (sum model.Weight, more []float32, err error) {
+	old, err := w.Floats()
+	if err != nil {
+		return sum, nil, fmt.Errorf("refit: %w", err)
+	}
+	sum, err = w.Map(func(r int, values []float32) {
 		for c := range values {
 			values[c] += d[r*w.Cols+c]
 		}
 	})
-	more = sum.Floats()
+	if err == nil {
+		more, err = sum.Floats()
+	}
+	if err != nil {
+		return sum, nil, fmt.Errorf("refit: %w", err)
+	}
 	for i := range more {
 		more[i] -= old[i]
 	}
-	return sum, more
+	return sum, more, nil
 }
 
 // worker is what a device takes to add up equations.

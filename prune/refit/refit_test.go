@@ -224,8 +224,10 @@ func compareTo(t *testing.T, share float64, what string, made, was model.Weight,
 }
 
 func floats(w model.Weight) []float32 {
-	values := make([]float32, w.Elements())
-	w.DType.Decode(values, w.Data)
+	values, err := w.Floats()
+	if err != nil {
+		panic(err)
+	}
 	return values
 }
 
@@ -265,7 +267,7 @@ func TestBits(t *testing.T) {
 		if made == nil {
 			t.Fatalf("%s: nothing was fitted: %+v", c.name, fits)
 		}
-		got := append(slices.Clone(made.Weights[arch.Down].Data), made.Weights[arch.DownBias].Data...)
+		got := append(slices.Clone(modeltest.Bytes(t, made.Weights[arch.Down])), modeltest.Bytes(t, made.Weights[arch.DownBias])...)
 		if want == nil {
 			want, loss = got, fits[0].After
 		}

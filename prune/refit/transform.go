@@ -91,7 +91,7 @@ func TransformCosine(ctx context.Context, s *score.Scorer, m *model.Model, t Tar
 }
 
 // transformed is the layer with D more than the identity in its projection.
-func (f *fit) transformed(d []float32) *model.Layer {
+func (f *fit) transformed(d []float32) (*model.Layer, error) {
 	weights := slices.Clone(f.layer.Weights[:])
 	for _, role := range []arch.Role{f.role, f.bias()} {
 		w := weights[role]
@@ -99,13 +99,18 @@ func (f *fit) transformed(d []float32) *model.Layer {
 			continue
 		}
 		rows := f.layer.Weights[f.role].Rows
-		values := w.Floats()
+		values, err := w.Floats()
+		if err != nil {
+			return nil, fmt.Errorf("refit: %w", err)
+		}
 		cols := len(values) / rows // of a bias 1
 		by := blas32.General{Rows: rows, Cols: rows, Stride: rows, Data: d}
 		of := blas32.General{Rows: rows, Cols: cols, Stride: cols, Data: values}
 		more := blas32.General{Rows: rows, Cols: cols, Stride: cols, Data: make([]float32, len(values))}
 		blas32.Gemm(blas.NoTrans, blas.NoTrans, 1, by, of, 0, more)
-		weights[role], _ = added(w, more.Data)
+		if weights[role], _, err = added(w, more.Data); err != nil {
+			return nil, err
+		}
 	}
-	return model.NewLayer(weights)
+	return model.NewLayer(weights), nil
 }

@@ -32,7 +32,11 @@ func Union(ctx context.Context, s *score.Scorer, m *model.Model, l, boundary int
 		return kept, fmt.Errorf("refit: layers %d and %d of %s have experts, whose neurons cannot be chosen from", l, l+1, m.Name)
 	}
 	a := m.Layers[l]
-	wide, err := merge.Union(a, merge.Reading(c, m.Layers[l+1], a))
+	reading, err := merge.Reading(c, m.Layers[l+1], a)
+	if err != nil {
+		return kept, err
+	}
+	wide, err := merge.Union(a, reading)
 	if err != nil {
 		return kept, err
 	}
@@ -45,8 +49,12 @@ func Union(ctx context.Context, s *score.Scorer, m *model.Model, l, boundary int
 	if err != nil {
 		return kept, fmt.Errorf("refit: layers %d and %d of %s: %w", l, l+1, m.Name, err)
 	}
+	down, err := weightsOf(wide.Weights[arch.Down])
+	if err != nil {
+		return kept, err
+	}
 	gram, cross := all.Dense()
-	list, err := surgeon(gram, cross, weightsOf(wide.Weights[arch.Down]), c.IntermediateSize, unionLambda)
+	list, err := surgeon(gram, cross, down, c.IntermediateSize, unionLambda)
 	if err != nil {
 		return kept, fmt.Errorf("refit: layers %d and %d of %s: %w", l, l+1, m.Name, err)
 	}
@@ -57,12 +65,16 @@ func Union(ctx context.Context, s *score.Scorer, m *model.Model, l, boundary int
 }
 
 // weightsOf is a weight in float64.
-func weightsOf(w model.Weight) *mat.Dense {
+func weightsOf(w model.Weight) (*mat.Dense, error) {
+	list, err := w.Floats()
+	if err != nil {
+		return nil, fmt.Errorf("refit: %w", err)
+	}
 	out := mat.NewDense(w.Rows, w.Cols, nil)
-	for i, v := range w.Floats() {
+	for i, v := range list {
 		out.Set(i/w.Cols, i%w.Cols, float64(v))
 	}
-	return out
+	return out, nil
 }
 
 // surgeon lists the keep inputs that stay, ascending, of a regression whose solution is a correction of w [out, in]. An input beyond w's, the

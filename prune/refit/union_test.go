@@ -163,7 +163,11 @@ func TestUnion(t *testing.T) {
 		windows := modeltest.Windows(m.Config.VocabSize, 16, 29)
 		const l, boundary, every = 0, 2, 4
 		first := m.Layers[l]
-		both, err := merge.Union(first, merge.Reading(m.Config, m.Layers[l+1], first))
+		reading, err := merge.Reading(m.Config, m.Layers[l+1], first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		both, err := merge.Union(first, reading)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -191,7 +195,7 @@ func TestUnion(t *testing.T) {
 				cross.RankOne(cross, w, mat.NewVecDense(lack.Cols, slices.Clone(lack.Row(t))), mat.NewVecDense(n, a))
 			}
 		}
-		want, err := surgeon(gram, cross, weightsOf(both.Weights[arch.Down]), m.Config.IntermediateSize, unionLambda)
+		want, err := surgeon(gram, cross, dense(both.Weights[arch.Down]), m.Config.IntermediateSize, unionLambda)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -234,5 +238,13 @@ func wideMat(l *model.Layer, role arch.Role) ref.Mat {
 	if w.IsZero() {
 		return ref.Mat{}
 	}
-	return ref.Mat{Rows: w.Rows, Cols: w.Cols, Data: weightsOf(w).RawMatrix().Data}
+	return ref.Mat{Rows: w.Rows, Cols: w.Cols, Data: dense(w).RawMatrix().Data}
+}
+
+func dense(w model.Weight) *mat.Dense {
+	out, err := weightsOf(w)
+	if err != nil {
+		panic(err)
+	}
+	return out
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/embedded"
+	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/prune/score"
@@ -101,7 +102,7 @@ func sameModel(t *testing.T, got, want *model.Model) {
 	}
 	for l := range want.Layers {
 		for p, w := range want.Layers[l].Weights {
-			if !bytes.Equal(got.Layers[l].Weights[p].Data, w.Data) {
+			if !bytes.Equal(modeltest.Bytes(t, got.Layers[l].Weights[p]), modeltest.Bytes(t, w)) {
 				t.Fatalf("layer %d: other weights %s", l, w.Name)
 			}
 		}

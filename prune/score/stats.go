@@ -259,7 +259,8 @@ func readStats(file *safetensors.Checkpoint) (*Stats, error) {
 		if !ok || t.DType != dtype || len(t.Shape) != 2 || t.NumElements() == 0 || windows > 0 && t.Shape[0] != windows || cols > 0 && t.Shape[1] != cols {
 			return nil, 0, fmt.Errorf("%s is %s %v, expected %s of %d windows", name, t.DType, t.Shape, dtype, windows)
 		}
-		return slices.Clone(t.Data), t.Shape[1], nil
+		raw, err := t.Bytes()
+		return raw, t.Shape[1], err
 	}
 	if t, ok := file.Lookup("tokens"); ok && len(t.Shape) == 2 {
 		windows = t.Shape[0]

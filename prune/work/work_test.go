@@ -36,7 +36,7 @@ func step(t *testing.T, m *model.Model, at int) *model.Model {
 	t.Helper()
 	made := &model.Layer{Weights: m.Layers[at-1].Weights}
 	for p := range made.Weights {
-		made.Weights[p].Data = bytes.Clone(made.Weights[p].Data)
+		made.Weights[p].Data = bytes.Clone(modeltest.Bytes(t, made.Weights[p]))
 		for i := range made.Weights[p].Data {
 			made.Weights[p].Data[i] ^= 1
 		}

@@ -10,8 +10,6 @@ import (
 
 // All of these are advice: where the kernel does not take it, memory is fuller, and nothing else is lost.
 
-func drop(b []byte) { _ = unix.Madvise(b, unix.MADV_DONTNEED) }
-
 func start(f *os.File, offset, n int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), offset, n, unix.SYNC_FILE_RANGE_WRITE)
 }

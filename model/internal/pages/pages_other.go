@@ -4,7 +4,6 @@ package pages
 
 import "os"
 
-func drop([]byte)                   {}
 func start(*os.File, int64, int64)  {}
 func settle(*os.File, int64, int64) {}
 
