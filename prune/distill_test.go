@@ -358,7 +358,7 @@ func TestDistillRefuses(t *testing.T) {
 // pruning lost on another text; 21 % when this was written.
 func TestDistillTiny(t *testing.T) {
 	m, windows := embeddedModel(t, 64, 128)
-	tokens, err := corpus.ReadTokens("../testdata/golden/eval_tokens.json")
+	tokens, err := corpus.ReadTokens(t.Context(), "../testdata/golden/eval_tokens.json", 0)
 	if err != nil {
 		t.Fatal(err)
 	}

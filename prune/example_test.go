@@ -27,7 +27,11 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	windows, err := corpus.Cut(corpus.Encode(t, embedded.Text), 128)
+	tokens, err := corpus.Encode(t, embedded.Text)
+	if err != nil {
+		log.Fatal(err)
+	}
+	windows, err := corpus.Cut(tokens, 128)
 	if err != nil {
 		log.Fatal(err)
 	}

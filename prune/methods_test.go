@@ -57,7 +57,7 @@ func golden(t *testing.T) map[string]json.RawMessage {
 func TestMethodsGolden(t *testing.T) {
 	all := golden(t)
 	m, windows := embeddedModel(t, 64, 128)
-	tokens, err := corpus.ReadTokens("../testdata/golden/eval_tokens.json")
+	tokens, err := corpus.ReadTokens(t.Context(), "../testdata/golden/eval_tokens.json", 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -162,7 +162,7 @@ func embeddedModel(t testing.TB, count, window int) (*model.Model, [][]uint32) {
 			t.Error(err)
 		}
 	})
-	tokens, err := corpus.ReadTokens("../testdata/golden/calib_tokens.json")
+	tokens, err := corpus.ReadTokens(t.Context(), "../testdata/golden/calib_tokens.json", 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -140,7 +140,10 @@ func (s *chatSession) turn(ctx context.Context, text string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.m.Name, err)
 	}
-	ids := s.t.EncodeSpecial(rendered) // the template has written what frames the text, BOS too
+	ids, err := s.t.EncodeSpecial(rendered) // the template has written what frames the text, BOS too
+	if err != nil {
+		return err
+	}
 	if len(ids) == 0 {
 		return fmt.Errorf("%s: the chat template makes an empty text", s.m.Name)
 	}

@@ -81,7 +81,7 @@ func (c *corpusFlags) load(ctx context.Context, m *model.Model) ([][]uint32, err
 		return nil, err
 	}
 	if c.tokens != "" {
-		return c.loadTokens(m)
+		return c.loadTokens(ctx, m)
 	}
 	t, err := m.Tokenizer()
 	if err != nil {
@@ -162,8 +162,8 @@ func (c *corpusFlags) check() error {
 	return nil
 }
 
-func (c *corpusFlags) loadTokens(m *model.Model) ([][]uint32, error) {
-	tokens, err := corpus.ReadTokens(c.tokens)
+func (c *corpusFlags) loadTokens(ctx context.Context, m *model.Model) ([][]uint32, error) {
+	tokens, err := corpus.ReadTokens(ctx, c.tokens, m.Config.VocabSize)
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,11 @@ func demo(ctx context.Context, c *common, d *vk.Device, m *model.Model, out stri
 	if err != nil {
 		return err
 	}
-	windows, err := corpus.Cut(corpus.Encode(t, embedded.Text), 128)
+	ids, err := corpus.Encode(t, embedded.Text)
+	if err != nil {
+		return err
+	}
+	windows, err := corpus.Cut(ids, 128)
 	if err != nil {
 		return err
 	}
@@ -77,7 +81,11 @@ func demo(ctx context.Context, c *common, d *vk.Device, m *model.Model, out stri
 			return err
 		}
 		const prompt = "The film is"
-		tokens, err := continueText(ctx, d, m, t, corpus.Encode(t, prompt), generateOptions{tokens: 24}, nil)
+		begin, err := corpus.Encode(t, prompt)
+		if err != nil {
+			return err
+		}
+		tokens, err := continueText(ctx, d, m, t, begin, generateOptions{tokens: 24}, nil)
 		if err != nil {
 			return err
 		}

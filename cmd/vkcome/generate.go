@@ -84,7 +84,10 @@ func runGenerate(ctx context.Context, c *common, d *vk.Device, m *model.Model, o
 	if o.raw {
 		encode = corpus.Encode
 	}
-	prompt := encode(t, o.prompt)
+	prompt, err := encode(t, o.prompt)
+	if err != nil {
+		return err
+	}
 	if len(prompt) == 0 {
 		return usagef("generate: the prompt is empty and %s has no BOS token to start from; give --prompt TEXT", m.Name)
 	}

@@ -11,10 +11,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/tokenizer"
 )
 
-const maxTokenized = 64 << 20 // bytes of a text whose tokens are listed one by one
+const maxTokenized = 8 << 20 // bytes of a text whose tokens are listed one by one: a list takes some fifty times as much memory
 
 var tokenizeVerb = verb{
 	name: "tokenize", args: "MODEL [TEXT]", short: "show the tokens of a text",
@@ -27,7 +28,7 @@ var tokenizeVerb = verb{
 		c := outputFlags(f)
 		c.offlineFlag(f)
 		return func(ctx context.Context, args []string) error {
-			text, err := o.read(args[1:])
+			text, err := o.read(ctx, args[1:])
 			if err != nil {
 				return err
 			}
@@ -36,7 +37,7 @@ var tokenizeVerb = verb{
 				if err != nil {
 					return err
 				}
-				return tokenize(c, t, text, o)
+				return tokenize(ctx, c, t, text, o)
 			})
 		}
 	},
@@ -48,8 +49,7 @@ type tokenizeOptions struct {
 }
 
 // read gives the text that the command line means.
-func (o *tokenizeOptions) read(args []string) (string, error) {
-	var in io.Reader = os.Stdin
+func (o *tokenizeOptions) read(ctx context.Context, args []string) (string, error) {
 	switch {
 	case len(args) > 0 && o.file != "":
 		return "", usagef("tokenize: give TEXT or --file, not both")
@@ -58,18 +58,28 @@ func (o *tokenizeOptions) read(args []string) (string, error) {
 	case len(args) == 0 && o.file == "":
 		return "", usagef("tokenize: give TEXT, - for standard input, or --file FILE")
 	case o.file != "" && o.file != "-":
-		f, err := os.Open(o.file)
-		if err != nil {
-			return "", err
+		raw, err := files.Read(o.file, maxTokenized)
+		return string(raw), err
+	}
+	// Who types or feeds the text may take long: a signal must not wait for that.
+	type read struct {
+		raw []byte
+		err error
+	}
+	done := make(chan read, 1)
+	go func() {
+		raw, err := io.ReadAll(io.LimitReader(os.Stdin, maxTokenized+1))
+		done <- read{raw, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err == nil && len(r.raw) > maxTokenized {
+			r.err = fmt.Errorf("tokenize: a text of more than %d MB", maxTokenized>>20)
 		}
-		defer f.Close()
-		in = f
+		return string(r.raw), r.err
+	case <-ctx.Done():
+		return "", ctx.Err()
 	}
-	raw, err := io.ReadAll(io.LimitReader(in, maxTokenized+1))
-	if err == nil && len(raw) > maxTokenized {
-		err = fmt.Errorf("tokenize: a text of more than %d MB", maxTokenized>>20)
-	}
-	return string(raw), err
 }
 
 // tokenJSON is a token in the output of --json: begin and end are bytes of the text.
@@ -80,8 +90,11 @@ type tokenJSON struct {
 	End   int    `json:"end"`
 }
 
-func tokenize(c *common, t tokenizer.Tokenizer, text string, o tokenizeOptions) error {
-	spans := t.Spans(text, !o.raw)
+func tokenize(ctx context.Context, c *common, t tokenizer.Tokenizer, text string, o tokenizeOptions) error {
+	spans, err := t.Spans(ctx, text, !o.raw)
+	if err != nil {
+		return err
+	}
 	if o.special {
 		spans = tokenizer.Around(t, spans, len(text))
 	}

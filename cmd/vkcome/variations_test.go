@@ -137,10 +137,17 @@ func (h heard) compare(t *testing.T, want judged) {
 		}
 	}
 	for _, w := range want.Texts {
-		plain := h.tokenizer.EncodeSpecial(w.Text)
+		plain, err := h.tokenizer.EncodeSpecial(w.Text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := h.tokenizer.Encode(w.Text)
+		if err != nil {
+			t.Fatal(err)
+		}
 		same("ids of "+w.Text, slices.Concat(h.tokenizer.Prefix(), plain, h.tokenizer.Suffix()), w.IDs)
 		same("ids without special tokens around "+w.Text, plain, w.Plain)
-		same("ids as plain text of "+w.Text, h.tokenizer.Encode(w.Text), w.Raw)
+		same("ids as plain text of "+w.Text, raw, w.Raw)
 		if got := h.tokenizer.Decode(w.IDs); got != w.Decoded {
 			t.Errorf("decoded %q, transformers gives %q", got, w.Decoded)
 		}

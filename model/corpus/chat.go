@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,14 +11,14 @@ import (
 )
 
 // conversations hands on rows whose field holds messages, in the words of a chat template.
-func (f form) conversations(path string, s sink) error {
+func (f form) conversations(ctx context.Context, path string, s sink) error {
 	switch kind(path) {
 	case ".parquet":
-		return openParquet(path, func(r io.ReaderAt, size int64) error {
+		return openParquet(ctx, path, func(r io.ReaderAt, size int64) error {
 			return parquetRecords(r, size, func(r Record) error { return f.conversation(r, s) })
 		})
 	case ".json", ".jsonl", ".ndjson":
-		return decompressed(path, func(r io.Reader) error {
+		return decompressed(ctx, path, func(r io.Reader) error {
 			return readJSON(r, f.fields, func(raw []byte) error {
 				record, err := jsonRecord(raw)
 				if err != nil {

@@ -47,7 +47,7 @@ func TestConversations(t *testing.T) {
 	}
 	var want []uint32
 	for _, text := range []string{"user: one two" + end + "assistant: three" + end, "user: four" + end} {
-		for _, id := range tok.EncodeSpecial(text) {
+		for _, id := range must(tok.EncodeSpecial(text)) {
 			want = append(want, uint32(id))
 		}
 	}

@@ -2,6 +2,7 @@ package corpus
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 
 // unpacker decompresses the pages of a column.
 type unpacker struct {
+	ctx   context.Context
 	codec format.CompressionCodec
 	zstd  *zstd.Decoder
 }
@@ -52,7 +54,7 @@ func (u *unpacker) unpack(raw []byte, size int64) (out []byte, err error) {
 		if err != nil {
 			return nil, damaged("%w", err)
 		}
-		out, err = drain(z, size)
+		out, err = drain(heard{u.ctx, z}, size)
 		if err != nil {
 			return nil, err
 		}
@@ -65,11 +67,11 @@ func (u *unpacker) unpack(raw []byte, size int64) (out []byte, err error) {
 		if err := u.zstd.Reset(bytes.NewReader(raw)); err != nil {
 			return nil, damaged("%w", err)
 		}
-		if out, err = drain(u.zstd, size); err != nil {
+		if out, err = drain(heard{u.ctx, u.zstd}, size); err != nil {
 			return nil, err
 		}
 	case format.Brotli:
-		if out, err = drain(brotli.NewReader(bytes.NewReader(raw)), size); err != nil {
+		if out, err = drain(heard{u.ctx, brotli.NewReader(bytes.NewReader(raw))}, size); err != nil {
 			return nil, err
 		}
 	case format.Lz4Raw:

@@ -9,49 +9,43 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 
 	"github.com/vkcome/vkcome/model/tokenizer"
 )
 
-// ReadTokens reads a JSON array of token ids.
-func ReadTokens(path string) ([]uint32, error) {
-	raw, err := os.ReadFile(path)
+// Encode encodes text, with what the tokenizer puts around it.
+func Encode(t tokenizer.Tokenizer, text string) ([]uint32, error) {
+	ids, err := t.Encode(text)
 	if err != nil {
 		return nil, err
 	}
-	var tokens []uint32
-	if err := json.Unmarshal(raw, &tokens); err != nil {
-		return nil, fmt.Errorf("%s: expected a JSON array of token ids: %w", path, err)
-	}
-	return tokens, nil
-}
-
-// Encode encodes text, with what the tokenizer puts around it.
-func Encode(t tokenizer.Tokenizer, text string) []uint32 {
 	before, after := around(t)
-	var tokens []uint32
-	for _, id := range slices.Concat(before, t.Encode(text), after) {
-		tokens = append(tokens, uint32(id))
-	}
-	return tokens
+	return joined(before, ids, after), nil
 }
 
 // EncodeSpecial is Encode with the special tokens in the text recognized. A text that begins with BOS gets nothing around it.
-func EncodeSpecial(t tokenizer.Tokenizer, text string) []uint32 {
+func EncodeSpecial(t tokenizer.Tokenizer, text string) ([]uint32, error) {
+	ids, err := t.EncodeSpecial(text)
+	if err != nil {
+		return nil, err
+	}
 	before, after := around(t)
-	ids := t.EncodeSpecial(text)
 	if bos, ok := t.BOS(); ok && len(ids) > 0 && ids[0] == bos {
 		before, after = nil, nil
 	}
+	return joined(before, ids, after), nil
+}
+
+func joined(parts ...[]int) []uint32 {
 	var tokens []uint32
-	for _, id := range slices.Concat(before, ids, after) {
-		tokens = append(tokens, uint32(id))
+	for _, part := range parts {
+		for _, id := range part {
+			tokens = append(tokens, uint32(id))
+		}
 	}
 	return tokens
 }
@@ -98,13 +92,25 @@ func Sample(windows [][]uint32, n int, seed uint64) [][]uint32 {
 	if n <= 0 || n >= len(windows) {
 		return windows
 	}
-	chosen := rand.New(rand.NewPCG(seed, 0)).Perm(len(windows))[:n]
-	slices.Sort(chosen)
 	out := make([][]uint32, n)
-	for i, w := range chosen {
-		out[i] = windows[w]
+	for i, w := range pick(len(windows), n, seed) {
+		out[i] = slices.Clone(windows[w]) // the others' memory is not kept for it
 	}
 	return out
+}
+
+// pick gives the numbers of those that Sample keeps.
+func pick(windows, n int, seed uint64) []int {
+	if n >= windows {
+		all := make([]int, windows)
+		for i := range all {
+			all[i] = i
+		}
+		return all
+	}
+	chosen := rand.New(rand.NewPCG(seed, 0)).Perm(windows)[:n]
+	slices.Sort(chosen)
+	return chosen
 }
 
 // Hash is the SHA-256 of the windows' tokens, each as 4 bytes, little-endian.

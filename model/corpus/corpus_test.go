@@ -1,10 +1,17 @@
 package corpus
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -59,12 +66,90 @@ func TestReadTokens(t *testing.T) {
 		}
 		return path
 	}
-	if ids, err := ReadTokens(write("ids.json", "[1, 2, 3]")); err != nil || len(ids) != 3 {
+	if ids, err := ReadTokens(t.Context(), write("ids.json", "[1, 2, 3]"), 0); err != nil || len(ids) != 3 {
 		t.Errorf("ReadTokens = %v, %v", ids, err)
 	}
-	for _, bad := range []string{"[-1]", "{}", "[1.5]", "[99999999999]", ""} {
-		if _, err := ReadTokens(write("bad.json", bad)); err == nil || !strings.Contains(err.Error(), "bad.json") {
-			t.Errorf("%q: %v", bad, err)
+	for text, want := range map[string]string{
+		"[]": "[]", " [ ] \n": "[]", "[0]": "[0]", "[7,8 , 9\n]": "[7 8 9]", "\t[1,\r\n2]\n\n": "[1 2]", "[4294967295]": "[4294967295]",
+	} {
+		if ids, err := ReadTokens(t.Context(), write("ids.json", text), 0); err != nil || fmt.Sprint(ids) != want {
+			t.Errorf("%q: %v, %v", text, ids, err)
+		}
+	}
+	for _, c := range []struct {
+		text  string
+		vocab int
+		want  string
+	}{
+		{"[1,2,99999]", 100, `token 2: "99999", expected a whole number from 0 to 99`},
+		{"[1,2,3,null]", 0, `token 3: "null", expected a whole number from 0 to 4294967295`},
+		{"[100]", 100, "token 0: "},
+		{"[-1]", 0, "token 0: "},
+		{"{}", 0, "expected a list of token ids in JSON"},
+		{"null", 0, "expected a list of token ids in JSON"},
+		{"[1.5]", 0, `token 0: "1.5"`},
+		{"[1e0]", 0, `token 0: "1e0"`},
+		{"[01]", 0, `token 0: "01"`},
+		{"[4294967296]", 0, "token 0: "},
+		{"[18446744073709551617]", 0, "token 0: "},
+		{"[" + strings.Repeat("9", 5000) + "]", 0, "token 0: "},
+		{`[1,"2"]`, 0, "token 1: "},
+		{"[1,true]", 0, "token 1: "},
+		{"[1,[2]]", 0, "token 1: "},
+		{"[1,{}]", 0, "token 1: "},
+		{"[1,]", 0, "token 1: nothing, expected a token id"},
+		{"[,1]", 0, "token 0: "},
+		{"[1 2]", 0, "token 0: "},
+		{"[1\u00a02]", 0, "token 0: "},
+		{"[1", 0, "token 0: unexpected EOF"},
+		{"[1,", 0, "token 1: unexpected EOF"},
+		{"[", 0, "token 0: unexpected EOF"},
+		{"[1] 2", 0, "there is more behind the list"},
+		{"[1][2]", 0, "there is more behind the list"},
+		{"\ufeff[1]", 0, "expected a list of token ids in JSON"},
+		{"", 0, "expected a list of token ids in JSON"},
+	} {
+		path := write("bad.json", c.text)
+		_, err := ReadTokens(t.Context(), path, c.vocab)
+		if err == nil || !strings.HasPrefix(err.Error(), path+": "+c.want) || len(err.Error()) > len(path)+150 || strings.ContainsAny(err.Error(), "\n") || strings.Contains(err.Error(), "Go ") {
+			t.Errorf("%.40q: %v, want %q", c.text, err, c.want)
+		}
+	}
+	// Numbers of every kind beside a reader of whole numbers that is known.
+	rnd := rand.New(rand.NewPCG(12, 0))
+	for range 2000 {
+		var b strings.Builder
+		for range 1 + rnd.IntN(6) {
+			b.WriteString([]string{"0", "1", "9", "00", "42949", "67295", "-", ".", "e", "null", `"1"`, " ", ",", "[", "]", "\n"}[rnd.IntN(16)])
+		}
+		text := "[" + b.String() + "]"
+		var want []*uint32
+		ok := json.Unmarshal([]byte(text), &want) == nil && !slices.Contains(want, nil)
+		ids, err := ReadTokens(t.Context(), write("any.json", text), 0)
+		if ok != (err == nil) || ok && len(ids) != len(want) {
+			t.Fatalf("%q: %v, %v", text, ids, err)
+		}
+		for i := range ids {
+			if ids[i] != *want[i] {
+				t.Fatalf("%q: %v", text, ids)
+			}
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := ReadTokens(ctx, write("ids.json", "[1]"), 0); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, "/dev/zero", dir} {
+		if _, err := ReadTokens(t.Context(), path, 0); !errors.Is(err, fs.ErrInvalid) || strings.Count(err.Error(), path) != 1 {
+			t.Errorf("%s: %v", path, err)
+		}
+		if _, err := Load(t.Context(), tiny12(t), Options{Sources: []string{path}}); err == nil {
+			t.Errorf("%s is read", path)
 		}
 	}
 }
@@ -73,4 +158,12 @@ func ExampleCut() {
 	windows, err := Cut([]uint32{1, 2, 3, 4, 5}, 2)
 	fmt.Println(windows, err)
 	// Output: [[1 2] [3 4]] <nil>
+}
+
+// must gives what cannot fail here.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

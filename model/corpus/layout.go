@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vkcome/vkcome/model/files"
+
 	"go.yaml.in/yaml/v3"
 )
 
@@ -491,7 +493,7 @@ const readmeFile = "README.md"
 
 // readme is the beginning of a folder's README.md, nothing if there is none.
 func readme(dir string) ([]byte, error) {
-	f, err := os.Open(filepath.Join(dir, readmeFile))
+	f, err := files.Open(filepath.Join(dir, readmeFile), 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

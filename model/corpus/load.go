@@ -70,6 +70,7 @@ type Options struct {
 	Tokens  int // 0 is no bound
 
 	Hub hub.Hub // where names are looked up
+	Dir string  // folder of tokens that are waited with in files, see Load; "" is the system's for temporary ones. No file stays there.
 }
 
 // ComePaperRows is how many rows the CoMe authors calibrate on.
@@ -124,8 +125,11 @@ func (c *Corpus) Notes() (lines []string) {
 	return append(lines, c.Partial...)
 }
 
-// Load reads documents and makes windows of their tokens.
-func Load(ctx context.Context, t tokenizer.Tokenizer, o Options) (*Corpus, error) {
+// Load reads documents and makes windows of their tokens. Text is read and encoded in parts, and reading ends where nothing more can be
+// wanted: behind the first documents that Docs takes InOrder. What is kept of a corpus is its windows, and beside them up to 64 MiB of
+// tokens: where windows are chosen at random, of which all must be known first, more of them wait in a file in Dir. Documents that are
+// chosen at random (Docs, or rows by Tokens) are kept as text until all were seen.
+func Load(ctx context.Context, t tokenizer.Tokenizer, o Options) (c *Corpus, err error) {
 	if err := o.check(t); err != nil {
 		return nil, err
 	}
@@ -151,15 +155,18 @@ func Load(ctx context.Context, t tokenizer.Tokenizer, o Options) (*Corpus, error
 		}
 	}
 	all := strings.Join(names, ", ")
-	taken, err := o.read(ctx, sources, rows)
+	p, err := newPacker(ctx, t, &o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", all, err)
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	taken, err := o.read(ctx, sources, rows, p)
 	if err != nil {
 		return nil, err
 	}
-	groups := make([][]string, len(taken))
 	seen, shuffled, ended := 0, false, false
-	for i, t := range taken {
-		groups[i] = t.texts()
-		c.Documents, seen, c.Nulls = c.Documents+len(groups[i]), seen+t.seen, c.Nulls+t.nulls
+	for _, t := range taken {
+		c.Documents, seen, c.Nulls = c.Documents+t.taken(), seen+t.seen, c.Nulls+t.nulls
 		shuffled, ended = shuffled || t.shuffled(), ended || t.ended
 	}
 	switch {
@@ -176,10 +183,11 @@ func Load(ctx context.Context, t tokenizer.Tokenizer, o Options) (*Corpus, error
 			return nil, fmt.Errorf("%s: all %d rows are null", all, c.Nulls)
 		}
 	}
-	begun, err := c.pack(ctx, t, &o, groups)
+	windows, begun, err := p.finish()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", all, err)
 	}
+	c.Windows, c.Tokens = windows, p.tokens
 	if len(begun) == len(names) && len(names) > 1 {
 		for i, n := range begun {
 			if n == 0 {
@@ -193,23 +201,38 @@ func Load(ctx context.Context, t tokenizer.Tokenizer, o Options) (*Corpus, error
 	return c, nil
 }
 
-// read gives the documents that are chosen of all sources as one; or of each on its own where of each as many windows are wanted, as
-// else a text that is one document among the rows of another source would be taken whole or not at all, by chance.
-func (o *Options) read(ctx context.Context, sources []source, rows bool) (taken []*choice, err error) {
+// read reads the documents that are chosen of all sources as one; or of each on its own where of each as many windows are wanted, as else a
+// text that is one document among the rows of another source would be taken whole or not at all, by chance. What is taken goes to the packer.
+func (o *Options) read(ctx context.Context, sources []source, rows bool, p *packer) (taken []*choice, err error) {
 	apart, size := o.apart(), 0
 	for i, s := range sources {
 		if i == 0 || apart {
 			taken = append(taken, newChoice(ctx, o, s.rows || rows && !apart))
+			if err := p.group(); err != nil {
+				return nil, err
+			}
+		}
+		c := taken[len(taken)-1]
+		if !c.shuffled() {
+			c.to = p
 		}
 		for _, file := range s.files {
-			if err := read(file, s.form, taken[len(taken)-1]); errors.Is(err, errEnough) {
+			if err := read(ctx, file, s.form, c); errors.Is(err, errEnough) {
 				break
 			} else if err != nil {
 				return nil, err
 			}
 		}
+		if i == len(sources)-1 || apart {
+			for _, text := range c.texts() {
+				if err := p.take(text); err != nil {
+					return nil, fmt.Errorf("%s: %w", s.name, err)
+				}
+			}
+			c.kept, c.done = nil, c.taken()
+		}
 		if apart {
-			if size += taken[i].size; size > maxText {
+			if size += c.size; size > maxText {
 				return nil, errText
 			}
 		}
@@ -383,7 +406,10 @@ type choice struct {
 	nulls int        // and those of them that have no text
 	size  int        // bytes of those kept
 	next  uint64     // the key of the document that want spoke of
+	begun []byte     // what more took of it
 	kept  []document // a heap, the last in order on top, where shuffled
+	to    *packer    // takes the documents at once, none of which is kept
+	done  int        // documents that are kept no longer
 }
 
 var errText = fmt.Errorf("more than %d GiB of text; take a part of the documents with corpus.Options.Docs N", maxText>>30)
@@ -437,7 +463,7 @@ func (c *choice) want() (bool, error) {
 	if err := c.ctx.Err(); err != nil {
 		return false, err
 	}
-	if c.inOrder && c.docs > 0 && len(c.kept) == c.docs {
+	if c.inOrder && c.docs > 0 && c.taken() == c.docs {
 		c.ended = true
 		return false, errEnough
 	}
@@ -453,9 +479,33 @@ func (c *choice) full() bool {
 
 func (c *choice) null() { c.nulls++ }
 
+// taken is how many documents were taken.
+func (c *choice) taken() int { return c.done + len(c.kept) }
+
+func (c *choice) more(text string) error {
+	if c.size += len(text); c.size > maxText {
+		return errText
+	}
+	if c.to != nil {
+		return c.to.more(text)
+	}
+	c.begun = append(c.begun, text...)
+	return nil
+}
+
 func (c *choice) take(text string) error {
+	if c.size += len(text); c.to != nil {
+		if c.done++; c.size > maxText {
+			return errText
+		}
+		return c.to.take(text)
+	}
+	if len(c.begun) > 0 {
+		text = string(append(c.begun, text...))
+		c.begun = nil
+	}
 	d := document{c.next, text}
-	if c.size += len(text); !c.shuffled() {
+	if !c.shuffled() {
 		c.kept = append(c.kept, d)
 	} else {
 		heap.Push(c, d)
@@ -498,140 +548,4 @@ func splitMix64(seed, i uint64) uint64 {
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	return z ^ z>>31
-}
-
-// pack tokenizes groups of texts and cuts them into windows, of which it keeps those that are wanted: of each group as many, as far as
-// it has them. It gives how many windows begin in each group.
-func (c *Corpus) pack(ctx context.Context, t tokenizer.Tokenizer, o *Options, groups [][]string) (begun []int, err error) {
-	bos, _ := t.BOS()
-	runs := []run{{}}
-	longest := 0
-	for g, texts := range groups {
-		if o.Pack == Join {
-			joined := strings.Join(texts, "\n\n")
-			if g < len(groups)-1 {
-				joined += "\n\n"
-			}
-			texts = []string{joined}
-		}
-		last := &runs[len(runs)-1]
-		last.starts = append(last.starts, start{len(last.tokens), g})
-		for _, text := range texts {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			if text == "" && o.Pack == Docs {
-				continue
-			}
-			run := &runs[len(runs)-1]
-			before := len(run.tokens)
-			encode, around := t.Encode, Encode
-			if o.Special || o.Chat != nil {
-				encode, around = t.EncodeSpecial, EncodeSpecial
-			}
-			switch {
-			case o.BOS == AutoBOS && o.Chat == nil:
-				run.tokens = append(run.tokens, around(t, text)...)
-			case o.BOS == AlwaysBOS || o.BOS == replaceBOS && t.AddBOS():
-				run.tokens = append(run.tokens, uint32(bos))
-				fallthrough
-			default:
-				for _, id := range encode(text) {
-					run.tokens = append(run.tokens, uint32(id))
-				}
-			}
-			c.Tokens += len(run.tokens) - before
-			longest = max(longest, len(run.tokens))
-			if o.NoCross {
-				runs = append(runs, newRun(g))
-			}
-		}
-	}
-	extra := 0
-	if o.BOS == WindowBOS {
-		extra = 1
-	}
-	window := o.window()
-	if o.Window == 0 {
-		window = min(window, max(2, longest+extra))
-	}
-	body := window - extra
-	if window < 2 {
-		return nil, badWindow(window)
-	}
-	if longest == 0 {
-		return nil, errEmpty
-	}
-	of := make([][][]uint32, len(groups))
-	found := 0
-	for _, run := range runs {
-		for at := 0; at+body <= len(run.tokens); at += body {
-			piece := run.tokens[at : at+body : at+body]
-			if extra > 0 {
-				piece = append([]uint32{uint32(bos)}, piece...)
-			}
-			if o.BOS == replaceBOS && t.AddBOS() {
-				piece[0] = uint32(bos)
-			}
-			g := run.group(at)
-			of[g] = append(of[g], piece)
-			found++
-		}
-	}
-	if found == 0 {
-		if o.NoCross {
-			return nil, fmt.Errorf("no document has the %d tokens of a window, the longest has %d", body, longest)
-		}
-		return nil, tooShort(longest, window)
-	}
-	n := o.Windows
-	if n == 0 && o.Tokens > 0 {
-		n = max(1, o.Tokens/window)
-	}
-	begun = shares(of, n)
-	for g, windows := range of {
-		if begun[g] > 0 {
-			c.Windows = append(c.Windows, Sample(windows, begun[g], o.Seed)...)
-		}
-	}
-	return begun, nil
-}
-
-// run is tokens that windows do not cross the ends of.
-type run struct {
-	tokens []uint32
-	starts []start // of the groups that it holds
-}
-
-// start says at which token of a run a group starts.
-type start struct{ at, group int }
-
-func newRun(group int) run { return run{starts: []start{{0, group}}} }
-
-// group gives the group that a token is of.
-func (r *run) group(token int) int {
-	g := r.starts[0].group
-	for _, s := range r.starts {
-		if s.at <= token {
-			g = s.group
-		}
-	}
-	return g
-}
-
-// shares says how many of the windows of each group make n together: of each as many, or all that it has. n of 0 takes all.
-func shares(of [][][]uint32, n int) []int {
-	shares := make([]int, len(of))
-	left := n
-	for more := true; more; {
-		more = false
-		for g := range of {
-			if shares[g] < len(of[g]) && (n == 0 || left > 0) {
-				shares[g]++
-				left--
-				more = true
-			}
-		}
-	}
-	return shares
 }

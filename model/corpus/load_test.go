@@ -54,7 +54,7 @@ func load(t testing.TB, o Options) *Corpus {
 func TestLoadText(t *testing.T) {
 	tok, dir := tiny12(t), t.TempDir()
 	a, b := put(t, dir, "a.txt", []byte(words(1, 40))), put(t, dir, "b.txt", []byte(words(2, 50)))
-	tokens := Encode(tok, words(1, 40)+"\n\n"+words(2, 50))
+	tokens := must(Encode(tok, words(1, 40)+"\n\n"+words(2, 50)))
 	want, err := Cut(tokens, 16)
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestShuffle(t *testing.T) {
 	for _, o := range []Options{{Docs: 1}, {Docs: 20}, {Docs: 20, Seed: 9}, {Docs: all + 1}, {Tokens: 64, Window: 8}, {Tokens: 64, Window: 8, Seed: 9}, {}, {Docs: 7, InOrder: true}} {
 		o.Sources = []string{path}
 		c := newChoice(t.Context(), &o, true)
-		if err := read(path, oneField("text"), c); err != nil && !errors.Is(err, errEnough) {
+		if err := read(t.Context(), path, oneField("text"), c); err != nil && !errors.Is(err, errEnough) {
 			t.Fatal(err)
 		}
 		got, want := c.texts(), byHand(o.Seed)
@@ -143,7 +143,7 @@ func TestPacking(t *testing.T) {
 	path := jsonl(t, dir, "a.jsonl", texts...)
 	id, _ := tok.BOS()
 	bos := uint32(id)
-	plain := func(text string) []uint32 { return Encode(tok, text)[1:] } // tiny12 has a BOS in front
+	plain := func(text string) []uint32 { return must(Encode(tok, text))[1:] } // tiny12 has a BOS in front
 	with := func(text string) []uint32 { return append([]uint32{bos}, plain(text)...) }
 	joined := strings.Join(texts, "\n\n")
 	cut := func(body int, front []uint32, runs ...[]uint32) (out [][]uint32) {
@@ -223,7 +223,7 @@ func TestSources(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	zebra := Encode(tok, " zebra")
+	zebra := must(Encode(tok, " zebra"))
 	mixed := filepath.Join(dir, "mixed")
 	if err := os.Mkdir(mixed, 0o755); err != nil {
 		t.Fatal(err)
@@ -271,7 +271,7 @@ func TestSources(t *testing.T) {
 	}
 	// Where all is used, sources are read as one text, whose windows may cross their ends.
 	joined := load(t, Options{Sources: []string{short, text}, Window: 10})
-	if want := Encode(tok, "zebra\n\n"+strings.Repeat("zebra ", 900)); fmt.Sprint(joined.Windows[0]) != fmt.Sprint(want[:10]) {
+	if want := must(Encode(tok, "zebra\n\n"+strings.Repeat("zebra ", 900))); fmt.Sprint(joined.Windows[0]) != fmt.Sprint(want[:10]) {
 		t.Errorf("the first window is %d, expected %d", joined.Windows[0], want[:10])
 	}
 }
@@ -287,10 +287,10 @@ func TestNulls(t *testing.T) {
 	columns := put(t, dir, "a.parquet", parquetOf(t, []row{{nil}, {&a}, {nil}, {&b}}))
 	for _, path := range []string{lines, columns} {
 		c := load(t, Options{Sources: []string{path}})
-		if want := Encode(tiny12(t), a+"\n\n"+b); !slices.Equal(c.Windows[0], want) || c.Nulls != 2 || !strings.HasSuffix(c.Source, "; 2 documents; 2 null rows left out") || !slices.Equal(c.Notes(), []string{"2 rows without a text (null) were left out"}) {
+		if want := must(Encode(tiny12(t), a+"\n\n"+b)); !slices.Equal(c.Windows[0], want) || c.Nulls != 2 || !strings.HasSuffix(c.Source, "; 2 documents; 2 null rows left out") || !slices.Equal(c.Notes(), []string{"2 rows without a text (null) were left out"}) {
 			t.Errorf("%s: %+v", path, c)
 		}
-		if c := load(t, Options{Sources: []string{path}, Docs: 1, InOrder: true}); c.Documents != 1 || c.Nulls != 1 || !slices.Equal(c.Windows[0], Encode(tiny12(t), a)) {
+		if c := load(t, Options{Sources: []string{path}, Docs: 1, InOrder: true}); c.Documents != 1 || c.Nulls != 1 || !slices.Equal(c.Windows[0], must(Encode(tiny12(t), a))) {
 			t.Errorf("the first of %s: %+v", path, c)
 		}
 		if c := load(t, Options{Sources: []string{path}, Docs: 3}); c.Documents != 2 {
@@ -375,7 +375,7 @@ func TestNames(t *testing.T) {
 	} {
 		o := Options{Sources: []string{c.name}, Test: c.test, Hub: hub.Hub{Cache: cache, Offline: true}}
 		got, err := Load(t.Context(), tok, o)
-		if err != nil || len(got.Windows) != 1 || !slices.Equal(got.Windows[0], Encode(tok, c.want)) || !strings.Contains(got.Source, commit) {
+		if err != nil || len(got.Windows) != 1 || !slices.Equal(got.Windows[0], must(Encode(tok, c.want))) || !strings.Contains(got.Source, commit) {
 			t.Errorf("%s, %v: %+v, %v; want %q", c.name, c.test, got, err, c.want)
 		}
 	}
@@ -390,7 +390,7 @@ func TestFetched(t *testing.T) {
 	s := hubtest.New(t)
 	s.Repos["datasets/Salesforce/wikitext"] = map[string]string{"wikitext-2-raw-v1/train-00000-of-00001.parquet": string(parquetOf(t, []textRow{{words(1, 40), ""}}))}
 	c := load(t, Options{Sources: []string{"wiki2"}, Hub: hub.Hub{Cache: t.TempDir(), Endpoint: s.URL}})
-	if want := Encode(tiny12(t), words(1, 40)); !slices.Equal(c.Windows[0], want) || c.Source != "wiki2:train (Salesforce/wikitext@"+hubtest.Commit+"); 1 documents" {
+	if want := must(Encode(tiny12(t), words(1, 40))); !slices.Equal(c.Windows[0], want) || c.Source != "wiki2:train (Salesforce/wikitext@"+hubtest.Commit+"); 1 documents" {
 		t.Errorf("%+v, want %v", c, want)
 	}
 }
@@ -423,7 +423,7 @@ func TestRepository(t *testing.T) {
 		s.Asked()
 		for range 2 { // from the hub or from the cache
 			got := load(t, Options{Sources: []string{c.source}, Test: c.test, Hub: h})
-			if want := Encode(tiny12(t), strings.Join(texts, "\n\n")); !slices.Equal(got.Windows[0], want) || !strings.HasPrefix(got.Source, c.name+"@"+hubtest.Commit+"; ") || len(got.Notes()) != 0 {
+			if want := must(Encode(tiny12(t), strings.Join(texts, "\n\n"))); !slices.Equal(got.Windows[0], want) || !strings.HasPrefix(got.Source, c.name+"@"+hubtest.Commit+"; ") || len(got.Notes()) != 0 {
 				t.Errorf("%s: %q, %q", c.source, got.Source, got.Notes())
 			}
 		}
@@ -465,12 +465,12 @@ func TestComePaper(t *testing.T) {
 		want := texts
 		if !test {
 			all := newChoice(t.Context(), &Options{Docs: ComePaperRows, Seed: 4}, true)
-			if err := read(path, oneField("text"), all); err != nil {
+			if err := read(t.Context(), path, oneField("text"), all); err != nil {
 				t.Fatal(err)
 			}
 			want = all.texts()
 		}
-		windows, err := Cut(Encode(tok, strings.Join(want, "\n\n")), 64)
+		windows, err := Cut(must(Encode(tok, strings.Join(want, "\n\n"))), 64)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ func damaged(format string, args ...any) error {
 }
 
 // openParquet opens a file for use of it and its size.
-func openParquet(path string, use func(r io.ReaderAt, size int64) error) error {
+func openParquet(ctx context.Context, path string, use func(r io.ReaderAt, size int64) error) error {
 	file, err := open(path)
 	if err != nil {
 		return err
@@ -51,7 +52,7 @@ func openParquet(path string, use func(r io.ReaderAt, size int64) error) error {
 	if err != nil {
 		return err
 	}
-	return use(file, info.Size())
+	return use(heardAt{ctx, file}, info.Size())
 }
 
 func readParquet(r io.ReaderAt, size int64, f form, s sink) error {
@@ -293,7 +294,10 @@ func newColumn(r io.ReaderAt, size int64, l leaf, group *format.RowGroup) (*colu
 		return nil, damaged("it has %d columns", len(group.Columns))
 	}
 	m := &group.Columns[l.index].MetaData
-	c := &column{leaf: l, r: r, pos: m.DataPageOffset, unpacker: unpacker{codec: m.Codec}}
+	c := &column{leaf: l, r: r, pos: m.DataPageOffset, unpacker: unpacker{ctx: context.Background(), codec: m.Codec}}
+	if h, ok := r.(heardAt); ok {
+		c.unpacker.ctx = h.ctx
+	}
 	if m.DictionaryPageOffset > 0 {
 		c.pos = min(c.pos, m.DictionaryPageOffset)
 	}

@@ -3,6 +3,7 @@ package corpus
 import (
 	"cmp"
 	"compress/bzip2"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/vkcome/vkcome/model/chat"
+	"github.com/vkcome/vkcome/model/files"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/gzip"
@@ -25,6 +27,7 @@ import (
 const (
 	maxDocument = 64 << 20  // bytes of a line or a row; the longest books have some 10 MB
 	maxText     = 1 << 30   // bytes of all text that is kept, and of a plain file
+	readSize    = 256 << 10 // bytes that are read at once
 	maxWindow   = 128 << 20 // bytes that a zstd frame may look back: what zstd --long writes
 	shownFields = 12        // in a message
 )
@@ -42,7 +45,8 @@ var (
 type sink interface {
 	// want moves to the next document and says whether its text is needed, so that others need not be decoded. Its error ends the reading.
 	want() (bool, error)
-	// take takes the text of the document that want spoke of.
+	// more takes a part of the text of the document that want spoke of, take what is left of it.
+	more(text string) error
 	take(text string) error
 	// null counts the document that want spoke of as one without a text.
 	null()
@@ -229,20 +233,20 @@ func expand(path string, test bool) (*found, error) {
 }
 
 // read hands the documents of a file to a sink.
-func read(path string, f form, s sink) error {
+func read(ctx context.Context, path string, f form, s sink) error {
 	if f.chat != nil {
-		return located(path, f.conversations(path, s))
+		return located(path, f.conversations(ctx, path, s))
 	}
 	var err error
 	switch kind(path) {
 	case ".parquet":
-		err = openParquet(path, func(r io.ReaderAt, size int64) error { return readParquet(r, size, f, s) })
+		err = openParquet(ctx, path, func(r io.ReaderAt, size int64) error { return readParquet(r, size, f, s) })
 	case ".json", ".jsonl", ".ndjson":
-		err = decompressed(path, func(r io.Reader) error {
+		err = decompressed(ctx, path, func(r io.Reader) error {
 			return readJSON(r, f.fields, func(raw []byte) error { return f.document(raw, s) })
 		})
 	case ".csv", ".tsv":
-		err = decompressed(path, func(r io.Reader) error {
+		err = decompressed(ctx, path, func(r io.Reader) error {
 			return readCSV(r, separators[kind(path)], func(names []string, values []any) error { return f.csvRow(names, values, s) })
 		})
 	default:
@@ -250,7 +254,7 @@ func read(path string, f form, s sink) error {
 			err = fmt.Errorf("files in %s are not read: %s", kind(path), advice)
 			break
 		}
-		err = readText(path, s)
+		err = readText(ctx, path, s)
 	}
 	return located(path, err)
 }
@@ -261,7 +265,8 @@ func located(path string, err error) error {
 		return err
 	}
 	var located *fs.PathError
-	if errors.As(err, &located) {
+	var wrong *files.Error
+	if errors.As(err, &located) || errors.As(err, &wrong) {
 		return err
 	}
 	return fmt.Errorf("%s: %w", path, err)
@@ -269,7 +274,7 @@ func located(path string, err error) error {
 
 // open opens a file, unless git left a pointer in its place.
 func open(path string) (*os.File, error) {
-	f, err := os.Open(path)
+	f, err := files.Open(path, 0) // what is read of it is bounded, its size is not
 	if err != nil {
 		return nil, err
 	}
@@ -282,7 +287,7 @@ func open(path string) (*os.File, error) {
 }
 
 // decompressed opens a file, through what its ending says that it is compressed with.
-func decompressed(path string, use func(r io.Reader) error) error {
+func decompressed(ctx context.Context, path string, use func(r io.Reader) error) error {
 	f, err := open(path)
 	if err != nil {
 		return err
@@ -293,35 +298,94 @@ func decompressed(path string, use func(r io.Reader) error) error {
 		if c.ending != ending {
 			continue
 		}
-		z, done, err := c.open(f)
+		z, done, err := c.open(heard{ctx, f})
 		if err != nil {
 			return fmt.Errorf("%s: %w", ending[1:], err)
 		}
 		if done != nil {
 			defer done()
 		}
-		return use(z)
+		return use(heard{ctx, z})
 	}
-	return use(f)
+	return use(heard{ctx, f})
+}
+
+// heard reads in parts between which it hears of the context's end: what is compressed may be large and say nothing, and it may be small and
+// become large.
+type heard struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (h heard) Read(p []byte) (int, error) {
+	if err := h.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return h.r.Read(p[:min(len(p), readSize)])
+}
+
+// heardAt is heard for files that are not read in their order.
+type heardAt struct {
+	ctx context.Context
+	r   io.ReaderAt
+}
+
+func (h heardAt) ReadAt(p []byte, at int64) (n int, err error) {
+	for n < len(p) && err == nil {
+		if err = h.ctx.Err(); err == nil {
+			var m int
+			m, err = h.r.ReadAt(p[n:min(len(p), n+64*readSize)], at+int64(n))
+			n += m
+		}
+	}
+	return n, err
 }
 
 // readText reads a plain file: one document.
-func readText(path string, s sink) error {
+func readText(ctx context.Context, path string, s sink) error {
 	if ok, err := s.want(); err != nil || !ok {
 		return err
 	}
-	return decompressed(path, func(r io.Reader) error {
-		raw, err := io.ReadAll(io.LimitReader(r, maxText+1))
-		switch {
-		case err != nil:
-			return err
-		case len(raw) > maxText:
-			return fmt.Errorf("more than %d GiB of text; split the file", maxText>>30)
-		case !utf8.Valid(raw):
-			return errNotUTF8
+	return decompressed(ctx, path, func(r io.Reader) error {
+		part := make([]byte, 0, readSize+utf8.UTFMax) // what is left of a character, and what comes after it
+		for size := 0; ; {
+			n, err := r.Read(part[len(part) : len(part)+readSize])
+			part = part[:len(part)+n]
+			if size += n; size > maxText {
+				return fmt.Errorf("more than %d GiB of text; split the file", maxText>>30)
+			}
+			if err != nil && !errors.Is(err, io.EOF) {
+				return err
+			}
+			whole := len(part)
+			if err == nil {
+				whole = wholeRunes(part)
+			}
+			if !utf8.Valid(part[:whole]) {
+				return errNotUTF8
+			}
+			if err != nil {
+				return s.take(string(part))
+			}
+			if err := s.more(string(part[:whole])); err != nil {
+				return err
+			}
+			part = part[:copy(part, part[whole:])]
 		}
-		return s.take(string(raw))
 	})
+}
+
+// wholeRunes is how many bytes of a text there are before a last character that breaks off.
+func wholeRunes(text []byte) int {
+	for back := 1; back < utf8.UTFMax && back <= len(text); back++ {
+		if at := len(text) - back; utf8.RuneStart(text[at]) {
+			if !utf8.FullRune(text[at:]) {
+				return at
+			}
+			break
+		}
+	}
+	return len(text)
 }
 
 // document hands on the text of a JSON object.

@@ -32,6 +32,12 @@ type collected struct {
 	seen  int
 	nulls int
 	stop  int // at so many documents, if not 0
+	begun string
+}
+
+func (c *collected) more(text string) error {
+	c.begun += text
+	return nil
 }
 
 func (c *collected) null() { c.nulls++ }
@@ -45,7 +51,7 @@ func (c *collected) want() (bool, error) {
 }
 
 func (c *collected) take(text string) error {
-	c.texts = append(c.texts, text)
+	c.texts, c.begun = append(c.texts, c.begun+text), ""
 	return nil
 }
 
@@ -145,15 +151,15 @@ func TestFormats(t *testing.T) {
 		"a.parquet": parquetOf(t, rows, parquet.DataPageVersion(1)),
 	} {
 		var c collected
-		if err := read(put(t, dir, name, raw), oneField("text"), &c); err != nil || !slices.Equal(c.texts, want) {
+		if err := read(t.Context(), put(t, dir, name, raw), oneField("text"), &c); err != nil || !slices.Equal(c.texts, want) {
 			t.Errorf("%s: %q, %v; want %q", name, c.texts, err, want)
 		}
 		c = collected{skip: func(n int) bool { return n != 1 }}
-		if err := read(filepath.Join(dir, name), oneField("text"), &c); err != nil || !slices.Equal(c.texts, want[1:2]) || c.seen != 3 {
+		if err := read(t.Context(), filepath.Join(dir, name), oneField("text"), &c); err != nil || !slices.Equal(c.texts, want[1:2]) || c.seen != 3 {
 			t.Errorf("%s: %q of %d, %v; want the second of 3", name, c.texts, c.seen, err)
 		}
 		c = collected{stop: 2}
-		if err := read(filepath.Join(dir, name), oneField("text"), &c); !errors.Is(err, errEnough) || len(c.texts) != 2 {
+		if err := read(t.Context(), filepath.Join(dir, name), oneField("text"), &c); !errors.Is(err, errEnough) || len(c.texts) != 2 {
 			t.Errorf("%s: %q, %v; want two", name, c.texts, err)
 		}
 	}
@@ -162,7 +168,7 @@ func TestFormats(t *testing.T) {
 		"d.txt.lz4": lz4ed(t, []byte("a\nb")), "e.txt.br": brotlied(t, []byte("a\nb")), "f.TXT.BZ2": bzip2ed(t),
 	} {
 		var c collected
-		if err := read(put(t, dir, name, raw), oneField("text"), &c); err != nil || !slices.Equal(c.texts, []string{"a\nb"}) {
+		if err := read(t.Context(), put(t, dir, name, raw), oneField("text"), &c); err != nil || !slices.Equal(c.texts, []string{"a\nb"}) {
 			t.Errorf("%s: %q, %v", name, c.texts, err)
 		}
 	}
@@ -272,7 +278,7 @@ func TestCSV(t *testing.T) {
 	}
 	dir := t.TempDir()
 	var c collected
-	if err := read(put(t, dir, "a.tsv.gz", gzipped(t, []byte("n\ttext\n1\ta, b\n2\tNA\n"))), oneField("text"), &c); err != nil || !slices.Equal(c.texts, []string{"a, b"}) || c.nulls != 1 {
+	if err := read(t.Context(), put(t, dir, "a.tsv.gz", gzipped(t, []byte("n\ttext\n1\ta, b\n2\tNA\n"))), oneField("text"), &c); err != nil || !slices.Equal(c.texts, []string{"a, b"}) || c.nulls != 1 {
 		t.Errorf("%q, %d, %v", c.texts, c.nulls, err)
 	}
 	if rows := rowsOf(t, put(t, dir, "a.csv", []byte("a,b\n1,\n"))); !reflect.DeepEqual(rows, []Record{{{"a", "1"}, {"b", nil}}}) {
@@ -398,7 +404,7 @@ func TestReadErrors(t *testing.T) {
 		{"v.parquet", "many", "lists of lists", nested},
 		{"x.parquet", "text", `row 1: column "text": longer than 64 MiB`, endless},
 	} {
-		err := read(put(t, dir, c.name, c.raw), oneField(c.field), &collected{})
+		err := read(t.Context(), put(t, dir, c.name, c.raw), oneField(c.field), &collected{})
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), dir) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}

@@ -2,6 +2,7 @@ package corpus
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,13 +64,13 @@ const (
 // Rows hands on the rows of a file, Parquet, JSON or CSV by its ending: all their fields, in order. A Parquet column of structs is a Record; one
 // of lists of structs a Record of lists, as Hugging Face's Sequence has it; nulls in lists, lists of lists and columns of other types are
 // left out, and times are numbers; of CSV every value is a text. An error says in which file and row it is, also that of take, which ends the reading.
-func Rows(path string, take func(Record) error) error {
+func Rows(ctx context.Context, path string, take func(Record) error) error {
 	var err error
 	switch kind(path) {
 	case ".parquet":
-		err = openParquet(path, func(r io.ReaderAt, size int64) error { return parquetRecords(r, size, take) })
+		err = openParquet(ctx, path, func(r io.ReaderAt, size int64) error { return parquetRecords(r, size, take) })
 	case ".json", ".jsonl", ".ndjson":
-		err = decompressed(path, func(r io.Reader) error {
+		err = decompressed(ctx, path, func(r io.Reader) error {
 			return readJSON(r, nil, func(raw []byte) error {
 				record, err := jsonRecord(raw)
 				if err != nil {
@@ -79,7 +80,7 @@ func Rows(path string, take func(Record) error) error {
 			})
 		})
 	case ".csv", ".tsv":
-		err = decompressed(path, func(r io.Reader) error {
+		err = decompressed(ctx, path, func(r io.Reader) error {
 			return readCSV(r, separators[kind(path)], func(names []string, values []any) error {
 				record := make(Record, len(names))
 				for i, name := range names {

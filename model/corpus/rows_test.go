@@ -16,7 +16,7 @@ import (
 func rowsOf(t *testing.T, path string) []Record {
 	t.Helper()
 	var out []Record
-	if err := Rows(path, func(r Record) error { out = append(out, r); return nil }); err != nil {
+	if err := Rows(t.Context(), path, func(r Record) error { out = append(out, r); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return out
@@ -125,7 +125,7 @@ func TestRowsErrors(t *testing.T) {
 		{"a.parquet", "x", "not a Parquet file"},
 	} {
 		path := put(t, dir, c.name, []byte(c.raw))
-		err := Rows(path, func(Record) error { return nil })
+		err := Rows(t.Context(), path, func(Record) error { return nil })
 		if err == nil || !strings.HasPrefix(err.Error(), path+": ") || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s of %.40q: %v, want %q", c.name, c.raw, err, c.want)
 		}
@@ -133,7 +133,7 @@ func TestRowsErrors(t *testing.T) {
 	own := errors.New("no answer")
 	for _, path := range []string{put(t, dir, "b.jsonl", []byte("\n{}\n{}")), "testdata/rows.parquet"} {
 		n := 0
-		err := Rows(path, func(Record) error {
+		err := Rows(t.Context(), path, func(Record) error {
 			if n++; n == 2 {
 				return own
 			}
@@ -143,7 +143,7 @@ func TestRowsErrors(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	if err := Rows(filepath.Join(dir, "none.jsonl"), nil); err == nil {
+	if err := Rows(t.Context(), filepath.Join(dir, "none.jsonl"), nil); err == nil {
 		t.Error("a file that is not there is read")
 	}
 }

@@ -43,12 +43,12 @@ func NewEncoder(t tokenizer.Tokenizer, longest int) *Encoder {
 
 // encode gives the tokens of a text; special tokens in it count, and a text that begins with the prefix token gets nothing around
 // it.
-func (e *Encoder) encode(text string) []int {
-	ids := e.t.EncodeSpecial(text)
-	if e.begin != "" && strings.HasPrefix(text, e.begin) {
-		return ids
+func (e *Encoder) encode(text string) ([]int, error) {
+	ids, err := e.t.EncodeSpecial(text)
+	if err != nil || e.begin != "" && strings.HasPrefix(text, e.begin) {
+		return ids, err
 	}
-	return slices.Concat(e.first, ids, e.last)
+	return slices.Concat(e.first, ids, e.last), nil
 }
 
 var errNoPrefix = errors.New("its context is empty, and the tokenizer names neither a BOS nor an EOS token to stand there")
@@ -61,11 +61,14 @@ func (e *Encoder) Pair(context, continuation string) (run.Sequence, error) {
 }
 
 // pair has the encoder of contexts given, so that choices can share it.
-func (e *Encoder) pair(context, continuation string, encode func(string) []int) (run.Sequence, error) {
+func (e *Encoder) pair(context, continuation string, encode func(string) ([]int, error)) (run.Sequence, error) {
 	var before, after []int
+	var err error
 	if context == "" {
-		after = e.t.EncodeSpecial(continuation)
+		after, err = e.t.EncodeSpecial(continuation)
 		switch {
+		case err != nil:
+			return run.Sequence{}, err
 		case e.prefix < 0:
 			return run.Sequence{}, errNoPrefix
 		case len(after) > 0 && after[0] == e.prefix:
@@ -76,8 +79,13 @@ func (e *Encoder) pair(context, continuation string, encode func(string) []int) 
 	} else {
 		trimmed := strings.TrimRightFunc(context, pythonSpace)
 		continuation = context[len(trimmed):] + continuation
-		whole := e.encode(trimmed + continuation)
-		before = encode(trimmed)
+		whole, err := e.encode(trimmed + continuation)
+		if err != nil {
+			return run.Sequence{}, err
+		}
+		if before, err = encode(trimmed); err != nil {
+			return run.Sequence{}, err
+		}
 		after = whole[min(len(before), len(whole)):]
 	}
 	switch {
@@ -112,7 +120,11 @@ func (e *Encoder) Rolling(text string) ([]run.Sequence, error) {
 	if e.prefix < 0 {
 		return nil, errNoPrefix
 	}
-	ids := append([]int{e.prefix}, e.encode(text)...)
+	ids, err := e.encode(text)
+	if err != nil {
+		return nil, err
+	}
+	ids = append([]int{e.prefix}, ids...)
 	var windows []run.Sequence
 	for done := 1; done < len(ids); {
 		n := min(e.longest, len(ids)-done)
@@ -150,13 +162,14 @@ func (e *Encoder) encodeAll(ctx context.Context, t *task.Task, docs []int, reque
 
 func (e *Encoder) document(t *task.Task, requests []task.Request) (d encoded, err error) {
 	contexts := map[string][]int{}
-	encode := func(text string) []int {
+	encode := func(text string) (ids []int, err error) {
 		ids, ok := contexts[text]
 		if !ok {
-			ids = e.encode(text)
-			contexts[text] = ids
+			if ids, err = e.encode(text); err == nil {
+				contexts[text] = ids
+			}
 		}
-		return ids
+		return ids, err
 	}
 	for i, r := range requests {
 		var some []run.Sequence

@@ -29,7 +29,10 @@ type addedVocabulary struct {
 	raw, normalized matcher // tokens looked for before and after normalization
 }
 
-const maxAdded = 1 << 17 // tokens; the most that a real file has is some 6,000
+const (
+	maxAdded   = 1 << 17 // tokens; the most that a real file has is some 6,000
+	maxContent = 1 << 10 // bytes of one, and of its normalized form: at every character of a text it may be compared to its end
+)
 
 func newAddedVocabulary() addedVocabulary {
 	return addedVocabulary{ids: map[string]int{}, byID: map[int]AddedToken{}, forms: map[int]string{}, specials: map[string]bool{}}
@@ -51,6 +54,9 @@ func (v *addedVocabulary) enter(a AddedToken, model int, form string) (int, erro
 	}
 	if id >= maxID || len(v.order) >= maxAdded {
 		return 0, fmt.Errorf("token %q: more than %d added tokens, or an id beyond %d", short(a.Content), maxAdded, maxID)
+	}
+	if most := max(len(a.Content), len(form)); most > maxContent {
+		return 0, fmt.Errorf("added token %q: %d bytes, expected at most %d", short(a.Content), most, maxContent)
 	}
 	a.ID = id
 	if a.Normalized && form != a.Content {
@@ -112,6 +118,7 @@ type segment struct {
 type matcher struct {
 	trie   trie
 	tokens []AddedToken // Special as the vocabulary remembers it
+	forms  []string     // of these
 }
 
 // add enters a token under the form that is looked for, and says whether that is new.
@@ -121,7 +128,7 @@ func (m *matcher) add(form string, a AddedToken, special bool) bool {
 	}
 	a.Special = special
 	m.trie.add(form, len(m.tokens))
-	m.tokens = append(m.tokens, a)
+	m.tokens, m.forms = append(m.tokens, a), append(m.forms, form)
 	return true
 }
 
@@ -132,6 +139,7 @@ func (m *matcher) split(p piece, special bool) []segment {
 	var out []segment
 	text := p.text
 	done := 0
+	blank, bound := 0, 0 // white space that a token took along: it is looked through once
 	for i := 0; i < len(text) && len(m.tokens) > 0; {
 		n, which := m.trie.longest(text[i:])
 		if n == 0 {
@@ -144,10 +152,13 @@ func (m *matcher) split(p piece, special bool) []segment {
 			continue
 		}
 		if a.LStrip {
-			start = max(done, len(strings.TrimRightFunc(text[:start], unicode.IsSpace)))
+			start = done + len(strings.TrimRightFunc(text[min(done, start):start], unicode.IsSpace))
 		}
 		if a.RStrip {
-			stop = len(text) - len(strings.TrimLeftFunc(text[stop:], unicode.IsSpace))
+			if stop < blank || stop > bound {
+				blank, bound = stop, len(text)-len(strings.TrimLeftFunc(text[stop:], unicode.IsSpace))
+			}
+			stop = bound
 		}
 		if done < start {
 			out = append(out, segment{p.cut(done, start), -1})

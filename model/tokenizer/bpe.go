@@ -22,7 +22,7 @@ func (a candidate) before(b candidate) bool {
 // mergeAll merges pairs in symbols, best first, until lookup knows no pair that stands side by side. A heap and links
 // keep it at n log n: a megabyte without a space is one piece. Candidates whose symbols have changed since stay in the
 // heap and are passed over when they come up; a symbol only grows, so its size tells.
-func mergeAll(symbols []symbol, heap []candidate, lookup func(left, right symbol) (rank, id int32, ok bool)) []candidate {
+func mergeAll(e *encoder, symbols []symbol, heap []candidate, lookup func(left, right symbol) (rank, id int32, ok bool)) []candidate {
 	heap = heap[:0]
 	consider := func(left, right int32) {
 		if left < 0 || right < 0 {
@@ -33,10 +33,10 @@ func mergeAll(symbols []symbol, heap []candidate, lookup func(left, right symbol
 			heap = push(heap, candidate{rank, left, l.size + r.size, id})
 		}
 	}
-	for i := 1; i < len(symbols); i++ {
+	for i := 1; i < len(symbols) && !e.over(); i++ {
 		consider(int32(i-1), int32(i))
 	}
-	for len(heap) > 0 {
+	for len(heap) > 0 && !e.over() {
 		var c candidate
 		c, heap = pop(heap)
 		left := &symbols[c.left]

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/vkcome/vkcome/model/files"
 )
 
 // class is a tokenizer class of transformers 5.24. Most files are read by TokenizersBackend, which takes a tokenizer.json as it is; the others
@@ -118,7 +120,7 @@ func chooseClass(f *Files, c *config) (*class, error) {
 		Class     string `json:"tokenizer_class"`
 	}
 	if f.Arch != nil {
-		if err := json.Unmarshal(f.Arch, &arch); err != nil {
+		if err := files.JSON(f.Arch, &arch); err != nil {
 			return nil, &fileError{archFile, err}
 		}
 	}

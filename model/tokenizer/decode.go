@@ -24,8 +24,8 @@ var byteChars, charBytes = func() (chars [256]rune, bytes map[rune]byte) {
 }()
 
 // toByteLevel writes every byte of word as its character.
-func toByteLevel(word piece) piece {
-	e := editor{from: word, out: make([]byte, 0, len(word.text)+8)}
+func toByteLevel(enc *encoder, word piece) piece {
+	e := editor{e: enc, from: word, out: make([]byte, 0, len(word.text)+8)}
 	for i := range len(word.text) {
 		c := byteChars[word.text[i]]
 		if word.at == nil {
@@ -39,6 +39,9 @@ func toByteLevel(word piece) piece {
 
 // decoder turns the tokens of a text into other strings; joined they are the text.
 type decoder func(tokens []string) []string
+
+// maxDecoded is how many times longer decoders may make the tokens of a text: real ones, which write ▁ as a space, make them shorter.
+const maxDecoded = 16
 
 func newDecoders(c *component) ([]decoder, error) {
 	parts, err := flatten(c, func(c *component) []*component { return c.Decoders })
@@ -56,17 +59,19 @@ func newDecoders(c *component) ([]decoder, error) {
 		case "Fuse":
 			list = append(list, func(tokens []string) []string { return []string{strings.Join(tokens, "")} })
 		case "Replace":
+			if p.Pattern.Regex != nil {
+				return nil, errors.New("a Replace of a Regex is not supported")
+			}
 			r, err := newReplacer(p)
 			if err != nil {
 				return nil, err
 			}
-			if growth *= r.growth(); growth > maxGrowth {
+			if growth *= r.growth(); growth > maxDecoded {
 				return nil, errors.New("a text could grow without measure")
 			}
 			list = append(list, func(tokens []string) []string {
-				e := &encoder{}
 				for i := range tokens {
-					tokens[i] = r.replace(e, piece{text: tokens[i]}).text
+					tokens[i] = strings.ReplaceAll(tokens[i], r.text, r.content)
 				}
 				return tokens
 			})

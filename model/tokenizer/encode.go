@@ -1,14 +1,36 @@
 package tokenizer
 
-import "unicode/utf8"
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+	"unicode/utf8"
+)
 
-func (t *bpe) Encode(text string) []int { return t.encode(text, false, false).ids }
-func (t *bpe) EncodeSpecial(text string) []int {
-	return t.encode(text, !t.plain, false).ids
+func (t *bpe) Encode(text string) ([]int, error)        { return t.encode(text, false) }
+func (t *bpe) EncodeSpecial(text string) ([]int, error) { return t.encode(text, true) }
+
+func (t *bpe) encode(text string, special bool) (ids []int, err error) {
+	w := t.Writer(context.Background(), special, func(more []int) error {
+		ids = append(ids, more...)
+		return nil
+	})
+	if err := cmp.Or(w.WriteString(text), w.Close()); err != nil {
+		return nil, fmt.Errorf("tokenizer: %w", err)
+	}
+	return ids, nil
 }
 
-func (t *bpe) Spans(text string, special bool) []Span {
-	return t.encode(text, special && !t.plain, true).spans
+func (t *bpe) Spans(ctx context.Context, text string, special bool) (all []Span, err error) {
+	w := t.writer(ctx, special && !t.plain, true, func(_ []int, spans []Span) error {
+		all = append(all, spans...)
+		return nil
+	})
+	if err := cmp.Or(w.WriteString(text), w.Close()); err != nil {
+		return nil, fmt.Errorf("tokenizer: %w", err)
+	}
+	return all, nil
 }
 
 // Around puts prefix and suffix around the spans of a text of so many bytes.
@@ -24,28 +46,39 @@ func Around(t Tokenizer, spans []Span, size int) []Span {
 	return out
 }
 
-// encoder is the working memory of one call.
+// encoder is the working memory of one text.
 type encoder struct {
 	t       *bpe
-	ids     []int
-	places  bool // spans are wanted
+	ctx     context.Context // nil: nobody ends it
+	ids     []int           // of the window, as spans
+	places  bool            // spans are wanted
 	spans   []Span
+	base    int // bytes of the text before the window
 	seen    cache
 	symbols []symbol
 	heap    []candidate
-	expired bool // a pattern of this file ran into its time limit
+	inside  bool          // what is normalized goes on within a text
+	room    int           // bytes that the rest of the window may become
+	left    time.Duration // for its patterns
+	turns   int
+	err     error
 }
 
-func (t *bpe) encode(text string, special, places bool) *encoder {
-	e := &encoder{t: t, seen: cache{}, places: places}
-	first := true // at the start of the text
-	for _, s := range t.raw.split(source(validUTF8(text), places || t.exactFirst), special) {
+// window encodes a part of a text that lies between two cuts; first says that it begins the text.
+func (e *encoder) window(text string, first, special bool) error {
+	t := e.t
+	text = validUTF8(text)
+	e.ids, e.spans, e.inside = e.ids[:0], e.spans[:0], !first
+	e.limit(len(text))
+	for _, s := range t.raw.split(source(text, e.places || t.exactFirst), special) {
 		if s.id >= 0 {
 			e.addToken(s)
-			first = false
+			first, e.inside = false, false
 			continue
 		}
-		for _, s := range t.normalized.split(t.normalize(e, s.piece), special) {
+		p := t.normalize(e, s.piece)
+		e.inside = false
+		for _, s := range t.normalized.split(p, special) {
 			if s.id >= 0 {
 				e.addToken(s)
 			} else {
@@ -53,20 +86,34 @@ func (t *bpe) encode(text string, special, places bool) *encoder {
 			}
 			first = false
 		}
+		if e.room -= len(p.text); e.err != nil {
+			return e.err
+		}
 	}
-	return e
+	e.base += len(text)
+	return e.err
+}
+
+// over says whether the encoding has ended before its time: by an error, or by a context, which is asked now and then.
+func (e *encoder) over() bool {
+	if e.turns++; e.err == nil && e.ctx != nil && e.turns%1024 == 0 {
+		e.err = e.ctx.Err()
+	}
+	return e.err != nil
 }
 
 func (e *encoder) addToken(s segment) {
 	e.ids = append(e.ids, s.id)
 	if e.places {
-		e.spans = append(e.spans, Span{s.id, s.at[0], s.at[len(s.text)]})
+		e.spans = append(e.spans, Span{s.id, e.base + s.at[0], e.base + s.at[len(s.text)]})
 	}
 }
 
 func (t *bpe) normalize(e *encoder, p piece) piece {
 	for _, n := range t.normalizers {
-		p = n(e, p)
+		if p = n(e, p); !e.fits(len(p.text)) || e.over() {
+			return piece{at: p.at[:min(1, len(p.at))]}
+		}
 	}
 	return p
 }
@@ -76,9 +123,16 @@ func (e *encoder) words(p piece, first bool) {
 	words := []piece{p}
 	for _, s := range e.t.splitters {
 		words = s(e, words, first)
+		size := 0
+		for _, word := range words {
+			size += len(word.text)
+		}
+		if !e.fits(size) {
+			return
+		}
 	}
 	for _, word := range words {
-		for word.text != "" {
+		for word.text != "" && !e.over() {
 			n := len(word.text)
 			if e.t.wordwise {
 				n = nextWord(word.text)
@@ -96,7 +150,9 @@ func (e *encoder) cached(word piece) {
 		return
 	}
 	before := len(e.ids)
-	e.word(word)
+	if e.word(word); e.err != nil {
+		return
+	}
 	e.seen.put(word.text, e.ids[before:])
 }
 
@@ -120,7 +176,7 @@ func (e *encoder) word(word piece) {
 			unkSize = 0
 		}
 	}
-	for i := 0; i < len(text); {
+	for i := 0; i < len(text) && !e.over(); {
 		_, n := utf8.DecodeRuneInString(text[i:])
 		if id, ok := t.vocab[text[i:i+n]]; ok {
 			flush()
@@ -141,11 +197,11 @@ func (e *encoder) word(word piece) {
 		i += n
 	}
 	flush()
-	if len(e.symbols) == 0 {
+	if len(e.symbols) == 0 || e.err != nil {
 		return
 	}
 	e.symbols[len(e.symbols)-1].next = -1
-	e.heap = mergeAll(e.symbols, e.heap, func(l, r symbol) (rank, id int32, ok bool) {
+	e.heap = mergeAll(e, e.symbols, e.heap, func(l, r symbol) (rank, id int32, ok bool) {
 		m, ok := t.merges[pair{l.id, r.id}]
 		return m.rank, m.id, ok
 	})
@@ -158,7 +214,7 @@ func (e *encoder) take(word piece) {
 		s := e.symbols[i]
 		e.ids = append(e.ids, int(s.id))
 		if e.places {
-			e.spans = append(e.spans, Span{int(s.id), word.at[s.start], word.at[s.start+s.size]})
+			e.spans = append(e.spans, Span{int(s.id), e.base + word.at[s.start], e.base + word.at[s.start+s.size]})
 		}
 	}
 }

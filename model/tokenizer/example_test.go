@@ -12,7 +12,10 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	ids := tok.Encode("Hello world")
+	ids, err := tok.Encode("Hello world")
+	if err != nil {
+		log.Fatal(err)
+	}
 	fmt.Println(ids)
 	fmt.Println(tok.Decode(ids))
 	// Output:
@@ -26,7 +29,11 @@ func ExampleStream() {
 		log.Fatal(err)
 	}
 	s := tokenizer.NewStream(tok, true, nil)
-	for _, id := range tok.Encode("naïve") { // ï comes in two ids
+	ids, err := tok.Encode("naïve")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, id := range ids { // ï comes in two of them
 		fmt.Printf("%q ", s.Next(id))
 	}
 	fmt.Printf("%q\n", s.Flush())

@@ -1,10 +1,12 @@
 package tokenizer
 
 import (
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/vkcome/vkcome/model/files"
 )
 
 // file makes of a folder's files a tokenizer.json, and names the file that it came of.
@@ -33,11 +35,14 @@ func (c *class) file(f *Files) (*file, string, error) {
 // parseVocab reads vocab.json and merges.txt, as GPT-2 has them: a line "#version", then a pair on each.
 func parseVocab(vocab, lines []byte) (*file, error) {
 	f := &file{}
-	if err := json.Unmarshal(vocab, &f.Model.Vocab); err != nil {
+	if err := files.JSON(vocab, &f.Model.Vocab); err != nil {
 		return nil, err
 	}
 	if lines == nil {
 		return nil, &fileError{mergesFile, errors.New("it is missing, and without it " + vocabFile + " tells no ids")}
+	}
+	if n := bytes.Count(lines, []byte("\n")); n > maxMerges {
+		return nil, &fileError{mergesFile, fmt.Errorf("%d lines, expected at most %d", n, maxMerges)}
 	}
 	for i, line := range strings.Split(strings.TrimSuffix(string(lines), "\n"), "\n") {
 		line = strings.TrimSuffix(line, "\r")

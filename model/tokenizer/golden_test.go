@@ -47,7 +47,7 @@ func check(t *testing.T, tok Tokenizer, cases []testCase) {
 		t.Error("no cases")
 	}
 	for _, c := range cases {
-		if got := tok.Encode(c.Text); !slices.Equal(got, c.IDs) {
+		if got := must(tok.Encode(c.Text)); !slices.Equal(got, c.IDs) {
 			t.Errorf("%q:\ngot  %v\nwant %v", c.Text, got, c.IDs)
 		}
 		if got := tok.Decode(c.IDs); got != c.Text {
@@ -57,3 +57,11 @@ func check(t *testing.T, tok Tokenizer, cases []testCase) {
 }
 
 func TestGoldenTiny12(t *testing.T) { check(t, tiny12(t), golden(t).Tiny12) }
+
+// must gives what cannot fail here.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}

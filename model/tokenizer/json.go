@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"strconv"
 	"strings"
+
+	"github.com/vkcome/vkcome/model/files"
 )
 
 // file is a tokenizer.json, read or made of other files.
@@ -24,16 +26,16 @@ type file struct {
 
 // modelPart is the model of a tokenizer.json.
 type modelPart struct {
-	Type         *string        `json:"type"`
-	Vocab        map[string]int `json:"vocab"`
-	Merges       merges         `json:"merges"`
-	Dropout      float64        `json:"dropout"`
-	Unk          *string        `json:"unk_token"`
-	Prefix       string         `json:"continuing_subword_prefix"`
-	Suffix       string         `json:"end_of_word_suffix"`
-	FuseUnk      bool           `json:"fuse_unk"`
-	ByteFallback bool           `json:"byte_fallback"`
-	IgnoreMerges bool           `json:"ignore_merges"`
+	Type         *string `json:"type"`
+	Vocab        vocab   `json:"vocab"`
+	Merges       merges  `json:"merges"`
+	Dropout      float64 `json:"dropout"`
+	Unk          *string `json:"unk_token"`
+	Prefix       string  `json:"continuing_subword_prefix"`
+	Suffix       string  `json:"end_of_word_suffix"`
+	FuseUnk      bool    `json:"fuse_unk"`
+	ByteFallback bool    `json:"byte_fallback"`
+	IgnoreMerges bool    `json:"ignore_merges"`
 }
 
 // component holds the fields of every normalizer, pre-tokenizer, post-processor and decoder.
@@ -68,7 +70,7 @@ type component struct {
 		}
 	} `json:"single"`
 	SpecialTokens map[string]struct {
-		IDs []int `json:"ids"`
+		IDs []tokenID `json:"ids"`
 	} `json:"special_tokens"`
 	CLS tokenPair `json:"cls"`
 	SEP tokenPair `json:"sep"`
@@ -81,37 +83,70 @@ type pattern struct {
 }
 
 // tokenPair is ["<s>", 0].
-type tokenPair struct{ id int }
+type tokenPair struct{ id tokenID }
 
 func (p *tokenPair) UnmarshalJSON(raw []byte) error {
 	var parts []json.RawMessage
-	if err := json.Unmarshal(raw, &parts); err != nil {
+	if err := files.JSON(raw, &parts); err != nil {
 		return err
 	}
 	if len(parts) != 2 {
 		return errors.New("not a token with its id")
 	}
-	return json.Unmarshal(parts[1], &p.id)
+	return files.JSON(parts[1], &p.id)
+}
+
+// tokenID is an id, for which json takes null to be 0.
+type tokenID int
+
+func (id *tokenID) UnmarshalJSON(raw []byte) error {
+	n, err := strconv.Atoi(string(raw))
+	if err != nil {
+		return fmt.Errorf("%s, expected a token's id", short(string(raw)))
+	}
+	*id = tokenID(n)
+	return nil
+}
+
+// vocab are ids by token.
+type vocab map[string]int
+
+func (v *vocab) UnmarshalJSON(raw []byte) error {
+	if err := atMost(raw, maxVocab); err != nil {
+		return fmt.Errorf("vocab: %w", err)
+	}
+	var ids map[string]tokenID
+	if err := files.JSON(raw, &ids); err != nil {
+		return fmt.Errorf("vocab: %w", err)
+	}
+	*v = make(vocab, len(ids))
+	for token, id := range ids {
+		(*v)[token] = int(id)
+	}
+	return nil
 }
 
 // merges are pairs, written ["a", "b"] or, before 2024, "a b".
 type merges [][2]string
 
 func (m *merges) UnmarshalJSON(raw []byte) error {
+	if err := atMost(raw, maxMerges); err != nil {
+		return err
+	}
 	var pairs [][]string
 	var lines []string
-	if json.Unmarshal(raw, &lines) == nil {
+	if json.Unmarshal(raw, &lines) == nil { // else pairs
 		for _, line := range lines {
 			if !strings.HasPrefix(line, "#version") {
 				pairs = append(pairs, strings.Split(line, " "))
 			}
 		}
-	} else if err := json.Unmarshal(raw, &pairs); err != nil {
+	} else if err := files.JSON(raw, &pairs); err != nil {
 		return err
 	}
 	*m = make(merges, len(pairs))
 	for i, p := range pairs {
-		if len(p) != 2 {
+		if len(p) != 2 || p[0] == "" || p[1] == "" {
 			return fmt.Errorf("merge %d: %q is not a pair", i, short(strings.Join(p, " ")))
 		}
 		(*m)[i] = [2]string(p)
@@ -121,7 +156,7 @@ func (m *merges) UnmarshalJSON(raw []byte) error {
 
 // parseFile reads a tokenizer.json: all of it, or only what a class with rules of its own takes.
 func parseFile(raw []byte, all bool) (*file, error) {
-	parts, err := members(raw)
+	parts, err := members(raw, maxKeys)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +182,7 @@ func (f *file) part(name string, raw json.RawMessage) error {
 		}
 		err := checkComponent(name, raw, 0)
 		if err == nil {
-			err = json.Unmarshal(raw, section.to)
+			err = files.JSON(raw, section.to)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -158,11 +193,11 @@ func (f *file) part(name string, raw json.RawMessage) error {
 	case "model":
 		return f.modelPart(raw)
 	case "added_tokens":
-		var list []json.RawMessage
-		if err := json.Unmarshal(raw, &list); err != nil {
+		tokens, err := list(raw, maxAdded)
+		if err != nil {
 			return fmt.Errorf("added_tokens: %w", err)
 		}
-		for _, raw := range list {
+		for _, raw := range tokens {
 			a, err := parseAddedToken(raw, true)
 			if err != nil {
 				return fmt.Errorf("added_tokens: %w", err)
@@ -173,7 +208,7 @@ func (f *file) part(name string, raw json.RawMessage) error {
 		var padding struct {
 			Token *string `json:"pad_token"`
 		}
-		if err := json.Unmarshal(raw, &padding); err != nil {
+		if err := files.JSON(raw, &padding); err != nil {
 			return fmt.Errorf("padding: %w", err)
 		}
 		if padding.Token != nil {
@@ -186,7 +221,7 @@ func (f *file) part(name string, raw json.RawMessage) error {
 }
 
 func (f *file) modelPart(raw json.RawMessage) error {
-	parts, err := members(raw)
+	parts, err := members(raw, maxKeys)
 	if err != nil {
 		return fmt.Errorf("model: %w", err)
 	}
@@ -194,7 +229,7 @@ func (f *file) modelPart(raw json.RawMessage) error {
 	var kind struct {
 		Type *string `json:"type"`
 	}
-	if err := json.Unmarshal(raw, &kind); err != nil {
+	if err := files.JSON(raw, &kind); err != nil {
 		return fmt.Errorf("model: %w", err)
 	}
 	if kind := kind.Type; kind != nil && *kind != "BPE" { // GPT-2's file has no type
@@ -205,7 +240,7 @@ func (f *file) modelPart(raw json.RawMessage) error {
 			return err
 		}
 	}
-	return json.Unmarshal(raw, &f.Model)
+	return files.JSON(raw, &f.Model)
 }
 
 // checkComponent refuses what no reader of this package knows: a type or a key of a component.
@@ -216,14 +251,14 @@ func checkComponent(section string, raw json.RawMessage, depth int) error {
 	if depth > maxDepth {
 		return errors.New("too many parts")
 	}
-	parts, err := members(raw)
+	parts, err := members(raw, maxKeys)
 	if err != nil {
 		return err
 	}
 	var kind struct {
 		Type string `json:"type"`
 	}
-	if err := json.Unmarshal(raw, &kind); err != nil {
+	if err := files.JSON(raw, &kind); err != nil {
 		return err
 	}
 	keys, ok := componentKeys[section][kind.Type]
@@ -238,11 +273,11 @@ func checkComponent(section string, raw json.RawMessage, depth int) error {
 			return fmt.Errorf("%s: key %q is not known", kind.Type, short(p.name))
 		}
 		if kind.Type == "Sequence" {
-			var list []json.RawMessage
-			if err := json.Unmarshal(p.value, &list); err != nil {
+			steps, err := list(p.value, maxParts)
+			if err != nil {
 				return err
 			}
-			for _, raw := range list {
+			for _, raw := range steps {
 				if err := checkComponent(section, raw, depth+1); err != nil {
 					return err
 				}
@@ -258,32 +293,110 @@ type member struct {
 	value json.RawMessage
 }
 
-// members lists the keys of an object in their order, the last value of one that comes again in the first one's place.
-func members(raw []byte) ([]member, error) {
-	// Unmarshal checks the whole first, with its limit on depth.
-	var whole map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &whole); err != nil {
+const (
+	maxKeys   = 1 << 12 // of an object; tokenizer_config.json has some 50
+	maxAround = 1 << 8  // tokens before or after a text, and steps of a template; real ones are a handful
+)
+
+// members lists the keys of an object in their order, the last value of one that comes again in the first one's place. Values share raw's memory.
+func members(raw []byte, most int) ([]member, error) {
+	if err := files.JSON(raw, new(json.RawMessage)); err != nil { // with its limit on depth
 		return nil, err
 	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if _, err := d.Token(); err != nil {
-		return nil, err
+	raw = bytes.TrimSpace(raw)
+	if len(raw) == 0 || raw[0] != '{' {
+		if string(raw) == "null" {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("%s, expected an object", short(string(raw)))
 	}
 	var out []member
-	seen := map[string]bool{}
-	for d.More() {
-		name, err := d.Token()
+	at := map[string]int{}
+	count := 0
+	err := elements(raw, func(part []byte) error {
+		if count++; count > most {
+			return fmt.Errorf("an object of more than %d keys", most)
+		}
+		d := json.NewDecoder(bytes.NewReader(part))
+		token, err := d.Token()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		var skip json.RawMessage
-		if err := d.Decode(&skip); err != nil && !errors.Is(err, io.EOF) {
-			return nil, err
+		name, _ := token.(string) // an object's key
+		_, value, _ := bytes.Cut(part[d.InputOffset():], []byte(":"))
+		value = bytes.TrimSpace(value)
+		if i, ok := at[name]; ok {
+			out[i].value = value
+			return nil
 		}
-		if key, _ := name.(string); !seen[key] {
-			seen[key] = true
-			out = append(out, member{key, whole[key]})
+		at[name] = len(out)
+		out = append(out, member{name, value})
+		return nil
+	})
+	return out, err
+}
+
+// list gives the elements of a list, which share raw's memory, and more than so many as an error before there is room for them.
+func list(raw []byte, most int) (out []json.RawMessage, err error) {
+	if err := files.JSON(raw, new(json.RawMessage)); err != nil {
+		return nil, err
+	}
+	raw = bytes.TrimSpace(raw)
+	if string(raw) == "null" {
+		return nil, nil
+	}
+	if raw[0] != '[' {
+		return nil, fmt.Errorf("%s, expected a list", short(string(raw)))
+	}
+	return out, elements(raw, func(part []byte) error {
+		if out = append(out, bytes.TrimSpace(part)); len(out) > most {
+			return fmt.Errorf("a list of more than %d", most)
+		}
+		return nil
+	})
+}
+
+// elements hands on what the commas of a list or an object part. raw is valid JSON.
+func elements(raw []byte, use func(part []byte) error) error {
+	depth, begin, quoted := 0, 1, false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case quoted:
+			if c == '\\' {
+				i++
+			}
+			quoted = c != '"'
+		case c == '"':
+			quoted = true
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			if depth--; depth == 0 {
+				if len(bytes.TrimSpace(raw[begin:i])) == 0 {
+					return nil
+				}
+				return use(raw[begin:i])
+			}
+		case c == ',' && depth == 1:
+			if err := use(raw[begin:i]); err != nil {
+				return err
+			}
+			begin = i + 1
 		}
 	}
-	return out, nil
+	return nil
+}
+
+// atMost refuses a list or an object of more than so many elements, before there is room for them. raw is valid JSON.
+func atMost(raw []byte, most int) error {
+	if raw = bytes.TrimSpace(raw); len(raw) == 0 || raw[0] != '[' && raw[0] != '{' {
+		return nil
+	}
+	n := 0
+	return elements(raw, func([]byte) error {
+		if n++; n > most {
+			return fmt.Errorf("more than %d entries", most)
+		}
+		return nil
+	})
 }

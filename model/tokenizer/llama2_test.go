@@ -29,7 +29,7 @@ func TestLlama2(t *testing.T) {
 	if bos != 1 || eos != 2 || !tok.AddBOS() || tok.VocabSize() != 32000 {
 		t.Errorf("BOS %d, EOS %d, add %v, size %d", bos, eos, tok.AddBOS(), tok.VocabSize())
 	}
-	if got := tok.EncodeSpecial("<s>Hello</s>"); !slices.Equal(got, []int{1, 15043, 2}) {
+	if got := must(tok.EncodeSpecial("<s>Hello</s>")); !slices.Equal(got, []int{1, 15043, 2}) {
 		t.Errorf("special tokens: %v", got)
 	}
 }

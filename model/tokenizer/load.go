@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -31,6 +32,9 @@ type bpe struct {
 	plain          bool // special tokens are text even in EncodeSpecial
 	prefix, suffix []int
 	addBOS         bool
+	parts          struct{ normalizers, splitters []*component }
+	once           sync.Once
+	cuts           places // known once they are asked for
 	special        specials
 	pieces         int // of the tokenizer.model that it was made of
 }
@@ -93,10 +97,10 @@ func newBPE(f *file) (*bpe, error) {
 	}
 	t.next = len(t.vocab)
 	var err error
-	if t.normalizers, err = newNormalizers(f.Normalizer); err != nil {
+	if t.normalizers, t.parts.normalizers, err = newNormalizers(f.Normalizer); err != nil {
 		return nil, fmt.Errorf("normalizer: %w", err)
 	}
-	if t.splitters, err = newSplitters(f.PreTokenizer); err != nil {
+	if t.splitters, t.parts.splitters, err = newSplitters(f.PreTokenizer); err != nil {
 		return nil, fmt.Errorf("pre_tokenizer: %w", err)
 	}
 	if t.decoders, err = newDecoders(f.Decoder); err != nil {
@@ -197,7 +201,12 @@ func (t *bpe) add(a AddedToken) error {
 	}
 	form := a.Content
 	if a.Normalized {
-		form = t.normalize(&encoder{t: t}, piece{text: a.Content}).text
+		e := &encoder{t: t}
+		e.limit(len(a.Content))
+		form = t.normalize(e, piece{text: a.Content}).text
+		if e.err != nil {
+			return fmt.Errorf("token %q: %w", short(a.Content), e.err)
+		}
 	}
 	id, err := t.enter(a, id, form)
 	t.size = max(t.size, id+1)

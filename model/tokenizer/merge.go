@@ -130,7 +130,7 @@ func (g *gathering) config() error {
 
 // decoder takes added_tokens_decoder: tokens by their ids. The ids only order them.
 func (g *gathering) decoder(raw json.RawMessage) error {
-	parts, err := members(raw)
+	parts, err := members(raw, maxAdded)
 	if err != nil {
 		return fmt.Errorf("%s: %w", decoderKey, err)
 	}
@@ -155,7 +155,7 @@ func (g *gathering) enter(id int, v tokenValue) {
 
 // modelTokens enters tokens with names of their own, {"image_token": "<image>"}.
 func (g *gathering) modelTokens(raw json.RawMessage) error {
-	parts, err := members(raw)
+	parts, err := members(raw, maxKeys)
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func (g *gathering) special(raw []byte) error {
 	if raw == nil {
 		return nil
 	}
-	parts, err := members(raw)
+	parts, err := members(raw, maxKeys)
 	if err != nil {
 		return err
 	}
@@ -216,13 +216,17 @@ func (g *gathering) special(raw []byte) error {
 
 // moreExtra adds the list of special_tokens_map.json to that of tokenizer_config.json.
 func (g *gathering) moreExtra(raw json.RawMessage) error {
-	list, err := tokenList(g.raw[extraKey])
+	tokens, err := tokenList(g.raw[extraKey])
 	if err != nil {
 		return fmt.Errorf("%s: %w", extraKey, err)
 	}
-	var more []json.RawMessage
-	if err := json.Unmarshal(raw, &more); err != nil {
-		return err
+	more, err := list(raw, maxAdded)
+	if err != nil {
+		return fmt.Errorf("%s: %w", extraKey, err)
+	}
+	have := map[tokenValue]bool{}
+	for _, v := range tokens {
+		have[v.key()] = true
 	}
 	for _, raw := range more {
 		v, ok, err := parseToken(raw)
@@ -236,12 +240,13 @@ func (g *gathering) moreExtra(raw json.RawMessage) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", extraKey, err)
 		}
-		if !slices.ContainsFunc(list, v.equal) {
-			list = append(list, v)
+		if !have[v.key()] {
+			have[v.key()] = true
+			tokens = append(tokens, v)
 		}
 	}
 	g.put(extraKey, nil)
-	g.lists[extraKey] = list
+	g.lists[extraKey] = tokens
 	return nil
 }
 
@@ -250,11 +255,14 @@ func tokenList(raw json.RawMessage) ([]tokenValue, error) {
 	if raw == nil {
 		return nil, nil
 	}
-	var parts []json.RawMessage
-	if err := json.Unmarshal(raw, &parts); err != nil {
+	if !isList(raw) && string(raw) != "null" {
 		return nil, errors.New("neither a list of tokens nor tokens by name")
 	}
-	var list []tokenValue
+	parts, err := list(raw, maxAdded)
+	if err != nil {
+		return nil, err
+	}
+	var tokens []tokenValue
 	for _, p := range parts {
 		v, ok, err := parseToken(p)
 		if err != nil {
@@ -263,9 +271,9 @@ func tokenList(raw json.RawMessage) ([]tokenValue, error) {
 		if !ok {
 			return nil, fmt.Errorf("%s is neither text nor an added token", short(string(p)))
 		}
-		list = append(list, v)
+		tokens = append(tokens, v)
 	}
-	return list, nil
+	return tokens, nil
 }
 
 // addedTokens takes added_tokens.json: tokens with ids. A token that has no name among the special ones is looked for after normalization.
@@ -273,7 +281,7 @@ func (g *gathering) addedTokens(raw []byte) error {
 	if raw == nil {
 		return nil
 	}
-	parts, err := members(raw)
+	parts, err := members(raw, maxAdded)
 	if err != nil {
 		return err
 	}
@@ -293,12 +301,12 @@ func (g *gathering) addedTokens(raw []byte) error {
 		special[v.Content] = special[v.Content] || !v.marked
 	}
 	for _, p := range parts {
-		var id int
-		if err := json.Unmarshal(p.value, &id); err != nil || string(p.value) == "null" {
+		var id tokenID
+		if err := json.Unmarshal(p.value, &id); err != nil {
 			return fmt.Errorf("token %q: %s is not an id", short(p.name), short(string(p.value)))
 		}
 		normalized := !special[p.name]
-		g.enter(id, tokenValue{AddedToken: AddedToken{Content: p.name, Special: special[p.name]}, flags: true, normalized: &normalized})
+		g.enter(int(id), tokenValue{AddedToken: AddedToken{Content: p.name, Special: special[p.name]}, flags: true, normalized: &normalized})
 	}
 	return nil
 }

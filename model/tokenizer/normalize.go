@@ -44,24 +44,22 @@ func flatten(c *component, parts func(*component) []*component) ([]*component, e
 	return list, walk(c, 0)
 }
 
-func newNormalizers(c *component) ([]transform, error) {
-	parts, err := flatten(c, func(c *component) []*component { return c.Normalizers })
-	if err != nil {
-		return nil, err
+func newNormalizers(c *component) (list []transform, parts []*component, err error) {
+	if parts, err = flatten(c, func(c *component) []*component { return c.Normalizers }); err != nil {
+		return nil, nil, err
 	}
-	var list []transform
 	growth := 1
 	for _, p := range parts {
 		step, grows, err := newNormalizer(p)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if growth *= grows; growth > maxGrowth {
-			return nil, errors.New("a text could grow without measure")
+			return nil, nil, errors.New("a text could grow without measure")
 		}
 		list = append(list, step)
 	}
-	return list, nil
+	return list, parts, nil
 }
 
 // newNormalizer makes one, and bounds how many times longer it makes a text.
@@ -69,13 +67,13 @@ func newNormalizer(p *component) (step transform, growth int, err error) {
 	switch p.Type {
 	case "NFC", "NFD", "NFKC", "NFKD":
 		form := map[string]norm.Form{"NFC": norm.NFC, "NFD": norm.NFD, "NFKC": norm.NFKC, "NFKD": norm.NFKD}[p.Type]
-		return func(_ *encoder, p piece) piece { return unicodeForm(form, p) }, 18, nil // the worst that NFKD does
+		return func(e *encoder, p piece) piece { return unicodeForm(e, form, p) }, 18, nil // the worst that NFKD does
 	case "Prepend":
-		return func(_ *encoder, text piece) piece {
-			if text.text == "" {
+		return func(e *encoder, text piece) piece {
+			if text.text == "" || e.inside {
 				return text
 			}
-			return text.prepend(p.Prepend)
+			return text.prepend(e, p.Prepend)
 		}, 1 + len(p.Prepend), nil
 	case "Replace":
 		r, err := newReplacer(p)
@@ -84,7 +82,7 @@ func newNormalizer(p *component) (step transform, growth int, err error) {
 		}
 		return r.replace, r.growth(), nil
 	case "Lowercase":
-		return func(_ *encoder, p piece) piece { return p.mapRunes(lower) }, 2, nil
+		return func(e *encoder, p piece) piece { return p.mapRunes(e, lower) }, 2, nil
 	case "Strip":
 		return func(_ *encoder, text piece) piece {
 			begin, end := 0, len(text.text)
@@ -114,11 +112,11 @@ func lower(r rune) string {
 }
 
 // unicodeForm normalizes; a character that comes of several has the place of the first.
-func unicodeForm(form norm.Form, p piece) piece {
+func unicodeForm(enc *encoder, form norm.Form, p piece) piece {
 	if form.IsNormalString(p.text) {
 		return p
 	}
-	e := editor{from: p}
+	e := editor{e: enc, from: p}
 	for begin := 0; begin < len(p.text); {
 		// Hugging Face's tables are of 2016: what is newer stays as it is.
 		end := begin + strings.IndexFunc(p.text[begin:], undecomposed)
@@ -141,7 +139,9 @@ func undecomposed(r rune) bool { return unicode.Is(newer["undecomposed"], r) }
 func (e *editor) normalize(form norm.Form, begin, end int) {
 	text := e.from.text[begin:end]
 	if e.from.at == nil {
-		e.out = form.AppendString(e.out, text)
+		if e.out = form.AppendString(e.out, text); !e.e.fits(len(e.out)) {
+			e.out = nil
+		}
 		return
 	}
 	var it norm.Iter
@@ -189,7 +189,7 @@ func (r *replacer) growth() int {
 
 func (r *replacer) replace(e *encoder, p piece) piece {
 	if r.regex == nil {
-		return p.replaceAll(r.text, r.content)
+		return p.replaceAll(e, r.text, r.content)
 	}
-	return p.replaceMatches(r.regex.split(e, p.text), r.content)
+	return p.replaceMatches(e, r.regex.split(e, p.text), r.content)
 }

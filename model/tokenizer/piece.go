@@ -28,8 +28,9 @@ func (p piece) cut(begin, end int) piece {
 	return out
 }
 
-// editor writes a piece anew.
+// editor writes a piece anew, as long as its encoder has room.
 type editor struct {
+	e    *encoder
 	from piece
 	out  []byte
 	at   []int
@@ -37,6 +38,9 @@ type editor struct {
 
 // keep copies bytes.
 func (e *editor) keep(begin, end int) {
+	if !e.e.fits(len(e.out) + end - begin) {
+		return
+	}
 	e.out = append(e.out, e.from.text[begin:end]...)
 	if e.from.at != nil {
 		e.at = append(e.at, e.from.at[begin:end]...)
@@ -45,6 +49,9 @@ func (e *editor) keep(begin, end int) {
 
 // put writes text for what begins at a byte of the source piece.
 func (e *editor) put(text string, begin int) {
+	if !e.e.fits(len(e.out) + len(text)) {
+		return
+	}
 	e.out = append(e.out, text...)
 	if e.from.at != nil {
 		for range len(text) {
@@ -54,6 +61,9 @@ func (e *editor) put(text string, begin int) {
 }
 
 func (e *editor) done() piece {
+	if e.e.err != nil {
+		return piece{at: e.from.at[:min(1, len(e.from.at))]}
+	}
 	p := piece{text: string(e.out)}
 	if e.from.at != nil {
 		p.at = append(e.at, e.from.at[len(e.from.text)])
@@ -62,17 +72,17 @@ func (e *editor) done() piece {
 }
 
 // replaceAll writes with for every occurrence of what.
-func (p piece) replaceAll(what, with string) piece {
+func (p piece) replaceAll(enc *encoder, what, with string) piece {
 	parts := literal(p.text, what)
 	if len(parts) == 0 || len(parts) == 1 && !parts[0].match {
 		return p
 	}
-	return p.replaceMatches(parts, with)
+	return p.replaceMatches(enc, parts, with)
 }
 
 // replaceMatches writes with for every match.
-func (p piece) replaceMatches(parts []stretch, with string) piece {
-	e := editor{from: p}
+func (p piece) replaceMatches(enc *encoder, parts []stretch, with string) piece {
+	e := editor{e: enc, from: p}
 	for _, m := range parts {
 		if m.match {
 			e.put(with, m.begin)
@@ -84,16 +94,16 @@ func (p piece) replaceMatches(parts []stretch, with string) piece {
 }
 
 // prepend writes text in front.
-func (p piece) prepend(text string) piece {
-	e := editor{from: p}
+func (p piece) prepend(enc *encoder, text string) piece {
+	e := editor{e: enc, from: p}
 	e.put(text, 0)
 	e.keep(0, len(p.text))
 	return e.done()
 }
 
 // mapRunes writes for each character what f gives.
-func (p piece) mapRunes(f func(r rune) string) piece {
-	e := editor{from: p}
+func (p piece) mapRunes(enc *encoder, f func(r rune) string) piece {
+	e := editor{e: enc, from: p}
 	for i, r := range p.text {
 		e.put(f(r), i)
 	}

@@ -17,7 +17,7 @@ func aroundText(c *component) (prefix, suffix []int, err error) {
 		switch p.Type {
 		case "ByteLevel": // moves offsets only
 		case "RobertaProcessing", "BertProcessing":
-			before, after = []int{p.CLS.id}, []int{p.SEP.id}
+			before, after = []int{int(p.CLS.id)}, []int{int(p.SEP.id)}
 		case "TemplateProcessing":
 			if before, after, err = p.template(); err != nil {
 				return nil, nil, err
@@ -26,9 +26,14 @@ func aroundText(c *component) (prefix, suffix []int, err error) {
 			return nil, nil, fmt.Errorf("type %q is not supported", short(p.Type))
 		}
 		prefix, suffix = slices.Concat(before, prefix), slices.Concat(suffix, after)
+		if len(prefix)+len(suffix) > maxAround {
+			return nil, nil, errAround
+		}
 	}
 	return prefix, suffix, nil
 }
+
+var errAround = fmt.Errorf("more than %d tokens around a text", maxAround)
 
 // template reads the template of a single text, which has the text in it once.
 func (c *component) template() (before, after []int, err error) {
@@ -40,10 +45,15 @@ func (c *component) template() (before, after []int, err error) {
 			if !ok {
 				return nil, nil, fmt.Errorf("token %q of the template has no ids", short(p.SpecialToken.ID))
 			}
-			if text {
-				after = append(after, token.IDs...)
-			} else {
-				before = append(before, token.IDs...)
+			if len(before)+len(after)+len(token.IDs) > maxAround {
+				return nil, nil, errAround
+			}
+			for _, id := range token.IDs {
+				if text {
+					after = append(after, int(id))
+				} else {
+					before = append(before, int(id))
+				}
 			}
 		case p.Sequence != nil && p.Sequence.ID == "A" && !text:
 			text = true

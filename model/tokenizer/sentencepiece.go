@@ -64,8 +64,6 @@ func parsePieces(raw []byte, c *class) (*file, error) {
 		return nil, errors.New("treat_whitespace_as_suffix is not supported")
 	case len(m.list) == 0:
 		return nil, errors.New("no pieces")
-	case len(m.list) > maxID:
-		return nil, fmt.Errorf("%d pieces, the limit is %d", len(m.list), maxID)
 	}
 	f := &file{pieces: m}
 	names := make([]string, len(m.list))
@@ -96,7 +94,7 @@ func parsePieces(raw []byte, c *class) (*file, error) {
 
 const (
 	maxPiece  = 512     // bytes; Gemma's longest has some 90, and every way to cut one in two is tried
-	maxMerges = 1 << 23 // Gemma's 256,000 pieces have some 580,000
+	maxMerges = 1 << 21 // Gemma's 256,000 pieces have some 580,000
 )
 
 // splits counts the ways to make a piece of two others, up to the limit.
@@ -300,7 +298,9 @@ func parseProto(raw []byte) (*pieces, error) {
 				}
 				return nil
 			})
-			m.list = append(m.list, p)
+			if m.list = append(m.list, p); len(m.list) > maxVocab {
+				return fmt.Errorf("more than %d pieces", maxVocab)
+			}
 			return cmp.Or(err, p.check(len(m.list)-1))
 		case 2: // trainer_spec
 			return eachField(data, m.trainer)

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+
+	"github.com/vkcome/vkcome/model/files"
 )
 
 // tokenValue is a token as a file writes it: a string, or an object with flags. A string is a special token.
@@ -31,17 +33,17 @@ func (v tokenValue) resolve() AddedToken {
 	return a
 }
 
-// equal is Python's: a string never equals a token with flags, ids do not count.
-func (v tokenValue) equal(w tokenValue) bool {
-	a, b := v.resolve(), w.resolve()
-	a.ID, b.ID = 0, 0
-	return v.flags == w.flags && v.marked == w.marked && a == b
+// key is what makes two of them equal, as in Python: a string never equals a token with flags, ids do not count.
+func (v tokenValue) key() tokenValue {
+	k := tokenValue{AddedToken: v.resolve(), flags: v.flags, marked: v.marked}
+	k.ID = 0
+	return k
 }
 
 // parseAddedToken reads an object with content and flags. In tokenizer.json it has an id, and every flag must be there.
 func parseAddedToken(raw json.RawMessage, listed bool) (tokenValue, error) {
 	v := tokenValue{flags: true}
-	parts, err := members(raw)
+	parts, err := members(raw, maxKeys)
 	if err != nil {
 		return v, err
 	}
@@ -57,8 +59,11 @@ func parseAddedToken(raw json.RawMessage, listed bool) (tokenValue, error) {
 		case !ok || p.name == "id" && !listed:
 			return v, fmt.Errorf("added token: key %q is not known", short(p.name))
 		}
-		if err := json.Unmarshal(p.value, to); err != nil {
-			return v, err
+		if string(p.value) == "null" && p.name != "normalized" {
+			return v, fmt.Errorf("added token: %s is null", p.name)
+		}
+		if err := files.JSON(p.value, to); err != nil {
+			return v, fmt.Errorf("added token: %s: %w", p.name, err)
 		}
 		v.special = v.special || p.name == "special"
 		found++
@@ -121,11 +126,13 @@ func (s *specials) all() []tokenValue {
 // toAdd are the tokens to add to those of the vocabulary, in transformers' order.
 func (s *specials) toAdd(have map[string]bool) []AddedToken {
 	list := slices.Clone(s.byID)
+	listed := map[tokenValue]bool{}
 	for _, v := range list {
-		have[v.Content] = true
+		have[v.Content], listed[v.key()] = true, true
 	}
 	for _, v := range s.all() {
-		if !have[v.Content] && !slices.ContainsFunc(list, v.equal) {
+		if !have[v.Content] && !listed[v.key()] {
+			listed[v.key()] = true
 			list = append(list, v)
 		}
 	}
@@ -152,7 +159,7 @@ func readConfig(f *Files) (*config, error) {
 	if f.Config == nil {
 		return c, nil
 	}
-	parts, err := members(f.Config)
+	parts, err := members(f.Config, maxKeys)
 	if err != nil {
 		return nil, &fileError{configFile, err}
 	}

@@ -15,20 +15,18 @@ type splitter func(e *encoder, words []piece, first bool) []piece
 // gpt2 is the pattern that ByteLevel has built in.
 const gpt2 = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 
-func newSplitters(c *component) ([]splitter, error) {
-	parts, err := flatten(c, func(c *component) []*component { return c.PreTokenizers })
-	if err != nil {
-		return nil, err
+func newSplitters(c *component) (list []splitter, parts []*component, err error) {
+	if parts, err = flatten(c, func(c *component) []*component { return c.PreTokenizers }); err != nil {
+		return nil, nil, err
 	}
-	var list []splitter
 	for _, p := range parts {
 		steps, err := newSplitter(p)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		list = append(list, steps...)
 	}
-	return list, nil
+	return list, parts, nil
 }
 
 func newSplitter(p *component) ([]splitter, error) {
@@ -67,10 +65,10 @@ func newSplitter(p *component) ([]splitter, error) {
 
 func newByteLevel(p *component) ([]splitter, error) {
 	var list []splitter
-	if p.AddPrefixSpace == nil || *p.AddPrefixSpace {
-		list = append(list, each(func(_ *encoder, word piece) []piece {
+	if p.spaced() {
+		list = append(list, each(func(e *encoder, word piece) []piece {
 			if !strings.HasPrefix(word.text, " ") {
-				word = word.prepend(" ")
+				word = word.prepend(e, " ")
 			}
 			return []piece{word}
 		}))
@@ -86,7 +84,7 @@ func newByteLevel(p *component) ([]splitter, error) {
 		}
 		list = append(list, cut...)
 	}
-	return append(list, each(func(_ *encoder, word piece) []piece { return []piece{toByteLevel(word)} })), nil
+	return append(list, each(func(e *encoder, word piece) []piece { return []piece{toByteLevel(e, word)} })), nil
 }
 
 // each applies a split to every word and drops what is empty.
@@ -273,12 +271,12 @@ func newMetaspace(c *component) (splitter, error) {
 	if scheme != "always" && scheme != "first" && scheme != "never" {
 		return nil, fmt.Errorf("prepend_scheme %q is not supported", short(scheme))
 	}
-	return func(_ *encoder, words []piece, first bool) []piece {
+	return func(e *encoder, words []piece, first bool) []piece {
 		var out []piece
 		for i, word := range words {
-			word = word.replaceAll(" ", mark)
+			word = word.replaceAll(e, " ", mark)
 			if !strings.HasPrefix(word.text, mark) && (scheme == "always" || scheme == "first" && first && i == 0 && (word.at == nil || word.at[0] == 0)) {
-				word = word.prepend(mark)
+				word = word.prepend(e, mark)
 			}
 			if c.Split != nil && !*c.Split {
 				out = append(out, word)

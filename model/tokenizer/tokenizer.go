@@ -8,13 +8,14 @@
 package tokenizer
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/internal/lfs"
 )
 
@@ -28,19 +29,24 @@ const (
 	addedFile   = "added_tokens.json"
 	archFile    = "config.json"
 
-	maxFile = 256 << 20 // bytes; the largest real tokenizer.json has about 30 MB
-	maxID   = 1 << 24   // far above any vocabulary, far below an int32
+	maxFile  = 64 << 20 // bytes; the largest real tokenizer.json has some 35 MB, and reading takes several times its size
+	maxID    = 1 << 24  // far above any vocabulary, far below an int32
+	maxVocab = 1 << 21  // tokens; the largest vocabularies have a quarter of a million, a few a million
 )
 
 // Tokenizer is a vocabulary with its rules.
 type Tokenizer interface {
 	// Encode gives the ids of plain text, with nothing around them. Special tokens in it are read as
-	// text; added tokens that are not special, runs of spaces for example, are vocabulary and count.
-	Encode(text string) []int
+	// text; added tokens that are not special, runs of spaces for example, are vocabulary and count. A text that the rules would make
+	// grow without measure, or on which a pattern takes for ever, is an error.
+	Encode(text string) ([]int, error)
 	// EncodeSpecial is Encode with special tokens such as <|im_start|> recognized, as transformers reads a text.
-	EncodeSpecial(text string) []int
+	EncodeSpecial(text string) ([]int, error)
+	// Writer is Encode, or with special EncodeSpecial, of a text that comes in parts: take gets the ids as they become known, in a slice
+	// that it must not keep, and its error ends the writing, as does ctx.
+	Writer(ctx context.Context, special bool, take func(ids []int) error) *Writer
 	// Spans is Encode, or with special EncodeSpecial, with the bytes of the text that each token stands for.
-	Spans(text string, special bool) []Span
+	Spans(ctx context.Context, text string, special bool) ([]Span, error)
 	// Decode gives the text of the ids, special tokens included. Ids beyond the vocabulary give nothing, bytes that
 	// are no UTF-8 give U+FFFD.
 	Decode(ids []int) string
@@ -90,7 +96,7 @@ func Load(dir string) (Tokenizer, error) { return LoadFS(dir, os.DirFS(dir)) }
 
 // LoadFS reads the tokenizer of a Hugging Face folder. A folder without tokenizer.json, tokenizer.model and vocab.json gives an
 // error that matches fs.ErrNotExist; name stands for the folder in messages.
-func LoadFS(name string, files fs.FS) (Tokenizer, error) {
+func LoadFS(name string, folder fs.FS) (Tokenizer, error) {
 	var f Files
 	for _, part := range []struct {
 		file string
@@ -99,7 +105,7 @@ func LoadFS(name string, files fs.FS) (Tokenizer, error) {
 		{jsonFile, &f.JSON}, {modelFile, &f.Model}, {vocabFile, &f.Vocab}, {mergesFile, &f.Merges},
 		{configFile, &f.Config}, {specialFile, &f.Special}, {addedFile, &f.Added}, {archFile, &f.Arch},
 	} {
-		raw, err := readFile(files, part.file)
+		raw, err := readFile(folder, part.file)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("tokenizer: %s: %w", name, err)
 		}
@@ -149,16 +155,8 @@ func inFile(file string, err error) error {
 	return &fileError{file, err}
 }
 
-func readFile(files fs.FS, name string) ([]byte, error) {
-	f, err := files.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(raw) > maxFile {
-		err = fmt.Errorf("%s: larger than %d bytes", name, maxFile)
-	}
+func readFile(folder fs.FS, name string) ([]byte, error) {
+	raw, err := files.ReadFS(folder, name, maxFile)
 	if pointer := lfs.Check(raw); err == nil && pointer != nil {
 		err = fmt.Errorf("%s: %w", name, pointer)
 	}

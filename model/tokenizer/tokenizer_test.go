@@ -1,6 +1,8 @@
 package tokenizer
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -18,11 +21,11 @@ import (
 func TestRoundTrip(t *testing.T) {
 	tok := tiny12(t)
 	for _, text := range []string{"", " ", "\x00\r\n", "<|endoftext|>", "a\u0300\u0085\u2028\ufeff", "😀👩‍👩‍👧‍👦 \U0010ffff", strings.Repeat("Ġ ▁", 99)} {
-		if got := tok.Decode(tok.Encode(text)); got != text {
+		if got := tok.Decode(must(tok.Encode(text))); got != text {
 			t.Errorf("%q came back as %q", text, got)
 		}
 	}
-	if got := tok.Decode(tok.Encode("a\xff\xe2\x82b")); got != "a\ufffd\ufffd\ufffdb" {
+	if got := tok.Decode(must(tok.Encode("a\xff\xe2\x82b"))); got != "a\ufffd\ufffd\ufffdb" {
 		t.Errorf("bad UTF-8 came back as %q", got)
 	}
 	if got := tok.Decode([]int{-1, 1 << 40, 98}); got != "a" {
@@ -37,7 +40,7 @@ func TestTiny12(t *testing.T) {
 	if bos != 0 || eos != 0 || !okBOS || !okEOS || !tok.AddBOS() || tok.VocabSize() != 2048 {
 		t.Errorf("BOS %d %v, EOS %d %v, add %v, size %d", bos, okBOS, eos, okEOS, tok.AddBOS(), tok.VocabSize())
 	}
-	ids := tok.EncodeSpecial("a<|endoftext|>a")
+	ids := must(tok.EncodeSpecial("a<|endoftext|>a"))
 	if !slices.Equal(ids, []int{98, 0, 98}) || tok.Decode(ids) != "a<|endoftext|>a" || tok.DecodeSkipSpecial(ids) != "aa" {
 		t.Errorf("special token: %v, %q, %q", ids, tok.Decode(ids), tok.DecodeSkipSpecial(ids))
 	}
@@ -112,7 +115,7 @@ func TestHandmadeSentencePiece(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 			continue
 		}
-		if got := tok.Encode(c.text); !slices.Equal(got, c.want) {
+		if got := must(tok.Encode(c.text)); !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %v %s, want %v %s", c.name, got, spell(tok, got), c.want, spell(tok, c.want))
 		}
 		if got := tok.DecodeSkipSpecial(c.want); got != c.back {
@@ -132,7 +135,7 @@ func TestSentencePieceConfig(t *testing.T) {
 	if bos != 1 || eos != 9 || !tok.AddBOS() || tok.VocabSize() != 10 || !slices.Equal(tok.Prefix(), []int{1}) || tok.Suffix() != nil {
 		t.Errorf("BOS %d, EOS %d, add %v, size %d, around %v %v", bos, eos, tok.AddBOS(), tok.VocabSize(), tok.Prefix(), tok.Suffix())
 	}
-	ids := tok.EncodeSpecial("<s>ab<|end|>")
+	ids := must(tok.EncodeSpecial("<s>ab<|end|>"))
 	if !slices.Equal(ids, []int{1, 5, 9}) || tok.Decode(ids) != "<s> ab<|end|>" || tok.DecodeSkipSpecial(ids) != "ab" {
 		t.Errorf("%v, %q, %q", ids, tok.Decode(ids), tok.DecodeSkipSpecial(ids))
 	}
@@ -166,7 +169,7 @@ func TestErrors(t *testing.T) {
 		t.Error(err)
 	}
 	for _, c := range []struct{ raw, config, want string }{
-		{`{`, "", "unexpected end of JSON input"},
+		{`{`, "", "byte 1: unexpected end"},
 		{`{"model": {"type": "Unigram", "vocab": [["a", 0.5]]}}`, "", `model type "Unigram" is not supported, only BPE`},
 		{`{"model": {"type": "WordPiece", "vocab": {"a": 0}}}`, "", `model type "WordPiece" is not supported, only BPE`},
 		{`{"model": {"type": "BPE"}}`, "", "model: no vocabulary"},
@@ -282,24 +285,52 @@ func TestLongPieces(t *testing.T) {
 	for _, tok := range []Tokenizer{llama3, bytes} {
 		for _, unit := range []string{"a", "the", " ", "!", "\n", "é"} {
 			text := strings.Repeat(unit, n/len(unit))
-			if got := tok.Decode(tok.Encode(text)); got != text {
+			if got := tok.Decode(must(tok.Encode(text))); got != text {
 				t.Errorf("%d times %q came back different", n/len(unit), unit)
 			}
 		}
 	}
 }
 
-// A pattern that would run for ages stops at its time limit and leaves the rest in one piece.
+// A pattern that would run for ages ends the encoding at its time limit with an error that names it, however many words there are.
 func TestHostilePattern(t *testing.T) {
-	r, err := newRegex(`(?:(?:a|aa)+)+b`)
-	if err != nil {
-		t.Fatal(err)
+	for pattern, n := range map[string]int{`(?:(?:a|aa)+)+b`: 100, `(a|aa)+$`: 100, `(a+)+$`: 300_000, `a*b`: 300_000, `(a|aa)*c` + strings.Repeat("|x", 99): 100} {
+		r, err := newRegex(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.re.MatchTimeout = 1e8 // 0.1 s
+		e := &encoder{}
+		e.limit(100)
+		text := strings.Repeat("a", n) + "!"
+		if got := r.split(e, text); got != nil || e.err == nil || !strings.Contains(e.err.Error(), pattern[:min(len(pattern), 40)]) || len(e.err.Error()) > 200 {
+			t.Errorf("%s: %v, %v", pattern, got, e.err)
+		}
 	}
-	r.re.MatchTimeout = 1e8 // 0.1 s
-	e := &encoder{}
-	text := strings.Repeat("a", 100)
-	if got := r.split(e, text); !slices.Equal(got, []stretch{{0, 100, false}}) || !e.expired {
-		t.Errorf("%v, expired %v", got, e.expired)
+	// The whole way, and with a context that ends before the pattern's time does.
+	text := strings.Repeat("a", 200_000) + "!"
+	for i, part := range []string{
+		`"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated"}`,
+		`"normalizer": {"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": "b"}`,
+	} {
+		tok, err := ParseJSON([]byte(`{"model": {"vocab": {"a": 0, "!": 1}}, `+part+`}`), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		w := tok.Writer(ctx, false, func([]int) error { return errors.New("there are tokens") })
+		begun := time.Now()
+		time.AfterFunc(200*time.Millisecond, cancel)
+		err = cmp.Or(w.WriteString(text), w.Close())
+		if !errors.Is(err, context.Canceled) || time.Since(begun) > 2*time.Second {
+			t.Errorf("%s: cancelled: %v after %v", part, err, time.Since(begun))
+		}
+		if i > 0 {
+			continue
+		}
+		if ids, err := tok.Encode(text); err == nil || !strings.Contains(err.Error(), `pattern "(a+)+$"`) {
+			t.Errorf("%s: %d ids, %v", part, len(ids), err)
+		}
 	}
 }
 
@@ -320,12 +351,12 @@ func TestStream(t *testing.T) {
 		toks[file] = tok
 	}
 	for name, tok := range toks {
-		prompt := tok.Encode("The layers")
+		prompt := must(tok.Encode("The layers"))
 		for _, text := range []string{" that keep", "é 😀👍🏽 字\n", "  two  spaces"} {
 			if name == "metaspace_split.json" {
 				text = " that keep" // without bytes the rest is unknown
 			}
-			all := tok.Encode("The layers" + text)
+			all := must(tok.Encode("The layers" + text))
 			if !slices.Equal(all[:len(prompt)], prompt) {
 				continue
 			}
@@ -355,7 +386,7 @@ func BenchmarkEncode(b *testing.B) {
 	tok := tiny12(b)
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
-		tok.Encode(text)
+		must(tok.Encode(text))
 	}
 }
 
@@ -385,7 +416,7 @@ func FuzzTokenizerJSON(f *testing.F) {
 			}
 			return
 		}
-		for _, ids := range [][]int{tok.Encode(text), tok.EncodeSpecial(text)} {
+		for _, ids := range [][]int{must(tok.Encode(text)), must(tok.EncodeSpecial(text))} {
 			for _, id := range ids {
 				if _, ok := tok.Token(id); !ok || id >= tok.VocabSize() {
 					t.Errorf("id %d is not in the vocabulary", id)
@@ -414,12 +445,12 @@ func FuzzFolder(f *testing.F) {
 				}
 				continue
 			}
-			for _, id := range tok.EncodeSpecial(text) {
+			for _, id := range must(tok.EncodeSpecial(text)) {
 				if _, ok := tok.Token(id); !ok || id >= tok.VocabSize() {
 					t.Errorf("id %d is not in the vocabulary", id)
 				}
 			}
-			tok.DecodeSkipSpecial(tok.Encode(text))
+			tok.DecodeSkipSpecial(must(tok.Encode(text)))
 		}
 	})
 }
@@ -432,6 +463,6 @@ func FuzzSentencePiece(f *testing.F) {
 		if err != nil {
 			return
 		}
-		tok.DecodeSkipSpecial(tok.EncodeSpecial(text))
+		tok.DecodeSkipSpecial(must(tok.EncodeSpecial(text)))
 	})
 }

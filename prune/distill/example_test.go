@@ -32,7 +32,11 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	windows, err := corpus.Cut(corpus.Encode(t, embedded.Text), 64)
+	tokens, err := corpus.Encode(t, embedded.Text)
+	if err != nil {
+		log.Fatal(err)
+	}
+	windows, err := corpus.Cut(tokens, 64)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -26,7 +26,7 @@ const golden = "../../testdata/golden/"
 
 func calibration(t testing.TB, windows int) [][]uint32 {
 	t.Helper()
-	tokens, err := corpus.ReadTokens(golden + "calib_tokens.json")
+	tokens, err := corpus.ReadTokens(t.Context(), golden+"calib_tokens.json", 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,7 +79,7 @@ func (t *Task) read(ctx context.Context, src Source, split string, h hash.Hash) 
 	fmt.Fprintf(h, "%s\n", split)
 	e := json.NewEncoder(h)
 	for _, file := range files {
-		err := corpus.Rows(file, func(record corpus.Record) error {
+		err := corpus.Rows(ctx, file, func(record corpus.Record) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}

@@ -34,7 +34,8 @@ func TestRun(t *testing.T) {
 				t.Fatal(err)
 			}
 			const text = "Größe: 3 µm\n"
-			if got := tok.Decode(tok.Encode(text)); got != text {
+			ids, err := tok.Encode(text)
+			if got := tok.Decode(ids); err != nil || got != text {
 				t.Errorf("%s: %q reads back as %q", name, text, got)
 			}
 			if err := m.Close(); err != nil {
