@@ -1,6 +1,6 @@
 # vkcome. `make help` lists the targets.
 .DEFAULT_GOAL := demo
-.PHONY: demo build check test test-big test-drivers gpu-report shaders check-shaders licenses fuzz bench quality clean help
+.PHONY: demo build check test test-hostile test-big test-drivers gpu-report shaders check-shaders licenses fuzz vulncheck bench quality clean help
 
 FUZZTIME ?= 10s
 QUALITY_DATA ?= ../shared
@@ -26,6 +26,10 @@ test: build ## every check on the system's Vulkan devices; installs what they ne
 test-big: ## what takes gigabytes or many minutes: a model of 3 GB, a layer of a 7B model, all of MMLU
 	go test -tags big -count=1 -timeout 120m -v -run "3GB|MemoryLarge|SolveLargest|TestGolden$$" ./cmd/vkcome ./prune/distill ./model/eval ./model/lsq
 
+test-hostile: ## every hostile input, more than a thousand of twenty kinds, of which make test runs a sample
+	@.ci/setup.sh test
+	VKCOME_HOSTILE=all go test -count=1 -timeout 60m ./cmd/vkcome/internal/hostile
+
 test-drivers: build ## the tests on SwiftShader and Mesa 26, downloaded into .drivers (Debian on x86-64)
 	@.ci/setup.sh test
 	@.ci/drivers.sh
@@ -49,6 +53,9 @@ licenses: ## write the notices of vkcome version --licenses again, after a chang
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's/:func / /' | while read -r file target; do \
 		echo "== $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || exit 1; done
+
+vulncheck: ## known vulnerabilities in what is linked, by a snapshot of Go's database that is a Go module itself
+	@.ci/vulncheck.sh
 
 bench: ## Go benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
