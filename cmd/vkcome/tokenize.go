@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/tokenizer"
 )
 
@@ -27,7 +28,7 @@ var tokenizeVerb = verb{
 		c := outputFlags(f)
 		c.offlineFlag(f)
 		return func(ctx context.Context, args []string) error {
-			text, err := o.read(args[1:])
+			text, err := o.read(ctx, args[1:])
 			if err != nil {
 				return err
 			}
@@ -48,8 +49,8 @@ type tokenizeOptions struct {
 }
 
 // read gives the text that the command line means.
-func (o *tokenizeOptions) read(args []string) (string, error) {
-	var in io.Reader = os.Stdin
+func (o *tokenizeOptions) read(ctx context.Context, args []string) (string, error) {
+	in := interruptible(ctx, os.Stdin)
 	switch {
 	case len(args) > 0 && o.file != "":
 		return "", usagef("tokenize: give TEXT or --file, not both")
@@ -58,7 +59,7 @@ func (o *tokenizeOptions) read(args []string) (string, error) {
 	case len(args) == 0 && o.file == "":
 		return "", usagef("tokenize: give TEXT, - for standard input, or --file FILE")
 	case o.file != "" && o.file != "-":
-		f, err := os.Open(o.file)
+		f, err := files.Open(o.file, maxTokenized)
 		if err != nil {
 			return "", err
 		}
@@ -93,7 +94,7 @@ func tokenize(c *common, t tokenizer.Tokenizer, text string, o tokenizeOptions) 
 	if c.json {
 		return printJSON(map[string]any{"tokens": tokens})
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	for _, token := range tokens {
 		fmt.Fprintf(w, "%d\t%d–%d\t%s\n", token.ID, token.Begin, token.End, strconv.Quote(token.Piece))
 	}
