@@ -378,6 +378,7 @@ func (w *weighed) UnmarshalJSON(raw []byte) error {
 
 const (
 	maxSample = 16 << 20 // bytes of a line: a document, its prompts and answers; the longest that lm-eval writes have some 1 MB
+	maxFileName = 255
 	// maxDocuments bounds a task. The largest have some 100,000; what is kept of each takes some 200 bytes, and a line may have three.
 	maxDocuments = 1 << 20
 )
@@ -419,6 +420,9 @@ func (r *Results) readSamples(ctx context.Context, task string) (samples []readS
 		date = after
 	}
 	path := samplesFile(r.file, task, date)
+	if name := filepath.Base(path); len(name) > maxFileName || !strings.HasPrefix(name, "samples_"+task) || !strings.HasSuffix(name, date+".jsonl") {
+		return nil, nil // no file is called so; names that a file gives lead into no other folder
+	}
 	n := r.Documents[task].Effective
 	if n > maxDocuments {
 		return nil, fmt.Errorf("eval: %s: the results of %s are of %d documents, expected at most %d", r.file, task, n, maxDocuments)

@@ -391,7 +391,7 @@ func listTasks(names []string) string {
 	if slices.Equal(slices.Sorted(slices.Values(names)), slices.Sorted(slices.Values(come7()))) {
 		return "come7's tasks"
 	}
-	return printable.Line(strings.Join(names, ", "))
+	return printable.Clip(printable.Line(strings.Join(names, ", ")), 20*maxCell)
 }
 
 // retained is what a model retains of the first: of an accuracy the part in per cent, of a perplexity the factor.
