@@ -420,7 +420,7 @@ func (r *Results) readSamples(ctx context.Context, task string) (samples []readS
 		date = after
 	}
 	path := samplesFile(r.file, task, date)
-	if name := filepath.Base(path); len(name) > maxFileName || !strings.HasPrefix(name, "samples_"+task) || !strings.HasSuffix(name, date+".jsonl") {
+	if name := filepath.Base(path); len(name) > maxFileName || printable.Line(name) != name || !strings.HasPrefix(name, "samples_"+task) || !strings.HasSuffix(name, date+".jsonl") {
 		return nil, nil // no file is called so; names that a file gives lead into no other folder
 	}
 	n := r.Documents[task].Effective
