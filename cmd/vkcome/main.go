@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/vkcome/vkcome/cmd/vkcome/internal/addresses"
 	"github.com/vkcome/vkcome/prune"
 )
 
@@ -91,6 +92,11 @@ func execute(ctx context.Context, args []string) error {
 		}
 		if least, most := v.arity(); f.NArg() < least || f.NArg() > most {
 			return usagef("%s: expected %d arguments (vkcome %s %s), got %d", v.name, least, v.name, v.args, f.NArg())
+		}
+		if f.Lookup("device") != nil { // before anything else takes of them
+			if err := addresses.CheckDevice(); err != nil {
+				return err
+			}
 		}
 		return action(ctx, f.Args())
 	}
