@@ -12,6 +12,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/prune/refit"
@@ -281,7 +282,7 @@ func (s *search) open(o Output) (done *Lineage, err error) {
 		return nil, os.Remove(s.path)
 	}
 	var was saved
-	if err := json.Unmarshal(raw, &was); err != nil {
+	if err := files.JSON(raw, &was); err != nil {
 		return nil, fmt.Errorf("prune: %s: %w: begin anew (prune.Output.Force, without prune.Output.Resume)", s.path, err)
 	}
 	if was.Record.Key != s.record.Key {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/prune/distill"
@@ -165,7 +166,7 @@ func (t *distilling) resume(_ context.Context, c *work.Checkpoint, _ bool) (err 
 		return nil
 	}
 	var was distilled
-	if err := json.Unmarshal(c.Run, &was); err != nil {
+	if err := files.JSON(c.Run, &was); err != nil {
 		return err
 	}
 	t.job.Options, t.job.Student, t.was = was.Options, c.Model, &was.Progress

@@ -247,6 +247,8 @@ func (d *driver) keeps() bool { return d.folder != nil }
 
 // keep makes a checkpoint after so many steps, in place of the one before.
 func (d *driver) keep(c work.Checkpoint, steps int) error {
+	d.output.Saving(true)
+	defer d.output.Saving(false)
 	c.Step = d.number + 1
 	if err := d.folder.Save(c); err != nil {
 		return err

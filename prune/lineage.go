@@ -12,6 +12,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/vk"
@@ -168,7 +169,7 @@ func ReadLineage(path string) (*Lineage, error) {
 	}
 	var l Lineage
 	if err == nil {
-		err = json.Unmarshal(raw, &l)
+		err = files.JSON(raw, &l)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("prune: plan %s: %w", path, err)
@@ -196,7 +197,7 @@ func readLineage(m *model.Model) (tree []method.Tree, root int, raw []byte, err 
 		OriginalLayers int           `json:"original_layers"`
 	}
 	if err == nil {
-		err = json.Unmarshal(raw, &l)
+		err = files.JSON(raw, &l)
 	}
 	if err == nil && (len(l.Tree) != len(m.Layers) || l.OriginalLayers < len(m.Layers)) {
 		err = fmt.Errorf("its tree has %d layers of %d, the model %d", len(l.Tree), l.OriginalLayers, len(m.Layers))

@@ -32,7 +32,8 @@ type Output struct {
 	AnyDevice bool   // with Resume: go on although the device, its driver or its tier is another
 	SaveSteps bool   // of a run that prunes: write the model of N layers after every step but the last too, as StepDir(Dir, N)
 
-	Note func(line string) // receives lines on how a run is resumed and which checkpoints are damaged; may be nil
+	Note   func(line string) // receives lines on how a run is resumed and which checkpoints are damaged; may be nil
+	Saving func(begun bool)  // is told when a checkpoint begins to be written, and when it is: ending a process between them loses it; may be nil
 }
 
 // DefaultWork is the work folder of a run that writes the folder out: .NAME.vkcome-work beside it.
@@ -49,6 +50,9 @@ func (o Output) defaults() Output {
 	}
 	if o.Note == nil {
 		o.Note = func(string) {}
+	}
+	if o.Saving == nil {
+		o.Saving = func(bool) {}
 	}
 	return o
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -63,7 +64,7 @@ func openPart(m *model.Model) (p distilledPart, err error) {
 		return p, err
 	}
 	if raw != nil {
-		if err := json.Unmarshal(raw, &p.lineage); err != nil {
+		if err := files.JSON(raw, &p.lineage); err != nil {
 			return p, fmt.Errorf("prune: %s/%s: %w", m.Name, model.Lineage, err)
 		}
 	}
@@ -247,7 +248,7 @@ func readLosses(m *model.Model) (list []distill.Record, err error) {
 		case errors.Is(err, io.EOF):
 			return list, nil
 		case err != nil:
-			return nil, fmt.Errorf("prune: %s/%s: %w", m.Name, model.Losses, err)
+			return nil, fmt.Errorf("prune: %s/%s: %w", m.Name, model.Losses, files.Plain(err))
 		}
 		list = append(list, r)
 	}

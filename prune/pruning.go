@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/prune/work"
@@ -173,7 +174,7 @@ func (t *pruning) holding() func(done, total int) {
 
 func (t *pruning) restore(ctx context.Context, c *work.Checkpoint) error {
 	var was checkpointed
-	if err := json.Unmarshal(c.Run, &was); err != nil {
+	if err := files.JSON(c.Run, &was); err != nil {
 		return err
 	}
 	t.driver.output.Note(fmt.Sprintf("going on after step %d, with %d layers", len(was.Steps), len(c.Model.Layers)))

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/distill"
@@ -175,7 +176,7 @@ func (t *refitting) begin(context.Context) (err error) {
 func (t *refitting) resume(ctx context.Context, c *work.Checkpoint, _ bool) error {
 	s := t.state
 	if c != nil {
-		if err := json.Unmarshal(c.Run, &t.fits); err != nil {
+		if err := files.JSON(c.Run, &t.fits); err != nil {
 			return err
 		}
 		s.Model = c.Model

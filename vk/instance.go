@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -142,12 +144,10 @@ func acquire(validate bool) (*native.Instance, error) {
 	}
 	i, err := native.NewInstance(validate)
 	switch {
-	case errors.Is(err, native.IncompatibleDriver):
-		return nil, fmt.Errorf("%w: the Vulkan loader found no driver (install the GPU's, or mesa-vulkan-drivers for one that runs on the CPU)", ErrNoDevice)
 	case errors.Is(err, native.LayerNotPresent):
 		return nil, fmt.Errorf("vk: validation asked for, but VK_LAYER_KHRONOS_validation is not installed (package vulkan-validationlayers)")
 	case err != nil:
-		return nil, fmt.Errorf("%w: %v (install libvulkan1 or your system's Vulkan loader)", ErrNoDevice, err)
+		return nil, system{os: runtime.GOOS, env: os.Getenv, broken: native.LibraryError}.absence(err)
 	}
 	shared.instance, shared.users, shared.validate = i, 1, validate
 	return i, nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,7 +70,7 @@ func (b *bench) collect() (*table, error) {
 				t.Hash, t.Version, t.Device = r.Run.ModelHash, r.Run.Version, r.Run.Device+", "+r.Run.DriverVersion
 			}
 			if first != nil {
-				if l.Tasks, err = eval.NewSide([]*eval.Results{first, r}); err != nil {
+				if l.Tasks, err = eval.NewSide(context.Background(), []*eval.Results{first, r}); err != nil {
 					return nil, err
 				}
 			}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -52,7 +51,7 @@ func autoFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		if o.Memory, err = c.host(); err != nil {
 			return err
 		}
-		to.Dir, to.Type, to.Note = args[1], *kind, c.noteLine
+		to.Dir, to.Type, to.Note, to.Saving = args[1], *kind, c.noteLine, watching.saves
 		if err := prune.CheckOutput(to.Dir, args[0], to.Force); err != nil && !to.Resume {
 			return err
 		}
@@ -111,7 +110,7 @@ func printAuto(l *prune.Lineage, candidates []prune.Candidate, out string) error
 	for _, c := range candidates {
 		flags[c.Name] = strings.Join(pruneFlagsOf(c), " ")
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "round\twindows\tperplexity\tseconds\toutcome\tvkcome prune")
 	for _, t := range r.Trials {
 		perplexity := "-"
@@ -123,12 +122,12 @@ func printAuto(l *prune.Lineage, candidates []prune.Candidate, out string) error
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Printf("%s: %s\n", flags[r.Chosen], r.Why)
+	fmt.Fprintf(stdout, "%s: %s\n", flags[r.Chosen], r.Why)
 	for _, s := range l.Steps {
 		printFits(s.Refit)
 	}
 	printStages(l.Distill)
-	fmt.Printf("%s: %d layers\n", out, len(l.Tree))
+	fmt.Fprintf(stdout, "%s: %d layers\n", out, len(l.Tree))
 	return nil
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -33,13 +32,9 @@ var benchCompareVerb = verb{
 			}
 			var reports []*bench.Report
 			for _, name := range files {
-				raw, err := os.ReadFile(name)
+				r, err := bench.ReadFile(name)
 				if err != nil {
 					return err
-				}
-				r, err := bench.Read(raw)
-				if err != nil {
-					return fmt.Errorf("%s: %w", name, err)
 				}
 				reports = append(reports, r)
 			}
@@ -50,7 +45,7 @@ var benchCompareVerb = verb{
 			if *asJSON {
 				*format = "json"
 			}
-			return write(c.Format(*format))
+			return write(*format)(c.Format(*format))
 		}
 	},
 }
@@ -94,7 +89,7 @@ func benchFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 					return err
 				}
 				report.Version = prune.Version
-				return write(report.Format(*format))
+				return write(*format)(report.Format(*format))
 			})
 		}
 		switch {
@@ -131,10 +126,16 @@ func mergeStep(d *vk.Device, m *model.Model) (bench.Case, error) {
 	}}, err
 }
 
-// write writes what was formatted to stdout.
-func write(text []byte, err error) error {
-	if err == nil {
-		_, err = os.Stdout.Write(text)
+// write writes what was formatted: a Markdown table as text, all else as data.
+func write(format string) func(text []byte, err error) error {
+	to := data
+	if format == "md" {
+		to = stdout
 	}
-	return err
+	return func(text []byte, err error) error {
+		if err == nil {
+			_, err = to.Write(text)
+		}
+		return err
+	}
 }

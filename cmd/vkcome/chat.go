@@ -16,6 +16,7 @@ import (
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/chat"
 	"github.com/vkcome/vkcome/model/chat/jinja"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/tokenizer"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -46,8 +47,10 @@ func runChat(ctx context.Context, c *common, d *vk.Device, m *model.Model, o gen
 	if o.asked {
 		return s.turn(ctx, o.prompt)
 	}
-	return s.lines(ctx, os.Stdin)
+	return s.lines(ctx, interruptible(ctx, os.Stdin))
 }
+
+const maxTemplate = 4 << 20 // bytes of a file of a chat template; the longest in use have some 20 kB
 
 // openTemplate reads a model's template by its name, "" for the usual one, or that of a file.
 func openTemplate(m *model.Model, t tokenizer.Tokenizer, name string) (*chat.Template, error) {
@@ -58,7 +61,7 @@ func openTemplate(m *model.Model, t tokenizer.Tokenizer, name string) (*chat.Tem
 		}
 		return template, err
 	}
-	raw, failed := os.ReadFile(name)
+	raw, failed := files.Read(name, maxTemplate)
 	if failed != nil {
 		if strings.ContainsRune(name, filepath.Separator) || errors.Is(err, chat.ErrNone) {
 			err = failed
@@ -116,7 +119,7 @@ func (s *chatSession) lines(ctx context.Context, in io.Reader) error {
 	lines.Buffer(nil, maxLine)
 	for {
 		if typed {
-			fmt.Fprint(os.Stderr, "> ")
+			_, _ = io.WriteString(terminal, "> ")
 		}
 		if !lines.Scan() {
 			if errors.Is(lines.Err(), bufio.ErrTooLong) {
@@ -153,7 +156,7 @@ func (s *chatSession) turn(ctx context.Context, text string) error {
 	}
 	var print func(string)
 	if !s.json {
-		print = func(text string) { fmt.Print(text) }
+		print = func(text string) { _, _ = io.WriteString(data, text) } // which remembers that it failed
 	}
 	start := time.Now()
 	tokens, err := s.w.write(ctx, prompt, print)
@@ -165,7 +168,7 @@ func (s *chatSession) turn(ctx context.Context, text string) error {
 	if s.json {
 		return printJSON(map[string]any{"prompt": rendered, "prompt_tokens": prompt, "new_tokens": tokens, "text": answer})
 	}
-	fmt.Println()
+	fmt.Fprintln(stdout)
 	s.tellGenerated(s.m, len(tokens), start)
 	return nil
 }

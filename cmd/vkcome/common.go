@@ -15,12 +15,11 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
-
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/model/hub"
+	"github.com/vkcome/vkcome/model/printable"
 	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/vk"
@@ -201,8 +200,10 @@ type bar struct {
 }
 
 func (c *common) bar() *bar {
-	return &bar{off: c.quiet || !term.IsTerminal(int(os.Stderr.Fd()))}
+	return &bar{off: c.quiet || !onTerminal}
 }
+
+const maxStage = 200 // bytes of a stage's name, which may be that of a file
 
 // set shows done of total of a stage.
 func (b *bar) set(stage string, done, total int) {
@@ -212,7 +213,7 @@ func (b *bar) set(stage string, done, total int) {
 	if stage != b.stage {
 		b.finish()
 		b.stage = stage
-		b.ProgressBar = progressbar.NewOptions(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription(stage),
+		b.ProgressBar = progressbar.NewOptions(total, progressbar.OptionSetWriter(terminal), progressbar.OptionSetDescription(printable.Clip(printable.Line(stage), maxStage)),
 			progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30), progressbar.OptionSetPredictTime(true))
 	}
 	_ = b.Set(done) // a terminal that cannot be written to loses its bar, not the work
@@ -236,16 +237,16 @@ func (b *bar) finish() {
 // note says something on stderr unless quiet.
 func (c *common) note(format string, args ...any) {
 	if !c.quiet {
-		fmt.Fprintf(os.Stderr, format+"\n", args...)
+		say(fmt.Sprintf(format, args...))
 	}
 }
 
 // noteLine notes a line of the library's.
-func (c *common) noteLine(line string) { c.note("%s", spell(line)) }
+func (c *common) noteLine(line string) { c.note("%s", line) }
 
 // printJSON writes v to stdout.
 func printJSON(v any) error {
-	enc := json.NewEncoder(os.Stdout)
+	enc := json.NewEncoder(data)
 	enc.SetIndent("", " ")
 	return enc.Encode(v)
 }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -96,14 +94,7 @@ func compareFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				for i := range table.Rows {
 					table.Rows[i].Error = spell(table.Rows[i].Error)
 				}
-				out, err := report.Compare(table, format)
-				if err != nil {
-					return err
-				}
-				if _, err := os.Stdout.Write(out); err != nil {
-					return fmt.Errorf("compare: %w", err)
-				}
-				return nil
+				return write(format)(report.Compare(table, format))
 			})
 		})
 	}

@@ -121,11 +121,11 @@ func demo(ctx context.Context, c *common, d *vk.Device, m *model.Model, out stri
 		return printJSON(result)
 	}
 	for _, f := range result.Models {
-		fmt.Printf("%2d layers, %d parameters: perplexity %.1f on held-out text\n   %s\n", f.Layers, f.Parameters, f.Perplexity, strings.ReplaceAll(f.Text, "\n", " "))
+		fmt.Fprintf(stdout, "%2d layers, %d parameters: perplexity %.1f on held-out text\n   %s\n", f.Layers, f.Parameters, f.Perplexity, strings.ReplaceAll(f.Text, "\n", " "))
 	}
-	fmt.Printf("done in %.1f s\n", result.Seconds)
+	fmt.Fprintf(stdout, "done in %.1f s\n", result.Seconds)
 	if keep {
-		fmt.Printf("the pruned model is in %s\n", out)
+		fmt.Fprintf(stdout, "the pruned model is in %s\n", out)
 	}
 	return nil
 }

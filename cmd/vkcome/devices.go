@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"text/tabwriter"
 
 	"github.com/spf13/pflag"
@@ -31,7 +30,7 @@ func devices(c *common) error {
 	if c.json {
 		return printJSON(list)
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "INDEX\tNAME\tKIND\tTIER\tMEMORY\tDRIVER\tUUID")
 	for _, d := range list {
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s %s\t%s\n", d.Index, d.Name, d.KindName, d.TierName, vk.Bytes(d.Limits.DeviceMemory), d.Driver, d.DriverVersion, d.UUID)

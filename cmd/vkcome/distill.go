@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -100,7 +101,8 @@ func (t *trainingFlags) load(ctx context.Context, in *corpusFlags, m *model.Mode
 func (t *trainingFlags) run(c *common, do func(progress func(prune.Status)) (*prune.Lineage, error)) (l *prune.Lineage, err error) {
 	var file *os.File
 	if t.losses != "" {
-		if file, err = os.OpenFile(t.losses, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil {
+		// A pipe that nobody reads would be waited for without O_NONBLOCK.
+		if file, err = os.OpenFile(t.losses, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK, 0o644); err != nil {
 			return nil, fmt.Errorf("--losses: %w", err)
 		}
 		defer func() { err = errors.Join(err, file.Close()) }()
@@ -202,7 +204,7 @@ func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			return err
 		}
 		if !planOnly {
-			to.Dir, to.Type, to.Note = args[2], *kind, c.noteLine
+			to.Dir, to.Type, to.Note, to.Saving = args[2], *kind, c.noteLine, watching.saves
 		}
 		return c.withModel(ctx, args[0], func(teacher *model.Model) error {
 			return c.withModel(ctx, args[1], func(student *model.Model) (err error) {
@@ -243,7 +245,7 @@ func distillMergeFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 					return printJSON(lineage)
 				}
 				printStages(lineage.Distill)
-				fmt.Println(to.Dir)
+				fmt.Fprintln(stdout, to.Dir)
 				return nil
 			})
 		})
@@ -277,23 +279,23 @@ func printDistillation(c *common, d *vk.Device, p *prune.Distillation) error {
 			Peak    int64           `json:"device_bytes_peak"`
 		}{p.Groups, o, len(windows), len(windows[0]), memory, memory.Peak()})
 	}
-	fmt.Printf("%s learns from %s on %s (%s)\n", p.Student.Name, p.Teacher.Name, d.Info.Name, d.Tier)
+	fmt.Fprintf(stdout, "%s learns from %s on %s (%s)\n", p.Student.Name, p.Teacher.Name, d.Info.Name, d.Tier)
 	for _, g := range p.Groups {
-		fmt.Printf("layer %d stands for %d to %d\n", g.Layer, g.First, g.Last)
+		fmt.Fprintf(stdout, "layer %d stands for %d to %d\n", g.Layer, g.First, g.Last)
 	}
-	fmt.Printf("%s, %s input: %d tokens for each layer, in steps of %d windows of %d tokens, %d on the device at a time; %d windows held out\n", o.Objective, o.Input,
+	fmt.Fprintf(stdout, "%s, %s input: %d tokens for each layer, in steps of %d windows of %d tokens, %d on the device at a time; %d windows held out\n", o.Objective, o.Input,
 		o.Tokens, o.Batch, len(windows[0]), o.MicroBatch, o.HeldOut)
-	fmt.Printf("learning rate: %.3g to %.3g\n", o.LR, o.FinalLR)
+	fmt.Fprintf(stdout, "learning rate: %.3g to %.3g\n", o.LR, o.FinalLR)
 	if o.EndToEnd > 0 {
-		fmt.Printf("then all weights: %d steps, learning rate %.3g\n", o.EndToEnd, o.EndLR)
+		fmt.Fprintf(stdout, "then all weights: %d steps, learning rate %.3g\n", o.EndToEnd, o.EndLR)
 	}
-	fmt.Printf("device memory: %s at most (%s while states are computed, %s while a layer is trained", vk.Bytes(memory.Peak()), vk.Bytes(memory.Forward), vk.Bytes(memory.Layer))
+	fmt.Fprintf(stdout, "device memory: %s at most (%s while states are computed, %s while a layer is trained", vk.Bytes(memory.Peak()), vk.Bytes(memory.Forward), vk.Bytes(memory.Layer))
 	if memory.Whole > 0 {
-		fmt.Printf(", %s while all weights are", vk.Bytes(memory.Whole))
+		fmt.Fprintf(stdout, ", %s while all weights are", vk.Bytes(memory.Whole))
 	}
-	fmt.Println(")")
+	fmt.Fprintln(stdout, ")")
 	if memory.Streamed {
-		fmt.Printf("all weights are trained layer by layer: %s of host memory, or files, hold weights, moments and gradients\n", vk.Bytes(memory.Host))
+		fmt.Fprintf(stdout, "all weights are trained layer by layer: %s of host memory, or files, hold weights, moments and gradients\n", vk.Bytes(memory.Host))
 	}
 	return nil
 }
@@ -311,7 +313,7 @@ func runDistillation(ctx context.Context, c *common, d *vk.Device, p *prune.Dist
 		return printJSON(lineage)
 	}
 	printStages(lineage.Distill)
-	fmt.Println(to.Dir)
+	fmt.Fprintln(stdout, to.Dir)
 	return nil
 }
 
@@ -325,10 +327,10 @@ func printStages(h *prune.DistillRecord) {
 		if s.Group != nil {
 			name, loss = fmt.Sprintf("layer %d for %d to %d", s.Group.Layer, s.Group.First, s.Group.Last), string(h.Options.Objective)
 		}
-		fmt.Printf("%s: held-out %s %.4g → %.4g, %d of %d steps, the best after %d (%s)", name, loss, s.Before, s.After, s.Done, s.Steps, s.Best, s.Ended)
+		fmt.Fprintf(stdout, "%s: held-out %s %.4g → %.4g, %d of %d steps, the best after %d (%s)", name, loss, s.Before, s.After, s.Done, s.Steps, s.Best, s.Ended)
 		if s.Skipped > 0 {
-			fmt.Printf(", %d skipped", s.Skipped)
+			fmt.Fprintf(stdout, ", %d skipped", s.Skipped)
 		}
-		fmt.Println()
+		fmt.Fprintln(stdout)
 	}
 }

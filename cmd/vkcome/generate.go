@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -93,8 +94,8 @@ func runGenerate(ctx context.Context, c *common, d *vk.Device, m *model.Model, o
 	}
 	var print func(text string)
 	if !c.json {
-		fmt.Print(o.prompt)
-		print = func(text string) { fmt.Print(text) }
+		_, _ = io.WriteString(data, o.prompt)
+		print = func(text string) { _, _ = io.WriteString(data, text) } // which remembers that it failed
 	}
 	start := time.Now()
 	tokens, err := continueText(ctx, d, m, t, prompt, o, print)
@@ -104,7 +105,7 @@ func runGenerate(ctx context.Context, c *common, d *vk.Device, m *model.Model, o
 	if c.json {
 		return printJSON(map[string]any{"prompt": o.prompt, "prompt_tokens": prompt, "new_tokens": tokens, "text": t.Decode(ints(tokens))})
 	}
-	fmt.Println()
+	fmt.Fprintln(stdout)
 	c.tellGenerated(m, len(tokens), start)
 	return nil
 }

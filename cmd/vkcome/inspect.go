@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -157,7 +156,7 @@ func inspectTokenizer(m *model.Model, t tokenizer.Tokenizer, err error) inspecte
 }
 
 func (out inspected) print(config *arch.Config, t tokenizer.Tokenizer) error {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "architecture\t%s\nlayers\t%d\nhidden size\t%d\nintermediate size\t%d\nheads\t%d query, %d key/value, of %d\n", out.Architecture, out.Layers, out.HiddenSize, out.Intermediate, out.Heads, out.KVHeads, out.HeadDim)
 	fmt.Fprintf(w, "vocabulary\t%d\ncontext\t%d tokens\nweights\t%s, %s\nparameters\t%d, %d a layer\n", out.Vocab, out.MaxPosition, out.dtypes(), vk.Bytes(out.Bytes), out.Parameters, out.LayerParameters)
 	if len(out.Stored) > 0 {

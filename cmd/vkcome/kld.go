@@ -62,9 +62,11 @@ var kldVerb = verb{
 }
 
 func printKLD(k *eval.KLD) {
-	estimate := func(name string, e eval.Estimate) { fmt.Printf("%-24s %12.6f ± %.6f\n", name, e.Value, e.Error) }
+	estimate := func(name string, e eval.Estimate) {
+		fmt.Fprintf(stdout, "%-24s %12.6f ± %.6f\n", name, e.Value, e.Error)
+	}
 	percent := func(name string, e eval.Estimate) {
-		fmt.Printf("%-24s %10.3f %% ± %.3f %%\n", name, 100*e.Value, 100*e.Error)
+		fmt.Fprintf(stdout, "%-24s %10.3f %% ± %.3f %%\n", name, 100*e.Value, 100*e.Error)
 	}
 	quantiles := func(q eval.Quantiles, line func(name string, v float64)) {
 		for _, v := range []struct {
@@ -77,20 +79,20 @@ func printKLD(k *eval.KLD) {
 			line(v.name, v.value)
 		}
 	}
-	fmt.Printf("perplexity, %d tokens of %d windows\n", k.TokensScored, k.Windows)
+	fmt.Fprintf(stdout, "perplexity, %d tokens of %d windows\n", k.TokensScored, k.Windows)
 	estimate("model", k.Perplexity)
 	estimate("base", k.BasePerplexity)
 	estimate("model / base", k.Ratio)
 	estimate("ln(model / base)", k.LogRatio)
 	estimate("model - base", k.Difference)
-	fmt.Printf("%-24s %10.3f %%\n", "correlation of ln", 100*k.Correlation)
-	fmt.Println("\nKL divergence, nats per token")
+	fmt.Fprintf(stdout, "%-24s %10.3f %%\n", "correlation of ln", 100*k.Correlation)
+	fmt.Fprintln(stdout, "\nKL divergence, nats per token")
 	estimate("mean", k.KL)
-	quantiles(k.KLQuantiles, func(name string, v float64) { fmt.Printf("%-24s %12.6f\n", name, v) })
-	fmt.Println("\nprobability of the right token, model - base")
+	quantiles(k.KLQuantiles, func(name string, v float64) { fmt.Fprintf(stdout, "%-24s %12.6f\n", name, v) })
+	fmt.Fprintln(stdout, "\nprobability of the right token, model - base")
 	percent("mean", k.DeltaP)
 	percent("RMS", k.RMSDeltaP)
-	quantiles(k.DeltaPQuantiles, func(name string, v float64) { fmt.Printf("%-24s %10.3f %%\n", name, 100*v) })
-	fmt.Println("\nsame most probable token")
+	quantiles(k.DeltaPQuantiles, func(name string, v float64) { fmt.Fprintf(stdout, "%-24s %10.3f %%\n", name, 100*v) })
+	fmt.Fprintln(stdout, "\nsame most probable token")
 	percent("share", k.SameTop)
 }

@@ -54,7 +54,7 @@ func logits(ctx context.Context, c *common, d *vk.Device, m *model.Model, window
 	if c.json {
 		return printJSON(map[string]any{"out": out, "tensor": "logits", "shape": shape})
 	}
-	fmt.Printf("%s: logits %v\n", out, shape)
+	fmt.Fprintf(stdout, "%s: logits %v\n", out, shape)
 	return nil
 }
 

@@ -8,13 +8,12 @@ import (
 	"io"
 	"math"
 	"os"
-	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/pflag"
 
+	"github.com/vkcome/vkcome/cmd/vkcome/internal/addresses"
 	"github.com/vkcome/vkcome/prune"
 )
 
@@ -36,29 +35,29 @@ type usageError struct{ error }
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	listenToPipes()
+	ctx := watching.start()
+	standard.failed = watching.cancel // nobody can be told what the rest comes to
 	err := execute(ctx, os.Args[1:])
-	interrupted := ctx.Err() != nil
-	stop()
+	lost := standard.finish()
+	close(watching.ended)
+	interrupted := watching.heard.Load() && errors.Is(err, context.Canceled)
 	switch {
-	case err == nil:
-		return
-	case interrupted && errors.Is(err, context.Canceled):
+	case interrupted:
 		word := "interrupted"
 		if left := (*prune.Unfinished)(nil); errors.As(err, &left) {
-			word += "; " + spell(left.Advice())
+			word += "; " + left.Advice()
 		}
-		fmt.Fprintln(os.Stderr, "vkcome:", word)
-		os.Exit(130)
+		complain(word)
+		os.Exit(interruptedCode)
+	case errors.Is(lost, syscall.EPIPE) && (err == nil || errors.Is(err, lost) || errors.Is(err, context.Canceled)):
+		endOfPipe()
+	case lost != nil && (err == nil || errors.Is(err, context.Canceled)):
+		err = lost
+	case err == nil:
+		return
 	}
-	// One line, each cause once: what failed and what was cleaned up after it may tell the same error.
-	var causes []string
-	for line := range strings.Lines(spell(err.Error())) {
-		if line = strings.TrimSpace(line); !slices.Contains(causes, line) {
-			causes = append(causes, line)
-		}
-	}
-	fmt.Fprintln(os.Stderr, "vkcome:", strings.Join(causes, "; "))
+	complain(err.Error())
 	if errors.As(err, new(usageError)) {
 		os.Exit(2)
 	}
@@ -67,7 +66,7 @@ func main() {
 
 func execute(ctx context.Context, args []string) error {
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-		overview(os.Stdout)
+		overview(stdout)
 		return nil
 	}
 	if args[0] == "--version" {
@@ -83,15 +82,21 @@ func execute(ctx context.Context, args []string) error {
 		f.SortFlags = false
 		action := v.flags(f)
 		help := f.BoolP("help", "h", false, "show this help")
+		resumes.Store(f.Lookup("resume") != nil)
 		if err := f.Parse(args[len(words):]); err != nil {
 			return usagef("%s: %w (vkcome %s --help lists the flags)", v.name, err, v.name)
 		}
 		if *help {
-			fmt.Printf("%s\n\nUsage:\n  vkcome %s %s [flags]\n\nExample:\n  %s\n\nFlags:\n%s", v.short, v.name, v.args, v.example, f.FlagUsages())
+			fmt.Fprintf(stdout, "%s\n\nUsage:\n  vkcome %s %s [flags]\n\nExample:\n  %s\n\nFlags:\n%s", v.short, v.name, v.args, v.example, f.FlagUsages())
 			return nil
 		}
 		if least, most := v.arity(); f.NArg() < least || f.NArg() > most {
 			return usagef("%s: expected %d arguments (vkcome %s %s), got %d", v.name, least, v.name, v.args, f.NArg())
+		}
+		if f.Lookup("device") != nil { // before anything else takes of them
+			if err := addresses.CheckDevice(); err != nil {
+				return err
+			}
 		}
 		return action(ctx, f.Args())
 	}

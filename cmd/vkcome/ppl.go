@@ -44,7 +44,7 @@ var pplVerb = verb{
 							corpusRecord
 						}{p, in.record()})
 					}
-					fmt.Printf("perplexity %.4f (mean NLL %.5f over %d tokens of %d windows)\n", p.Perplexity, p.MeanNLL, p.TokensScored, p.Windows)
+					fmt.Fprintf(stdout, "perplexity %.4f (mean NLL %.5f over %d tokens of %d windows)\n", p.Perplexity, p.MeanNLL, p.TokensScored, p.Windows)
 					return nil
 				})
 			})

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -249,7 +248,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			return err
 		}
 		if !planOnly {
-			to.Dir, to.Type, to.Note = args[1], *kind, c.noteLine
+			to.Dir, to.Type, to.Note, to.Saving = args[1], *kind, c.noteLine, watching.saves
 			if err := prune.CheckOutput(to.Dir, args[0], to.Force); err != nil && !to.Resume { // an OUT that is finished may be resumed
 				return err
 			}
@@ -367,11 +366,11 @@ func printPlan(ctx context.Context, c *common, d *vk.Device, p *prune.Plan) erro
 	if c.json {
 		return printJSON(pred)
 	}
-	fmt.Printf("%s, %s: %d → %d layers on %s (%s)\n", p.Model.Name, pred.Method, len(p.Model.Layers), pred.TargetLayers, d.Info.Name, d.Tier)
+	fmt.Fprintf(stdout, "%s, %s: %d → %d layers on %s (%s)\n", p.Model.Name, pred.Method, len(p.Model.Layers), pred.TargetLayers, d.Info.Name, d.Tier)
 	if len(pred.Protected) > 0 {
-		fmt.Printf("protected layers: %v\n", pred.Protected)
+		fmt.Fprintf(stdout, "protected layers: %v\n", pred.Protected)
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "layers\tparameters\tweights\tsparsity\t")
 	for _, depth := range pred.Depths {
 		fmt.Fprintf(w, "%d\t%s\t%s\t%.1f %%\t\n", depth.Layers, humanize.Comma(depth.Parameters), vk.Bytes(depth.Bytes), 100*depth.Sparsity)
@@ -380,16 +379,16 @@ func printPlan(ctx context.Context, c *common, d *vk.Device, p *prune.Plan) erro
 		return err
 	}
 	if t := pred.Training; t != nil {
-		fmt.Printf("healing: %s of device memory at most\n", vk.Bytes(t.Peak()))
+		fmt.Fprintf(stdout, "healing: %s of device memory at most\n", vk.Bytes(t.Peak()))
 	}
 	if pred.Windows == 0 {
-		fmt.Println("no calibration: the steps take as long as writing the model")
+		fmt.Fprintln(stdout, "no calibration: the steps take as long as writing the model")
 		return nil
 	}
-	fmt.Printf("calibration: %d windows of %d tokens; at most %d passes of a layer and %d of the LM head\n", pred.Windows, pred.Window, pred.Passes, pred.HeadPasses)
-	fmt.Printf("hidden states that are kept: %s\n", vk.Bytes(pred.StateBytes))
-	fmt.Printf("memory: at most %s of the device's and %s of the host's, %s in files\n", vk.Bytes(pred.DeviceBytes), vk.Bytes(pred.HostBytes), vk.Bytes(pred.SpillBytes))
-	fmt.Printf("time: at most %s, and what writing the model takes\n", time.Duration(pred.Seconds*float64(time.Second)).Round(100*time.Millisecond))
+	fmt.Fprintf(stdout, "calibration: %d windows of %d tokens; at most %d passes of a layer and %d of the LM head\n", pred.Windows, pred.Window, pred.Passes, pred.HeadPasses)
+	fmt.Fprintf(stdout, "hidden states that are kept: %s\n", vk.Bytes(pred.StateBytes))
+	fmt.Fprintf(stdout, "memory: at most %s of the device's and %s of the host's, %s in files\n", vk.Bytes(pred.DeviceBytes), vk.Bytes(pred.HostBytes), vk.Bytes(pred.SpillBytes))
+	fmt.Fprintf(stdout, "time: at most %s, and what writing the model takes\n", time.Duration(pred.Seconds*float64(time.Second)).Round(100*time.Millisecond))
 	return nil
 }
 
@@ -416,15 +415,15 @@ func runPrune(ctx context.Context, c *common, d *vk.Device, plan *prune.Plan, t 
 		if err != nil {
 			return err
 		}
-		fmt.Println(line)
+		fmt.Fprintln(stdout, line)
 		printFits(s.Refit)
 	}
 	printStages(lineage.Distill)
 	if passes := lineage.LayerPasses; passes != nil && plan.Options.Replay == nil {
-		fmt.Printf("scored in %.1f layer passes; scoring every model from its first layer on takes %d\n", passes.Done, passes.Full)
+		fmt.Fprintf(stdout, "scored in %.1f layer passes; scoring every model from its first layer on takes %d\n", passes.Done, passes.Full)
 	}
 	depth := prune.Depths(m)[len(m.Layers)-len(lineage.Tree)]
-	fmt.Printf("%s: %d layers, %d parameters (%.1f %% fewer)\n", to.Dir, depth.Layers, depth.Parameters, 100*depth.Sparsity)
+	fmt.Fprintf(stdout, "%s: %d layers, %d parameters (%.1f %% fewer)\n", to.Dir, depth.Layers, depth.Parameters, 100*depth.Sparsity)
 	return nil
 }
 
@@ -444,7 +443,7 @@ func printFits(fits []refit.Fit) {
 		if !f.Taken {
 			line += ": not taken"
 		}
-		fmt.Println(line)
+		fmt.Fprintln(stdout, line)
 	}
 }
 

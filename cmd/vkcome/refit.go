@@ -47,7 +47,7 @@ func refitVerbFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		if o.Memory, err = c.host(); err != nil {
 			return err
 		}
-		o.Refit, to.Dir, to.Type, to.Note = *fit, args[2], *kind, c.noteLine
+		o.Refit, to.Dir, to.Type, to.Note, to.Saving = *fit, args[2], *kind, c.noteLine, watching.saves
 		return c.withModel(ctx, args[0], func(teacher *model.Model) error {
 			return c.withModel(ctx, args[1], func(student *model.Model) (err error) {
 				if o.Windows, err = in.load(ctx, teacher); err != nil {
@@ -82,6 +82,6 @@ func runRefitting(ctx context.Context, c *common, d *vk.Device, p *prune.Refitti
 		return printJSON(lineage)
 	}
 	printFits(lineage.Refit.Fits)
-	fmt.Println(to.Dir)
+	fmt.Fprintln(stdout, to.Dir)
 	return nil
 }

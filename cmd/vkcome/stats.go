@@ -54,7 +54,7 @@ func statsFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				b.finish()
 				c.tellHost(o.Memory)
 				if err == nil {
-					err = stats.Save(args[1], score.SaveOptions{Force: force})
+					err = watching.save(func() error { return stats.Save(args[1], score.SaveOptions{Force: force}) })
 				}
 				if err != nil {
 					return err
@@ -83,7 +83,7 @@ var statsMergeVerb = verb{
 			}
 			stats, err := score.Merge(parts)
 			if err == nil {
-				err = stats.Save(args[0], score.SaveOptions{Force: force})
+				err = watching.save(func() error { return stats.Save(args[0], score.SaveOptions{Force: force}) })
 			}
 			if err != nil {
 				return err
@@ -106,7 +106,7 @@ func (c *common) printStats(path string, s *score.Stats) error {
 			Computed []string `json:"computed"`
 		}{path, s.Layers(), s.Begin, end, s.Total, len(s.Windows[0]), s.Computed})
 	}
-	fmt.Printf("%s: %d layers, windows %d to %d of %d, each of %d tokens\n", path, s.Layers(), s.Begin, end-1, s.Total, len(s.Windows[0]))
+	fmt.Fprintf(stdout, "%s: %d layers, windows %d to %d of %d, each of %d tokens\n", path, s.Layers(), s.Begin, end-1, s.Total, len(s.Windows[0]))
 	return nil
 }
 

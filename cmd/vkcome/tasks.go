@@ -17,6 +17,7 @@ import (
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/eval"
 	"github.com/vkcome/vkcome/model/eval/task"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/tokenizer"
 	"github.com/vkcome/vkcome/prune"
 	"github.com/vkcome/vkcome/vk"
@@ -169,7 +170,8 @@ func (r *taskRun) run(ctx context.Context, models []string, baseline string) err
 			if output == "" {
 				continue
 			}
-			if file, err := results.Save(output, r.logSamples); err != nil {
+			var file string
+			if err := watching.save(func() (err error) { file, err = results.Save(output, r.logSamples); return err }); err != nil {
 				unsaved = errors.Join(unsaved, err)
 			} else {
 				r.note("%s: results are in %s", results.ModelName, file)
@@ -177,7 +179,7 @@ func (r *taskRun) run(ctx context.Context, models []string, baseline string) err
 		}
 		return nil
 	})
-	return errors.Join(r.print(all, read), err, unsaved)
+	return errors.Join(r.print(ctx, all, read), err, unsaved)
 }
 
 // probe tries the folders of the results and of the cache, which it makes, before hours are spent.
@@ -208,13 +210,13 @@ func (r *taskRun) probe() error {
 }
 
 // print prints results, of which the first are read ones: one model's own tables, or several models side by side.
-func (r *taskRun) print(all []*eval.Results, read int) (err error) {
+func (r *taskRun) print(ctx context.Context, all []*eval.Results, read int) (err error) {
 	if len(all) == read {
 		return nil
 	}
 	var side *eval.Side
 	if len(all) > 1 {
-		if side, err = eval.NewSide(all); err == nil && len(side.Left) > 0 {
+		if side, err = eval.NewSide(ctx, all); err == nil && len(side.Left) > 0 {
 			r.noteLeft(side.Left)
 		}
 	}
@@ -226,16 +228,16 @@ func (r *taskRun) print(all []*eval.Results, read int) (err error) {
 	case r.json:
 		return printJSON(map[string]any{"models": all, "side_by_side": side})
 	case side != nil:
-		fmt.Print(side.Table())
+		fmt.Fprint(stdout, side.Table())
 		return nil
 	}
 	for i, results := range all[read:] {
 		if i > 0 {
-			fmt.Println()
+			fmt.Fprintln(stdout)
 		}
-		fmt.Print(results.Table())
+		fmt.Fprint(stdout, results.Table())
 		if groups := results.GroupTable(); groups != "" {
-			fmt.Print("\n" + groups)
+			fmt.Fprint(stdout, "\n"+groups)
 		}
 	}
 	return err
@@ -302,6 +304,8 @@ func findTasks(names []string) ([]*task.Task, []*task.Group, error) {
 	return tasks, groups, nil
 }
 
+const maxSamples = 16 << 20 // bytes of a list of documents; a task has at most some 100,000
+
 // readSamples reads documents by task from JSON, or a file of it.
 func readSamples(text string) (samples map[string][]int, err error) {
 	if text == "" {
@@ -309,7 +313,7 @@ func readSamples(text string) (samples map[string][]int, err error) {
 	}
 	raw := []byte(text)
 	if !strings.HasPrefix(strings.TrimSpace(text), "{") {
-		if raw, err = os.ReadFile(text); errors.Is(err, fs.ErrNotExist) {
+		if raw, err = files.Read(text, maxSamples); errors.Is(err, fs.ErrNotExist) {
 			return nil, usagef(`--samples %q: neither a file nor JSON such as {"arc_easy":[0,3]}`, text)
 		} else if err != nil {
 			return nil, err
@@ -326,7 +330,7 @@ func listTasks(asJSON bool) error {
 	if asJSON {
 		return printJSON(eval.List())
 	}
-	fmt.Print(eval.ListTable())
+	fmt.Fprint(stdout, eval.ListTable())
 	return nil
 }
 
@@ -335,8 +339,8 @@ var tasksCompareVerb = verb{
 	example: "vkcome eval compare results/dense/results_*.json results/come-24/results_*.json",
 	flags: func(f *pflag.FlagSet) func(context.Context, []string) error {
 		c := outputFlags(f)
-		return func(_ context.Context, args []string) error {
-			result, err := eval.Compare(args[0], args[1])
+		return func(ctx context.Context, args []string) error {
+			result, err := eval.Compare(ctx, args[0], args[1])
 			if err != nil {
 				return err
 			}
@@ -346,7 +350,7 @@ var tasksCompareVerb = verb{
 			if c.json {
 				return printJSON(result)
 			}
-			fmt.Print(result.Table())
+			fmt.Fprint(stdout, result.Table())
 			return nil
 		}
 	},

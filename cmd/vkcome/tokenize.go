@@ -61,25 +61,11 @@ func (o *tokenizeOptions) read(ctx context.Context, args []string) (string, erro
 		raw, err := files.Read(o.file, maxTokenized)
 		return string(raw), err
 	}
-	// Who types or feeds the text may take long: a signal must not wait for that.
-	type read struct {
-		raw []byte
-		err error
+	raw, err := io.ReadAll(io.LimitReader(interruptible(ctx, os.Stdin), maxTokenized+1))
+	if err == nil && len(raw) > maxTokenized {
+		err = fmt.Errorf("tokenize: a text of more than %d MB", maxTokenized>>20)
 	}
-	done := make(chan read, 1)
-	go func() {
-		raw, err := io.ReadAll(io.LimitReader(os.Stdin, maxTokenized+1))
-		done <- read{raw, err}
-	}()
-	select {
-	case r := <-done:
-		if r.err == nil && len(r.raw) > maxTokenized {
-			r.err = fmt.Errorf("tokenize: a text of more than %d MB", maxTokenized>>20)
-		}
-		return string(r.raw), r.err
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
+	return string(raw), err
 }
 
 // tokenJSON is a token in the output of --json: begin and end are bytes of the text.
@@ -106,7 +92,7 @@ func tokenize(ctx context.Context, c *common, t tokenizer.Tokenizer, text string
 	if c.json {
 		return printJSON(map[string]any{"tokens": tokens})
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	for _, token := range tokens {
 		fmt.Fprintf(w, "%d\t%d–%d\t%s\n", token.ID, token.Begin, token.End, strconv.Quote(token.Piece))
 	}

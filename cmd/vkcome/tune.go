@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -52,7 +51,7 @@ func tune(ctx context.Context, c *common, d *vk.Device, o op.TuneOptions) error 
 		return err
 	}
 	if len(t.Choices) > 0 {
-		if err := t.Save(d); err != nil {
+		if err := watching.save(func() error { return t.Save(d) }); err != nil {
 			return err
 		}
 		c.note("kept in %s", op.TuningFile(d))
@@ -68,7 +67,7 @@ func tune(ctx context.Context, c *common, d *vk.Device, o op.TuneOptions) error 
 	if len(t.Choices) == 0 {
 		return nil
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "PRODUCT\tDTYPE\tKERNEL\tTILE\tGFLOP/S\tDEFAULT\tGFLOP/S\tGAIN")
 	for _, x := range t.Choices {
 		fmt.Fprintf(w, "%v\t%s\t%s\t%v\t%.4g\t%v\t%.4g\t%.2f\n", x.TunePoint, x.DType, x.Shader, x.Tile, x.GFlops, x.Default, x.DefaultGFlops, x.GFlops/x.DefaultGFlops)

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
+	"io"
 	"runtime"
 	"runtime/debug"
 
@@ -52,17 +52,17 @@ func version(c *common, all bool) error {
 	case c.json:
 		return printJSON(b)
 	case all:
-		_, err := os.Stdout.WriteString(b.Licenses)
+		_, err := io.WriteString(stdout, b.Licenses)
 		return err
 	}
-	fmt.Println("vkcome", b.Version)
+	fmt.Fprintln(stdout, "vkcome", b.Version)
 	if b.Commit != "" {
 		modified := ""
 		if b.Modified {
 			modified = ", modified"
 		}
-		fmt.Printf("commit %s%s\n", b.Commit, modified)
+		fmt.Fprintf(stdout, "commit %s%s\n", b.Commit, modified)
 	}
-	fmt.Println(b.Go, b.Platform)
+	fmt.Fprintln(stdout, b.Go, b.Platform)
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/bench"
@@ -140,4 +141,56 @@ func TestRun(t *testing.T) {
 			t.Errorf("%d bytes left on the device", used)
 		}
 	})
+}
+
+// TestReportsOfStrangers: whatever a report holds, comparing it ends soon, and its table has no control characters.
+func TestReportsOfStrangers(t *testing.T) {
+	dir := t.TempDir()
+	var names strings.Builder
+	for i := range 300_000 {
+		fmt.Fprintf(&names, `{"name":"n%d"},`, i)
+	}
+	many := `{"schema":1,"results":[` + strings.TrimSuffix(names.String(), ",") + `]}`
+	for name, c := range map[string]struct{ text, want string }{
+		"escapes": {`{"schema":1,"tier":"\u001b[2J","model":"\u009b31m\n","device":{"name":"\u202ex\r"},"results":[{"name":"\u001b]0;t\u0007","unit":"\u0000\n| forged |"}]}`, ""},
+		"many":    {many, ""},
+		"large":   {`{"schema":1,"tier":"` + strings.Repeat("x", 9<<20) + `"}`, "expected at most"},
+		"types":   {`{"schema":"one"}`, "schema (byte 15): a text, expected a whole number"},
+	} {
+		path := filepath.Join(dir, name+".json")
+		if err := os.WriteFile(path, []byte(c.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r, err := bench.ReadFile(path)
+		if c.want != "" {
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		begin := time.Now()
+		compared, err := bench.Compare(r, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		table, err := compared.Format("md")
+		if err != nil || strings.ContainsAny(string(table), "\x1b\u009b\u202e\x00\x07\r") || strings.Contains(string(table), "\n| forged") {
+			t.Errorf("%s: %v: %.300q", name, err, table)
+		}
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("%s: %v", name, took)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/dev/zero", filepath.Join(dir, "folder"), filepath.Join(dir, "none")} {
+		if _, err := bench.ReadFile(path); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
 }

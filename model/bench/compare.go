@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/vkcome/vkcome/model/printable"
 )
 
 // Comparison is reports side by side.
@@ -44,15 +47,20 @@ func Compare(reports ...*Report) (*Comparison, error) {
 			}
 		}
 	}
+	values := make([]map[string]*float64, len(reports)) // by name, the first of each
+	for i, r := range reports {
+		values[i] = map[string]*float64{}
+		for k := range slices.Backward(r.Results) {
+			values[i][r.Results[k].Name] = &r.Results[k].Value
+		}
+	}
 	for _, name := range names {
 		row := ComparisonRow{Name: name, Unit: seen[name]}
-		for _, r := range reports {
-			var value, ratio *float64
-			if x := r.Get(name); x != nil {
-				value = &x.Value
-			}
-			if first := reports[0].Get(name); first != nil && value != nil && first.Value > 0 && *value > 0 {
-				times := *value / first.Value
+		for _, of := range values {
+			value := of[name]
+			var ratio *float64
+			if first := values[0][name]; first != nil && value != nil && *first > 0 && *value > 0 {
+				times := *value / *first
 				if row.Unit == "s" {
 					times = 1 / times
 				}
@@ -72,7 +80,7 @@ func (c *Comparison) Format(format string) ([]byte, error) {
 	case "md":
 		header := []string{"", ""}
 		for i, d := range c.Devices {
-			fmt.Fprintf(&out, "%d: %s\n", i+1, d)
+			fmt.Fprintf(&out, "%d: %s\n", i+1, printable.Line(d))
 			header = append(header, fmt.Sprint(i+1))
 			if i > 0 {
 				header = append(header, fmt.Sprintf("%d ÷ 1", i+1))

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/vkcome/vkcome/model/files"
+	"github.com/vkcome/vkcome/model/printable"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -94,7 +96,7 @@ func (r *Report) markdown(out *bytes.Buffer) {
 
 // table writes a Markdown table; align has an l or r for each column.
 func table(out *bytes.Buffer, header []string, align string, rows func(add func(cells ...string))) {
-	line := func(cells ...string) { fmt.Fprintf(out, "| %s |\n", strings.Join(cells, " | ")) }
+	line := func(cells ...string) { fmt.Fprintf(out, "| %s |\n", printable.Line(strings.Join(cells, " | "))) }
 	line(header...)
 	rule := make([]string, len(header))
 	for i := range rule {
@@ -145,10 +147,26 @@ func identifier(name string) string {
 	return out.String()
 }
 
+// maxReport bounds a file of a report, in bytes: one of a model and of every kernel has some 100 kB, and what is read takes ten times as much.
+const maxReport = 8 << 20
+
+// ReadFile reads a report from a file.
+func ReadFile(path string) (*Report, error) {
+	raw, err := files.Read(path, maxReport)
+	if err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	r, err := Read(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
+}
+
 // Read reads a report that Format wrote as json.
 func Read(raw []byte) (*Report, error) {
 	r := &Report{}
-	if err := json.Unmarshal(raw, r); err != nil {
+	if err := files.JSON(raw, r); err != nil {
 		return nil, fmt.Errorf("bench: not a report of vkcome bench -o json: %w", err)
 	}
 	if r.Schema != Schema {

@@ -4,13 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,6 +19,8 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 
 	"github.com/vkcome/vkcome/model/eval/task"
+	"github.com/vkcome/vkcome/model/files"
+	"github.com/vkcome/vkcome/model/printable"
 )
 
 // Comparison is how the results of two models differ.
@@ -112,10 +114,10 @@ func common(all []*Results) (same []*Results, left []string, err error) {
 // commonGroup puts a group into same: as it is where all have it of the same tasks, else computed from its tasks if all have those.
 func commonGroup(all, same []*Results, name string, known *task.Group, shared func(string) bool) bool {
 	asIs := true
-	first := slices.Sorted(slices.Values(all[0].leaves(name, 0)))
+	first := slices.Sorted(slices.Values(all[0].leaves(name)))
 	for _, r := range all {
 		_, ok := r.Results[name]
-		leaves := slices.Sorted(slices.Values(r.leaves(name, 0)))
+		leaves := slices.Sorted(slices.Values(r.leaves(name)))
 		asIs = asIs && ok && slices.Equal(leaves, first) && fmt.Sprint(r.Versions[name]) == fmt.Sprint(all[0].Versions[name])
 		for _, leaf := range leaves {
 			asIs = asIs && shared(leaf)
@@ -222,7 +224,7 @@ func clip(names []string) string {
 }
 
 // Compare compares the tasks that two results files have in common. Where both have their samples beside them, differences are paired.
-func Compare(fileA, fileB string) (*Comparison, error) {
+func Compare(ctx context.Context, fileA, fileB string) (*Comparison, error) {
 	a, err := ReadResults(fileA)
 	if err != nil {
 		return nil, err
@@ -237,9 +239,12 @@ func Compare(fileA, fileB string) (*Comparison, error) {
 	}
 	a, b = same[0], same[1]
 	c := &Comparison{A: cmp.Or(a.ModelName, fileA), B: cmp.Or(b.ModelName, fileB), Left: left}
-	p := newPairs(a, b)
+	p := newPairs(ctx, a, b)
 	paired := map[string]float64{} // standard errors of tasks' metrics
 	for _, e := range a.order(a.Results) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		sa, sb, err := p.documents(e.name)
 		if err != nil {
 			return nil, err
@@ -282,7 +287,7 @@ func Compare(fileA, fileB string) (*Comparison, error) {
 			}
 		}
 	}
-	side, err := newSide(same, []*pairs{newPairs(a, a), p})
+	side, err := newSide(same, []*pairs{newPairs(ctx, a, a), p})
 	if err != nil {
 		return nil, err
 	}
@@ -293,7 +298,7 @@ func Compare(fileA, fileB string) (*Comparison, error) {
 // pairGroup is the standard error of the difference of a group's metric, from those of its tasks.
 func (r *Results) pairGroup(group, metric string, paired map[string]float64) (float64, bool) {
 	variance, total := 0.0, 0.0
-	for _, task := range r.leaves(group, 0) {
+	for _, task := range r.leaves(group) {
 		of, weight := r.leafMetric(group, task, metric)
 		se, ok := paired[task+" "+of]
 		if !ok {
@@ -307,23 +312,31 @@ func (r *Results) pairGroup(group, metric string, paired map[string]float64) (fl
 // average is the metric of come7.
 const average = "avg"
 
-// leaves are the tasks in a group.
-func (r *Results) leaves(name string, depth int) (tasks []string) {
-	members, group := r.GroupSubtasks[name]
-	if !group {
-		return []string{name}
-	}
-	if depth > len(r.GroupSubtasks) { // a stranger's file may have a group in itself
-		return nil
-	}
-	for _, member := range members {
-		for _, task := range r.leaves(member, depth+1) {
-			if !slices.Contains(tasks, task) {
-				tasks = append(tasks, task)
-			}
+// leaves are the tasks in a group, in the order of its members.
+func (r *Results) leaves(name string) (tasks []string) {
+	r.walk(name, func(name string) {
+		if _, group := r.GroupSubtasks[name]; !group {
+			tasks = append(tasks, name)
+		}
+	})
+	return tasks
+}
+
+// walk visits a task or group and all that is in it, once each: a stranger's file may have a group in itself, or in many others.
+func (r *Results) walk(name string, visit func(name string)) {
+	seen := map[string]bool{}
+	var step func(name string)
+	step = func(name string) {
+		if seen[name] {
+			return
+		}
+		seen[name] = true
+		visit(name)
+		for _, member := range r.GroupSubtasks[name] {
+			step(member)
 		}
 	}
-	return tasks
+	step(name)
 }
 
 // test fills what follows from the standard error.
@@ -358,17 +371,22 @@ func (w *weighed) UnmarshalJSON(raw []byte) error {
 		return nil
 	}
 	var pair [2]float64
-	err := json.Unmarshal(raw, &pair)
+	err := files.JSON(raw, &pair)
 	w.value, w.weight = pair[0], pair[1]
 	return err
 }
 
-const maxSample = 64 << 20 // bytes of a line
+const (
+	maxSample = 16 << 20 // bytes of a line: a document, its prompts and answers; the longest that lm-eval writes have some 1 MB
+	maxFileName = 255
+	// maxDocuments bounds a task. The largest have some 100,000; what is kept of each takes some 200 bytes, and a line may have three.
+	maxDocuments = 1 << 20
+)
 
 // documents are a task's samples: of this run, or from beside the file that the results are from; nil if they are not there.
-func (r *Results) documents(task string) ([]readSample, error) {
+func (r *Results) documents(ctx context.Context, task string) ([]readSample, error) {
 	if r.Samples[task] == nil && r.file != "" {
-		return r.readSamples(task)
+		return r.readSamples(ctx, task)
 	}
 	var samples []readSample
 	for _, s := range r.Samples[task] {
@@ -394,7 +412,7 @@ func weigh(metric any) weighed {
 }
 
 // readSamples reads a task's samples beside the results' file; nil if they are not there.
-func (r *Results) readSamples(task string) (samples []readSample, err error) {
+func (r *Results) readSamples(ctx context.Context, task string) (samples []readSample, err error) {
 	date := ""
 	if r.Run != nil {
 		date = r.Run.DateID
@@ -402,7 +420,14 @@ func (r *Results) readSamples(task string) (samples []readSample, err error) {
 		date = after
 	}
 	path := samplesFile(r.file, task, date)
-	f, err := os.Open(path)
+	if name := filepath.Base(path); len(name) > maxFileName || printable.Line(name) != name || !strings.HasPrefix(name, "samples_"+task) || !strings.HasSuffix(name, date+".jsonl") {
+		return nil, nil // no file is called so; names that a file gives lead into no other folder
+	}
+	n := r.Documents[task].Effective
+	if n > maxDocuments {
+		return nil, fmt.Errorf("eval: %s: the results of %s are of %d documents, expected at most %d", r.file, task, n, maxDocuments)
+	}
+	f, err := files.Open(path, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -412,13 +437,16 @@ func (r *Results) readSamples(task string) (samples []readSample, err error) {
 	defer f.Close()
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, maxSample)
-	for n := 1; lines.Scan(); n++ {
+	for line := 1; len(samples) <= n && lines.Scan(); line++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
 			continue
 		}
 		s, err := parseSample(lines.Bytes())
 		if err != nil {
-			return nil, fmt.Errorf("eval: %s:%d: %w", path, n, err)
+			return nil, fmt.Errorf("eval: %s:%d: %w", path, line, err)
 		}
 		samples = append(samples, s)
 	}
@@ -426,7 +454,10 @@ func (r *Results) readSamples(task string) (samples []readSample, err error) {
 		return nil, fmt.Errorf("eval: %s: %w", path, err)
 	}
 	slices.SortStableFunc(samples, func(a, b readSample) int { return a.document - b.document })
-	if n := r.Documents[task].Effective; len(samples) != n {
+	switch {
+	case len(samples) > n:
+		return nil, fmt.Errorf("eval: %s has more samples than the %d that the results are of", path, n)
+	case len(samples) < n:
 		return nil, fmt.Errorf("eval: %s has %d samples, the results are of %d", path, len(samples), n)
 	}
 	return samples, nil
@@ -443,14 +474,23 @@ func parseSample(line []byte) (s readSample, err error) {
 		Answers []json.RawMessage `json:"filtered_resps"`
 	}
 	var all map[string]json.RawMessage
-	if err := errors.Join(json.Unmarshal(line, &known), json.Unmarshal(line, &all)); err != nil {
+	if err := files.JSON(line, &known); err != nil {
 		return s, err
+	}
+	if err := files.JSON(line, &all); err != nil {
+		return s, err
+	}
+	if len(known.Metrics) > maxMetrics {
+		return s, fmt.Errorf("%d metrics, expected at most %d", len(known.Metrics), maxMetrics)
 	}
 	s = readSample{known.Document, [3]string{known.Doc, known.Prompt, known.Target}, map[string]weighed{}, len(known.Answers)}
 	for _, name := range known.Metrics {
+		if _, twice := s.values[name]; twice {
+			continue
+		}
 		var w weighed
-		if err := json.Unmarshal(all[name], &w); err != nil {
-			return s, fmt.Errorf("metric %s: %w", name, err)
+		if err := files.JSON(all[name], &w); err != nil {
+			return s, fmt.Errorf("metric %.80q: %w", name, err)
 		}
 		s.values[name] = w
 	}
@@ -576,7 +616,7 @@ func (c *Comparison) Table() string {
 			unclear = "\n" + unsure
 		}
 	}
-	text := fmt.Sprintf("A: %s\nB: %s\n\n%s", c.A, c.B, t.String())
+	text := fmt.Sprintf("A: %s\nB: %s\n\n%s", printable.Line(c.A), printable.Line(c.B), t.String())
 	if v := c.Average; len(v.Over) > 0 {
 		text += fmt.Sprintf("\nThe average of %s is %s in A and %s in B. B retains %s", listTasks(v.Over), number(float64(v.Means[0])), number(float64(v.Means[1])), retained(v.Retain[1], true))
 		switch {

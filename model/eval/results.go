@@ -20,6 +20,7 @@ import (
 
 	"github.com/vkcome/vkcome/model/corpus"
 	"github.com/vkcome/vkcome/model/eval/task"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/tokenizer"
 )
 
@@ -476,32 +477,56 @@ func writeNew(path string, data []byte) (err error) {
 	return nil
 }
 
-const maxResults = 1 << 30 // bytes
+const (
+	// A results file of all that lm-eval has of MMLU has half a megabyte, a hundred tasks and 6,000 values; a value takes some 200 bytes of memory.
+	maxResults = 32 << 20 // bytes
+	maxValues  = 1 << 18  // commas
+	maxNames   = 10_000   // tasks and groups
+	maxVisits  = 1 << 20  // members that groups have, through groups in them too
+	maxMetrics = 200      // of a task, of which a document has some
+)
 
 // ReadResults reads a results file, of vkcome or of lm-eval.
 func ReadResults(path string) (*Results, error) {
-	info, err := os.Stat(path)
-	var raw []byte
-	switch {
-	case err == nil && info.IsDir():
-		err = fmt.Errorf("eval: %s is a folder, expected a results file", path)
-	case err == nil && info.Size() > maxResults:
-		err = fmt.Errorf("eval: %s is larger than %d bytes", path, maxResults)
-	case err == nil:
-		raw, err = os.ReadFile(path)
-	}
+	raw, err := files.Read(path, maxResults)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("eval: results file: %w", err)
+	}
+	if n := bytes.Count(raw, []byte{','}); n > maxValues {
+		return nil, fmt.Errorf("eval: %s: no results of tasks: %d values, expected at most %d", path, n, maxValues)
 	}
 	for _, word := range []string{"NaN", "Infinity"} { // which Python's json writes
 		raw = bytes.ReplaceAll(raw, []byte(": "+word), []byte(`: "`+notAvailable+`"`))
 	}
 	r := &Results{file: path}
-	if err := json.Unmarshal(raw, r); err != nil {
+	if err := files.JSON(raw, r); err != nil {
 		return nil, fmt.Errorf("eval: %s: no results of tasks: %w", path, err)
 	}
-	if len(r.Results) == 0 {
-		return nil, fmt.Errorf("eval: %s: no results of tasks", path)
+	if err := r.bounded(); err != nil {
+		return nil, fmt.Errorf("eval: %s: %w", path, err)
 	}
 	return r, nil
+}
+
+// bounded refuses results with which comparing would have no end.
+func (r *Results) bounded() error {
+	switch {
+	case len(r.Results) == 0:
+		return errors.New("no results of tasks")
+	case len(r.Results) > maxNames || len(r.GroupSubtasks) > maxNames:
+		return fmt.Errorf("%d results, %d groups, expected at most %d", len(r.Results), len(r.GroupSubtasks), maxNames)
+	}
+	for name, m := range r.Results {
+		if len(m.Values) > maxMetrics {
+			return fmt.Errorf("%.80q: %d metrics, expected at most %d", name, len(m.Values), maxMetrics)
+		}
+	}
+	visits := 0
+	for name := range r.GroupSubtasks {
+		r.walk(name, func(string) { visits++ })
+		if visits > maxVisits {
+			return fmt.Errorf("its groups have more than %d members, those of groups in them included", maxVisits)
+		}
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -108,13 +109,14 @@ func multipleChoice(name string) bool {
 
 // pairs are two results with their samples, of which each file is read once.
 type pairs struct {
+	ctx          context.Context
 	first, other *Results
 	read         map[string][2][]readSample // by task
 	known        map[score]*moments         // nil: there are none
 }
 
-func newPairs(first, other *Results) *pairs {
-	return &pairs{first, other, map[string][2][]readSample{}, map[score]*moments{}}
+func newPairs(ctx context.Context, first, other *Results) *pairs {
+	return &pairs{ctx, first, other, map[string][2][]readSample{}, map[score]*moments{}}
 }
 
 // documents are the samples of a task, nil where there are none.
@@ -122,7 +124,7 @@ func (p *pairs) documents(name string) (a, b []readSample, err error) {
 	both, ok := p.read[name]
 	if !ok {
 		for i, r := range []*Results{p.first, p.other} {
-			if both[i], err = r.documents(name); err != nil {
+			if both[i], err = r.documents(p.ctx, name); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -256,7 +258,7 @@ func (p *pairs) share(scores ...score) (chance *float64, s *Share, over []string
 func (p *pairs) parts(name, metric string) ([]part, error) {
 	var parts []part
 	total := 0.0
-	for _, leaf := range p.first.leaves(name, 0) {
+	for _, leaf := range p.first.leaves(name) {
 		of, weight := p.first.leafMetric(name, leaf, metric)
 		if !accuracy[of] {
 			return nil, nil

@@ -77,7 +77,7 @@ func answersFile(t *testing.T, name string, tasks map[string]answered, samples b
 // sides are the results of tasks of two models side by side.
 func sides(t *testing.T, first, other map[string]answered, samples bool) *eval.Side {
 	t.Helper()
-	s, err := eval.NewSide([]*eval.Results{readTasks(t, answersFile(t, "first", first, samples)), readTasks(t, answersFile(t, "other", other, samples))})
+	s, err := eval.NewSide(t.Context(), []*eval.Results{readTasks(t, answersFile(t, "first", first, samples)), readTasks(t, answersFile(t, "other", other, samples))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +276,7 @@ func TestShareCompare(t *testing.T) {
 	}
 	for _, samples := range []bool{true, false} {
 		s := sides(t, first, other, samples)
-		c, err := eval.Compare(answersFile(t, "first", first, samples), answersFile(t, "other", other, samples))
+		c, err := eval.Compare(t.Context(), answersFile(t, "first", first, samples), answersFile(t, "other", other, samples))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -321,7 +321,7 @@ func TestShareCompare(t *testing.T) {
 	if err := os.WriteFile(text[0], []byte(strings.Replace(string(raw), `"doc_hash":"d"`, `"doc_hash":"e"`, 1)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	_, err = eval.NewSide([]*eval.Results{readTasks(t, answersFile(t, "first", fewer, true)), readTasks(t, file)})
+	_, err = eval.NewSide(t.Context(), []*eval.Results{readTasks(t, answersFile(t, "first", fewer, true)), readTasks(t, file)})
 	if want := "eval: arc_easy: the samples are of other documents or prompts: document 0 and 0"; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
@@ -339,7 +339,7 @@ func mmluShares(t *testing.T, random *rand.Rand) {
 	}
 	a := readTasks(t, answersFile(t, "first", first, true))
 	a.GroupSubtasks, a.Results["mmlu_stem"] = map[string][]string{"mmlu_stem": groups[0].Members}, eval.Metrics{}
-	s, err := eval.NewSide([]*eval.Results{a, readTasks(t, answersFile(t, "other", other, true))})
+	s, err := eval.NewSide(t.Context(), []*eval.Results{a, readTasks(t, answersFile(t, "other", other, true))})
 	if err != nil {
 		t.Fatal(err)
 	}

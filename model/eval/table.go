@@ -2,6 +2,7 @@ package eval
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/vkcome/vkcome/model/eval/task"
+	"github.com/vkcome/vkcome/model/printable"
 )
 
 // table is a Markdown table whose columns are as wide as what is in them.
@@ -21,7 +23,15 @@ type table struct {
 	rows [][]string
 }
 
-func (t *table) add(row ...string) { t.rows = append(t.rows, row) }
+// maxCell bounds a cell, in bytes: every row is as wide as the longest name of a stranger's file.
+const maxCell = 200
+
+func (t *table) add(row ...string) {
+	for i, cell := range row {
+		row[i] = printable.Clip(printable.Line(cell), maxCell)
+	}
+	t.rows = append(t.rows, row)
+}
 
 func (t *table) String() string {
 	width := make([]int, len(t.head))
@@ -146,6 +156,8 @@ type entry struct {
 	depth int
 }
 
+const maxDepth = 20 // of groups in groups, as tables show it
+
 // order lists what of these names is in all: groups by name with what is in them, then tasks by name.
 func (r *Results) order(all map[string]Metrics) []entry {
 	var list []entry
@@ -157,11 +169,11 @@ func (r *Results) order(all map[string]Metrics) []entry {
 	}
 	var visit func(name string, depth int)
 	visit = func(name string, depth int) {
-		if depth > len(r.GroupSubtasks) { // a stranger's file may have a group in itself
+		if seen[name] { // a stranger's file may have a group in itself, or in many others
 			return
 		}
-		if _, ok := all[name]; ok && !seen[name] {
-			list = append(list, entry{name, depth})
+		if _, ok := all[name]; ok {
+			list = append(list, entry{name, min(depth, maxDepth)})
 		}
 		seen[name] = true
 		for _, member := range slices.Sorted(slices.Values(r.GroupSubtasks[name])) {
@@ -215,14 +227,14 @@ var chief = []string{"acc_norm", "acc", "word_perplexity", "perplexity"}
 
 // NewSide puts the tasks that all results have side by side: of each the normalized accuracy, else the accuracy, else the perplexity; of a group of MMLU
 // its accuracy and not those of its subjects. The average is that of come7's tasks where all of them are there, else of all accuracies.
-func NewSide(all []*Results) (*Side, error) {
+func NewSide(ctx context.Context, all []*Results) (*Side, error) {
 	same, left, err := common(all)
 	if err != nil {
 		return nil, err
 	}
 	var with []*pairs
 	for _, r := range same {
-		with = append(with, newPairs(same[0], r))
+		with = append(with, newPairs(ctx, same[0], r))
 	}
 	s, err := newSide(same, with)
 	if err != nil {
@@ -239,9 +251,9 @@ func newSide(same []*Results, with []*pairs) (s *Side, err error) {
 		s.Models = append(s.Models, r.ModelName)
 	}
 	first := same[0]
-	seven := come7()
+	seven, inner := come7(), first.within()
 	for _, e := range first.order(first.Results) {
-		if first.within(e.name) && !slices.Contains(seven, e.name) {
+		if inner[e.name] && !slices.Contains(seven, e.name) {
 			continue
 		}
 		for _, metric := range chief {
@@ -316,21 +328,24 @@ func come7() (tasks []string) {
 	return tasks
 }
 
-// within says whether a task or group is part of a group that has an accuracy of its own.
-func (r *Results) within(name string) bool {
+// within are the tasks and groups that are part of a group that has an accuracy of its own.
+func (r *Results) within() map[string]bool {
+	inner := map[string]bool{}
 	for group, members := range r.GroupSubtasks {
-		if _, ok := r.Results[group].Values["acc"+noFilter]; ok && slices.Contains(members, name) {
-			return true
+		if _, ok := r.Results[group].Values["acc"+noFilter]; ok {
+			for _, name := range members {
+				inner[name] = true
+			}
 		}
 	}
-	return false
+	return inner
 }
 
 // Table is a Markdown table with a column for each model, and behind those after the first what they retain of it, of all and of what is above chance.
 func (s *Side) Table() string {
 	t := table{head: []string{"Task", "Metric", "", "Chance"}, text: []bool{true, true, true, false}}
 	for i, name := range shortNames(s.Models) {
-		t.head, t.text = append(t.head, name), append(t.text, false)
+		t.head, t.text = append(t.head, printable.Clip(printable.Line(name), maxCell)), append(t.text, false)
 		if i > 0 {
 			t.head, t.text = append(t.head, "Retained", "Above chance"), append(t.text, false, false)
 		}
@@ -376,7 +391,7 @@ func listTasks(names []string) string {
 	if slices.Equal(slices.Sorted(slices.Values(names)), slices.Sorted(slices.Values(come7()))) {
 		return "come7's tasks"
 	}
-	return strings.Join(names, ", ")
+	return printable.Clip(printable.Line(strings.Join(names, ", ")), 20*maxCell)
 }
 
 // retained is what a model retains of the first: of an accuracy the part in per cent, of a perplexity the factor.

@@ -96,7 +96,7 @@ func TestCompare(t *testing.T) {
 		}
 	}
 	// Differences are 2 times 1, 7 times -1 and 11 times 0: variance (9 - 25/20)/19. McNemar: 2·(1 + 9 + 36)/2⁹.
-	d := one(eval.Compare(resultsFile(t, "a", 0, a, true), resultsFile(t, "b", 0, b, true)))
+	d := one(eval.Compare(t.Context(), resultsFile(t, "a", 0, a, true), resultsFile(t, "b", 0, b, true)))
 	se := math.Sqrt((9 - 25.0/20) / 19 / 20)
 	if !d.Paired || math.Abs(float64(d.Difference)+0.25) > 1e-12 {
 		t.Errorf("%+v", d)
@@ -106,7 +106,7 @@ func TestCompare(t *testing.T) {
 	near("p", d.P, math.Erfc(0.25/se/math.Sqrt2))
 	near("McNemar", d.McNemar, 2*46.0/512)
 
-	d = one(eval.Compare(resultsFile(t, "a", 0, a, true), resultsFile(t, "b", 0, b, false)))
+	d = one(eval.Compare(t.Context(), resultsFile(t, "a", 0, a, true), resultsFile(t, "b", 0, b, false)))
 	se = math.Sqrt(0.7*0.3/19 + 0.45*0.55/19)
 	if d.Paired || d.McNemar != nil {
 		t.Errorf("%+v", d)
@@ -122,7 +122,7 @@ func TestCompare(t *testing.T) {
 		{tasksFile(t, "b", map[string]float64{"piqa": 0.5}), "eval: the results have no task in common: arc_easy; and piqa"},
 		{"testdata/table.md", "eval: testdata/table.md: no results of tasks"},
 	} {
-		if _, err := eval.Compare(resultsFile(t, "a", 0, a, true), c.file); err == nil || !strings.HasPrefix(err.Error(), c.want) {
+		if _, err := eval.Compare(t.Context(), resultsFile(t, "a", 0, a, true), c.file); err == nil || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("error %v, want %s", err, c.want)
 		}
 	}
@@ -163,7 +163,7 @@ var sevenTasks = map[string]float64{"arc_challenge": 0.1, "arc_easy": 0.2, "bool
 func TestSideAverage(t *testing.T) {
 	check := func(all []*eval.Results, average float64, over int, left []string, text string) {
 		t.Helper()
-		s, err := eval.NewSide(all)
+		s, err := eval.NewSide(t.Context(), all)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -207,7 +207,7 @@ func TestCompareGroups(t *testing.T) {
 	for name, v := range sevenTasks {
 		better[name] = v + 0.1
 	}
-	c, err := eval.Compare(file, tasksFile(t, "b", better))
+	c, err := eval.Compare(t.Context(), file, tasksFile(t, "b", better))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestCompareGroups(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	delete(better, "piqa")
-	if c, err = eval.Compare(file, tasksFile(t, "b", better)); err != nil {
+	if c, err = eval.Compare(t.Context(), file, tasksFile(t, "b", better)); err != nil {
 		t.Fatal(err)
 	}
 	if len(c.Rows) != 6 || !slices.Equal(c.Left, []string{"come7", "piqa"}) {

@@ -1,8 +1,8 @@
 package hub
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +17,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
+
+	"github.com/vkcome/vkcome/model/files"
+	"github.com/vkcome/vkcome/model/printable"
 )
 
 const (
@@ -30,7 +32,8 @@ const (
 
 var (
 	errStalled = fmt.Errorf("no data for %v", stall)
-	validHash  = regexp.MustCompile(`^(?:[0-9a-f]{40}|[0-9a-f]{64})$`)
+	gitHash    = regexp.MustCompile(`^[0-9a-f]{40}$`)
+	sha256Hash = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
 func (h Hub) endpoint() string {
@@ -78,15 +81,7 @@ func (e *statusError) Error() string {
 }
 
 // printed is a text of a server on a line, not too long.
-func printed(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, text)
-	return text[:min(len(text), 200)]
-}
+func printed(text string) string { return printable.Clip(printable.Line(text), 200) }
 
 // retryAfter is how long a server asks to wait: a number of seconds, a date, or the t of a RateLimit header; 0 if it does not say.
 func retryAfter(header http.Header) time.Duration {
@@ -118,16 +113,14 @@ func (h Hub) get(ctx context.Context, r Repo, address string, from int64) (*http
 	if from > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
 	}
-	token := h.token()
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
+	own, err := url.Parse(h.endpoint())
+	if err != nil {
+		return nil, fmt.Errorf("the endpoint: %w", err)
 	}
-	client := http.Client{CheckRedirect: func(req *http.Request, via []*http.Request) error {
+	token := h.token()
+	client := http.Client{Transport: &authorized{origin(own), token, http.DefaultTransport}, CheckRedirect: func(req *http.Request, via []*http.Request) error {
 		if len(via) >= 10 || via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
-			return fmt.Errorf("redirected to %s", req.URL.Redacted())
-		}
-		if req.URL.Host != via[0].URL.Host { // net/http keeps it for hosts below the first, where large files lie
-			req.Header.Del("Authorization")
+			return fmt.Errorf("redirected to %s", printed(req.URL.Redacted()))
 		}
 		return nil
 	}}
@@ -143,6 +136,32 @@ func (h Hub) get(ctx context.Context, r Repo, address string, from int64) (*http
 		after: retryAfter(res.Header), token: token != "", page: h.endpoint() + r.path(),
 	}
 	return nil, errors.Join(failed, res.Body.Close())
+}
+
+// authorized sends a token to one origin alone, whatever request comes: the first, one after a redirect, or one of an address that a listing names.
+// net/http by itself would keep it for other ports and for hosts below the first.
+type authorized struct {
+	origin string
+	token  string // "": none
+	next   http.RoundTripper
+}
+
+func (a *authorized) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.Header.Del("Authorization")
+	if a.token != "" && origin(req.URL) == a.origin {
+		req.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	return a.next.RoundTrip(req)
+}
+
+// origin is the scheme, host and port of an address.
+func origin(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[strings.ToLower(u.Scheme)]
+	}
+	return strings.ToLower(u.Scheme) + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
 // path is the repository's page below the endpoint.
@@ -226,7 +245,7 @@ func (h Hub) jsonOnce(ctx context.Context, r Repo, address string, v any) (next 
 	if len(raw) > maxListing {
 		return "", fmt.Errorf("the listing is longer than %d bytes", maxListing)
 	}
-	if err := json.Unmarshal(raw, v); err != nil {
+	if err := parse(raw, v); err != nil {
 		return "", fmt.Errorf("the listing: %w", err)
 	}
 	for _, link := range strings.Split(res.Header.Get("Link"), ",") {
@@ -235,12 +254,20 @@ func (h Hub) jsonOnce(ctx context.Context, r Repo, address string, v any) (next 
 			continue
 		}
 		u, err := res.Request.URL.Parse(target[1:])
-		if err != nil || u.Host != res.Request.URL.Host || u.Scheme != res.Request.URL.Scheme { // the token goes with it
+		if err != nil || origin(u) != origin(res.Request.URL) { // a server speaks for itself alone
 			return "", fmt.Errorf("the listing goes on at %.100q", target[1:])
 		}
 		next = u.String()
 	}
 	return next, nil
+}
+
+// parse reads JSON of strangers. A value of two bytes takes a hundred in memory, so their number is bounded as well as their bytes are.
+func parse(raw []byte, v any) error {
+	if n := bytes.Count(raw, []byte{','}); n > maxFiles {
+		return fmt.Errorf("%d values, expected at most %d", n, maxFiles)
+	}
+	return files.JSON(raw, v)
 }
 
 // caused is the error that ended a context, where that is why another came.
@@ -321,8 +348,8 @@ func (h Hub) tree(ctx context.Context, r Repo, commit, folder string) (list []en
 			switch {
 			case !fs.ValidPath(e.name) || !filepath.IsLocal(filepath.FromSlash(e.name)) || strings.ContainsAny(e.name, "\\\x00"):
 				return nil, fmt.Errorf("the listing names a file %.80q outside of the repository", e.name)
-			case !validHash.MatchString(e.hash) || f.LFS != nil && len(e.hash) != 64 || e.size < 0:
-				return nil, fmt.Errorf("the listing has no hash or size of %.80q", e.name)
+			case f.LFS != nil && !sha256Hash.MatchString(e.hash) || f.LFS == nil && !gitHash.MatchString(e.hash) || e.size < 0:
+				return nil, fmt.Errorf("the listing has no hash or size of %.80q: hash %.80q, size %d; expected a SHA-256 of a large file, 64 digits, and git's hash of others, 40", e.name, e.hash, e.size)
 			}
 			list = append(list, e)
 		}

@@ -22,6 +22,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/gofrs/flock"
+
+	stored "github.com/vkcome/vkcome/model/files"
 )
 
 // Files gives the files of a repository that match a pattern of path.Match, sorted, and their commit: those of the cache if there is one,
@@ -90,7 +92,7 @@ func (h Hub) Select(ctx context.Context, r Repo, pick func(names []string, read 
 		if err != nil {
 			return nil, err
 		}
-		return os.ReadFile(filepath.Join(dir, "blobs", e.hash))
+		return stored.Read(filepath.Join(dir, "blobs", e.hash), maxListing)
 	}
 	wanted, err := pick(all, read)
 	if err != nil {
@@ -312,12 +314,12 @@ func (d *download) run(ctx context.Context) error {
 	if left > d.entry.size {
 		left = 0
 	}
-	if err := d.restart(left); err != nil {
+	if err := d.restart(ctx, left); err != nil {
 		return err
 	}
 	err = d.fetch(ctx)
 	if left > 0 && errors.As(err, new(*wrongHash)) {
-		if err := d.restart(0); err != nil {
+		if err := d.restart(ctx, 0); err != nil {
 			return err
 		}
 		err = d.fetch(ctx)
@@ -326,7 +328,7 @@ func (d *download) run(ctx context.Context) error {
 }
 
 // restart keeps so many bytes of what is there.
-func (d *download) restart(keep int64) error {
+func (d *download) restart(ctx context.Context, keep int64) error {
 	d.sum, d.done = sha256.New(), 0
 	if len(d.entry.hash) != 2*sha256.Size {
 		d.sum = sha1.New() // git's: of the file with its size in front
@@ -338,7 +340,7 @@ func (d *download) restart(keep int64) error {
 	if _, err := d.part.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	n, err := io.Copy(d.sum, d.part)
+	n, err := io.Copy(d.sum, &heedful{ctx, d.part})
 	d.done = n
 	return err
 }
@@ -378,7 +380,7 @@ func (d *download) attempt(ctx context.Context) error {
 	defer end()
 	res, err := d.get(inner, d.repo, d.address, d.done)
 	if failed := (*statusError)(nil); errors.As(err, &failed) && failed.status == http.StatusRequestedRangeNotSatisfiable && d.done > 0 {
-		return d.restart(0)
+		return d.restart(ctx, 0)
 	}
 	if err != nil {
 		return caused(inner, err)
@@ -388,7 +390,7 @@ func (d *download) attempt(ctx context.Context) error {
 		if res.StatusCode == http.StatusPartialContent {
 			return fmt.Errorf("the server sends %q, asked for bytes from %d on", printed(res.Header.Get("Content-Range")), d.done)
 		}
-		if err := d.restart(0); err != nil { // it sends all of it
+		if err := d.restart(ctx, 0); err != nil { // it sends all of it
 			return err
 		}
 	}
@@ -401,6 +403,19 @@ func (d *download) attempt(ctx context.Context) error {
 		return fmt.Errorf("%w: %d bytes came, expected %d", io.ErrUnexpectedEOF, d.done, d.entry.size)
 	}
 	return nil
+}
+
+// heedful is a reader that ends with its context.
+type heedful struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (h *heedful) Read(b []byte) (int, error) {
+	if err := h.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return h.r.Read(b)
 }
 
 // progressReader counts what passes.

@@ -6,6 +6,10 @@
 // next one goes on with it; .locks beside them keep two programs from fetching the same. The cache is in $HF_HUB_CACHE,
 // $HUGGINGFACE_HUB_CACHE, $HF_HOME/hub, $XDG_CACHE_HOME/huggingface/hub or ~/.cache/huggingface/hub.
 //
+// What the hub calls a file by, its ETag, is one of two hashes, and what is fetched is held against either: of a large file, which git keeps
+// elsewhere (LFS), the SHA-256 of its content, 64 digits; of any other the SHA-1 that git gives a blob, of "blob SIZE\x00" and the content, 40
+// digits. A listing with anything else is refused.
+//
 // The client is small and its own because no name that a server says may reach the file system unchecked, and a download must stop with
 // its context and match its hash. github.com/gomlx/go-huggingface v0.3.1 joins the ETag of a response to a path, and does neither.
 package hub
@@ -14,7 +18,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -22,6 +25,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/vkcome/vkcome/model/files"
 )
 
 // Kind is a kind of repository, as the hub's addresses and the cache's folders name it.
@@ -209,13 +214,8 @@ type absent string
 func (a absent) Error() string        { return string(a) }
 func (a absent) Is(target error) bool { return target == fs.ErrNotExist }
 
-// readShort reads a file of one line.
+// readShort reads a file of one line: a commit or a token.
 func readShort(name string) (string, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, 1024))
+	raw, err := files.Read(name, 4<<10)
 	return string(raw), err
 }

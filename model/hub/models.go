@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/vkcome/vkcome/model/files"
 )
 
 // modelName is what a name of a model means.
@@ -127,7 +128,7 @@ func shardsOf(raw []byte) (shards []string, err error) {
 	var index struct {
 		Weights map[string]string `json:"weight_map"`
 	}
-	if err := json.Unmarshal(raw, &index); err != nil {
+	if err := parse(raw, &index); err != nil {
 		return nil, err
 	}
 	seen := map[string]bool{}
@@ -282,7 +283,7 @@ func (h Hub) cachedModel(m modelName) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	wanted, open, err := m.pick(list, func(name string) ([]byte, error) { return os.ReadFile(filepath.Join(dir, name)) })
+	wanted, open, err := m.pick(list, func(name string) ([]byte, error) { return files.Read(filepath.Join(dir, name), maxListing) })
 	if err != nil {
 		return "", &lacking{err: err}
 	}

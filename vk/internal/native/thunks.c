@@ -22,6 +22,16 @@ void* vkc_open_loader(const char* path) {
 	if (!instance_proc) strncpy(loader_error, "it has no vkGetInstanceProcAddr", sizeof loader_error - 1);
 	return (void*)instance_proc;
 }
+int vkc_loads(const char* path) {
+	void* lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	if (!lib) {
+		const char* e = dlerror();
+		strncpy(loader_error, e ? e : "unknown", sizeof loader_error - 1);
+		return 0;
+	}
+	dlclose(lib);
+	return 1;
+}
 const char* vkc_loader_error(void) { return loader_error; }
 
 int vkc_load_table(vkc_table* t, void* instance, void* device) {

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 void* vkc_open_loader(const char* path); // a vkGetInstanceProcAddr, or NULL
+int vkc_loads(const char* path); // whether a library can be loaded
 const char* vkc_loader_error(void);
 
 // Per-device entry points.
