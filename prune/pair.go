@@ -1,7 +1,6 @@
 package prune
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/vkcome/vkcome/model"
@@ -25,8 +24,12 @@ func newPair(student *model.Model, option string) (p pair, err error) {
 	p.own, p.root, p.option = own, root, option
 	if own == nil {
 		p.lineage = Lineage{Version: Version, OriginalLayers: len(student.Layers), Tree: tree}
-	} else if err := json.Unmarshal(own, &p.lineage); err != nil {
-		return p, fmt.Errorf("prune: %s/%s: %w", student.Name, model.Lineage, err)
+	} else {
+		l, err := parseLineage(own)
+		if err != nil {
+			return p, fmt.Errorf("prune: %s/%s: %w", student.Name, model.Lineage, err)
+		}
+		p.lineage = *l
 	}
 	return p, nil
 }

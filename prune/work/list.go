@@ -329,7 +329,7 @@ func Discard(ctx context.Context, dir string) error {
 			}
 		}
 	}
-	if err := Check(ctx, dir, true); err != nil {
+	if err := Check(ctx, dir, false); err != nil {
 		return err
 	}
 	return removeListed(dir)
@@ -372,7 +372,7 @@ func torn(path, format string) bool {
 		return false
 	}
 	raw, err := files.Read(path, maxList)
-	return err == nil && (len(raw) == 0 || sealed(raw, format))
+	return err == nil && (len(raw) == 0 || Sealed(raw, format))
 }
 
 // Replace gives the folder tmp, which End has listed, the name out. A folder of that name, which Check has found to be vkcome's, makes way,

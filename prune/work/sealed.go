@@ -41,8 +41,8 @@ func Unseal(text []byte, format string, content any) error {
 	return json.Unmarshal(raw, content)
 }
 
-// sealed says whether a text is one of Seal's, of a format, or a part of one that was cut short. An empty one tells nothing.
-func sealed(text []byte, format string) bool {
+// Sealed says whether a text is one of Seal's, of a format, or a part of one that was cut short. An empty one tells nothing.
+func Sealed(text []byte, format string) bool {
 	head := []byte(sealHead(format))
 	return len(text) > 0 && (bytes.HasPrefix(text, head) || bytes.HasPrefix(head, text))
 }

@@ -161,7 +161,7 @@ func (f *Folder) scan() error {
 // isManifest says whether a text is a manifest, of this format or the one before, or what is left of one.
 func isManifest(raw []byte) bool {
 	const enough = 17 // bytes, of `{"format":"vkcome work 2"`
-	return len(raw) >= enough && (sealed(raw, manifestFormat) || bytes.HasPrefix(raw, []byte(manifestBefore)))
+	return len(raw) >= enough && (Sealed(raw, manifestFormat) || bytes.HasPrefix(raw, []byte(manifestBefore)))
 }
 
 // foreign names what is not this package's of an entry of the folder, empty if there is nothing.
