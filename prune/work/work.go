@@ -219,11 +219,11 @@ func (f *Folder) acquire() error {
 			return fmt.Errorf("cannot be made: %w", err)
 		}
 		err := f.scan()
-		for range 20 { // a run that just begins, or ends, may have shown a half of what it makes or removes
+		for range 10 { // a run that just begins, or ends, may have shown a half of what it makes or removes
 			if !errors.Is(err, ErrForeign) {
 				break
 			}
-			time.Sleep(time.Millisecond)
+			time.Sleep(200 * time.Microsecond)
 			err = f.scan()
 		}
 		switch {
