@@ -369,7 +369,10 @@ func sweep(ctx context.Context, out, tmp string) error {
 			return err
 		}
 	}
-	return joined(work.Discard(ctx, tmp), work.Discard(ctx, old))
+	if err := work.Discard(ctx, tmp); err != nil {
+		return err
+	}
+	return work.Discard(ctx, old)
 }
 
 // verify opens a written model and runs a few tokens through it.

@@ -431,11 +431,15 @@ func TestList(t *testing.T) {
 		}
 	}
 	for what, change := range map[string]func(dir string) error{
-		"config.json":      func(dir string) error { return os.WriteFile(filepath.Join(dir, "config.json"), []byte("b"), 0o644) },
-		"model-1.bin":      func(dir string) error { return os.Truncate(filepath.Join(dir, "model-1.bin"), 100) },
-		"templates":        func(dir string) error { return os.WriteFile(filepath.Join(dir, "templates/a.jinja"), []byte("b"), 0o644) },
-		"empty":            func(dir string) error { return os.Mkdir(filepath.Join(dir, "empty"), 0o755) },
-		"config.json is n": func(dir string) error { return errors.Join(os.Remove(filepath.Join(dir, "config.json")), os.Symlink("model-1.bin", filepath.Join(dir, "config.json"))) },
+		"config.json": func(dir string) error { return os.WriteFile(filepath.Join(dir, "config.json"), []byte("b"), 0o644) },
+		"model-1.bin": func(dir string) error { return os.Truncate(filepath.Join(dir, "model-1.bin"), 100) },
+		"templates": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "templates/a.jinja"), []byte("b"), 0o644)
+		},
+		"empty": func(dir string) error { return os.Mkdir(filepath.Join(dir, "empty"), 0o755) },
+		"config.json is n": func(dir string) error {
+			return errors.Join(os.Remove(filepath.Join(dir, "config.json")), os.Symlink("model-1.bin", filepath.Join(dir, "config.json")))
+		},
 	} {
 		dir := make("a")
 		if err := errors.Join(End(ctx, dir), change(dir)); err != nil {
