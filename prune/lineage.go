@@ -226,8 +226,8 @@ func (l *Lineage) check() error {
 		switch {
 		case s == nil:
 			return fmt.Errorf("step %d is null", i)
-		case s.To < 1 || s.To >= s.From || s.From > method.MaxLayers:
-			return fmt.Errorf("step %d leads from %d to %d layers", i, s.From, s.To)
+		case s.To < 1 || s.To > s.From || s.From > method.MaxLayers:
+			return fmt.Errorf("step %d leads from %d layers, of %d at most, to %d: expected 1 to %d", i, s.From, method.MaxLayers, s.To, s.From)
 		case i > 0 && s.From != l.Steps[i-1].To:
 			return fmt.Errorf("step %d leads from %d layers, the one before it to %d", i, s.From, l.Steps[i-1].To)
 		}
