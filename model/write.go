@@ -100,6 +100,9 @@ const chatTemplates = "additional_chat_templates"
 // Lineage is the file in which a pruned model keeps where its layers come from.
 const Lineage = "vkcome.json"
 
+// FileList is the file in which a folder that vkcome wrote lists its files: see prune/work.
+const FileList = "vkcome-files.json"
+
 // Losses is the file in which a healed model keeps the losses of its training, a line of JSON for each step.
 const Losses = "vkcome-losses.jsonl"
 
@@ -114,7 +117,7 @@ func (m *Model) sideFiles() (list []string, err error) {
 			match, err := path.Match(pattern, strings.ToLower(name))
 			return match && err == nil
 		})
-		if !isLeftOut && name != arch.ConfigFile && name != Lineage && name != Losses && !strings.HasPrefix(name, ".") {
+		if !isLeftOut && name != arch.ConfigFile && name != Lineage && name != Losses && name != FileList && !strings.HasPrefix(name, ".") {
 			list = append(list, name)
 		}
 	}

@@ -1,6 +1,7 @@
 package prune
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -232,12 +233,36 @@ func (a *Auto) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(
 	if err != nil {
 		return nil, s.left(err)
 	}
-	return lineage, os.Remove(s.path)
+	return lineage, s.remove()
 }
 
 // searchFile is where a search for what is written to out keeps what it found.
 func searchFile(out string) string {
 	return filepath.Join(filepath.Dir(out), "."+filepath.Base(out)+".vkcome-auto.json")
+}
+
+// ours refuses a file with the name of a search's that none wrote. An earlier vkcome's has no checksum and begins as the record does.
+func (s *search) ours(path string) error {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	raw, err := files.Read(path, maxSearch)
+	if err == nil && len(raw) > 0 && !work.Sealed(raw, searchFormat) && !bytes.HasPrefix(raw, []byte(`{"search":{"budget_seconds":`)) {
+		err = &work.Foreign{Dir: filepath.Dir(path), Name: filepath.Base(path), Why: "is no search of vkcome auto"}
+	}
+	return err
+}
+
+// remove removes the search's file, if there is one.
+func (s *search) remove() error {
+	err := s.ours(s.path)
+	if err == nil {
+		err = os.Remove(s.path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // left adds to an error how to go on, if something was found.
@@ -253,13 +278,16 @@ func (s *search) left(err error) error {
 func (s *search) open(o Output) (done *Lineage, err error) {
 	if o.Resume {
 		text, err := lineageOf(o.Dir)
-		var l Lineage
-		if err == nil && json.Unmarshal(text, &l) == nil && l.Auto != nil && l.Auto.Key == s.record.Key {
+		var l *Lineage
+		if err == nil {
+			l, err = parseLineage(text)
+		}
+		if err == nil && l.Auto != nil && l.Auto.Key == s.record.Key {
 			o.Note(o.Dir + " is finished already")
-			if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) { // it was killed between naming its result and its end
+			if err := s.remove(); err != nil { // it was killed between naming its result and its end
 				return nil, fmt.Errorf("prune: %w", err)
 			}
-			return &l, nil
+			return l, nil
 		}
 	}
 	if err := CheckOutput(o.Dir, s.Model.Name, o.Force); err != nil {
@@ -268,7 +296,12 @@ func (s *search) open(o Output) (done *Lineage, err error) {
 	if err := s.Model.CheckFiles(); err != nil {
 		return nil, fmt.Errorf("prune: %w", err)
 	}
-	raw, err := os.ReadFile(s.path)
+	for _, path := range []string{s.path, s.path + ".tmp"} { // the other is what work.WriteFile writes
+		if err := s.ours(path); err != nil {
+			return nil, fmt.Errorf("prune: %w", err)
+		}
+	}
+	raw, err := files.Read(s.path, maxSearch)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		s.begin()
@@ -279,10 +312,13 @@ func (s *search) open(o Output) (done *Lineage, err error) {
 		return nil, fmt.Errorf("prune: an unfinished search is in %s: go on with it (prune.Output.Resume), or begin anew (prune.Output.Force)", s.path)
 	case !o.Resume:
 		s.begin()
-		return nil, os.Remove(s.path)
+		return nil, s.remove()
 	}
-	var was saved
-	if err := files.JSON(raw, &was); err != nil {
+	was, err := readSearch(raw)
+	if err == nil {
+		err = s.check(was)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("prune: %s: %w: begin anew (prune.Output.Force, without prune.Output.Resume)", s.path, err)
 	}
 	if was.Record.Key != s.record.Key {

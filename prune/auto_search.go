@@ -3,7 +3,6 @@ package prune
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -59,6 +58,49 @@ type saved struct {
 	Spent   time.Duration             `json:"spent_ns"`
 }
 
+const searchFormat = "vkcome search 2"
+
+// maxSearch bounds the file of a search: the steps of sixteen candidates, each as large as those of a lineage.
+const maxSearch = 1 << 30
+
+// readSearch reads what save wrote.
+func readSearch(raw []byte) (*saved, error) {
+	was := new(saved)
+	if err := work.Unseal(raw, searchFormat, was); err != nil {
+		return nil, fmt.Errorf("it %w", err)
+	}
+	return was, nil
+}
+
+// check refuses what no search with these options writes. Steps that are taken again are checked as those of a plan are.
+func (s *search) check(was *saved) error {
+	r, all := was.Record, len(s.Options.Windows)
+	positive := func(list ...float64) bool {
+		return !slices.ContainsFunc(list, func(v float64) bool { return !(v >= 0 && v <= math.MaxInt32) }) // seconds, of 68 years at most
+	}
+	for i, t := range r.Trials {
+		if s.candidate(t.Candidate).Method == nil || t.Round < 0 || t.Round >= len(fractions) || t.Windows < 1 || t.Windows > all || t.Fitted < 0 || !(t.Perplexity >= 0) ||
+			!positive(t.Seconds, t.Fitting) {
+			return fmt.Errorf("trial %d is of %.40q in round %d, on %d windows of %d, with a perplexity of %v in %v s", i, t.Candidate, t.Round, t.Windows, all, t.Perplexity, t.Seconds)
+		}
+	}
+	for name, steps := range was.Steps {
+		if s.candidate(name).Method == nil {
+			return fmt.Errorf("steps of %.40q, which is no candidate", name)
+		}
+		if err := method.CheckSteps(s.Model, steps); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	switch {
+	case r.Chosen != "" && (s.candidate(r.Chosen).Method == nil || r.Windows < 1):
+		return fmt.Errorf("it chose %.40q with %d windows", r.Chosen, r.Windows)
+	case r.Windows < 0 || r.Windows > all || was.Compare < 0 || was.Compare > all || was.Spent < 0 || !positive(r.Heal, was.Pass, r.Budget):
+		return fmt.Errorf("%d and %d windows of %d, %v spent, %v s a layer and %v s for training", r.Windows, was.Compare, all, was.Spent, was.Pass, r.Heal)
+	}
+	return nil
+}
+
 func (s *search) begin() {
 	o := s.Options
 	s.began = time.Now()
@@ -68,7 +110,7 @@ func (s *search) begin() {
 
 // save keeps what was found until now.
 func (s *search) save() error {
-	raw, err := json.Marshal(saved{s.record, s.steps, s.pass, s.compare, time.Since(s.began)})
+	raw, err := work.Seal(searchFormat, saved{s.record, s.steps, s.pass, s.compare, time.Since(s.began)})
 	if err == nil {
 		err = work.WriteFile(s.path, raw)
 	}

@@ -76,6 +76,44 @@ type trained struct {
 	Current  *distill.Progress `json:"current,omitempty"` // of the training on its way
 }
 
+// check refuses what no training writes after so many steps of the method.
+func (t *trained) check(p *Plan, steps int) error {
+	if t.Steps < 0 || t.Steps > steps {
+		return fmt.Errorf("training: the layers of %d steps were trained, of %d", t.Steps, steps)
+	}
+	for _, progress := range []*distill.Progress{&t.Done, t.Current} {
+		if progress == nil {
+			continue
+		}
+		if err := progress.Check(); err != nil {
+			return fmt.Errorf("training: %w", err)
+		}
+	}
+	if t.Options == nil {
+		return nil
+	}
+	o := p.Options.Distill
+	if err := sameTraining(p.Model, o.Windows, o.Options, *t.Options); err != nil {
+		return fmt.Errorf("training: %w", err)
+	}
+	return nil
+}
+
+// sameTraining refuses options in a checkpoint that are not those of the run with defaults filled in. Micro-batches depend on the memory that
+// was free.
+func sameTraining(m *model.Model, windows [][]uint32, given, kept distill.Options) error {
+	micro := kept.MicroBatch
+	given.MicroBatch, kept.MicroBatch = micro, micro
+	want, err := given.Defaults(m, len(windows), len(windows[0]))
+	if err != nil {
+		return err
+	}
+	if micro < 1 || kept != want {
+		return fmt.Errorf("options %+v, expected %+v", kept, want)
+	}
+	return nil
+}
+
 // each says whether the layers of steps that were taken wait to be trained one by one.
 func (t *training) each() bool {
 	return t.plan.Options.Distill.Schedule == DistillEach && t.Steps < len(t.taken)

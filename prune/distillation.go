@@ -167,7 +167,18 @@ func (t *distilling) resume(_ context.Context, c *work.Checkpoint, _ bool) (err 
 	}
 	var was distilled
 	if err := files.JSON(c.Run, &was); err != nil {
-		return err
+		return fmt.Errorf("prune: checkpoint: %w", err)
+	}
+	o := t.plan.Options.Distill
+	err = was.Progress.Check()
+	if err == nil {
+		err = sameTraining(t.plan.Student, o.Windows, o.Options, was.Options)
+	}
+	if n, all := len(c.Model.Layers), len(t.plan.Student.Layers); err == nil && n != all {
+		err = fmt.Errorf("%d layers, the student has %d", n, all)
+	}
+	if err != nil {
+		return fmt.Errorf("prune: checkpoint: %w", err)
 	}
 	t.job.Options, t.job.Student, t.was = was.Options, c.Model, &was.Progress
 	t.driver.took(c, 0)

@@ -2,7 +2,6 @@ package prune
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -145,7 +144,7 @@ func (d *driver) write(ctx context.Context) (l *Lineage, err error) {
 	}
 	defer func() { err = d.leave(err) }()
 	for _, out := range d.outputs() {
-		if err := sweep(out, o.temporary(out)); err != nil {
+		if err := sweep(ctx, out, o.temporary(out)); err != nil {
 			return nil, fmt.Errorf("prune: %s: %w", out, err)
 		}
 	}
@@ -216,15 +215,18 @@ func (d *driver) hash(ctx context.Context) error {
 // finished is the lineage of the output if it is the result of this run already, which was killed between naming it and its end.
 func (d *driver) finished() (*Lineage, error) {
 	text, err := lineageOf(d.output.Dir)
-	var l Lineage
-	if err != nil || json.Unmarshal(text, &l) != nil {
+	var l *Lineage
+	if err == nil {
+		l, err = parseLineage(text)
+	}
+	if err != nil {
 		return nil, nil // nothing of vkcome's: check says so
 	}
-	if made, err := d.made(&l, text); err != nil || !made {
+	if made, err := d.made(l, text); err != nil || !made {
 		return nil, err
 	}
 	d.output.Note(d.output.Dir + " is finished already")
-	return &l, nil
+	return l, nil
 }
 
 // load reads the newest checkpoint that is whole, and says whether another was damaged.

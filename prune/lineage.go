@@ -151,30 +151,106 @@ func (l Lineage) text() ([]byte, error) {
 	return text.Bytes(), err
 }
 
-const maxLineage = 1 << 30 // bytes; that of a 70B model, merged 40 times, has some 20 MB
+// Bounds of a lineage that is read, far beyond those that vkcome writes. That of a model of 400B parameters, merged 80 times, has some 30 MB and
+// 5 million values, most of them numbers of neurons, and as much again for each time that it was pruned before. Objects are steps, what they
+// keep of layers, fits and trials: some thousands. What is read into memory takes some 30 bytes for a value and 1 kB for an object.
+const (
+	maxLineage = 256 << 20 // bytes
+	maxValues  = 1 << 24
+	maxObjects = 1 << 16
+	maxNesting = 2 * method.MaxTreeDepth
+)
 
-// ReadLineage reads a vkcome.json: the file, or the one in a folder. One of more than 1 GiB is an error.
+// ReadLineage reads a vkcome.json: the file, or the one in a folder. One of more than 256 MiB is an error, as is one with steps or layers
+// that contradict one another. Whether a model can take its steps, NewPlan says.
 func ReadLineage(path string) (*Lineage, error) {
-	info, err := os.Stat(path)
-	if err == nil && info.IsDir() {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, model.Lineage)
-		info, err = os.Stat(path)
 	}
-	if err == nil && info.Size() > maxLineage {
-		err = fmt.Errorf("%s, expected at most %s", vk.Bytes(info.Size()), vk.Bytes(maxLineage))
-	}
-	var raw []byte
+	raw, err := files.Read(path, maxLineage)
+	var l *Lineage
 	if err == nil {
-		raw, err = os.ReadFile(path)
-	}
-	var l Lineage
-	if err == nil {
-		err = files.JSON(raw, &l)
+		l, err = parseLineage(raw)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("prune: plan %s: %w", path, err)
 	}
-	return &l, nil
+	return l, nil
+}
+
+// parseLineage reads what text gave, or what somebody wrote in its manner.
+func parseLineage(raw []byte) (*Lineage, error) {
+	if err := measureJSON(raw); err != nil {
+		return nil, err
+	}
+	var l Lineage
+	if err := files.JSON(raw, &l); err != nil {
+		return nil, err
+	}
+	return &l, l.check()
+}
+
+// measureJSON refuses a text that would take more memory or time than a lineage may, by one look at each byte.
+func measureJSON(raw []byte) error {
+	depth, values, objects, quoted := 0, 0, 0, false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			if depth++; c == '{' {
+				objects++
+			}
+			values++
+		case c == '}' || c == ']':
+			depth--
+		case c == ',':
+			values++
+		}
+		switch {
+		case depth > maxNesting:
+			return fmt.Errorf("nests more than %d deep", maxNesting)
+		case values > maxValues || objects > maxObjects:
+			return fmt.Errorf("has more than %d values or %d objects", maxValues, maxObjects)
+		}
+	}
+	return nil
+}
+
+// check refuses a lineage of steps that do not follow one another, or with a place where something is missing.
+func (l *Lineage) check() error {
+	for i, s := range l.Steps {
+		switch {
+		case s == nil:
+			return fmt.Errorf("step %d is null", i)
+		case s.To < 1 || s.To > s.From || s.From > method.MaxLayers:
+			return fmt.Errorf("step %d leads from %d layers, of %d at most, to %d: expected 1 to %d", i, s.From, method.MaxLayers, s.To, s.From)
+		case i > 0 && s.From != l.Steps[i-1].To:
+			return fmt.Errorf("step %d leads from %d layers, the one before it to %d", i, s.From, l.Steps[i-1].To)
+		}
+	}
+	if l.OriginalLayers < 0 || l.OriginalLayers > method.MaxLayers {
+		return fmt.Errorf("original_layers %d, expected 0 to %d", l.OriginalLayers, method.MaxLayers)
+	}
+	if n := len(l.Tree); n > 0 {
+		if err := method.CheckTrees(l.Tree, n, l.OriginalLayers); err != nil {
+			return err
+		}
+	}
+	if d := l.Distill; d != nil {
+		for i, s := range d.Stages {
+			if s == nil || s.Group != nil && (s.Group.Layer < 0 || s.Group.First < 0 || s.Group.Last < s.Group.First || s.Group.Last > method.MaxLayers) {
+				return fmt.Errorf("healing: stage %d is null, or has no layers", i)
+			}
+		}
+		if p := d.Part; p != nil && (p.Of < 1 || p.Index < 0 || p.Index >= p.Of) {
+			return fmt.Errorf("healing: part %v", *p)
+		}
+	}
+	return nil
 }
 
 // ReadTree gives the origin of a model's layers, from its vkcome.json if it was pruned before, and how many layers the original model had.
@@ -185,7 +261,7 @@ func ReadTree(m *model.Model) (tree []method.Tree, originalLayers int, err error
 
 // readLineage reads what is needed of the lineage of a model, raw being nil if it was not pruned before.
 func readLineage(m *model.Model) (tree []method.Tree, root int, raw []byte, err error) {
-	raw, err = fs.ReadFile(m.Files, model.Lineage)
+	raw, err = files.ReadFS(m.Files, model.Lineage, maxLineage)
 	if errors.Is(err, fs.ErrNotExist) {
 		for l := range m.Layers {
 			tree = append(tree, method.Tree{Layer: l})
@@ -197,10 +273,13 @@ func readLineage(m *model.Model) (tree []method.Tree, root int, raw []byte, err 
 		OriginalLayers int           `json:"original_layers"`
 	}
 	if err == nil {
+		err = measureJSON(raw)
+	}
+	if err == nil {
 		err = files.JSON(raw, &l)
 	}
-	if err == nil && (len(l.Tree) != len(m.Layers) || l.OriginalLayers < len(m.Layers)) {
-		err = fmt.Errorf("its tree has %d layers of %d, the model %d", len(l.Tree), l.OriginalLayers, len(m.Layers))
+	if err == nil {
+		err = method.CheckTrees(l.Tree, len(m.Layers), l.OriginalLayers)
 	}
 	if err != nil {
 		return nil, 0, nil, fmt.Errorf("prune: %s/%s: %w", m.Name, model.Lineage, err)

@@ -41,7 +41,7 @@ func TestManifestNames(t *testing.T) {
 	common := "vkcome, the model, the model's vkcome.json, --method, --target-layers, --protect, --all-scores, --save-steps, " + device
 	check(plan.key("a", Device{}, true), namesFor(plan.Method), common+", --merge-item, --min-max, --psu, --repeat, "+healing+
 		", the calibration corpus, the files of the corpus, --seed, the text of the corpus")
-	replay, err := NewPlan(m, Options{Replay: &Lineage{Steps: []*method.Step{{From: 4, To: 3}}}})
+	replay, err := NewPlan(m, Options{Replay: &Lineage{Steps: []*method.Step{{From: 4, To: 3, Operation: method.Removal, DropList: []int{1}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,14 +8,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/convert"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/gguf"
 	"github.com/vkcome/vkcome/model/run"
+	"github.com/vkcome/vkcome/model/safetensors"
 	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/prune/work"
@@ -81,9 +87,14 @@ func StepDir(out string, layers int) string {
 var ErrExists = errors.New("exists already")
 
 // CheckOutput refuses what Save would refuse to write, before hours are spent: a folder that exists, which is an ErrExists, or whose parent
-// does not exist or cannot be written. With force what vkcome wrote may be replaced, known by its lineage, unless source, the folder or file of
-// the model to be pruned, is it or is in it.
+// does not exist or cannot be written. With force what vkcome wrote may be replaced, known by its lineage and by the list of its files, if they
+// are as it wrote them and nothing else is there, and unless source, the folder or file of the model to be pruned, is it or is in it.
 func CheckOutput(out, source string, force bool) error {
+	return checkOutput(context.Background(), out, source, force, false)
+}
+
+// checkOutput is CheckOutput, and if it is to be thorough with the SHA-256 of large files.
+func checkOutput(ctx context.Context, out, source string, force, thorough bool) error {
 	if out == "" {
 		return errors.New("prune: the name of the output is empty")
 	}
@@ -91,9 +102,12 @@ func CheckOutput(out, source string, force bool) error {
 	if info, err := os.Stat(parent); err != nil || !info.IsDir() {
 		return fmt.Errorf("prune: %s: the folder %s does not exist", out, parent)
 	}
-	if _, err := os.Lstat(out); err == nil {
+	if info, err := os.Lstat(out); err == nil {
 		if !force {
 			return fmt.Errorf("prune: %s %w; choose another name, or prune.Output.Force to replace it", out, ErrExists)
+		}
+		if !info.IsDir() && !info.Mode().IsRegular() {
+			return fmt.Errorf("prune: %s %w and is a link, or no file: it will not be replaced", out, ErrExists)
 		}
 		if text, err := lineageOf(out); err != nil || text == nil {
 			what := "folder"
@@ -105,6 +119,11 @@ func CheckOutput(out, source string, force bool) error {
 		if inside(source, out) {
 			return fmt.Errorf("prune: %s %w and holds the model to be pruned: it will not be replaced", out, ErrExists)
 		}
+		if info.IsDir() {
+			if err := ownFiles(ctx, out, source, thorough); err != nil {
+				return fmt.Errorf("prune: %s %w and will not be replaced: %w", out, ErrExists, err)
+			}
+		}
 	}
 	probe, err := os.MkdirTemp(parent, ".vkcome-")
 	if err != nil {
@@ -113,10 +132,57 @@ func CheckOutput(out, source string, force bool) error {
 	return os.Remove(probe)
 }
 
+// ownFiles refuses a folder in which there is anything that vkcome did not write. Of one without a list, which an earlier vkcome or convert
+// wrote, that is what is no part of a model and not the same as in the folder of the source; the others are listed then if it is thorough.
+func ownFiles(ctx context.Context, out, source string, thorough bool) error {
+	err := work.Check(ctx, out, thorough)
+	if !errors.Is(err, work.ErrNoList) {
+		return err
+	}
+	names, err := work.Names(out)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if slices.ContainsFunc(modelFiles, func(pattern string) bool { match, err := path.Match(pattern, name); return match && err == nil }) {
+			continue
+		}
+		if same, err := sameFile(filepath.Join(out, name), filepath.Join(source, name)); err != nil || !same {
+			return errors.Join(&work.Foreign{Dir: out, Name: name, Why: "is no copy of the source's, and the folder has no " + model.FileList}, err)
+		}
+	}
+	if !thorough {
+		return nil
+	}
+	return work.Adopt(ctx, out, names)
+}
+
+// modelFiles are the patterns of what a run writes into a folder by itself; the rest are copies of the source's files.
+var modelFiles = []string{arch.ConfigFile, model.Lineage, model.Losses, safetensors.SingleFile, safetensors.IndexFile, "model-[0-9][0-9][0-9][0-9][0-9]-of-[0-9][0-9][0-9][0-9][0-9].safetensors"}
+
+// maxSideFile bounds the files beside weights that are compared; the largest, tokenizers, have some 40 MB.
+const maxSideFile = 1 << 30
+
+// sameFile compares two files; one that is missing is another.
+func sameFile(a, b string) (bool, error) {
+	first, err := files.Read(a, maxSideFile)
+	if err != nil {
+		return false, err
+	}
+	second, err := files.Read(b, maxSideFile)
+	if err != nil {
+		return false, nil
+	}
+	return bytes.Equal(first, second), nil
+}
+
 // lineageOf is the text of the lineage of a folder or file that vkcome wrote, nil if there is none.
 func lineageOf(out string) ([]byte, error) {
 	if info, err := os.Stat(out); err != nil || info.IsDir() {
-		return os.ReadFile(filepath.Join(out, model.Lineage))
+		return files.Read(filepath.Join(out, model.Lineage), maxLineage)
+	}
+	if err := files.Check(out, 0); err != nil {
+		return nil, err
 	}
 	f, err := gguf.Open(out)
 	if err != nil {
@@ -185,23 +251,33 @@ func (r *Result) Save(ctx context.Context, d *vk.Device, out string, force bool,
 
 // write writes the model under the name tmp, which does not exist, has it verified unless that is nil, and gives it the name o.Dir.
 func (r *Result) write(ctx context.Context, o Output, tmp string, progress func(Status), verify func(dir string) error) (err error) {
-	out := o.Dir
+	out, file := o.Dir, convert.IsGGUF(o.Dir)
 	if err := CheckOutput(out, r.Model.Name, o.Force); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	defer func() { err = joined(err, work.Discard(context.WithoutCancel(ctx), tmp)) }()
 	progress(Status{Stage: "write", Done: 0, Total: 1})
-	put := r.writeFolder
-	if convert.IsGGUF(out) {
-		put = r.writeGGUF
+	put, made, names := r.writeFolder, tmp, []string(nil)
+	if file {
+		put, made = r.writeGGUF, filepath.Join(tmp, filepath.Base(out))
+		names = []string{quoted.Replace(filepath.Base(out))}
+	} else if names, err = r.names(); err != nil {
+		return fmt.Errorf("prune: write %s: %w", out, err)
 	}
-	if err := put(ctx, tmp, o); err != nil {
+	err = work.Begin(tmp, names)
+	if err == nil {
+		err = put(ctx, made, o)
+	}
+	if err == nil && !file {
+		err = work.End(ctx, tmp)
+	}
+	if err != nil {
 		return fmt.Errorf("prune: write %s: %w", out, err)
 	}
 	progress(Status{Stage: "write", Done: 1, Total: 1})
 	if verify != nil {
 		progress(Status{Stage: "verify", Done: 0, Total: 1})
-		if err := verify(tmp); err != nil {
+		if err := verify(made); err != nil {
 			return fmt.Errorf("prune: the written model does not run: %w", err)
 		}
 		progress(Status{Stage: "verify", Done: 1, Total: 1})
@@ -209,14 +285,36 @@ func (r *Result) write(ctx context.Context, o Output, tmp string, progress func(
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return errors.Join(replace(tmp, out), model.SyncDir(filepath.Dir(out)))
+	if err := checkOutput(ctx, out, r.Model.Name, o.Force, true); err != nil { // what came since the run began
+		return err
+	}
+	if file {
+		err = os.Rename(made, out) // in one step, also where a file is replaced
+	} else {
+		err = work.Replace(tmp, out)
+	}
+	if err != nil {
+		return fmt.Errorf("prune: %w", err)
+	}
+	return model.SyncDir(filepath.Dir(out))
 }
+
+// names are the patterns of the files that writeFolder writes.
+func (r *Result) names() (list []string, err error) {
+	entries, err := fs.ReadDir(r.Model.Files, ".")
+	for _, e := range entries {
+		if !e.IsDir() {
+			list = append(list, quoted.Replace(e.Name()))
+		}
+	}
+	return append(append(list, modelFiles...), "additional_chat_templates/*.jinja"), err
+}
+
+// quoted makes a name a pattern of path.Match that matches it alone.
+var quoted = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
 // writeFolder writes a Hugging Face folder with the lineage in vkcome.json.
 func (r *Result) writeFolder(ctx context.Context, dir string, _ Output) error {
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return err
-	}
 	if err := r.Model.Write(ctx, dir, model.DefaultShard); err != nil {
 		return err
 	}
@@ -236,7 +334,7 @@ func (r *Result) writeFolder(ctx context.Context, dir string, _ Output) error {
 			return err
 		}
 	}
-	return work.Sync(dir)
+	return nil
 }
 
 // writeGGUF writes a GGUF file with the lineage in its metadata.
@@ -266,33 +364,19 @@ func (r *Result) losses() ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// replaced is the end of the name of a folder that makes way for another.
-const replaced = ".old"
-
-// replace gives tmp the name out; a folder of that name makes way, and comes back if it does not work out.
-func replace(tmp, out string) error {
-	if _, err := os.Lstat(out); err != nil {
-		return os.Rename(tmp, out)
-	}
-	old := tmp + replaced
-	if err := os.Rename(out, old); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, out); err != nil {
-		return errors.Join(err, os.Rename(old, out))
-	}
-	return os.RemoveAll(old)
-}
-
 // sweep removes what a run that was killed while writing out left under a temporary name, and gives the folder that it was about to
 // replace its name back.
-func sweep(out, tmp string) error {
-	if _, err := os.Lstat(out); errors.Is(err, os.ErrNotExist) {
-		if err := os.Rename(tmp+replaced, out); err != nil && !errors.Is(err, os.ErrNotExist) {
+func sweep(ctx context.Context, out, tmp string) error {
+	old := tmp + work.Replaced
+	if _, err := os.Lstat(out); errors.Is(err, os.ErrNotExist) && work.Check(ctx, old, false) == nil {
+		if err := os.Rename(old, out); err != nil {
 			return err
 		}
 	}
-	return errors.Join(os.RemoveAll(tmp), os.RemoveAll(tmp+replaced))
+	if err := work.Discard(ctx, tmp); err != nil {
+		return err
+	}
+	return work.Discard(ctx, old)
 }
 
 // verify opens a written model and runs a few tokens through it.

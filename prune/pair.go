@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/vkcome/vkcome/model"
-	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/prune/work"
 )
@@ -25,8 +24,12 @@ func newPair(student *model.Model, option string) (p pair, err error) {
 	p.own, p.root, p.option = own, root, option
 	if own == nil {
 		p.lineage = Lineage{Version: Version, OriginalLayers: len(student.Layers), Tree: tree}
-	} else if err := files.JSON(own, &p.lineage); err != nil {
-		return p, fmt.Errorf("prune: %s/%s: %w", student.Name, model.Lineage, err)
+	} else {
+		l, err := parseLineage(own)
+		if err != nil {
+			return p, fmt.Errorf("prune: %s/%s: %w", student.Name, model.Lineage, err)
+		}
+		p.lineage = *l
 	}
 	return p, nil
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"slices"
 
@@ -64,9 +63,11 @@ func openPart(m *model.Model) (p distilledPart, err error) {
 		return p, err
 	}
 	if raw != nil {
-		if err := files.JSON(raw, &p.lineage); err != nil {
+		l, err := parseLineage(raw)
+		if err != nil {
 			return p, fmt.Errorf("prune: %s/%s: %w", m.Name, model.Lineage, err)
 		}
+		p.lineage = *l
 	}
 	if p.lineage.Distill == nil || p.lineage.Distill.Part == nil {
 		return p, fmt.Errorf("prune: %s is no part of a distillation (prune.DistillationOptions.Part)", m.Name)
@@ -115,7 +116,7 @@ func MergeParts(ctx context.Context, d *vk.Device, models []*model.Model, o Outp
 		return nil, err
 	}
 	tmp := o.temporary(o.Dir)
-	if err := sweep(o.Dir, tmp); err != nil {
+	if err := sweep(ctx, o.Dir, tmp); err != nil {
 		return nil, fmt.Errorf("prune: %s: %w", o.Dir, err)
 	}
 	return &r.Lineage, r.write(ctx, o, tmp, progress, func(dir string) error { return verify(ctx, d, dir) })
@@ -236,9 +237,12 @@ func sameWeight(ctx context.Context, parts []distilledPart, of func(m *model.Mod
 	return nil
 }
 
+// maxLosses bounds the losses that a model keeps: 150 bytes for each of a million steps.
+const maxLosses = 256 << 20
+
 // readLosses reads the losses that a model keeps.
 func readLosses(m *model.Model) (list []distill.Record, err error) {
-	raw, err := fs.ReadFile(m.Files, model.Losses)
+	raw, err := files.ReadFS(m.Files, model.Losses, maxLosses)
 	if err != nil {
 		return nil, fmt.Errorf("prune: %s: %w", m.Name, err)
 	}

@@ -100,6 +100,11 @@ func NewPlan(m *model.Model, o Options) (p *Plan, err error) {
 	if p.start, err = newStart(m, o.Protect); err != nil {
 		return nil, err
 	}
+	if o.Replay != nil {
+		if err := o.Replay.check(); err != nil {
+			return nil, fmt.Errorf("prune: the plan: %w", err)
+		}
+	}
 	if p.TargetLayers, err = p.target(); err != nil {
 		return nil, fmt.Errorf("prune: %w", err)
 	}
@@ -120,6 +125,8 @@ func NewPlan(m *model.Model, o Options) (p *Plan, err error) {
 		return nil, fmt.Errorf("prune: %d target layers, %s has %d: expected 1 to %d", p.TargetLayers, m.Name, layers, layers)
 	case p.TargetLayers == layers:
 		return nil, fmt.Errorf("prune: %s has %d layers already", m.Name, layers)
+	case o.Replay != nil && o.Replay.Steps[0].From == layers && method.CheckSteps(m, o.Replay.Steps) != nil: // of another depth it is of another model: see same
+		return nil, fmt.Errorf("prune: the plan: %w", method.CheckSteps(m, o.Replay.Steps))
 	case o.Replay != nil && slices.ContainsFunc(o.Replay.Steps, func(s *method.Step) bool { return len(s.Refit) > 0 && s.Refit[0].Transform }):
 		return nil, fmt.Errorf("prune: the plan is one of %s, whose linear map it does not hold: run the method again", o.Replay.Method)
 	case o.Replay != nil && o.Refit == nil && slices.ContainsFunc(o.Replay.Steps, func(s *method.Step) bool { return len(s.Refit) > 0 }):

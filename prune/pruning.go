@@ -138,6 +138,28 @@ type checkpointed struct {
 	Distill *trained        `json:"healing,omitempty"`
 }
 
+// check refuses what no run of a plan writes, for a model of so many layers.
+func (c *checkpointed) check(p *Plan, layers int) error {
+	if err := method.CheckSteps(p.Model, c.Steps); err != nil {
+		return err
+	}
+	left := len(p.Model.Layers)
+	if n := len(c.Steps); n > 0 {
+		left = c.Steps[n-1].To
+	}
+	switch o, d := p.Options.Distill, c.Distill; {
+	case left != layers || left < p.TargetLayers:
+		return fmt.Errorf("%d steps lead to %d layers, the model has %d, and %d are the target", len(c.Steps), left, layers, p.TargetLayers)
+	case len(c.Devices) == 0:
+		return errors.New("it was made on no device")
+	case (o == nil) != (d == nil):
+		return errors.New("it is of a run with training, or this one is")
+	case d != nil:
+		return d.check(p, len(c.Steps))
+	}
+	return nil
+}
+
 // resume brings the state to where the checkpoint was made; without one, stats are loaded if there are any.
 func (t *pruning) resume(ctx context.Context, c *work.Checkpoint, damaged bool) error {
 	if c != nil {
@@ -175,7 +197,10 @@ func (t *pruning) holding() func(done, total int) {
 func (t *pruning) restore(ctx context.Context, c *work.Checkpoint) error {
 	var was checkpointed
 	if err := files.JSON(c.Run, &was); err != nil {
-		return err
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	if err := was.check(t.plan, len(c.Model.Layers)); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
 	}
 	t.driver.output.Note(fmt.Sprintf("going on after step %d, with %d layers", len(was.Steps), len(c.Model.Layers)))
 	t.driver.progress(Status{Stage: "restore", Done: 0, Total: 1})

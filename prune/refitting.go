@@ -177,7 +177,10 @@ func (t *refitting) resume(ctx context.Context, c *work.Checkpoint, _ bool) erro
 	s := t.state
 	if c != nil {
 		if err := files.JSON(c.Run, &t.fits); err != nil {
-			return err
+			return fmt.Errorf("prune: checkpoint: %w", err)
+		}
+		if err := t.checkFits(len(c.Model.Layers)); err != nil {
+			return fmt.Errorf("prune: checkpoint: %w", err)
 		}
 		s.Model = c.Model
 		t.driver.took(c, 0)
@@ -186,6 +189,22 @@ func (t *refitting) resume(ctx context.Context, c *work.Checkpoint, _ bool) erro
 	return s.Scorer.HoldOnly(ctx, t.plan.Teacher, func(done, total int) {
 		t.driver.progress(Status{Stage: fmt.Sprintf("run %d layers", total), Done: done, Total: total})
 	})
+}
+
+// checkFits refuses fits in a checkpoint that are not those of the first groups, and a model of another depth.
+func (t *refitting) checkFits(layers int) error {
+	groups, all := t.plan.Groups, len(t.plan.Student.Layers)
+	if layers != all || len(t.fits) > len(groups) {
+		return fmt.Errorf("%d layers were fitted, of %d; the model has %d, the student %d", len(t.fits), len(groups), layers, all)
+	}
+	for i, fits := range t.fits {
+		for _, f := range fits {
+			if f.Layer != groups[i].Layer {
+				return fmt.Errorf("fit %d is that of layer %d, expected layer %d", i, f.Layer, groups[i].Layer)
+			}
+		}
+	}
+	return nil
 }
 
 // step fits the next layer.

@@ -1,9 +1,14 @@
 package vk
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/vkcome/vkcome/vk/internal/native"
 )
 
 // CacheFile is the path of a file in the cache folder for what was found out about this device and driver: kind-DEVICE.ext. It is ""
@@ -13,6 +18,25 @@ func (d *Device) CacheFile(kind, ext string) string {
 		return ""
 	}
 	return filepath.Join(filepath.Dir(d.cachePath), fmt.Sprintf("%s-%s-%s%s", kind, d.Info.UUID, d.cacheName, ext))
+}
+
+// maxPipelines bounds the file of compiled pipelines: some thousands, of 100 kB each.
+const maxPipelines = 1 << 30
+
+// parseCache is the driver's data in a file of compiled pipelines, nil where it is damaged or another driver's.
+func parseCache(raw []byte, p *native.PhysicalDevice) []byte {
+	if len(raw) < len(cacheMagic)+32+32 || !bytes.HasPrefix(raw, cacheMagic) {
+		return nil
+	}
+	sum, data := raw[len(cacheMagic):len(cacheMagic)+32], raw[len(cacheMagic)+32:]
+	if actual := sha256.Sum256(data); !bytes.Equal(sum, actual[:]) {
+		return nil
+	}
+	u := binary.LittleEndian.Uint32
+	if u(data[8:]) != p.Vendor || u(data[12:]) != p.Device || !bytes.Equal(data[16:32], p.CacheUUID[:]) {
+		return nil
+	}
+	return data
 }
 
 // WriteFile writes a file of the cache folder in one step: who opens path sees the old contents or the new.

@@ -3,7 +3,6 @@ package vk
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/vk/internal/native"
 )
 
@@ -185,19 +185,11 @@ func loadCache(path string, p *native.PhysicalDevice) []byte {
 	if path == "" {
 		return nil
 	}
-	raw, err := os.ReadFile(path)
-	if err != nil || len(raw) < len(cacheMagic)+32+32 || !bytes.HasPrefix(raw, cacheMagic) {
+	raw, err := files.Read(path, maxPipelines)
+	if err != nil {
 		return nil
 	}
-	sum, data := raw[len(cacheMagic):len(cacheMagic)+32], raw[len(cacheMagic)+32:]
-	if actual := sha256.Sum256(data); !bytes.Equal(sum, actual[:]) {
-		return nil
-	}
-	u := binary.LittleEndian.Uint32
-	if u(data[8:]) != p.Vendor || u(data[12:]) != p.Device || !bytes.Equal(data[16:32], p.CacheUUID[:]) {
-		return nil
-	}
-	return data
+	return parseCache(raw, p)
 }
 
 func (d *Device) saveCache() error {

@@ -37,8 +37,8 @@ func statsFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				return err
 			}
 		}
-		if _, err := os.Lstat(args[1]); err == nil && !force { // before the work
-			return fmt.Errorf("stats: %s exists already; choose another name, or --force to replace it", args[1])
+		if err := score.CheckStats(args[1], score.SaveOptions{Force: force}); err != nil { // before the work
+			return err
 		}
 		if o.Memory, err = c.host(); err != nil {
 			return err

@@ -377,7 +377,7 @@ func (w *weighed) UnmarshalJSON(raw []byte) error {
 }
 
 const (
-	maxSample = 16 << 20 // bytes of a line: a document, its prompts and answers; the longest that lm-eval writes have some 1 MB
+	maxSample   = 16 << 20 // bytes of a line: a document, its prompts and answers; the longest that lm-eval writes have some 1 MB
 	maxFileName = 255
 	// maxDocuments bounds a task. The largest have some 100,000; what is kept of each takes some 200 bytes, and a line may have three.
 	maxDocuments = 1 << 20

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -9,12 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"sync"
 
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/shaders"
@@ -66,11 +69,11 @@ func OpenScoreCache(ctx context.Context, dir, hash string, d *vk.Device) (*Score
 	}
 	sum := sha256.Sum256(numerics)
 	c := &ScoreCache{dir: filepath.Join(dir, hash+"-"+hex.EncodeToString(sum[:8])), scores: map[scoreKey]run.Score{}}
-	files, err := fs.Glob(os.DirFS(c.dir), "scores-*.bin")
+	names, err := fs.Glob(os.DirFS(c.dir), "scores-*.bin")
 	if err != nil {
 		return nil, fmt.Errorf("eval: cache %s: %w", c.dir, err)
 	}
-	for _, name := range files {
+	for _, name := range names {
 		if err := errors.Join(ctx.Err(), c.read(filepath.Join(c.dir, name))); err != nil {
 			return nil, fmt.Errorf("eval: cache %s: %w", c.dir, err)
 		}
@@ -78,21 +81,33 @@ func OpenScoreCache(ctx context.Context, dir, hash string, d *vk.Device) (*Score
 	return c, nil
 }
 
+// maxScores bounds a file of scores: 89 million, which no run has.
+const maxScores = 4 << 30
+
 func (c *ScoreCache) read(name string) error {
-	raw, err := os.ReadFile(name)
+	f, err := files.Open(name, maxScores)
 	if err != nil {
 		return err
 	}
-	u := binary.LittleEndian
-	for ; len(raw) >= recordSize; raw = raw[recordSize:] {
-		r := raw[:recordSize]
-		greedy := u.Uint32(r[40:])
-		if u.Uint32(r[44:]) != crc32.ChecksumIEEE(r[:44]) || greedy > 1 {
+	defer f.Close()
+	return readScores(bufio.NewReaderSize(f, 1<<16), c.scores)
+}
+
+// readScores reads records up to the end, or to one that is torn. A record that is damaged, or of a score that there cannot be, does not count.
+func readScores(from io.Reader, scores map[scoreKey]run.Score) error {
+	u, r := binary.LittleEndian, make([]byte, recordSize)
+	for {
+		if _, err := io.ReadFull(from, r); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		greedy, loglikelihood := u.Uint32(r[40:]), math.Float64frombits(u.Uint64(r[32:]))
+		if u.Uint32(r[44:]) != crc32.ChecksumIEEE(r[:44]) || greedy > 1 || math.IsNaN(loglikelihood) || math.IsInf(loglikelihood, 0) {
 			continue
 		}
-		c.scores[scoreKey(r)] = run.Score{LogLikelihood: math.Float64frombits(u.Uint64(r[32:])), Greedy: greedy == 1}
+		scores[scoreKey(r)] = run.Score{LogLikelihood: loglikelihood, Greedy: greedy == 1}
 	}
-	return nil
 }
 
 func keyOf(q run.Sequence) scoreKey {

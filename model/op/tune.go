@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -370,21 +371,33 @@ func loadTuning(d *vk.Device) *Tuning {
 	if path == "" {
 		return nil
 	}
-	file, err := os.ReadFile(path)
+	file, err := files.Read(path, maxTuning)
 	if err != nil {
 		return nil
 	}
+	t := parseTuning(file)
+	if t == nil || t.UUID != d.Info.UUID || t.Driver != d.Info.Driver || t.DriverVersion != d.Info.DriverVersion {
+		return nil
+	}
+	return t
+}
+
+// maxTuning bounds a file of choices, of which a device has some hundred, of 200 bytes each.
+const maxTuning = 4 << 20
+
+// parseTuning reads what Save writes, byte for byte: nil if it is anything else, or chooses what no product has.
+func parseTuning(file []byte) *Tuning {
 	head, raw, ok := bytes.Cut(file, []byte("\n"))
-	raw = bytes.TrimSuffix(raw, []byte("\n"))
-	if !ok || string(head) != fmt.Sprintf("%s%x", tuningMagic, sha256.Sum256(raw)) {
+	raw, end := bytes.CutSuffix(raw, []byte("\n"))
+	if !ok || !end || string(head) != fmt.Sprintf("%s%x", tuningMagic, sha256.Sum256(raw)) {
 		return nil
 	}
 	t := &Tuning{}
-	if json.Unmarshal(raw, t) != nil || t.UUID != d.Info.UUID || t.Driver != d.Info.Driver || t.DriverVersion != d.Info.DriverVersion {
+	if json.Unmarshal(raw, t) != nil {
 		return nil
 	}
 	for _, c := range t.Choices {
-		if c.Tokens < 1 || c.Out < 1 {
+		if c.check() != nil || !(c.GFlops >= 0 && c.DefaultGFlops >= 0) || slices.Min(c.Tile[:]) < 0 || slices.Min(c.Default[:]) < 0 {
 			return nil
 		}
 	}

@@ -50,6 +50,9 @@ func (r *distiller) limit(ctx context.Context, session *Session) (err error) {
 		}
 		n = min(n, most)
 	}
+	if n < 1 || n > r.train || n%r.o.Batch != 0 {
+		return fmt.Errorf("the checkpoint trains on %d windows, expected a multiple of %d up to %d", n, r.o.Batch, r.train)
+	}
 	r.ordered = append(r.ordered[:n:n], r.ordered[r.train:]...)
 	r.train, r.progress.Windows, session.windows = n, n, n
 	return nil

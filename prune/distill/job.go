@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/vkcome/vkcome/model"
@@ -48,6 +49,37 @@ type Progress struct {
 	Records []Record      `json:"records"`
 	Spent   time.Duration `json:"spent_ns"`
 	Windows int           `json:"windows"` // that are trained on
+}
+
+// Check refuses what no run writes: a Progress that is read from a file.
+func (p *Progress) Check() error {
+	for i, s := range p.Stages {
+		switch {
+		case s == nil:
+			return fmt.Errorf("stage %d is null", i)
+		case s.Done < 0 || s.Done > s.Steps || s.Tokens < 0 || s.Skipped < 0 || s.Skipped > s.Done || s.Best < 0 || s.Best > s.Done || s.Failed < 0 || s.Failed > maxFailed || s.Stale < 0:
+			return fmt.Errorf("stage %d is at step %d of %d, skipped %d and was best at %d", i, s.Done, s.Steps, s.Skipped, s.Best)
+		case s.Ended != "" && !slices.Contains([]string{endSteps, endPatience, endBudget, endEqual}, s.Ended):
+			return fmt.Errorf("stage %d ended by %.40q", i, s.Ended)
+		case s.Ended == "" && i+1 < len(p.Stages):
+			return fmt.Errorf("stage %d has not ended, and %d follow it", i, len(p.Stages)-i-1)
+		}
+	}
+	if p.Spent < 0 || p.Windows < 0 {
+		return fmt.Errorf("%v spent on %d windows", p.Spent, p.Windows)
+	}
+	return nil
+}
+
+// of refuses stages that are not those of groups of layers, one after the other, and of all weights behind them.
+func (p *Progress) of(groups []Group, o Options) error {
+	for i, s := range p.Stages {
+		switch {
+		case i < len(groups) && (s.Group == nil || *s.Group != groups[i]), i == len(groups) && (s.Group != nil || o.EndToEnd == 0), i > len(groups):
+			return fmt.Errorf("stage %d of %d is that of other layers", i, len(groups))
+		}
+	}
+	return nil
 }
 
 // Snapshot is a run between two steps.
@@ -177,6 +209,12 @@ func (j Job) Run(ctx context.Context, d *vk.Device, session *Session, resume *Pr
 		r.Progress = func(Status) {}
 	}
 	if resume != nil {
+		if err := resume.Check(); err != nil {
+			return nil, fmt.Errorf("distill: the checkpoint: %w", err)
+		}
+		if err := resume.of(j.Groups, r.o); err != nil {
+			return nil, fmt.Errorf("distill: the checkpoint: %w", err)
+		}
 		r.progress = *resume
 		r.began = r.began.Add(-resume.Spent)
 	}

@@ -3,6 +3,7 @@ package method
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"github.com/vkcome/vkcome/model"
 )
@@ -16,6 +17,27 @@ type snapshot struct {
 	Valid     int             `json:"valid"`
 	Merged    int             `json:"merged"`
 	Known     bool            `json:"known"`
+}
+
+// check refuses what is not of a model of so many layers, which was made of one of more.
+func (b *snapshot) check(layers, opened int) error {
+	if err := CheckTrees(b.Tree, layers, MaxLayers); err != nil {
+		return err
+	}
+	switch {
+	case b.Protected != nil && len(b.Protected) != layers:
+		return fmt.Errorf("%d layers are protected or not, the model has %d", len(b.Protected), layers)
+	case b.Ends != nil && len(b.Ends) != layers:
+		return fmt.Errorf("%d layers have an end, the model has %d", len(b.Ends), layers)
+	case b.Valid < 0 || b.Valid > layers || b.Merged < 0 || b.Merged > opened:
+		return fmt.Errorf("layer %d of %d, made of %d", b.Valid, layers, b.Merged)
+	}
+	for l, end := range b.Ends {
+		if end < 1 || end > opened || l > 0 && end <= b.Ends[l-1] {
+			return fmt.Errorf("layer %d stands for those below %d of %d, after the one before it for those below %d", l, end, opened, b.Ends[max(0, l-1)])
+		}
+	}
+	return nil
 }
 
 // Changed is the first layer that the scorer has not seen as it is now, and how many layers of the model that it knows this one was made
@@ -39,6 +61,9 @@ func (s *State) Checkpoint() (state json.RawMessage, scores []byte, err error) {
 func (s *State) Restore(ctx context.Context, m *model.Model, state json.RawMessage, scores []byte) error {
 	var before snapshot
 	if err := json.Unmarshal(state, &before); err != nil {
+		return err
+	}
+	if err := before.check(len(m.Layers), len(s.Tree)); err != nil {
 		return err
 	}
 	s.Model, s.Tree, s.Protected, s.Ends, s.Memo = m, before.Tree, before.Protected, before.Ends, before.Memo

@@ -98,6 +98,9 @@ func (c LaCo) Step(ctx context.Context, s *State, target int, progress func(done
 		if err := json.Unmarshal(s.Memo, &w); err != nil {
 			return nil, err
 		}
+		if w.Hidden != s.Model.Config.HiddenSize || len(w.Output) == 0 || w.At > layers-2 || !(w.Threshold >= -1-lacoLowering && w.Threshold <= 1) {
+			return nil, fmt.Errorf("laco: the checkpoint goes on at layer %d of %d, with states of %d channels and a similarity of %v", w.At, layers, w.Hidden, w.Threshold)
+		}
 	} else {
 		var err error
 		same := s.Model
@@ -127,6 +130,9 @@ func (c LaCo) Step(ctx context.Context, s *State, target int, progress func(done
 		}
 		step.Ratio[0] = float64(2 - span) // θ_l + Σ (θ_{l+k} − θ_l) = (1 − (span−1))·θ_l + Σ θ_{l+k}
 		output, err := s.Scorer.LastStates(ctx, s.candidate(step))
+		if err == nil && len(output) != len(w.Output) {
+			err = fmt.Errorf("laco: the checkpoint has %d bytes of states, the corpus %d", len(w.Output), len(output))
+		}
 		if err != nil {
 			return nil, err
 		}

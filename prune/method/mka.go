@@ -71,6 +71,9 @@ func (MKA) Step(ctx context.Context, s *State, _ int, progress func(done, total 
 	} else if err := json.Unmarshal(s.Memo, &similarity); err != nil {
 		return nil, err
 	}
+	if len(similarity) < layers {
+		return nil, fmt.Errorf("mka: the checkpoint has the similarities of %d layers, the model %d", len(similarity), layers)
+	}
 	i, j := similarity[layers-2], similarity[layers-1]
 	ratio := 1 / (1 + math.Exp(-i/(i+j)))
 	step := &Step{From: layers, Operation: Sum, MergeList: []int{layers - 2, layers - 1}, Ratio: []float64{ratio, 1 - ratio}, Scores: similarity[:layers]}

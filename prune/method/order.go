@@ -40,6 +40,23 @@ type order struct {
 	Left   []int  `json:"left"`   // the layers that are left
 }
 
+// check refuses an order that is not one of all layers, of which so many are left.
+func (o *order) check(layers int) error {
+	all := len(o.Scores)
+	sorted := slices.Sorted(slices.Values(o.Order))
+	for i, l := range sorted {
+		if l != i || len(sorted) != all {
+			return fmt.Errorf("the checkpoint takes %d layers out in the order %v, expected each once", all, o.Order)
+		}
+	}
+	for i, l := range o.Left {
+		if len(o.Left) != layers || l < 0 || l >= all || i > 0 && l <= o.Left[i-1] {
+			return fmt.Errorf("the checkpoint says that layers %v of %d are left, the model has %d", o.Left, all, layers)
+		}
+	}
+	return nil
+}
+
 // dropByOrder takes out one layer: the next that is not protected in the order that rank gave when it was asked first. rank gives a score
 // for every layer and those that go last whatever theirs is.
 func dropByOrder(ctx context.Context, s *State, rank func() (scores []float64, late []int, err error)) (*Step, error) {
@@ -59,6 +76,9 @@ func dropByOrder(ctx context.Context, s *State, rank func() (scores []float64, l
 		slices.SortStableFunc(o.Order, func(a, b int) int { return cmp.Compare(scores[a], scores[b]) })
 		o.Order = append(o.Order, late...)
 	} else if err := json.Unmarshal(s.Memo, &o); err != nil {
+		return nil, err
+	}
+	if err := o.check(len(s.Model.Layers)); err != nil {
 		return nil, err
 	}
 	for _, l := range o.Order {

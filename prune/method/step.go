@@ -2,9 +2,11 @@ package method
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/prune/merge"
 	"github.com/vkcome/vkcome/prune/refit"
 )
@@ -54,9 +56,52 @@ const (
 	Removal Operation = "drop"
 )
 
+// CheckSteps says whether steps can be taken one after the other from a model on: those that are read from a file may not.
+func CheckSteps(m *model.Model, steps []*Step) error {
+	kinds := sparseOf(m)
+	for i, p := range steps {
+		if p == nil {
+			return fmt.Errorf("step %d is null", i)
+		}
+		if err := p.fits(m.Config, kinds); err != nil {
+			return fmt.Errorf("step %d: %w", i, err)
+		}
+		kinds = p.after(kinds)
+		if p.To != len(kinds) {
+			return fmt.Errorf("step %d leads to %d layers, not to %d as it says", i, len(kinds), p.To)
+		}
+	}
+	return nil
+}
+
+// sparseOf says of each layer of a model whether it has experts.
+func sparseOf(m *model.Model) []bool {
+	list := make([]bool, len(m.Layers))
+	for l := range list {
+		list[l] = m.Config.Sparse(l)
+	}
+	return list
+}
+
+// after is what is left of a list by layer: a merged layer takes the place of its first.
+func (p *Step) after(before []bool) (left []bool) {
+	for l, v := range before {
+		if list := p.list(); !slices.Contains(list, l) || p.Operation != Removal && l == list[0] {
+			left = append(left, v)
+		}
+	}
+	return left
+}
+
+// maxScale bounds what layers and ratios are multiplied by: no method comes near it.
+const maxScale = 1e6
+
 // check says whether a step can be applied to a model: one read from a file may not.
-func (p *Step) check(m *model.Model) error {
-	layers := len(m.Layers)
+func (p *Step) check(m *model.Model) error { return p.fits(m.Config, sparseOf(m)) }
+
+// fits is check for a config and what sparseOf says of the layers.
+func (p *Step) fits(c *arch.Config, kinds []bool) error {
+	layers := len(kinds)
 	list := p.list()
 	if p.From != layers || len(list) == 0 {
 		return fmt.Errorf("a step from %d layers that takes %d of them, the model has %d", p.From, len(list), layers)
@@ -66,33 +111,52 @@ func (p *Step) check(m *model.Model) error {
 			return fmt.Errorf("layers %v of %d: expected ascending numbers, next to each other where layers are merged", list, layers)
 		}
 	}
+	if s := p.Scale; s != 0 && !(s >= 1/maxScale && s <= maxScale) {
+		return fmt.Errorf("it scales layers by %v, expected %v to %v", s, 1/maxScale, maxScale)
+	}
+	if p.Norm != "" && !slices.Contains(append([]string{NormFirst}, Norms...), p.Norm) {
+		return fmt.Errorf("norm %.40q, expected %v or %s", p.Norm, Norms, NormFirst)
+	}
 	if p.Operation == Removal {
 		if len(list) == layers {
 			return fmt.Errorf("it drops all %d layers", layers)
-		}
-		if s := p.Scale; s != 0 && !(s >= 1e-6 && s <= 1e6) {
-			return fmt.Errorf("it scales layers by %v", s)
 		}
 		return nil
 	}
 	if len(list) < 2 || len(p.Ratio) != len(list) {
 		return fmt.Errorf("it merges layers %v by ratios %v: expected two or more, and a ratio for each", list, p.Ratio)
 	}
-	if p.Operation == Sum {
-		return nil
+	least, most := -maxScale, maxScale // weights of a sum may be any
+	if p.Operation == Concat {
+		least, most = 0, 1
 	}
-	if p.Operation != Concat || len(p.Kept) != len(list) {
-		return fmt.Errorf("operation %q that keeps units of %d layers of %v", p.Operation, len(p.Kept), list)
+	for i, r := range p.Ratio {
+		if !(r >= least && r <= most) {
+			return fmt.Errorf("ratio %v of layer %d, expected %v to %v", r, list[i], least, most)
+		}
 	}
-	sparse := m.Config.Sparse(list[0])
+	sparse := kinds[list[0]]
 	for _, l := range list {
-		if m.Config.Sparse(l) != sparse {
+		if kinds[l] != sparse {
 			return fmt.Errorf("layers %v: dense layers and layers with experts cannot be joined", list)
 		}
 	}
-	neurons, experts := m.Config.IntermediateSize, 0
+	switch {
+	case p.Operation == Sum && c.Experts > 0:
+		return fmt.Errorf("it sums layers %v: experts of different layers do not correspond", list)
+	case p.Operation == Sum:
+		return nil
+	case p.Operation != Concat || len(p.Kept) != len(list):
+		return fmt.Errorf("operation %q that keeps units of %d layers of %v", p.Operation, len(p.Kept), list)
+	}
+	return p.checkKept(c, list, sparse)
+}
+
+// checkKept says whether what a merged layer keeps of others is as much as a layer has.
+func (p *Step) checkKept(c *arch.Config, list []int, sparse bool) error {
+	neurons, experts := c.IntermediateSize, 0
 	if sparse {
-		neurons, experts = 0, m.Config.Experts
+		neurons, experts = 0, c.Experts
 	}
 	var kept [3]int
 	for i, k := range p.Kept {
@@ -102,7 +166,7 @@ func (p *Step) check(m *model.Model) error {
 		for kind, units := range []struct {
 			list []int
 			all  int
-		}{{k.KVHeads, m.Config.KVHeads}, {k.Neurons, neurons}, {k.Experts, experts}} {
+		}{{k.KVHeads, c.KVHeads}, {k.Neurons, neurons}, {k.Experts, experts}} {
 			kept[kind] += len(units.list)
 			for i, u := range units.list {
 				if u < 0 || u >= units.all || i > 0 && u <= units.list[i-1] {
@@ -111,7 +175,7 @@ func (p *Step) check(m *model.Model) error {
 			}
 		}
 	}
-	if want := [3]int{m.Config.KVHeads, neurons, experts}; kept != want {
+	if want := [3]int{c.KVHeads, neurons, experts}; kept != want {
 		return fmt.Errorf("it keeps %d KV heads, %d neurons and %d experts, a layer has %d, %d and %d", kept[0], kept[1], kept[2], want[0], want[1], want[2])
 	}
 	return nil

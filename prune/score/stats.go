@@ -1,9 +1,14 @@
 package score
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/safetensors"
 )
 
@@ -31,8 +37,17 @@ type Stats struct {
 	last       [][]byte // by boundary: [windows, hidden] f32; that of the last one normed
 }
 
-// statsFormat is what the metadata of a file of stats calls its format.
-const statsFormat = "vkcome figures 1"
+// statsFormat is what the metadata of a file of stats calls its format, statsBefore what it was called when files had no checksum.
+const (
+	statsFormat = "vkcome figures 2"
+	statsBefore = "vkcome figures 1"
+)
+
+// sumKey is the key of the checksum in the metadata of a file of stats.
+const sumKey = "sha256"
+
+// maxStats bounds a file of stats: that of 4096 windows of a model of 400B parameters has 120 GB.
+const maxStats = 1 << 38
 
 // Layers is the number of layers that the stats are of.
 func (s *Stats) Layers() int { return len(s.influence) }
@@ -179,32 +194,86 @@ func (s *Stats) entries() []entry {
 	return list
 }
 
+// checksum is the SHA-256 of metadata, but for the checksum itself, and of tensors with their names, dtypes, shapes and bytes, in their order.
+func checksum(meta map[string]string, list []entry) string {
+	h := sha256.New()
+	text := func(parts ...string) { // each behind its length
+		for _, part := range parts {
+			fmt.Fprintf(h, "%d %s", len(part), part)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(meta)) {
+		if key != sumKey {
+			text(key, meta[key])
+		}
+	}
+	for _, e := range list {
+		text(e.Name, e.DType, fmt.Sprint(e.Shape))
+		h.Write(e.data)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
 // SaveOptions say how to save stats.
 type SaveOptions struct {
-	Force bool // replace a file of the name
+	Force bool // replace a file of the name that Save wrote
+}
+
+// CheckStats refuses a path that Save would refuse to write to, before hours are spent: one where there is something, unless it may be replaced
+// and is a file that Save wrote, as it wrote it.
+func CheckStats(path string, o SaveOptions) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("score: %w", err)
+	case !o.Force:
+		return fmt.Errorf("score: %s exists already; choose another name, or score.SaveOptions.Force to replace it", path)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("score: %s exists already and is a link, or no file: it will not be replaced", path)
+	}
+	file, err := openStats(path)
+	if err == nil {
+		if file.Metadata()["format"] != statsBefore {
+			_, err = readStats(file)
+		}
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("score: %s exists already and is no file that vkcome stats wrote: it will not be replaced: %w", path, err)
+	}
+	return nil
 }
 
 // Save writes the stats as a safetensors file under another name first, so that path is whole when it is there. That it is there already
 // is an error unless it may be replaced.
 func (s *Stats) Save(path string, o SaveOptions) (err error) {
-	if _, err := os.Lstat(path); err == nil && !o.Force {
-		return fmt.Errorf("score: %s exists already; choose another name, or score.SaveOptions.Force to replace it", path)
+	if err := CheckStats(path, o); err != nil {
+		return err
 	}
 	dir, err := os.MkdirTemp(filepath.Dir(path), ".vkcome-stats-")
 	if err != nil {
 		return fmt.Errorf("score: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	tmp := filepath.Join(dir, "stats.safetensors")
+	defer func() {
+		if gone := os.Remove(tmp); !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, gone)
+		}
+		err = errors.Join(err, os.Remove(dir))
+	}()
 	list := s.entries()
 	var headers []safetensors.Entry
 	for _, e := range list {
 		headers = append(headers, e.Entry)
 	}
-	tmp := filepath.Join(dir, "stats.safetensors")
-	w, err := safetensors.Create(tmp, headers, map[string]string{
+	meta := map[string]string{
 		"format": statsFormat, "model": s.Model, "corpus": s.Corpus, "total": strconv.Itoa(s.Total), "begin": strconv.Itoa(s.Begin),
 		"layers": strconv.Itoa(s.Layers()), "computed": strings.Join(s.Computed, "; "), "seed": strconv.FormatUint(s.Seed, 10), "source": s.Source,
-	})
+	}
+	meta[sumKey] = checksum(meta, list)
+	w, err := safetensors.Create(tmp, headers, meta)
 	if err != nil {
 		return err
 	}
@@ -219,11 +288,18 @@ func (s *Stats) Save(path string, o SaveOptions) (err error) {
 	return os.Rename(tmp, path)
 }
 
+func openStats(path string) (*safetensors.Checkpoint, error) {
+	if err := files.Check(path, maxStats); err != nil {
+		return nil, err
+	}
+	return safetensors.OpenFile(path)
+}
+
 // OpenStats reads what Save wrote.
 func OpenStats(path string) (stats *Stats, err error) {
-	file, err := safetensors.OpenFile(path)
+	file, err := openStats(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("score: figures: %w", err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	if stats, err = readStats(file); err != nil {
@@ -237,7 +313,11 @@ const maxStatsLayers = 1 << 14
 
 func readStats(file *safetensors.Checkpoint) (*Stats, error) {
 	meta := file.Metadata()
-	if meta["format"] != statsFormat {
+	switch meta["format"] {
+	case statsFormat:
+	case statsBefore:
+		return nil, errors.New("it has no checksum, as those of an earlier vkcome: compute the figures anew, with vkcome stats")
+	default:
 		return nil, fmt.Errorf("its format is %.40q, expected %q: it is no file of vkcome stats, or of another version", meta["format"], statsFormat)
 	}
 	stats := &Stats{Model: meta["model"], Corpus: meta["corpus"], Computed: strings.Split(meta["computed"], "; "), Source: meta["source"]}
@@ -253,6 +333,7 @@ func readStats(file *safetensors.Checkpoint) (*Stats, error) {
 	if stats.Seed, err = strconv.ParseUint(meta["seed"], 10, 64); err != nil {
 		return nil, fmt.Errorf("seed %.40q, expected a number", meta["seed"])
 	}
+	var list []entry // for the checksum
 	windows := 0
 	read := func(name, dtype string, cols int) ([]byte, int, error) {
 		t, ok := file.Lookup(name)
@@ -260,7 +341,12 @@ func readStats(file *safetensors.Checkpoint) (*Stats, error) {
 			return nil, 0, fmt.Errorf("%s is %s %v, expected %s of %d windows", name, t.DType, t.Shape, dtype, windows)
 		}
 		raw, err := t.Bytes()
-		return raw, t.Shape[1], err
+		if err != nil {
+			return nil, 0, err
+		}
+		e := entry{safetensors.Entry{Name: name, DType: dtype, Shape: slices.Clone(t.Shape)}, raw}
+		list = append(list, e)
+		return e.data, t.Shape[1], nil
 	}
 	if t, ok := file.Lookup("tokens"); ok && len(t.Shape) == 2 {
 		windows = t.Shape[0]
@@ -302,14 +388,41 @@ func readStats(file *safetensors.Checkpoint) (*Stats, error) {
 		}
 		stats.last = append(stats.last, raw)
 	}
-	for _, list := range slices.Concat(stats.influence, stats.last) {
-		for _, v := range decode(list) {
-			if v-v != 0 {
-				return nil, errors.New("it holds figures that are not finite")
+	if all := file.Names(); len(all) != len(list) {
+		return nil, fmt.Errorf("it has %d tensors, expected %d", len(all), len(list))
+	}
+	if sum := checksum(meta, list); sum != meta[sumKey] {
+		return nil, fmt.Errorf("it is not as it was written: its SHA-256 is %.12s, it says %.12q", sum, meta[sumKey])
+	}
+	return stats, stats.check()
+}
+
+// check refuses figures that no run gives: influences are 0 to 1, sums of absolute values are not negative, and all is finite.
+func (s *Stats) check() error {
+	within := func(what string, raw []byte, least, most float64) error {
+		for _, v := range decode(raw) {
+			if !(v >= least && v <= most) {
+				return fmt.Errorf("%s: it holds figures that are not finite or out of range: %v, expected %v to %v", what, v, least, most)
+			}
+		}
+		return nil
+	}
+	for l := range s.influence {
+		if err := within(fmt.Sprintf("layer %d", l), s.influence[l], 0, 1); err != nil {
+			return err
+		}
+		for _, sums := range s.activities[l] {
+			if err := within(fmt.Sprintf("layer %d", l), sums, 0, math.MaxFloat32); err != nil {
+				return err
 			}
 		}
 	}
-	return stats, nil
+	for b, states := range s.last {
+		if err := within(fmt.Sprintf("boundary %d", b), states, -math.MaxFloat32, math.MaxFloat32); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // leading is by batch how many of the first layers ran in full, at most so many.

@@ -2,6 +2,7 @@ package work
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -11,11 +12,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
+	"github.com/vkcome/vkcome/model/files"
 )
 
 // Checkpoint is a run after some of its steps: all that it needs to go on.
@@ -40,6 +43,16 @@ const (
 	scorerName = "scorer"
 	stateName  = "state"
 	sumsName   = "SHA256SUMS"
+)
+
+// stepFiles are all of them.
+var stepFiles = []string{layersName, configName, runName, scorerName, stateName, sumsName}
+
+// Limits of what is read of a checkpoint. The scorer's part and the state are as large as the corpus and the model make them.
+const (
+	maxLayerRefs = 1 << 20   // bytes: 16,384 layers, the most that a config may have
+	maxRun       = 256 << 20 // bytes: the steps of a model of 400B parameters have some 30 MB
+	maxSums      = 4 << 20   // bytes: a line of some 100 for each layer and file
 )
 
 // layerRef says where a layer of a checkpoint's model is.
@@ -89,7 +102,7 @@ func (f *Folder) save(c Checkpoint) error {
 		return err
 	}
 	dir := f.stepDir(c.Step)
-	if err := errors.Join(os.RemoveAll(dir+temporary), os.Mkdir(dir+temporary, 0o755)); err != nil {
+	if err := errors.Join(removeAll(dir+temporary), os.Mkdir(dir+temporary, 0o755)); err != nil {
 		return err
 	}
 	for _, part := range []struct {
@@ -153,9 +166,8 @@ func (f *Folder) stepDir(step int) string {
 func (f *Folder) steps() (list []int, err error) {
 	entries, err := os.ReadDir(f.dir) // by name
 	for _, e := range entries {
-		var step int
-		if _, err := fmt.Sscanf(e.Name(), stepPattern, &step); err == nil && e.Name() == fmt.Sprintf(stepPattern, step) {
-			list = append(list, step)
+		if step, ok := numbers(e.Name(), stepPattern, 1); ok {
+			list = append(list, step[0])
 		}
 	}
 	return list, err
@@ -179,7 +191,7 @@ func (f *Folder) Load() (c *Checkpoint, damaged []string, err error) {
 		if !errors.As(err, &why) {
 			return nil, damaged, fmt.Errorf("work: %s: %w", dir, err)
 		}
-		if err := os.RemoveAll(dir); err != nil {
+		if err := removeAll(dir); err != nil {
 			return nil, damaged, fmt.Errorf("work: %w", err)
 		}
 		damaged = append(damaged, fmt.Sprintf("work: %s: the checkpoint is damaged and left out: %s", dir, string(why)))
@@ -198,20 +210,26 @@ func (f *Folder) load(dir string) (*Checkpoint, error) {
 		return nil, err
 	}
 	parts := map[string][]byte{}
-	for _, name := range []string{layersName, configName, runName, scorerName} {
-		data, err := os.ReadFile(filepath.Join(dir, name))
+	for _, part := range []struct {
+		name string
+		most int64
+	}{{layersName, maxLayerRefs}, {configName, arch.MaxConfig}, {runName, maxRun}, {scorerName, 0}} {
+		data, err := files.Read(filepath.Join(dir, part.name), part.most)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, damage(name + " is missing")
+			return nil, damage(part.name + " is missing")
 		}
 		if err != nil {
 			return nil, err
 		}
-		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != sums[name] {
-			return nil, damage(name + " is not as it was written")
+		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != sums[part.name] {
+			return nil, damage(part.name + " is not as it was written")
 		}
-		parts[name] = data
+		parts[part.name] = data
 	}
 	c := &Checkpoint{Run: parts[runName], Scorer: parts[scorerName]}
+	if _, err := os.Lstat(filepath.Join(dir, stateName)); err == nil && sums[stateName] == "" {
+		return nil, damage(stateName + " is not listed in " + sumsName)
+	}
 	if want, ok := sums[stateName]; ok {
 		path := filepath.Join(dir, stateName)
 		sum, err := hashFile(path)
@@ -223,10 +241,13 @@ func (f *Folder) load(dir string) (*Checkpoint, error) {
 		case sum != want:
 			return nil, damage(stateName + " is not as it was written")
 		}
-		c.Open = func() (io.ReadCloser, error) { return os.Open(path) }
+		c.Open = func() (io.ReadCloser, error) { return files.Open(path, 0) }
 	}
 	var refs []layerRef
 	if err := json.Unmarshal(parts[layersName], &refs); err != nil {
+		return nil, fmt.Errorf("%s: %w", layersName, err)
+	}
+	if err := f.checkRefs(refs, sums); err != nil {
 		return nil, err
 	}
 	m := *f.original
@@ -236,9 +257,6 @@ func (f *Folder) load(dir string) (*Checkpoint, error) {
 	}
 	for _, r := range refs {
 		if r.File == "" {
-			if r.Original < 0 || r.Original >= len(f.original.Layers) {
-				return nil, fmt.Errorf("%s: layer %d of the original, which has %d", layersName, r.Original, len(f.original.Layers))
-			}
 			m.Layers = append(m.Layers, f.original.Layers[r.Original])
 			continue
 		}
@@ -259,13 +277,82 @@ func (f *Folder) load(dir string) (*Checkpoint, error) {
 		f.closers, f.mapped[r.File], f.made[l] = append(f.closers, mapping), true, made
 		m.Layers = append(m.Layers, l)
 	}
+	if err := f.checkModel(&m); err != nil {
+		return nil, err
+	}
 	c.Model = &m
 	return c, nil
 }
 
-// readSums reads the SHA-256 of each file of a checkpoint.
+// checkRefs refuses layers that are not the original's, in its order, or files of the folder, each listed in the sums and no others there.
+func (f *Folder) checkRefs(refs []layerRef, sums map[string]string) error {
+	last, named := -1, map[string]bool{}
+	for i, r := range refs {
+		if r.File == "" {
+			if r.Original <= last || r.Original >= len(f.original.Layers) {
+				return fmt.Errorf("%s: layer %d is layer %d of the original: expected more than %d and less than %d", layersName, i, r.Original, last, len(f.original.Layers))
+			}
+			last = r.Original
+			continue
+		}
+		if _, ok := numbers(r.File, layerPattern, 2); !ok || named[r.File] {
+			return fmt.Errorf("%s: layer %d is in the file %.80q: expected a name as "+layerPattern+", each once", layersName, i, r.File, 1, 2)
+		}
+		named[r.File] = true
+	}
+	for name := range sums {
+		if file, ok := strings.CutPrefix(name, "../"); ok && !named[file] {
+			return damage(name + " is listed in " + sumsName + " and is no layer")
+		}
+	}
+	return nil
+}
+
+// checkModel refuses a model that no step can have made of the original: it differs in more than how many layers it has.
+func (f *Folder) checkModel(m *model.Model) error {
+	if n := len(m.Layers); n == 0 || n != m.Config.Layers || n > len(f.original.Layers) {
+		return fmt.Errorf("%s: %d layers, %s says %d, the original has %d", layersName, n, configName, m.Config.Layers, len(f.original.Layers))
+	}
+	if !sameButDepth(m.Config, f.original.Config) {
+		return fmt.Errorf("%s: it differs from the original's in more than its layers", configName)
+	}
+	for i, l := range m.Layers {
+		if k := slices.Index(f.original.Layers, l); k >= 0 && (arch.AttentionOf(m.Config, i) != arch.AttentionOf(f.original.Config, k) || m.Config.Sparse(i) != f.original.Config.Sparse(k)) {
+			return fmt.Errorf("%s: layer %d is layer %d of the original, and computes otherwise", configName, i, k)
+		}
+		for r := range arch.LayerRoles {
+			rows, cols := 0, 0
+			if m.Config.HasIn(i, r) {
+				rows, cols = m.Config.Shape(r)
+			}
+			if w := l.Weights[r]; w.IsZero() != (rows == 0) || !w.IsZero() && (w.Rows != rows || w.Cols != cols) {
+				return fmt.Errorf("layer %d: %s: shape [%d %d], the config says [%d %d]", i, r.Info().Name, w.Rows, w.Cols, rows, cols)
+			}
+		}
+	}
+	return nil
+}
+
+// sameButDepth compares configs in all but how many layers there are, and lists by layer.
+func sameButDepth(a, b *arch.Config) bool {
+	var sides [2]arch.Config
+	for i, c := range []*arch.Config{a, b} {
+		sides[i] = *c
+		s := &sides[i]
+		s.Layers, s.MaxWindowLayers, s.LayerTypes, s.NoRope, s.Dense, s.DType = 0, 0, nil, nil, nil, 0
+	}
+	x, y := reflect.ValueOf(sides[0]), reflect.ValueOf(sides[1])
+	for _, field := range reflect.VisibleFields(x.Type()) {
+		if field.IsExported() && !reflect.DeepEqual(x.FieldByIndex(field.Index).Interface(), y.FieldByIndex(field.Index).Interface()) {
+			return false
+		}
+	}
+	return true
+}
+
+// readSums reads the SHA-256 of each file of a checkpoint: lines as sha256sum writes them, for files that there are, each once.
 func readSums(dir string) (map[string]string, error) {
-	raw, err := os.ReadFile(filepath.Join(dir, sumsName))
+	raw, err := files.Read(filepath.Join(dir, sumsName), maxSums)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, damage(sumsName + " is missing")
 	}
@@ -274,7 +361,15 @@ func readSums(dir string) (map[string]string, error) {
 	}
 	sums := map[string]string{}
 	for line := range strings.Lines(string(raw)) {
-		sum, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "  ")
+		line, whole := strings.CutSuffix(line, "\n")
+		sum, name, ok := strings.Cut(line, "  ")
+		file, layer := strings.CutPrefix(name, "../")
+		if layer {
+			_, layer = numbers(file, layerPattern, 2)
+		}
+		if _, twice := sums[name]; !ok || !whole || twice || !isSum(sum) || !layer && (name == sumsName || !slices.Contains(stepFiles, name)) {
+			return nil, damage(fmt.Sprintf("%s has a line %.100q", sumsName, line))
+		}
 		sums[name] = sum
 	}
 	return sums, nil
@@ -282,12 +377,6 @@ func readSums(dir string) (map[string]string, error) {
 
 // hashFile is the SHA-256 of a file in hexadecimal.
 func hashFile(path string) (string, error) {
-	in, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer in.Close()
-	h := sha256.New()
-	_, err = io.Copy(h, in)
-	return hex.EncodeToString(h.Sum(nil)), err
+	_, sum, err := measure(context.Background(), path)
+	return sum, err
 }

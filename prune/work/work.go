@@ -5,9 +5,9 @@
 package work
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,10 +16,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/files"
 )
 
 // Field is one thing that a run's result depends on.
@@ -47,12 +49,20 @@ var (
 	ErrDifferent = errors.New("holds the steps of another run")
 )
 
-// format is the version of what a work folder holds.
-const format = 1
+// manifestFormat has the version of what a work folder holds.
+const manifestFormat = "vkcome work 2"
+
+// manifestBefore is how the manifest of format 1 begins, which had no checksum.
+const manifestBefore = "{\n \"format\": 1,\n \"key\":"
+
+// maxManifest bounds a manifest: one of all options, with the names of thousands of files, has some 100 kB.
+const maxManifest = 16 << 20
+
+// maxOwner bounds the name of a process, which has some 50 bytes.
+const maxOwner = 4 << 10
 
 type manifest struct {
-	Format int     `json:"format"`
-	Key    []Field `json:"key"`
+	Key []Field `json:"key"`
 }
 
 // Folder is a work folder whose lock this process holds. One goroutine uses it at a time.
@@ -77,10 +87,113 @@ const (
 	temporary    = ".tmp"
 )
 
-// ours says whether a name is one that this package gives.
-func ours(name string) bool {
+// ours says whether a name is one that this package gives, to the letter, and whether it gives it to a folder.
+func ours(name string) (is, folder bool) {
+	if name == lockName {
+		return true, false
+	}
 	name = strings.TrimSuffix(name, temporary)
-	return name == lockName || name == ownerName || name == manifestName || strings.HasPrefix(name, "step-") || strings.HasPrefix(name, "layer-")
+	if _, ok := numbers(name, stepPattern, 1); ok {
+		return true, true
+	}
+	_, layer := numbers(name, layerPattern, 2)
+	return layer || name == ownerName || name == manifestName, false
+}
+
+// numbers are those in a name of a pattern.
+func numbers(name, pattern string, n int) (list []int, ok bool) {
+	list = make([]int, n)
+	var to, from []any
+	for i := range list {
+		to = append(to, &list[i])
+	}
+	if _, err := fmt.Sscanf(name, pattern, to...); err != nil {
+		return nil, false
+	}
+	for _, v := range list {
+		if v < 0 {
+			return nil, false
+		}
+		from = append(from, v)
+	}
+	return list, fmt.Sprintf(pattern, from...) == name
+}
+
+// scan refuses a folder that is not vkcome's alone: its manifest is there, and nothing but what this package puts beside it. Without a
+// manifest, what has no contents may be there: it is what is left of a run that ended before its first write, and nothing is lost with it.
+func (f *Folder) scan() error {
+	info, err := os.Lstat(f.dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%w: it is a link or a file; name a folder with prune.Output.Work", ErrForeign)
+	}
+	raw, err := files.Read(filepath.Join(f.dir, manifestName), maxManifest)
+	marked := err == nil && isManifest(raw)
+	entries, err := os.ReadDir(f.dir)
+	if err != nil {
+		return err
+	}
+	var foreign []string
+	for _, e := range entries {
+		name, err := f.foreign(e.Name(), marked)
+		if err != nil {
+			return err
+		}
+		if name != "" {
+			foreign = append(foreign, name)
+		}
+	}
+	if len(foreign) == 0 {
+		return nil
+	}
+	more, none := "", ""
+	if len(foreign) > 1 {
+		more = fmt.Sprintf(" and %d more", len(foreign)-1)
+	}
+	if !marked {
+		none = ", and no " + manifestName + " that says whose it is"
+	}
+	return fmt.Errorf("%w: it holds %s%s%s; name another with prune.Output.Work", ErrForeign, foreign[0], more, none)
+}
+
+// isManifest says whether a text is a manifest, of this format or the one before, or what is left of one.
+func isManifest(raw []byte) bool {
+	const enough = 17 // bytes, of `{"format":"vkcome work 2"`
+	return len(raw) >= enough && (Sealed(raw, manifestFormat) || bytes.HasPrefix(raw, []byte(manifestBefore)))
+}
+
+// foreign names what is not this package's of an entry of the folder, empty if there is nothing.
+func (f *Folder) foreign(name string, marked bool) (string, error) {
+	path := filepath.Join(f.dir, name)
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil // another run is just removing it
+	}
+	if err != nil {
+		return "", err
+	}
+	is, folder := ours(name)
+	switch {
+	case !is || !info.IsDir() && !info.Mode().IsRegular():
+		return name, nil
+	case info.IsDir():
+		inner, err := os.ReadDir(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		for _, e := range inner {
+			info, err := e.Info()
+			if err == nil && (!folder || !slices.Contains(stepFiles, e.Name()) || !info.Mode().IsRegular() || !marked && info.Size() > 0) {
+				return filepath.Join(name, e.Name()), nil
+			}
+		}
+		return "", nil
+	case info.Size() == 0, marked && !folder && name != lockName, name == manifestName+temporary && torn(path, manifestFormat):
+		return "", nil
+	}
+	return name, nil
 }
 
 // Open makes dir a work folder for a run on original, or takes hold of the one that is there, until Close or Remove. Its parent must
@@ -105,17 +218,21 @@ func (f *Folder) acquire() error {
 		if err := os.Mkdir(f.dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("cannot be made: %w", err)
 		}
-		entries, err := os.ReadDir(f.dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // a run that has ended just removed it
-		}
-		if err != nil {
-			return fmt.Errorf("cannot be read: %w", err)
-		}
-		for _, e := range entries {
-			if !ours(e.Name()) {
-				return fmt.Errorf("%w: it holds %s; name another with prune.Output.Work", ErrForeign, e.Name())
+		err := f.scan()
+		for range 10 { // a run that just begins, or ends, may have shown a half of what it makes or removes
+			if !errors.Is(err, ErrForeign) {
+				break
 			}
+			time.Sleep(200 * time.Microsecond)
+			err = f.scan()
+		}
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue // a run that has ended just removed it
+		case errors.Is(err, ErrForeign):
+			return err
+		case err != nil:
+			return fmt.Errorf("cannot be read: %w", err)
 		}
 		f.lock, err = take(filepath.Join(f.dir, lockName))
 		switch {
@@ -124,19 +241,23 @@ func (f *Folder) acquire() error {
 		case err != nil:
 			return fmt.Errorf("cannot be locked: %w", err)
 		case f.lock == nil:
-			owner, err := os.ReadFile(filepath.Join(f.dir, ownerName))
+			owner, err := files.Read(filepath.Join(f.dir, ownerName), maxOwner)
 			if err != nil {
 				owner = []byte("another process") // which has not told its name yet
 			}
-			return fmt.Errorf("%w by %s: one run at a time", ErrLocked, owner)
+			return fmt.Errorf("%w by %.200s: one run at a time", ErrLocked, owner)
 		}
 		return nil
 	}
 }
 
-// take locks the file that has the name when it returns, nil if another process has.
+// take locks the file that has the name when it returns, nil if another process has. A lock is an empty file: anything else of the name is
+// somebody's.
 func take(path string) (*flock.Flock, error) {
 	for {
+		if info, err := os.Lstat(path); err == nil && (!info.Mode().IsRegular() || info.Size() > 0) {
+			return nil, &Foreign{Dir: filepath.Dir(path), Name: filepath.Base(path), Why: "is no lock of vkcome"}
+		}
 		lock := flock.New(path, flock.SetPermissions(0o644))
 		if held, err := lock.TryLock(); err != nil || !held {
 			return nil, err
@@ -189,6 +310,9 @@ func (f *Folder) prepare(key []Field, o Options) error {
 		if err := f.empty(); err != nil {
 			return err
 		}
+		if err := f.writeManifest(key); err != nil { // before anything else: by it the folder is known
+			return err
+		}
 	}
 	host, err := os.Hostname()
 	if err != nil {
@@ -200,21 +324,21 @@ func (f *Folder) prepare(key []Field, o Options) error {
 	if resume {
 		return f.check(key, o)
 	}
-	return f.writeManifest(key)
+	return nil
 }
 
 // check compares the key with that of the run that the steps are of.
 func (f *Folder) check(key []Field, o Options) error {
-	raw, err := os.ReadFile(filepath.Join(f.dir, manifestName))
+	raw, err := files.Read(filepath.Join(f.dir, manifestName), maxManifest)
 	var before manifest
 	if err == nil {
-		err = json.Unmarshal(raw, &before)
+		if bytes.HasPrefix(raw, []byte(manifestBefore)) {
+			return fmt.Errorf("%w: an earlier vkcome's, which had no checksums; start anew with prune.Output.Force", ErrDifferent)
+		}
+		err = Unseal(raw, manifestFormat, &before)
 	}
 	if err != nil {
-		return fmt.Errorf("has a damaged %s: %w; start anew with prune.Output.Force", manifestName, err)
-	}
-	if before.Format != format {
-		return fmt.Errorf("%w: its format is %d, this vkcome's %d; start anew with prune.Output.Force", ErrDifferent, before.Format, format)
+		return fmt.Errorf("has a damaged %s: it %w; start anew with prune.Output.Force", manifestName, err)
 	}
 	var names []string
 	values := [2]map[string]Field{{}, {}}
@@ -249,7 +373,7 @@ func (f *Folder) check(key []Field, o Options) error {
 }
 
 func (f *Folder) writeManifest(key []Field) error {
-	raw, err := json.MarshalIndent(manifest{format, key}, "", " ")
+	raw, err := Seal(manifestFormat, manifest{key})
 	if err != nil {
 		return err
 	}
@@ -278,7 +402,11 @@ func (f *Folder) Close() error {
 // Remove removes the folder: the run's result is where it belongs. Layers that Load made end with it. What somebody else put there
 // stays.
 func (f *Folder) Remove() error {
-	if err := errors.Join(f.unmap(), f.empty()); err != nil {
+	err := errors.Join(f.unmap(), f.empty())
+	if err == nil { // last: until then the folder is known
+		err = removeAll(filepath.Join(f.dir, manifestName))
+	}
+	if err != nil {
 		return errors.Join(err, f.lock.Close())
 	}
 	if err := release(f.lock, filepath.Join(f.dir, lockName)); err != nil {
@@ -300,7 +428,7 @@ func (f *Folder) unmap() (err error) {
 	return err
 }
 
-// empty removes everything but the lock. Checkpoints stop being any at once, so that none is left without its manifest, or damaged.
+// empty removes everything but the lock and the manifest. Checkpoints stop being any at once, so that none is left without its manifest, or damaged.
 func (f *Folder) empty() error {
 	steps, err := f.steps()
 	if err != nil {
@@ -312,16 +440,37 @@ func (f *Folder) empty() error {
 			return err
 		}
 	}
-	return f.remove(func(name string) bool { return name != lockName })
+	return f.remove(func(name string) bool { return name != lockName && name != manifestName })
 }
 
-var removeAll = os.RemoveAll // tests stand in for it
+var removeAll = removeOurs // tests stand in for it
+
+// removeOurs removes a file, or a folder of a checkpoint with the files that are written there and no others.
+func removeOurs(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil || !info.IsDir() {
+		return errors.Join(err, os.Remove(path))
+	}
+	for _, name := range stepFiles {
+		if err := os.Remove(filepath.Join(path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if left, err := os.ReadDir(path); err == nil && len(left) > 0 {
+		return &Foreign{Dir: path, Name: left[0].Name(), Why: "is no part of a checkpoint", More: len(left) - 1}
+	}
+	return os.Remove(path)
+}
 
 // remove removes what this package put there and unwanted says.
 func (f *Folder) remove(unwanted func(name string) bool) error {
 	entries, err := os.ReadDir(f.dir)
 	for _, e := range entries {
-		if name := e.Name(); ours(name) && unwanted(name) {
+		name := e.Name()
+		if is, _ := ours(name); is && unwanted(name) {
 			err = errors.Join(err, removeAll(filepath.Join(f.dir, name)))
 		}
 	}
@@ -346,7 +495,10 @@ func WriteFile(path string, data []byte) error {
 
 // writeSync writes a file and brings it to the disk.
 func writeSync(path string, data []byte) error {
-	out, err := os.Create(path)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // what a crash left
+		return err
+	}
+	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) // never what a link leads to
 	if err != nil {
 		return err
 	}
@@ -357,13 +509,16 @@ func writeSync(path string, data []byte) error {
 	return errors.Join(err, out.Close())
 }
 
-// Sync brings the files of a folder, which has no folders in it, and their names to the disk.
+// Sync brings the files of a folder, but for those in its folders, and their names to the disk.
 func Sync(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
+		if !e.Type().IsRegular() {
+			continue
+		}
 		file, err := os.OpenFile(filepath.Join(dir, e.Name()), os.O_RDWR, 0)
 		if err != nil {
 			return err

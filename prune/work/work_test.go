@@ -386,7 +386,15 @@ func TestRefused(t *testing.T) {
 	if err := os.Remove(manifest); err != nil {
 		t.Fatal(err)
 	}
-	refused(os.ErrNotExist, "damaged manifest.json", key, resume)
+	held := names(t, dir)
+	refused(ErrForeign, "and no manifest.json that says whose it is", key, resume)
+	refused(ErrForeign, "layer-000001-000000.safetensors and 2 more", key, Options{Discard: true}) // nothing says that they are vkcome's
+	if got := names(t, dir); !reflect.DeepEqual(got, held) {
+		t.Errorf("a folder without a manifest holds %v, held %v", got, held)
+	}
+	if err := os.WriteFile(manifest, []byte(`{"format":"vkcome work 2","sha2`), 0o644); err != nil { // a damaged one says so
+		t.Fatal(err)
+	}
 	f = open(t, dir, m, Options{Discard: true})
 	load(t, f, 0, 0)
 	if err := f.Close(); err != nil {
