@@ -10,7 +10,9 @@ import (
 
 // Devices that are made up have the quirks of their drivers and releases, and GPUs have none.
 func TestQuirks(t *testing.T) {
-	mesa := func(version string) vk.Info { return vk.Info{Kind: vk.CPU, Tier: vk.FP16, Driver: "llvmpipe", DriverVersion: version} }
+	mesa := func(version string) vk.Info {
+		return vk.Info{Kind: vk.CPU, Tier: vk.FP16, Driver: "llvmpipe", DriverVersion: version}
+	}
 	plain := mesa("Mesa 26.1.6 (LLVM 19.1.7)")
 	plain.Tier = vk.Subgroup
 	oldest := []vk.Quirk{vk.LoopLimit, vk.SlowMatrices, vk.PipelineLeak, vk.FoldedGroupSize, vk.LooseLimits}
