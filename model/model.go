@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
@@ -36,7 +37,8 @@ type Model struct {
 	Converted []string
 
 	weights Tensors
-	bare    bool // tensors are named without "model." in front, as in checkpoints of a bare decoder
+	finite  *atomic.Bool // all values were found finite, see CheckFinite; nil: of a model that shares layers with others
+	bare    bool         // tensors are named without "model." in front, as in checkpoints of a bare decoder
 }
 
 // stored is a tensor's name in the model's files.
@@ -88,7 +90,7 @@ func openFolder(dir string) (*Model, error) {
 
 // New makes a model of a config and the tensors of a checkpoint, which it owns from then on if it succeeds.
 func New(name string, config *arch.Config, weights Tensors, folder fs.FS) (*Model, error) {
-	m := &Model{Config: config, Name: name, Files: folder, weights: weights}
+	m := &Model{Config: config, Name: name, Files: folder, weights: weights, finite: new(atomic.Bool)}
 	top := config.TopTensors()
 	_, whole, _ := weights.Tensor(top[0].Name)
 	_, bare, _ := weights.Tensor(arch.Bare(top[0].Name))
@@ -306,6 +308,7 @@ func (m *Model) With(layers []*Layer, keep []int) (*Model, error) {
 		return nil, err
 	}
 	out := *m
+	out.finite = nil
 	out.Config, out.Layers = config, layers
 	return &out, nil
 }
@@ -313,6 +316,7 @@ func (m *Model) With(layers []*Layer, keep []int) (*Model, error) {
 // Replace is the same model with another layer in the place of layer l. It shares everything else and must not be closed.
 func (m *Model) Replace(l int, layer *Layer) *Model {
 	out := *m
+	out.finite = nil
 	out.Layers = slices.Clone(m.Layers)
 	out.Layers[l] = layer
 	return &out
@@ -329,6 +333,7 @@ func (m *Model) AllWeights() (list []Weight) {
 // WithWeights is the model with other values, in the order of AllWeights. It shares all else and must not be closed.
 func (m *Model) WithWeights(weights []Weight) *Model {
 	out := *m
+	out.finite = nil
 	out.Layers = nil
 	for range m.Layers {
 		out.Layers = append(out.Layers, NewLayer(weights[:arch.LayerRoles]))

@@ -222,6 +222,9 @@ func (a *Auto) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(
 	if done, err := s.open(o); err != nil || done != nil {
 		return done, err
 	}
+	if err := checkFinite(ctx, a.Model, progress); err != nil {
+		return nil, err
+	}
 	if err := s.run(ctx); err != nil {
 		return nil, s.left(err)
 	}

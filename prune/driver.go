@@ -20,7 +20,7 @@ type Status struct {
 	Training    *distill.Status // more of a stage that trains; nil elsewhere
 }
 
-// Unfinished is the error of a run whose work is kept. RunTo with Output.Resume goes on with it.
+// Unfinished is the error of a run whose work is kept. RunTo with Output.Resume goes on with it, unless what ended the run lasts.
 type Unfinished struct {
 	Err  error  // what ended the run
 	Work string // the folder that its work is in
@@ -32,11 +32,20 @@ func (u *Unfinished) Error() string { return fmt.Sprintf("%v; %s", u.Err, u.Advi
 // Unwrap is what ended the run.
 func (u *Unfinished) Unwrap() error { return u.Err }
 
+// Lasts says whether the same run, resumed, would end in the same way: the error comes of its model, its text and its options, or is a limit of
+// the device.
+func (u *Unfinished) Lasts() bool {
+	return errors.Is(u.Err, model.ErrLasting) || errors.Is(u.Err, vk.ErrLimit)
+}
+
 // Advice says how to go on.
 func (u *Unfinished) Advice() string {
 	done := ""
 	if u.Step > 0 {
 		done = fmt.Sprintf(" up to step %d", u.Step)
+	}
+	if u.Lasts() {
+		return fmt.Sprintf("what was done%s is kept in %s, but the same command with prune.Output.Resume would end in the same way: change what the error is about, and start anew with prune.Output.Force", done, u.Work)
 	}
 	return fmt.Sprintf("what was done%s is kept in %s: run the same command with prune.Output.Resume to go on", done, u.Work)
 }
@@ -103,6 +112,11 @@ func (d *driver) run(ctx context.Context) (r *Result, err error) {
 			err = joined(err, d.store.Close())
 		}
 	}()
+	for _, s := range d.sources() {
+		if err := checkFinite(ctx, s.model, d.progress); err != nil {
+			return nil, err
+		}
+	}
 	if err := d.begin(ctx); err != nil {
 		return nil, err
 	}
@@ -122,6 +136,17 @@ func (d *driver) run(ctx context.Context) (r *Result, err error) {
 		}
 	}
 	return d.result(), nil
+}
+
+// checkFinite reads the weights of a model for values that are not finite, which a run may otherwise meet after hours, or never.
+func checkFinite(ctx context.Context, m *model.Model, progress func(Status)) error {
+	err := m.CheckFinite(ctx, func(done, total int64) {
+		progress(Status{Stage: "check the weights of " + m.Name, Done: int(done), Total: int(total)})
+	})
+	if err != nil {
+		return fmt.Errorf("prune: %w", err)
+	}
+	return nil
 }
 
 // write runs the task and writes its result. What is done is kept in a work folder until the result has its name.

@@ -405,7 +405,7 @@ func verify(ctx context.Context, d *vk.Device, dir string) (err error) {
 	return f.Logits(ctx, m, func(_ int, logits []float32) error {
 		for _, v := range logits {
 			if v-v != 0 {
-				return errors.New("its logits are not finite")
+				return model.Lasting(errors.New("its logits are not finite"))
 			}
 		}
 		return nil

@@ -256,7 +256,7 @@ func (t *pruning) next(ctx context.Context) (*method.Step, error) {
 	}
 	steps := p.Options.Replay.Steps
 	if done == len(steps) {
-		return nil, errors.New("the plan ends before its target")
+		return nil, model.Lasting(errors.New("the plan ends before its target"))
 	}
 	t.driver.progress(Status{Stage: "replay", Done: done, Total: len(steps)})
 	step := *steps[done]
@@ -265,7 +265,7 @@ func (t *pruning) next(ctx context.Context) (*method.Step, error) {
 		return nil, err
 	}
 	if step.To != to {
-		return nil, fmt.Errorf("step %d of the plan leads to %d layers, not to %d as it says", done, step.To, to)
+		return nil, model.Lasting(fmt.Errorf("step %d of the plan leads to %d layers, not to %d as it says", done, step.To, to))
 	}
 	return &step, nil
 }

@@ -1,5 +1,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#define BITS_ONLY
 #include "common/dtype.glsl"
 #include "common/workgroup.glsl"
 

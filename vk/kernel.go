@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"slices"
 	"sync/atomic"
 
 	"github.com/vkcome/vkcome/vk/internal/native"
@@ -30,6 +31,10 @@ type Kernel struct {
 }
 
 const maxSpec = 16
+
+// halfByIntegers is the specialization constant HALF_BY_INTEGERS of common/unpack_half.glsl: the first behind those of callers. A kernel without
+// it takes no notice.
+const halfByIntegers = maxSpec
 
 type kernelKey struct {
 	spirv    string
@@ -76,7 +81,8 @@ func (d *Device) Kernel(s Source) (*Kernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vk: kernel %s: %w", s.Name, wrap(err))
 	}
-	pipeline, err := d.native.NewPipeline(words, key.bindings, s.Spec, s.Subgroup)
+	ids, spec := d.specialized(s.Spec)
+	pipeline, err := d.native.NewPipeline(words, key.bindings, ids, spec, s.Subgroup)
 	if err != nil {
 		return nil, fmt.Errorf("vk: kernel %s on %s: %w", s.Name, d.Info.Name, wrap(err))
 	}
@@ -92,4 +98,16 @@ func (d *Device) Kernel(s Source) (*Kernel, error) {
 	k := &Kernel{name: s.Name, pipeline: pipeline, layout: layout, set: set, bindings: key.bindings}
 	d.kernels[key] = k
 	return k, nil
+}
+
+// specialized are the constants of a source with those that the driver asks for, and their IDs.
+func (d *Device) specialized(spec []uint32) (ids, values []uint32) {
+	for i := range spec {
+		ids = append(ids, uint32(i))
+	}
+	values = slices.Clone(spec)
+	if d.Info.Has(HalfUnpacking) {
+		ids, values = append(ids, halfByIntegers), append(values, 1)
+	}
+	return ids, values
 }

@@ -20,6 +20,7 @@ const (
 	FoldedGroupSize              // expressions of gl_WorkGroupSize are folded before the size is specialized
 	LooseLimits                  // bindings and allocations beyond the device's limits pass without an error
 	HalfPacking                  // packHalf2x16 makes NaN of what is beyond f16
+	HalfUnpacking                // unpackHalf2x16 ends the process
 	FewRegisters                 // an invocation has no room for 64 sums
 	quirks                       // how many there are
 )
@@ -76,6 +77,12 @@ var facts = [quirks]fact{
 		func(i Info) bool {
 			return i.Kind != CPU && (strings.HasPrefix(i.Name, "Apple ") || strings.HasPrefix(i.Name, "Intel(R) "))
 		},
+	},
+	HalfUnpacking: {
+		"half unpacking",
+		"unpackHalf2x16 ends the process where the CPU has no instructions for f16 (F16C). The driver then has no f16 arithmetic either, which tells. Shaders unpack F16 by integers there: common/unpack_half.glsl.",
+		"GALLIUM_OVERRIDE_CPU_CAPS=sse4.1 or less, and QEMU's default CPU: illegal instruction on lavapipe 22.3.6, segmentation fault on 26.1.6.",
+		func(i Info) bool { return lavapipe(i, 0, math.MaxInt) && i.Tier < FP16 },
 	},
 	HalfPacking: {
 		"half packing",

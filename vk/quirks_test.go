@@ -10,7 +10,11 @@ import (
 
 // Devices that are made up have the quirks of their drivers and releases, and GPUs have none.
 func TestQuirks(t *testing.T) {
-	mesa := func(version string) vk.Info { return vk.Info{Kind: vk.CPU, Driver: "llvmpipe", DriverVersion: version} }
+	mesa := func(version string) vk.Info {
+		return vk.Info{Kind: vk.CPU, Tier: vk.FP16, Driver: "llvmpipe", DriverVersion: version}
+	}
+	plain := mesa("Mesa 26.1.6 (LLVM 19.1.7)")
+	plain.Tier = vk.Subgroup
 	oldest := []vk.Quirk{vk.LoopLimit, vk.SlowMatrices, vk.PipelineLeak, vk.FoldedGroupSize, vk.LooseLimits}
 	for _, c := range []struct {
 		what string
@@ -22,6 +26,7 @@ func TestQuirks(t *testing.T) {
 		{"lavapipe of bookworm-backports", mesa("Mesa 25.0.7-2~bpo12+1 (LLVM 15.0.6)"), []vk.Quirk{vk.SlowMatrices, vk.LooseLimits}},
 		{"lavapipe 26", mesa("Mesa 26.1.6-1~bpo13+1 (LLVM 19.1.7)"), []vk.Quirk{vk.UniformLoads, vk.SlowMatrices, vk.LooseLimits}},
 		{"lavapipe of a release to come", mesa("Mesa 31.0.0-devel (git-1234)"), []vk.Quirk{vk.UniformLoads, vk.SlowMatrices, vk.LooseLimits}},
+		{"lavapipe on a CPU without F16C", plain, []vk.Quirk{vk.UniformLoads, vk.SlowMatrices, vk.LooseLimits, vk.HalfUnpacking}},
 		{"lavapipe without a release", mesa("0x1"), oldest},
 		{"lavapipe without a number", mesa("Mesa devel"), oldest},
 		{"lavapipe cut short", mesa("Mesa"), oldest},

@@ -139,7 +139,7 @@ func TestBadInput(t *testing.T) {
 			n := len(raw)
 			raw[n-1], raw[n-2] = 0x7f, 0xc0 // the last weight: NaN
 			return raw
-		})), "NaN"},
+		})), ": value ["},
 	} {
 		refuse(t, 1, c.want, "prune", c.model, out, "--tokens", ids, "--window", "16", "--target-layers", "3", "-q")
 	}

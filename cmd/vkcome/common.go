@@ -19,6 +19,7 @@ import (
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/model/hub"
+	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/model/printable"
 	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/distill"
@@ -73,7 +74,11 @@ func (c *common) openNamed(name string) (*vk.Device, error) {
 		}
 		o.MaxTier = &t
 	}
-	return vk.Open(o)
+	d, down, err := op.Open(context.Background(), o)
+	if down != nil && err == nil {
+		fmt.Fprintln(os.Stderr, down) // also where no progress is wanted: it says that numbers are another tier's
+	}
+	return d, err
 }
 
 // hostFlags are the flags of verbs that keep hidden states.

@@ -6,13 +6,14 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/vk"
 )
 
 // ErrRange says that a sum has left the range of its integers: a value was not finite, or not below 2^46.
-var ErrRange = errors.New("lsq: a product of inputs and targets is not finite or too large")
+var ErrRange = model.Lasting(errors.New("lsq: a product of inputs and targets is not finite or too large"))
 
 const (
 	gramBatch  = 4    // blocks of tokens that are multiplied before their products are added up

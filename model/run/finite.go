@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/graph"
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/vk"
@@ -125,3 +126,6 @@ func (e *NonFiniteError) Error() string {
 	}
 	return fmt.Sprintf("layer %d: %s output: %d%s values are NaN or infinite (%s %d to %d)", e.Layer, e.Op, e.Count, of, what, e.Batch.Begin, e.Batch.End-1)
 }
+
+// Is tells that the error is a model.ErrLasting: the same kernels give the same values.
+func (e *NonFiniteError) Is(target error) bool { return target == model.ErrLasting }

@@ -111,7 +111,7 @@ func (f *fit) begin(ctx context.Context, until time.Time) (err error) {
 	}
 	s.After = s.Before
 	if s.Before-s.Before != 0 {
-		return fmt.Errorf("the held-out loss is %v before the first step", s.Before)
+		return model.Lasting(fmt.Errorf("the held-out loss is %v before the first step", s.Before))
 	}
 	if until.IsZero() {
 		return nil
@@ -180,7 +180,7 @@ func (f *fit) run(ctx context.Context, until time.Time) error {
 			s.Failed = 0
 			record.Loss, record.GradNorm = &result.Loss, &result.GradNorm
 		} else if s.Skipped++; s.Failed == maxFailed {
-			return fmt.Errorf("the loss or its gradients were not finite in %d steps in a row, up to step %d: use a smaller learning rate (distill.Options.LR, now %.3g)", maxFailed, s.Done, f.peak)
+			return model.Lasting(fmt.Errorf("the loss or its gradients were not finite in %d steps in a row, up to step %d: use a smaller learning rate (distill.Options.LR, now %.3g)", maxFailed, s.Done, f.peak))
 		}
 		if result.Done && result.Loss == 0 && s.Before == 0 {
 			s.Ended = endEqual

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/prune/merge"
 	"github.com/vkcome/vkcome/prune/score"
@@ -205,7 +206,7 @@ func (c CoMe) choose(ctx context.Context, s *State, target int, over tokens, pro
 			(c.Repeat || !slices.ContainsFunc(s.Tree[l:l+span], func(t Tree) bool { return t.Merged != nil }))
 	}
 	if !slices.Contains(eligible, true) {
-		return nil, fmt.Errorf("come: %w of %d layers, so %d layers is as deep as this goes; allow repeated merges (method.CoMe.Repeat=true) or protect fewer layers to go to %d", ErrNoWindow, span, layers, target)
+		return nil, model.Lasting(fmt.Errorf("come: %w of %d layers, so %d layers is as deep as this goes; allow repeated merges (method.CoMe.Repeat=true) or protect fewer layers to go to %d", ErrNoWindow, span, layers, target))
 	}
 	if err := s.score(ctx); err != nil {
 		return nil, err

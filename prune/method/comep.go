@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/run"
 )
 
@@ -89,7 +90,7 @@ func (c CoMeP) Step(ctx context.Context, s *State, target int, progress func(don
 	}
 	best := smallest(losses, nil)
 	if best < 0 {
-		return nil, errors.New("come-p: the calibration loss of no ratio is a number")
+		return nil, model.Lasting(errors.New("come-p: the calibration loss of no ratio is a number"))
 	}
 	step = trials[best]
 	step.Losses = losses

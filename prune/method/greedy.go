@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/prune/score"
 )
@@ -108,7 +109,7 @@ func (g Greedy) choose(ctx context.Context, s *State, may func(l int) bool, prog
 		}
 	}
 	if len(order) == 0 {
-		return nil, fmt.Errorf("all of the %d layers that are left are protected, or the angle of the states around them is no number", len(angles))
+		return nil, model.Lasting(fmt.Errorf("all of the %d layers that are left are protected, or the angle of the states around them is no number", len(angles)))
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(angles[a], angles[b]) })
 	order = order[:min(len(order), g.Candidates)]
@@ -141,7 +142,7 @@ func (g Greedy) tryAll(ctx context.Context, s *State, step *Step, order []int, p
 	if g.Selector == SelectRefit {
 		best := smallest(left, nil)
 		if best < 0 {
-			return nil, errors.New("greedy: the layers before all of the candidates are protected, or what is left of them is no number: nothing is fitted that could be compared")
+			return nil, model.Lasting(errors.New("greedy: the layers before all of the candidates are protected, or what is left of them is no number: nothing is fitted that could be compared"))
 		}
 		step = trials[best].Step
 		step.Scores = spread(left, tried)
@@ -153,7 +154,7 @@ func (g Greedy) tryAll(ctx context.Context, s *State, step *Step, order []int, p
 	}
 	best := smallest(losses, nil)
 	if best < 0 {
-		return nil, errors.New("greedy: the calibration loss without any of the candidates is no number")
+		return nil, model.Lasting(errors.New("greedy: the calibration loss without any of the candidates is no number"))
 	}
 	step = trials[best].Step
 	step.Losses = spread(losses, tried)

@@ -112,7 +112,7 @@ func (c LaCo) Step(ctx context.Context, s *State, target int, progress func(done
 		if w.At < 0 {
 			w.At, w.Threshold = layers-2, w.Threshold-lacoLowering
 			if w.Threshold < -1-lacoLowering {
-				return nil, fmt.Errorf("laco: no layers can be collapsed")
+				return nil, model.Lasting(fmt.Errorf("laco: no layers can be collapsed"))
 			}
 		}
 		span := min(c.LayersPerMerge, layers-w.At, layers-target+1)

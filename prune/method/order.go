@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/vkcome/vkcome/model"
 )
 
 // smallest is the index of the smallest value that is a number and, unless eligible is nil, eligible: the first of equals, −1 if there
@@ -97,7 +99,7 @@ func dropByOrder(ctx context.Context, s *State, rank func() (scores []float64, l
 		}
 		return step, s.Apply(ctx, step)
 	}
-	return nil, fmt.Errorf("all of the %d layers that are left are protected", len(s.Model.Layers))
+	return nil, model.Lasting(fmt.Errorf("all of the %d layers that are left are protected", len(s.Model.Layers)))
 }
 
 // checkDrops refuses targets below what protected layers leave.

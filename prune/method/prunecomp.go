@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/prune/score"
 )
 
@@ -61,7 +62,7 @@ func (PruneComp) Step(ctx context.Context, s *State, _ int, progress func(done, 
 	eligible := slices.Repeat([]bool{true}, len(influence))
 	best := smallest(influence, eligible)
 	if best < 0 {
-		return nil, errors.New("prune-comp: the block influence of no layer is a number")
+		return nil, model.Lasting(errors.New("prune-comp: the block influence of no layer is a number"))
 	}
 	lengths, err := s.Scorer.Skips(ctx, 1, score.Length, nil)
 	if err != nil {

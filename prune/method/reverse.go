@@ -3,6 +3,8 @@ package method
 import (
 	"context"
 	"fmt"
+
+	"github.com/vkcome/vkcome/model"
 )
 
 func init() {
@@ -38,5 +40,5 @@ func (Reverse) Step(ctx context.Context, s *State, _ int, _ func(done, total int
 			return step, s.Apply(ctx, step)
 		}
 	}
-	return nil, fmt.Errorf("all of the %d layers that are left are protected", len(s.Model.Layers))
+	return nil, model.Lasting(fmt.Errorf("all of the %d layers that are left are protected", len(s.Model.Layers)))
 }

@@ -3,6 +3,8 @@ package method
 import (
 	"context"
 	"errors"
+
+	"github.com/vkcome/vkcome/model"
 )
 
 func init() {
@@ -48,7 +50,7 @@ func (SLEB) Step(ctx context.Context, s *State, _ int, progress func(done, total
 	}
 	best := smallest(losses, eligible)
 	if best < 0 {
-		return nil, errors.New("sleb: the calibration loss without any layer is no number")
+		return nil, model.Lasting(errors.New("sleb: the calibration loss without any layer is no number"))
 	}
 	step := &Step{From: len(s.Model.Layers), Operation: Removal, DropList: []int{best}, Losses: losses}
 	return step, s.Apply(ctx, step)

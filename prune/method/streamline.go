@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/prune/score"
 )
 
@@ -70,7 +71,7 @@ func dropBlock(ctx context.Context, s *State, target, kept int, progress func(do
 	}
 	best := smallest(distances, eligible)
 	if best < 0 {
-		return nil, errors.New("the states around no adjacent layers that may go have a distance that is a number")
+		return nil, model.Lasting(errors.New("the states around no adjacent layers that may go have a distance that is a number"))
 	}
 	step := &Step{From: layers, Operation: Removal, SBI: distances}
 	for i := range gone {

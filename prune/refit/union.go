@@ -96,7 +96,7 @@ func surgeonBy(block int, gram *mat.SymDense, cross, w *mat.Dense, keep int, lam
 	var factor mat.Cholesky
 	var symmetric mat.SymDense
 	if !factor.Factorize(gram) {
-		return nil, errors.New("the inputs of both layers have no inverse of their products: the calibration has too few tokens")
+		return nil, model.Lasting(errors.New("the inputs of both layers have no inverse of their products: the calibration has too few tokens"))
 	}
 	if err := factor.InverseTo(&symmetric); err != nil {
 		return nil, fmt.Errorf("the inputs of both layers: %w", err)

@@ -601,7 +601,7 @@ func (s *Scorer) rank(ctx context.Context, activity, columns []byte, width int) 
 	})
 	for i, v := range units {
 		if v-v != 0 {
-			return nil, fmt.Errorf("score: activations are not finite: the sensitivity of unit %d is %v", i, v)
+			return nil, model.Lasting(fmt.Errorf("score: activations are not finite: the sensitivity of unit %d is %v", i, v))
 		}
 	}
 	return units, err

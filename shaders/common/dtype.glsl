@@ -4,12 +4,17 @@
 #error compile with -DF32, -DF16 or -DBF16
 #endif
 
+// Shaders that move weights and do not read them define BITS_ONLY first.
+#if defined(F16) && !defined(BITS_ONLY)
+#include "unpack_half.glsl"
+#endif
+
 #if defined(F32)
 #define WEIGHTS_PER_WORD 1
 #define load_weight(w, i) uintBitsToFloat(w[i])
 #elif defined(F16)
 #define WEIGHTS_PER_WORD 2
-#define load_weight(w, i) unpackHalf2x16(w[(i) >> 1])[(i) & 1]
+#define load_weight(w, i) unpack_half(w[(i) >> 1])[(i) & 1]
 #else
 #define WEIGHTS_PER_WORD 2
 #define load_weight(w, i) uintBitsToFloat((((i) & 1) == 0) ? w[(i) >> 1] << 16 : w[(i) >> 1] & 0xffff0000u)
@@ -21,7 +26,9 @@
 #define unpack4(v) uintBitsToFloat(v)
 #elif defined(F16)
 #define words4 uvec2
-vec4 unpack4(uvec2 v) { return vec4(unpackHalf2x16(v.x), unpackHalf2x16(v.y)); }
+#if !defined(BITS_ONLY)
+vec4 unpack4(uvec2 v) { return vec4(unpack_half(v.x), unpack_half(v.y)); }
+#endif
 #else
 #define words4 uvec2
 vec4 unpack4(uvec2 v) { return uintBitsToFloat(uvec4(v.x << 16, v.x & 0xffff0000u, v.y << 16, v.y & 0xffff0000u)); }

@@ -16,6 +16,7 @@ import (
 type Interface struct {
 	Push     []Member   `json:"push,omitempty"`     // by offset
 	Spec     []Constant `json:"spec,omitempty"`     // by ID
+	Driver   []Constant `json:"driver,omitempty"`   // by ID: those from FirstDriver on, which go by the driver and not by the caller
 	Bindings []Binding  `json:"bindings,omitempty"` // of set 0, by index; there may be gaps
 }
 
@@ -43,6 +44,9 @@ type Constant struct {
 	Name string `json:"name"`
 	Type string `json:"type"` // uint, int, float or bool
 }
+
+// FirstDriver is the first ID of the specialization constants that package vk sets by what a driver lacks.
+const FirstDriver = 16
 
 // Binding is a buffer. A shader may declare one several times, with elements of different types.
 type Binding struct {
@@ -122,6 +126,7 @@ func Parse(code []byte) (*Interface, error) {
 	}
 	slices.SortFunc(i.Push, func(a, b Member) int { return a.Offset - b.Offset })
 	slices.SortFunc(i.Spec, func(a, b Constant) int { return a.ID - b.ID })
+	slices.SortFunc(i.Driver, func(a, b Constant) int { return a.ID - b.ID })
 	slices.SortFunc(i.Bindings, func(a, b Binding) int { return a.Index - b.Index })
 	return i, nil
 }
@@ -131,6 +136,8 @@ func Parse(code []byte) (*Interface, error) {
 func (i *Interface) addConstant(c Constant) {
 	at := slices.IndexFunc(i.Spec, func(o Constant) bool { return o.ID == c.ID })
 	switch {
+	case c.ID >= FirstDriver:
+		i.Driver = append(i.Driver, c)
 	case at < 0:
 		i.Spec = append(i.Spec, c)
 	case i.Spec[at].Name == "":

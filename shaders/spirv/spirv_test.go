@@ -43,6 +43,7 @@ const (
 	pushV
 	quads
 	spec
+	driver
 	size
 	imageT
 	imageP
@@ -53,17 +54,17 @@ func sample() (names, rest [][]uint32) {
 	names = [][]uint32{
 		named("GLSL", opSourceExtension),
 		named("count", opMemberName, pushT, 0), named("eps", opMemberName, pushT, 1), named("x", opMemberName, pushT, 2),
-		named("y", opMemberName, bufferT, 0), named("GROUP", opName, spec), named("texels", opName, imageV),
+		named("y", opMemberName, bufferT, 0), named("GROUP", opName, spec), named("SLOW", opName, driver), named("texels", opName, imageV),
 	}
 	rest = [][]uint32{
 		{opMemberDecorate, pushT, 0, decOffset, 0}, {opMemberDecorate, pushT, 1, decOffset, 4}, {opMemberDecorate, pushT, 2, decOffset, 8},
 		{opMemberDecorate, bufferT, 0, decOffset, 0}, {opMemberDecorate, bufferT, 0, decNonReadable},
 		{opDecorate, bufferV, decBinding, 2}, {opDecorate, bufferV, decSet, 0}, {opDecorate, otherV, decBinding, 2}, {opDecorate, imageV, decBinding, 0},
-		{opDecorate, imageV, decNonWritable}, {opDecorate, size, decSpecID, 0}, {opDecorate, spec, decSpecID, 0},
+		{opDecorate, imageV, decNonWritable}, {opDecorate, size, decSpecID, 0}, {opDecorate, spec, decSpecID, 0}, {opDecorate, driver, decSpecID, FirstDriver},
 		{opTypeInt, uintT, 32, 0}, {opTypeFloat, floatT, 32}, {opTypeRuntimeArray, array, floatT}, {opTypeStruct, bufferT, array},
 		{opTypePointer, bufferP, classStorageBuffer, bufferT}, {opTypePointer, quads, classPhysical, bufferT}, {opTypeStruct, pushT, uintT, floatT, quads},
 		{opTypePointer, pushP, classPushConstant, pushT}, {opTypeImage, imageT, uintT, dimBuffer, 0, 0, 0, 2, 30}, {opTypePointer, imageP, classUniformConstant, imageT},
-		{opSpecConstant, uintT, size, 1}, {opSpecConstant, uintT, spec, 64},
+		{opSpecConstant, uintT, size, 1}, {opSpecConstant, uintT, spec, 64}, {opSpecConstant, uintT, driver, 0},
 		{opVariable, bufferP, bufferV, classStorageBuffer}, {opVariable, bufferP, otherV, classStorageBuffer}, {opVariable, pushP, pushV, classPushConstant},
 		{opVariable, imageP, imageV, classUniformConstant},
 	}
@@ -76,6 +77,7 @@ func TestParse(t *testing.T) {
 	want := &Interface{
 		Push:     []Member{{"count", "uint", 0}, {"eps", "float", 4}, {"x", Address, 8}},
 		Spec:     []Constant{{0, "GROUP", "uint"}},
+		Driver:   []Constant{{FirstDriver, "SLOW", "uint"}},
 		Bindings: []Binding{{0, "texels", true, true, false}, {2, "y", false, false, true}},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {

@@ -196,9 +196,9 @@ func (d *Device) Layout(b Bindings) (pipeline, set uint64, err error) {
 
 func handle(h unsafe.Pointer) uint64 { return uint64(uintptr(h)) }
 
-// NewPipeline compiles SPIR-V words into a compute pipeline for kernels with the given bindings; spec[i] is specialization constant i.
-// Its subgroups have the given size and are full, unless that is 0.
-func (d *Device) NewPipeline(spirv []uint32, bindings Bindings, spec []uint32, subgroup int) (Pipeline, error) {
+// NewPipeline compiles SPIR-V words into a compute pipeline for kernels with the given bindings; spec[i] is specialization constant
+// ids[i]. Its subgroups have the given size and are full, unless that is 0.
+func (d *Device) NewPipeline(spirv []uint32, bindings Bindings, ids, spec []uint32, subgroup int) (Pipeline, error) {
 	layout, _, err := d.Layout(bindings)
 	if err != nil {
 		return 0, err
@@ -211,9 +211,9 @@ func (d *Device) NewPipeline(spirv []uint32, bindings Bindings, spec []uint32, s
 		return 0, err
 	}
 	defer vulkan.DestroyShaderModule(d.handle, module, nil)
-	var constants *C.uint32_t
+	var constants, numbers *C.uint32_t
 	if len(spec) > 0 {
-		constants = (*C.uint32_t)(unsafe.Pointer(&spec[0]))
+		constants, numbers = (*C.uint32_t)(unsafe.Pointer(&spec[0])), (*C.uint32_t)(unsafe.Pointer(&ids[0]))
 	}
 	fixed := C.int(0)
 	if d.fixedSubgroups {
@@ -224,7 +224,7 @@ func (d *Device) NewPipeline(spirv []uint32, bindings Bindings, spec []uint32, s
 		cache, reported = 0, 1 // what comes from a cache was not compiled
 	}
 	var out C.uint64_t
-	err = check(C.vkc_create_pipeline(&d.table, d.raw(), cache, C.uint64_t(handle(unsafe.Pointer(module))), C.uint64_t(layout), constants, C.uint32_t(len(spec)), C.uint32_t(subgroup), fixed, reported, &out))
+	err = check(C.vkc_create_pipeline(&d.table, d.raw(), cache, C.uint64_t(handle(unsafe.Pointer(module))), C.uint64_t(layout), numbers, constants, C.uint32_t(len(spec)), C.uint32_t(subgroup), fixed, reported, &out))
 	return Pipeline(out), err
 }
 

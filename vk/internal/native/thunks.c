@@ -200,10 +200,10 @@ void* vkc_device_features(const vkc_facts* facts, int addresses, int reports) {
 }
 
 int32_t vkc_create_pipeline(const vkc_table* t, void* device, uint64_t cache, uint64_t module, uint64_t layout,
-	const uint32_t* spec, uint32_t nspec, uint32_t subgroup, int fixed, int reported, uint64_t* out) {
+	const uint32_t* ids, const uint32_t* spec, uint32_t nspec, uint32_t subgroup, int fixed, int reported, uint64_t* out) {
 	struct { uint32_t id, offset; size_t size; } entry[32];
 	if (nspec > 32) return -3;
-	for (uint32_t i = 0; i < nspec; i++) { entry[i].id = i; entry[i].offset = 4 * i; entry[i].size = 4; }
+	for (uint32_t i = 0; i < nspec; i++) { entry[i].id = ids[i]; entry[i].offset = 4 * i; entry[i].size = 4; }
 	const struct { uint32_t type; const void* next; uint32_t size; } required = { ST_SUBGROUP_REQUIRED, NULL, subgroup };
 	struct { uint32_t n; const void* entries; size_t size; const void* data; } info = { nspec, entry, 4 * (size_t)nspec, spec };
 	struct {

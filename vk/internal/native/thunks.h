@@ -57,7 +57,7 @@ typedef struct {
 void vkc_query(vkc_facts* out, void* instance, void* physical);
 
 int32_t vkc_create_pipeline(const vkc_table* t, void* device, uint64_t cache, uint64_t module, uint64_t layout,
-	const uint32_t* spec, uint32_t nspec, uint32_t subgroup, int fixed, int reported, uint64_t* out); // subgroup: its size, 0 for any; fixed: all have it
+	const uint32_t* ids, const uint32_t* spec, uint32_t nspec, uint32_t subgroup, int fixed, int reported, uint64_t* out); // subgroup: its size, 0 for any; fixed: all have it
 
 // What the driver's compiler made of a pipeline that was created as reported: for each executable the line "executable SUBGROUP NAME", lines
 // "statistic VALUE NAME", and "code BYTES NAME" with so many bytes behind the line. The caller's to free; NULL: no memory, or nothing is told.
