@@ -10,11 +10,10 @@ package tokenizer
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/internal/lfs"
 )
 
@@ -86,11 +85,11 @@ type Files struct {
 }
 
 // Load is LoadFS for a folder on disk.
-func Load(dir string) (Tokenizer, error) { return LoadFS(dir, os.DirFS(dir)) }
+func Load(dir string) (Tokenizer, error) { return LoadFS(dir, files.NewFolder(dir)) }
 
 // LoadFS reads the tokenizer of a Hugging Face folder. A folder without tokenizer.json, tokenizer.model and vocab.json gives an
 // error that matches fs.ErrNotExist; name stands for the folder in messages.
-func LoadFS(name string, files fs.FS) (Tokenizer, error) {
+func LoadFS(name string, folder fs.FS) (Tokenizer, error) {
 	var f Files
 	for _, part := range []struct {
 		file string
@@ -99,7 +98,7 @@ func LoadFS(name string, files fs.FS) (Tokenizer, error) {
 		{jsonFile, &f.JSON}, {modelFile, &f.Model}, {vocabFile, &f.Vocab}, {mergesFile, &f.Merges},
 		{configFile, &f.Config}, {specialFile, &f.Special}, {addedFile, &f.Added}, {archFile, &f.Arch},
 	} {
-		raw, err := readFile(files, part.file)
+		raw, err := readFile(folder, part.file)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("tokenizer: %s: %w", name, err)
 		}
@@ -149,16 +148,8 @@ func inFile(file string, err error) error {
 	return &fileError{file, err}
 }
 
-func readFile(files fs.FS, name string) ([]byte, error) {
-	f, err := files.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(raw) > maxFile {
-		err = fmt.Errorf("%s: larger than %d bytes", name, maxFile)
-	}
+func readFile(folder fs.FS, name string) ([]byte, error) {
+	raw, err := files.ReadFS(folder, name, maxFile)
 	if pointer := lfs.Check(raw); err == nil && pointer != nil {
 		err = fmt.Errorf("%s: %w", name, pointer)
 	}
