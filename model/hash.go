@@ -11,22 +11,23 @@ import (
 	"slices"
 
 	"github.com/vkcome/vkcome/model/arch"
+	"github.com/vkcome/vkcome/model/files"
 )
 
 // Hash is the SHA-256 over the names and SHA-256s of a folder's config.json and safetensors files, or else those of PyTorch, by name; without
 // such files, of its GGUF files.
-func Hash(ctx context.Context, files fs.FS) (string, error) {
-	names, err := fs.Glob(files, "*.safetensors*")
+func Hash(ctx context.Context, folder fs.FS) (string, error) {
+	names, err := fs.Glob(folder, "*.safetensors*")
 	if err != nil {
 		return "", err
 	}
 	if len(names) == 0 {
-		if names, err = fs.Glob(files, "*.bin*"); err != nil {
+		if names, err = fs.Glob(folder, "*.bin*"); err != nil {
 			return "", err
 		}
 	}
 	if names = append(names, arch.ConfigFile); len(names) == 1 {
-		if single, err := fs.Glob(files, "*"+ggufEnd); err != nil {
+		if single, err := fs.Glob(folder, "*"+ggufEnd); err != nil {
 			return "", err
 		} else if len(single) > 0 {
 			names = single // the config is composed of what these hold
@@ -35,7 +36,7 @@ func Hash(ctx context.Context, files fs.FS) (string, error) {
 	slices.Sort(names)
 	all := sha256.New()
 	for _, name := range names {
-		f, err := files.Open(name)
+		f, err := folder.Open(name)
 		if err != nil {
 			return "", err
 		}
@@ -44,7 +45,10 @@ func Hash(ctx context.Context, files fs.FS) (string, error) {
 			return "", errors.Join(err, f.Close())
 		}
 		h := sha256.New()
-		_, err = io.Copy(h, io.LimitReader(&contextReader{ctx, f}, info.Size())) // it may grow meanwhile
+		n, err := io.Copy(h, io.LimitReader(&contextReader{ctx, f}, info.Size())) // it may grow meanwhile
+		if err == nil && n < info.Size() {
+			err = fmt.Errorf("%s %w: it had %d bytes, of which %d could be read", name, files.ErrChanged, info.Size(), n)
+		}
 		if err = errors.Join(err, f.Close()); err != nil {
 			return "", err
 		}

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/vkcome/vkcome/model/files"
@@ -92,7 +91,7 @@ type Files struct {
 }
 
 // Load is LoadFS for a folder on disk.
-func Load(dir string) (Tokenizer, error) { return LoadFS(dir, os.DirFS(dir)) }
+func Load(dir string) (Tokenizer, error) { return LoadFS(dir, files.NewFolder(dir)) }
 
 // LoadFS reads the tokenizer of a Hugging Face folder. A folder without tokenizer.json, tokenizer.model and vocab.json gives an
 // error that matches fs.ErrNotExist; name stands for the folder in messages.
