@@ -61,7 +61,7 @@ func TestAbsence(t *testing.T) {
 			}
 		}
 	}
-	none := native.IncompatibleDriver
+	none := native.Result(-9) // VK_ERROR_INCOMPATIBLE_DRIVER
 	missing := &native.NoLoader{Reason: "libvulkan.so.1: cannot open shared object file: No such file or directory", Missing: true}
 	check("unknown system", missing, "the Vulkan loader is not installed", "libvulkan.so.1", "on Debian", "on Fedora", "on Arch")
 	for id, want := range map[string]string{"debian": "apt install", "ubuntu": "apt install libvulkan1", "fedora": "dnf install vulkan-loader", "arch": "pacman -S", `"opensuse-leap"` + "\nID_LIKE=\"suse opensuse\"": "zypper install", "alpine": "apk add", "linuxmint\nID_LIKE=\"ubuntu debian\"": "apt install"} {

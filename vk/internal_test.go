@@ -139,7 +139,7 @@ func TestQueueFamilies(t *testing.T) {
 func TestWrap(t *testing.T) {
 	for _, c := range []struct{ err, want error }{
 		{native.OutOfDeviceMemory, ErrOutOfMemory}, {native.OutOfHostMemory, ErrOutOfMemory}, {native.DeviceLost, ErrDeviceLost},
-		{native.IncompatibleDriver, native.IncompatibleDriver},
+		{native.LayerNotPresent, native.LayerNotPresent},
 	} {
 		if err := wrap(c.err); !errors.Is(err, c.want) {
 			t.Errorf("wrap(%v) = %v, want %v", c.err, err, c.want)

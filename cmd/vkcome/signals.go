@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// answer is how long the program tidies up after a signal: less than a second, in which it is to have ended. What is behind its context ends by
+// answer is how long the program tidies up after a signal: half of the second in which it is to have ended, as a busy machine takes its time to end it. What is behind its context ends by
 // itself sooner, or after what the device is doing; this is for all else, such as a parser in the middle of a file, a standard output that nobody
 // reads, a folder on a server that does not answer.
 //
@@ -19,7 +19,7 @@ import (
 // killed at any time, which tests do at random. What may stay is what a kill leaves: a work folder, which --resume goes on with, and temporary
 // files beside the output, which --resume and --force remove. What would be lost is work that is done and being written: so the time begins
 // anew as long as anything calls saving.
-const answer = 700 * time.Millisecond
+const answer = 500 * time.Millisecond
 
 const interruptedCode = 130 // as shells have it for ^C
 

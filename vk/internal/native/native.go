@@ -34,7 +34,6 @@ const (
 	OutOfHostMemory      Result = -1
 	OutOfDeviceMemory    Result = -2
 	DeviceLost           Result = -4
-	IncompatibleDriver   Result = -9
 	LayerNotPresent      Result = -6
 	initializationFailed Result = -3
 )
