@@ -167,7 +167,7 @@ func tokenCases() (list []hostile) {
 	for _, id := range []string{"null", "99999", "260", "-1", "0.5", "1e3", `"1"`, "[1]", "true", "{}", "4294967296", "4294967298", "18446744073709551618", "1e400", "00", "+1", "0x1", "NaN"} {
 		for where, text := range map[string]string{"first": "[" + id + "," + good[1:], "last": good[:len(good)-1] + "," + id + "]", "alone": "[" + id + "]", "in the middle": good[:len(good)-1] + "," + id + "," + good[1:]} {
 			if ok := never; where != "alone" || id != "1e3" {
-				add(id+" "+where, text, "ids.json", ok)
+				add(id+" "+where, text, "token", ok)
 			}
 		}
 	}
@@ -175,7 +175,7 @@ func tokenCases() (list []hostile) {
 		"nothing": "", "an object": "{}", "null": "null", "a number": "1", "a text": `"1,2"`, "an open list": "[1,2", "two lists": good + good, "rubbish behind it": good + "x", "a comma": "[1,]", "deep": strings.Repeat("[", 100_000), "bars": strings.Repeat("[1],", 1000),
 		"zeros": good + "\x00", "a mark": "\ufeff" + good, "UTF-16": utf16(good), "a comment": "//\n" + good, "a long number": "[" + strings.Repeat("9", 1<<20) + "]", "blanks": strings.Repeat(" ", 8<<20), "none": "[]",
 	} {
-		add(name, text, "ids.json", never)
+		add(name, text, "token", never)
 	}
 	add("two million", "["+strings.Repeat("2,", 2_000_000)+"3]", "", sane)
 	slices.SortStableFunc(list, func(a, b hostile) int { return strings.Compare(a.name, b.name) })
