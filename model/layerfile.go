@@ -9,6 +9,7 @@ import (
 	"runtime"
 
 	"github.com/vkcome/vkcome/model/arch"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/safetensors"
 )
 
@@ -45,7 +46,7 @@ func SaveLayer(path string, l *Layer) (err error) {
 	if err = errors.Join(err, out.Close()); err != nil { // it removes what was written
 		return err
 	}
-	if err := os.Rename(tmp, path); err != nil {
+	if err := files.Rename(tmp, path); err != nil {
 		return fmt.Errorf("model: save layer: %w", errors.Join(err, os.Remove(tmp)))
 	}
 	return SyncDir(filepath.Dir(path))
@@ -70,7 +71,7 @@ func SyncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
-	d, err := os.Open(dir)
+	d, err := files.OpenFile(dir, os.O_RDONLY, 0)
 	if err != nil {
 		return fmt.Errorf("model: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/vkcome/vkcome/model/arch"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/safetensors"
 )
 
@@ -22,7 +23,7 @@ const DefaultShard = 5_000_000_000
 // Write writes the model as a Hugging Face folder into dir, which exists and is empty: weights in their own dtypes, streamed tensor
 // by tensor; config.json; and every other file of the original folder that holds no weights, unchanged.
 func (m *Model) Write(ctx context.Context, dir string, maxShard int) error {
-	if err := os.WriteFile(filepath.Join(dir, arch.ConfigFile), m.Config.JSON(), 0o644); err != nil {
+	if err := files.WriteFile(filepath.Join(dir, arch.ConfigFile), m.Config.JSON(), 0o644); err != nil {
 		return err
 	}
 	if err := copyFiles(dir, m.Files); err != nil {
@@ -99,8 +100,8 @@ const Lineage = "vkcome.json"
 const Losses = "vkcome-losses.jsonl"
 
 // copyFiles copies the regular files at the top of a model's folder that are neither left out nor written anew, and its chat templates.
-func copyFiles(dir string, files fs.FS) error {
-	names, err := regularFiles(files, ".")
+func copyFiles(dir string, from fs.FS) error {
+	names, err := regularFiles(from, ".")
 	if err != nil {
 		return err
 	}
@@ -112,23 +113,23 @@ func copyFiles(dir string, files fs.FS) error {
 		if isLeftOut || name == arch.ConfigFile || name == Lineage || name == Losses || strings.HasPrefix(name, ".") {
 			continue
 		}
-		if err := copyFile(filepath.Join(dir, name), files, name); err != nil {
+		if err := copyFile(filepath.Join(dir, name), from, name); err != nil {
 			return err
 		}
 	}
-	templates, err := regularFiles(files, chatTemplates)
+	templates, err := regularFiles(from, chatTemplates)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(templates) == 0 {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(filepath.Join(dir, chatTemplates), 0o755); err != nil {
+	if err := files.Mkdir(filepath.Join(dir, chatTemplates), 0o755); err != nil {
 		return err
 	}
 	for _, name := range templates {
 		if path.Ext(name) == ".jinja" {
-			if err := copyFile(filepath.Join(dir, chatTemplates, name), files, path.Join(chatTemplates, name)); err != nil {
+			if err := copyFile(filepath.Join(dir, chatTemplates, name), from, path.Join(chatTemplates, name)); err != nil {
 				return err
 			}
 		}
@@ -137,26 +138,26 @@ func copyFiles(dir string, files fs.FS) error {
 }
 
 // regularFiles lists those in a folder, through links too.
-func regularFiles(files fs.FS, folder string) (names []string, err error) {
-	entries, err := fs.ReadDir(files, folder)
+func regularFiles(from fs.FS, folder string) (names []string, err error) {
+	entries, err := fs.ReadDir(from, folder)
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
 	for _, e := range entries {
-		if info, err := fs.Stat(files, path.Join(folder, e.Name())); err == nil && info.Mode().IsRegular() {
+		if info, err := fs.Stat(from, path.Join(folder, e.Name())); err == nil && info.Mode().IsRegular() {
 			names = append(names, e.Name())
 		}
 	}
 	return names, nil
 }
 
-func copyFile(path string, files fs.FS, name string) (err error) {
-	in, err := files.Open(name)
+func copyFile(path string, from fs.FS, name string) (err error) {
+	in, err := from.Open(name)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	out, err := files.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}

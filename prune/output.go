@@ -14,6 +14,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/convert"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/gguf"
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/model/states"
@@ -102,7 +103,7 @@ func CheckOutput(out, source string, force bool) error {
 			return fmt.Errorf("prune: %s %w and holds the model to be pruned: it will not be replaced", out, ErrExists)
 		}
 	}
-	probe, err := os.MkdirTemp(parent, ".vkcome-")
+	probe, err := files.MkdirTemp(parent, ".vkcome-")
 	if err != nil {
 		return fmt.Errorf("prune: %s: %w", out, err)
 	}
@@ -161,7 +162,7 @@ func (r *Result) Save(ctx context.Context, d *vk.Device, out string, force bool,
 		return err
 	}
 	out = filepath.Clean(out)
-	tmp, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".tmp-")
+	tmp, err := files.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".tmp-")
 	if err != nil {
 		return fmt.Errorf("prune: %w", err)
 	}
@@ -210,7 +211,7 @@ func (r *Result) write(ctx context.Context, o Output, tmp string, progress func(
 
 // writeFolder writes a Hugging Face folder with the lineage in vkcome.json.
 func (r *Result) writeFolder(ctx context.Context, dir string, _ Output) error {
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := files.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
 	if err := r.Model.Write(ctx, dir, model.DefaultShard); err != nil {
@@ -228,7 +229,7 @@ func (r *Result) writeFolder(ctx context.Context, dir string, _ Output) error {
 		if len(text) == 0 {
 			continue
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+		if err := files.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
 			return err
 		}
 	}
@@ -268,14 +269,14 @@ const replaced = ".old"
 // replace gives tmp the name out; a folder of that name makes way, and comes back if it does not work out.
 func replace(tmp, out string) error {
 	if _, err := os.Lstat(out); err != nil {
-		return os.Rename(tmp, out)
+		return files.Rename(tmp, out)
 	}
 	old := tmp + replaced
-	if err := os.Rename(out, old); err != nil {
+	if err := files.Rename(out, old); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, out); err != nil {
-		return errors.Join(err, os.Rename(old, out))
+	if err := files.Rename(tmp, out); err != nil {
+		return errors.Join(err, files.Rename(old, out))
 	}
 	return os.RemoveAll(old)
 }
@@ -284,7 +285,7 @@ func replace(tmp, out string) error {
 // replace its name back.
 func sweep(out, tmp string) error {
 	if _, err := os.Lstat(out); errors.Is(err, os.ErrNotExist) {
-		if err := os.Rename(tmp+replaced, out); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := files.Rename(tmp+replaced, out); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}

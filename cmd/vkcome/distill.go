@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/prune"
 	"github.com/vkcome/vkcome/prune/distill"
@@ -98,9 +99,9 @@ func (t *trainingFlags) load(ctx context.Context, in *corpusFlags, m *model.Mode
 
 // run carries out a run: its progress, training and all, is shown on a terminal, and the losses go to the file of --losses.
 func (t *trainingFlags) run(c *common, do func(progress func(prune.Status)) (*prune.Lineage, error)) (l *prune.Lineage, err error) {
-	var file *os.File
+	var file *files.File
 	if t.losses != "" {
-		if file, err = os.OpenFile(t.losses, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil {
+		if file, err = files.OpenFile(t.losses, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err != nil {
 			return nil, fmt.Errorf("--losses: %w", err)
 		}
 		defer func() { err = errors.Join(err, file.Close()) }()

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/gguf"
 )
 
@@ -23,7 +24,7 @@ func To(ctx context.Context, m *model.Model, out string, o Options) (r *Result, 
 	if _, err := os.Lstat(out); err == nil {
 		return nil, fmt.Errorf("convert: %s exists already, and nothing is written over", out)
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".tmp-")
+	tmp, err := files.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".tmp-")
 	if err != nil {
 		return nil, fmt.Errorf("convert: %w", err)
 	}
@@ -41,7 +42,7 @@ func To(ctx context.Context, m *model.Model, out string, o Options) (r *Result, 
 	if _, err := os.Lstat(out); err == nil {
 		return nil, fmt.Errorf("convert: %s came into being meanwhile, and nothing is written over", out)
 	}
-	if err := os.Rename(made, out); err != nil {
+	if err := files.Rename(made, out); err != nil {
 		return nil, fmt.Errorf("convert: %w", err)
 	}
 	return r, model.SyncDir(filepath.Dir(out))
@@ -49,7 +50,7 @@ func To(ctx context.Context, m *model.Model, out string, o Options) (r *Result, 
 
 // folder writes a Hugging Face folder.
 func folder(ctx context.Context, m *model.Model, dir string) (*Result, error) {
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := files.Mkdir(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("convert: %w", err)
 	}
 	if err := m.Write(ctx, dir, model.DefaultShard); err != nil {
@@ -61,7 +62,7 @@ func folder(ctx context.Context, m *model.Model, dir string) (*Result, error) {
 			continue
 		}
 		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), raw, 0o644)
+			err = files.WriteFile(filepath.Join(dir, name), raw, 0o644)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("convert: %w", err)

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/safetensors"
 )
 
@@ -190,7 +191,7 @@ func (s *Stats) Save(path string, o SaveOptions) (err error) {
 	if _, err := os.Lstat(path); err == nil && !o.Force {
 		return fmt.Errorf("score: %s exists already; choose another name, or score.SaveOptions.Force to replace it", path)
 	}
-	dir, err := os.MkdirTemp(filepath.Dir(path), ".vkcome-stats-")
+	dir, err := files.MkdirTemp(filepath.Dir(path), ".vkcome-stats-")
 	if err != nil {
 		return fmt.Errorf("score: %w", err)
 	}
@@ -216,7 +217,7 @@ func (s *Stats) Save(path string, o SaveOptions) (err error) {
 	if err := w.Close(); err != nil {
 		return err
 	}
-	return os.Rename(tmp, path)
+	return files.Rename(tmp, path)
 }
 
 // OpenStats reads what Save wrote.

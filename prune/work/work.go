@@ -20,6 +20,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/files"
 )
 
 // Field is one thing that a run's result depends on.
@@ -102,7 +103,7 @@ func Open(dir string, original *model.Model, key []Field, o Options) (*Folder, e
 // acquire takes the lock of the folder that has the name when it returns.
 func (f *Folder) acquire() error {
 	for {
-		if err := os.Mkdir(f.dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := files.Mkdir(f.dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("cannot be made: %w", err)
 		}
 		entries, err := os.ReadDir(f.dir)
@@ -308,7 +309,7 @@ func (f *Folder) empty() error {
 	}
 	for _, step := range steps {
 		dir := f.stepDir(step)
-		if err := errors.Join(removeAll(dir+temporary), os.Rename(dir, dir+temporary)); err != nil {
+		if err := errors.Join(removeAll(dir+temporary), files.Rename(dir, dir+temporary)); err != nil {
 			return err
 		}
 	}
@@ -338,7 +339,7 @@ func WriteFile(path string, data []byte) error {
 	if err := writeSync(path+temporary, data); err != nil {
 		return err
 	}
-	if err := os.Rename(path+temporary, path); err != nil {
+	if err := files.Rename(path+temporary, path); err != nil {
 		return err
 	}
 	return model.SyncDir(filepath.Dir(path))
@@ -346,7 +347,7 @@ func WriteFile(path string, data []byte) error {
 
 // writeSync writes a file and brings it to the disk.
 func writeSync(path string, data []byte) error {
-	out, err := os.Create(path)
+	out, err := files.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
 		return err
 	}
@@ -364,7 +365,7 @@ func Sync(dir string) error {
 		return err
 	}
 	for _, e := range entries {
-		file, err := os.OpenFile(filepath.Join(dir, e.Name()), os.O_RDWR, 0)
+		file, err := files.OpenFile(filepath.Join(dir, e.Name()), os.O_RDWR, 0)
 		if err != nil {
 			return err
 		}
