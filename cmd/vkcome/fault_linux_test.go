@@ -1,181 +1,16 @@
 package main
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
-	"github.com/vkcome/vkcome/model/dtype"
-	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/vk/vktest/faultlayer"
 )
-
-// whole says that a test which usually takes a sample takes all there is: what make test-hostile sets.
-func whole() bool { return os.Getenv("VKCOME_HOSTILE") == "all" }
-
-// faulted is a command that is run again and again, each time with one fault.
-type faulted struct {
-	name   string
-	args   func(dir string) []string // it writes into dir alone
-	resume bool                      // after an error it goes on with --resume
-	sample int                       // faults of it that are tried where not all are
-
-	want   map[string]string // the files of a run without a fault, and its stdout
-	stdout string
-}
-
-// faultModel is a folder with a model of 4 layers, its student of 2, and tokens, all as small as can be: a run takes a fifth of a second.
-func faultModel(t *testing.T) (dir string) {
-	t.Helper()
-	dir = t.TempDir()
-	tiny := modeltest.Spec{Hidden: 16, Intermediate: 24, Layers: 4, Heads: 2, KVHeads: 1, HeadDim: 8, Vocab: 40, Context: 32, DType: dtype.BF16}
-	m := filepath.Join(dir, "m")
-	if err := errors.Join(os.Mkdir(m, 0o755), tiny.WriteTo(m)); err != nil {
-		t.Fatal(err)
-	}
-	rng := rand.New(rand.NewPCG(3, 4))
-	tokens := make([]string, 192)
-	for i := range tokens {
-		tokens[i] = fmt.Sprint(rng.IntN(tiny.Vocab))
-	}
-	if err := os.WriteFile(filepath.Join(dir, "tokens.json"), []byte("["+strings.Join(tokens, ",")+"]"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	vkcome(t, "prune", m, filepath.Join(dir, "student"), "--method", "come", "--target-layers", "2", "--tokens", filepath.Join(dir, "tokens.json"), "--window", "16", "--samples", "4", "-q")
-	return dir
-}
-
-// faultRuns are a prune, a distillation and a perplexity of that model.
-func faultRuns(from string) []*faulted {
-	m, student := filepath.Join(from, "m"), filepath.Join(from, "student")
-	on := []string{"--tokens", filepath.Join(from, "tokens.json"), "--window", "16", "-q"}
-	return []*faulted{
-		{name: "prune", resume: true, sample: 70, args: func(dir string) []string {
-			return append([]string{"prune", m, filepath.Join(dir, "out"), "--method", "come", "--target-layers", "2", "--save-steps", "--samples", "4"}, on...)
-		}},
-		{name: "distill", resume: true, sample: 70, args: func(dir string) []string {
-			return append([]string{"distill", m, student, filepath.Join(dir, "out"), "--batch", "2", "--held-out", "2", "--budget-tokens", "96", "--end-to-end", "2", "--checkpoint", "1ns"}, on...)
-		}},
-		{name: "eval ppl", sample: 30, args: func(string) []string {
-			return append([]string{"eval", "ppl", m, "--json"}, on...)
-		}},
-	}
-}
-
-// end is what a run ended with.
-type end struct {
-	stdout, stderr string
-	code           int
-}
-
-// ran runs a program in an environment. One that takes minutes hangs.
-func ran(t *testing.T, env []string, name string, args ...string) end {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), name, args...)
-	var out, errs bytes.Buffer
-	cmd.Env, cmd.Stdout, cmd.Stderr = env, &out, &errs
-	hung := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() }) // it may have ended
-	defer hung.Stop()
-	if err := cmd.Run(); err != nil && !errors.As(err, new(*exec.ExitError)) {
-		t.Fatal(err)
-	}
-	return end{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
-}
-
-// leftover names what a run that failed left in dir beside what a resume uses and outputs that are whole.
-func (f *faulted) leftover(t *testing.T, dir string) (left []string) {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		if f.resume && strings.HasSuffix(e.Name(), ".vkcome-work") {
-			continue
-		}
-		for name, text := range f.want {
-			if top, _, _ := strings.Cut(name, string(filepath.Separator)); top != e.Name() {
-				continue
-			}
-			if raw, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(raw) != text {
-				left = append(left, name+", which is not whole")
-			}
-		}
-		if !slices.ContainsFunc(sortedKeys(f.want), func(name string) bool {
-			return name == e.Name() || strings.HasPrefix(name, e.Name()+string(filepath.Separator))
-		}) {
-			left = append(left, e.Name())
-		}
-	}
-	return left
-}
-
-func sortedKeys(m map[string]string) (keys []string) {
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
-// check runs the command with a fault, and without one after that, and says what is wrong: it must fail in one line and leave nothing but what
-// a resume uses, or do all it should; and the second run must give the same files. fails says that the first did.
-func (f *faulted) check(t *testing.T, fault string, program string, env, clean []string) (fails bool) {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "vkcome-fault-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	args := f.args(dir)
-	wrong := func(e end, format string, args ...any) {
-		t.Helper()
-		t.Errorf("%s: %s: %s; exit %d, stderr %q", f.name, fault, fmt.Sprintf(format, args...), e.code, e.stderr)
-	}
-	again := func(env []string, args ...string) end {
-		e := ran(t, env, program, args...)
-		e.stdout = strings.ReplaceAll(e.stdout, dir, "DIR")
-		return e
-	}
-	first := again(env, args...)
-	switch line := strings.TrimSuffix(first.stderr, "\n"); {
-	case first.code == 0:
-		if first.stdout != f.stdout {
-			wrong(first, "it succeeds and prints\n%s\nwant\n%s", first.stdout, f.stdout)
-		}
-		sameFiles(t, dir, f.want)
-		return false
-	case first.code != 1 || !strings.HasPrefix(line, "vkcome: ") || strings.Contains(line, "\n") || len(line) > 1000:
-		wrong(first, "want exit 1 and one line")
-		return true
-	}
-	if left := f.leftover(t, dir); len(left) > 0 {
-		wrong(first, "left behind: %s", strings.Join(left, ", "))
-	}
-	if f.resume {
-		args = append(args, "--resume")
-	}
-	second := again(clean, args...)
-	if second.code != 0 || second.stderr != "" && !strings.HasPrefix(second.stderr, "going on after") && !strings.Contains(second.stderr, "is finished already") && !strings.HasPrefix(second.stderr, "starting afresh") {
-		wrong(second, "the run after %q fails", first.stderr)
-		return true
-	}
-	if !f.resume && second.stdout != f.stdout {
-		wrong(second, "the run after it prints\n%s\nwant\n%s", second.stdout, f.stdout)
-	}
-	sameFiles(t, dir, f.want)
-	return true
-}
 
 // vulkanFaults are all faults of a run with these counts, or a sample of them: the first call of every entry point, then what chance picks.
 // Every call fails in one of the ways that Vulkan has for it, the first in all of them; and from some calls on all fail.
@@ -196,9 +31,15 @@ func vulkanFaults(counts []faultlayer.Count, sample int) (list []faultlayer.Faul
 				rest = append(rest, f)
 			}
 		}
-		if c.N > 0 {
-			for _, r := range results {
-				rest = append(rest, faultlayer.Fault{Call: c.Call, At: 1 + rng.Uint64N(c.N), Result: r, On: true})
+		if c.N == 0 {
+			continue
+		}
+		for _, r := range results {
+			f := faultlayer.Fault{Call: c.Call, At: 1 + rng.Uint64N(c.N), Result: r, On: true}
+			if r == faultlayer.Timeout { // a device that hangs
+				first = append(first, f)
+			} else {
+				rest = append(rest, f)
 			}
 		}
 	}
@@ -262,19 +103,3 @@ func TestVulkanFaults(t *testing.T) {
 		})
 	}
 }
-
-// each calls f for each of a list, two at a time.
-func each[T any](list []T, f func(T)) {
-	var wait sync.WaitGroup
-	defer wait.Wait()
-	for i := range 2 {
-		wait.Add(1)
-		go func() {
-			defer wait.Done()
-			for k := i; k < len(list); k += 2 {
-				f(list[k])
-			}
-		}()
-	}
-}
-

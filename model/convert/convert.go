@@ -45,7 +45,10 @@ func To(ctx context.Context, m *model.Model, out string, o Options) (r *Result, 
 	if err := files.Rename(made, out); err != nil {
 		return nil, fmt.Errorf("convert: %w", err)
 	}
-	return r, model.SyncDir(filepath.Dir(out))
+	if err := model.SyncDir(filepath.Dir(out)); err != nil {
+		return nil, fmt.Errorf("convert: %w", errors.Join(err, os.RemoveAll(out)))
+	}
+	return r, nil
 }
 
 // folder writes a Hugging Face folder.
