@@ -193,8 +193,17 @@ func (h Hub) fetch(ctx context.Context, r Repo, commit string, list []entry) (sn
 		return "", err
 	}
 	snapshot = filepath.Join(dir, "snapshots", commit)
+	var made []string
 	for _, e := range list {
-		if err := link(filepath.Join(dir, "blobs", e.hash), filepath.Join(snapshot, filepath.FromSlash(e.name))); err != nil {
+		name := filepath.Join(snapshot, filepath.FromSlash(e.name))
+		if isFile(name) {
+			continue
+		}
+		made = append(made, name)
+		if err := link(filepath.Join(dir, "blobs", e.hash), name); err != nil {
+			for _, name := range made { // some of the files would be taken for all
+				_ = os.Remove(name) // the last may not be there
+			}
 			return "", fmt.Errorf("hub: %w", err)
 		}
 	}
@@ -422,9 +431,6 @@ func (p *progressReader) Read(b []byte) (int, error) {
 
 // link makes a file of the snapshot out of a blob.
 func link(blob, name string) error {
-	if isFile(name) {
-		return nil
-	}
 	if err := files.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
