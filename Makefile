@@ -1,6 +1,6 @@
 # vkcome. `make help` lists the targets.
 .DEFAULT_GOAL := demo
-.PHONY: demo build check test test-big test-drivers gpu-report shaders check-shaders licenses fuzz bench quality clean help
+.PHONY: demo build check test test-hostile test-big test-drivers gpu-report shaders check-shaders licenses fuzz bench quality clean help
 
 FUZZTIME ?= 10s
 QUALITY_DATA ?= ../shared
@@ -25,6 +25,10 @@ test: build ## every check on the system's Vulkan devices; installs what they ne
 
 test-big: ## what takes gigabytes or many minutes: a model of 3 GB, a layer of a 7B model, all of MMLU
 	go test -tags big -count=1 -timeout 120m -v -run "3GB|MemoryLarge|SolveLargest|TestGolden$$" ./cmd/vkcome ./prune/distill ./model/eval ./model/lsq
+
+test-hostile: ## every Vulkan call of a prune, a distillation and a perplexity fails, and every step of writing; 240 kills: more than an hour
+	@.ci/setup.sh test
+	VKCOME_HOSTILE=all go test -count=1 -timeout 240m -run "Faults$$|TestKill" ./cmd/vkcome
 
 test-drivers: build ## the tests on SwiftShader and Mesa 26, downloaded into .drivers (Debian on x86-64)
 	@.ci/setup.sh test

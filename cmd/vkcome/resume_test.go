@@ -111,13 +111,21 @@ func awaited(t *testing.T, pattern string, ended chan error) {
 	t.Fatalf("no %s after a minute", pattern)
 }
 
+// kills is how many of a kind a test makes: the second number where all of a kind are asked for, 240 and more of all kinds together.
+func kills(few, all int) int {
+	if whole() {
+		return all
+	}
+	return few
+}
+
 // TestKill kills runs at random moments, every fifth while a folder is written, resumes them until they are done, and compares every file
 // with that of a run that was left alone.
 func TestKill(t *testing.T) {
 	for _, c := range []struct {
 		method string
 		kills  int
-	}{{"come", 20}, {"shortgpt", 10}} {
+	}{{"come", kills(20, 80)}, {"shortgpt", kills(10, 40)}} {
 		t.Run(c.method, func(t *testing.T) {
 			files := testKill(t, c.kills, func(out string) []string { return resumable(out, c.method, 16) })
 			if models := 4; files[0] != models*files[1] {
@@ -125,20 +133,36 @@ func TestKill(t *testing.T) {
 			}
 		})
 	}
+	if !whole() {
+		return
+	}
+	from := faultModel(t)
+	m := filepath.Join(from, "m")
+	on := []string{"--tokens", filepath.Join(from, "tokens.json"), "--window", "16"}
+	t.Run("refit", func(t *testing.T) {
+		testKill(t, 40, func(out string) []string {
+			return append([]string{"refit", m, filepath.Join(from, "student"), out, "--fit-all"}, on...)
+		})
+	})
+	t.Run("auto", func(t *testing.T) {
+		testKill(t, 25, func(out string) []string {
+			return append([]string{"auto", m, out, "--target-layers", "3", "--no-heal"}, on...)
+		})
+	})
 }
 
 // TestKillTraining does that for training, with a checkpoint after every step.
 func TestKillTraining(t *testing.T) {
 	training := []string{"--batch", "4", "--held-out", "4", "--budget-tokens", "1280", "--end-to-end", "3", "--checkpoint", "1ns"}
 	t.Run("mp", func(t *testing.T) {
-		testKill(t, 6, func(out string) []string {
+		testKill(t, kills(6, 40), func(out string) []string {
 			return append(append(resumable(out, "come", 16), "--heal", "mp"), training...)
 		})
 	})
 	student := filepath.Join(t.TempDir(), "student")
 	vkcome(t, append(resumable(student, "come", 16), "-q")...)
 	t.Run("distill", func(t *testing.T) {
-		testKill(t, 6, func(out string) []string {
+		testKill(t, kills(6, 40), func(out string) []string {
 			return append([]string{"distill", embedded.Name, student, out, "--tokens", calib, "--window", "64"}, training...)
 		})
 	})

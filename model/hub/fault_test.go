@@ -11,8 +11,8 @@ import (
 	"github.com/vkcome/vkcome/model/files/filestest"
 )
 
-// TestWriteFaults lets each step of writing fail while files are fetched: the next fetch gets all of them, and no temporary name is left.
-func TestWriteFaults(t *testing.T) {
+// TestFetchFaults lets each step of writing fail while files are fetched: the next fetch gets all of them, and no temporary name is left.
+func TestFetchFaults(t *testing.T) {
 	_, h := newSet(t)
 	get := func() error {
 		found, _, err := h.Files(t.Context(), set, "data/train-*.parquet")

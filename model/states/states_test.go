@@ -165,6 +165,7 @@ func TestSpillErrors(t *testing.T) {
 			t.Errorf("%s: %v", step, err)
 		}
 	})
+	t.Logf("%d steps", steps)
 	if list, err := os.ReadDir(dir); err != nil || len(list) > 0 || steps < 10 {
 		t.Errorf("after %d faults, files are left: %v %v", steps, list, err)
 	}

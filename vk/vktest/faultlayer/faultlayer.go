@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -74,16 +75,10 @@ func (f Fault) String() string {
 	return fmt.Sprintf("%s #%d%s = %d", f.Call, f.At, on, f.Result)
 }
 
-// Env is the environment, as in os.Environ, in which a program runs with the layer and without any other. Calls are added to the table in
+// Env is the environment, as in os.Environ, in which a program runs with the layer. Calls are added to the table in
 // the file counts, which need not be there.
 func (l Layer) Env(environ []string, f Fault, counts string) []string {
-	var env []string
-	for _, e := range environ {
-		if name, _, _ := strings.Cut(e, "="); name != "VKCOME_VALIDATE" {
-			env = append(env, e)
-		}
-	}
-	env = append(env, "VK_LAYER_PATH="+l.dir, "VK_INSTANCE_LAYERS=VK_LAYER_VKCOME_fault", "VKFAULT_COUNTS="+counts)
+	env := append(slices.Clone(environ), "VK_LAYER_PATH="+l.dir, "VK_INSTANCE_LAYERS=VK_LAYER_VKCOME_fault", "VKFAULT_COUNTS="+counts)
 	if f.Call != "" {
 		env = append(env, "VKFAULT_CALL="+f.Call, fmt.Sprint("VKFAULT_AT=", f.At), fmt.Sprint("VKFAULT_RESULT=", f.Result))
 	}
