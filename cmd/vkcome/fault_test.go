@@ -96,13 +96,13 @@ type end struct {
 	code           int
 }
 
-// ran runs a program in an environment. One that takes minutes hangs.
+// ran runs a program in an environment. One that takes ten minutes hangs.
 func ran(t *testing.T, env []string, name string, args ...string) end {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	var out, errs bytes.Buffer
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, &out, &errs
-	hung := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() }) // it may have ended
+	hung := time.AfterFunc(10*time.Minute, func() { _ = cmd.Process.Kill() }) // it may have ended
 	defer hung.Stop()
 	if err := cmd.Run(); err != nil && !errors.As(err, new(*exec.ExitError)) {
 		t.Fatal(err)

@@ -78,7 +78,8 @@ func (f Fault) String() string {
 // Env is the environment, as in os.Environ, in which a program runs with the layer. Calls are added to the table in
 // the file counts, which need not be there.
 func (l Layer) Env(environ []string, f Fault, counts string) []string {
-	env := append(slices.Clone(environ), "VK_LAYER_PATH="+l.dir, "VK_INSTANCE_LAYERS=VK_LAYER_VKCOME_fault", "VKFAULT_COUNTS="+counts)
+	// Mesa's own layer, which is there unasked, takes counts from the stack where a call below it fails.
+	env := append(slices.Clone(environ), "NODEVICE_SELECT=1", "VK_LAYER_PATH="+l.dir, "VK_INSTANCE_LAYERS=VK_LAYER_VKCOME_fault", "VKFAULT_COUNTS="+counts)
 	if f.Call != "" {
 		env = append(env, "VKFAULT_CALL="+f.Call, fmt.Sprint("VKFAULT_AT=", f.At), fmt.Sprint("VKFAULT_RESULT=", f.Result))
 	}
