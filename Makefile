@@ -26,9 +26,10 @@ test: build ## every check on the system's Vulkan devices; installs what they ne
 test-big: ## what takes gigabytes or many minutes: a model of 3 GB, a layer of a 7B model, all of MMLU
 	go test -tags big -count=1 -timeout 120m -v -run "3GB|MemoryLarge|SolveLargest|TestGolden$$" ./cmd/vkcome ./prune/distill ./model/eval ./model/lsq
 
-test-hostile: ## every hostile input, more than a thousand of nineteen kinds, of which make test runs a sample
+test-hostile: ## every hostile input, more than a thousand; every Vulkan call and every step of writing fails once; 240 kills: hours. make test has a sample
 	@.ci/setup.sh test
 	VKCOME_HOSTILE=all go test -count=1 -timeout 60m ./cmd/vkcome/internal/hostile
+	VKCOME_HOSTILE=all go test -count=1 -timeout 240m -run "Faults$$|TestKill" ./cmd/vkcome
 
 test-drivers: build ## the tests on SwiftShader and Mesa 26, downloaded into .drivers (Debian on x86-64)
 	@.ci/setup.sh test

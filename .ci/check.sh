@@ -12,6 +12,8 @@ TestPruneGolden                        cmd/vkcome: eight runs of prune against P
 TestKLDGolden                          cmd/vkcome: a golden of the binary
 TestKill                               cmd/vkcome: kills runs at 20 moments
 TestKillTraining                       cmd/vkcome: the same while layers are trained
+TestVulkanFaults                       cmd/vkcome: hundreds of runs, a call of each fails
+TestWriteFaults                        cmd/vkcome: hundreds of runs, a step of writing of each fails
 TestTasksKilled                        cmd/vkcome: the same of eval tasks
 TestResume                             cmd/vkcome: resumes runs of several methods
 TestStats                              cmd/vkcome: several processes and methods

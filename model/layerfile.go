@@ -9,6 +9,7 @@ import (
 	"runtime"
 
 	"github.com/vkcome/vkcome/model/arch"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/safetensors"
 )
 
@@ -49,7 +50,7 @@ func SaveLayer(path string, l *Layer) (err error) {
 	if err := out.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, path); err != nil {
+	if err := files.Rename(tmp, path); err != nil {
 		return fmt.Errorf("model: save layer: %w", errors.Join(err, os.Remove(tmp)))
 	}
 	return SyncDir(filepath.Dir(path))
@@ -74,7 +75,7 @@ func SyncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
-	d, err := os.Open(dir)
+	d, err := files.OpenFile(dir, os.O_RDONLY, 0)
 	if err != nil {
 		return fmt.Errorf("model: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -23,7 +22,7 @@ const DefaultShard = 5_000_000_000
 // by tensor; config.json; and every other file of the original folder that holds no weights, unchanged. It fails where CheckFiles does, and where
 // a file of the model changed since it was opened; of the weights nothing is left then.
 func (m *Model) Write(ctx context.Context, dir string, maxShard int) error {
-	if err := os.WriteFile(filepath.Join(dir, arch.ConfigFile), m.Config.JSON(), 0o644); err != nil {
+	if err := files.WriteFile(filepath.Join(dir, arch.ConfigFile), m.Config.JSON(), 0o644); err != nil {
 		return err
 	}
 	if err := m.copyFiles(ctx, dir); err != nil {
@@ -162,7 +161,7 @@ func (m *Model) copyFiles(ctx context.Context, dir string) error {
 		return err
 	}
 	for _, name := range list {
-		if err := os.MkdirAll(filepath.Join(dir, path.Dir(name)), 0o755); err != nil {
+		if err := files.MkdirAll(filepath.Join(dir, path.Dir(name)), 0o755); err != nil {
 			return err
 		}
 		if err := files.Copy(ctx, filepath.Join(dir, filepath.FromSlash(name)), m.Files, name); err != nil {
@@ -173,13 +172,13 @@ func (m *Model) copyFiles(ctx context.Context, dir string) error {
 }
 
 // regularFiles lists those in a folder, through links too.
-func regularFiles(files fs.FS, folder string) (names []string, err error) {
-	entries, err := fs.ReadDir(files, folder)
+func regularFiles(from fs.FS, folder string) (names []string, err error) {
+	entries, err := fs.ReadDir(from, folder)
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
 	for _, e := range entries {
-		if info, err := fs.Stat(files, path.Join(folder, e.Name())); err == nil && info.Mode().IsRegular() {
+		if info, err := fs.Stat(from, path.Join(folder, e.Name())); err == nil && info.Mode().IsRegular() {
 			names = append(names, e.Name())
 		}
 	}

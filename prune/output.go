@@ -125,7 +125,7 @@ func checkOutput(ctx context.Context, out, source string, force, thorough bool) 
 			}
 		}
 	}
-	probe, err := os.MkdirTemp(parent, ".vkcome-")
+	probe, err := files.MkdirTemp(parent, ".vkcome-")
 	if err != nil {
 		return fmt.Errorf("prune: %s: %w", out, err)
 	}
@@ -231,7 +231,7 @@ func (r *Result) Save(ctx context.Context, d *vk.Device, out string, force bool,
 		return err
 	}
 	out = filepath.Clean(out)
-	tmp, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".tmp-")
+	tmp, err := files.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".tmp-")
 	if err != nil {
 		return fmt.Errorf("prune: %w", err)
 	}
@@ -289,7 +289,7 @@ func (r *Result) write(ctx context.Context, o Output, tmp string, progress func(
 		return err
 	}
 	if file {
-		err = os.Rename(made, out) // in one step, also where a file is replaced
+		err = files.Rename(made, out) // in one step, also where a file is replaced
 	} else {
 		err = work.Replace(tmp, out)
 	}
@@ -330,7 +330,7 @@ func (r *Result) writeFolder(ctx context.Context, dir string, _ Output) error {
 		if len(text) == 0 {
 			continue
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+		if err := files.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
 			return err
 		}
 	}
@@ -369,7 +369,7 @@ func (r *Result) losses() ([]byte, error) {
 func sweep(ctx context.Context, out, tmp string) error {
 	old := tmp + work.Replaced
 	if _, err := os.Lstat(out); errors.Is(err, os.ErrNotExist) && work.Check(ctx, old, false) == nil {
-		if err := os.Rename(old, out); err != nil {
+		if err := files.Rename(old, out); err != nil {
 			return err
 		}
 	}

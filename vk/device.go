@@ -147,14 +147,14 @@ func (d *Device) Close() error {
 	for r := range d.recorders {
 		leaks = errors.Join(leaks, r.close())
 	}
-	err := d.saveCache()
+	d.saveCache()
 	for _, k := range d.kernels {
 		d.native.DestroyPipeline(k.pipeline)
 	}
 	d.arena.close()
 	d.native.Close()
 	release()
-	return errors.Join(leaks, err)
+	return leaks
 }
 
 // The pipeline cache file is a magic word, the SHA-256 of the data, and the driver's data, whose own header names vendor, device
@@ -192,21 +192,20 @@ func loadCache(path string, p *native.PhysicalDevice) []byte {
 	return parseCache(raw, p)
 }
 
-func (d *Device) saveCache() error {
+func (d *Device) saveCache() {
 	if d.cachePath == "" || len(d.kernels) == 0 {
-		return nil
+		return
 	}
+	// A cache that cannot be had or written (a read-only home, a full disk) costs time at the next start and nothing else.
 	data, err := d.native.CacheData()
 	if err != nil {
-		return fmt.Errorf("vk: pipeline cache: %w", wrap(err))
+		return
 	}
 	sum := sha256.Sum256(data)
 	if sum == d.cacheSum {
-		return nil
+		return
 	}
-	// A cache that cannot be written (a read-only home, a full disk) costs time at the next start and nothing else.
 	_ = WriteFile(d.cachePath, bytes.Join([][]byte{cacheMagic, sum[:], data}, nil))
-	return nil
 }
 
 // TakeMessages returns what the validation layer said since the last call, of all devices.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/vkcome/vkcome/vk/internal/native"
 )
@@ -395,16 +396,27 @@ func (r *Recorder) drain(ctx context.Context) error {
 	return first
 }
 
-// wait polls a slot's fence. A submission is bounded, so even a cancelled context waits for its end.
+// hungPolls is how many polls a submission gets: ten minutes, where one is made for a fraction of a second and a driver that sees a hang
+// resets the device within seconds.
+const hungPolls = 6000
+
+// wait polls a slot's fence. A submission is bounded, so even a cancelled context waits for its end. One that has none gives an ErrDeviceLost.
 func (r *Recorder) wait(ctx context.Context, slot *native.Commands) error {
 	const poll = 100_000_000 // ns
-	for {
+	for range hungPolls {
 		err := slot.Wait(poll)
 		if err == nil {
 			return ctx.Err()
 		}
 		if !errors.Is(err, native.Timeout) {
+			if !errors.Is(err, native.DeviceLost) {
+				r.d.queue.Lock()
+				slot.Idle() // what it uses will be freed
+				r.d.queue.Unlock()
+			}
 			return fmt.Errorf("vk: wait for %s: %w", r.d.Info.Name, wrap(err))
 		}
 	}
+	r.d.native.Abandon()
+	return fmt.Errorf("vk: wait for %s: %w: what was submitted has not ended in %v", r.d.Info.Name, ErrDeviceLost, hungPolls*poll*time.Nanosecond)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/prune"
 	"github.com/vkcome/vkcome/prune/distill"
@@ -99,10 +100,10 @@ func (t *trainingFlags) load(ctx context.Context, in *corpusFlags, m *model.Mode
 
 // run carries out a run: its progress, training and all, is shown on a terminal, and the losses go to the file of --losses.
 func (t *trainingFlags) run(c *common, do func(progress func(prune.Status)) (*prune.Lineage, error)) (l *prune.Lineage, err error) {
-	var file *os.File
+	var file *files.File
 	if t.losses != "" {
 		// A pipe that nobody reads would be waited for without O_NONBLOCK.
-		if file, err = os.OpenFile(t.losses, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK, 0o644); err != nil {
+		if file, err = files.OpenFile(t.losses, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK, 0o644); err != nil {
 			return nil, fmt.Errorf("--losses: %w", err)
 		}
 		defer func() { err = errors.Join(err, file.Close()) }()

@@ -29,6 +29,7 @@ import (
 var program string
 
 func TestMain(m *testing.M) {
+	faultyWriter()
 	dir, err := os.MkdirTemp("", "vkcome-test-")
 	if err != nil {
 		panic(err)

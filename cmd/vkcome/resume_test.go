@@ -7,11 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/prune"
 )
@@ -63,6 +65,26 @@ func sameFiles(t *testing.T, dir string, want map[string]string) {
 	}
 }
 
+// durations are those of a search in its lineage.
+var durations = regexp.MustCompile(`"\w*seconds": [0-9.e+-]+`)
+
+// sameTimeless is sameFiles but for durations.
+func sameTimeless(t *testing.T, dir string, want map[string]string) {
+	t.Helper()
+	timeless := map[string]string{}
+	for name, text := range want {
+		path := filepath.Join(dir, name)
+		if raw, err := os.ReadFile(path); err == nil && filepath.Base(name) == model.Lineage {
+			text = durations.ReplaceAllString(text, "")
+			if err := os.WriteFile(path, durations.ReplaceAll(raw, nil), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		timeless[name] = text
+	}
+	sameFiles(t, dir, timeless)
+}
+
 // started starts the binary and returns it with what it says on stderr.
 func started(t *testing.T, args []string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
@@ -111,13 +133,21 @@ func awaited(t *testing.T, pattern string, ended chan error) {
 	t.Fatalf("no %s after a minute", pattern)
 }
 
+// kills is how many of a kind a test makes: the second number where all of a kind are asked for, 240 and more of all kinds together.
+func kills(few, all int) int {
+	if whole() {
+		return all
+	}
+	return few
+}
+
 // TestKill kills runs at random moments, every fifth while a folder is written, resumes them until they are done, and compares every file
 // with that of a run that was left alone.
 func TestKill(t *testing.T) {
 	for _, c := range []struct {
 		method string
 		kills  int
-	}{{"come", 20}, {"shortgpt", 10}} {
+	}{{"come", kills(20, 80)}, {"shortgpt", kills(10, 40)}} {
 		t.Run(c.method, func(t *testing.T) {
 			files := testKill(t, c.kills, func(out string) []string { return resumable(out, c.method, 16) })
 			if models := 4; files[0] != models*files[1] {
@@ -125,20 +155,36 @@ func TestKill(t *testing.T) {
 			}
 		})
 	}
+	if !whole() {
+		return
+	}
+	from := faultModel(t)
+	m := filepath.Join(from, "m")
+	on := []string{"--tokens", filepath.Join(from, "tokens.json"), "--window", "16"}
+	t.Run("refit", func(t *testing.T) {
+		testKill(t, 40, func(out string) []string {
+			return append([]string{"refit", m, filepath.Join(from, "student"), out, "--fit-all"}, on...)
+		})
+	})
+	t.Run("auto", func(t *testing.T) {
+		testKill(t, 25, func(out string) []string {
+			return append([]string{"auto", m, out, "--target-layers", "3", "--no-heal"}, on...)
+		})
+	})
 }
 
 // TestKillTraining does that for training, with a checkpoint after every step.
 func TestKillTraining(t *testing.T) {
 	training := []string{"--batch", "4", "--held-out", "4", "--budget-tokens", "1280", "--end-to-end", "3", "--checkpoint", "1ns"}
 	t.Run("mp", func(t *testing.T) {
-		testKill(t, 6, func(out string) []string {
+		testKill(t, kills(6, 40), func(out string) []string {
 			return append(append(resumable(out, "come", 16), "--heal", "mp"), training...)
 		})
 	})
 	student := filepath.Join(t.TempDir(), "student")
 	vkcome(t, append(resumable(student, "come", 16), "-q")...)
 	t.Run("distill", func(t *testing.T) {
-		testKill(t, 6, func(out string) []string {
+		testKill(t, kills(6, 40), func(out string) []string {
 			return append([]string{"distill", embedded.Name, student, out, "--tokens", calib, "--window", "64"}, training...)
 		})
 	})
@@ -190,7 +236,7 @@ func testKill(t *testing.T, count int, command func(out string) []string) (files
 				writing++
 			}
 		}
-		sameFiles(t, dir, want)
+		sameTimeless(t, dir, want)
 	}
 	t.Logf("%d kills in runs of %v, %d of them while writing; %v", kills, duration.Round(time.Millisecond), writing, resumed)
 	if writing == 0 || len(resumed) == 0 {

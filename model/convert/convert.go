@@ -27,7 +27,7 @@ func To(ctx context.Context, m *model.Model, out string, o Options) (r *Result, 
 	if err := m.CheckFiles(); err != nil {
 		return nil, fmt.Errorf("convert: %w", err)
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".tmp-")
+	tmp, err := files.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".tmp-")
 	if err != nil {
 		return nil, fmt.Errorf("convert: %w", err)
 	}
@@ -45,15 +45,18 @@ func To(ctx context.Context, m *model.Model, out string, o Options) (r *Result, 
 	if _, err := os.Lstat(out); err == nil {
 		return nil, fmt.Errorf("convert: %s came into being meanwhile, and nothing is written over", out)
 	}
-	if err := os.Rename(made, out); err != nil {
+	if err := files.Rename(made, out); err != nil {
 		return nil, fmt.Errorf("convert: %w", err)
 	}
-	return r, model.SyncDir(filepath.Dir(out))
+	if err := model.SyncDir(filepath.Dir(out)); err != nil {
+		return nil, fmt.Errorf("convert: %w", errors.Join(err, os.RemoveAll(out)))
+	}
+	return r, nil
 }
 
 // folder writes a Hugging Face folder.
 func folder(ctx context.Context, m *model.Model, dir string) (*Result, error) {
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := files.Mkdir(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("convert: %w", err)
 	}
 	if err := m.Write(ctx, dir, model.DefaultShard); err != nil {

@@ -417,7 +417,7 @@ func (r *Results) Save(path string, samples bool) (file string, err error) {
 	file = path
 	if !isFile(path) {
 		file = filepath.Join(path, r.ModelFolder, "results_"+r.Run.DateID+".json")
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		if err := files.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return "", fmt.Errorf("eval: %w", err)
 		}
 	}
@@ -458,7 +458,7 @@ func samplesFile(results, task, date string) string {
 
 // writeNew writes a file that is not there yet; it has its name once it is whole.
 func writeNew(path string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-")
+	f, err := files.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-")
 	if err != nil {
 		return fmt.Errorf("eval: %w", err)
 	}
@@ -471,7 +471,7 @@ func writeNew(path string, data []byte) (err error) {
 	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
 		return fmt.Errorf("eval: %w", err)
 	}
-	if err := os.Link(f.Name(), path); err != nil {
+	if err := files.Link(f.Name(), path); err != nil {
 		return fmt.Errorf("eval: %w", err)
 	}
 	return nil

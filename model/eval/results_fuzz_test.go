@@ -1,6 +1,7 @@
 package eval_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,7 +30,7 @@ func FuzzResults(f *testing.F) {
 			}
 		}
 		for _, pair := range [][2]string{{"results_1.json", "results_2.json"}, {"results_2.json", "results_1.json"}, {"results_2.json", "results_2.json"}} {
-			c, err := eval.Compare(at(pair[0]), at(pair[1]))
+			c, err := eval.Compare(context.Background(), at(pair[0]), at(pair[1]))
 			if err != nil {
 				if strings.Contains(err.Error(), "\n") {
 					t.Errorf("an error of several lines: %q", err)

@@ -46,7 +46,7 @@ type ScoreCache struct {
 	dir    string
 	mu     sync.Mutex
 	scores map[scoreKey]run.Score
-	file   *os.File
+	file   *files.File
 }
 
 type scoreKey [sha256.Size]byte
@@ -151,10 +151,10 @@ func (c *ScoreCache) Put(group []run.Sequence, scores []run.Score) error {
 		records = u.AppendUint32(records, crc32.ChecksumIEEE(records[begin:]))
 	}
 	if c.file == nil {
-		if err := os.MkdirAll(c.dir, 0o755); err != nil {
+		if err := files.MkdirAll(c.dir, 0o755); err != nil {
 			return fmt.Errorf("cache: %w", err)
 		}
-		f, err := os.CreateTemp(c.dir, "scores-*.bin")
+		f, err := files.CreateTemp(c.dir, "scores-*.bin")
 		if err != nil {
 			return fmt.Errorf("cache: %w", err)
 		}

@@ -28,7 +28,7 @@ func Copy(ctx context.Context, path string, files fs.FS, name string) (err error
 	if err := check(name, before, 0); err != nil {
 		return err
 	}
-	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	out, err := OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func Copy(ctx context.Context, path string, files fs.FS, name string) (err error
 	}()
 	f, onDisk := in.(*os.File)
 	switch {
-	case onDisk && clone(out, f):
+	case onDisk && clone(out.File, f):
 	case onDisk:
 		err = copySparse(ctx, out, f, before.Size())
 	default:
@@ -55,7 +55,7 @@ func Copy(ctx context.Context, path string, files fs.FS, name string) (err error
 }
 
 // copySparse copies what lies between the holes of a file.
-func copySparse(ctx context.Context, out, in *os.File, size int64) error {
+func copySparse(ctx context.Context, out *File, in *os.File, size int64) error {
 	if err := out.Truncate(size); err != nil {
 		return err
 	}

@@ -8,11 +8,13 @@ import (
 	"io"
 	"os"
 	"reflect"
+
+	"github.com/vkcome/vkcome/model/files"
 )
 
 // Writer writes a file, its tensors one after the other in the order in which they were announced.
 type Writer struct {
-	file    *os.File
+	file    *files.File
 	out     *bufio.Writer
 	tensors []Info
 	next    int   // the tensor that is being written, or comes next
@@ -37,7 +39,7 @@ func Create(path string, meta []Pair, tensors []Info) (w *Writer, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("gguf: %s: %w", path, err)
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := files.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("gguf: %w", err)
 	}

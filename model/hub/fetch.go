@@ -23,7 +23,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/gofrs/flock"
 
-	stored "github.com/vkcome/vkcome/model/files"
+	"github.com/vkcome/vkcome/model/files"
 )
 
 // Files gives the files of a repository that match a pattern of path.Match, sorted, and their commit: those of the cache if there is one,
@@ -75,14 +75,14 @@ func (h Hub) Select(ctx context.Context, r Repo, pick func(names []string, read 
 	if err != nil {
 		return "", "", fmt.Errorf("hub: %s: %w", r, err)
 	}
-	files := map[string]entry{}
+	by := map[string]entry{}
 	var all []string
 	for _, e := range list {
-		files[e.name] = e
+		by[e.name] = e
 		all = append(all, e.name)
 	}
 	read := func(name string) ([]byte, error) {
-		e := files[name]
+		e := by[name]
 		if e.size > maxListing {
 			return nil, fmt.Errorf("%s has %d bytes", name, e.size)
 		}
@@ -92,7 +92,7 @@ func (h Hub) Select(ctx context.Context, r Repo, pick func(names []string, read 
 		if err != nil {
 			return nil, err
 		}
-		return stored.Read(filepath.Join(dir, "blobs", e.hash), maxListing)
+		return files.Read(filepath.Join(dir, "blobs", e.hash), maxListing)
 	}
 	wanted, err := pick(all, read)
 	if err != nil {
@@ -101,8 +101,8 @@ func (h Hub) Select(ctx context.Context, r Repo, pick func(names []string, read 
 	var entries []entry
 	var size int64
 	for _, name := range wanted {
-		entries = append(entries, files[name])
-		size += files[name].size
+		entries = append(entries, by[name])
+		size += by[name].size
 	}
 	if r.Kind == Datasets && size > maxDataset {
 		return "", "", fmt.Errorf("hub: %s: %d files of %s are more than is fetched unasked; fetch those that you want with: hf download --repo-type dataset %s --include PATTERN --local-dir DIR", r, len(wanted), humanize.Bytes(uint64(size)), r.ID)
@@ -187,14 +187,23 @@ func isFile(name string) bool {
 }
 
 // fetch gets files into the cache and gives the snapshot's folder. There they appear when all are there.
-func (h Hub) fetch(ctx context.Context, r Repo, commit string, files []entry) (snapshot string, err error) {
-	dir, err := h.blobs(ctx, r, commit, files)
+func (h Hub) fetch(ctx context.Context, r Repo, commit string, list []entry) (snapshot string, err error) {
+	dir, err := h.blobs(ctx, r, commit, list)
 	if err != nil {
 		return "", err
 	}
 	snapshot = filepath.Join(dir, "snapshots", commit)
-	for _, e := range files {
-		if err := link(filepath.Join(dir, "blobs", e.hash), filepath.Join(snapshot, filepath.FromSlash(e.name))); err != nil {
+	var made []string
+	for _, e := range list {
+		name := filepath.Join(snapshot, filepath.FromSlash(e.name))
+		if isFile(name) {
+			continue
+		}
+		made = append(made, name)
+		if err := link(filepath.Join(dir, "blobs", e.hash), name); err != nil {
+			for _, name := range made { // some of the files would be taken for all
+				_ = os.Remove(name) // the last may not be there
+			}
 			return "", fmt.Errorf("hub: %w", err)
 		}
 	}
@@ -202,17 +211,17 @@ func (h Hub) fetch(ctx context.Context, r Repo, commit string, files []entry) (s
 		return snapshot, nil
 	}
 	ref := filepath.Join(dir, "refs", filepath.FromSlash(r.revision()))
-	if err := os.MkdirAll(filepath.Dir(ref), 0o755); err != nil {
+	if err := files.MkdirAll(filepath.Dir(ref), 0o755); err != nil {
 		return "", fmt.Errorf("hub: %w", err)
 	}
-	if err := replace(ref, func(temporary string) error { return os.WriteFile(temporary, []byte(commit), 0o644) }); err != nil {
+	if err := replace(ref, func(temporary string) error { return files.WriteFile(temporary, []byte(commit), 0o644) }); err != nil {
 		return "", fmt.Errorf("hub: %w", err)
 	}
 	return snapshot, nil
 }
 
 // blobs gets the contents of files into the cache and gives the repository's folder there.
-func (h Hub) blobs(ctx context.Context, r Repo, commit string, files []entry) (dir string, err error) {
+func (h Hub) blobs(ctx context.Context, r Repo, commit string, list []entry) (dir string, err error) {
 	cache, err := h.cache()
 	if err != nil {
 		return "", err
@@ -220,13 +229,13 @@ func (h Hub) blobs(ctx context.Context, r Repo, commit string, files []entry) (d
 	dir = filepath.Join(cache, r.folder())
 	blobs := filepath.Join(dir, "blobs")
 	for _, d := range []string{blobs, filepath.Join(dir, "snapshots", commit)} { // without the latter huggingface_hub calls the cache damaged
-		if err := os.MkdirAll(d, 0o755); err != nil {
+		if err := files.MkdirAll(d, 0o755); err != nil {
 			return "", fmt.Errorf("hub: %w", err)
 		}
 	}
 	var missing []entry
 	var size int64
-	for _, e := range files {
+	for _, e := range list {
 		if isFile(filepath.Join(blobs, e.hash)) {
 			continue
 		}
@@ -260,7 +269,7 @@ const partial = ".incomplete"
 
 // blob gets the content of a file, unless another program does while this one waits for it.
 func (h Hub) blob(ctx context.Context, r Repo, commit string, e entry, locks, blob string) (err error) {
-	if err := os.MkdirAll(locks, 0o755); err != nil {
+	if err := files.MkdirAll(locks, 0o755); err != nil {
 		return err
 	}
 	lock := flock.New(filepath.Join(locks, e.hash+".lock"))
@@ -271,7 +280,7 @@ func (h Hub) blob(ctx context.Context, r Repo, commit string, e entry, locks, bl
 	if isFile(blob) {
 		return nil
 	}
-	part, err := os.OpenFile(blob+partial, os.O_RDWR|os.O_CREATE, 0o644)
+	part, err := files.OpenFile(blob+partial, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
 	}
@@ -282,7 +291,7 @@ func (h Hub) blob(ctx context.Context, r Repo, commit string, e entry, locks, bl
 		}
 		return err
 	}
-	return os.Rename(part.Name(), blob)
+	return files.Rename(part.Name(), blob)
 }
 
 // download is a file on its way.
@@ -291,7 +300,7 @@ type download struct {
 	repo    Repo
 	entry   entry
 	address string
-	part    *os.File
+	part    *files.File
 	done    int64 // bytes in part, which are in sum too
 	sum     hash.Hash
 }
@@ -435,10 +444,7 @@ func (p *progressReader) Read(b []byte) (int, error) {
 
 // link makes a file of the snapshot out of a blob.
 func link(blob, name string) error {
-	if isFile(name) {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+	if err := files.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
 	target, err := filepath.Rel(filepath.Dir(name), blob)
@@ -449,7 +455,7 @@ func link(blob, name string) error {
 		if os.Symlink(target, temporary) == nil {
 			return nil
 		}
-		return os.Link(blob, temporary) // a file system without symbolic links
+		return files.Link(blob, temporary) // a file system without symbolic links
 	})
 }
 
@@ -458,7 +464,7 @@ func replace(name string, create func(temporary string) error) error {
 	temporary := fmt.Sprintf("%s.%016x.tmp", name, rand.Uint64()) // that nobody else makes at the same time
 	err := create(temporary)
 	if err == nil {
-		err = os.Rename(temporary, name)
+		err = files.Rename(temporary, name)
 	}
 	if err != nil {
 		_ = os.Remove(temporary) // it may not be there

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/internal/pages"
 )
 
@@ -23,7 +24,7 @@ type Writer struct {
 	part    int    // the part being written
 	next    int    // the entry of that part that comes next
 	left    int    // bytes that the entry before it still lacks
-	file    *os.File
+	file    *files.File
 	buf     *bufio.Writer
 	written pages.Written
 	created []string
@@ -104,7 +105,7 @@ func create(dir string, parts []part, metadata map[string]string, index []byte) 
 // open starts the current part.
 func (w *Writer) open() error {
 	path := w.path()
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := files.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return w.fail(err)
 	}
@@ -188,7 +189,7 @@ func (t tensorWriter) Write(data []byte) (int, error) {
 	if err != nil {
 		return n, w.fail(err)
 	}
-	w.written.Add(w.file, n)
+	w.written.Add(w.file.File, n)
 	return n, nil
 }
 
@@ -266,7 +267,7 @@ func (w *Writer) finish() {
 		return
 	}
 	path := filepath.Join(w.dir, IndexFile)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := files.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		w.fail(err)
 		return

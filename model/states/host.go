@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/internal/pages"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -136,8 +137,8 @@ func (h *HostMemory) wrote(n, states int64) {
 }
 
 // file makes a file in the folder that vanishes with the process, whatever ends that.
-func (h *HostMemory) file(pattern string) (f *os.File, remove func() error, err error) {
-	if f, err = os.CreateTemp(h.Dir, pattern); err != nil {
+func (h *HostMemory) file(pattern string) (f *files.File, remove func() error, err error) {
+	if f, err = files.CreateTemp(h.Dir, pattern); err != nil {
 		return nil, nil, err
 	}
 	if os.Remove(f.Name()) == nil {

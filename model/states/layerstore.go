@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/files"
 )
 
 // LayerStore keeps merged layers: in memory, or, where a HostMemory has a bound, in files that are mapped and vanish with the process.
@@ -23,7 +24,7 @@ func (s *LayerStore) Keep(l *model.Layer) (*model.Layer, error) {
 	if s == nil || !s.Host.Bounded() {
 		return l, nil
 	}
-	dir, err := os.MkdirTemp(s.Host.Dir, "vkcome-layer-*")
+	dir, err := files.MkdirTemp(s.Host.Dir, "vkcome-layer-*")
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/internal/pages"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -36,7 +37,7 @@ type spill struct {
 
 // spillFile is what one boundary's states are in; records share it, and it goes with the last.
 type spillFile struct {
-	*os.File
+	*files.File
 	remove  func() error
 	size    int64
 	records int
@@ -257,7 +258,7 @@ func (s *spill) drop(r *record) error {
 	s.host.wrote(-r.length, 0)
 	if r.file.records--; r.file.records > 0 {
 		if len(r.frames) > 0 {
-			pages.Punch(r.file.File, r.frames[0].offset, r.length)
+			pages.Punch(r.file.File.File, r.frames[0].offset, r.length)
 		}
 		return nil
 	}

@@ -2,6 +2,7 @@ package states_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"math"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/files/filestest"
 	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/model/run"
@@ -106,7 +108,7 @@ func TestStatesAnywhere(t *testing.T) {
 	}
 }
 
-// TestSpillErrors has a folder that is not there and a disk that is full (RLIMIT_FSIZE stands for it).
+// TestSpillErrors has a folder that is not there, a disk that is full (RLIMIT_FSIZE stands for it), and each step of writing fail once.
 func TestSpillErrors(t *testing.T) {
 	spec := modeltest.Spec{Hidden: 100, Intermediate: 48, Layers: 3, Heads: 4, KVHeads: 2, HeadDim: 20, Vocab: 300, Context: 64, DType: dtype.BF16}
 	m, _ := spec.Open(t)
@@ -131,10 +133,11 @@ func TestSpillErrors(t *testing.T) {
 		if err == nil {
 			_, err = f.Loss(t.Context(), m)
 		}
-		if closed := f.Close(); closed != nil {
+		closed := f.Close()
+		if closed != nil && !errors.Is(closed, filestest.Err) {
 			t.Error(closed)
 		}
-		return err
+		return cmp.Or(err, closed)
 	}
 	if err := ended("/no/such/folder"); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "/no/such/folder") {
 		t.Errorf("a folder that is not there: %v", err)
@@ -156,6 +159,15 @@ func TestSpillErrors(t *testing.T) {
 	}
 	if list, err := os.ReadDir(dir); err != nil || len(list) > 0 {
 		t.Errorf("files are left: %v %v", list, err)
+	}
+	steps := filestest.EachStep(t, func() error { return ended(dir) }, func(step string, err error) {
+		if !errors.Is(err, filestest.Err) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", step, err)
+		}
+	})
+	t.Logf("%d steps", steps)
+	if list, err := os.ReadDir(dir); err != nil || len(list) > 0 || steps < 10 {
+		t.Errorf("after %d faults, files are left: %v %v", steps, list, err)
 	}
 	host := &states.HostMemory{Limit: 1 << 20}
 	if _, err := run.NewWith(d, m, windows, run.Options{Host: host}); err == nil || !strings.Contains(err.Error(), "use a larger states.HostMemory.Limit") {

@@ -252,7 +252,7 @@ func (s *Stats) Save(path string, o SaveOptions) (err error) {
 	if err := CheckStats(path, o); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(filepath.Dir(path), ".vkcome-stats-")
+	dir, err := files.MkdirTemp(filepath.Dir(path), ".vkcome-stats-")
 	if err != nil {
 		return fmt.Errorf("score: %w", err)
 	}
@@ -285,7 +285,7 @@ func (s *Stats) Save(path string, o SaveOptions) (err error) {
 	if err := w.Close(); err != nil {
 		return err
 	}
-	return os.Rename(tmp, path)
+	return files.Rename(tmp, path)
 }
 
 func openStats(path string) (*safetensors.Checkpoint, error) {

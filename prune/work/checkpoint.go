@@ -102,14 +102,14 @@ func (f *Folder) save(c Checkpoint) error {
 		return err
 	}
 	dir := f.stepDir(c.Step)
-	if err := errors.Join(removeAll(dir+temporary), os.Mkdir(dir+temporary, 0o755)); err != nil {
+	if err := errors.Join(removeAll(dir+temporary), files.Mkdir(dir+temporary, 0o755)); err != nil {
 		return err
 	}
 	for _, part := range []struct {
 		name string
 		data []byte
 	}{{layersName, layers}, {configName, c.Model.Config.JSON()}, {runName, c.Run}, {scorerName, c.Scorer}} {
-		if err := os.WriteFile(filepath.Join(dir+temporary, part.name), part.data, 0o644); err != nil {
+		if err := files.WriteFile(filepath.Join(dir+temporary, part.name), part.data, 0o644); err != nil {
 			return err
 		}
 		fmt.Fprintf(&sums, "%x  %s\n", sha256.Sum256(part.data), part.name)
@@ -121,13 +121,13 @@ func (f *Folder) save(c Checkpoint) error {
 		}
 		fmt.Fprintf(&sums, "%s  %s\n", sum, stateName)
 	}
-	if err := os.WriteFile(filepath.Join(dir+temporary, sumsName), sums.Bytes(), 0o644); err != nil {
+	if err := files.WriteFile(filepath.Join(dir+temporary, sumsName), sums.Bytes(), 0o644); err != nil {
 		return err
 	}
 	if err := Sync(dir + temporary); err != nil {
 		return err
 	}
-	if err := os.Rename(dir+temporary, dir); err != nil {
+	if err := files.Rename(dir+temporary, dir); err != nil {
 		return err
 	}
 	return model.SyncDir(f.dir)
@@ -135,7 +135,7 @@ func (f *Folder) save(c Checkpoint) error {
 
 // writeHashed makes a file of what write writes, and gives its SHA-256.
 func writeHashed(path string, write func(io.Writer) error) (sum string, err error) {
-	out, err := os.Create(path)
+	out, err := files.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
 		return "", err
 	}

@@ -105,7 +105,7 @@ func writeList(dir string, l *list) error {
 // Begin makes a folder, which does not exist, for files whose names are of these patterns, as path.Match has them: a later End lists them,
 // and Discard removes them before.
 func Begin(dir string, patterns []string) error {
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := files.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
 	l := list{Unfinished: true}
@@ -379,14 +379,14 @@ func torn(path, format string) bool {
 // and comes back if it does not work out.
 func Replace(tmp, out string) error {
 	if _, err := os.Lstat(out); err != nil {
-		return os.Rename(tmp, out)
+		return files.Rename(tmp, out)
 	}
 	old := tmp + Replaced
-	if err := os.Rename(out, old); err != nil {
+	if err := files.Rename(out, old); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, out); err != nil {
-		return errors.Join(err, os.Rename(old, out))
+	if err := files.Rename(tmp, out); err != nil {
+		return errors.Join(err, files.Rename(old, out))
 	}
 	return removeListed(old)
 }

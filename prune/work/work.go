@@ -215,7 +215,7 @@ func Open(dir string, original *model.Model, key []Field, o Options) (*Folder, e
 // acquire takes the lock of the folder that has the name when it returns.
 func (f *Folder) acquire() error {
 	for {
-		if err := os.Mkdir(f.dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := files.Mkdir(f.dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("cannot be made: %w", err)
 		}
 		err := f.scan()
@@ -436,7 +436,7 @@ func (f *Folder) empty() error {
 	}
 	for _, step := range steps {
 		dir := f.stepDir(step)
-		if err := errors.Join(removeAll(dir+temporary), os.Rename(dir, dir+temporary)); err != nil {
+		if err := errors.Join(removeAll(dir+temporary), files.Rename(dir, dir+temporary)); err != nil {
 			return err
 		}
 	}
@@ -487,7 +487,7 @@ func WriteFile(path string, data []byte) error {
 	if err := writeSync(path+temporary, data); err != nil {
 		return err
 	}
-	if err := os.Rename(path+temporary, path); err != nil {
+	if err := files.Rename(path+temporary, path); err != nil {
 		return err
 	}
 	return model.SyncDir(filepath.Dir(path))
@@ -498,7 +498,7 @@ func writeSync(path string, data []byte) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // what a crash left
 		return err
 	}
-	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) // never what a link leads to
+	out, err := files.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) // never what a link leads to
 	if err != nil {
 		return err
 	}
@@ -519,7 +519,7 @@ func Sync(dir string) error {
 		if !e.Type().IsRegular() {
 			continue
 		}
-		file, err := os.OpenFile(filepath.Join(dir, e.Name()), os.O_RDWR, 0)
+		file, err := files.OpenFile(filepath.Join(dir, e.Name()), os.O_RDWR, 0)
 		if err != nil {
 			return err
 		}

@@ -33,6 +33,7 @@ type Device struct {
 	reports        bool          // pipelines are reported on, and not cached
 	fixedSubgroups bool          // all subgroups have one size, which cannot be asked for
 	freed          atomic.Uint64 // allocations so far
+	hung           atomic.Bool   // a submission does not end
 }
 
 // Bindings are those of a kernel: 0 to N−1, storage buffers but for those whose bit is set in Texels, which are storage texel buffers.
@@ -139,6 +140,9 @@ func (d *Device) CacheData() ([]byte, error) {
 
 // Close waits for the device and destroys it with its layouts and cache; all else must be destroyed before.
 func (d *Device) Close() {
+	if d.hung.Load() {
+		return
+	}
 	vulkan.DeviceWaitIdle(d.handle)
 	for _, l := range d.layouts {
 		if l.pipeline != nil {
@@ -241,6 +245,9 @@ func (d *Device) Report(p Pipeline) []byte {
 
 // DestroyPipeline destroys a pipeline that no submission uses.
 func (d *Device) DestroyPipeline(p Pipeline) {
+	if d.hung.Load() {
+		return
+	}
 	h := uintptr(p)
 	vulkan.DestroyPipeline(d.handle, *(*vulkan.Pipeline)(unsafe.Pointer(&h)), nil)
 }
@@ -335,6 +342,9 @@ func (d *Device) Allocate(size uint64, memoryType uint32, mapped bool) (*Allocat
 
 // Free releases an allocation that no submission uses.
 func (d *Device) Free(a *Allocation) {
+	if d.hung.Load() {
+		return
+	}
 	d.freed.Add(1)
 	vulkan.DestroyBuffer(d.handle, a.buffer, nil)
 	if a.memory != nil {
@@ -417,6 +427,9 @@ func (c *Commands) newSets(maxSets int) error {
 // the caller serialises submissions to a queue.
 func (c *Commands) Submit(words []uint64) error {
 	d := c.d
+	if d.hung.Load() {
+		return DeviceLost
+	}
 	if err := check(vulkan.ResetCommandPool(d.handle, c.pool, 0)); err != nil {
 		return err
 	}
@@ -458,6 +471,9 @@ func (c *Commands) Wait(nanoseconds uint64) error {
 		return nil
 	}
 	fences := []vulkan.Fence{c.fence}
+	if c.d.hung.Load() {
+		return DeviceLost
+	}
 	if err := check(vulkan.WaitForFences(c.d.handle, 1, fences, vulkan.True, nanoseconds)); err != nil {
 		return err
 	}
@@ -465,8 +481,22 @@ func (c *Commands) Wait(nanoseconds uint64) error {
 	return check(vulkan.ResetFences(c.d.handle, 1, fences))
 }
 
+// Abandon says that a submission will not end: nothing that it may use is freed any more, and nothing else is submitted.
+func (d *Device) Abandon() { d.hung.Store(true) }
+
+// Idle waits for all that was submitted, where waiting for this submission alone has failed: what it uses may be freed then. The caller
+// serialises it with submissions to all queues.
+func (c *Commands) Idle() {
+	if vulkan.DeviceWaitIdle(c.d.handle) == vulkan.Success {
+		c.Pending = false
+	}
+}
+
 // Close destroys the slot, waiting for the device first if it is pending.
 func (c *Commands) Close() {
+	if c.d.hung.Load() {
+		return
+	}
 	if c.Pending {
 		vulkan.DeviceWaitIdle(c.d.handle)
 	}

@@ -271,12 +271,16 @@ func (i *Instance) enumerate() error {
 		return err
 	}
 	for _, h := range handles[:n] {
-		i.Physical = append(i.Physical, i.describe(h))
+		p, err := i.describe(h)
+		if err != nil {
+			return err
+		}
+		i.Physical = append(i.Physical, p)
 	}
 	return nil
 }
 
-func (i *Instance) describe(h vulkan.PhysicalDevice) *PhysicalDevice {
+func (i *Instance) describe(h vulkan.PhysicalDevice) (*PhysicalDevice, error) {
 	var props vulkan.PhysicalDeviceProperties
 	vulkan.GetPhysicalDeviceProperties(h, &props)
 	defer props.Free()
@@ -293,7 +297,9 @@ func (i *Instance) describe(h vulkan.PhysicalDevice) *PhysicalDevice {
 		MaxStorageBuffers: l.MaxPerStageDescriptorStorageBuffers, TimestampPeriod: l.TimestampPeriod, MaxTexels: l.MaxTexelBufferElements, TexelAlignment: uint64(l.MinTexelBufferOffsetAlignment),
 	}
 	var facts C.vkc_facts
-	C.vkc_query(&facts, i.raw(), unsafe.Pointer(h))
+	if err := check(C.vkc_query(&facts, i.raw(), unsafe.Pointer(h))); err != nil {
+		return nil, err
+	}
 	for b := range p.UUID {
 		p.UUID[b] = byte(facts.uuid[b])
 	}
@@ -332,7 +338,7 @@ func (i *Instance) describe(h vulkan.PhysicalDevice) *PhysicalDevice {
 		p.Heaps = append(p.Heaps, uint64(heap.Size))
 		heap.Free()
 	}
-	return p
+	return p, nil
 }
 
 func text(raw []byte) string {

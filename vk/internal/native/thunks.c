@@ -79,16 +79,18 @@ static int has(const extension* list, uint32_t n, const char* name) {
 	return 0;
 }
 
-static void query_shapes(vkc_facts* out, void* instance, void* physical) {
+static int32_t query_shapes(vkc_facts* out, void* instance, void* physical) {
 	typedef struct { uint32_t type, pad; void* next; uint32_t m, n, k, a, b, c, result, saturates, scope; } shape;
 	int32_t (*shapes)(void*, uint32_t*, shape*) =
 		(int32_t (*)(void*, uint32_t*, shape*))instance_proc(instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
 	uint32_t n = 0;
-	if (!shapes || shapes(physical, &n, NULL) || !n) return;
+	if (!shapes) return 0;
+	int32_t result = shapes(physical, &n, NULL);
+	if (result < 0 || !n) return result < 0 ? result : 0;
 	shape* list = calloc(n, sizeof *list);
-	if (!list) return;
+	if (!list) return -1; // OUT_OF_HOST_MEMORY
 	for (uint32_t i = 0; i < n; i++) list[i].type = ST_COOPMAT_SHAPE;
-	if (shapes(physical, &n, list)) n = 0;
+	if ((result = shapes(physical, &n, list)) < 0) { free(list); return result; }
 	const uint32_t room = sizeof out->shapes / sizeof out->shapes[0];
 	for (uint32_t i = 0; i < n && out->nshapes < room; i++) {
 		const shape* s = &list[i];
@@ -100,16 +102,24 @@ static void query_shapes(vkc_facts* out, void* instance, void* physical) {
 		out->shapes[out->nshapes++].sum = s->c;
 	}
 	free(list);
+	return 0;
 }
 
-void vkc_query(vkc_facts* out, void* instance, void* physical) {
+int32_t vkc_query(vkc_facts* out, void* instance, void* physical) {
 	memset(out, 0, sizeof *out);
 	int32_t (*extensions)(void*, const char*, uint32_t*, extension*) =
 		(int32_t (*)(void*, const char*, uint32_t*, extension*))instance_proc(instance, "vkEnumerateDeviceExtensionProperties");
 	uint32_t n = 0;
 	extension* list = NULL;
-	if (extensions && !extensions(physical, NULL, &n, NULL) && n && (list = calloc(n, sizeof *list)) && extensions(physical, NULL, &n, list)) n = 0;
-	if (!list) n = 0;
+	int32_t result = extensions ? extensions(physical, NULL, &n, NULL) : 0;
+	if (result >= 0 && n) {
+		list = calloc(n, sizeof *list);
+		result = list ? extensions(physical, NULL, &n, list) : -1; // OUT_OF_HOST_MEMORY
+	}
+	if (result < 0) { // what a device cannot do for want of memory would change what is computed
+		free(list);
+		return result;
+	}
 	union { uint32_t api; uint64_t blob[256]; } p1 = { 0 }; // VkPhysicalDeviceProperties begins with apiVersion
 	void (*properties)(void*, void*) = (void (*)(void*, void*))instance_proc(instance, "vkGetPhysicalDeviceProperties");
 	properties(physical, &p1);
@@ -157,7 +167,7 @@ void vkc_query(vkc_facts* out, void* instance, void* physical) {
 	int asks = control.control && sizes.stages & 0x20 /* COMPUTE */;
 	if (control.full && (asks || sizes.min == sizes.max)) out->subgroup_min = sizes.min;
 	out->subgroup_fixed = out->subgroup_min && !asks;
-	if (out->cooperative_matrix) query_shapes(out, instance, physical);
+	return out->cooperative_matrix ? query_shapes(out, instance, physical) : 0;
 }
 
 void* vkc_device_features(const vkc_facts* facts, int addresses, int reports) {
