@@ -72,6 +72,7 @@ var optionFlags = []optionFlag{
 	{option: "task.Source.Dir", flag: "data"},
 	{option: "states.HostMemory.Limit", flag: "max-host-memory"},
 	{option: "vk.Options.MaxMemory", flag: "max-device-memory"},
+	{option: "op.SelfTest", flag: "self-test", shown: "vkcome devices --self-test"},
 }
 
 // flagsByOption is the table by option.

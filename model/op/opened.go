@@ -25,7 +25,7 @@ type StepDown struct {
 }
 
 func (s *StepDown) String() string {
-	return fmt.Sprintf("%s computes wrong at tier %v and is used at tier %v: %v (vkcome devices --self-test tests all)", s.Device, s.From, s.To, &s.Wrong)
+	return fmt.Sprintf("%s computes wrong at tier %v and is used at tier %v: %v (op.SelfTest tests all)", s.Device, s.From, s.To, &s.Wrong)
 }
 
 // Open opens a device for these operations. At the first use of a device, driver and release of kernels some operations are compared with the same in
