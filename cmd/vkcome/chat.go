@@ -16,6 +16,7 @@ import (
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/chat"
 	"github.com/vkcome/vkcome/model/chat/jinja"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/tokenizer"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -58,7 +59,7 @@ func openTemplate(m *model.Model, t tokenizer.Tokenizer, name string) (*chat.Tem
 		}
 		return template, err
 	}
-	raw, failed := os.ReadFile(name)
+	raw, failed := files.Read(name, chat.MaxTemplate)
 	if failed != nil {
 		if strings.ContainsRune(name, filepath.Separator) || errors.Is(err, chat.ErrNone) {
 			err = failed
@@ -136,7 +137,7 @@ func (s *chatSession) lines(ctx context.Context, in io.Reader) error {
 // turn answers one message.
 func (s *chatSession) turn(ctx context.Context, text string) error {
 	s.messages = append(s.messages, chat.Text("user", text))
-	rendered, err := s.template.Render(s.messages, chat.Options{Prompt: true, Vars: s.vars})
+	rendered, err := s.template.Render(s.messages, chat.Options{Prompt: true, Vars: s.vars, Context: ctx})
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.m.Name, err)
 	}

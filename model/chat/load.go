@@ -4,17 +4,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/vkcome/vkcome/model/files"
 )
 
 // Open reads the template of a name of a model's folder, see Templates.Source, with the special tokens of its tokenizer.
-func Open(files fs.FS, t interface{ SpecialTokens() map[string]string }, name string) (*Template, error) {
-	templates, err := Load(files)
+func Open(folder fs.FS, t interface{ SpecialTokens() map[string]string }, name string) (*Template, error) {
+	templates, err := Load(folder)
 	if err != nil {
 		return nil, err
 	}
@@ -32,10 +33,12 @@ const (
 	configFile = "tokenizer_config.json"
 	olderFile  = "chat_template.json" // of processors; read where there is no other
 
-	maxConfig   = 64 << 20 // bytes of tokenizer_config.json; old ones list every token
-	maxTemplate = 1 << 20
-	maxNamed    = 100 // templates
+	maxConfig = 64 << 20 // bytes of tokenizer_config.json; old ones list every token
+	maxNamed  = 100      // templates
 )
+
+// MaxTemplate is how many bytes a template may have.
+const MaxTemplate = 1 << 20
 
 const defaultName = "default"
 
@@ -51,23 +54,23 @@ var ErrNone = errors.New("no chat template: none of " + ownFile + ", " + moreFol
 
 // Load finds the templates of a model's folder: chat_template.jinja and additional_chat_templates/NAME.jinja, else the key chat_template of
 // tokenizer_config.json (a text, or a list of named ones), else that of chat_template.json. Without any the error matches ErrNone.
-func Load(files fs.FS) (*Templates, error) {
-	if files == nil {
+func Load(folder fs.FS) (*Templates, error) {
+	if folder == nil {
 		return nil, ErrNone
 	}
 	t := &Templates{named: map[string]string{}, File: moreFolder}
-	found, err := fs.Glob(files, moreFolder+"/*.jinja")
+	found, err := fs.Glob(folder, moreFolder+"/*.jinja")
 	if err != nil || len(found) > maxNamed {
 		return nil, errors.Join(err, fmt.Errorf("chat templates: %s holds more than %d", moreFolder, maxNamed))
 	}
 	for _, file := range found {
-		raw, err := read(files, file, maxTemplate)
+		raw, err := read(folder, file, MaxTemplate)
 		if err != nil {
 			return nil, err
 		}
 		t.named[strings.TrimSuffix(path.Base(file), ".jinja")] = string(raw)
 	}
-	raw, err := read(files, ownFile, maxTemplate)
+	raw, err := read(folder, ownFile, MaxTemplate)
 	if err == nil {
 		t.File, t.one = ownFile, len(found) == 0
 		t.named[defaultName] = string(raw)
@@ -80,7 +83,7 @@ func Load(files fs.FS) (*Templates, error) {
 		return t, nil
 	}
 	for _, file := range []string{configFile, olderFile} {
-		raw, err := read(files, file, maxConfig)
+		raw, err := read(folder, file, maxConfig)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -90,7 +93,7 @@ func Load(files fs.FS) (*Templates, error) {
 		var config struct {
 			Template json.RawMessage `json:"chat_template"`
 		}
-		if err := json.Unmarshal(raw, &config); err != nil {
+		if err := files.JSON(raw, &config); err != nil {
 			return nil, fmt.Errorf("chat templates: %s: %w", file, err)
 		}
 		if len(config.Template) == 0 || string(config.Template) == "null" {
@@ -126,18 +129,10 @@ func (t *Templates) parse(raw json.RawMessage) error {
 	return nil
 }
 
-func read(files fs.FS, name string, limit int64) ([]byte, error) {
-	f, err := files.Open(name)
+func read(folder fs.FS, name string, limit int64) ([]byte, error) {
+	raw, err := files.ReadFS(folder, name, limit)
 	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(raw)) > limit {
-		err = fmt.Errorf("larger than %d bytes", limit)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("chat templates: %s: %w", name, err)
+		return nil, fmt.Errorf("chat templates: %w", err)
 	}
 	return raw, nil
 }
