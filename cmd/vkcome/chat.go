@@ -61,7 +61,7 @@ func openTemplate(m *model.Model, t tokenizer.Tokenizer, name string) (*chat.Tem
 		}
 		return template, err
 	}
-	raw, failed := files.Read(name, maxTemplate)
+	raw, failed := files.Read(name, chat.MaxTemplate)
 	if failed != nil {
 		if strings.ContainsRune(name, filepath.Separator) || errors.Is(err, chat.ErrNone) {
 			err = failed
@@ -139,7 +139,7 @@ func (s *chatSession) lines(ctx context.Context, in io.Reader) error {
 // turn answers one message.
 func (s *chatSession) turn(ctx context.Context, text string) error {
 	s.messages = append(s.messages, chat.Text("user", text))
-	rendered, err := s.template.Render(s.messages, chat.Options{Prompt: true, Vars: s.vars})
+	rendered, err := s.template.Render(s.messages, chat.Options{Prompt: true, Vars: s.vars, Context: ctx})
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.m.Name, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -102,10 +103,14 @@ func (c *corpusFlags) load(ctx context.Context, m *model.Model) ([][]uint32, err
 	own.offline, _ = c.f.GetBool("offline")
 	b := own.bar()
 	o.Hub = own.hub(b)
+	o.Dir, _ = c.f.GetString("spill-dir") // of verbs that have it
 	in, err := corpus.Load(ctx, t, o)
 	b.finish()
 	if err != nil {
 		return nil, err
+	}
+	if bound, _ := c.f.GetString("max-host-memory"); bound != "" {
+		debug.FreeOSMemory() // a run counts what is resident when it begins: the windows, not what reading them has left
 	}
 	for _, line := range in.Notes() {
 		own.note("%s", line)

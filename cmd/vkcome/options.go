@@ -68,6 +68,7 @@ var optionFlags = []optionFlag{
 	{option: "corpus.Options.Field", flag: "field"},
 	{option: "corpus.Options.Docs", flag: "docs"},
 	{option: "corpus.Options.Window", flag: "window"},
+	{option: "corpus.Options.Dir", flag: "spill-dir"},
 	{option: "corpus.ReadTokens", flag: "tokens"},
 	{option: "task.Source.Dir", flag: "data"},
 	{option: "states.HostMemory.Limit", flag: "max-host-memory"},

@@ -6,6 +6,8 @@
 package chat
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -44,12 +46,13 @@ func ParseMessages(raw []byte) ([]Message, error) {
 
 // Options say what a conversation is rendered for.
 type Options struct {
-	Prompt    bool           // add_generation_prompt: end with what begins an answer
-	Continue  bool           // continue_final_message: end within the last message, which the model goes on with
-	Tools     any            // a list of JSON schemas, or nil
-	Documents any            // a list of objects, or nil
-	Vars      map[string]any // more variables, such as enable_thinking
-	Now       time.Time      // the clock of templates that print the date; zero means the real one
+	Prompt    bool            // add_generation_prompt: end with what begins an answer
+	Continue  bool            // continue_final_message: end within the last message, which the model goes on with
+	Tools     any             // a list of JSON schemas, or nil
+	Documents any             // a list of objects, or nil
+	Vars      map[string]any  // more variables, such as enable_thinking
+	Now       time.Time       // the clock of templates that print the date; zero means the real one
+	Context   context.Context // ends a template that takes long; nil: nothing does
 }
 
 // Template is a chat template with the special tokens that it may name.
@@ -109,7 +112,7 @@ func (t *Template) Render(messages []Message, o Options) (string, error) {
 	if now.IsZero() {
 		now = time.Now()
 	}
-	text, err := t.parsed.Render(vars, now)
+	text, err := t.parsed.Render(cmp.Or(o.Context, context.Background()), vars, now)
 	if err != nil {
 		return "", fmt.Errorf("chat template: %w", err)
 	}

@@ -137,7 +137,7 @@ func TestLoad(t *testing.T) {
 		{"a number", fstest.MapFS{configFile: file(`{"chat_template": 3}`)}, "", false, "expected a text or a list", nil},
 		{"entry without a name", fstest.MapFS{configFile: file(`{"chat_template": [{"template": "x"}]}`)}, "", false, "entry 0: expected name and template", nil},
 		{"no JSON", fstest.MapFS{configFile: file(`{`)}, "", false, configFile, nil},
-		{"too large", fstest.MapFS{ownFile: file(strings.Repeat("x", maxTemplate+1))}, "", false, "expected at most", nil},
+		{"too large", fstest.MapFS{ownFile: file(strings.Repeat("x", MaxTemplate+1))}, "", false, "expected at most", nil},
 	} {
 		got, err := "", error(nil)
 		templates, err := Load(c.files)

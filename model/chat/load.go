@@ -33,10 +33,12 @@ const (
 	configFile = "tokenizer_config.json"
 	olderFile  = "chat_template.json" // of processors; read where there is no other
 
-	maxConfig   = 64 << 20 // bytes of tokenizer_config.json; old ones list every token
-	maxTemplate = 1 << 20
-	maxNamed    = 100 // templates
+	maxConfig = 64 << 20 // bytes of tokenizer_config.json; old ones list every token
+	maxNamed  = 100      // templates
 )
+
+// MaxTemplate is how many bytes a template may have.
+const MaxTemplate = 1 << 20
 
 const defaultName = "default"
 
@@ -62,13 +64,13 @@ func Load(folder fs.FS) (*Templates, error) {
 		return nil, errors.Join(err, fmt.Errorf("chat templates: %s holds more than %d", moreFolder, maxNamed))
 	}
 	for _, file := range found {
-		raw, err := read(folder, file, maxTemplate)
+		raw, err := read(folder, file, MaxTemplate)
 		if err != nil {
 			return nil, err
 		}
 		t.named[strings.TrimSuffix(path.Base(file), ".jinja")] = string(raw)
 	}
-	raw, err := read(folder, ownFile, maxTemplate)
+	raw, err := read(folder, ownFile, MaxTemplate)
 	if err == nil {
 		t.File, t.one = ownFile, len(found) == 0
 		t.named[defaultName] = string(raw)
@@ -91,7 +93,7 @@ func Load(folder fs.FS) (*Templates, error) {
 		var config struct {
 			Template json.RawMessage `json:"chat_template"`
 		}
-		if err := json.Unmarshal(raw, &config); err != nil {
+		if err := files.JSON(raw, &config); err != nil {
 			return nil, fmt.Errorf("chat templates: %s: %w", file, err)
 		}
 		if len(config.Template) == 0 || string(config.Template) == "null" {
@@ -129,9 +131,6 @@ func (t *Templates) parse(raw json.RawMessage) error {
 
 func read(folder fs.FS, name string, limit int64) ([]byte, error) {
 	raw, err := files.ReadFS(folder, name, limit)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
 	if err != nil {
 		return nil, fmt.Errorf("chat templates: %w", err)
 	}

@@ -15,7 +15,7 @@ func (f form) conversations(ctx context.Context, path string, s sink) error {
 	switch kind(path) {
 	case ".parquet":
 		return openParquet(ctx, path, func(r io.ReaderAt, size int64) error {
-			return parquetRecords(r, size, func(r Record) error { return f.conversation(r, s) })
+			return parquetRecords(r, size, func(r Record) error { return f.conversation(ctx, r, s) })
 		})
 	case ".json", ".jsonl", ".ndjson":
 		return decompressed(ctx, path, func(r io.Reader) error {
@@ -24,14 +24,14 @@ func (f form) conversations(ctx context.Context, path string, s sink) error {
 				if err != nil {
 					return err
 				}
-				return f.conversation(record, s)
+				return f.conversation(ctx, record, s)
 			})
 		})
 	}
 	return errors.New("conversations are rows of JSON or Parquet")
 }
 
-func (f form) conversation(r Record, s sink) error {
+func (f form) conversation(ctx context.Context, r Record, s sink) error {
 	if ok, err := s.want(); err != nil || !ok {
 		return err
 	}
@@ -52,7 +52,7 @@ func (f form) conversation(r Record, s sink) error {
 	if err != nil {
 		return fmt.Errorf("field %q: %w", name, err)
 	}
-	text, err := f.chat.Render(messages, chat.Options{})
+	text, err := f.chat.Render(messages, chat.Options{Context: ctx})
 	if err != nil {
 		return err
 	}

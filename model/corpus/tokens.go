@@ -50,7 +50,7 @@ func readTokens(r *bufio.Reader, most uint64) (tokens []uint32, err error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("token %d: %w", len(tokens), err)
+			return nil, fmt.Errorf("index %d: %w", len(tokens), err)
 		}
 		if tokens = append(tokens, id); len(tokens) > maxTokens {
 			return nil, fmt.Errorf("more than %d tokens; cut the list into several", maxTokens)
@@ -90,12 +90,15 @@ func readToken(r *bufio.Reader, most uint64) (id uint32, after byte, err error) 
 	}
 	value, whole := uint64(0), len(text) > 0 && (text[0] != '0' || len(text) == 1)
 	for _, d := range text {
-		if whole = whole && '0' <= d && d <= '9' && value <= most; whole {
+		if whole = whole && '0' <= d && d <= '9'; whole && value <= most {
 			value = 10*value + uint64(d-'0')
 		}
 	}
-	if !whole || value > most {
+	if !whole {
 		return 0, 0, fmt.Errorf("%q, expected a whole number from 0 to %d", text, most)
+	}
+	if value > most {
+		return 0, 0, fmt.Errorf("token %s, expected a whole number from 0 to %d", text, most)
 	}
 	if isSpace(c) {
 		if c, err = afterSpace(r); err != nil {

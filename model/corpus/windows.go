@@ -60,7 +60,7 @@ func (w *windows) wrong(err error) error {
 	if dir == "" {
 		dir = os.TempDir()
 	}
-	return fmt.Errorf("tokens to a file in %s: %w; choose another folder with corpus.Options.Dir", dir, err)
+	return fmt.Errorf("tokens to a file in %s: %w; choose another folder with corpus.Options.Dir or TMPDIR", dir, err)
 }
 
 // get gives a window, after all were added.

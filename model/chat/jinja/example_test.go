@@ -1,6 +1,7 @@
 package jinja_test
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -13,7 +14,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	text, err := t.Render(map[string]any{"list": []any{"a", 1, "b"}}, time.Now())
+	text, err := t.Render(context.Background(), map[string]any{"list": []any{"a", 1, "b"}}, time.Now())
 	fmt.Print(text, err)
 	// Output:
 	// 1: A

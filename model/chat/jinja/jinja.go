@@ -12,6 +12,7 @@
 package jinja
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -63,8 +64,8 @@ func Parse(source string) (*Template, error) {
 }
 
 // Render gives the text of the template for the variables: nil, bool, int, int64, float64, string, []any, *Dict and what these hold.
-// now is the clock of strftime_now. A template that refuses its variables with raise_exception gives a *Raised.
-func (t *Template) Render(vars map[string]any, now time.Time) (_ string, err error) {
+// now is the clock of strftime_now, and ctx ends a rendering that takes long. A template that refuses its variables with raise_exception gives a *Raised.
+func (t *Template) Render(ctx context.Context, vars map[string]any, now time.Time) (_ string, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			s, ok := r.(stop)
@@ -74,7 +75,7 @@ func (t *Template) Render(vars map[string]any, now time.Time) (_ string, err err
 			err = fmt.Errorf("jinja: %w", s.err)
 		}
 	}()
-	m := &machine{now: now, text: maxText}
+	m := &machine{ctx: ctx, now: now, text: maxText}
 	root := &scope{table: map[string]any{}}
 	for name, f := range functions {
 		root.table[name] = f

@@ -2,7 +2,9 @@ package jinja
 
 import (
 	"compress/gzip"
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"strings"
@@ -55,7 +57,7 @@ func TestExpressions(t *testing.T) {
 		out, err := "", error(nil)
 		tmpl, err := Parse(c.Src)
 		if err == nil {
-			out, err = tmpl.Render(vars, clock)
+			out, err = tmpl.Render(t.Context(), vars, clock)
 		}
 		switch {
 		case c.Out != nil && err != nil:
@@ -97,7 +99,7 @@ func TestLimits(t *testing.T) {
 	} {
 		tmpl, err := Parse(c.src)
 		if err == nil {
-			_, err = tmpl.Render(nil, clock)
+			_, err = tmpl.Render(t.Context(), nil, clock)
 		}
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%.80s: %v, expected %q", c.src, err, c.want)
@@ -118,11 +120,11 @@ func TestMessages(t *testing.T) {
 	} {
 		tmpl, err := Parse(c.src)
 		if err == nil {
-			_, err = tmpl.Render(map[string]any{"x": map[bool]any{true: NewDict()}[strings.Contains(c.src, "z")]}, clock)
+			_, err = tmpl.Render(t.Context(), map[string]any{"x": map[bool]any{true: NewDict()}[strings.Contains(c.src, "z")]}, clock)
 		}
 		if c.src[0] == 'a' {
 			tmpl, _ = Parse(c.src)
-			_, err = tmpl.Render(nil, clock)
+			_, err = tmpl.Render(t.Context(), nil, clock)
 		}
 		if err == nil || err.Error() != c.want {
 			t.Errorf("%q: %v, expected %s", c.src, err, c.want)
@@ -136,7 +138,20 @@ func FuzzRender(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, src string) {
 		if tmpl, err := Parse(src); err == nil {
-			_, _ = tmpl.Render(map[string]any{"a": NewDict("b", "c"), "l": []any{1, "x", nil}}, clock) // no panic, no hang
+			_, _ = tmpl.Render(t.Context(), map[string]any{"a": NewDict("b", "c"), "l": []any{1, "x", nil}}, clock) // no panic, no hang
 		}
 	})
+}
+
+// TestRenderStops: a template that takes its time hears of the context's end.
+func TestRenderStops(t *testing.T) {
+	tmpl, err := Parse("{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := tmpl.Render(ctx, nil, time.Now()); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
 }

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -11,6 +12,7 @@ import (
 
 // machine is one rendering.
 type machine struct {
+	ctx   context.Context
 	now   time.Time
 	out   *strings.Builder
 	steps int
@@ -76,6 +78,9 @@ func (m *machine) made(n int) error {
 func (m *machine) step() error {
 	if m.steps++; m.steps > maxSteps {
 		return fmt.Errorf("the template takes more than %d steps", maxSteps)
+	}
+	if m.steps%1024 == 0 {
+		return m.ctx.Err()
 	}
 	return nil
 }
