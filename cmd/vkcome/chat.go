@@ -50,8 +50,6 @@ func runChat(ctx context.Context, c *common, d *vk.Device, m *model.Model, o gen
 	return s.lines(ctx, interruptible(ctx, os.Stdin))
 }
 
-const maxTemplate = 4 << 20 // bytes of a file of a chat template; the longest in use have some 20 kB
-
 // openTemplate reads a model's template by its name, "" for the usual one, or that of a file.
 func openTemplate(m *model.Model, t tokenizer.Tokenizer, name string) (*chat.Template, error) {
 	template, err := chat.Open(m.Files, t, name)
