@@ -76,7 +76,7 @@ func (c *common) openNamed(name string) (*vk.Device, error) {
 	}
 	d, down, err := op.Open(context.Background(), o)
 	if down != nil && err == nil {
-		fmt.Fprintln(os.Stderr, spell(down.String())) // also where no progress is wanted: it says that numbers are another tier's
+		say(down.String()) // also where no progress is wanted: it says that numbers are another tier's
 	}
 	return d, err
 }

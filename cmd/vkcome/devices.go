@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -82,7 +81,7 @@ func printSelfTest(c *common, reports []*op.SelfTestReport) error {
 	if c.json {
 		return printJSON(reports)
 	}
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "DEVICE\tTIER\tOPERATION\tDTYPE\tSHAPE\tKERNEL\tERROR\tTOLERANCE\t")
 	for _, r := range reports {
 		for _, row := range r.Rows {

@@ -26,6 +26,10 @@ func TestSignals(t *testing.T) {
 	if err := os.WriteFile(blank, bytes.Repeat([]byte(" "), 60<<20), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	some := filepath.Join(dir, "some.txt") // as much as tokenize takes
+	if err := os.WriteFile(some, bytes.Repeat([]byte("The layers of a model are like the pages of a book.\n"), maxTokenized/52), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	ids := filepath.Join(dir, "ids.json")
 	if err := os.WriteFile(ids, append(bytes.Repeat([]byte("[1,2,3,4,5,6,7,8,"), 1), append(bytes.Repeat([]byte("1,2,3,4,5,6,7,8,"), 4<<20), "9]"...)...), 0o644); err != nil {
 		t.Fatal(err)
@@ -36,8 +40,8 @@ func TestSignals(t *testing.T) {
 		stdin  bool // that nobody writes to
 		stdout bool // that nobody reads
 	}{
-		{name: "encode a text", args: []string{"tokenize", embedded.Name, "--file", text}},
-		{name: "encode blanks", args: []string{"tokenize", embedded.Name, "--file", blank}},
+		{name: "encode a text", args: []string{"tokenize", embedded.Name, "--file", some}},
+		{name: "encode blanks", args: []string{"eval", "ppl", embedded.Name, "--text", blank, "-q"}},
 		{name: "encode a corpus", args: []string{"eval", "ppl", embedded.Name, "--text", text, "-q"}},
 		{name: "parse tokens", args: []string{"eval", "ppl", embedded.Name, "--tokens", ids, "-q"}},
 		{name: "wait for stdin", args: []string{"tokenize", embedded.Name, "-"}, stdin: true},

@@ -291,7 +291,7 @@ func TestNonFiniteStates(t *testing.T) {
 	opt := modeltest.Spec{Architecture: "OPTForCausalLM", Hidden: 32, Intermediate: 48, Layers: 4, Heads: 4, KVHeads: 4, HeadDim: 8, Vocab: 50, Context: 32, Tied: true, AttentionBias: true,
 		DType: dtype.BF16}
 	big := func(w model.Weight) model.Weight { // 2^127 everywhere, which overflows at once
-		w.Data = bytes.Clone(w.Data)
+		w.Data = bytes.Clone(modeltest.Bytes(t, w))
 		for i := 0; i < len(w.Data); i += 2 {
 			w.Data[i], w.Data[i+1] = 0x00, 0x7f
 		}
@@ -371,9 +371,9 @@ func TestNonFiniteWeights(t *testing.T) {
 		name, want string
 		data       func(m *model.Model) []byte
 	}{
-		{"model.layers.1.mlp.up_proj.weight", "1 of 5376", func(m *model.Model) []byte { return m.Layers[1].Weights[arch.Up].Data }},
-		{"model.norm.weight", "1 of 48", func(m *model.Model) []byte { return m.Top[arch.FinalNorm].Data }},
-		{"model.embed_tokens.weight", "1 of ", func(m *model.Model) []byte { return m.Top[arch.Embed].Data[5*2*48:] }}, // token 5
+		{"model.layers.1.mlp.up_proj.weight", "1 of 5376", func(m *model.Model) []byte { return modeltest.Bytes(t, m.Layers[1].Weights[arch.Up]) }},
+		{"model.norm.weight", "1 of 48", func(m *model.Model) []byte { return modeltest.Bytes(t, m.Top[arch.FinalNorm]) }},
+		{"model.embed_tokens.weight", "1 of ", func(m *model.Model) []byte { return modeltest.Bytes(t, m.Top[arch.Embed])[5*2*48:] }}, // token 5
 	} {
 		dir := t.TempDir()
 		spec.Write(t, dir)
