@@ -97,8 +97,11 @@ func endOfPipe() {
 	os.Exit(128 + int(syscall.SIGPIPE))
 }
 
-// maxMessage bounds a message, in bytes: names in files may have megabytes.
+// maxMessage bounds a message, in bytes with its prefix and its end: names in files may have megabytes.
 const maxMessage = 4 << 10
+
+// prefix begins the message that ends the program.
+const prefix = "vkcome: "
 
 // oneLine puts a message on one line: flags where the library names options, each cause once (what failed and what was cleaned up after it may tell
 // the same error), no control characters, and not too long.
@@ -109,11 +112,11 @@ func oneLine(text string) string {
 			causes = append(causes, line)
 		}
 	}
-	return printable.Clip(printable.Line(strings.Join(causes, "; ")), maxMessage)
+	return printable.Clip(printable.Line(strings.Join(causes, "; ")), maxMessage-len(prefix)-len("\n"))
 }
 
 // say writes a message to stderr. If that fails there is nobody to tell.
 func say(text string) { _, _ = io.WriteString(os.Stderr, oneLine(text)+"\n") }
 
 // complain is say of what ends the program.
-func complain(text string) { _, _ = io.WriteString(os.Stderr, "vkcome: "+oneLine(text)+"\n") }
+func complain(text string) { _, _ = io.WriteString(os.Stderr, prefix+oneLine(text)+"\n") }

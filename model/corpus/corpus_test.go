@@ -81,8 +81,8 @@ func TestReadTokens(t *testing.T) {
 		vocab int
 		want  string
 	}{
-		{"[1,2,99999]", 100, `index 2: token 99999, expected a whole number from 0 to 99`},
-		{"[1,2,3,null]", 0, `index 3: "null", expected a whole number from 0 to 4294967295`},
+		{"[1,2,99999]", 100, `index 2: token 99999, expected one from 0 to 99`},
+		{"[1,2,3,null]", 0, `index 3: "null", expected a token: a whole number from 0 to 4294967295`},
 		{"[100]", 100, "index 0: "},
 		{"[-1]", 0, "index 0: "},
 		{"{}", 0, "expected a list of token ids in JSON"},

@@ -95,10 +95,10 @@ func readToken(r *bufio.Reader, most uint64) (id uint32, after byte, err error) 
 		}
 	}
 	if !whole {
-		return 0, 0, fmt.Errorf("%q, expected a whole number from 0 to %d", text, most)
+		return 0, 0, fmt.Errorf("%q, expected a token: a whole number from 0 to %d", text, most)
 	}
 	if value > most {
-		return 0, 0, fmt.Errorf("token %s, expected a whole number from 0 to %d", text, most)
+		return 0, 0, fmt.Errorf("token %s, expected one from 0 to %d", text, most)
 	}
 	if isSpace(c) {
 		if c, err = afterSpace(r); err != nil {

@@ -7,12 +7,12 @@ import (
 
 const (
 	windowSize = 256 << 10 // bytes of a text that are encoded at once, where it may be cut
-	maxWhole   = 64 << 20  // bytes between two places to cut it: they take some 40 times their size in memory
+	maxWhole   = 6 << 20   // bytes between two places to cut it: they take some 100 times their size in memory
 )
 
 // Writer encodes a text that comes in parts, in windows of a quarter of a megabyte: its memory does not grow with the text, and a cancelled
 // context ends it within a window. The tokens are those of the whole text. Some tokenizers, such as those that strip spaces at the ends of
-// a text or are written in regular expressions of an unusual kind, may only encode it whole: of more than 64 MiB that is an error, as of
+// a text or are written in regular expressions of an unusual kind, may only encode it whole: of more than 6 MiB that is an error, as of
 // texts in any other that hold so much without a space or a line's end behind a letter.
 type Writer struct {
 	t       *bpe

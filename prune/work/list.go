@@ -13,17 +13,22 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/files"
 )
 
 // A folder that is written has a list in it, model.FileList, of the files that vkcome writes there: from its first moment their names, at the end
-// their sizes and SHA-256 too. By it a folder is known to be vkcome's, and what is in it that is not: nothing else is ever removed.
+// their sizes too, and what tells whether they are still the same. By it a folder is known to be vkcome's, and what is in it that is not: nothing else is ever removed.
 
 const (
 	listFormat = "vkcome files 1"
 	maxList    = 16 << 20 // bytes: names and hashes of 100,000 files
+
+	// A file of more bytes is known by the time of its last change instead of a SHA-256, for which all that was written would have to be read again:
+	// a minute for a model of 14 GB, and one for each time that it is replaced.
+	maxSummed = 1 << 30
 )
 
 // list is what is in model.FileList.
@@ -34,9 +39,10 @@ type list struct {
 
 // listed is a file of a folder by its name there, with slashes, and from its end on what was written to it.
 type listed struct {
-	Name   string `json:"name"`
-	Size   int64  `json:"size"`
-	SHA256 string `json:"sha256"`
+	Name     string     `json:"name"`
+	Size     int64      `json:"size"`
+	SHA256   string     `json:"sha256,omitempty"`
+	Modified *time.Time `json:"modified,omitempty"` // of one larger than maxSummed, instead
 }
 
 func (l *list) check() error {
@@ -45,7 +51,7 @@ func (l *list) check() error {
 		switch {
 		case !filepath.IsLocal(f.Name) || path.Clean(f.Name) != f.Name || strings.Count(f.Name, "/") > 1 || names[f.Name]:
 			return fmt.Errorf("lists %.80q, expected each name once, and in the folder", f.Name)
-		case !l.Unfinished && (f.Size < 0 || !isSum(f.SHA256)):
+		case !l.Unfinished && (f.Size < 0 || f.Size <= maxSummed && !isSum(f.SHA256) || f.Size > maxSummed && f.Modified == nil):
 			return fmt.Errorf("lists %.80q with a size of %d and the SHA-256 %.80q", f.Name, f.Size, f.SHA256)
 		}
 		names[f.Name] = true
@@ -145,33 +151,45 @@ func End(ctx context.Context, dir string) error {
 func Adopt(ctx context.Context, dir string, names []string) error {
 	l := list{Files: []listed{}}
 	for _, name := range slices.Sorted(slices.Values(names)) {
-		size, sum, err := measure(ctx, filepath.Join(dir, filepath.FromSlash(name)))
+		f, err := measure(ctx, filepath.Join(dir, filepath.FromSlash(name)))
 		if err != nil {
 			return err
 		}
-		l.Files = append(l.Files, listed{name, size, sum})
+		f.Name = name
+		l.Files = append(l.Files, f)
 	}
 	return writeList(dir, &l)
 }
 
-// measure is a file's size, and its SHA-256 in hexadecimal.
-func measure(ctx context.Context, path string) (size int64, sum string, err error) {
+// measure is what is listed of a file but its name.
+func measure(ctx context.Context, path string) (f listed, err error) {
 	in, err := files.Open(path, 0)
 	if err != nil {
-		return 0, "", err
+		return f, err
 	}
 	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return f, err
+	}
+	if f.Size = info.Size(); f.Size > maxSummed {
+		at := info.ModTime().UTC()
+		f.Modified = &at
+		return f, nil
+	}
 	h := sha256.New()
-	for {
+	for f.Size = 0; f.Size <= maxSummed; {
 		n, err := io.CopyN(h, in, 8<<20) // a part of a second
-		size += n
+		f.Size += n
 		if errors.Is(err, io.EOF) {
-			return size, hex.EncodeToString(h.Sum(nil)), nil
+			f.SHA256 = hex.EncodeToString(h.Sum(nil))
+			return f, nil
 		}
 		if err := errors.Join(err, ctx.Err()); err != nil {
-			return 0, "", err
+			return f, err
 		}
 	}
+	return f, fmt.Errorf("%s grew while it was read", path)
 }
 
 // contents lists what is in a folder and in its folders, but for the list itself: names with slashes. That of an empty folder ends in one.
@@ -225,7 +243,7 @@ func (e *Foreign) Error() string {
 var ErrNoList = errors.New("has no " + model.FileList)
 
 // Check says whether all that is in a folder is what vkcome wrote there, as it wrote it: a *Foreign names what is not. thorough compares the
-// SHA-256 of files beyond 64 MiB too, which takes as long as reading them.
+// SHA-256 of files beyond 64 MiB too, which takes as long as reading them; beyond 1 GiB there is none.
 func Check(ctx context.Context, dir string, thorough bool) error {
 	const quick = 64 << 20
 	l, err := readList(dir)
@@ -264,10 +282,10 @@ func Check(ctx context.Context, dir string, thorough bool) error {
 		case l.Unfinished:
 		case info.Size() != f.Size:
 			found(name, fmt.Sprintf("was changed: it has %d bytes, of which vkcome wrote %d", info.Size(), f.Size))
-		case thorough || f.Size <= quick:
-			if _, sum, err := measure(ctx, path); err != nil {
+		case f.Size > maxSummed || thorough || f.Size <= quick:
+			if is, err := measure(ctx, path); err != nil {
 				return err
-			} else if sum != f.SHA256 {
+			} else if is.SHA256 != f.SHA256 || f.Size > maxSummed && !is.Modified.Equal(*f.Modified) {
 				found(name, "was changed since vkcome wrote it")
 			}
 		}
