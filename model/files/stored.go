@@ -69,6 +69,31 @@ func (s *Stored) ReadAt(dst []byte, at int64) (int, error) {
 	return 0, err // of the system, with the path
 }
 
+// Part is a stretch of a Stored file.
+type Part struct {
+	file  *Stored
+	begin int64
+	size  int
+}
+
+// Part is the stretch of size bytes from byte begin on.
+func (s *Stored) Part(begin int64, size int) Part { return Part{s, begin, size} }
+
+// Size is how many bytes it has.
+func (p Part) Size() int { return p.size }
+
+// Read reads len(dst) bytes from byte at of the part on.
+func (p Part) Read(dst []byte, at int) error {
+	if at < 0 || at > p.size || len(dst) > p.size-at {
+		return fmt.Errorf("%s: bytes %d to %d of %d", p.file.path, at, at+len(dst), p.size)
+	}
+	if len(dst) == 0 {
+		return nil
+	}
+	_, err := p.file.ReadAt(dst, p.begin+int64(at))
+	return err
+}
+
 // Head is the file's first n bytes, or all where it has fewer.
 func (s *Stored) Head(n int) ([]byte, error) {
 	head := make([]byte, min(int64(n), s.size))

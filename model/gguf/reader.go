@@ -39,24 +39,16 @@ type Tensor struct {
 	Info
 	File string // the path it came from, for messages
 
-	from  *files.Stored
-	begin int64 // in the file
-	size  int
+	data files.Part
 }
 
 // Size is the number of bytes of the tensor's data.
-func (t Tensor) Size() int { return t.size }
+func (t Tensor) Size() int { return t.data.Size() }
 
 // Read reads len(dst) bytes of the tensor's data, which lie row by row, from byte at on, until the File is closed. A file that changed or
 // cannot be read is an error with its name; one that matches files.ErrChanged says that it changed.
 func (t Tensor) Read(dst []byte, at int) error {
-	if at < 0 || at > t.size || len(dst) > t.size-at {
-		return fmt.Errorf("gguf: %s: tensor %s: bytes %d to %d of %d", t.File, t.Name, at, at+len(dst), t.size)
-	}
-	if len(dst) == 0 {
-		return nil
-	}
-	if _, err := t.from.ReadAt(dst, t.begin+int64(at)); err != nil {
+	if err := t.data.Read(dst, at); err != nil {
 		return fmt.Errorf("gguf: tensor %s: %w", t.Name, err)
 	}
 	return nil
@@ -574,7 +566,7 @@ func (p *parsed) place(from *files.Stored, at int, infos []Info, offsets []uint6
 			return fmt.Errorf("truncated: tensor %s has %d bytes at byte %d of the data, which begins at byte %d: the file has %d", t.Name, size, offset, begin, whole)
 		}
 		seen[t.Name] = true
-		p.tensors = append(p.tensors, Tensor{t, p.name, from, int64(begin) + int64(offset), size})
+		p.tensors = append(p.tensors, Tensor{t, p.name, from.Part(int64(begin)+int64(offset), size)})
 		end, last = offset+uint64(size), "tensor "+t.Name
 	}
 	return nil

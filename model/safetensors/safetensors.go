@@ -56,24 +56,16 @@ type Tensor struct {
 	Shape []int  // empty for a scalar
 	File  string // the path it came from, for messages
 
-	from  *files.Stored
-	begin int64 // in the file
-	size  int
+	data files.Part
 }
 
 // Size is the number of bytes of the tensor's data.
-func (t Tensor) Size() int { return t.size }
+func (t Tensor) Size() int { return t.data.Size() }
 
 // Read reads len(dst) bytes of the tensor's data, little-endian and row-major, from byte at on, until the Checkpoint is closed. A file that
 // changed or cannot be read is an error with its name; one that matches files.ErrChanged says that it changed.
 func (t Tensor) Read(dst []byte, at int) error {
-	if at < 0 || at > t.size || len(dst) > t.size-at {
-		return fmt.Errorf("safetensors: %s: tensor %s: bytes %d to %d of %d", t.File, t.Name, at, at+len(dst), t.size)
-	}
-	if len(dst) == 0 {
-		return nil
-	}
-	if _, err := t.from.ReadAt(dst, t.begin+int64(at)); err != nil {
+	if err := t.data.Read(dst, at); err != nil {
 		return fmt.Errorf("safetensors: tensor %s: %w", t.Name, err)
 	}
 	return nil
@@ -81,7 +73,7 @@ func (t Tensor) Read(dst []byte, at int) error {
 
 // Bytes reads all of the tensor's data.
 func (t Tensor) Bytes() ([]byte, error) {
-	data := make([]byte, t.size)
+	data := make([]byte, t.Size())
 	return data, t.Read(data, 0)
 }
 
@@ -149,7 +141,7 @@ func parse(from *files.Stored) ([]Tensor, map[string]string, error) {
 	}
 	tensors := make([]Tensor, len(h.tensors))
 	for i, p := range h.tensors {
-		tensors[i] = Tensor{p.Name, p.DType, p.Shape, from.Path(), from, int64(h.size + p.begin), p.end - p.begin}
+		tensors[i] = Tensor{p.Name, p.DType, p.Shape, from.Path(), from.Part(int64(h.size+p.begin), p.end-p.begin)}
 	}
 	return tensors, h.metadata, nil
 }
