@@ -49,6 +49,9 @@ func readTokens(r *bufio.Reader, most uint64) (tokens []uint32, err error) {
 		if errors.Is(err, errEmptyList) && len(tokens) == 0 {
 			break
 		}
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			err = fmt.Errorf("the list of tokens has no end: %w", err)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("index %d: %w", len(tokens), err)
 		}
