@@ -53,7 +53,7 @@ licenses: ## write the notices of vkcome version --licenses again, after a chang
 
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's/:func / /' | while read -r file target; do \
-		echo "== $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || exit 1; done
+		echo "== $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 200x "$$(dirname "$$file")" || exit 1; done
 
 vulncheck: ## known vulnerabilities in what is linked, by a snapshot of Go's database that is a Go module itself
 	@.ci/vulncheck.sh

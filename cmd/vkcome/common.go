@@ -194,7 +194,10 @@ func (c *common) withModel(ctx context.Context, name string, f func(m *model.Mod
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(m), m.Close())
+	if err = f(m); err == nil {
+		err = m.Unchanged() // what was said of the model is then of two
+	}
+	return errors.Join(err, m.Close())
 }
 
 // bar shows progress on a terminal and nothing elsewhere.

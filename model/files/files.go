@@ -101,7 +101,11 @@ func wrong(path, what string) error {
 }
 
 func tooLarge(path string, size, most int64) error {
-	return wrong(path, fmt.Sprintf("has %s, expected at most %s", humanize.IBytes(uint64(size)), humanize.IBytes(uint64(most))))
+	has, bound := humanize.IBytes(uint64(size)), humanize.IBytes(uint64(most))
+	if has == bound {
+		has, bound = fmt.Sprintf("%d bytes", size), fmt.Sprint(most)
+	}
+	return wrong(path, fmt.Sprintf("has %s, expected at most %s", has, bound))
 }
 
 // all reads a file whose size was checked: it may grow meanwhile.

@@ -19,7 +19,7 @@ func TestRead(t *testing.T) {
 	for _, err := range []error{
 		os.WriteFile(at("file"), []byte("twelve bytes"), 0o600), os.Mkdir(at("folder"), 0o700), syscall.Mkfifo(at("pipe"), 0o600),
 		os.Symlink("file", at("link")), os.Symlink("pipe", at("link to a pipe")), os.Symlink("link in a circle", at("link in a circle")),
-		os.WriteFile(at("sparse"), nil, 0o600), os.Truncate(at("sparse"), 20<<30),
+		os.WriteFile(at("million"), make([]byte, 1<<20+1), 0o600), os.WriteFile(at("sparse"), nil, 0o600), os.Truncate(at("sparse"), 20<<30),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -35,6 +35,7 @@ func TestRead(t *testing.T) {
 		{at("file"), 12, "", nil},
 		{at("link"), 12, "", nil},
 		{at("file"), 11, "has 12 B, expected at most 11 B", fs.ErrInvalid},
+		{at("million"), 1 << 20, "has 1048577 bytes, expected at most 1048576", fs.ErrInvalid},
 		{at("sparse"), 1 << 20, "has 20 GiB, expected at most 1.0 MiB", fs.ErrInvalid},
 		{at("folder"), 0, "is a folder, expected a file", fs.ErrInvalid},
 		{at("pipe"), 0, "is a pipe, expected a regular file", fs.ErrInvalid},

@@ -16,11 +16,18 @@ var parsers = map[string]map[string]string{
 	"model/tokenizer":   {"tokenizer.json": "FuzzTokenizerJSON", "the files beside it": "FuzzFolder", "SentencePiece": "FuzzSentencePiece"},
 	"model/chat":        {"the files of templates": "FuzzTemplates"},
 	"model/chat/jinja":  {"templates": "FuzzRender"},
-	"model/corpus":      {"JSON and JSON lines": "FuzzJSON", "CSV": "FuzzCSV", "Parquet": "FuzzParquet", "folders of data sets": "FuzzLayout"},
+	"model/corpus":      {"JSON and JSON lines": "FuzzJSON", "CSV": "FuzzCSV", "Parquet": "FuzzParquet", "folders of data sets": "FuzzLayout", "token ids": "FuzzTokens"},
 	"model/hub":         {"names": "FuzzParseModel", "answers": "FuzzAnswers", "indexes": "FuzzShards"},
-	"model/eval":        {"results and samples": "FuzzResults"},
+	"model/eval":        {"results and samples": "FuzzResults", "caches of scores": "FuzzScoreCache"},
 	"model/bench":       {"reports": "FuzzReport"},
 	"model/lsq":         {"sums": "FuzzUnmarshal"},
+	"model/op":          {"tunings": "FuzzTuning"},
+	"vk":                {"caches of pipelines": "FuzzPipelines"},
+	"prune":             {"plans": "FuzzPlan", "lineages": "FuzzLineage", "states of runs": "FuzzRun", "searches": "FuzzSearchFile"},
+	"prune/method":      {"trees": "FuzzTree", "states of methods": "FuzzState"},
+	"prune/distill":     {"states of training": "FuzzProgress"},
+	"prune/score":       {"figures": "FuzzStats"},
+	"prune/work":        {"checkpoints": "FuzzCheckpoint", "manifests and lists": "FuzzManifest"},
 }
 
 // TestEveryParserIsFuzzed fails where a parser's fuzz target is gone, and where a package that takes JSON or numbers out of bytes has none.
