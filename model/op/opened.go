@@ -7,9 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/shaders"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -157,6 +157,9 @@ type verdict struct {
 // mostVerdicts is how many are kept: tiers, times profiles and limits that a device was opened with, of which tests have some and users one.
 const mostVerdicts = 64
 
+// maxVerdicts bounds their file, in bytes: each has some 500.
+const maxVerdicts = 1 << 20
+
 // verdictKey is all that the choice of kernels and what a driver makes of them goes by: not only the device and the driver's version, which the
 // file's name has, but its tier, its limits, and its name, in which lavapipe says how wide the CPU's vectors are.
 func verdictKey(d *vk.Device) string {
@@ -200,7 +203,7 @@ func loadVerdicts(d *vk.Device) verdicts {
 	if path == "" {
 		return none
 	}
-	file, err := os.ReadFile(path)
+	file, err := files.Read(path, maxVerdicts)
 	if err != nil {
 		return none
 	}
