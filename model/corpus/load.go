@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -126,9 +127,9 @@ func (c *Corpus) Notes() (lines []string) {
 }
 
 // Load reads documents and makes windows of their tokens. Text is read and encoded in parts, and reading ends where nothing more can be
-// wanted: behind the first documents that Docs takes InOrder. What is kept of a corpus is its windows, and beside them up to 64 MiB of
+// wanted: behind the first documents that Docs takes InOrder. What is kept of a corpus is its windows, and beside them up to 64 MiB each of documents and
 // tokens: where windows are chosen at random, of which all must be known first, more of them wait in a file in Dir. Documents that are
-// chosen at random (Docs, or rows by Tokens) are kept as text until all were seen.
+// chosen at random (Docs, or rows by Tokens) wait until all were seen, those beyond that in such a file too.
 func Load(ctx context.Context, t tokenizer.Tokenizer, o Options) (c *Corpus, err error) {
 	if err := o.check(t); err != nil {
 		return nil, err
@@ -224,12 +225,9 @@ func (o *Options) read(ctx context.Context, sources []source, rows bool, p *pack
 			}
 		}
 		if i == len(sources)-1 || apart {
-			for _, text := range c.texts() {
-				if err := p.take(text); err != nil {
-					return nil, fmt.Errorf("%s: %w", s.name, err)
-				}
+			if err := errors.Join(c.hand(p.more, p.take), c.aside.close()); err != nil {
+				return nil, fmt.Errorf("%s: %w", s.name, err)
 			}
-			c.kept, c.done = nil, c.taken()
 		}
 		if apart {
 			if size += c.size; size > maxText {
@@ -390,8 +388,10 @@ func (o *Options) repository(ctx context.Context, source string) (f *found, err 
 
 // document is a text with its place in the shuffled order.
 type document struct {
-	key  uint64
-	text string
+	key   uint64
+	text  string
+	size  int   // of the text, in bytes
+	filed int64 // where it is in the file, counted from 1; 0: it is in memory
 }
 
 // choice is a sink that keeps the documents that Options choose.
@@ -406,8 +406,12 @@ type choice struct {
 	nulls int        // and those of them that have no text
 	size  int        // bytes of those kept
 	next  uint64     // the key of the document that want spoke of
-	begun []byte     // what more took of it
+	begun []byte     // what more took of it, in memory
+	filed int64      // of it, as a document's
+	sized int        // of it
 	kept  []document // a heap, the last in order on top, where shuffled
+	held  int        // bytes of texts in memory
+	aside spill      // has the others
 	to    *packer    // takes the documents at once, none of which is kept
 	done  int        // documents that are kept no longer
 }
@@ -423,7 +427,7 @@ const (
 )
 
 func newChoice(ctx context.Context, o *Options, rows bool) *choice {
-	c := &choice{ctx: ctx, seed: o.Seed, docs: o.Docs, inOrder: o.InOrder}
+	c := &choice{ctx: ctx, seed: o.Seed, docs: o.Docs, inOrder: o.InOrder, aside: spill{dir: o.Dir}}
 	if o.Docs == 0 && o.Tokens > 0 && rows {
 		tokens := max(o.Tokens, o.window())
 		if o.Windows > 0 {
@@ -489,8 +493,27 @@ func (c *choice) more(text string) error {
 	if c.to != nil {
 		return c.to.more(text)
 	}
-	c.begun = append(c.begun, text...)
-	return nil
+	return c.keep(text)
+}
+
+// keep adds text to the document that has begun: in memory as long as there is room for all of it, else in the file.
+func (c *choice) keep(text string) error {
+	c.sized += len(text)
+	if c.filed == 0 && c.held+len(text) <= maxHeld {
+		c.begun = append(c.begun, text...)
+		c.held += len(text)
+		return nil
+	}
+	if c.filed == 0 {
+		c.filed = c.aside.size + 1
+		if _, err := c.aside.Write(c.begun); err != nil {
+			return err
+		}
+		c.held -= len(c.begun)
+		c.begun = nil
+	}
+	_, err := io.WriteString(&c.aside, text)
+	return err
 }
 
 func (c *choice) take(text string) error {
@@ -500,21 +523,22 @@ func (c *choice) take(text string) error {
 		}
 		return c.to.take(text)
 	}
-	if len(c.begun) > 0 {
-		text = string(append(c.begun, text...))
-		c.begun = nil
+	if err := c.keep(text); err != nil {
+		return err
 	}
-	d := document{c.next, text}
+	d := document{c.next, string(c.begun), c.sized, c.filed}
+	c.begun, c.sized, c.filed = c.begun[:0], 0, 0
 	if !c.shuffled() {
 		c.kept = append(c.kept, d)
 	} else {
 		heap.Push(c, d)
 		for len(c.kept) > 1 {
 			last := c.kept[0]
-			if enough := c.docs > 0 && len(c.kept) > c.docs || c.bytes > 0 && c.size-len(last.text) >= c.bytes; !enough {
+			if enough := c.docs > 0 && len(c.kept) > c.docs || c.bytes > 0 && c.size-last.size >= c.bytes; !enough {
 				break
 			}
-			c.size -= len(last.text)
+			c.size -= last.size
+			c.held -= len(last.text)
 			heap.Pop(c)
 		}
 	}
@@ -524,21 +548,36 @@ func (c *choice) take(text string) error {
 	return nil
 }
 
-// texts gives what was kept, in order.
-func (c *choice) texts() []string {
+// hand hands on what was kept, in order: of each document the last part to take, what is before it to more.
+func (c *choice) hand(more, take func(text string) error) error {
 	if c.shuffled() {
-		slices.SortFunc(c.kept, func(a, b document) int {
-			if a.key < b.key {
-				return -1
+		slices.SortFunc(c.kept, func(a, b document) int { return cmp.Compare(a.key, b.key) })
+	}
+	var room []byte
+	for _, d := range c.kept {
+		text := d.text
+		for at, rest := d.filed-1, d.size; d.filed > 0 && rest > 0; {
+			if room == nil {
+				room = make([]byte, 1<<20)
 			}
-			return 1
-		})
+			part := room[:min(rest, len(room))]
+			if _, err := c.aside.ReadAt(part, at); err != nil {
+				return err
+			}
+			at, rest, text = at+int64(len(part)), rest-len(part), string(part)
+			if rest == 0 {
+				break
+			}
+			if err := more(text); err != nil {
+				return err
+			}
+		}
+		if err := take(text); err != nil {
+			return err
+		}
 	}
-	texts := make([]string, len(c.kept))
-	for i, d := range c.kept {
-		texts[i] = d.text
-	}
-	return texts
+	c.kept, c.done = nil, c.taken()
+	return nil
 }
 
 // splitMix64 is output i of the generator SplitMix64 with a seed (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number

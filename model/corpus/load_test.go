@@ -108,7 +108,7 @@ func TestShuffle(t *testing.T) {
 		if err := read(t.Context(), path, oneField("text"), c); err != nil && !errors.Is(err, errEnough) {
 			t.Fatal(err)
 		}
-		got, want := c.texts(), byHand(o.Seed)
+		got, want := handed(t, c), byHand(o.Seed)
 		switch {
 		case o.InOrder:
 			want = texts[:7]
@@ -468,7 +468,7 @@ func TestComePaper(t *testing.T) {
 			if err := read(t.Context(), path, oneField("text"), all); err != nil {
 				t.Fatal(err)
 			}
-			want = all.texts()
+			want = handed(t, all)
 		}
 		windows, err := Cut(must(Encode(tok, strings.Join(want, "\n\n"))), 64)
 		if err != nil {
@@ -507,4 +507,22 @@ func ExampleLoad() {
 	}
 	fmt.Println(len(c.Windows[0]), "tokens of", c.Source)
 	// Output: 4 tokens of reviews.jsonl; 1 of 2 documents, shuffled by seed 0
+}
+
+// handed is what a choice kept.
+func handed(t *testing.T, c *choice) (texts []string) {
+	t.Helper()
+	begun := ""
+	more := func(text string) error {
+		begun += text
+		return nil
+	}
+	take := func(text string) error {
+		texts, begun = append(texts, begun+text), ""
+		return nil
+	}
+	if err := errors.Join(c.hand(more, take), c.aside.close()); err != nil {
+		t.Fatal(err)
+	}
+	return texts
 }

@@ -43,7 +43,7 @@ func newPacker(ctx context.Context, t tokenizer.Tokenizer, o *Options) (*packer,
 		return nil, badWindow(p.window)
 	}
 	p.body = p.window - p.extra()
-	p.windows = &windows{dir: o.Dir, some: o.Windows > 0 || o.Tokens > 0}
+	p.windows = &windows{spill: spill{dir: o.Dir}, some: o.Windows > 0 || o.Tokens > 0}
 	return p, nil
 }
 

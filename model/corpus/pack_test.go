@@ -199,9 +199,9 @@ func wholeLoad(t *testing.T, tok tokenizer.Tokenizer, o Options) (*Corpus, error
 	}
 	c := &Corpus{}
 	groups := make([][]string, len(taken))
-	for i, t := range taken {
-		groups[i] = t.texts()
-		c.Documents, c.Nulls = c.Documents+len(groups[i]), c.Nulls+t.nulls
+	for i, of := range taken {
+		groups[i] = handed(t, of)
+		c.Documents, c.Nulls = c.Documents+len(groups[i]), c.Nulls+of.nulls
 	}
 	_, err := c.wholePack(tok, &o, groups)
 	return c, err
