@@ -13,6 +13,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/format"
 	"github.com/pierrec/lz4/v4"
+
+	"github.com/vkcome/vkcome/model/files"
 )
 
 // unpacker decompresses the pages of a column.
@@ -54,7 +56,7 @@ func (u *unpacker) unpack(raw []byte, size int64) (out []byte, err error) {
 		if err != nil {
 			return nil, damaged("%w", err)
 		}
-		out, err = drain(heard{u.ctx, z}, size)
+		out, err = drain(files.Heed(u.ctx, z), size)
 		if err != nil {
 			return nil, err
 		}
@@ -67,11 +69,11 @@ func (u *unpacker) unpack(raw []byte, size int64) (out []byte, err error) {
 		if err := u.zstd.Reset(bytes.NewReader(raw)); err != nil {
 			return nil, damaged("%w", err)
 		}
-		if out, err = drain(heard{u.ctx, u.zstd}, size); err != nil {
+		if out, err = drain(files.Heed(u.ctx, u.zstd), size); err != nil {
 			return nil, err
 		}
 	case format.Brotli:
-		if out, err = drain(heard{u.ctx, brotli.NewReader(bytes.NewReader(raw))}, size); err != nil {
+		if out, err = drain(files.Heed(u.ctx, brotli.NewReader(bytes.NewReader(raw))), size); err != nil {
 			return nil, err
 		}
 	case format.Lz4Raw:

@@ -298,33 +298,19 @@ func decompressed(ctx context.Context, path string, use func(r io.Reader) error)
 		if c.ending != ending {
 			continue
 		}
-		z, done, err := c.open(heard{ctx, f})
+		z, done, err := c.open(files.Heed(ctx, f))
 		if err != nil {
 			return fmt.Errorf("%s: %w", ending[1:], err)
 		}
 		if done != nil {
 			defer done()
 		}
-		return use(heard{ctx, z})
+		return use(files.Heed(ctx, z))
 	}
-	return use(heard{ctx, f})
+	return use(files.Heed(ctx, f))
 }
 
-// heard reads in parts between which it hears of the context's end: what is compressed may be large and say nothing, and it may be small and
-// become large.
-type heard struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (h heard) Read(p []byte) (int, error) {
-	if err := h.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return h.r.Read(p[:min(len(p), readSize)])
-}
-
-// heardAt is heard for files that are not read in their order.
+// heardAt is files.Heed for files that are not read in their order.
 type heardAt struct {
 	ctx context.Context
 	r   io.ReaderAt

@@ -27,7 +27,7 @@ func ReadTokens(ctx context.Context, path string, vocab int) ([]uint32, error) {
 	if vocab > 0 {
 		most = uint64(vocab - 1)
 	}
-	tokens, err := readTokens(bufio.NewReaderSize(heard{ctx, f}, 1<<16), most)
+	tokens, err := readTokens(bufio.NewReaderSize(files.Heed(ctx, f), 1<<16), most)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

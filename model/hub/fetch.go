@@ -349,7 +349,7 @@ func (d *download) restart(ctx context.Context, keep int64) error {
 	if _, err := d.part.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	n, err := io.Copy(d.sum, &heedful{ctx, d.part})
+	n, err := io.Copy(d.sum, files.Heed(ctx, d.part))
 	d.done = n
 	return err
 }
@@ -412,19 +412,6 @@ func (d *download) attempt(ctx context.Context) error {
 		return fmt.Errorf("%w: %d bytes came, expected %d", io.ErrUnexpectedEOF, d.done, d.entry.size)
 	}
 	return nil
-}
-
-// heedful is a reader that ends with its context.
-type heedful struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (h *heedful) Read(b []byte) (int, error) {
-	if err := h.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return h.r.Read(b)
 }
 
 // progressReader counts what passes.
