@@ -17,7 +17,7 @@ import (
 
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
-	opener "github.com/vkcome/vkcome/model/files"
+	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/gguf"
 )
 
@@ -310,23 +310,23 @@ func (p piece) read(dst []byte, to dtype.DType, begin, end int) error {
 
 // ggufFiles is the files of the Hugging Face folder, made when they are read, and those that hold the weights.
 func ggufFiles(f *gguf.File, config []byte) fs.FS {
-	files := made{}
-	files.add(arch.ConfigFile, func() ([]byte, error) { return config, nil })
+	folder := made{}
+	folder.add(arch.ConfigFile, func() ([]byte, error) { return config, nil })
 	if f.HasTokenizer() {
-		files.add("tokenizer.json", f.TokenizerJSON)
-		files.add("tokenizer_config.json", f.TokenizerConfigJSON)
-		files.add(arch.GenerationFile, f.GenerationJSON)
+		folder.add("tokenizer.json", f.TokenizerJSON)
+		folder.add("tokenizer_config.json", f.TokenizerConfigJSON)
+		folder.add(arch.GenerationFile, f.GenerationJSON)
 	}
 	for name, text := range f.ChatTemplates() {
 		file := "chat_template.jinja"
 		if name != "" {
 			file = path.Join(chatTemplates, name+".jinja")
 		}
-		files.add(file, func() ([]byte, error) { return []byte(text), nil })
+		folder.add(file, func() ([]byte, error) { return []byte(text), nil })
 	}
 	for name, key := range map[string]string{Lineage: gguf.LineageKey, Losses: gguf.LossesKey} {
 		if v, ok := f.Value(key); ok {
-			files.add(name, func() ([]byte, error) {
+			folder.add(name, func() ([]byte, error) {
 				text, ok := v.(string)
 				if !ok {
 					return nil, fmt.Errorf("gguf: %s: %s: %T, expected a text", f.Path(), key, v)
@@ -336,7 +336,7 @@ func ggufFiles(f *gguf.File, config []byte) fs.FS {
 		}
 	}
 	for _, part := range f.Parts() {
-		files[filepath.Base(part)] = func() (fs.File, error) { return opener.Open(part, 0) }
+		folder[filepath.Base(part)] = func() (fs.File, error) { return files.Open(part, 0) }
 	}
-	return files
+	return folder
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/vkcome/vkcome/model/files"
 )
 
-// LayerStore keeps merged layers: in memory, or, where a HostMemory has a bound, in files that are mapped and vanish with the process.
+// LayerStore keeps merged layers: in memory, or, where a HostMemory has a bound, in files that are read when they are asked for and vanish with the process.
 // A nil *LayerStore keeps them in memory.
 type LayerStore struct {
 	Host  *HostMemory

@@ -153,7 +153,7 @@ func (f *Folder) tidy(c Checkpoint) error {
 			delete(f.made, l)
 		}
 	}
-	return f.remove(func(name string) bool { return !keep[name] && !f.mapped[name] })
+	return f.remove(func(name string) bool { return !keep[name] && !f.reading[name] })
 }
 
 // stepDir is where the checkpoint of a step is.
@@ -269,11 +269,11 @@ func (f *Folder) load(dir string) (*Checkpoint, error) {
 		case sum != made.sum:
 			return nil, damage(r.File + " is not as it was written")
 		}
-		l, mapping, err := model.LoadLayer(path)
+		l, opened, err := model.LoadLayer(path)
 		if err != nil {
 			return nil, err
 		}
-		f.closers, f.mapped[r.File], f.made[l] = append(f.closers, mapping), true, made
+		f.closers, f.reading[r.File], f.made[l] = append(f.closers, opened), true, made
 		m.Layers = append(m.Layers, l)
 	}
 	if err := f.checkModel(&m); err != nil {

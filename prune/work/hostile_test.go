@@ -326,7 +326,7 @@ func FuzzCheckpoint(f *testing.F) {
 			t.Fatal(err)
 		}
 		c, err := folder.load(filepath.Join(dir, "step-000001"))
-		if err := folder.unmap(); err != nil {
+		if err := folder.closeLayers(); err != nil {
 			t.Fatal(err)
 		}
 		if err != nil {

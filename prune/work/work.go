@@ -71,8 +71,8 @@ type Folder struct {
 	lock     *flock.Flock
 	original *model.Model
 	made     map[*model.Layer]file // the layers that are in files of the folder
-	closers  []io.Closer           // of the files that are mapped
-	mapped   map[string]bool
+	closers  []io.Closer           // of the files of layers that are read
+	reading  map[string]bool       // their names
 }
 
 // file is a file of the folder and the SHA-256 of its contents.
@@ -202,7 +202,7 @@ func (f *Folder) foreign(name string, marked bool) (string, error) {
 // Another process that has it open gives ErrLocked; steps of an earlier run ErrSteps, unless they are to be resumed or discarded, and
 // ErrDifferent if they are to be resumed and a field of the key differs.
 func Open(dir string, original *model.Model, key []Field, o Options) (*Folder, error) {
-	f := &Folder{dir: dir, original: original, made: map[*model.Layer]file{}, mapped: map[string]bool{}}
+	f := &Folder{dir: dir, original: original, made: map[*model.Layer]file{}, reading: map[string]bool{}}
 	if err := f.acquire(); err != nil {
 		return nil, fmt.Errorf("work: %s %w", dir, err)
 	}
@@ -396,13 +396,13 @@ func (f *Folder) Close() error {
 	if steps, err := f.steps(); err == nil && len(steps) == 0 {
 		return f.Remove()
 	}
-	return errors.Join(f.unmap(), f.lock.Close())
+	return errors.Join(f.closeLayers(), f.lock.Close())
 }
 
 // Remove removes the folder: the run's result is where it belongs. Layers that Load made end with it. What somebody else put there
 // stays.
 func (f *Folder) Remove() error {
-	err := errors.Join(f.unmap(), f.empty())
+	err := errors.Join(f.closeLayers(), f.empty())
 	if err == nil { // last: until then the folder is known
 		err = removeAll(filepath.Join(f.dir, manifestName))
 	}
@@ -420,7 +420,7 @@ func (f *Folder) Remove() error {
 	return nil
 }
 
-func (f *Folder) unmap() (err error) {
+func (f *Folder) closeLayers() (err error) {
 	for _, c := range f.closers {
 		err = errors.Join(err, c.Close())
 	}
