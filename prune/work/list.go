@@ -177,19 +177,17 @@ func measure(ctx context.Context, path string) (f listed, err error) {
 		f.Modified = &at
 		return f, nil
 	}
-	h := sha256.New()
-	for f.Size = 0; f.Size <= maxSummed; {
-		n, err := io.CopyN(h, in, 8<<20) // a part of a second
-		f.Size += n
-		if errors.Is(err, io.EOF) {
-			f.SHA256 = hex.EncodeToString(h.Sum(nil))
-			return f, nil
-		}
-		if err := errors.Join(err, ctx.Err()); err != nil {
-			return f, err
-		}
+	if f.Size, f.SHA256, err = sumOf(ctx, io.LimitReader(in, maxSummed+1)); err == nil && f.Size > maxSummed {
+		err = fmt.Errorf("%s grew while it was read", path)
 	}
-	return f, fmt.Errorf("%s grew while it was read", path)
+	return f, err
+}
+
+// sumOf reads to the end, and gives how many bytes there were and their SHA-256 in hexadecimal.
+func sumOf(ctx context.Context, r io.Reader) (size int64, sum string, err error) {
+	h := sha256.New()
+	size, err = io.Copy(h, files.Heed(ctx, r))
+	return size, hex.EncodeToString(h.Sum(nil)), err
 }
 
 // contents lists what is in a folder and in its folders, but for the list itself: names with slashes. That of an empty folder ends in one.
