@@ -1,7 +1,6 @@
 package safetensors
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,10 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/vkcome/vkcome/model/files"
-	"github.com/vkcome/vkcome/model/internal/lfs"
+	"github.com/vkcome/vkcome/model/internal/shards"
 )
 
 // Checkpoint is the set of tensors of a file or of a folder of shards. Reading it is safe from several goroutines.
@@ -32,7 +30,7 @@ func Open(dir string) (*Checkpoint, error) {
 		return OpenFile(single)
 	}
 	index := filepath.Join(dir, IndexFile)
-	raw, err := files.Read(index, maxIndex)
+	raw, err := files.Read(index, shards.MaxIndex)
 	if errors.Is(err, fs.ErrNotExist) {
 		what := ""
 		if own, err := filepath.Glob(filepath.Join(dir, "consolidated*")); err == nil && len(own) > 0 {
@@ -50,31 +48,13 @@ func Open(dir string) (*Checkpoint, error) {
 	return openShards(dir, index, weights)
 }
 
-// parseIndex gives the shard of each tensor. A shard must be a plain name, so that an index cannot reach outside its
-// folder.
+// parseIndex gives the shard of each tensor.
 func parseIndex(path string, raw []byte) (map[string]string, error) {
-	var index struct {
-		WeightMap map[string]string `json:"weight_map"`
-	}
-	if err := lfs.Check(raw); err != nil {
+	weights, err := shards.ParseIndex(raw)
+	if err != nil {
 		return nil, fmt.Errorf("safetensors: %s: %w", path, err)
 	}
-	if err := json.Unmarshal(raw, &index); err != nil {
-		return nil, fmt.Errorf("safetensors: %s: %w", path, unexpected(err))
-	}
-	if len(index.WeightMap) == 0 {
-		return nil, fmt.Errorf("safetensors: %s: weight_map is empty", path)
-	}
-	for _, name := range slices.Sorted(maps.Keys(index.WeightMap)) {
-		shard := index.WeightMap[name]
-		if err := checkName(name); err != nil {
-			return nil, fmt.Errorf("safetensors: %s: %w", path, err)
-		}
-		if len(shard) > maxName || !printable(shard) || shard == "." || strings.ContainsAny(shard, `/\`) || !filepath.IsLocal(shard) {
-			return nil, fmt.Errorf("safetensors: %s: tensor %s: shard %.60q is not a plain file name", path, name, shard)
-		}
-	}
-	return index.WeightMap, nil
+	return weights, nil
 }
 
 func openShards(dir, index string, weights map[string]string) (*Checkpoint, error) {

@@ -18,11 +18,11 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/internal/lfs"
+	"github.com/vkcome/vkcome/model/internal/shards"
 )
 
 const (
@@ -32,12 +32,9 @@ const (
 	metadataKey = "__metadata__"
 
 	maxHeader = 100_000_000 // bytes, the limit of the reference implementation
-	maxIndex  = 64 << 20    // bytes; a tensor takes about 100
 
-	// Limits on what goes into memory and into messages, far above those of real files: the longest names have about 100 bytes, and a
-	// model of 400 experts in each of 60 layers has 150,000 tensors.
-	maxName    = 1 << 10 // bytes
-	maxDims    = 64      // as in PyTorch
+	// Limits on what goes into memory, far above those of real files: a model of 400 experts in each of 60 layers has 150,000 tensors.
+	maxDims    = 64 // as in PyTorch
 	maxTensors = 1 << 20
 )
 
@@ -194,7 +191,7 @@ func (h *header) decode(text []byte) error {
 		if !ok {
 			return fmt.Errorf("header: %v, expected a name", key)
 		}
-		if err := checkName(name); err != nil {
+		if err := shards.CheckName(name); err != nil {
 			return err
 		}
 		if seen[name] {
@@ -237,19 +234,6 @@ func (h *header) decode(text []byte) error {
 	}
 	return nil
 }
-
-// checkName keeps names that would fill a screen, break a line or steer a terminal out of messages.
-func checkName(name string) error {
-	if len(name) > maxName {
-		return fmt.Errorf("tensor %.60q…: the name has %d bytes, the limit is %d", name, len(name), maxName)
-	}
-	if !printable(name) {
-		return fmt.Errorf("tensor %.60q: the name has control characters", name)
-	}
-	return nil
-}
-
-func printable(name string) bool { return !strings.ContainsFunc(name, unicode.IsControl) }
 
 // unexpected tells that JSON stopped early; a bare EOF would read like success. What quotes a number of the file's is cut to a short line.
 func unexpected(err error) error {

@@ -255,7 +255,7 @@ func TestWriteSharded(t *testing.T) {
 func TestIndex(t *testing.T) {
 	one := file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1)
 	for _, c := range []struct{ index, want string }{
-		{`{`, "unexpected end of JSON input"},
+		{`{`, "byte 1: unexpected end"},
 		{`{}`, "weight_map is empty"},
 		{`{"weight_map":{"a":"../one"}}`, `tensor a: shard "../one" is not a plain file name`},
 		{`{"weight_map":{"a":"/etc/passwd"}}`, `tensor a: shard "/etc/passwd" is not a plain file name`},

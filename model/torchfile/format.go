@@ -12,6 +12,7 @@ import (
 
 	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/internal/lfs"
+	"github.com/vkcome/vkcome/model/internal/shards"
 )
 
 // maxPickle bounds the pickle of a checkpoint, in bytes, and with it the memory of what it makes, some 60 bytes for each; a tensor takes about 200.
@@ -38,7 +39,7 @@ func parse(from *files.Stored) (map[string]Tensor, error) {
 		if !ok || !isText {
 			continue // a number beside the tensors: where a weight is missed, its reader says so
 		}
-		err := checkName(tensorName)
+		err := shards.CheckName(tensorName)
 		if _, twice := tensors[tensorName]; twice && err == nil {
 			err = fmt.Errorf("tensor %s: named twice", tensorName)
 		}

@@ -6,27 +6,21 @@
 package torchfile
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"unicode"
 
 	"github.com/vkcome/vkcome/model/files"
-	"github.com/vkcome/vkcome/model/internal/lfs"
+	"github.com/vkcome/vkcome/model/internal/shards"
 )
 
 const (
 	// SingleFile and IndexFile are the names of a checkpoint in one file, and of the list of its shards.
 	SingleFile = "pytorch_model.bin"
 	IndexFile  = "pytorch_model.bin.index.json"
-
-	maxIndex = 64 << 20 // bytes; a tensor takes about 100
-	maxName  = 1 << 10  // bytes of a tensor's name; the longest real ones have about 100
 )
 
 // Tensor is a named array of a checkpoint.
@@ -88,48 +82,14 @@ func (c *Checkpoint) read(dir string) error {
 	return nil
 }
 
-// readIndex gives the shard of each tensor; a shard is a plain name within the folder.
+// readIndex gives the shard of each tensor.
 func readIndex(path string) (map[string]string, error) {
-	raw, err := files.Read(path, maxIndex)
+	raw, err := files.Read(path, shards.MaxIndex)
 	if err != nil {
 		return nil, err
 	}
-	if err := lfs.Check(raw); err != nil {
-		return nil, err
-	}
-	var index struct {
-		WeightMap map[string]string `json:"weight_map"`
-	}
-	if err := json.Unmarshal(raw, &index); err != nil {
-		return nil, fmt.Errorf("%.200s", err.Error()) // it may quote a number of the file's
-	}
-	if len(index.WeightMap) == 0 {
-		return nil, errors.New("weight_map is empty")
-	}
-	for _, name := range slices.Sorted(maps.Keys(index.WeightMap)) {
-		shard := index.WeightMap[name]
-		if err := checkName(name); err != nil {
-			return nil, err
-		}
-		if len(shard) > maxName || !printable(shard) || shard == "." || strings.ContainsAny(shard, `/\`) || !filepath.IsLocal(shard) {
-			return nil, fmt.Errorf("tensor %s: shard %.60q is not a plain file name", name, shard)
-		}
-	}
-	return index.WeightMap, nil
+	return shards.ParseIndex(raw)
 }
-
-// checkName keeps names that would fill a screen, break a line or steer a terminal out of messages.
-func checkName(name string) error {
-	if len(name) > maxName {
-		return fmt.Errorf("tensor %.60q…: the name has %d bytes, the limit is %d", name, len(name), maxName)
-	}
-	if !printable(name) {
-		return fmt.Errorf("tensor %.60q: the name has control characters", name)
-	}
-	return nil
-}
-
-func printable(name string) bool { return !strings.ContainsFunc(name, unicode.IsControl) }
 
 // openFile opens a file, which Close will close, and reads what tensors it has.
 func (c *Checkpoint) openFile(path string) (map[string]Tensor, error) {
