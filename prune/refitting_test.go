@@ -227,6 +227,47 @@ func TestRefitReplay(t *testing.T) {
 	}
 }
 
+// TestRatioByFit has come-p go by what the fit of each ratio leaves. All of the lower layer is what dropping the upper one leaves, which a run does by
+// itself; and what is done is the ratio that leaves least, with its fit.
+func TestRatioByFit(t *testing.T) {
+	m, _ := seven.Open(t)
+	d := vktest.Open(t, vk.Options{})
+	windows, fit := repeated(seven.Vocab, 6, 24), &refit.Options{HeldOut: 3, Lambdas: []float64{0.1, 1}}
+	run := func(k method.Method, target int) *method.Step {
+		t.Helper()
+		plan, err := prune.NewPlan(m, prune.Options{TargetLayers: target, Method: k, Windows: windows, Refit: fit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := plan.Run(t.Context(), d, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		return r.Lineage.Steps[0]
+	}
+	step := run(method.CoMeP{CoMe: method.CoMe{Norm: method.NormRatio}, Granularity: 3}, 6)
+	if len(step.Scores) != 4 || len(step.MergeList) != 2 || step.Losses != nil {
+		t.Fatalf("scores %v of layers %v, losses %v", step.Scores, step.MergeList, step.Losses)
+	}
+	fits := run(method.Drop{Layers: []int{step.MergeList[1]}}, 0).Refit
+	if want := fits[len(fits)-1].Left(); step.Scores[3] != want {
+		t.Errorf("all of layer %d leaves %v, without layer %d it is %v", step.MergeList[0], step.Scores[3], step.MergeList[1], want)
+	}
+	best := 0
+	for k, v := range step.Scores {
+		if v < step.Scores[best] {
+			best = k
+		}
+		if k > 0 && v == step.Scores[k-1] {
+			t.Errorf("ratios %d and %d of 3 leave the same, %v", k-1, k, v)
+		}
+	}
+	if want := float64(best) / 3; step.Ratio[0] != want || len(step.Refit) == 0 || step.Refit[len(step.Refit)-1].Left() != step.Scores[best] {
+		t.Errorf("ratio %v and fits %+v, expected the ratio %v of %v", step.Ratio, step.Refit, want, step.Scores)
+	}
+}
+
 // TestSelectRefit has greedy go by what the fit after each drop leaves, and compares that with runs that drop each layer and fit. Without a fit, and
 // with a selector of others, it is refused.
 func TestSelectRefit(t *testing.T) {

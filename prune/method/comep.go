@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/run"
@@ -16,6 +17,9 @@ func init() {
 // CoMeP is CoMe with the ratio of a pair found by trial: of r = 0, 1/G, …, 1 for the first layer and 1−r for the second that of the
 // smallest calibration loss, the first of equals. Pairs are chosen by the angles of all tokens' states, not the last ones' only. RatioPower and
 // RatioFloor have no meaning. Source: CoMe-P of arXiv 2510.15304.
+//
+// Where layers are fitted, the ratio is that whose fit leaves least on the windows held out, which is ours: it is of all ratios for the same
+// states and tokens, and no layer above runs. The ratios 1 and 0 drop one of the two layers, so each step has the best of these and of concatenations.
 type CoMeP struct {
 	CoMe
 	Granularity int `json:"granularity"` // G; 0 is 20
@@ -84,6 +88,9 @@ func (c CoMeP) Step(ctx context.Context, s *State, target int, progress func(don
 		c.fill(&trial, heads, neurons, s.Model.Config.Sparse(trial.MergeList[0]))
 		trials, candidates = append(trials, &trial), append(candidates, s.candidate(&trial))
 	}
+	if s.fits() {
+		return c.fitted(ctx, s, trials, progress)
+	}
 	losses, err := s.Scorer.Losses(ctx, len(s.Model.Layers)-1, candidates, progress)
 	if err != nil {
 		return nil, err
@@ -95,4 +102,27 @@ func (c CoMeP) Step(ctx context.Context, s *State, target int, progress func(don
 	step = trials[best]
 	step.Losses = losses
 	return step, s.Apply(ctx, step)
+}
+
+// fitted does the trial whose fit leaves least.
+func (c CoMeP) fitted(ctx context.Context, s *State, trials []*Step, progress func(done, total int)) (*Step, error) {
+	var best *Step
+	left, least := make([]float64, len(trials)), math.Inf(1)
+	for k, p := range trials {
+		t, err := s.try(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		if left[k] = t.loss; t.loss < least {
+			best, least = t.Step, t.loss // of the others the layers are forgotten: there may be many
+		}
+		if progress != nil {
+			progress(k+1, len(trials))
+		}
+	}
+	if best == nil {
+		return nil, model.Lasting(errors.New("come-p: what the fits of all ratios leave is no number"))
+	}
+	best.Scores = left
+	return best, s.Apply(ctx, best)
 }
