@@ -51,7 +51,12 @@ func newGGUF(path string, f *gguf.File) (*Model, error) {
 	if err := f.Check(family, config); err != nil {
 		return nil, err
 	}
-	return New(path, config, &ggufTensors{File: f, tensors: placeGGUF(f, family, config)}, ggufFiles(f, raw))
+	m, err := New(path, config, &ggufTensors{File: f, tensors: placeGGUF(f, family, config)}, ggufFiles(f, raw))
+	if err != nil {
+		return nil, err
+	}
+	m.Path = path
+	return m, nil
 }
 
 // ggufIn finds the GGUF file of a folder that is no Hugging Face folder: "" where it has none. Vision towers beside it are passed over.

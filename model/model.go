@@ -30,6 +30,7 @@ type Model struct {
 	Layers []*Layer
 
 	Name  string // the folder, for messages
+	Path  string // the folder, or the GGUF file, that was opened; "" of a model that is in none
 	Files fs.FS  // the folder's files; tokenizer and the like
 
 	// Converted says of each tensor that is converted when it is read, since an operation, or a merge of layers, reads it with another of
@@ -85,6 +86,7 @@ func openFolder(dir string) (*Model, error) {
 	if err != nil {
 		return nil, errors.Join(err, weights.Close())
 	}
+	m.Path = dir
 	return m, nil
 }
 

@@ -19,13 +19,14 @@ import (
 const DefaultShard = 5_000_000_000
 
 // Write writes the model as a Hugging Face folder into dir, which exists and is empty: weights in their own dtypes, streamed tensor
-// by tensor; config.json; and every other file of the original folder that holds no weights, unchanged. It fails where CheckFiles does, and where
-// a file of the model changed since it was opened; of the weights nothing is left then.
-func (m *Model) Write(ctx context.Context, dir string, maxShard int) error {
+// by tensor; config.json; and every other file of the original folder that holds no weights, unchanged, but for those at its top that are named
+// without, which the caller writes anew. It fails where CheckFiles does, and where a file of the model changed since it was opened; of the
+// weights nothing is left then.
+func (m *Model) Write(ctx context.Context, dir string, maxShard int, without ...string) error {
 	if err := files.WriteFile(filepath.Join(dir, arch.ConfigFile), m.Config.JSON(), 0o644); err != nil {
 		return err
 	}
-	if err := m.copyFiles(ctx, dir); err != nil {
+	if err := m.copyFiles(ctx, dir, without); err != nil {
 		return err
 	}
 	var entries []safetensors.Entry
@@ -152,7 +153,7 @@ func (m *Model) CheckFiles() error {
 }
 
 // copyFiles copies the files beside the weights.
-func (m *Model) copyFiles(ctx context.Context, dir string) error {
+func (m *Model) copyFiles(ctx context.Context, dir string, without []string) error {
 	if err := m.CheckFiles(); err != nil {
 		return err
 	}
@@ -161,6 +162,9 @@ func (m *Model) copyFiles(ctx context.Context, dir string) error {
 		return err
 	}
 	for _, name := range list {
+		if slices.Contains(without, name) {
+			continue
+		}
 		if err := files.MkdirAll(filepath.Join(dir, path.Dir(name)), 0o755); err != nil {
 			return err
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/vkcome/vkcome/model/run"
 	"github.com/vkcome/vkcome/model/safetensors"
 	"github.com/vkcome/vkcome/model/states"
+	"github.com/vkcome/vkcome/prune/card"
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/prune/work"
 	"github.com/vkcome/vkcome/vk"
@@ -307,15 +308,23 @@ func (r *Result) names() (list []string, err error) {
 			list = append(list, quoted.Replace(e.Name()))
 		}
 	}
-	return append(append(list, modelFiles...), "additional_chat_templates/*.jinja"), err
+	return append(append(list, modelFiles...), card.File, "additional_chat_templates/*.jinja"), err
 }
 
 // quoted makes a name a pattern of path.Match that matches it alone.
 var quoted = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
-// writeFolder writes a Hugging Face folder with the lineage in vkcome.json.
-func (r *Result) writeFolder(ctx context.Context, dir string, _ Output) error {
-	if err := r.Model.Write(ctx, dir, model.DefaultShard); err != nil {
+// writeFolder writes a Hugging Face folder with the lineage in vkcome.json, and a card of its own in the place of the source's, whose results
+// are not this model's.
+func (r *Result) writeFolder(ctx context.Context, dir string, o Output) error {
+	head, note, err := readHead(r.Model)
+	if err != nil {
+		return err
+	}
+	if note != "" && o.Note != nil {
+		o.Note(r.Model.Name + ": " + note)
+	}
+	if err := r.Model.Write(ctx, dir, model.DefaultShard, card.File); err != nil {
 		return err
 	}
 	text, err := r.Lineage.text()
@@ -326,7 +335,11 @@ func (r *Result) writeFolder(ctx context.Context, dir string, _ Output) error {
 	if err != nil {
 		return err
 	}
-	for name, text := range map[string][]byte{model.Lineage: text, model.Losses: losses} {
+	about, err := (&modelCard{ctx: ctx, model: r.Model, lineage: &r.Lineage, head: head}).text()
+	if err != nil {
+		return err
+	}
+	for name, text := range map[string][]byte{model.Lineage: text, model.Losses: losses, card.File: about} {
 		if len(text) == 0 {
 			continue
 		}

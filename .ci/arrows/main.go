@@ -24,7 +24,7 @@ var levels = [][]string{
 	{"cmd/"},
 	{"prune/report"},
 	{"prune"},
-	{"prune/distill", "prune/work"},
+	{"prune/distill", "prune/work", "prune/card"},
 	{"prune/method"},
 	{"prune/refit"},
 	{"prune/score", "prune/merge", "model/eval", "model/bench"},

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -338,6 +339,20 @@ func (o *Options) find(ctx context.Context, source string) (*found, form, error)
 		err = fmt.Errorf("%s: %w, nor a corpus by name (%s)", source, os.ErrNotExist, strings.Join(Names(), ", "))
 	}
 	return nil, form{}, err
+}
+
+// repository names of a Corpus.Source: those of corpora by name stand in brackets, others in front, each with the commit.
+var repoInSource = regexp.MustCompile(`^(?:[^ ]+ \()?([^\s():@]+/[^\s():@]+)(?::[^\s()@]*)?@[0-9a-zA-Z]+\)?(?: \([0-9]+ windows\))?$`)
+
+// Repositories are the data sets of the hub that a Corpus.Source names.
+func Repositories(source string) (ids []string) {
+	names, _, _ := strings.Cut(source, ";")
+	for _, name := range strings.Split(names, ", ") {
+		if m := repoInSource.FindStringSubmatch(name); m != nil && hub.IsName(m[1]) && !slices.Contains(ids, m[1]) {
+			ids = append(ids, m[1])
+		}
+	}
+	return ids
 }
 
 // isRepo says whether a source is the name of a repository, OWNER/NAME with a split or a config behind it or not.

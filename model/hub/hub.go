@@ -67,12 +67,36 @@ func (r Repo) String() string {
 var (
 	validID     = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)?$`)
 	validCommit = regexp.MustCompile(`^[0-9a-zA-Z]{1,64}$`)
+	inCache     = regexp.MustCompile(`(?:^|/)models--([^/]+)/snapshots/([0-9a-zA-Z]{1,64})(?:/|$)`)
 	fullCommit  = regexp.MustCompile(`^[0-9a-f]{40}$`)
 )
 
 // IsName says whether a text can be the name of a repository: owner/name.
 func IsName(text string) bool {
 	return strings.Count(text, "/") == 1 && Repo{Kind: Models, ID: text}.check() == nil
+}
+
+// RepoOf is the repository of a model whose folder or file in a cache this is: models--owner--name/snapshots/COMMIT and what is below it. No name
+// on the hub has two dashes in a row. Links to a folder of a cache count as that folder.
+func RepoOf(path string) (r Repo, ok bool) {
+	full, err := filepath.Abs(path)
+	if err != nil || path == "" {
+		return r, false
+	}
+	all := []string{full}
+	if real, err := filepath.EvalSymlinks(full); err == nil {
+		all = append(all, real)
+	}
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(full)); err == nil { // a file in a cache is a link to another there
+		all = append(all, filepath.Join(dir, filepath.Base(full)))
+	}
+	for _, path := range all {
+		if m := inCache.FindStringSubmatch(filepath.ToSlash(path)); m != nil {
+			r = Repo{Kind: Models, ID: strings.ReplaceAll(m[1], "--", "/"), Revision: m[2]}
+			return r, IsName(r.ID)
+		}
+	}
+	return r, false
 }
 
 // check refuses names that could lead out of the cache.

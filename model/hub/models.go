@@ -60,7 +60,7 @@ var beside = []string{
 	"config.json", "generation_config.json",
 	"tokenizer.json", "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
 	"chat_template.jinja", "chat_template.json", "additional_chat_templates/*.jinja",
-	"license*", "licence*", "notice*", "use_policy*",
+	"license*", "licence*", "notice*", "use_policy*", "readme.md",
 }
 
 // vocabularies are files of which a tokenizer has one.

@@ -161,6 +161,23 @@ func Adopt(ctx context.Context, dir string, names []string) error {
 	return writeList(dir, &l)
 }
 
+// Relist lists a file of a folder, which has a list, anew: vkcome wrote it again, or wrote it now.
+func Relist(ctx context.Context, dir, name string) error {
+	l, err := readList(dir)
+	if err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	f, err := measure(ctx, filepath.Join(dir, filepath.FromSlash(name)))
+	if err != nil {
+		return err
+	}
+	f.Name = name
+	l.Files = slices.DeleteFunc(l.Files, func(f listed) bool { return f.Name == name })
+	at, _ := slices.BinarySearchFunc(l.Files, name, func(f listed, name string) int { return strings.Compare(f.Name, name) })
+	l.Files = slices.Insert(l.Files, at, f)
+	return writeList(dir, l)
+}
+
 // measure is what is listed of a file but its name.
 func measure(ctx context.Context, path string) (f listed, err error) {
 	in, err := files.Open(path, 0)
