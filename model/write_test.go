@@ -44,6 +44,15 @@ func TestWriteFiles(t *testing.T) {
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("wrote %q, %v, want %q", got, err, want)
 	}
+	without := t.TempDir()
+	if err := m.Write(t.Context(), without, model.DefaultShard, "README.md", "tools.jinja"); err != nil {
+		t.Fatal(err)
+	}
+	for name, there := range map[string]bool{"README.md": false, "chat_template.jinja": true, "additional_chat_templates/tools.jinja": true} {
+		if _, err := os.Stat(filepath.Join(without, name)); (err == nil) != there {
+			t.Errorf("without README.md and tools.jinja at the top: %s is there: %v, want %v", name, err == nil, there)
+		}
+	}
 }
 
 // A file that git has not fetched is named as such, whatever reads it.

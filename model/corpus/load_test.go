@@ -526,3 +526,16 @@ func handed(t *testing.T, c *choice) (texts []string) {
 	}
 	return texts
 }
+
+// TestRepositories finds the data sets of the hub in what corpora were made of, and no files.
+func TestRepositories(t *testing.T) {
+	for source, want := range map[string]string{
+		"": "", "a.txt, b.txt": "", "c4:train (allenai/c4@1588ec454efa1a09f29cd18ddd04fe05fc8653a2); 12 of 30 documents, shuffled by seed 0; come-paper": "allenai/c4",
+		"owner/set:default:train@abc, owner/other@def; 5 documents": "owner/set owner/other", "owner/set@abc (12 windows), wiki2:test (Salesforce/wikitext@abc) (3 windows)": "owner/set Salesforce/wikitext",
+		"owner/set@abc, owner/set:test@abc": "owner/set", "set.jsonl@abc": "", "../x/set@abc": "", "a/b/c@abc": "", "/etc/x@abc": "", "owner/set": "", "x (owner/<b>@abc)": "",
+	} {
+		if got := strings.Join(Repositories(source), " "); got != want {
+			t.Errorf("%q: %q, want %q", source, got, want)
+		}
+	}
+}

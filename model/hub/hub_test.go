@@ -397,6 +397,28 @@ func TestTogether(t *testing.T) {
 	}
 }
 
+// TestRepoOf finds the repository of what lies in a cache, by whatever name.
+func TestRepoOf(t *testing.T) {
+	cache := t.TempDir()
+	snapshot := filepath.Join(cache, "models--owner--my-name", "snapshots", commit)
+	if err := errors.Join(os.MkdirAll(snapshot, 0o755), os.MkdirAll(filepath.Join(cache, "models--owner--my-name", "blobs"), 0o755), os.WriteFile(filepath.Join(cache, "models--owner--my-name", "blobs", "x"), nil, 0o644),
+		os.Symlink("../../blobs/x", filepath.Join(snapshot, "m.gguf")), os.Symlink(snapshot, filepath.Join(cache, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(snapshot)
+	for path, want := range map[string]string{
+		snapshot: "owner/my-name@" + commit, snapshot + "/": "owner/my-name@" + commit, ".": "owner/my-name@" + commit, filepath.Join(snapshot, "m.gguf"): "owner/my-name@" + commit, "m.gguf": "owner/my-name@" + commit,
+		filepath.Join(cache, "link"): "owner/my-name@" + commit, filepath.Join(cache, "link", "m.gguf"): "owner/my-name@" + commit,
+		cache: "", "": "", filepath.Join(cache, "models--owner--my-name"): "", "/models--owner--name/snapshots": "", "/models--name/snapshots/main": "", "/models--a--b--c/snapshots/main": "",
+		"/datasets--owner--name/snapshots/" + commit: "", "/xmodels--owner--name/snapshots/" + commit: "", "/models--..--name/snapshots/main": "", "/not/there/models--a--b/snapshots/main/x": "a/b@main",
+	} {
+		got, ok := RepoOf(path)
+		if ok != (want != "") || ok && got.String() != want {
+			t.Errorf("%q: %v, %v; want %q", path, got, ok, want)
+		}
+	}
+}
+
 func TestParseModel(t *testing.T) {
 	for name, want := range map[string]string{
 		"owner/name":                            "owner/name  ",
@@ -461,9 +483,9 @@ func TestModel(t *testing.T) {
 	models(s)
 	t.Chdir(t.TempDir())
 	for _, c := range []struct{ name, want, open string }{
-		{"owner/single", "LICENSE additional_chat_templates/tools.jinja chat_template.jinja config.json generation_config.json model.safetensors special_tokens_map.json tokenizer.json tokenizer_config.json", ""},
-		{"owner/single@v1", "LICENSE additional_chat_templates/tools.jinja chat_template.jinja config.json generation_config.json model.safetensors special_tokens_map.json tokenizer.json tokenizer_config.json", ""},
-		{"owner/single@" + commit, "LICENSE additional_chat_templates/tools.jinja chat_template.jinja config.json generation_config.json model.safetensors special_tokens_map.json tokenizer.json tokenizer_config.json", ""},
+		{"owner/single", "LICENSE README.md additional_chat_templates/tools.jinja chat_template.jinja config.json generation_config.json model.safetensors special_tokens_map.json tokenizer.json tokenizer_config.json", ""},
+		{"owner/single@v1", "LICENSE README.md additional_chat_templates/tools.jinja chat_template.jinja config.json generation_config.json model.safetensors special_tokens_map.json tokenizer.json tokenizer_config.json", ""},
+		{"owner/single@" + commit, "LICENSE README.md additional_chat_templates/tools.jinja chat_template.jinja config.json generation_config.json model.safetensors special_tokens_map.json tokenizer.json tokenizer_config.json", ""},
 		{"owner/sharded", "config.json model-00001-of-00002.safetensors model-00002-of-00002.safetensors model.safetensors.index.json tokenizer.model tokenizer_config.json", ""},
 		{"owner/pickle", "config.json merges.txt pytorch_model.bin vocab.json", ""},
 		{"owner/gguf:q4_k_m", "m-Q4_K_M.gguf", "m-Q4_K_M.gguf"},

@@ -5,6 +5,7 @@
 package card
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -93,6 +94,7 @@ func Parse(raw []byte) (h Head, note string) {
 	if is, ok := marked(raw); ok {
 		h.Ours, h.Original = true, is == isOriginal
 	}
+	raw = bytes.TrimPrefix(raw, []byte("\ufeff"))
 	m := fence.FindSubmatch(raw[:min(len(raw), maxHead)])
 	if m == nil {
 		if len(raw) > maxHead && opened.Match(raw[:maxHead]) {
