@@ -185,12 +185,12 @@ var metricNames = map[string]string{"acc": "accuracy", "acc_norm": "normalized a
 // lineage cannot be read, which came with the opened model and should not lose the run.
 func (l *Lineage) chain() (chain []*Lineage, whole bool) {
 	const most = 32 // times that a model was pruned, fitted and trained
-	for next := l; next != nil && len(chain) < most; {
+	for next, err := l, error(nil); err == nil && len(chain) < most; {
 		chain, whole = append(chain, next), next.Previous == nil
 		if whole {
 			break
 		}
-		next, _ = parseLineage(next.Previous)
+		next, err = parseLineage(next.Previous)
 	}
 	slices.Reverse(chain)
 	same := func(a, b any) bool {

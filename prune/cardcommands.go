@@ -1,6 +1,7 @@
 package prune
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -23,29 +24,30 @@ func (c *modelCard) writeCommands(chain []*Lineage) {
 	}
 	at, made := from, 0
 	var lines, corpora []string
-	run := func(command, of string) {
+	run := func(verb, in, flags string) {
 		made++
 		out := "OUT"
 		if made > 1 {
 			out += strconv.Itoa(made)
 		}
-		lines = append(lines, strings.Replace(strings.Replace(command, " IN ", " "+of+" ", 1), " OUT ", " "+out+" ", 1))
+		lines = append(lines, fmt.Sprintf("vkcome %s %s %s %s", verb, in, out, flags))
 		at = out
 	}
 	corpusOf := func(of *Calibration) string {
 		name := "CORPUS" + strconv.Itoa(len(corpora)+1)
-		corpora = append(corpora, fmt.Sprintf("# %s: %s", name, inCode(of.Source, maxCardCell)))
+		corpora = append(corpora, fmt.Sprintf("# %s: %s", name, cmp.Or(inCode(of.Source, maxCardCell), "the lineage does not name it")))
 		return name
 	}
 	for _, l := range chain {
 		if len(l.Steps) > 0 {
-			run(l.pruneCommand(corpusOf), at)
+			verb, flags := l.pruneFlags(corpusOf)
+			run(verb, at, flags)
 		}
 		if r := l.Refit; r != nil && r.Teacher != nil && r.Corpus != nil {
-			run("vkcome refit IN OUT --text "+corpusOf(r.Corpus)+windowFlags(r.Corpus)+refitFlags(r.Options), from+" "+at)
+			run("refit", from+" "+at, "--text "+corpusOf(r.Corpus)+windowFlags(r.Corpus)+refitFlags(r.Options))
 		}
 		if d := l.Distill; d != nil && d.Teacher != nil {
-			run("vkcome distill IN OUT --text "+corpusOf(&d.Corpus)+windowFlags(&d.Corpus)+distillFlags(d.Options), from+" "+at)
+			run("distill", from+" "+at, "--text "+corpusOf(&d.Corpus)+windowFlags(&d.Corpus)+distillFlags(d.Options))
 		}
 	}
 	if made == 0 {
@@ -60,16 +62,16 @@ func (c *modelCard) writeCommands(chain []*Lineage) {
 	}
 }
 
-// pruneCommand is the command that took a lineage's steps.
-func (l *Lineage) pruneCommand(corpusOf func(*Calibration) string) string {
+// pruneFlags are the command that took a lineage's steps, and its flags.
+func (l *Lineage) pruneFlags(corpusOf func(*Calibration) string) (verb, text string) {
 	if a := l.Auto; a != nil {
-		return fmt.Sprintf("vkcome auto IN OUT --target-layers %d --budget %s --text %s%s", l.Options.TargetLayers, time.Duration(a.Budget*float64(time.Second)), corpusOf(&a.Calibration), windowFlags(&a.Calibration))
+		return "auto", fmt.Sprintf("--target-layers %d --budget %s --text %s%s", l.Options.TargetLayers, time.Duration(a.Budget*float64(time.Second)), corpusOf(&a.Calibration), windowFlags(&a.Calibration))
 	}
 	entry, err := method.Lookup(l.Method)
 	if err != nil {
-		return "vkcome prune IN OUT --plan vkcome.json # of this step: its method is not known here"
+		return "prune", "--plan FILE # a vkcome.json of these steps, whose method is not known here"
 	}
-	text := "vkcome prune IN OUT --method " + l.Method + methodFlags(l.Options.Method)
+	text = "--method " + l.Method + methodFlags(l.Options.Method)
 	if entry.Needs().Target == nil {
 		text += " --target-layers " + strconv.Itoa(l.Options.TargetLayers)
 	}
@@ -92,7 +94,7 @@ func (l *Lineage) pruneCommand(corpusOf func(*Calibration) string) string {
 	if d := l.Distill; d != nil && d.Teacher == nil {
 		text += " --heal " + word(d.Schedule) + " --heal-text " + corpusOf(&d.Corpus) + " --heal-window " + strconv.Itoa(d.Corpus.Window) + distillFlags(d.Options)
 	}
-	return text
+	return "prune", text
 }
 
 func windowFlags(c *Calibration) string {
