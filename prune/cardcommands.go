@@ -71,7 +71,7 @@ func (l *Lineage) pruneFlags(corpusOf func(*Calibration) string) (verb, text str
 	if err != nil {
 		return "prune", "--plan FILE # a vkcome.json of these steps, whose method is not known here"
 	}
-	text = "--method " + l.Method + methodFlags(l.Options.Method)
+	text = "--method " + l.Method + methodFlags(entry, l.Options.Method)
 	if entry.Needs().Target == nil {
 		text += " --target-layers " + strconv.Itoa(l.Options.TargetLayers)
 	}
@@ -120,14 +120,18 @@ func numbers(list []int) string {
 	return strings.Join(texts, ",")
 }
 
-// methodFlags are the flags of a method's options as a lineage has them: their keys are the flags' names, but for those whose flags mean the
-// option by other values. The seed is the corpus's.
-func methodFlags(raw json.RawMessage) (text string) {
+// methodFlags are the flags of those of a method's options, as a lineage has them, that have a meaning for it: their keys are the flags' names, but
+// for those whose flags mean the option by other values. The seed is the corpus's.
+func methodFlags(entry method.Entry, raw json.RawMessage) (text string) {
 	var options map[string]any
 	if json.Unmarshal(raw, &options) != nil {
 		return ""
 	}
+	names, known := method.OptionNames(entry.New(method.Options{})), entry.Options()
 	for _, key := range slices.Sorted(maps.Keys(options)) {
+		if !slices.Contains(known, names[key]) {
+			continue
+		}
 		flag := " --" + strings.ReplaceAll(key, "_", "-")
 		switch v := options[key].(type) {
 		case bool:
@@ -138,11 +142,11 @@ func methodFlags(raw json.RawMessage) (text string) {
 				text += " --compat reference"
 			}
 		case string:
-			if safe.MatchString(v) && safe.MatchString(key) {
+			if safe.MatchString(v) {
 				text += flag + " " + v
 			}
 		case float64:
-			if key != "seed" && safe.MatchString(key) {
+			if key != "seed" {
 				text += flag + " " + number(v)
 			}
 		case []any:
@@ -152,7 +156,7 @@ func methodFlags(raw json.RawMessage) (text string) {
 					list = append(list, int(n))
 				}
 			}
-			if len(list) > 0 && len(list) <= method.MaxLayers && safe.MatchString(key) {
+			if len(list) > 0 && len(list) <= method.MaxLayers {
 				text += flag + " " + numbers(list)
 			}
 		}

@@ -296,6 +296,9 @@ func writeRuns(from, other string) []*faulted {
 		&faulted{name: "convert to a folder", sample: 8, args: func(dir string) []string {
 			return []string{"convert", filepath.Join(from, "student"), filepath.Join(dir, "out"), "-q"}
 		}},
+		&faulted{name: "card", sample: 8, args: func(dir string) []string {
+			return []string{"card", filepath.Join(from, "student"), "-o", filepath.Join(dir, "out.md"), "-q"}
+		}},
 		&faulted{name: "stats", sample: 6, args: func(dir string) []string { return part(filepath.Join(dir, "out"), 0) }},
 		&faulted{name: "stats merge", sample: 6, args: func(dir string) []string {
 			return []string{"stats", "merge", filepath.Join(dir, "out"), filepath.Join(other, "0"), filepath.Join(other, "1"), "-q"}

@@ -79,7 +79,7 @@ func everyVerb(t *testing.T) map[string][]string {
 	vkcome(t, "distill", "merge", whole, part, "-q")
 	results, report := hostileResults(t, dir, "a.json", nil), hostileReport(t, dir, nil)
 	return map[string][]string{
-		"devices": {"devices"}, "inspect": {"inspect", model}, "version": {"version"}, "convert": {"convert", model, fresh(), "--json"},
+		"devices": {"devices"}, "inspect": {"inspect", model}, "version": {"version"}, "card": {"card", pruned}, "convert": {"convert", model, fresh(), "--json"},
 		"auto":  on("auto", model, fresh(), "--target-layers", "3", "--budget", "10s", "--no-heal"),
 		"prune": on("prune", model, fresh(), "--target-layers", "3"), "refit": on("refit", model, pruned, fresh()),
 		"distill": append(on("distill", model, pruned, fresh()), training...), "distill merge": {"distill", "merge", fresh(), part},

@@ -482,12 +482,16 @@ func (f *Folder) write(name string, data []byte) error {
 	return WriteFile(filepath.Join(f.dir, name), data)
 }
 
-// WriteFile writes a file in one step: after a crash there is the file that was there before, or all of the new one.
+// WriteFile writes a file in one step: after a crash there is the file that was there before, or all of the new one. One that fails leaves nothing.
 func WriteFile(path string, data []byte) error {
-	if err := writeSync(path+temporary, data); err != nil {
-		return err
+	err := writeSync(path+temporary, data)
+	if err == nil {
+		err = files.Rename(path+temporary, path)
 	}
-	if err := files.Rename(path+temporary, path); err != nil {
+	if err != nil {
+		if removed := os.Remove(path + temporary); !errors.Is(removed, fs.ErrNotExist) {
+			err = errors.Join(err, removed)
+		}
 		return err
 	}
 	return model.SyncDir(filepath.Dir(path))

@@ -72,7 +72,7 @@ func keepCases() (list []hostile) {
 		}
 		list = append(list, hostile{name: "a hidden work folder with " + file, ok: never, runs: [][]string{prune("--force")}, make: func() input { return clean().file(".out.vkcome-work/"+file, []byte(secret)) }})
 	}
-	for _, file := range []string{"thesis.tex", "sub/thesis.tex", "model-00009.safetensors", ".git/config", "README.txt", "checkpoint.pt"} {
+	for _, file := range []string{"thesis.tex", "sub/thesis.tex", "model-00009.safetensors", ".git/config", "README.txt", "README.md", "checkpoint.pt"} {
 		args := []string{"prune", "model", "small", "-m", "shortgpt", "--tokens", "ids.json", "--window", "16", "--samples", "2", "--target-layers", "2", "--force", "-q"}
 		list = append(list, hostile{name: "--force on a model with " + file, ok: never, runs: [][]string{args}, make: func() input { return made.file("small/"+file, []byte("mine")) }})
 		list = append(list, hostile{name: "--force on a folder with " + file, ok: never, runs: [][]string{args}, make: func() input { return clean().file("small/"+file, []byte("mine")) }})
