@@ -150,8 +150,9 @@ func (p *Plan) boundaries() int {
 	if p.gradients() {
 		n = train.GradientBoundaries(p.Model)
 	}
-	if p.holds() { // those of the opened model too
-		n += len(p.Model.Layers) + 1
+	if c := p.Model.Config; p.holds() { // those of the opened model too, and what run.LayerKeeping keeps
+		kept := c.Heads*c.HeadDim + c.DenseNeurons()
+		n += len(p.Model.Layers) + 1 + (kept+c.HiddenSize-1)/c.HiddenSize
 	}
 	return n
 }

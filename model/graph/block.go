@@ -74,6 +74,10 @@ func NewTape(s *vk.Scope, c *arch.Config, rows int) *Scratch {
 // Spare is where products of the LM head may put what they multiply, free between layers.
 func (s *Scratch) Spare() Spare { return s.spare }
 
+// Attention is the place of what o_proj reads of some rows, and MLP that of what down_proj reads.
+func (s *Scratch) Attention(rows, cols int) op.Tensor { return Floats(s.q, rows, cols) }
+func (s *Scratch) MLP(rows, cols int) op.Tensor       { return Floats(s.mlp, rows, cols) }
+
 // Norm is the place of the normed states of some rows, free between layers.
 func (s *Scratch) Norm(rows, cols int) op.Tensor { return Floats(s.norm, rows, cols) }
 
@@ -125,6 +129,10 @@ type Block struct {
 	Weights []op.Tensor // by arch.Role
 	Rope    op.Tensor   // the cosines and sines of op.SplitQKV, of the layer's kind, for every position in use; absent where positions are learned
 	Scratch *Scratch
+
+	// Attention and MLP are what o_proj and down_proj read, where an earlier run of a layer that is the same up to there left it: that is not
+	// computed again. MLP is there with Attention alone, and not in a mixture of experts.
+	Attention, MLP op.Tensor
 
 	// Tap sees values as they are recorded, good for recording until the layer ends. With Apart it also sees what every operation gives by
 	// itself: those that are fused with others are then recorded once more, alone.
@@ -240,6 +248,26 @@ func (f *forward) project(y, x, weight op.Tensor, norm arch.Role, o op.Fused) {
 
 // attention records x + o_proj(attention(norm(x))), and gives it: in out, or where a tape keeps it.
 func (f *forward) attention(out, x op.Tensor) op.Tensor {
+	o := f.Block.Attention
+	if o.IsZero() {
+		o, x = f.attended(out, x)
+	}
+	mid := out
+	if f.Scratch.mid != nil {
+		mid = Floats(f.Scratch.mid, o.Rows, f.Config.HiddenSize)
+	}
+	f.Tap(TapAttention, o)
+	f.alone(arch.O, f.norm, o, f.Weights[arch.OBias])
+	if f.parallel != nil {
+		f.parallel(x)
+	}
+	f.add(mid, x, o, arch.O, arch.OBias, arch.AttentionNorm, f.Scratch.attended)
+	f.Tap(TapMiddle, mid)
+	return mid
+}
+
+// attended records what o_proj reads, attention(norm(x)), and gives it with what o_proj's product is added to: of the rows that are wanted.
+func (f *forward) attended(out, x op.Tensor) (o, residual op.Tensor) {
 	c, r, s, w, n := f.Config, f.r, f.Scratch, f.Weights, x.Rows
 	qkv := Floats(s.qkv, n, qkvCols(c))
 	q, k, v := Floats(s.q, n, c.Heads*c.HeadDim), Floats(s.k, n, c.KVHeads*c.HeadDim), Floats(s.v, n, c.KVHeads*c.HeadDim)
@@ -282,19 +310,12 @@ func (f *forward) attention(out, x op.Tensor) op.Tensor {
 		op.GatherRows(r, out, 0, x, last)
 		x = out
 	}
-	o, mid := q, out
+	o = q
 	if s.o != nil {
-		o, mid = Floats(s.o, q.Rows, q.Cols), Floats(s.mid, q.Rows, c.HiddenSize)
+		o = Floats(s.o, q.Rows, q.Cols)
 	}
 	f.attend(o, q, k, v, n, queries)
-	f.Tap(TapAttention, o)
-	f.alone(arch.O, f.norm, o, w[arch.OBias])
-	if f.parallel != nil {
-		f.parallel(x)
-	}
-	f.add(mid, x, o, arch.O, arch.OBias, arch.AttentionNorm, s.attended)
-	f.Tap(TapMiddle, mid)
-	return mid
+	return o, x
 }
 
 // attend records the attention of queries over the keys of n rows, or over those of the cache.
@@ -335,6 +356,10 @@ func AttentionScratch(d *vk.Device, c *arch.Config, rows, keys int) int {
 // activate records what down_proj reads, of norm(x).
 func (f *forward) activate(x op.Tensor, norm arch.Role) {
 	c, r, s, w := f.Config, f.r, f.Scratch, f.Weights
+	if !f.MLP.IsZero() {
+		f.Tap(TapMLP, f.MLP)
+		return
+	}
 	mlp := Floats(s.mlp, x.Rows, c.IntermediateSize)
 	normed := f.normed(norm, x)
 	switch {
@@ -361,7 +386,10 @@ func (f *forward) activate(x op.Tensor, norm arch.Role) {
 // feed records out = mid + down_proj of what activate made.
 func (f *forward) feed(out, mid op.Tensor) {
 	c, s, w := f.Config, f.Scratch, f.Weights
-	mlp := Floats(s.mlp, mid.Rows, c.IntermediateSize)
+	mlp := f.MLP
+	if mlp.IsZero() {
+		mlp = Floats(s.mlp, mid.Rows, c.IntermediateSize)
+	}
 	f.alone(arch.Down, f.norm, mlp, w[arch.DownBias])
 	f.add(out, mid, mlp, arch.Down, arch.DownBias, arch.MLPNorm, s.fed)
 	f.Tap(TapOut, out)

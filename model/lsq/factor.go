@@ -114,62 +114,43 @@ func (s *solver) inverse(k, which int) op.Tensor {
 	return tensor(s.inverses, s.blocks*3*block, block).RowRange((3*k+which)*block, (3*k+which+1)*block)
 }
 
-// elements calls f for all rows i from `from` on, a multiple of the block, of block column k of the scaled G + ridge·I.
-func (s *solver) elements(k, from int, ridge float64, f func(i, j int, v float64)) {
-	n, scale, begin := s.q.shape.inputs(), math.Ldexp(1, -s.gramUnit), k*block
-	at := func(i, j int, of fixed) {
-		v := of.float()
-		if i == begin+j {
-			v += ridge
-		}
-		f(i, j, v*scale)
-	}
-	for j := range block { // above the diagonal block, and in it up to the diagonal: what lies left of the diagonal, turned
-		if begin+j >= n {
-			break
-		}
-		row := s.q.gramRow(begin + j)
-		for i := from; i < begin+j; i++ {
-			at(i, j, row[i])
+// fill makes rows from `from` on, a multiple of the block, of block column k of the scaled G + ridge·I, times sign, as two floats each.
+func (s *solver) fill(k, from int, ridge, sign float64) {
+	n, scale, begin := s.q.shape.inputs(), sign*math.Ldexp(1, -s.gramUnit), k*block
+	end := min(begin+block, n)
+	for j := begin; j < end; j++ { // above the diagonal block, and in it up to the diagonal: what lies left of the diagonal, turned
+		for i, v := range s.q.gramRow(j)[min(from, j):j] {
+			s.set(i*block+j-begin, v.float()*scale)
 		}
 	}
 	for i := max(from, begin); i < n; i++ {
-		row := s.q.gramRow(i)[begin:min(begin+block, i+1)]
-		for j, v := range row {
-			at(i, j, v)
+		for j, of := range s.q.gramRow(i)[begin:min(end, i+1)] {
+			v := of.float()
+			if i == begin+j {
+				v += ridge
+			}
+			s.set((i-from)*block+j, v*scale)
 		}
 	}
-	fill := func(i, j int) { // up to whole blocks
-		v := 0.0
-		if i == begin+j {
-			v = 1
+	for i := from; i < s.padded; i++ { // up to whole blocks
+		first := end - begin
+		if i >= n {
+			first = 0
 		}
-		f(i, j, v)
-	}
-	for i := from; i < n; i++ {
-		for j := max(0, n-begin); j < block; j++ {
-			fill(i, j)
-		}
-	}
-	for i := max(from, n); i < s.padded; i++ {
-		for j := range block {
-			fill(i, j)
+		for j := first; j < block; j++ {
+			v := 0.0
+			if i == begin+j {
+				v = 1
+			}
+			s.set((i-from)*block+j, sign*v)
 		}
 	}
 }
 
-// fill makes rows from `from` on of block column k of G, times sign, as two floats each.
-func (s *solver) fill(k, from int, ridge, sign float64) {
-	s.elements(k, from, ridge, func(i, j int, v float64) {
-		v, at := sign*v, (i-from)*block+j
-		s.high[at] = float32(v)
-		s.rests[at] = float32(v - float64(s.high[at]))
-	})
-}
-
-// fillRows makes block row k of G.
-func (s *solver) fillRows(k int) {
-	s.elements(k, 0, 0, func(i, j int, v float64) { s.high[j*s.padded+i] = float32(v) })
+// set keeps v as two floats.
+func (s *solver) set(at int, v float64) {
+	high := float32(v)
+	s.high[at], s.rests[at] = high, float32(v-float64(high))
 }
 
 // upload waits for the device, and writes.

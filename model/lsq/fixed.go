@@ -31,15 +31,16 @@ func (f *fixed) add(v fixed) error {
 
 // float is the value, with a relative error of 2^-53 at most.
 func (f fixed) float() float64 {
-	high, low, sign := uint64(f.high), f.low, 1.0
-	if f.high < 0 { // of the absolute value no leading ones are lost to rounding
-		var borrow uint64
-		low, borrow = bits.Sub64(0, low, 0)
-		high, _ = bits.Sub64(0, high, borrow)
-		sign = -1
-	}
-	return sign * (float64(high)*0x1p64*unit + float64(low)*unit)
+	// Of the absolute value no leading ones are lost to rounding. Signs and bits are as good as random: no branch hangs on them.
+	negative := uint64(f.high >> 63)
+	low, borrow := bits.Sub64(f.low^negative, negative, 0)
+	high, _ := bits.Sub64(uint64(f.high)^negative, negative, borrow)
+	v := toFloat(high)*0x1p64*unit + toFloat(low)*unit
+	return math.Float64frombits(math.Float64bits(v) | negative<<63)
 }
+
+// toFloat is float64(v), in halves that are converted as signed integers: that takes no branch.
+func toFloat(v uint64) float64 { return float64(int64(v>>32))*0x1p32 + float64(int64(v&(1<<32-1))) }
 
 func decode(raw []byte) []fixed {
 	v := make([]fixed, len(raw)/fixedBytes)

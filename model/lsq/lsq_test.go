@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/big"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -427,5 +428,22 @@ func TestFixed(t *testing.T) {
 	}
 	if got := decode(encode(nil, []fixed{{-7, 12}, top})); !slices.Equal(got, []fixed{{-7, 12}, top}) {
 		t.Errorf("decoded as %v", got)
+	}
+}
+
+// TestFixedFloat compares values with those of big integers, rounded once for each half as float says, at the ends of words and at random.
+func TestFixedFloat(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	list := []fixed{{0, 0}, {0, 1}, {-1, math.MaxUint64}, {-1, 0}, {0, math.MaxUint64}, {1, 0}, {math.MaxInt64, math.MaxUint64}, {math.MinInt64, 0}, {math.MinInt64, 1}, {0, 1 << 63}, {-1, 1 << 63}, {0, 1<<53 + 1}, {0, 1<<63 + 1<<10 + 1}}
+	for range 10_000 {
+		list = append(list, fixed{int64(rng.Uint64()) >> rng.IntN(64), rng.Uint64() >> rng.IntN(64)})
+	}
+	for _, f := range list {
+		exact := new(big.Int).Lsh(big.NewInt(f.high), 64)
+		exact.Add(exact, new(big.Int).SetUint64(f.low))
+		want, _ := new(big.Float).SetMantExp(new(big.Float).SetInt(exact), -op.FixedBits).Float64()
+		if got := f.float(); math.Abs(got-want) > math.Abs(want)*0x1p-52 || math.Signbit(got) != math.Signbit(want) {
+			t.Errorf("%v is %v, want %v", f, got, want)
+		}
 	}
 }

@@ -172,14 +172,14 @@ func (s *solver) solve(ctx context.Context, lambda float64, refined bool) (*Solu
 		if err := s.refine(ctx, c, refined); err != nil {
 			return nil, fmt.Errorf("lsq: lambda %g: %w", lambda, err)
 		}
-		unit := s.crossUnit - s.gramUnit
+		unit := math.Ldexp(1, s.crossUnit-s.gramUnit)
 		for t := range c.rows {
 			row := c.d[t*s.padded : (t+1)*s.padded]
 			for i := range shape.In {
-				result.D[(begin+t)*shape.In+i] = float32(math.Ldexp(float64(row[i]), unit))
+				result.D[(begin+t)*shape.In+i] = float32(float64(row[i]) * unit)
 			}
 			if shape.Bias {
-				result.Bias[begin+t] = float32(math.Ldexp(float64(row[shape.In]), unit))
+				result.Bias[begin+t] = float32(float64(row[shape.In]) * unit)
 			}
 		}
 	}

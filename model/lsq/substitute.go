@@ -75,14 +75,13 @@ func (s *solver) turn(v []float32, rows int, intoPanels bool) []float32 {
 func (s *solver) crossBlock(c *chunk, k int, high, low []float32) {
 	n, scale := s.q.shape.inputs(), math.Ldexp(1, -s.crossUnit)
 	for t := range c.rows {
-		row := s.q.cross(c.begin + t)
-		for j := range block {
-			v, at := 0.0, t*block+j
-			if i := k*block + j; i < n {
-				v = row[i].float() * scale
-			}
-			high[at] = float32(v)
-			low[at] = float32(v - float64(high[at]))
+		row, at := s.q.cross(c.begin + t)[k*block:min(n, (k+1)*block)], t*block
+		clear(high[at+len(row) : at+block])
+		clear(low[at+len(row) : at+block])
+		for j, of := range row {
+			v := of.float() * scale
+			high[at+j] = float32(v)
+			low[at+j] = float32(v - float64(high[at+j]))
 		}
 	}
 }
@@ -147,15 +146,17 @@ func (s *solver) roughProducts(ctx context.Context, c *chunk, _ float64, f func(
 	}
 	high, low := make([]float32, c.rows*block), make([]float32, c.rows*block)
 	for k := range s.blocks {
-		s.fillRows(k)
+		s.fill(k, 0, 0, 1)
 		s.crossBlock(c, k, high, low)
 		for i := range high {
 			high[i] = -high[i]
 		}
-		if err := errors.Join(s.upload(ctx, s.column, s.high), s.upload(ctx, s.cross[0], high)); err != nil {
+		if err := errors.Join(s.upload(ctx, s.staged, s.high), s.upload(ctx, s.cross[0], high)); err != nil {
 			return err
 		}
-		op.LinearFused(s.r, tensor(s.part, c.rows, block), tensor(s.x, c.rows, s.padded), tensor(s.column, block, s.padded), op.Fused{Residual: tensor(s.cross[0], c.rows, block), Batch: true})
+		turned := tensor(s.column, block, s.padded)
+		op.Transpose(s.r, turned, tensor(s.staged, s.padded, block))
+		op.LinearFused(s.r, tensor(s.part, c.rows, block), tensor(s.x, c.rows, s.padded), turned, op.Fused{Residual: tensor(s.cross[0], c.rows, block), Batch: true})
 		if err := f(k); err != nil {
 			return err
 		}
@@ -167,8 +168,9 @@ func (s *solver) roughProducts(ctx context.Context, c *chunk, _ float64, f func(
 func (s *solver) loss(ctx context.Context, c *chunk, by products) (float64, error) {
 	// D is scaled as it comes: the product wants it in units of C over G.
 	unit := s.crossUnit - s.gramUnit
+	scale, crossScale := math.Ldexp(1, -unit), math.Ldexp(1, -s.crossUnit)
 	for i, v := range c.d {
-		c.d[i] = float32(math.Ldexp(float64(v), -unit))
+		c.d[i] = float32(float64(v) * scale)
 	}
 	sum, n := 0.0, s.q.shape.inputs()
 	err := by(ctx, c, 0, func(k int) error {
@@ -183,7 +185,7 @@ func (s *solver) loss(ctx context.Context, c *chunk, by products) (float64, erro
 			row := s.q.cross(c.begin + t)
 			for j := range min(block, n-k*block) {
 				i := k*block + j
-				sum += float64(c.d[t*s.padded+i]) * (float64(left[t*block+j]) - math.Ldexp(row[i].float(), -s.crossUnit))
+				sum += float64(c.d[t*s.padded+i]) * (float64(left[t*block+j]) - row[i].float()*crossScale)
 			}
 		}
 		return nil

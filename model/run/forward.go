@@ -44,6 +44,7 @@ type Forward struct {
 	store   *states.Store
 	cache   *graph.Cache
 	finite  finiteCheck
+	kept    []kept    // by batch; nil until LayerKeeping runs
 	ends    op.Tensor // [1, windows]: each window's last row of a batch
 	each    op.Tensor // [1, windows]: 0, 1, …: the same of what LastTokens computes
 
@@ -254,6 +255,9 @@ func (f *Forward) Close() error {
 	f.release()
 	f.cache.Close()
 	if f.store != nil {
+		for i := range f.kept {
+			f.drop(&f.kept[i])
+		}
 		err = errors.Join(err, f.store.Close())
 	}
 	f.working.Free()
@@ -353,6 +357,7 @@ type layerCall struct {
 	layer   int
 	batches []int
 	last    bool // for the last tokens, making no boundary
+	keep    bool // see LayerKeeping
 }
 
 func (f *Forward) run(ctx context.Context, c layerCall, visit func(Step) error) error {
@@ -438,9 +443,18 @@ func (f *Forward) recordBatch(ctx context.Context, c layerCall, block graph.Bloc
 			step.Fed = value
 		}
 	}
+	known, err := f.goOn(ctx, c, &block, batch, x.Rows)
+	if err != nil {
+		return err
+	}
 	block.Forward(f.r, out, x, rows)
 	f.finite.count(f.r, slot, out)
 	f.Count(runs)
+	if c.keep {
+		if err := f.leave(ctx, c, batch, step.Attention, step.MLP, known); err != nil {
+			return err
+		}
+	}
 	if visit == nil {
 		return f.r.Err()
 	}

@@ -39,6 +39,7 @@ func (s *LayerStore) Keep(l *model.Layer) (*model.Layer, error) {
 	if err != nil {
 		return nil, err
 	}
+	kept.CopyOf(l)
 	s.files = append(s.files, file)
 	return kept, nil
 }

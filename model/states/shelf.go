@@ -27,13 +27,8 @@ func (b block) there() bool { return b.host != nil || b.disk != nil }
 func (s *shelf) keep(ctx context.Context, number int, v vk.View) (b block, err error) {
 	size := v.Size()
 	if s.host.take(size) {
-		if b.host, err = hostStates(s.host, size); err != nil {
-			return block{}, err
-		}
-		if err = s.d.Download(ctx, b.host, v); err != nil {
-			return block{}, errors.Join(err, freeStates(s.host, b.host))
-		}
-		return b, nil
+		b.host, err = s.download(ctx, v)
+		return b, err
 	}
 	if s.spill == nil {
 		if s.spill, err = newSpill(s.host); err != nil {
@@ -54,6 +49,18 @@ func (s *shelf) keep(ctx context.Context, number int, v vk.View) (b block, err e
 		return block{}, errors.Join(err, s.spill.drop(b.disk))
 	}
 	return b, nil
+}
+
+// download copies a view to host memory that was taken for it, and gives that back where it fails.
+func (s *shelf) download(ctx context.Context, v vk.View) ([]byte, error) {
+	host, err := hostStates(s.host, v.Size())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.d.Download(ctx, host, v); err != nil {
+		return nil, errors.Join(err, freeStates(s.host, host))
+	}
+	return host, nil
 }
 
 // load copies a block back, to a view of its size that nothing on its way may still use.

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/files/filestest"
 	"github.com/vkcome/vkcome/model/modeltest"
@@ -172,5 +174,33 @@ func TestSpillErrors(t *testing.T) {
 	host := &states.HostMemory{Limit: 1 << 20}
 	if _, err := run.NewWith(d, m, windows, run.Options{Host: host}); err == nil || !strings.Contains(err.Error(), "use a larger states.HostMemory.Limit") {
 		t.Errorf("a limit of 1 MiB: %v", err)
+	}
+}
+
+// TestLayerStoreOrigins: a layer that went to a file still says whose weights it has, so that what is kept of it serves.
+func TestLayerStoreOrigins(t *testing.T) {
+	spec := modeltest.Spec{Hidden: 24, Intermediate: 48, Layers: 1, Heads: 2, KVHeads: 2, HeadDim: 12, Vocab: 50, Context: 64, DType: dtype.BF16}
+	m, _ := spec.Open(t)
+	made := m.Layers[0].With(map[arch.Role]model.Weight{arch.Down: m.Layers[0].Weights[arch.Down]})
+	for _, host := range []*states.HostMemory{nil, {Limit: 1 << 40, Dir: t.TempDir()}} {
+		store := &states.LayerStore{Host: host}
+		kept, err := store.Keep(made)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (kept == made) != (host == nil) {
+			t.Errorf("bound %v: kept in memory: %v", host, kept == made)
+		}
+		for role := range arch.LayerRoles {
+			if kept.Origins()[role] != made.Origins()[role] {
+				t.Errorf("bound %v: another origin of role %d", host, role)
+			}
+			if same := made.Origins()[role] == m.Layers[0].Origins()[role]; same != (role != arch.Down) {
+				t.Errorf("role %d: the origin of the layer it was made of: %v", role, same)
+			}
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -235,12 +235,12 @@ func (f *fit) run(ctx context.Context) (made *model.Layer, record Fit, err error
 
 // corrected is the layer with a correction of its projection, and the correction that the layer's dtype left of it.
 func (f *fit) corrected(s *lsq.Solution) (made *model.Layer, dw, db []float32, err error) {
-	weights := slices.Clone(f.layer.Weights[:])
-	weights[f.role], dw, err = added(weights[f.role], s.D)
+	old, weights := f.layer.Weights, map[arch.Role]model.Weight{}
+	weights[f.role], dw, err = added(old[f.role], s.D)
 	if err == nil && s.Bias != nil {
-		weights[f.bias()], db, err = added(weights[f.bias()], s.Bias)
+		weights[f.bias()], db, err = added(old[f.bias()], s.Bias)
 	}
-	return model.NewLayer(weights), dw, db, err
+	return f.layer.With(weights), dw, db, err
 }
 
 // added is w + d in w's dtype, and what that is more than w.

@@ -3,7 +3,6 @@ package refit
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas32"
@@ -92,9 +91,9 @@ func TransformCosine(ctx context.Context, s *score.Scorer, m *model.Model, t Tar
 
 // transformed is the layer with D more than the identity in its projection.
 func (f *fit) transformed(d []float32) (*model.Layer, error) {
-	weights := slices.Clone(f.layer.Weights[:])
+	weights := map[arch.Role]model.Weight{}
 	for _, role := range []arch.Role{f.role, f.bias()} {
-		w := weights[role]
+		w := f.layer.Weights[role]
 		if w.IsZero() {
 			continue
 		}
@@ -112,5 +111,5 @@ func (f *fit) transformed(d []float32) (*model.Layer, error) {
 			return nil, err
 		}
 	}
-	return model.NewLayer(weights), nil
+	return f.layer.With(weights), nil
 }

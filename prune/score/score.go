@@ -250,6 +250,9 @@ func (s *Scorer) Update(ctx context.Context, m *model.Model, from, merged int) e
 				p.f.States().Drop(b) // at once, so that their memory serves the new ones
 			}
 		}
+		for _, p := range s.parts {
+			p.f.Forget(from)
+		}
 	}
 	s.m = m
 	for l := range s.columns {
