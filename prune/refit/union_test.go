@@ -9,6 +9,7 @@ import (
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/lsq"
 	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/prune/merge"
@@ -107,6 +108,29 @@ func TestUnion(t *testing.T) {
 				t.Errorf("%s: %d of %d neurons are others than in float64", name, missing, len(want))
 			}
 		})
+	}
+}
+
+// TestUnionMemory has what a union takes: of the device's memory, little as it may be, what a choice cannot do without, and of the host's the sums of
+// both layers' neurons and what the device has no room for.
+func TestUnionMemory(t *testing.T) {
+	spec, err := modeltest.Named("opt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Intermediate = 500
+	m, _ := spec.Open(t)
+	both := lsq.Shape{In: 1000, Out: m.Config.HiddenSize, Bias: true}
+	for _, memory := range []int64{0, 4 << 20} {
+		d := vktest.Open(t, vk.Options{MaxMemory: memory})
+		if o := Room(score.Options(d), d, m, 31); o.Free < lsq.EliminateMemory(d, both) {
+			t.Errorf("%d bytes are left free, a choice takes %d", o.Free, lsq.EliminateMemory(d, both))
+		}
+	}
+	n, out := int64(1001), int64(both.Out)
+	want := 2*16*(n*(n+1)/2+n*out) + 4*n*n // both sums, and the factors
+	if one, two := HostBytes(m, 4, false), HostBytes(m, 4, true); two < want || two > want*3/2 || one > want/2 {
+		t.Errorf("%d bytes of host memory, %d for a layer alone, want %d and less than half", two, one, want)
 	}
 }
 
