@@ -63,8 +63,8 @@ func EliminateHostBytes(shape Shape) int64 {
 	return 4*n*n + 8*n*out + 12*n*min(chunkRows, out) + 16*n*block
 }
 
-// elimination takes inputs out. It works on a factor of H and never has H as a whole, since it needs the diagonal and the columns of inputs that
-// go alone, each once. With n inputs, half of which go, it takes these flops, and 3·n²·out for W:
+// elimination takes inputs out. It works on a factor of H and never has H as a whole, of which it needs no more than the diagonal and, once, each
+// column of an input that goes. With n inputs, half of which go, it takes these flops, and 3·n²·out for W:
 //
 //	n³/3   the factor L of G + λ·m·I
 //	n³/3   R = L⁻ᵀ: H = R·Rᵀ
@@ -81,20 +81,20 @@ func EliminateHostBytes(shape Shape) int64 {
 type elimination struct {
 	*solver
 	*eliminationSpace
-	w        []float32
-	inverse  []panel   // R: block column k, its rows down to block k
-	updates  []panel   // U: [padded, inputs that went together]
-	weights  []panel   // rows of W, transposed: [padded, rows]
-	squares  []float64 // of W's columns, summed
-	diagonal []float64 // of H
-	gone     []int     // in the order in which they went
-	at       []bool    // of each input, whether it is gone
+	w         []float32
+	root      []panel   // R: block column k, its rows down to block k
+	updates   []panel   // U: [padded, inputs that went together]
+	weights   []panel   // rows of W, transposed: [padded, rows]
+	squares   []float64 // of W's columns, summed
+	hDiagonal []float64
+	gone      []int  // in the order in which they went
+	at        []bool // of each input, whether it is gone
 }
 
 // eliminationSpace is what an elimination works with beside a solver's space.
 type eliminationSpace struct {
-	columns  *vk.Buffer // [padded, eliminated]: of H, with the other sign
-	rows     *vk.Buffer // [eliminated, block]: of a panel
+	hColumns *vk.Buffer // [padded, eliminated]: of H, with the other sign
+	picked   *vk.Buffer // [eliminated, block]: rows of a panel
 	ones     *vk.Buffer // [padded]
 	sums     *vk.Buffer // [padded]: of squares
 	index    *vk.Buffer // [eliminated]
@@ -110,7 +110,7 @@ func newEliminationSpace(s *vk.Scope, shape Shape) *eliminationSpace {
 
 func newElimination(s *solver, w []float32) *elimination {
 	n := s.q.shape.inputs()
-	e := &elimination{solver: s, eliminationSpace: newEliminationSpace(s.scope, s.q.shape), w: w, squares: make([]float64, n), diagonal: make([]float64, n), at: make([]bool, n)}
+	e := &elimination{solver: s, eliminationSpace: newEliminationSpace(s.scope, s.q.shape), w: w, squares: make([]float64, n), hDiagonal: make([]float64, n), at: make([]bool, n)}
 	// W is in units of D, in which no element may be large.
 	largest := 0.0
 	for _, v := range w {
@@ -167,14 +167,18 @@ func (e *elimination) run(ctx context.Context, keep int, lambda float64, block i
 
 // least are the count inputs that cost least, ascending; of equal ones the first.
 func (e *elimination) least(count int) ([]int, error) {
-	costs, order := make([]float64, len(e.diagonal)), []int(nil)
+	costs, order := make([]float64, len(e.hDiagonal)), []int(nil)
 	for i, sum := range e.squares[:e.q.shape.In] {
 		if e.at[i] {
 			continue
 		}
-		if costs[i] = sum / e.diagonal[i]; !(e.diagonal[i] > 0) || !(costs[i] <= math.MaxFloat64) {
-			return nil, fmt.Errorf("%w: without input %d the loss rises by %v/%v after %d others", ErrAlike, i, sum, e.diagonal[i], len(e.gone))
+		if !(sum <= math.MaxFloat64) {
+			return nil, fmt.Errorf("lsq: the column of input %d, of the weight and what corrects it, is not finite: its squares are %v", i, sum)
 		}
+		if !(e.hDiagonal[i] > 0) {
+			return nil, fmt.Errorf("%w: without %d others the inverse of their products has %v in the diagonal, for input %d", ErrAlike, len(e.gone), e.hDiagonal[i], i)
+		}
+		costs[i] = sum / e.hDiagonal[i]
 		order = append(order, i)
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(costs[a], costs[b]) })
@@ -237,7 +241,7 @@ func (e *elimination) invert(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		e.inverse = append(e.inverse, p)
+		e.root = append(e.root, p)
 	}
 	rest, part := tensor(e.rest, e.padded, block), tensor(e.part, block, block)
 	tiles := tensor(e.x, e.blocks*block, block) // for panels on the host
@@ -249,10 +253,10 @@ func (e *elimination) invert(ctx context.Context) error {
 				op.Transpose(e.r, part, rest.RowRange(k*block, (k+1)*block))
 			}
 			to := tiles.RowRange(k*block, (k+1)*block)
-			if p := e.inverse[k]; p.device != nil {
+			if p := e.root[k]; p.device != nil {
 				to = tensor(p.device, p.rows, p.cols).RowRange(i*block, (i+1)*block)
 			}
-			op.LinearFused(e.r, to, right, e.solver.inverse(k, 1), op.Fused{Batch: true})
+			op.LinearFused(e.r, to, right, e.inverse(k, 1), op.Fused{Batch: true})
 			if k+1 == e.blocks {
 				break
 			}
@@ -271,12 +275,12 @@ func (e *elimination) invert(ctx context.Context) error {
 		}
 	}
 	e.r.Fill(e.ones.All(), math.Float32bits(1))
-	for _, p := range e.inverse {
+	for _, p := range e.root {
 		r, err := e.load(ctx, p, e.staged)
 		if err != nil {
 			return err
 		}
-		if err := e.addSquares(ctx, e.diagonal, r, 1); err != nil {
+		if err := e.addSquares(ctx, e.hDiagonal, r, 1); err != nil {
 			return err
 		}
 	}
@@ -285,7 +289,7 @@ func (e *elimination) invert(ctx context.Context) error {
 
 // keepTiles puts what the panels on the host have of block row i of R there.
 func (e *elimination) keepTiles(ctx context.Context, i int) error {
-	first := slices.IndexFunc(e.inverse, func(p panel) bool { return p.device == nil })
+	first := slices.IndexFunc(e.root, func(p panel) bool { return p.device == nil })
 	if first < 0 {
 		return e.r.Flush(ctx)
 	}
@@ -294,7 +298,7 @@ func (e *elimination) keepTiles(ctx context.Context, i int) error {
 	}
 	const tile = 4 * block * block
 	for k := max(i, first); k < e.blocks; k++ {
-		if p := e.inverse[k]; p.device == nil {
+		if p := e.root[k]; p.device == nil {
 			if err := e.scope.Device().Download(ctx, p.host[i*tile:(i+1)*tile], e.x.View(int64(k)*tile, tile)); err != nil {
 				return err
 			}
@@ -331,7 +335,7 @@ func (e *elimination) solution(ctx context.Context) error {
 			return tensor(e.forward, e.blocks*c.rows, block).RowRange(k*c.rows, (k+1)*c.rows)
 		}
 		if err := e.forwards(ctx, c.rows, func(k int, part op.Tensor) op.Tensor {
-			op.LinearFused(e.r, half(k), part, e.solver.inverse(k, 1), op.Fused{Batch: true})
+			op.LinearFused(e.r, half(k), part, e.inverse(k, 1), op.Fused{Batch: true})
 			return half(k)
 		}); err != nil {
 			return err
@@ -346,7 +350,7 @@ func (e *elimination) solution(ctx context.Context) error {
 			return err
 		}
 		solution := tensor(to, e.padded, c.rows)
-		for k, p := range e.inverse {
+		for k, p := range e.root {
 			r, err := e.load(ctx, p, e.staged)
 			if err != nil {
 				return err
@@ -380,7 +384,7 @@ func (e *elimination) remove(ctx context.Context, going []int) error {
 		return err
 	}
 	index := tensor(e.index, 1, count)
-	corner, l := tensor(e.solver.diagonal, count, count), tensor(e.transposed, count, count)
+	corner, l := tensor(e.diagonal, count, count), tensor(e.transposed, count, count)
 	inverses := tensor(e.inverses, 3*count, count)
 	op.GatherRows(e.r, corner, 0, columns, index)
 	op.Cholesky(e.r, l, corner, tensor(e.failed, 1, 1), 0)
@@ -394,7 +398,7 @@ func (e *elimination) remove(ctx context.Context, going []int) error {
 	to := cmp.Or(p.device, e.staged)
 	update := tensor(to, e.padded, count)
 	op.LinearFused(e.r, update, columns, inverse, op.Fused{Batch: true})
-	if err := errors.Join(e.store(ctx, p, e.staged), e.addSquares(ctx, e.diagonal, update, -1)); err != nil {
+	if err := errors.Join(e.store(ctx, p, e.staged), e.addSquares(ctx, e.hDiagonal, update, -1)); err != nil {
 		return err
 	}
 	failed, err := e.download(ctx, e.failed, 1)
@@ -434,7 +438,7 @@ func (e *elimination) negativeColumns(ctx context.Context, going []int) (op.Tens
 	if err := e.scope.Device().Upload(ctx, e.index.View(0, int64(len(raw))), raw); err != nil {
 		return op.Tensor{}, err
 	}
-	columns := tensor(e.eliminationSpace.columns, e.padded, len(going))
+	columns := tensor(e.hColumns, e.padded, len(going))
 	e.r.Fill(columns.View, 0)
 	add := func(p panel) error {
 		within, _ := slices.BinarySearch(going, p.rows) // the others' rows are zero
@@ -445,7 +449,7 @@ func (e *elimination) negativeColumns(ctx context.Context, going []int) (op.Tens
 		if err != nil {
 			return err
 		}
-		rows := tensor(e.rows, len(going), p.cols)
+		rows := tensor(e.picked, len(going), p.cols)
 		if within < len(going) {
 			e.r.Fill(rows.RowRange(within, len(going)).View, 0)
 		}
@@ -454,7 +458,7 @@ func (e *elimination) negativeColumns(ctx context.Context, going []int) (op.Tens
 		op.LinearFused(e.r, top, all, rows, op.Fused{Residual: top, Batch: true})
 		return nil
 	}
-	for _, p := range e.inverse {
+	for _, p := range e.root {
 		if err := add(p); err != nil {
 			return op.Tensor{}, err
 		}

@@ -49,7 +49,7 @@ func Union(ctx context.Context, s *score.Scorer, m *model.Model, l, boundary int
 	list, err := lsq.Eliminate(ctx, f.scorer.Recorders()[0].Device(), all, down, c.IntermediateSize, unionLambda)
 	switch {
 	case errors.Is(err, lsq.ErrLambda):
-		err = model.Lasting(fmt.Errorf("the inputs of both layers have no inverse of their products: the calibration has too few tokens: %w", err))
+		err = model.Lasting(errors.New("the inputs of both layers have no inverse of their products: the calibration has too few tokens"))
 	case errors.Is(err, lsq.ErrAlike):
 		err = fmt.Errorf("neurons that are nearly the same: %w", err)
 	}
