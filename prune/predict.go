@@ -202,7 +202,7 @@ func (p *Plan) workBytes() int64 {
 		if p.Options.Refit != nil {
 			o = *p.Options.Refit
 		}
-		merged += refit.HostBytes(p.Model, len(o.Defaults().Lambdas))
+		merged += refit.HostBytes(p.Model, len(o.Defaults().Lambdas), p.chooses() && p.Method.Needs().Union)
 	}
 	return (scores + merged) * 5 / 4
 }

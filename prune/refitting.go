@@ -161,7 +161,7 @@ func (t *refitting) begin(context.Context) (err error) {
 	}
 	t.state = s
 	p.Options.Memory.Begin(d)
-	if t.release, err = p.Options.Memory.Reserve("fits", refit.HostBytes(p.Student, len(p.Options.Refit.Defaults().Lambdas))*5/4); err != nil {
+	if t.release, err = p.Options.Memory.Reserve("fits", refit.HostBytes(p.Student, len(p.Options.Refit.Defaults().Lambdas), false)*5/4); err != nil {
 		t.release = func() {}
 		return err
 	}

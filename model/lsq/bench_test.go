@@ -106,6 +106,15 @@ func BenchmarkSolve(b *testing.B) {
 			b.Fatal(err)
 		}
 	})
+	b.Run("elimination", func(b *testing.B) {
+		_, w := weight(benchShape)
+		for b.Loop() {
+			if _, err := Eliminate(ctx, d, q, w, benchShape.In/2, 0.1); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric((17/12.0*1536+3*576)*1536*1536*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+	})
 	b.Run("choice of 4", func(b *testing.B) {
 		for b.Loop() {
 			if _, err := Choose(ctx, d, q, q, []float64{0.03, 0.1, 0.3, 1}); err != nil {

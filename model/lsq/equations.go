@@ -9,8 +9,6 @@ import (
 	"io"
 	"math"
 	"slices"
-
-	"gonum.org/v1/gonum/mat"
 )
 
 // Equations are the sums of a regression on the host.
@@ -258,21 +256,4 @@ func (q *Equations) signs() error {
 		}
 	}
 	return nil
-}
-
-// Dense is G, with the input for the bias behind the others, and C in float64. All panels must have the same tokens.
-func (q *Equations) Dense() (gram *mat.SymDense, cross *mat.Dense) {
-	n := q.shape.inputs()
-	gram, cross = mat.NewSymDense(n, nil), mat.NewDense(q.shape.Out, n, nil)
-	for i := range n {
-		for j := range i + 1 {
-			gram.SetSym(i, j, q.gram(i, j))
-		}
-	}
-	for o := range q.shape.Out {
-		for i, v := range q.cross(o) {
-			cross.Set(o, i, v.float())
-		}
-	}
-	return gram, cross
 }

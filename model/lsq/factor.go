@@ -28,7 +28,7 @@ type space struct {
 }
 
 func newSpace(s *vk.Scope, shape Shape) *space {
-	blocks, rows := ceilDiv(shape.inputs(), block), min(chunkRows, shape.Out)
+	blocks, rows := ceilDiv(shape.inputs(), block), max(block, min(chunkRows, shape.Out)) // a block of rows of an inverse at least: see elimination
 	of := func(name string, floats int) *vk.Buffer { return s.Buffer(name, 4*int64(floats), vk.OnDevice) }
 	w := &space{}
 	w.column, w.low, w.staged = of("column of a Gram matrix", blocks*block*block), of("its low part", blocks*block*block), of("column of a factor", blocks*block*block)
@@ -52,8 +52,9 @@ type solver struct {
 	padded, blocks      int
 	gramUnit, crossUnit int // G is 2^gramUnit times what is on the device
 	m                   float64
-	ridge               float64  // λ·m, of the factor that is there
-	columns             []column // of the factor, below the diagonal blocks
+	ridge               float64      // λ·m, of the factor that is there
+	columns             []column     // of the factor, below the diagonal blocks
+	beside              []*vk.Buffer // panels of an elimination
 	high, rests         []float32
 	raw                 []byte
 }
@@ -96,6 +97,7 @@ func newSolver(d *vk.Device, q *Equations) (*solver, error) {
 func (s *solver) close() error {
 	err := s.r.Close()
 	s.dropFactor()
+	s.scope.Device().Free(s.beside...)
 	s.scope.Free()
 	return err
 }

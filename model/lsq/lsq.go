@@ -6,7 +6,7 @@
 //
 // The sums are made on the device (Sums) and kept on the host (Equations) as integers of 128 bits, into which every block of tokens goes
 // as it is: neither batches, nor memory, nor the machines that shared the work change a bit. Solve factors the equations on the device
-// in f32 and refines what comes out of it with residuals in double-floats.
+// in f32 and refines what comes out of it with residuals in double-floats. Eliminate takes out the inputs that a regression needs least.
 package lsq
 
 import (

@@ -12,23 +12,17 @@ import (
 // substitute solves X·L·Lᵀ = R for rows R, of which s.rest has −Rᵀ, and gives X [rows, padded]. All signs are such that products are
 // added.
 func (s *solver) substitute(ctx context.Context, c *chunk) ([]float32, error) {
-	rest := tensor(s.rest, s.padded, c.rows)
-	part, other := tensor(s.part, c.rows, block), tensor(s.other, c.rows, block)
+	other := tensor(s.other, c.rows, block)
 	half, x := tensor(s.forward, s.blocks*c.rows, block), tensor(s.x, s.blocks*c.rows, block)
 	of := func(t op.Tensor, k int) op.Tensor { return t.RowRange(k*c.rows, (k+1)*c.rows) }
-	for k := range s.blocks { // Y·Lᵀ = R
-		op.Transpose(s.r, part, rest.RowRange(k*block, (k+1)*block))
+	if err := s.forwards(ctx, c.rows, func(k int, part op.Tensor) op.Tensor {
 		op.LinearFused(s.r, of(half, k), part, s.inverse(k, 0), op.Fused{Batch: true})
-		if k+1 == s.blocks {
-			break
+		if k+1 < s.blocks {
+			op.LinearFused(s.r, other, part, s.inverse(k, 1), op.Fused{Batch: true})
 		}
-		op.LinearFused(s.r, other, part, s.inverse(k, 1), op.Fused{Batch: true})
-		l, err := s.read(ctx, k)
-		if err != nil {
-			return nil, err
-		}
-		below := rest.RowRange((k+1)*block, s.padded)
-		op.LinearFused(s.r, below, l, other, op.Fused{Residual: below, Batch: true})
+		return other
+	}); err != nil {
+		return nil, err
 	}
 	for k := s.blocks - 1; k >= 0; k-- { // X·L = Y
 		to := of(half, k)
@@ -53,6 +47,26 @@ func (s *solver) substitute(ctx context.Context, c *chunk) ([]float32, error) {
 		return nil, err
 	}
 	return s.turn(panels, c.rows, false), nil
+}
+
+// forwards goes through Y·Lᵀ = R block column after block column. Of each, made gets what is left of the right-hand side, with the other sign, and
+// gives Y's.
+func (s *solver) forwards(ctx context.Context, rows int, made func(k int, part op.Tensor) op.Tensor) error {
+	rest, part := tensor(s.rest, s.padded, rows), tensor(s.part, rows, block)
+	for k := range s.blocks {
+		op.Transpose(s.r, part, rest.RowRange(k*block, (k+1)*block))
+		y := made(k, part)
+		if k+1 == s.blocks {
+			break
+		}
+		l, err := s.read(ctx, k)
+		if err != nil {
+			return err
+		}
+		below := rest.RowRange((k+1)*block, s.padded)
+		op.LinearFused(s.r, below, l, y, op.Fused{Residual: below, Batch: true})
+	}
+	return nil
 }
 
 // turn makes rows [rows, padded] out of panels [blocks, rows, block], or the other way.

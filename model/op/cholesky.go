@@ -6,23 +6,23 @@ import (
 	"github.com/vkcome/vkcome/vk"
 )
 
-// CholeskyBlock is the size of the blocks that Cholesky factors.
+// CholeskyBlock is the largest size of the blocks that Cholesky factors.
 const CholeskyBlock = 128
 
 // Cholesky records the factor of a block, l·lᵀ = −x. A factorization in blocks adds up products for x, and so has no need to
 // subtract: its x starts as the matrix with the other sign.
 //
-//	l       [128, 128]  F32; 0 above the diagonal
-//	x       [128, 128]  F32, of which the lower triangle is read; not l
-//	failed  [1, n]      F32; element block becomes 1 where −x is not positive definite, l is of no use then; otherwise 0
+//	l       [n, n]       F32; 0 above the diagonal; n at most 128
+//	x       [n, n]       F32, of which the lower triangle is read; not l
+//	failed  [1, blocks]  F32; element block becomes 1 where −x is not positive definite, l is of no use then; otherwise 0
 //
 // Source: Golub & Van Loan, Matrix Computations, 4.2.
 func Cholesky(r *vk.Recorder, l, x, failed Tensor, block int) {
-	const n = CholeskyBlock
-	if !check(r, "cholesky", x.Is(n, n) && l.Is(n, n) && words(l, x, failed) && failed.Rows == 1 && block >= 0 && block < failed.Cols, l, x, failed) {
+	n := x.Rows
+	if !check(r, "cholesky", n > 0 && n <= CholeskyBlock && x.Is(n, n) && l.Is(n, n) && words(l, x, failed) && failed.Rows == 1 && block >= 0 && block < failed.Cols, l, x, failed) {
 		return
 	}
-	dispatch(r, "cholesky", spec("WORKGROUP", n), [3]int{1, 1, 1}, push("block", block), n*n*n, vk.In(x.View), vk.InOut(l.View), vk.Out(failed.View))
+	dispatch(r, "cholesky", spec("WORKGROUP", n), [3]int{1, 1, 1}, push("block", block), float64(n*n*n), vk.In(x.View), vk.InOut(l.View), vk.Out(failed.View))
 }
 
 // TriangularInverse records what a lower triangular block's inverse is used as: l⁻¹, −l⁻¹ and −(l⁻¹)ᵀ, one below the other.

@@ -37,11 +37,11 @@ func negated(x ref.Mat) ref.Mat {
 }
 
 func choleskyTable() optest.Table {
-	const n = CholeskyBlock
 	return optest.Table{Op: "cholesky", Bound: choleskyBound, Cases: func() []optest.Case {
 		of := func(name string, x ref.Mat) optest.Case {
+			n := x.Rows
 			return optest.Case{
-				Name: name, In: f32s(negated(x)), Out: likes(x, ref.NewMat(1, 3)), Measured: name == "definite", Flops: n * n * n / 3,
+				Name: name, In: f32s(negated(x)), Out: likes(x, ref.NewMat(1, 3)), Measured: name == "definite", Flops: float64(n * n * n / 3),
 				Record: func(r *vk.Recorder, out, in []optest.Tensor) {
 					Cholesky(r, Tensor(out[0]), Tensor(in[0]), Tensor(out[1]), 1)
 				},
@@ -51,6 +51,7 @@ func choleskyTable() optest.Table {
 				},
 			}
 		}
+		const n = CholeskyBlock
 		odd := definite(n) // whose upper triangle is not read
 		for i := range n {
 			for j := i + 1; j < n; j++ {
@@ -61,7 +62,11 @@ func choleskyTable() optest.Table {
 		for i := range n {
 			unit.Row(i)[i] = 1
 		}
-		return []optest.Case{of("definite", definite(n)), of("lower triangle", odd), of("unit", unit)}
+		cases := []optest.Case{of("definite", definite(n)), of("lower triangle", odd), of("unit", unit)}
+		for _, n := range []int{1, 7, 37, 96, 127} {
+			cases = append(cases, of(optest.Shape(n, n), definite(n)))
+		}
+		return cases
 	}}
 }
 
@@ -114,7 +119,10 @@ func TestCholeskyShapes(t *testing.T) {
 	d := vktest.Open(t, vk.Options{})
 	b := newBench(t, d)
 	x, l, failed := b.empty(dtype.F32, n, n), b.empty(dtype.F32, n, n), b.empty(dtype.F32, 1, 2)
-	refused(t, d, "a smaller block", func(r *vk.Recorder) { Cholesky(r, l, x.RowRange(0, 64).Reshape(64, 128), failed, 0) })
+	refused(t, d, "half a block", func(r *vk.Recorder) { Cholesky(r, l, x.RowRange(0, 64).Reshape(64, 128), failed, 0) })
+	refused(t, d, "a factor of another size", func(r *vk.Recorder) { Cholesky(r, l, x.RowRange(0, 32).Reshape(64, 64), failed, 0) })
+	larger := b.empty(dtype.F32, n+1, n+1)
+	refused(t, d, "a larger block", func(r *vk.Recorder) { Cholesky(r, b.empty(dtype.F32, n+1, n+1), larger, failed, 0) })
 	refused(t, d, "a block beyond the last", func(r *vk.Recorder) { Cholesky(r, l, x, failed, 2) })
 	refused(t, d, "one inverse", func(r *vk.Recorder) { TriangularInverse(r, x, l) })
 }

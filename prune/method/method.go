@@ -36,6 +36,7 @@ type Needs struct {
 	Corpus    bool // windows of a calibration corpus, and so a Scorer in the State
 	Held      bool // the states of the opened model are kept, so that layers can be fitted to them
 	Refit     bool // of what each step leaves, without which the method makes no sense
+	Union     bool // it makes a layer of two by refit.Union
 	Repairs   bool // it repairs what each step leaves by itself: nothing is fitted before the end
 	Gradients bool // of the loss on that corpus: hidden states stay in host memory, the device's is for the pass backward
 

@@ -20,8 +20,8 @@ type Union struct{ Greedy }
 // Name is "union".
 func (Union) Name() string { return "union" }
 
-// Needs is a calibration corpus, and a fit.
-func (Union) Needs() Needs { return Needs{Corpus: true, Refit: true} }
+// Needs is a calibration corpus, a fit, and the memory of a union.
+func (Union) Needs() Needs { return Needs{Corpus: true, Refit: true, Union: true} }
 
 // Cost counts every step in full, the choice of neurons as a pass of two layers.
 func (u Union) Cost(layers, target int) (passes, heads int) {

@@ -287,7 +287,8 @@ func newWorker(s *vk.Scope, r *vk.Recorder, shape lsq.Shape, rows, begin, end in
 
 // Room is options of a Forward with what fitting layers of a model on windows of some tokens takes: layers of twice as many neurons may run, and
 // the device memory is left that all sums take at once, or, where that is more than a quarter of the device's limit, as many as fit, one panel
-// at least. The layer runs again for the rest.
+// at least. The layer runs again for the rest. Solutions and choices of neurons come after the sums and have this memory then, for what else would
+// stream; it is what they cannot do without at least.
 func Room(o run.Options, d *vk.Device, m *model.Model, window int) run.Options {
 	rows, c := max(o.BatchTokens, window), m.Config
 	o.Neurons = 2 * c.DenseNeurons()
@@ -303,7 +304,7 @@ func Room(o run.Options, d *vk.Device, m *model.Model, window int) run.Options {
 			need := func(panels int) int64 {
 				return d.DryRun(func(s *vk.Scope) { newWorker(s, nil, shape, rows, 0, panels, true) })
 			}
-			o.Free = max(o.Free, need(1), min(need(shape.Panels()), d.MemoryLimit()/4), lsq.SolveMemory(d, shape))
+			o.Free = max(o.Free, need(1), min(need(shape.Panels()), d.MemoryLimit()/4), lsq.SolveMemory(d, shape), lsq.EliminateMemory(d, shape))
 		}
 	}
 	return o
@@ -418,13 +419,18 @@ func (f *fit) add(w *worker, h score.Held) error {
 }
 
 // HostBytes is the host memory that fitting a layer takes at most: the sums of the windows that are fitted and of those that are held out, in
-// integers of 16 bytes, the half of those of the inputs with one another; and a solution of 4 for each lambda.
-func HostBytes(m *model.Model, lambdas int) (most int64) {
+// integers of 16 bytes, the half of those of the inputs with one another; and a solution of 4 for each lambda. Where layers are made of two by Union
+// these sums have the neurons of both, and what a device has no room for when it chooses lies beside them: see lsq.Eliminate.
+func HostBytes(m *model.Model, lambdas int, union bool) (most int64) {
 	for _, role := range []arch.Role{arch.O, arch.Down} {
 		for _, l := range m.Layers {
 			w := l.Weights[role]
 			in, out := int64(w.Cols+1), int64(w.Rows)
-			most = max(most, 2*(8*in*in+16*in*out)+4*int64(lambdas+3)*in*out)
+			sums := func(in int64) int64 { return 2 * (8*in*in + 16*in*out) }
+			most = max(most, sums(in)+4*int64(lambdas+3)*in*out)
+			if both := int64(2*w.Cols + 1); union && role == arch.Down {
+				most = max(most, sums(both)+lsq.EliminateHostBytes(lsq.Shape{In: 2 * w.Cols, Out: w.Rows, Bias: true}))
+			}
 		}
 	}
 	return most

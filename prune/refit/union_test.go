@@ -1,15 +1,15 @@
 package refit
 
 import (
-	"math/rand/v2"
 	"slices"
 	"testing"
 
-	"gonum.org/v1/gonum/mat"
+	"gonum.org/v1/gonum/floats"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/model/lsq"
 	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/model/ref"
 	"github.com/vkcome/vkcome/prune/merge"
@@ -17,135 +17,6 @@ import (
 	"github.com/vkcome/vkcome/vk"
 	"github.com/vkcome/vkcome/vk/vktest"
 )
-
-// problem is a regression of random tokens, whose inputs are like one another.
-func problem(rng *rand.Rand, tokens, in, out int, bias bool) (gram *mat.SymDense, cross, w *mat.Dense, total float64) {
-	n := in
-	if bias {
-		n++
-	}
-	a, e := mat.NewDense(tokens, n, nil), mat.NewDense(tokens, out, nil)
-	for t := range tokens {
-		shared := rng.NormFloat64()
-		for i := range n {
-			a.Set(t, i, shared+rng.NormFloat64()*float64(1+i%3))
-		}
-		if bias {
-			a.Set(t, in, 1)
-		}
-		for o := range out {
-			e.Set(t, o, rng.NormFloat64()+a.At(t, o%n))
-			total += e.At(t, o) * e.At(t, o)
-		}
-	}
-	w = mat.NewDense(out, in, nil)
-	for o := range out {
-		for i := range in {
-			w.Set(o, i, rng.NormFloat64())
-		}
-	}
-	gram, cross = mat.NewSymDense(n, nil), new(mat.Dense)
-	gram.SymOuterK(1, a.T())
-	cross.Mul(e.T(), a)
-	return gram, cross, w, total
-}
-
-// ridge is the least of Σ‖(W−w)a − e‖² + λm‖W−w‖² over the W whose columns gone are zero, without the constant Σ‖e‖².
-func ridge(t *testing.T, gram *mat.SymDense, cross, w *mat.Dense, gone []int, lambda float64) float64 {
-	n, in := gram.SymmetricDim(), w.RawMatrix().Cols
-	mean := 0.0
-	for i := range in {
-		mean += gram.At(i, i) / float64(in)
-	}
-	full := mat.NewSymDense(n, nil)
-	full.CopySym(gram)
-	for i := range n {
-		full.SetSym(i, i, full.At(i, i)+lambda*mean)
-	}
-	var stay []int
-	for i := range n {
-		if !slices.Contains(gone, i) {
-			stay = append(stay, i)
-		}
-	}
-	loss := 0.0
-	for o := range w.RawMatrix().Rows {
-		d := make([]float64, n) // the correction: −w where a column goes
-		for _, i := range gone {
-			d[i] = -w.At(o, i)
-		}
-		part, right := mat.NewSymDense(len(stay), nil), mat.NewVecDense(len(stay), nil)
-		for i, r := range stay {
-			v := cross.At(o, r)
-			for _, g := range gone {
-				v -= full.At(r, g) * d[g]
-			}
-			right.SetVec(i, v)
-			for j, c := range stay {
-				part.SetSym(i, j, full.At(r, c))
-			}
-		}
-		var x mat.VecDense
-		if err := x.SolveVec(part, right); err != nil {
-			t.Fatal(err)
-		}
-		for i, r := range stay {
-			d[r] = x.AtVec(i)
-		}
-		for i := range n {
-			loss -= 2 * d[i] * cross.At(o, i)
-			for j := range n {
-				loss += d[i] * full.At(i, j) * d[j]
-			}
-		}
-	}
-	return loss
-}
-
-// TestSurgeon takes out one input after another. Each time no other would have raised the loss less, all others fitted again.
-func TestSurgeon(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	for _, bias := range []bool{false, true} {
-		const in, lambda = 9, 0.1
-		var before []int // that are gone
-		for keep := in - 1; keep > 2; keep-- {
-			rng = rand.New(rand.NewPCG(3, 4))
-			gram, cross, w, _ := problem(rng, 40, in, 5, bias)
-			whole := mat.NewSymDense(gram.SymmetricDim(), nil)
-			whole.CopySym(gram)
-			list, err := surgeonBy(1, gram, cross, w, keep, lambda)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var gone []int
-			for i := range in {
-				if !slices.Contains(list, i) {
-					gone = append(gone, i)
-				}
-			}
-			best, least := -1, 0.0
-			for i := range in {
-				if slices.Contains(before, i) {
-					continue
-				}
-				if loss := ridge(t, whole, cross, w, append(slices.Clone(before), i), lambda); best < 0 || loss < least {
-					best, least = i, loss
-				}
-			}
-			want := append(slices.Clone(before), best)
-			slices.Sort(want)
-			if !slices.Equal(gone, want) {
-				t.Fatalf("bias %v, %d stay: %v are gone, want %v", bias, keep, gone, want)
-			}
-			before = gone
-		}
-	}
-	gram, cross, w, _ := problem(rng, 200, 100, 7, true)
-	list, err := surgeon(gram, cross, w, 50, 0.1)
-	if err != nil || len(list) != 50 || !slices.IsSorted(list) || list[49] >= 100 {
-		t.Errorf("50 of 100: %v, %v", list, err)
-	}
-}
 
 // TestUnion chooses neurons of two layers of random models on every device: those that float64 chooses.
 func TestUnion(t *testing.T) {
@@ -178,7 +49,7 @@ func TestUnion(t *testing.T) {
 		if wide.DownBias != nil {
 			n++
 		}
-		gram, cross := mat.NewSymDense(n, nil), mat.NewDense(m.Config.HiddenSize, n, nil)
+		gram, cross := ref.NewMat(n, n), ref.NewMat(m.Config.HiddenSize, n)
 		for i, window := range windows {
 			if i%every == every-1 {
 				continue
@@ -191,14 +62,22 @@ func TestUnion(t *testing.T) {
 			taps, _, lack, weight := wide.Lack(oracle.Config, states[l], states[boundary])
 			for t, w := range weight {
 				a := append(slices.Clone(taps.FFN.Row(t)), 1)[:n]
-				gram.SymRankOne(gram, w, mat.NewVecDense(n, a))
-				cross.RankOne(cross, w, mat.NewVecDense(lack.Cols, slices.Clone(lack.Row(t))), mat.NewVecDense(n, a))
+				for i, v := range a {
+					floats.AddScaled(gram.Row(i), w*v, a)
+				}
+				for o, v := range lack.Row(t) {
+					floats.AddScaled(cross.Row(o), w*v, a)
+				}
 			}
 		}
-		want, err := surgeon(gram, cross, dense(both.Weights[arch.Down]), m.Config.IntermediateSize, unionLambda)
-		if err != nil {
-			t.Fatal(err)
+		surgeon, ok := ref.NewSurgeon(gram, cross, wideMat(both, arch.Down), unionLambda)
+		if !ok {
+			t.Fatal("the products have no inverse")
 		}
+		if _, ok := surgeon.Eliminate(m.Config.IntermediateSize, 96); !ok {
+			t.Fatal("neurons are nearly the same")
+		}
+		want := surgeon.Kept()
 		vktest.Each(t, func(t *testing.T, d *vk.Device) {
 			s, err := score.NewWith(d, m, windows, Room(score.Options(d), d, m, 29))
 			if err != nil {
@@ -232,19 +111,42 @@ func TestUnion(t *testing.T) {
 	}
 }
 
+// TestUnionMemory has what a union takes: of the device's memory, little as it may be, what a choice cannot do without, and of the host's the sums of
+// both layers' neurons and what the device has no room for.
+func TestUnionMemory(t *testing.T) {
+	spec, err := modeltest.Named("opt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Intermediate = 500
+	m, _ := spec.Open(t)
+	both := lsq.Shape{In: 1000, Out: m.Config.HiddenSize, Bias: true}
+	for _, memory := range []int64{0, 4 << 20} {
+		d := vktest.Open(t, vk.Options{MaxMemory: memory})
+		if o := Room(score.Options(d), d, m, 31); o.Free < lsq.EliminateMemory(d, both) {
+			t.Errorf("%d bytes are left free, a choice takes %d", o.Free, lsq.EliminateMemory(d, both))
+		}
+	}
+	n, out := int64(1001), int64(both.Out)
+	want := 2*16*(n*(n+1)/2+n*out) + 4*n*n // both sums, and the factors
+	if one, two := HostBytes(m, 4, false), HostBytes(m, 4, true); two < want || two > want*3/2 || one > want/2 {
+		t.Errorf("%d bytes of host memory, %d for a layer alone, want %d and less than half", two, one, want)
+	}
+}
+
 // wideMat is a weight as the oracle has it.
 func wideMat(l *model.Layer, role arch.Role) ref.Mat {
 	w := l.Weights[role]
 	if w.IsZero() {
 		return ref.Mat{}
 	}
-	return ref.Mat{Rows: w.Rows, Cols: w.Cols, Data: dense(w).RawMatrix().Data}
-}
-
-func dense(w model.Weight) *mat.Dense {
-	out, err := weightsOf(w)
+	list, err := w.Floats()
 	if err != nil {
 		panic(err)
+	}
+	out := ref.NewMat(w.Rows, w.Cols)
+	for i, v := range list {
+		out.Data[i] = float64(v)
 	}
 	return out
 }
