@@ -516,7 +516,7 @@ func (s *search) cost(c Candidate, t *Trial, windows int, replayed bool) float64
 }
 
 // Passes of a layer that take about as long as its fit, without the solutions: those of the layer, of which the later ones go on from what the
-// first left (run.LayerKeeping), and the products of what its projections read. Both projections of SmolLM2-135M take about 3, and 5 where down_proj
+// first left (run.Kept), and the products of what its projections read. Both projections of SmolLM2-135M take about 3, and 5 where down_proj
 // is then fitted alone.
 const (
 	bothPasses = 4

@@ -150,7 +150,7 @@ func (p *Plan) boundaries() int {
 	if p.gradients() {
 		n = train.GradientBoundaries(p.Model)
 	}
-	if c := p.Model.Config; p.holds() { // those of the opened model too, and what run.LayerKeeping keeps
+	if c := p.Model.Config; p.holds() { // those of the opened model too, and what run.Kept keeps
 		kept := c.Heads*c.HeadDim + c.DenseNeurons()
 		n += len(p.Model.Layers) + 1 + (kept+c.HiddenSize-1)/c.HiddenSize
 	}

@@ -30,6 +30,7 @@ const Unscored = math.MaxUint32
 // States that are not finite stop the run: the error names the layer and the operation that made the first of them.
 type Forward struct {
 	Corpus Corpus // not to be changed
+	Kept   Kept   // what the layer left that was fitted last
 
 	d       *vk.Device
 	r       *vk.Recorder
@@ -44,7 +45,6 @@ type Forward struct {
 	store   *states.Store
 	cache   *graph.Cache
 	finite  finiteCheck
-	kept    []kept    // by batch; nil until LayerKeeping runs
 	ends    op.Tensor // [1, windows]: each window's last row of a batch
 	each    op.Tensor // [1, windows]: 0, 1, …: the same of what LastTokens computes
 
@@ -195,6 +195,7 @@ func newForward(d *vk.Device, m *model.Model, p plan, host *states.HostMemory) (
 		return nil, fmt.Errorf("model: %s: head_dim %d, supported are up to %d", m.Name, m.Config.HeadDim, op.MaxHeadDim)
 	}
 	f := &Forward{d: d, config: m.Config, wide: p.m.Config, keep: p.keep, scope: d.NewScope(), release: func() {}, cache: graph.NewCache(d, p.weights), Corpus: Corpus{Most: p.rows}}
+	f.Kept.f = f
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.Close())
@@ -255,9 +256,7 @@ func (f *Forward) Close() error {
 	f.release()
 	f.cache.Close()
 	if f.store != nil {
-		for i := range f.kept {
-			f.drop(&f.kept[i])
-		}
+		f.Kept.close()
 		err = errors.Join(err, f.store.Close())
 	}
 	f.working.Free()
@@ -357,7 +356,7 @@ type layerCall struct {
 	layer   int
 	batches []int
 	last    bool // for the last tokens, making no boundary
-	keep    bool // see LayerKeeping
+	keep    bool // see Kept
 }
 
 func (f *Forward) run(ctx context.Context, c layerCall, visit func(Step) error) error {

@@ -13,7 +13,7 @@ import (
 	"github.com/vkcome/vkcome/model/states"
 )
 
-// kept is what projections of a layer read when it ran for a batch: what LayerKeeping leaves for layers that are the same up to there.
+// kept is what projections of a layer read when it ran for a batch: what Kept.Layer leaves for layers that are the same up to there.
 type kept struct {
 	config         *arch.Config
 	layer          int
@@ -23,41 +23,53 @@ type kept struct {
 	attention, mlp states.Copy // what o_proj and down_proj read
 }
 
-// LayerKeeping is Layer, and keeps what o_proj and down_proj read, as far as memory has room: in the device's that is for states and in the
+// Kept is what projections of the layer that it ran last read, batch by batch.
+type Kept struct {
+	f       *Forward
+	batches []kept // nil until Layer runs
+}
+
+// Layer is that of the Forward, and keeps what o_proj and down_proj read, as far as memory has room: in the device's that is for states and in the
 // host's, not in files. A layer that runs later on the same states, of the same number, by the same config and with the same weights up to one of
 // these projections, goes on from there. It gives the same bits and counts as run in full. What an earlier call left goes as the batches run.
-func (f *Forward) LayerKeeping(ctx context.Context, m *model.Model, l int, visit func(Step) error) (err error) {
-	if err := f.Wait(ctx); err != nil { // something on its way may still read what goes
+func (k *Kept) Layer(ctx context.Context, m *model.Model, l int, visit func(Step) error) (err error) {
+	if err := k.f.Wait(ctx); err != nil { // something on its way may still read what goes
 		return err
 	}
+	if k.batches == nil {
+		k.batches = make([]kept, len(k.f.batches))
+	}
 	defer func() {
-		for i := range f.kept {
+		for i := range k.batches {
 			if err != nil {
-				f.kept[i].input = 0 // of no states: not all was computed
+				k.batches[i].input = 0 // of no states: not all was computed
 			}
 		}
 	}()
-	if f.kept == nil {
-		f.kept = make([]kept, len(f.batches))
-	}
-	if err := f.run(ctx, layerCall{m: m, layer: l, batches: f.store.All(), keep: true}, visit); err != nil {
+	if err := k.f.run(ctx, layerCall{m: m, layer: l, batches: k.f.store.All(), keep: true}, visit); err != nil {
 		return err
 	}
-	return f.Wait(ctx)
+	return k.f.Wait(ctx)
 }
 
-// Forget drops what LayerKeeping left of layers other than l. Nothing on its way may still read it.
-func (f *Forward) Forget(l int) {
-	for i := range f.kept {
-		if k := &f.kept[i]; k.layer != l {
-			f.drop(k)
+// Forget drops what is kept of layers other than l. Nothing on its way may still read it.
+func (k *Kept) Forget(l int) {
+	for i := range k.batches {
+		if k.batches[i].layer != l {
+			k.batches[i].drop(k.f.store)
 		}
 	}
 }
 
-func (f *Forward) drop(k *kept) {
-	f.store.DropCopy(k.attention)
-	f.store.DropCopy(k.mlp)
+func (k *Kept) close() {
+	for i := range k.batches {
+		k.batches[i].drop(k.f.store)
+	}
+}
+
+func (k *kept) drop(s *states.Store) {
+	k.attention.Drop(s)
+	k.mlp.Drop(s)
 	*k = kept{}
 }
 
@@ -85,22 +97,22 @@ func (k *kept) known(c layerCall, input uint64) (is known) {
 
 // goOn gives a block what is known of a batch of so many rows.
 func (f *Forward) goOn(ctx context.Context, c layerCall, block *graph.Block, batch, rows int) (is known, err error) {
-	if f.kept == nil || c.last {
+	if f.Kept.batches == nil || c.last {
 		return is, nil
 	}
-	k, config := &f.kept[batch], c.m.Config
+	k, config := &f.Kept.batches[batch], c.m.Config
 	if is = k.known(c, f.store.ID(c.layer, batch)); is.attention {
-		block.Attention, err = f.store.UploadCopy(ctx, k.attention, f.scratch.Attention(rows, config.Heads*config.HeadDim))
+		block.Attention, err = k.attention.Tensor(ctx, f.store, f.scratch.Attention(rows, config.Heads*config.HeadDim))
 	}
 	if is.mlp && err == nil {
-		block.MLP, err = f.store.UploadCopy(ctx, k.mlp, f.scratch.MLP(rows, config.IntermediateSize))
+		block.MLP, err = k.mlp.Tensor(ctx, f.store, f.scratch.MLP(rows, config.IntermediateSize))
 	}
 	return is, err
 }
 
 // leave keeps what a batch's run made that was not known.
 func (f *Forward) leave(ctx context.Context, c layerCall, batch int, attention, mlp op.Tensor, was known) (err error) {
-	k := &f.kept[batch]
+	k := &f.Kept.batches[batch]
 	if was.mlp {
 		return nil
 	}
@@ -109,12 +121,12 @@ func (f *Forward) leave(ctx context.Context, c layerCall, batch int, attention, 
 	if was.attention {
 		next.attention, k.attention = k.attention, states.Copy{}
 	}
-	f.drop(k)
+	k.drop(f.store)
 	if !was.attention {
-		next.attention, err = f.store.Copy(ctx, attention.View)
+		next.attention, err = states.NewCopy(ctx, f.store, attention.View)
 	}
 	if err == nil && next.attention.There() && !c.m.Config.Sparse(c.layer) {
-		next.mlp, err = f.store.Copy(ctx, mlp.View)
+		next.mlp, err = states.NewCopy(ctx, f.store, mlp.View)
 	}
 	*k = next
 	return errors.Join(err, f.r.Err())

@@ -16,9 +16,9 @@ import (
 	"github.com/vkcome/vkcome/vk/vktest"
 )
 
-// TestLayerKeeping changes every weight of a layer whose run was kept: what runs then goes on from where it may, from nowhere else, and gives
+// TestKept changes every weight of a layer whose run was kept: what runs then goes on from where it may, from nowhere else, and gives
 // the bits of a Forward that kept nothing, wherever the copies lie.
-func TestLayerKeeping(t *testing.T) {
+func TestKept(t *testing.T) {
 	const at = 1
 	places := []struct {
 		name string
@@ -37,20 +37,20 @@ func TestLayerKeeping(t *testing.T) {
 				for _, place := range places {
 					host := &states.HostMemory{Limit: math.MaxInt64 / 2}
 					place.o.Host = host
-					f, plain := keeping(t, d, m, windows, place.o), keeping(t, d, m, windows, Options{BatchTokens: 24})
+					f, plain := entering(t, d, m, windows, place.o), entering(t, d, m, windows, Options{BatchTokens: 24})
 					if !place.room {
 						s := host.Stats()
 						if _, err := host.Reserve("all", host.Limit-s.Base-s.Reserved-s.States); err != nil {
 							t.Fatal(err)
 						}
 					}
-					if err := f.LayerKeeping(t.Context(), m, at, nil); err != nil {
+					if err := f.Kept.Layer(t.Context(), m, at, nil); err != nil {
 						t.Fatal(err)
 					}
 					try := func(what string, v *model.Model, want known) {
 						t.Helper()
-						for b := range f.kept {
-							if got := f.kept[b].known(layerCall{m: v, layer: at}, f.store.ID(at, b)); got != want {
+						for b := range f.Kept.batches {
+							if got := f.Kept.batches[b].known(layerCall{m: v, layer: at}, f.store.ID(at, b)); got != want {
 								t.Fatalf("%s, kept on the %s: batch %d goes on from %+v, want %+v", what, place.name, b, got, want)
 							}
 						}
@@ -92,7 +92,7 @@ func TestLayerKeeping(t *testing.T) {
 						t.Fatal(err)
 					}
 					fitted := m.Replace(at, layer.With(map[arch.Role]model.Weight{arch.O: down}))
-					if err := f.LayerKeeping(t.Context(), fitted, at, nil); err != nil {
+					if err := f.Kept.Layer(t.Context(), fitted, at, nil); err != nil {
 						t.Fatal(err)
 					}
 					try("the layer that ran last", fitted, whole)
@@ -101,7 +101,7 @@ func TestLayerKeeping(t *testing.T) {
 						t.Fatal(err)
 					}
 					try("states made again", fitted, known{})
-					f.Forget(at - 1)
+					f.Kept.Forget(at - 1)
 					if s := host.Stats(); place.o.StatesOnHost && place.room && s.States != int64(m.Config.HiddenSize*4*5*12*(at+2)) {
 						t.Errorf("%d bytes on the host after Forget", s.States)
 					}
@@ -111,8 +111,8 @@ func TestLayerKeeping(t *testing.T) {
 	}
 }
 
-// keeping is a Forward whose states enter layer 1.
-func keeping(t *testing.T, d *vk.Device, m *model.Model, windows [][]uint32, o Options) *Forward {
+// entering is a Forward whose states enter layer 1.
+func entering(t *testing.T, d *vk.Device, m *model.Model, windows [][]uint32, o Options) *Forward {
 	f, err := NewWith(d, m, windows, o)
 	if err != nil {
 		t.Fatal(err)

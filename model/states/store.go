@@ -221,47 +221,6 @@ func (s *Store) Visit(ctx context.Context, boundary int, visit func(batch int, x
 // ID tells a batch's states at a boundary, which must be there, from all others that the Store makes.
 func (s *Store) ID(boundary, batch int) uint64 { return s.at[boundary][batch].id }
 
-// Copy is a copy of a view in one of the two memories. The zero Copy is none.
-type Copy struct{ c chunk }
-
-// There says whether there is a copy.
-func (c Copy) There() bool { return c.c.there() }
-
-// Copy records a copy of a view, on the device while there is room for states, or waits for what was recorded and copies to host memory. Where
-// that has no room either there is none: files are for states, and what is copied can be computed again.
-func (s *Store) Copy(ctx context.Context, v vk.View) (c Copy, err error) {
-	if c.c.device, err = s.place(v.Size()); err != nil {
-		return c, err
-	}
-	if c.c.device != nil {
-		s.r.Copy(c.c.device.View(0, v.Size()), v)
-		return c, s.r.Err()
-	}
-	if !s.host.take(v.Size()) {
-		return c, nil
-	}
-	if err := s.r.Wait(ctx); err != nil {
-		s.host.give(v.Size())
-		return c, err
-	}
-	c.c.host, err = s.download(ctx, v)
-	return c, err
-}
-
-// UploadCopy is a copy as a tensor of the shape of staging, good for recording: where it lies, or in staging once what was recorded is done.
-func (s *Store) UploadCopy(ctx context.Context, c Copy, staging op.Tensor) (op.Tensor, error) {
-	if c.c.device != nil {
-		return op.Of(c.c.device.View(0, staging.Size()), staging.DType, staging.Rows, staging.Cols), nil
-	}
-	if err := s.r.Wait(ctx); err != nil {
-		return op.Tensor{}, err
-	}
-	return staging, s.load(ctx, c.c.block, staging.View)
-}
-
-// DropCopy frees a copy that nothing on its way may still use.
-func (s *Store) DropCopy(c Copy) { s.drop(c.c) }
-
 // Produce makes a boundary of some batches: for each, fill records what fills out. What does not fit on the device goes to host
 // memory, and what does not fit there to files.
 func (s *Store) Produce(ctx context.Context, boundary int, batches []int, fill func(batch int, out op.Tensor) error) error {

@@ -102,7 +102,7 @@ func (s *Scorer) Beside(ctx context.Context, m *model.Model, l, boundary int, vi
 		}
 		defer p.d.Free(staging)
 		made, err := states.With(l, states.At(l), func() error {
-			return p.f.LayerKeeping(ctx, m, l, func(step run.Step) error {
+			return p.f.Kept.Layer(ctx, m, l, func(step run.Step) error {
 				y, err := states.Upload(ctx, held, step.Index, staging)
 				if err != nil {
 					return err

@@ -251,7 +251,7 @@ func (s *Scorer) Update(ctx context.Context, m *model.Model, from, merged int) e
 			}
 		}
 		for _, p := range s.parts {
-			p.f.Forget(from)
+			p.f.Kept.Forget(from)
 		}
 	}
 	s.m = m
