@@ -64,8 +64,8 @@ func Candidates(m *model.Model) []Candidate {
 	angular := method.CoMe{Selector: method.SelectAngularAll, Repeat: true}
 	return []Candidate{
 		{"shortgpt, refit", method.ShortGPT{}, fit},
-		{"prune-comp, refit in the end", method.PruneComp{}, end},
 		{"union, 1 candidate, refit", method.Union{Greedy: method.Greedy{Candidates: 1}}, fit},
+		{"prune-comp, refit in the end", method.PruneComp{}, end},
 		{"greedy, 1 candidate, refit", method.Greedy{Candidates: 1}, fit},
 		{"come, all tokens, repeats, refit", angular, fit},
 		{"union, by what fits leave, refit", method.Union{Greedy: method.Greedy{Selector: method.SelectRefit}}, fit},

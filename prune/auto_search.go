@@ -258,8 +258,10 @@ func (s *search) round(ctx context.Context, relative *eval.Relative, round int, 
 		}
 		rest := len(candidates) - i
 		switch known := s.quickest(round); {
-		case rest > 1 && (known == 0 || round == 0 && i == 1): // one that is slow leaves time for others
+		case rest > 1 && known == 0: // one that is slow leaves time for others
 			left /= 2
+		case rest > 1 && round == 0 && i == 1: // what did best on real models
+			left = left * 3 / 4
 		case rest > 1:
 			left = max(left/4, min(left, 2*known))
 		}
