@@ -27,22 +27,19 @@ type sharedFit struct {
 	m        *model.Model
 	student  string // its folder
 	options  prune.RefittingOptions
-	devices  []*vk.Device
+	d        *vk.Device
 	students []*model.Model // a part's own
 }
 
 func newSharedFit(t *testing.T, spec modeltest.Spec, parts int) *sharedFit {
 	m, _ := spec.Open(t)
-	f := &sharedFit{t: t, m: m, student: filepath.Join(t.TempDir(), "student")}
+	f := &sharedFit{t: t, m: m, d: vktest.Open(t, vk.Options{}), student: filepath.Join(t.TempDir(), "student")}
 	f.options = prune.RefittingOptions{Refit: refit.Options{HeldOut: 3, Lambdas: []float64{0.1, 1}, Projections: refit.Both, All: true}, Windows: repeated(spec.Vocab, 8, 24)}
-	for range parts {
-		f.devices = append(f.devices, vktest.Open(t, vk.Options{}))
-	}
 	plan, err := prune.NewPlan(m, prune.Options{Method: method.Drop{Layers: []int{2, 4}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := plan.RunTo(t.Context(), f.devices[0], prune.Output{Dir: f.student}, nil); err != nil {
+	if _, err := plan.RunTo(t.Context(), f.d, prune.Output{Dir: f.student}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for range parts {
@@ -58,7 +55,7 @@ func (f *sharedFit) run(ctx context.Context, part int, o prune.RefittingOptions,
 	if err != nil {
 		return nil, err
 	}
-	return p.RunTo(ctx, f.devices[part], to, nil)
+	return p.RunTo(ctx, f.d, to, nil)
 }
 
 // of are the options of a fit by so many parts.
@@ -302,7 +299,7 @@ func TestRefittingShardsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.RunTo(t.Context(), f.devices[0], to, nil); err == nil || !strings.Contains(err.Error(), "another process does part 2 of 3") {
+	if _, err := p.RunTo(t.Context(), f.d, to, nil); err == nil || !strings.Contains(err.Error(), "another process does part 2 of 3") {
 		t.Errorf("a part twice: %v", err)
 	}
 	cancel()
