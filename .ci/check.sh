@@ -14,6 +14,8 @@ TestKill                               cmd/vkcome: kills runs at 20 moments
 TestKillTraining                       cmd/vkcome: the same while layers are trained
 TestVulkanFaults                       cmd/vkcome: hundreds of runs, a call of each fails
 TestWriteFaults                        cmd/vkcome: hundreds of runs, a step of writing of each fails
+TestRefitShards                        cmd/vkcome: three processes that share a fit, killed and started again
+TestRefittingShards(Stopped)?          prune: the same in one process
 TestTasksKilled                        cmd/vkcome: the same of eval tasks
 TestResume                             cmd/vkcome: resumes runs of several methods
 TestStats                              cmd/vkcome: several processes and methods

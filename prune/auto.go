@@ -36,6 +36,10 @@ type AutoOptions struct {
 	// and without steps for all weights (distill.Options.EndToEnd) it takes as many as there is time for.
 	Heal *DistillOptions
 
+	// Devices are more devices, of the same kind as the one that RunTo is given, which share the calibration windows with it in trials and in the run of
+	// what is chosen. That one alone measures perplexities, and trains. Candidates give the same on one device; what there is time for is another matter.
+	Devices []*vk.Device
+
 	Protect []int              // layers that stay as they are; negative numbers count from the end
 	Windows [][]uint32         // calibration corpus: windows of equal length, MinAutoWindows or more
 	Seed    uint64             // that they were sampled with, for the record
@@ -181,7 +185,7 @@ func (a *Auto) parts() (calibrate, choose [][]uint32) {
 	return calibrate, choose
 }
 
-// key is the hash of all that a search depends on but time.
+// key is the hash of all that a search depends on but time, which more devices give more of.
 func (a *Auto) key(source string, d *vk.Device) string {
 	type candidate struct {
 		Name   string
@@ -196,7 +200,7 @@ func (a *Auto) key(source string, d *vk.Device) string {
 	if h := a.Options.Heal; h != nil {
 		heal, _ = json.Marshal([]any{h.Options, corpus.Hash(h.Windows)}) // plain numbers and strings
 	}
-	raw, _ := json.Marshal([]any{Version, source, a.start.previous, a.TargetLayers, a.start.protected, a.Options.Budget, list, string(heal), corpus.Hash(a.Options.Windows), deviceRecord(d)})
+	raw, _ := json.Marshal([]any{Version, source, a.start.previous, a.TargetLayers, a.start.protected, a.Options.Budget, list, string(heal), corpus.Hash(a.Options.Windows), deviceRecord(d), 1 + len(a.Options.Devices)})
 	return hashBytes(raw)
 }
 
@@ -325,7 +329,7 @@ func (s *search) open(o Output) (done *Lineage, err error) {
 		return nil, fmt.Errorf("prune: %s: %w: begin anew (prune.Output.Force, without prune.Output.Resume)", s.path, err)
 	}
 	if was.Record.Key != s.record.Key {
-		return nil, fmt.Errorf("prune: the search in %s was one with other options, another corpus, model or device: give the same, or begin anew (prune.Output.Force, without prune.Output.Resume)", s.path)
+		return nil, fmt.Errorf("prune: the search in %s was one with other options, another corpus, model, device or number of devices: give the same, or begin anew (prune.Output.Force, without prune.Output.Resume)", s.path)
 	}
 	s.begin()
 	s.record, s.steps, s.pass, s.compare, s.began = was.Record, was.Steps, was.Pass, was.Compare, s.began.Add(-was.Spent)

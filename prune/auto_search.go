@@ -250,7 +250,7 @@ func (s *search) round(ctx context.Context, relative *eval.Relative, round int, 
 		}
 		if scorer == nil {
 			begin := time.Now()
-			if scorer, err = scored(ctx, s.device, s.Model, windows, s.Options.Memory, true, s.tell(fmt.Sprintf("round %d: score %s", round+1, s.Model.Name))); err != nil {
+			if scorer, err = scored(ctx, append([]*vk.Device{s.device}, s.Options.Devices...), s.Model, windows, s.Options.Memory, true, s.tell(fmt.Sprintf("round %d: score %s", round+1, s.Model.Name))); err != nil {
 				return false, err
 			}
 			s.pass = time.Since(begin).Seconds() / float64(len(windows)*len(s.Model.Layers))
@@ -532,7 +532,7 @@ func (s *search) plan(source string) (*Plan, error) {
 	if chosen.Method == nil || r.Replayed && !s.replays(chosen) {
 		return nil, fmt.Errorf("prune: %s: the search chose %q, which is no candidate, or its steps are missing", s.path, r.Chosen)
 	}
-	o := Options{TargetLayers: s.TargetLayers, Method: chosen.Method, Protect: a.Protect, Memory: a.Memory}
+	o := Options{TargetLayers: s.TargetLayers, Method: chosen.Method, Protect: a.Protect, Devices: a.Devices, Memory: a.Memory}
 	if chosen.Method.Needs().Corpus || chosen.Refit != nil {
 		o.Windows, o.Seed, o.Source = spread(a.Windows, r.Windows), a.Seed, a.Source
 	}

@@ -3,6 +3,7 @@ package prune_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -72,6 +73,37 @@ func TestAuto(t *testing.T) {
 		t.Errorf("resumed after its end: %v", err)
 	}
 
+	t.Run("devices", func(t *testing.T) {
+		second, err := vk.Open(vk.Options{Device: fmt.Sprint(d.Info.Index)}) // which vktest.Open would not do again
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer second.Close()
+		o := options
+		o.Devices = []*vk.Device{second}
+		out := filepath.Join(dir, "two devices")
+		idle, used := second.Memory().Used, map[bool]bool{} // in trials, and after them
+		two, err := auto(t.Context(), o, prune.Output{Dir: out}, func(s prune.Status) {
+			if second.Memory().Used > idle {
+				used[strings.HasPrefix(s.Stage, "round ")] = true
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := outcomes(two.Auto); got != outcomes(l.Auto) || two.Auto.Chosen != l.Auto.Chosen {
+			t.Errorf("two devices chose %s of\n%s\none device %s of\n%s", two.Auto.Chosen, got, l.Auto.Chosen, outcomes(l.Auto))
+		}
+		if filesIn(t, out)["model.safetensors"] != filesIn(t, alone)["model.safetensors"] {
+			t.Error("two devices give other weights")
+		}
+		if !used[true] || !used[false] {
+			t.Errorf("the second device was used in trials: %v, in the run of what was chosen: %v", used[true], used[false])
+		}
+		if _, err := auto(t.Context(), options, prune.Output{Dir: out, Resume: true}, nil); !errors.Is(err, prune.ErrExists) {
+			t.Errorf("what two devices searched for is taken for one's: %v", err)
+		}
+	})
 	t.Run("resume", func(t *testing.T) {
 		out := filepath.Join(dir, "stopped")
 		ctx, cancel := context.WithCancel(t.Context())
@@ -91,8 +123,9 @@ func TestAuto(t *testing.T) {
 		if second == nil || !strings.Contains(second.Error(), "one at a time") {
 			t.Errorf("a second search for the same output: %v", second)
 		}
-		for what, o := range map[string]prune.AutoOptions{"unfinished search": options, "other options": {Budget: time.Minute, Candidates: some()}} {
-			if _, err := auto(t.Context(), o, prune.Output{Dir: out, Resume: what == "other options"}, nil); err == nil || !strings.Contains(err.Error(), what) {
+		for what, o := range map[string]prune.AutoOptions{"unfinished search": options, "other options": {Budget: time.Minute, Candidates: some()},
+			"number of devices": {Budget: options.Budget, Candidates: options.Candidates, Devices: []*vk.Device{d}}} {
+			if _, err := auto(t.Context(), o, prune.Output{Dir: out, Resume: what != "unfinished search"}, nil); err == nil || !strings.Contains(err.Error(), what) {
 				t.Errorf("want an error with %q: %v", what, err)
 			}
 		}
@@ -127,6 +160,15 @@ func TestAuto(t *testing.T) {
 			t.Errorf("healing: %+v, %v seconds", l.Distill, l.Auto.Heal)
 		}
 	})
+}
+
+// outcomes are what trials were of and what became of them, without their times.
+func outcomes(r *prune.AutoRecord) string {
+	var b strings.Builder
+	for _, t := range r.Trials {
+		fmt.Fprintln(&b, t.Candidate, t.Round, t.Windows, t.Perplexity, t.Fitted, t.Outcome)
+	}
+	return b.String()
 }
 
 // checkRounds checks that each round tries what the one before kept, and that the best of the last is chosen.

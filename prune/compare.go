@@ -92,7 +92,7 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 	}
 	defer func() { err = errors.Join(err, relative.Close()) }()
 	fits := o.Refit != nil || slices.ContainsFunc(o.Methods, func(k method.Method) bool { return k.Needs().Held })
-	scorer, err := scored(ctx, d, m, o.Windows, o.Memory, fits, report("score "+m.Name))
+	scorer, err := scored(ctx, []*vk.Device{d}, m, o.Windows, o.Memory, fits, report("score "+m.Name))
 	if err != nil {
 		return nil, err
 	}
@@ -118,14 +118,17 @@ func Compare(ctx context.Context, d *vk.Device, m *model.Model, o CompareOptions
 	return c, nil
 }
 
-// scored is a scorer of m that has its scores, and with fits room for layers to be fitted to its states.
-func scored(ctx context.Context, d *vk.Device, m *model.Model, windows [][]uint32, memory *states.HostMemory, fits bool, progress func(done, total int)) (s *score.Scorer, err error) {
-	o := score.Options(d)
-	o.Host = memory
-	if fits {
-		o = refit.Room(o, d, m, len(windows[0]))
-	}
-	if s, err = score.NewWith(d, m, windows, o); err != nil {
+// scored is a scorer of m on devices that has its scores, and with fits room for layers to be fitted to its states.
+func scored(ctx context.Context, devices []*vk.Device, m *model.Model, windows [][]uint32, memory *states.HostMemory, fits bool, progress func(done, total int)) (s *score.Scorer, err error) {
+	s, err = score.NewOn(devices, m, windows, func(d *vk.Device) run.Options {
+		o := score.Options(d)
+		o.Host = memory
+		if fits {
+			o = refit.Room(o, d, m, len(windows[0]))
+		}
+		return o
+	})
+	if err != nil {
 		return nil, err
 	}
 	if err = s.Update(ctx, m, 0, 0); err == nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/files"
@@ -14,6 +15,7 @@ import (
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/prune/refit"
+	"github.com/vkcome/vkcome/prune/refit/shards"
 	"github.com/vkcome/vkcome/prune/score"
 	"github.com/vkcome/vkcome/prune/work"
 	"github.com/vkcome/vkcome/vk"
@@ -28,6 +30,12 @@ type RefittingOptions struct {
 	Source  string          // names of the files that the windows were made of, for the record
 	Devices []*vk.Device    // more devices, of the same kind as the one that RunTo is given, which share the windows with it
 	Memory  *states.HostMemory
+
+	// Shards is how many processes, on one machine or on several, share the fit: each with a number Shard from 0 on and a part of the windows,
+	// all with the same other options and the same Output. They run at the same time and meet in SharedFolder. Their devices are of one kind.
+	// Part 0 solves and writes the model, whose bytes are those that one process writes. 0 Shards: the process is alone.
+	Shard, Shards int
+	Wait          time.Duration // how long a part waits for others at most; 0: without end
 }
 
 // RefitRecord is what a lineage tells of layers that were fitted.
@@ -74,6 +82,16 @@ func NewRefitting(teacher, student *model.Model, o RefittingOptions) (p *Refitti
 	if err := o.Refit.Check(student, len(o.Windows)); err != nil {
 		return nil, fmt.Errorf("prune: %w", err)
 	}
+	switch {
+	case o.Shards == 0 && (o.Shard != 0 || o.Wait != 0):
+		return nil, errors.New("prune: a fit by one process has no part (prune.RefittingOptions.Shard) and waits for none (prune.RefittingOptions.Wait)")
+	case o.Wait < 0:
+		return nil, fmt.Errorf("prune: a wait of %v, expected 0 or more (prune.RefittingOptions.Wait)", o.Wait)
+	case o.Shards != 0:
+		if _, _, err := score.Shard(o.Windows, o.Shard, o.Shards); err != nil {
+			return nil, fmt.Errorf("prune: %w", err)
+		}
+	}
 	return p, nil
 }
 
@@ -98,9 +116,15 @@ func allFrom(groups []distill.Group, layers int) (all []distill.Group) {
 
 // RunTo fits the student's layers on the device, from below, and writes the student, its lineage with what was done. What is done is kept in a
 // work folder, as Plan.RunTo does. progress may be nil.
+//
+// Of a fit that processes share, part 0 writes the model and keeps its work. The others return when they are needed no more, with the lineage
+// that it writes. A part that is stopped, at whatever point, is run again; with Output.Resume also after the end of the fit.
 func (p *Refitting) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(Status)) (*Lineage, error) {
 	t := &refitting{plan: p, driver: newDriver(d, o, p.Options.Memory, progress), release: func() {}}
 	t.driver.task = t
+	if p.Options.Shards > 0 {
+		return t.runShard(ctx)
+	}
 	return t.driver.write(ctx)
 }
 
@@ -124,8 +148,9 @@ type refitting struct {
 	plan    *Refitting
 	driver  *driver
 	state   *method.State
-	fits    [][]refit.Fit // by group
-	release func()        // of reserved memory
+	fits    [][]refit.Fit  // by group
+	release func()         // of reserved memory
+	shared  *shards.Folder // nil: the process is alone
 }
 
 func (t *refitting) sources() []source { return t.plan.pair.sources(t.plan.Teacher, t.plan.Student) }
@@ -165,10 +190,16 @@ func (t *refitting) begin(context.Context) (err error) {
 		t.release = func() {}
 		return err
 	}
-	s.Scorer, err = score.NewOn(append([]*vk.Device{d}, p.Options.Devices...), p.Teacher, p.Options.Windows, func(d *vk.Device) run.Options {
+	windows := p.Options.Windows
+	if p.Options.Shards > 0 {
+		if windows, err = t.join(); err != nil {
+			return err
+		}
+	}
+	s.Scorer, err = score.NewOn(append([]*vk.Device{d}, p.Options.Devices...), p.Teacher, windows, func(d *vk.Device) run.Options {
 		o := score.Options(d)
 		o.Host = p.Options.Memory
-		return refit.Room(o, d, p.Student, len(p.Options.Windows[0]))
+		return refit.Room(o, d, p.Student, len(windows[0]))
 	})
 	return err
 }
@@ -233,12 +264,15 @@ func (t *refitting) result() *Result {
 	return &Result{Model: t.state.Model, Lineage: t.plan.record(t.driver.device, slices.Concat(t.fits...), t.driver.hashes[0], t.driver.hashes[1]), store: t.driver.store}
 }
 
-func (t *refitting) close() error {
+func (t *refitting) close() (err error) {
 	t.release()
-	if t.state == nil || t.state.Scorer == nil {
-		return nil
+	if t.state != nil && t.state.Scorer != nil {
+		err = t.state.Scorer.Close()
 	}
-	return t.state.Scorer.Close()
+	if t.shared != nil {
+		err = joined(err, t.shared.Close())
+	}
+	return err
 }
 
 func (t *refitting) blame(err error) error {

@@ -24,6 +24,7 @@ var levels = [][]string{
 	{"cmd/"},
 	{"prune/report"},
 	{"prune"},
+	{"prune/refit/shards"},
 	{"prune/distill", "prune/work", "prune/card"},
 	{"prune/method"},
 	{"prune/refit"},

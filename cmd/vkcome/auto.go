@@ -37,6 +37,7 @@ func autoFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	kind := typeFlag(f)
 	runFlags(f, &to)
 	c := commonFlags(f)
+	f.Lookup("device").Usage = devicesUsage
 	c.hostFlags(f)
 	return func(ctx context.Context, args []string) (err error) {
 		switch {
@@ -68,12 +69,13 @@ func autoFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 					return err
 				}
 			}
-			return c.compute(func(d *vk.Device) error {
+			return c.computeOn(func(devices []*vk.Device) error {
+				o.Devices = devices[1:]
 				a, err := prune.NewAuto(m, o)
 				if err != nil {
 					return err
 				}
-				return runAuto(ctx, c, d, a, to)
+				return runAuto(ctx, c, devices[0], a, to)
 			})
 		})
 	}

@@ -24,6 +24,7 @@ func TestAuto(t *testing.T) {
 	out := filepath.Join(dir, "out")
 	args := []string{"auto", embedded.Name, out, "--target-layers", "11", "--tokens", calib, "--window", "32", "--samples", "8", "--budget", "40s", "--no-heal", "--seed", "3"}
 	refuse(t, 1, "--window", append(args, "--samples", "7")...)
+	refuse(t, 1, "radeon", append(args, "-q", "--device", "0,radeon")...)
 	text := string(vkcome(t, args...))
 	var l prune.Lineage
 	raw, err := os.ReadFile(filepath.Join(out, "vkcome.json"))

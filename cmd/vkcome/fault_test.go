@@ -118,7 +118,7 @@ func (f *faulted) leftover(t *testing.T, dir string) (left []string) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if f.resume && strings.HasSuffix(e.Name(), ".vkcome-work") {
+		if f.resume && (strings.HasSuffix(e.Name(), ".vkcome-work") || strings.HasSuffix(e.Name(), ".vkcome-work-shards")) {
 			continue
 		}
 		for name, text := range f.want {
@@ -289,6 +289,9 @@ func writeRuns(from, other string) []*faulted {
 		}},
 		&faulted{name: "refit", resume: true, sample: 12, args: func(dir string) []string {
 			return append([]string{"refit", m, filepath.Join(from, "student"), filepath.Join(dir, "out")}, on...)
+		}},
+		&faulted{name: "refit in parts, of which there is one", resume: true, sample: 12, args: func(dir string) []string {
+			return append([]string{"refit", m, filepath.Join(from, "student"), filepath.Join(dir, "out"), "--shard", "0/1"}, on...)
 		}},
 		&faulted{name: "convert to a GGUF", sample: 8, args: func(dir string) []string {
 			return []string{"convert", filepath.Join(from, "student"), filepath.Join(dir, "out.gguf"), "-q"}

@@ -36,6 +36,8 @@ var optionFlags = []optionFlag{
 	{option: "prune.DistillationOptions.Groups", flag: "map"},
 	{option: "prune.RefittingOptions.Groups", flag: "map"},
 	{option: "prune.DistillationOptions.Part", flag: "shard"},
+	{option: "prune.RefittingOptions.Shard", flag: "shard"},
+	{option: "prune.RefittingOptions.Wait", flag: "wait"},
 
 	// Where a value stands beside the option's name, it is the option's: --no-repeat and --compat mean it by other values.
 	{option: "method.CoMe.Repeat=true", flag: "no-repeat", shown: "--no-repeat=false"},

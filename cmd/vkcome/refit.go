@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -24,6 +25,10 @@ func refitVerbFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	kind := typeFlag(f)
 	var groups string
 	in := newCorpusFlags(f, calibrationTokens)
+	var part string
+	var wait time.Duration
+	f.StringVar(&part, "shard", "", "be part I of N processes that share the fit, from 0 on, all started with the same options and OUT: I/N; auto or /N take the number from Slurm's array or Kubernetes' indexed job")
+	f.DurationVar(&wait, "wait", 0, "with --shard: how long to wait for the other parts at most, as in 2h (default without end)")
 	f.StringVar(&groups, "map", "", "the student's layers and the teacher's that each stands for, as in 3=4-5,7=9-11 (default as the student's "+model.Lineage+" says)")
 	fitting := newRefitFlags(f, true)
 	c := commonFlags(f)
@@ -34,7 +39,18 @@ func refitVerbFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		if to.AnyDevice && !to.Resume {
 			return usagef("--any-device has no meaning without --resume")
 		}
-		var o prune.RefittingOptions
+		o := prune.RefittingOptions{Wait: wait}
+		switch {
+		case part != "":
+			if o.Shard, o.Shards, err = shard(part, os.Getenv); err != nil {
+				return err
+			}
+			if to.AnyDevice {
+				return usagef("--any-device: parts of a fit run on devices of one kind")
+			}
+		case wait != 0:
+			return usagef("--wait has no meaning without --shard")
+		}
 		if groups != "" {
 			if o.Groups, err = distill.ParseMap(groups); err != nil {
 				return usagef("%w", err)
@@ -68,12 +84,16 @@ func refitVerbFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 }
 
 func runRefitting(ctx context.Context, c *common, d *vk.Device, p *prune.Refitting, to prune.Output) error {
+	o := p.Options
 	c.note("%s: fitting %d layers on %s (%s)", p.Student.Name, len(p.Groups), d.Info.Name, d.Tier)
+	if o.Shards > 0 {
+		c.note("part %d of %d, which meet in %s", o.Shard, o.Shards, to.SharedFolder())
+	}
 	begin := time.Now()
 	b := c.bar()
 	lineage, err := p.RunTo(ctx, d, to, func(s prune.Status) { b.set(s.Stage, s.Done, s.Total) })
 	b.finish()
-	c.tellHost(p.Options.Memory)
+	c.tellHost(o.Memory)
 	if err != nil {
 		return err
 	}
@@ -82,6 +102,8 @@ func runRefitting(ctx context.Context, c *common, d *vk.Device, p *prune.Refitti
 		return printJSON(lineage)
 	}
 	printFits(lineage.Refit.Fits)
-	fmt.Fprintln(stdout, to.Dir)
+	if o.Shard == 0 { // which writes it
+		fmt.Fprintln(stdout, to.Dir)
+	}
 	return nil
 }

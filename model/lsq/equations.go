@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"math"
 	"slices"
@@ -59,20 +60,6 @@ func (q *Equations) add(p int, v []fixed, tokens int64) error {
 	return nil
 }
 
-// Merge adds the sums of other, over other tokens or of other panels. It is exact: the order of merges changes nothing. After an error
-// q is of no use.
-func (q *Equations) Merge(other *Equations) error {
-	if q.shape != other.shape {
-		return fmt.Errorf("lsq: equations of %v and of %v cannot be merged", q.shape, other.shape)
-	}
-	for p, v := range other.panels {
-		if err := q.add(p, v, other.tokens[p]); err != nil {
-			return err
-		}
-	}
-	return q.total.add(other.total)
-}
-
 // complete fails where panels lack tokens that others have.
 func (q *Equations) complete() error {
 	if err := q.shape.check(); err != nil {
@@ -119,27 +106,30 @@ func (q *Equations) meanDiagonal() float64 {
 // that. Integers are little-endian.
 const magic = "vkcome lsq 1\x00\x00\x00\x00"
 
-const maxTokens = 1 << 48
+// head is what the file of a shape begins with.
+func head(s Shape) []byte {
+	raw := []byte(magic)
+	for _, v := range []int{s.In, s.Out, b2i(s.Bias)} {
+		raw = binary.LittleEndian.AppendUint64(raw, uint64(v))
+	}
+	return raw
+}
 
-// Marshal writes the equations for Unmarshal.
+// Marshal writes the equations for MergeFrom.
 func (q *Equations) Marshal(w io.Writer) error {
 	if err := q.shape.check(); err != nil {
 		return err
 	}
 	sum := sha256.New()
 	to := io.MultiWriter(w, sum)
-	head := []byte(magic)
-	for _, v := range []int{q.shape.In, q.shape.Out, b2i(q.shape.Bias)} {
-		head = binary.LittleEndian.AppendUint64(head, uint64(v))
-	}
-	if _, err := to.Write(encode(head, []fixed{q.total})); err != nil {
+	if _, err := to.Write(encode(head(q.shape), []fixed{q.total})); err != nil {
 		return err
 	}
 	for p, v := range q.panels {
 		if _, err := to.Write(binary.LittleEndian.AppendUint64(nil, uint64(q.tokens[p]))); err != nil {
 			return err
 		}
-		for part := range slices.Chunk(v, 1<<16) {
+		for part := range slices.Chunk(v, someFixed) {
 			if _, err := to.Write(encode(nil, part)); err != nil {
 				return err
 			}
@@ -156,93 +146,124 @@ func b2i(b bool) int {
 	return 0
 }
 
-// Unmarshal reads what Marshal wrote, to the end of r. It takes memory as bytes come, and refuses what was cut off or changed.
-func Unmarshal(r io.Reader) (*Equations, error) {
-	q, err := unmarshal(r)
+// MergeFrom adds what Marshal wrote of sums over as many tokens as are expected, which are other tokens. It is exact: the order of merges changes
+// nothing. It takes no memory but for panels that q lacks, reads no further than the end of the equations, and refuses another shape, other numbers
+// of tokens, and what was cut off or changed. After an error q is of no use.
+func (q *Equations) MergeFrom(r io.Reader, tokens int) error {
+	err := q.mergeFrom(&reader{r, sha256.New()}, int64(tokens))
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = errors.New("the end is missing")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("lsq: file of equations: %w", err)
+		return fmt.Errorf("lsq: equations: %w", err)
 	}
-	return q, nil
+	return nil
 }
 
-func unmarshal(r io.Reader) (*Equations, error) {
-	sum := sha256.New()
-	from := io.TeeReader(r, sum)
-	words := func(n int) ([]uint64, error) {
-		raw := make([]byte, 8*n)
-		if _, err := io.ReadFull(from, raw); err != nil {
-			return nil, err
-		}
-		list := make([]uint64, n)
-		for i := range list {
-			list[i] = binary.LittleEndian.Uint64(raw[8*i:])
-		}
-		return list, nil
-	}
-	found := make([]byte, len(magic))
-	if _, err := io.ReadFull(from, found); err != nil {
-		return nil, err
-	}
-	if string(found) != magic {
-		return nil, fmt.Errorf("starts with %q, want %q", found, magic)
-	}
-	head, err := words(5)
+func (q *Equations) mergeFrom(from *reader, tokens int64) error {
+	total, err := from.head(q.shape)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if head[0] > maxSize || head[1] > maxSize || head[2] > 1 {
-		return nil, fmt.Errorf("%d inputs, %d outputs, bias %d", head[0], head[1], head[2])
-	}
-	shape := Shape{int(head[0]), int(head[1]), head[2] == 1}
-	if err := shape.check(); err != nil {
-		return nil, err
-	}
-	q := NewEquations(shape)
-	q.total = fixed{int64(head[4]), head[3]}
 	for p := range q.panels {
-		tokens, err := words(1)
-		if err != nil {
-			return nil, err
-		}
-		if tokens[0] > maxTokens {
-			return nil, fmt.Errorf("panel %d of %d tokens", p, tokens[0])
-		}
-		if q.tokens[p] = int64(tokens[0]); tokens[0] == 0 {
+		switch n, err := from.tokens(); {
+		case err != nil:
+			return err
+		case n != uint64(tokens):
+			return fmt.Errorf("panel %d of %d tokens, expected %d", p, n, tokens)
+		case n == 0:
 			continue
 		}
-		if q.panels[p], err = readFixed(from, shape.elements(p)); err != nil {
-			return nil, err
+		if q.panels[p] == nil {
+			q.panels[p] = make([]fixed, q.shape.elements(p))
+		}
+		q.tokens[p] += tokens
+		if err := from.addTo(q.panels[p]); err != nil {
+			return err
 		}
 	}
-	want, end := sum.Sum(nil), make([]byte, sha256.Size)
-	if _, err := io.ReadFull(r, end); err != nil {
-		return nil, err
+	if err := from.end(); err != nil {
+		return err
 	}
-	if !bytes.Equal(want, end) {
-		return nil, fmt.Errorf("its SHA-256 is %x, it says %x", want, end)
+	if err := q.total.add(total); err != nil {
+		return err
 	}
-	if n, err := r.Read(make([]byte, 1)); n > 0 || err == nil {
-		return nil, errors.New("there are bytes behind its end")
-	} else if !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return q, q.signs()
+	return q.signs()
 }
 
-// readFixed reads n integers, with memory for those that come.
-func readFixed(r io.Reader, n int) (v []fixed, err error) {
-	raw := make([]byte, fixedBytes*min(n, 1<<16))
-	for len(v) < n {
-		part := raw[:fixedBytes*min(n-len(v), 1<<16)]
-		if _, err := io.ReadFull(r, part); err != nil {
-			return nil, err
-		}
-		v = append(v, decode(part)...)
+// reader reads the parts of a file of equations, one after the other.
+type reader struct {
+	r   io.Reader
+	sum hash.Hash // of what was read
+}
+
+// next is the next bytes.
+func (f *reader) next(raw []byte) error {
+	if _, err := io.ReadFull(f.r, raw); err != nil {
+		return err
 	}
-	return v, nil
+	_, err := f.sum.Write(raw)
+	return err
+}
+
+// head is T of equations of a shape.
+func (f *reader) head(shape Shape) (total fixed, err error) {
+	want := head(shape)
+	raw := make([]byte, len(want)+fixedBytes)
+	if err := f.next(raw[:len(magic)]); err != nil {
+		return total, err
+	}
+	if found := raw[:len(magic)]; string(found) != magic {
+		return total, fmt.Errorf("starts with %q, want %q", found, magic)
+	}
+	if err := f.next(raw[len(magic):]); err != nil {
+		return total, err
+	}
+	if !bytes.HasPrefix(raw, want) {
+		n := func(i int) uint64 { return binary.LittleEndian.Uint64(raw[len(magic)+8*i:]) }
+		return total, fmt.Errorf("of %d inputs, %d outputs, bias %d, expected %v", n(0), n(1), n(2), shape)
+	}
+	return decode(raw[len(want):])[0], nil
+}
+
+// tokens is how many the next panel has.
+func (f *reader) tokens() (uint64, error) {
+	var raw [8]byte
+	if err := f.next(raw[:]); err != nil {
+		return 0, err
+	}
+	return binary.LittleEndian.Uint64(raw[:]), nil
+}
+
+const someFixed = 1 << 16 // integers that are written or read at a time
+
+// addTo adds the next integers to others.
+func (f *reader) addTo(v []fixed) error {
+	raw := make([]byte, fixedBytes*min(len(v), someFixed))
+	for part := range slices.Chunk(v, someFixed) {
+		raw := raw[:fixedBytes*len(part)]
+		if err := f.next(raw); err != nil {
+			return err
+		}
+		for i, more := range decode(raw) {
+			if err := part[i].add(more); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// end compares the SHA-256.
+func (f *reader) end() error {
+	want, says := f.sum.Sum(nil), make([]byte, sha256.Size)
+	if _, err := io.ReadFull(f.r, says); err != nil {
+		return err
+	}
+	if !bytes.Equal(want, says) {
+		return fmt.Errorf("its SHA-256 is %x, it says %x", want, says)
+	}
+	return nil
 }
 
 // signs refuses sums of squares that are negative.

@@ -238,11 +238,7 @@ func TestBits(t *testing.T) {
 		for _, r := range [][2]int{{4 * 130, 6 * 130}, {0, 130}, {130, 4 * 130}} {
 			one := NewEquations(p.Shape)
 			p.sums(t, d, one, 0, p.Panels(), 3, r[0], r[1])
-			read, err := Unmarshal(bytes.NewReader(file(one)))
-			if err == nil {
-				err = shards.Merge(read)
-			}
-			if err != nil {
+			if err := shards.MergeFrom(bytes.NewReader(file(one)), r[1]-r[0]); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -321,9 +317,6 @@ func TestRefusals(t *testing.T) {
 	if _, err := Loss(ctx, d, q, make([]float32, 35), nil); err == nil {
 		t.Error("a weight of another size has a loss")
 	}
-	if err := q.Merge(NewEquations(Shape{9, 4, true})); err == nil {
-		t.Error("equations of other shapes are merged")
-	}
 	for what, change := range map[string]func(p *problem){
 		"NaN":   func(p *problem) { p.a.Data[3] = math.NaN() },
 		"large": func(p *problem) { p.a.Data[3], p.w.Data[0] = 1e10, 1 },
@@ -361,8 +354,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// Of what was cut off, changed or lengthened nothing is read.
-func TestUnmarshal(t *testing.T) {
+// What was cut off, changed, or is of another size is refused, and what comes behind is not read.
+func TestMergeFrom(t *testing.T) {
 	p := regression(Shape{3, 2, true}, 6, 3)
 	q := p.equations(t, vktest.Open(t, vk.Options{}), 1)
 	var b bytes.Buffer
@@ -370,37 +363,55 @@ func TestUnmarshal(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := b.Bytes()
-	if read, err := Unmarshal(bytes.NewReader(good)); err != nil || read.Shape() != p.Shape || read.Tokens() != 6 || read.Loss0() != q.Loss0() {
-		t.Fatalf("read as %+v, %v", read, err)
+	behind, twice := bytes.NewReader(append(slices.Clone(good), 'x')), NewEquations(p.Shape)
+	if err := twice.MergeFrom(behind, 6); err != nil || behind.Len() != 1 || twice.Tokens() != 6 || twice.Loss0() != q.Loss0() {
+		t.Fatalf("read as %+v, %d bytes behind it: %v", twice, behind.Len(), err)
+	}
+	if err := twice.MergeFrom(bytes.NewReader(good), 6); err != nil || twice.Tokens() != 12 || twice.Loss0() != 2*q.Loss0() || twice.gram(2, 1) != 2*q.gram(2, 1) {
+		t.Fatalf("read twice as %+v: %v", twice, err)
+	}
+	refused := func(what string, raw []byte, shape Shape, tokens int) {
+		t.Helper()
+		if err := NewEquations(shape).MergeFrom(bytes.NewReader(raw), tokens); err == nil {
+			t.Errorf("%s is read", what)
+		}
 	}
 	for n := range good {
-		if _, err := Unmarshal(bytes.NewReader(good[:n])); err == nil {
-			t.Fatalf("%d of %d bytes are read", n, len(good))
-		}
+		refused(fmt.Sprintf("what is cut after %d of %d bytes", n, len(good)), good[:n], p.Shape, 6)
 		bad := slices.Clone(good)
 		bad[n] ^= 0x10
-		if _, err := Unmarshal(bytes.NewReader(bad)); err == nil {
-			t.Fatalf("byte %d is changed, and is read", n)
-		}
+		refused(fmt.Sprintf("what is changed in byte %d", n), bad, p.Shape, 6)
 	}
-	if _, err := Unmarshal(bytes.NewReader(append(slices.Clone(good), 0))); err == nil {
-		t.Error("a byte more is read")
+	for _, shape := range []Shape{{2, 2, true}, {3, 1, true}, {3, 2, false}} {
+		refused(fmt.Sprintf("what is not of %v", shape), good, shape, 6)
+	}
+	for _, tokens := range []int{0, 5, 7} {
+		refused(fmt.Sprintf("what is not of %d tokens", tokens), good, p.Shape, tokens)
+	}
+	b.Reset()
+	if err := NewEquations(p.Shape).Marshal(&b); err != nil {
+		t.Fatal(err)
+	}
+	if err := twice.MergeFrom(&b, 0); err != nil || twice.Tokens() != 12 {
+		t.Errorf("sums over no tokens: %v", err)
 	}
 }
 
-func FuzzUnmarshal(f *testing.F) {
+func FuzzMergeFrom(f *testing.F) {
+	shape := Shape{2, 1, true}
 	var b bytes.Buffer
-	if err := NewEquations(Shape{2, 1, true}).Marshal(&b); err != nil {
+	if err := NewEquations(shape).Marshal(&b); err != nil {
 		f.Fatal(err)
 	}
-	f.Add(b.Bytes())
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		q, err := Unmarshal(bytes.NewReader(raw))
-		if err != nil {
+	f.Add(b.Bytes(), uint16(0))
+	f.Fuzz(func(t *testing.T, raw []byte, tokens uint16) {
+		q := NewEquations(shape)
+		from := bytes.NewReader(raw)
+		if err := q.MergeFrom(from, int(tokens)); err != nil {
 			return
 		}
 		var b bytes.Buffer
-		if err := q.Marshal(&b); err != nil || !bytes.Equal(b.Bytes(), raw) {
+		if err := q.Marshal(&b); err != nil || !bytes.Equal(b.Bytes(), raw[:len(raw)-from.Len()]) {
 			t.Errorf("read and written again it is not the same: %v", err)
 		}
 	})

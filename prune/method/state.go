@@ -32,7 +32,8 @@ type State struct {
 	// Refit fits what each step leaves, unless it waits for the end: the layers that the step makes, and those before layers that it drops. The
 	// Scorer, which is then there whatever the method, holds the states of the model that was opened. nil: nothing is fitted.
 	Refit *refit.Options
-	Ends  []int // of every layer of Model: of the model that was opened, the layers below it are what the layers up to this one stand for; nil: one each
+	Shard *refit.Shard // of the corpus, which is the Scorer's, where processes share what Fit does; nil: the Scorer has all of it
+	Ends  []int        // of every layer of Model: of the model that was opened, the layers below it are what the layers up to this one stand for; nil: one each
 
 	Fitting time.Duration // that fitting layers of this model took
 	Fitted  int           // layers that were fitted
@@ -229,7 +230,7 @@ func (s *State) Fit(ctx context.Context, l int) ([]refit.Fit, error) {
 	if err := s.score(ctx); err != nil {
 		return nil, err
 	}
-	fitted, fits, err := refit.Layer(ctx, s.Scorer, s.Model, refit.Target{Layer: l, Boundary: s.end(l)}, *s.Refit)
+	fitted, fits, err := s.Shard.Layer(ctx, s.Scorer, s.Model, refit.Target{Layer: l, Boundary: s.end(l)}, *s.Refit)
 	if err != nil || fitted == nil {
 		return fits, err
 	}

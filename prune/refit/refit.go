@@ -62,6 +62,9 @@ func (o Options) Defaults() Options {
 	return o
 }
 
+// Holds says whether a window of the corpus is held out, by its number. HeldOut is not 0.
+func (o Options) Holds(window int) bool { return window%o.HeldOut == o.HeldOut-1 }
+
 var errOneWindow = errors.New("refit: a corpus of one window: none can be held out from the fit; give more text (corpus.Options.Sources) or a shorter window (corpus.Options.Window)")
 
 // Check refuses options out of range for a corpus of so many windows.
@@ -121,6 +124,11 @@ type Target struct{ Layer, Boundary int }
 // t, e_t what the layer's output lacks of the states wanted, y_t, w_t = 1/‖y_t‖², and m the mean of the diagonal of Σ w_t a_t a_tᵀ. The
 // weights keep the few tokens of massive norm from deciding the fit.
 func Layer(ctx context.Context, s *score.Scorer, m *model.Model, t Target, o Options) (fitted *model.Layer, fits []Fit, err error) {
+	return (*Shard)(nil).Layer(ctx, s, m, t, o)
+}
+
+// Layer is the function of that name, of processes that share a fit; of a nil Shard it is the same.
+func (sh *Shard) Layer(ctx context.Context, s *score.Scorer, m *model.Model, t Target, o Options) (fitted *model.Layer, fits []Fit, err error) {
 	o = o.Defaults()
 	roles := []arch.Role{arch.O, arch.Down}
 	if o.Projections == Down {
@@ -129,9 +137,10 @@ func Layer(ctx context.Context, s *score.Scorer, m *model.Model, t Target, o Opt
 	if m.Config.Sparse(t.Layer) {
 		roles = []arch.Role{arch.O}
 	}
-	given := m
+	given, number := m, 0
 	run := func(role arch.Role) (*model.Layer, Fit, error) {
-		f := &fit{scorer: s, model: m, layer: m.Layers[t.Layer], role: role, target: t, options: o}
+		f := &fit{scorer: s, model: m, layer: m.Layers[t.Layer], role: role, target: t, options: o, shard: sh, number: number}
+		number++
 		made, record, err := f.run(ctx)
 		if err != nil {
 			err = fmt.Errorf("refit: layer %d of %s: %s: %w", t.Layer, m.Name, record.Projection, err)
@@ -175,6 +184,9 @@ type fit struct {
 
 	transform bool // of what the projection gives, see Transform
 	cosine    bool // by the squares that stand for cosines, see TransformCosine
+
+	shard  *Shard // nil: the scorer has the whole corpus
+	number int    // of the layer's fits
 }
 
 // bias is the role of the bias that belongs to the projection's.
@@ -194,11 +206,28 @@ func shapeOf(l *model.Layer, role arch.Role) lsq.Shape {
 }
 
 func (f *fit) run(ctx context.Context) (made *model.Layer, record Fit, err error) {
-	record = Fit{Layer: f.target.Layer, Boundary: f.target.Boundary, Projection: f.model.Config.Operation(f.role), Transform: f.transform}
-	fitted, held, err := f.equations(ctx)
-	if err != nil {
-		return nil, record, err
+	if f.shard != nil {
+		made, record, err = f.shard.Rounds.Fit(ctx, Round{Fit: f.record(), Number: f.number, Layer: f.layer, Role: f.role, Sums: f.equations, Solve: f.solve})
+	} else {
+		var fitted, held *lsq.Equations
+		if fitted, held, err = f.equations(ctx); err == nil {
+			made, record, err = f.solve(ctx, fitted, held)
+		}
 	}
+	if err != nil {
+		return nil, f.record(), err
+	}
+	return made, record, nil
+}
+
+// record is what is known of the fit before it is made.
+func (f *fit) record() Fit {
+	return Fit{Layer: f.target.Layer, Boundary: f.target.Boundary, Projection: f.model.Config.Operation(f.role), Transform: f.transform}
+}
+
+// solve makes the fit of the equations of the windows to fit and of those that are held out.
+func (f *fit) solve(ctx context.Context, fitted, held *lsq.Equations) (made *model.Layer, record Fit, err error) {
+	record = f.record()
 	d := f.scorer.Recorders()[0].Device()
 	best, err := lsq.Choose(ctx, d, fitted, held, f.options.Lambdas)
 	if err != nil {
@@ -403,7 +432,11 @@ func (f *fit) add(w *worker, h score.Held) error {
 		}
 	}
 	window := rows / h.Batch.Windows()
-	isHeld := func(i int) bool { return (h.First+i)%f.options.HeldOut == f.options.HeldOut-1 }
+	first := h.First
+	if f.shard != nil {
+		first += f.shard.First
+	}
+	isHeld := func(i int) bool { return f.options.Holds(first + i) }
 	for i, n := 0, h.Batch.Windows(); i < n; {
 		end, sums := i+1, w.fitted
 		for end < n && isHeld(end) == isHeld(i) {

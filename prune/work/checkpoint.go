@@ -166,7 +166,7 @@ func (f *Folder) stepDir(step int) string {
 func (f *Folder) steps() (list []int, err error) {
 	entries, err := os.ReadDir(f.dir) // by name
 	for _, e := range entries {
-		if step, ok := numbers(e.Name(), stepPattern, 1); ok {
+		if step, ok := Numbers(e.Name(), stepPattern, 1); ok {
 			list = append(list, step[0])
 		}
 	}
@@ -295,7 +295,7 @@ func (f *Folder) checkRefs(refs []layerRef, sums map[string]string) error {
 			last = r.Original
 			continue
 		}
-		if _, ok := numbers(r.File, layerPattern, 2); !ok || named[r.File] {
+		if _, ok := Numbers(r.File, layerPattern, 2); !ok || named[r.File] {
 			return fmt.Errorf("%s: layer %d is in the file %.80q: expected a name as "+layerPattern+", each once", layersName, i, r.File, 1, 2)
 		}
 		named[r.File] = true
@@ -365,7 +365,7 @@ func readSums(dir string) (map[string]string, error) {
 		sum, name, ok := strings.Cut(line, "  ")
 		file, layer := strings.CutPrefix(name, "../")
 		if layer {
-			_, layer = numbers(file, layerPattern, 2)
+			_, layer = Numbers(file, layerPattern, 2)
 		}
 		if _, twice := sums[name]; !ok || !whole || twice || !isSum(sum) || !layer && (name == sumsName || !slices.Contains(stepFiles, name)) {
 			return nil, damage(fmt.Sprintf("%s has a line %.100q", sumsName, line))

@@ -93,15 +93,15 @@ func ours(name string) (is, folder bool) {
 		return true, false
 	}
 	name = strings.TrimSuffix(name, temporary)
-	if _, ok := numbers(name, stepPattern, 1); ok {
+	if _, ok := Numbers(name, stepPattern, 1); ok {
 		return true, true
 	}
-	_, layer := numbers(name, layerPattern, 2)
+	_, layer := Numbers(name, layerPattern, 2)
 	return layer || name == ownerName || name == manifestName, false
 }
 
-// numbers are those in a name of a pattern.
-func numbers(name, pattern string, n int) (list []int, ok bool) {
+// Numbers are the n numbers in a name of a pattern of package fmt, which are not negative; ok says that the name is of it, to the letter.
+func Numbers(name, pattern string, n int) (list []int, ok bool) {
 	list = make([]int, n)
 	var to, from []any
 	for i := range list {
@@ -340,9 +340,34 @@ func (f *Folder) check(key []Field, o Options) error {
 	if err != nil {
 		return fmt.Errorf("has a damaged %s: it %w; start anew with prune.Output.Force", manifestName, err)
 	}
+	other := false
+	for _, d := range Differences(before.Key, key) {
+		device := d.Was.Device && d.Is.Device
+		if o.AnyDevice && device {
+			other = true
+			continue
+		}
+		hint := "start anew with prune.Output.Force"
+		if device {
+			hint = "the result would be neither's; prune.Output.AnyDevice goes on all the same, prune.Output.Force starts anew"
+		}
+		was, is := d.Values()
+		return fmt.Errorf("%w: %s was %s, is %s; %s", ErrDifferent, d.Name(o.Names), was, is, hint)
+	}
+	if other { // from now on this is the device
+		return f.writeManifest(key)
+	}
+	return nil
+}
+
+// Difference is a field that two keys have with different values, or that one of them lacks, which then has the zero Field.
+type Difference struct{ Was, Is Field }
+
+// Differences compares two keys.
+func Differences(was, is []Field) (list []Difference) {
 	var names []string
 	values := [2]map[string]Field{{}, {}}
-	for i, fields := range [2][]Field{before.Key, key} {
+	for i, fields := range [2][]Field{was, is} {
 		for _, v := range fields {
 			values[i][v.Name] = v
 			if !slices.Contains(names, v.Name) {
@@ -350,27 +375,22 @@ func (f *Folder) check(key []Field, o Options) error {
 			}
 		}
 	}
-	other := false
 	for _, name := range names {
-		was, is := values[0][name], values[1][name]
-		if was.Value == is.Value {
-			continue
+		if d := (Difference{values[0][name], values[1][name]}); d.Was.Value != d.Is.Value {
+			list = append(list, d)
 		}
-		if o.AnyDevice && was.Device && is.Device {
-			other = true
-			continue
-		}
-		hint := "start anew with prune.Output.Force"
-		if was.Device && is.Device {
-			hint = "the result would be neither's; prune.Output.AnyDevice goes on all the same, prune.Output.Force starts anew"
-		}
-		return fmt.Errorf("%w: %s was %s, is %s; %s", ErrDifferent, cmp.Or(o.Names[name], name), shown(was.Value), shown(is.Value), hint)
 	}
-	if other { // from now on this is the device
-		return f.writeManifest(key)
-	}
-	return nil
+	return list
 }
+
+// Name is the field's, or the Go name of the option that options has for it.
+func (d Difference) Name(options map[string]string) string {
+	name := cmp.Or(d.Was.Name, d.Is.Name)
+	return cmp.Or(options[name], name)
+}
+
+// Values are the two for a message, hashes in short.
+func (d Difference) Values() (was, is string) { return shown(d.Was.Value), shown(d.Is.Value) }
 
 func (f *Folder) writeManifest(key []Field) error {
 	raw, err := Seal(manifestFormat, manifest{key})
