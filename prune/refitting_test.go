@@ -1,6 +1,7 @@
 package prune_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -223,6 +224,53 @@ func TestRefitReplay(t *testing.T) {
 			if !slices.Equal(modeltest.Bytes(t, w), modeltest.Bytes(t, again.Model.Layers[l].Weights[role])) {
 				t.Errorf("layer %d: %s differs when the plan is done again", l, w.Name)
 			}
+		}
+	}
+}
+
+// TestFitsInLittleMemory fits within less and less device memory, where the sums of a layer are made in several runs and what is free lies in pieces:
+// the same bytes, down to a refusal that says what is missing.
+func TestFitsInLittleMemory(t *testing.T) {
+	spec := seven
+	spec.Intermediate = 600
+	m, _ := spec.Open(t)
+	windows := modeltest.Windows(spec.Vocab, 8, 24)
+	for _, k := range []method.Method{method.ShortGPT{}, method.Union{Greedy: method.Greedy{Candidates: 1}}} {
+		var want []byte
+		fitted := 0
+		for _, memory := range []int64{0, 40, 32, 28, 24, 20, 16, 12, 8} { // MiB
+			d := vktest.Open(t, vk.Options{MaxMemory: memory << 20})
+			plan, err := prune.NewPlan(m, prune.Options{TargetLayers: 5, Method: k, Windows: windows, Refit: &refit.Options{Projections: refit.Both, Lambdas: []float64{0.1, 1}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := plan.Run(t.Context(), d, nil)
+			if err != nil {
+				if !strings.Contains(err.Error(), "cannot hold one window") || memory == 0 {
+					t.Errorf("%s within %d MiB: %v", k.Name(), memory, err)
+				}
+				continue
+			}
+			fitted++
+			var got []byte
+			for _, l := range r.Model.Layers {
+				for _, w := range l.Weights {
+					if !w.IsZero() {
+						got = append(got, modeltest.Bytes(t, w)...)
+					}
+				}
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+			if want == nil {
+				want = got
+			} else if !bytes.Equal(want, got) {
+				t.Errorf("%s within %d MiB: other bytes", k.Name(), memory)
+			}
+		}
+		if fitted < 4 {
+			t.Errorf("%s ran within %d of the limits alone", k.Name(), fitted)
 		}
 	}
 }

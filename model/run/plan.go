@@ -173,7 +173,7 @@ func planWindows(d *vk.Device, m *model.Model, windows, window int, o Options) (
 	left := d.MemoryLimit() - d.Memory().Reserved
 	v.available = min(v.available, left-logitBytes(d)*3/2) // with what blocks round up
 	v.available -= lossBytes*int64(windows)*int64(window) + o.Beside
-	v.available = min(v.available, left-o.Free)
+	v.available = min(v.available, available(d)-o.Free)
 	v.mayKeep = func(all, left int64) bool { return o.KeepWeights && all <= left/2 }
 	v.refuse = func(rows int, need, layer int64) error {
 		what, advice := "one window", "; use a shorter corpus.Options.Window or a larger vk.Options.MaxMemory"

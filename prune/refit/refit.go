@@ -330,10 +330,13 @@ func Room(o run.Options, d *vk.Device, m *model.Model, window int) run.Options {
 			if role == arch.Down {
 				shape.In *= 2 // see Union
 			}
-			need := func(panels int) int64 {
-				return d.DryRun(func(s *vk.Scope) { newWorker(s, nil, shape, rows, 0, panels, true) })
+			need := func(begin, end int) int64 {
+				return d.DryRun(func(s *vk.Scope) { newWorker(s, nil, shape, rows, begin, end, true) })
 			}
-			o.Free = max(o.Free, need(1), min(need(shape.Panels()), d.MemoryLimit()/4), lsq.SolveMemory(d, shape), lsq.EliminateMemory(d, shape))
+			o.Free = max(o.Free, min(need(0, shape.Panels()), d.MemoryLimit()/4), lsq.SolveMemory(d, shape), lsq.EliminateMemory(d, shape))
+			for p := range shape.Panels() {
+				o.Free = max(o.Free, need(p, p+1))
+			}
 		}
 	}
 	return o
@@ -345,11 +348,11 @@ func (f *fit) equations(ctx context.Context) (fitted, held *lsq.Equations, err e
 	shape := f.shape()
 	fitted, held = lsq.NewEquations(shape), lsq.NewEquations(shape)
 	for begin := 0; begin < shape.Panels(); {
-		end, err := f.panels(begin)
-		if err != nil {
-			return nil, nil, err
+		workers, end, err := f.workers(begin)
+		if err == nil {
+			err = f.pass(ctx, fitted, held, workers)
 		}
-		if err := f.pass(ctx, fitted, held, begin, end); err != nil {
+		if err != nil {
 			return nil, nil, err
 		}
 		begin = end
@@ -357,8 +360,32 @@ func (f *fit) equations(ctx context.Context) (fitted, held *lsq.Equations, err e
 	return fitted, held, nil
 }
 
-// panels is the end of the panels from begin on that every device has room for.
-func (f *fit) panels(begin int) (end int, err error) {
+// workers are one for each device, for the panels from begin to end: as many as every device has room for. What is counted as room may lie in
+// pieces, so where that many do not fit, half as many are tried.
+func (f *fit) workers(begin int) (list []*worker, end int, err error) {
+	_, rows := f.scorer.Size()
+	for end = f.panels(begin); ; end = begin + (end-begin)/2 {
+		for _, r := range f.scorer.Recorders() {
+			s := r.Device().NewScope()
+			list = append(list, newWorker(s, r, f.shape(), rows, begin, end, f.transform))
+			if err = s.Err(); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			return list, end, nil
+		}
+		for _, w := range list {
+			w.scope.Free()
+		}
+		if list = nil; !errors.Is(err, vk.ErrOutOfMemory) || end == begin+1 {
+			return nil, 0, err
+		}
+	}
+}
+
+// panels is the end of the panels from begin on that every device has room for, by what is free in all.
+func (f *fit) panels(begin int) (end int) {
 	shape := f.shape()
 	_, rows := f.scorer.Size()
 	end = shape.Panels()
@@ -372,26 +399,17 @@ func (f *fit) panels(begin int) (end int, err error) {
 			end--
 		}
 	}
-	return end, nil
+	return end
 }
 
-// pass runs the layer once for some panels.
-func (f *fit) pass(ctx context.Context, fitted, held *lsq.Equations, begin, end int) (err error) {
-	var workers []*worker
+// pass runs the layer once for the panels of workers, which are freed then.
+func (f *fit) pass(ctx context.Context, fitted, held *lsq.Equations, workers []*worker) (err error) {
 	defer func() {
 		for _, w := range workers {
 			err = errors.Join(err, w.r.Wait(context.WithoutCancel(ctx)))
 			w.scope.Free()
 		}
 	}()
-	_, rows := f.scorer.Size()
-	for _, r := range f.scorer.Recorders() {
-		s := r.Device().NewScope()
-		workers = append(workers, newWorker(s, r, f.shape(), rows, begin, end, f.transform))
-		if err := s.Err(); err != nil {
-			return err
-		}
-	}
 	if err := f.scorer.Beside(ctx, f.model, f.target.Layer, f.target.Boundary, func(h score.Held) error { return f.add(workers[h.Part], h) }); err != nil {
 		return err
 	}
