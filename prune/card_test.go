@@ -450,8 +450,17 @@ func TestWriteCard(t *testing.T) {
 		t.Errorf("of a model that is not vkcome's: %v", err)
 	}
 
-	// A folder without a list, as an earlier vkcome wrote them with the source's card in them.
-	if err := errors.Join(os.Remove(filepath.Join(out, model.FileList)), os.WriteFile(path, []byte(sourceCard), 0o644)); err != nil {
+	// A folder without a list, as convert writes them; and as an earlier vkcome wrote them with the source's card in them.
+	if err := os.Remove(filepath.Join(out, model.FileList)); err != nil {
+		t.Fatal(err)
+	}
+	if err := prune.CheckOutput(out, dir, true); err != nil {
+		t.Errorf("a folder without a list, with a card of vkcome's: %v", err)
+	}
+	if err := write(prune.CardOptions{}); err != nil {
+		t.Errorf("of a folder without a list: %v", err)
+	}
+	if err := os.WriteFile(path, []byte(sourceCard), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := write(prune.CardOptions{}); !errors.Is(err, prune.ErrExists) {
