@@ -188,6 +188,9 @@ func (c *modelCard) writeSteps(l *Lineage, i, of int) {
 		}
 		c.printf("\n")
 	}
+	if fitted {
+		c.printf("\nFits were judged by windows that were held out. Their layers are numbered as after the step.\n")
+	}
 	c.printf("\n")
 }
 
@@ -245,7 +248,7 @@ func fitsInWords(fits []refit.Fit) string {
 			list = append(list, fmt.Sprintf("and %d more", len(fits)-i))
 			break
 		}
-		list = append(list, inCode(f.Projection, maxCardCell)+" "+fitInWords(f))
+		list = append(list, fmt.Sprintf("layer %d %s %s", f.Layer, inCode(f.Projection, maxCardCell), fitInWords(f)))
 	}
 	return strings.Join(list, "; ")
 }
