@@ -20,7 +20,7 @@ const DefaultShard = 5_000_000_000
 
 // Write writes the model as a Hugging Face folder into dir, which exists and is empty: weights in their own dtypes, streamed tensor
 // by tensor; config.json; and every other file of the original folder that holds no weights, unchanged, but for those at its top that are named
-// without, which the caller writes anew. It fails where CheckFiles does, and where a file of the model changed since it was opened; of the
+// without, in capitals or not, which the caller writes anew. It fails where CheckFiles does, and where a file of the model changed since it was opened; of the
 // weights nothing is left then.
 func (m *Model) Write(ctx context.Context, dir string, maxShard int, without ...string) error {
 	if err := files.WriteFile(filepath.Join(dir, arch.ConfigFile), m.Config.JSON(), 0o644); err != nil {
@@ -162,7 +162,7 @@ func (m *Model) copyFiles(ctx context.Context, dir string, without []string) err
 		return err
 	}
 	for _, name := range list {
-		if slices.Contains(without, name) {
+		if slices.ContainsFunc(without, func(other string) bool { return strings.EqualFold(name, other) }) { // some file systems hold them for the same
 			continue
 		}
 		if err := files.MkdirAll(filepath.Join(dir, path.Dir(name)), 0o755); err != nil {

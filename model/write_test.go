@@ -45,7 +45,7 @@ func TestWriteFiles(t *testing.T) {
 		t.Errorf("wrote %q, %v, want %q", got, err, want)
 	}
 	without := t.TempDir()
-	if err := m.Write(t.Context(), without, model.DefaultShard, "README.md", "tools.jinja"); err != nil {
+	if err := m.Write(t.Context(), without, model.DefaultShard, "readme.MD", "tools.jinja"); err != nil {
 		t.Fatal(err)
 	}
 	for name, there := range map[string]bool{"README.md": false, "chat_template.jinja": true, "additional_chat_templates/tools.jinja": true} {

@@ -277,7 +277,7 @@ func TestCardChain(t *testing.T) {
 		}
 	}
 	for name, want := range map[string][]string{
-		"once":          {"5 of 6 layers", "fit: loss before → after", "--refit --lambda 0.03,0.1,0.3,1 --projections down --fit-held-out 3", "vkcome prune MODEL OUT --method shortgpt"},
+		"once":          {"5 of 6 layers", "fit: loss before → after", " mlp.down_proj 0.", "Fits were judged", "--refit --lambda 0.03,0.1,0.3,1 --projections down --fit-held-out 3", "vkcome prune MODEL OUT --method shortgpt"},
 		"twice":         {"4 of 6 layers", "### Layers (1 of 2)", "### Layers (2 of 2)", "summed", "vkcome prune OUT OUT2 --method weightsum"},
 		"fitted":        {"### Fit", "vkcome refit MODEL OUT2 OUT3 --text CORPUS3", "fit.txt"},
 		"trained":       {"### Fit", "### Healing", "all weights", "vkcome distill MODEL OUT3 OUT4 --text CORPUS4", "--end-to-end 2"},
@@ -450,8 +450,17 @@ func TestWriteCard(t *testing.T) {
 		t.Errorf("of a model that is not vkcome's: %v", err)
 	}
 
-	// A folder without a list, as an earlier vkcome wrote them with the source's card in them.
-	if err := errors.Join(os.Remove(filepath.Join(out, model.FileList)), os.WriteFile(path, []byte(sourceCard), 0o644)); err != nil {
+	// A folder without a list, as convert writes them; and as an earlier vkcome wrote them with the source's card in them.
+	if err := os.Remove(filepath.Join(out, model.FileList)); err != nil {
+		t.Fatal(err)
+	}
+	if err := prune.CheckOutput(out, dir, true); err != nil {
+		t.Errorf("a folder without a list, with a card of vkcome's: %v", err)
+	}
+	if err := write(prune.CardOptions{}); err != nil {
+		t.Errorf("of a folder without a list: %v", err)
+	}
+	if err := os.WriteFile(path, []byte(sourceCard), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := write(prune.CardOptions{}); !errors.Is(err, prune.ErrExists) {

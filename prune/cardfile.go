@@ -147,11 +147,9 @@ func replaceCard(path string, text []byte) error {
 	if err == nil {
 		known := false
 		if info.Mode().IsRegular() {
-			raw, err := files.Read(path, maxKnownCard)
-			if err != nil && !errors.Is(err, fs.ErrInvalid) {
+			if known, err = isCard(path); err != nil {
 				return fmt.Errorf("prune: %w", err)
 			}
-			known = err == nil && card.Sealed(raw)
 		}
 		if !known {
 			return fmt.Errorf("prune: %s %w and is no card as vkcome wrote it: it will not be replaced; name another file (prune.CardOptions.Path), or move it away", path, ErrExists)
@@ -163,4 +161,13 @@ func replaceCard(path string, text []byte) error {
 		return fmt.Errorf("prune: %w", err)
 	}
 	return nil
+}
+
+// isCard says whether a file is a card as vkcome wrote it.
+func isCard(path string) (bool, error) {
+	raw, err := files.Read(path, maxKnownCard)
+	if errors.Is(err, fs.ErrInvalid) { // it is too large, or no file
+		return false, nil
+	}
+	return err == nil && card.Sealed(raw), err
 }

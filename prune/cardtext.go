@@ -188,6 +188,9 @@ func (c *modelCard) writeSteps(l *Lineage, i, of int) {
 		}
 		c.printf("\n")
 	}
+	if fitted {
+		c.printf("\nFits were judged by windows that were held out. Their layers are numbered as after the step.\n")
+	}
 	c.printf("\n")
 }
 
@@ -245,7 +248,7 @@ func fitsInWords(fits []refit.Fit) string {
 			list = append(list, fmt.Sprintf("and %d more", len(fits)-i))
 			break
 		}
-		list = append(list, inCode(f.Projection, maxCardCell)+" "+fitInWords(f))
+		list = append(list, fmt.Sprintf("layer %d %s %s", f.Layer, inCode(f.Projection, maxCardCell), fitInWords(f)))
 	}
 	return strings.Join(list, "; ")
 }
@@ -302,9 +305,8 @@ func (c *modelCard) writeHealing(l *Lineage) {
 // writeMeasured writes what is known of how good the model is.
 func (c *modelCard) writeMeasured(chain []*Lineage) error {
 	c.printf("## Results\n\n")
-	searched := false
 	for _, l := range chain {
-		searched = c.writeSearch(l) || searched
+		c.writeSearch(l)
 	}
 	if c.results == nil {
 		c.printf("**Nothing was measured of this model as it is.** How much it has kept of what the original can do is not known. `vkcome eval tasks` measures it, and `vkcome card --results` puts that here.\n\n")
@@ -346,11 +348,11 @@ func (c *modelCard) table() (string, error) {
 	return side.Table(), nil
 }
 
-// writeSearch writes what a search measured, and says whether there was one.
-func (c *modelCard) writeSearch(l *Lineage) bool {
+// writeSearch writes what a search measured, if there was one.
+func (c *modelCard) writeSearch(l *Lineage) {
 	a := l.Auto
 	if a == nil {
-		return false
+		return
 	}
 	var last *Trial
 	for i, t := range a.Trials {
@@ -363,7 +365,6 @@ func (c *modelCard) writeSearch(l *Lineage) bool {
 		c.printf(", %.4g of what `%s` made of it with %d windows, in the last trial before the run that gave this model", last.Perplexity, inCode(a.Chosen, maxCardCell), last.Windows)
 	}
 	c.printf(". This model itself was not measured there.\n\n")
-	return true
 }
 
 // writeUse says how to load the model, and what it is for.

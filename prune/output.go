@@ -134,7 +134,8 @@ func checkOutput(ctx context.Context, out, source string, force, thorough bool) 
 }
 
 // ownFiles refuses a folder in which there is anything that vkcome did not write. Of one without a list, which an earlier vkcome or convert
-// wrote, that is what is no part of a model and not the same as in the folder of the source; the others are listed then if it is thorough.
+// wrote, that is what is no part of a model, no card as vkcome wrote it, and not the same as in the folder of the source; the others are listed
+// then if it is thorough.
 func ownFiles(ctx context.Context, out, source string, thorough bool) error {
 	err := work.Check(ctx, out, thorough)
 	if !errors.Is(err, work.ErrNoList) {
@@ -147,6 +148,15 @@ func ownFiles(ctx context.Context, out, source string, thorough bool) error {
 	for _, name := range names {
 		if slices.ContainsFunc(modelFiles, func(pattern string) bool { match, err := path.Match(pattern, name); return match && err == nil }) {
 			continue
+		}
+		if name == card.File {
+			known, err := isCard(filepath.Join(out, name))
+			if err != nil {
+				return err
+			}
+			if known {
+				continue
+			}
 		}
 		if same, err := sameFile(filepath.Join(out, name), filepath.Join(source, name)); err != nil || !same {
 			return errors.Join(&work.Foreign{Dir: out, Name: name, Why: "is no copy of the source's, and the folder has no " + model.FileList}, err)

@@ -152,6 +152,23 @@ func TestCardVerb(t *testing.T) {
 	refuse(t, 1, "--base-model", "card", out, "--base-model", "/home/x")
 	refuse(t, 1, "results", "card", out, "--results", filepath.Join(dir, "none.json"))
 	vkcome(t, "card", gguf, "-o", filepath.Join(dir, "gguf.md"), "-q")
+	// What a GGUF tells of its licence, its languages and its base goes into the card of the folder that is made of it; what convert makes of a
+	// folder keeps its card, and of a GGUF gets one.
+	hf, carded, of, back := filepath.Join(dir, "hf"), filepath.Join(dir, "carded.gguf"), filepath.Join(dir, "of-gguf"), filepath.Join(dir, "back")
+	vkcome(t, "convert", embedded.Name, hf, "-q")
+	if err := os.WriteFile(filepath.Join(hf, card.File), []byte("---\nlicense: apache-2.0\nlanguage: [de, fr]\nbase_model: owner/base\n---\n# The original's\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	vkcome(t, "convert", hf, carded, "-q")
+	vkcome(t, "prune", carded, of, "-m", "reverse", "--target-layers", "3", "-q")
+	vkcome(t, "convert", gguf, back, "-q")
+	vkcome(t, "card", back, "-q")
+	vkcome(t, "convert", hf, hf+"2", "-q")
+	for path, want := range map[string]string{of: "---\nbase_model:\n  - owner/base\nbase_model_relation: finetune\nlibrary_name: transformers\nlicense: apache-2.0\nlanguage:\n  - de\n  - fr\n", back: "3 of 12 layers", hf + "2": "# The original's\n"} {
+		if raw, err := os.ReadFile(filepath.Join(path, card.File)); err != nil || !strings.Contains(string(raw), want) {
+			t.Errorf("the card in %s is %s, %v; want %q in it", path, raw, err, want)
+		}
+	}
 	if err := os.WriteFile(path, append(first, "mine\n"...), 0o644); err != nil {
 		t.Fatal(err)
 	}
