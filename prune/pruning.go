@@ -29,10 +29,24 @@ func (p *Plan) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(
 }
 
 func (p *Plan) driver(d *vk.Device, o Output, progress func(Status)) *driver {
-	t := &pruning{plan: p, driver: newDriver(d, o, p.Options.Memory, progress), device: deviceRecord(d)}
+	t := &pruning{plan: p, device: deviceRecord(d)}
+	t.driver = newDriver(d, o, p.Options.Memory, t.tells(progress))
 	t.driver.task = t
 	t.training.pruning = t
 	return t.driver
+}
+
+// tells adds to progress what layers are left. progress may be nil.
+func (t *pruning) tells(progress func(Status)) func(Status) {
+	if progress == nil {
+		return nil
+	}
+	return func(s Status) {
+		if t.state != nil {
+			s.Tree = t.state.Tree
+		}
+		progress(s)
+	}
 }
 
 // pruning is the task of a Plan.
