@@ -246,6 +246,7 @@ func (t *pruning) step(ctx context.Context) (more bool, err error) {
 	if len(t.state.Model.Layers) <= t.plan.TargetLayers {
 		return false, nil
 	}
+	t.tell()
 	step, err := t.next(ctx)
 	if err == nil && len(t.state.Model.Layers) == t.plan.TargetLayers && t.state.Refit != nil && t.state.Refit.Defaults().All {
 		err = t.state.FitAll(ctx, step, func(done, total int) {
@@ -256,7 +257,17 @@ func (t *pruning) step(ctx context.Context) (more bool, err error) {
 		return false, t.blame(err)
 	}
 	t.taken = append(t.taken, step)
-	return true, t.blame(t.keep(ctx))
+	if err := t.keep(ctx); err != nil {
+		return false, t.blame(err)
+	}
+	t.tell()
+	return true, nil
+}
+
+// tell reports how many layers are gone: not every method says how far it is within a step.
+func (t *pruning) tell() {
+	all := len(t.plan.Model.Layers)
+	t.driver.progress(Status{Stage: "prune", Done: all - len(t.state.Model.Layers), Total: all - t.plan.TargetLayers})
 }
 
 // next takes the next step: the method's, or the one that is replayed.
