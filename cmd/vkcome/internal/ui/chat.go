@@ -42,7 +42,7 @@ func (s *Server) closeChat() (err error) {
 	for _, side := range s.chat.sides {
 		err = errors.Join(err, side.close())
 	}
-	err = errors.Join(err, s.chat.device.Close())
+	err = errors.Join(err, closeDevice(s.chat.device))
 	s.chat = nil
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -50,7 +51,7 @@ func (s *Server) take() error {
 func (s *Server) give() { <-s.turn }
 
 // start begins a job. work reports through its argument; what it returns is the job's end.
-func (s *Server) start(kind string, run int, work func(ctx context.Context, report func(f func(j *job))) error, ended func(state, message string, seconds float64) error) error {
+func (s *Server) start(kind string, run int, work func(ctx context.Context, report func(f func(j *job))) error, ended func(e end) error) error {
 	if err := s.take(); err != nil {
 		return err
 	}
@@ -65,38 +66,37 @@ func (s *Server) start(kind string, run int, work func(ctx context.Context, repo
 		defer s.give()
 		defer stop()
 		err := work(ctx, func(f func(j *job)) { s.change(func() { f(j) }) })
-		state, message, seconds := s.outcome(ctx, err), "", time.Since(j.began).Seconds()
-		if state == failed {
-			message = s.advice(err)
+		e := s.outcome(ctx, err)
+		e.seconds = time.Since(j.began).Seconds()
+		if err := ended(e); err != nil {
+			e.message = strings.TrimPrefix(e.message+"; what happened could not be kept: "+s.line(err), "; ")
 		}
-		if err := ended(state, message, seconds); err != nil {
-			message = strings.TrimPrefix(message+"; what happened could not be kept: "+s.line(err), "; ")
-		}
-		s.change(func() { j.State, j.Error, j.Seconds, j.Memory = state, message, seconds, "" })
+		s.change(func() { j.State, j.Error, j.Seconds, j.Memory = e.state, e.message, e.seconds, "" })
 	})
 	return nil
 }
 
-func (s *Server) outcome(ctx context.Context, err error) string {
-	switch {
-	case err == nil:
-		return done
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		return stopped
-	}
-	return failed
+// end is how a job ended.
+type end struct {
+	state     string
+	message   string // of one that failed: why, and what to do about it here, where there is no command to run again
+	resumable bool
+	seconds   float64
 }
 
-// advice is an error with what to do about it here, where there is no command to run again.
-func (s *Server) advice(err error) string {
+func (s *Server) outcome(ctx context.Context, err error) end {
 	left := (*prune.Unfinished)(nil)
-	if !errors.As(err, &left) {
-		return s.line(err)
+	switch {
+	case err == nil:
+		return end{state: done}
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return end{state: stopped, resumable: true}
+	case !errors.As(err, &left):
+		return end{state: failed, message: s.line(err) + "; change that, and start again"}
+	case left.Lasts():
+		return end{state: failed, message: s.line(left.Err) + "; change that, and start a new run with another output"}
 	}
-	if left.Lasts() {
-		return s.line(left.Err) + "; change what this is about, and start a new run with another output"
-	}
-	return s.line(left.Err) + "; resume goes on from what was done"
+	return end{state: failed, resumable: true, message: s.line(left.Err) + "; resume goes on from what was done"}
 }
 
 // withDevice opens a device and calls f with it.
@@ -105,7 +105,16 @@ func (s *Server) withDevice(name string, f func(d *vk.Device) error) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(d), d.Close())
+	return errors.Join(f(d), closeDevice(d))
+}
+
+// closeDevice closes a device. What the validation layer said, under VKCOME_VALIDATE=1, is an error too.
+func closeDevice(d *vk.Device) error {
+	err := d.Close()
+	for _, said := range vk.TakeMessages() {
+		err = errors.Join(err, fmt.Errorf("validation: %s", said))
+	}
+	return err
 }
 
 // plan says what a run would take.
@@ -157,8 +166,14 @@ func (s *Server) run(r *http.Request) (any, error) {
 	if convert.IsGGUF(sp.Out) {
 		return nil, errors.New("the output is a folder: a GGUF is exported from it afterwards")
 	}
-	if err := prune.CheckOutput(sp.Out, sp.Model, false); err != nil {
+	switch err := prune.CheckOutput(sp.Out, sp.Model, false); {
+	case errors.Is(err, prune.ErrExists):
+		return nil, fmt.Errorf("%s is there already: choose another name", sp.Out)
+	case err != nil:
 		return nil, err
+	}
+	if _, err := os.Lstat(prune.DefaultWork(sp.Out)); err == nil {
+		return nil, fmt.Errorf("%s has the work of an unfinished run: resume that, or choose another name", sp.Out)
 	}
 	rec := record{Spec: sp, State: running}
 	if err := s.withModel(r.Context(), sp.Model, func(m *model.Model) error {
@@ -195,8 +210,8 @@ func (s *Server) resume(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if rec.State != stopped && rec.State != failed {
-		return nil, fmt.Errorf("run %d is %s: there is nothing to resume", rec.ID, rec.State)
+	if !rec.Resumable {
+		return nil, fmt.Errorf("run %d is %s, and cannot be resumed", rec.ID, rec.State)
 	}
 	if rec.Spec.Out, err = s.paths.output(rec.Spec.Out); err != nil {
 		return nil, err
@@ -207,7 +222,7 @@ func (s *Server) resume(r *http.Request) (any, error) {
 // begin starts a run's job.
 func (s *Server) begin(rec record, resumed bool) error {
 	before := rec.Seconds
-	rec.State, rec.Error = running, ""
+	rec.State, rec.Error, rec.Resumable = running, "", false
 	put := func() error { // once the job has its turn
 		var err error
 		s.change(func() {
@@ -226,8 +241,10 @@ func (s *Server) begin(rec record, resumed bool) error {
 			return err
 		}
 		return s.prune(ctx, rec, resumed, report)
-	}, func(state, message string, seconds float64) error {
-		return s.amend(rec.ID, func(r *record) { r.State, r.Error, r.Seconds = state, message, before+seconds })
+	}, func(e end) error {
+		return s.amend(rec.ID, func(r *record) {
+			r.State, r.Error, r.Resumable, r.Seconds = e.state, e.message, e.resumable, before+e.seconds
+		})
 	})
 }
 
@@ -338,7 +355,7 @@ func (s *Server) measure(r *http.Request) (any, error) {
 			}
 			return nil
 		})
-	}, func(string, string, float64) error { return nil })
+	}, func(end) error { return nil })
 }
 
 // export writes a run's model as a GGUF file beside its folder.
@@ -377,7 +394,7 @@ func (s *Server) export(r *http.Request) (any, error) {
 			}
 			return s.amend(rec.ID, func(r *record) { r.GGUF = out })
 		})
-	}, func(string, string, float64) error { return nil })
+	}, func(end) error { return nil })
 }
 
 // open shows the folder of a finished run on the desktop.

@@ -32,7 +32,7 @@ type spec struct {
 const (
 	running = "running"
 	done    = "done"
-	stopped = "stopped" // and may be resumed
+	stopped = "stopped"
 	failed  = "failed"
 )
 
@@ -42,6 +42,8 @@ type record struct {
 	Spec  spec   `json:"spec"`
 	State string `json:"state"`
 	Error string `json:"error,omitempty"`
+	// Resumable says that Resume may go further: the run was stopped, or failed of what need not last.
+	Resumable bool `json:"resumable,omitempty"`
 
 	Name       string        `json:"name"` // of the model
 	Originals  int           `json:"originals"`
@@ -84,7 +86,7 @@ func load(path string) (k kept, err error) {
 	}
 	for i := range k.Runs {
 		if k.Runs[i].State == running {
-			k.Runs[i].State = stopped
+			k.Runs[i].State, k.Runs[i].Resumable = stopped, true
 		}
 	}
 	return k, nil

@@ -496,8 +496,8 @@ func (a *app) talk(message string) map[string]string {
 	return said
 }
 
-// TestStop: a run that is stopped, or whose program ends, is resumed to the end.
-func TestStop(t *testing.T) {
+// TestStopResume: a run that is stopped, or whose program ends, is resumed to the end.
+func TestStopResume(t *testing.T) {
 	a := newApp(t)
 	sp := tiny(a, "small", "")
 	merged := func(n int) func(v shown) bool {
@@ -510,6 +510,9 @@ func TestStop(t *testing.T) {
 		t.Fatalf("%+v", v.Runs[0])
 	}
 	a.call(http.StatusBadRequest, "POST", "/api/export", map[string]any{"id": 1})
+	if got := a.call(http.StatusBadRequest, "POST", "/api/run", sp); !strings.Contains(fmt.Sprint(got), "unfinished") {
+		t.Errorf("%v", got)
+	}
 	a.call(http.StatusOK, "POST", "/api/resume", map[string]int{"id": 1})
 	a.until("a third layer merged", merged(9))
 	a.end() // as ^C does
@@ -532,7 +535,8 @@ func TestFailed(t *testing.T) {
 	sp.Text = a.write("short.txt", "")
 	a.call(http.StatusOK, "POST", "/api/run", sp)
 	v := a.ended(failed)
-	if r := v.Runs[0]; r.State != failed || r.Error != v.Job.Error || !strings.Contains(r.Error, "short.txt") || strings.Contains(r.Error, "\n") {
+	a.call(http.StatusBadRequest, "POST", "/api/resume", map[string]int{"id": 1})
+	if r := v.Runs[0]; r.State != failed || r.Resumable || r.Error != v.Job.Error || !strings.Contains(r.Error, "short.txt") || strings.Contains(r.Error, "\n") {
 		t.Errorf("%+v", r)
 	}
 	a.call(http.StatusOK, "POST", "/api/run", tiny(a, "small", "reverse"))

@@ -119,7 +119,7 @@ function showJob() {
   $('now-bar').hidden = !going;
   if (j.total) $('now-bar').value = j.done / j.total;
   else $('now-bar').removeAttribute('value');
-  text('now-stage', going ? j.stage : { done: 'Done.', stopped: 'Stopped. What was done is kept.', failed: '' }[j.state]);
+  text('now-stage', going ? (j.stage === 'prune' ? 'take layers away' : j.stage) : { done: 'Done.', stopped: 'Stopped. What was done is kept.', failed: '' }[j.state]);
   text('now-numbers', [j.total && going ? `${count(j.done)} of ${count(j.total)}` : '', duration(j.seconds), j.memory ? j.memory + ' on the device' : ''].filter(Boolean).join(' · '));
   $('now-notes').replaceChildren(...(j.notes || []).map((n) => element('li', {}, n)));
   problem('now-error', j.error ? new Error(j.error) : null);
@@ -172,7 +172,7 @@ function article(r, busy) {
     if (!r.gguf) buttons.push(button('Export GGUF', () => ask('export', { id: r.id, type: '' }), busy));
     buttons.push(button('Chat', async () => { $('chat-run').value = r.id; anew(); $('message').focus(); }));
   }
-  if (r.state === 'stopped' || r.state === 'failed') buttons.push(button('Resume', () => ask('resume', { id: r.id }), busy));
+  if (r.resumable) buttons.push(button('Resume', () => ask('resume', { id: r.id }), busy));
   if (r.state !== 'running') buttons.push(button('Forget', () => ask('forget', { id: r.id })));
   parts.push(error, element('p', { class: 'buttons' }, ...buttons));
   return element('article', { 'aria-label': `Run ${r.id}` }, ...parts);
@@ -268,7 +268,7 @@ $('plan').addEventListener('click', () => attempt('form-error', async () => {
   $('plan-said').textContent = 'Running one layer to find out…';
   try {
     const p = await ask('plan', spec());
-    $('plan-said').textContent = p.windows ? `At most ${duration(p.seconds)}, ${p.device} of the device's memory and ${p.host} of the host's, with ${p.windows} windows of ${p.window} tokens (${p.method}).`
+    $('plan-said').textContent = p.windows ? `At most ${duration(p.seconds)} for the passes through the layers, beside fitting and writing; at most ${p.device} of the device's memory and ${p.host} of the host's. ${p.windows} windows of ${p.window} tokens, method ${p.method}.`
       : `${p.method} needs no calibration: it takes as long as writing the model.`;
   } catch (error) {
     $('plan-said').textContent = '';
