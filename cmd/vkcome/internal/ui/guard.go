@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -18,24 +19,28 @@ import (
 //   - come from this machine, for a host that is this machine's loopback address or localhost with the very port: another name, which a
 //     stranger's server could make point here (DNS rebinding), is refused;
 //   - come from a page of this application, or from none, as the browser says (Sec-Fetch-Site, Origin);
-//   - have the cookie of a session, which begins with the token of the address;
+//   - have the cookie of a session, which begins with the token of the address, and go to the folder of that session;
 //   - and, where it changes anything, have the header that only a page of this application knows, and be JSON.
 type guard struct {
 	token   string // of the address
 	session string // value of the cookie
 	csrf    string // value of csrfHeader
+	// base is the folder that the application has in addresses, "/…/". Browsers send the cookies of a host to all its ports: this one is of
+	// the folder, whose name another port's server does not know, and so is not sent there.
+	base string
 
 	mu   sync.Mutex
 	once map[string]time.Time // tokens that serve once, and until when
 }
 
 const (
+	noSession  = "no session: open the address that vkcome ui printed, with its token"
 	csrfHeader = "X-Vkcome-Csrf"
 	onceTime   = time.Minute // that a browser may take to start
 )
 
 func newGuard() *guard {
-	return &guard{token: secret(), session: secret(), csrf: secret(), once: map[string]time.Time{}}
+	return &guard{token: secret(), session: secret(), csrf: secret(), base: "/" + secret() + "/", once: map[string]time.Time{}}
 }
 
 // secret is 256 random bits.
@@ -71,7 +76,7 @@ func (g *guard) knows(token string) bool {
 
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// cookie is named after the port, as browsers give the cookies of a host to all its ports.
+// cookieName has the port in it, so that two of these applications do not take each other's.
 func cookieName(port int) string { return fmt.Sprintf("vkcome-%d", port) }
 
 // headers of every answer: nothing is loaded from elsewhere, shown in another page, or kept.
@@ -108,6 +113,10 @@ func (g *guard) protect(h http.Handler, port int) http.Handler {
 			g.begin(w, r, port) // from wherever: who knows the token is welcome
 			return
 		}
+		if !strings.HasPrefix(r.URL.Path, g.base) {
+			forbid(w, noSession)
+			return
+		}
 		if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
 			forbid(w, "a request of another site")
 			return
@@ -118,7 +127,7 @@ func (g *guard) protect(h http.Handler, port int) http.Handler {
 			return
 		}
 		if c, err := r.Cookie(cookieName(port)); err != nil || !same(c.Value, g.session) {
-			forbid(w, "no session: open the address that vkcome ui printed, with its token")
+			forbid(w, noSession)
 			return
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -134,7 +143,7 @@ func (g *guard) protect(h http.Handler, port int) http.Handler {
 				return
 			}
 		}
-		h.ServeHTTP(w, r)
+		http.StripPrefix(strings.TrimSuffix(g.base, "/"), h).ServeHTTP(w, r)
 	})
 }
 
@@ -145,9 +154,9 @@ func (g *guard) begin(w http.ResponseWriter, r *http.Request, port int) {
 		forbid(w, "the token is not that of this application, or has served")
 		return
 	}
-	http.SetCookie(w, &http.Cookie{Name: cookieName(port), Value: g.session, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
+	http.SetCookie(w, &http.Cookie{Name: cookieName(port), Value: g.session, Path: g.base, HttpOnly: true, SameSite: http.SameSiteStrictMode})
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = w.Write([]byte(`<!doctype html><html lang="en"><title>vkcome</title><meta http-equiv="refresh" content="0;url=/"><a href="/">vkcome</a></html>`))
+	_, _ = fmt.Fprintf(w, `<!doctype html><html lang="en"><title>vkcome</title><meta http-equiv="refresh" content="0;url=%[1]s"><a href="%[1]s">vkcome</a></html>`, g.base)
 }
 
 func forbid(w http.ResponseWriter, why string) { http.Error(w, why, http.StatusForbidden) }

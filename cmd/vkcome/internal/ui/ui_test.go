@@ -99,7 +99,7 @@ func (a *app) request(method, path string, body any, change func(r *http.Request
 	if body == nil {
 		raw = nil
 	}
-	r, err := http.NewRequestWithContext(a.Context(), method, "http://"+a.host+path, bytes.NewReader(raw))
+	r, err := http.NewRequestWithContext(a.Context(), method, "http://"+a.host+strings.TrimSuffix(a.s.guard.base, "/")+path, bytes.NewReader(raw))
 	if err != nil {
 		a.Fatal(err)
 	}
@@ -208,6 +208,9 @@ func TestAttacks(t *testing.T) {
 		"no session":                 {noCookie, "no session", false},
 		"another session":            {header("Cookie", a.cookie.Name+"="+strings.Repeat("0", 64)), "no session", false},
 		"the token as session":       {header("Cookie", a.cookie.Name+"="+a.s.guard.token), "no session", false},
+		"no folder":                  {func(r *http.Request) { r.URL.Path = "/" + strings.TrimPrefix(r.URL.Path, a.s.guard.base) }, "no session", false},
+		"another folder":             {func(r *http.Request) { r.URL.Path = "/x/" + strings.TrimPrefix(r.URL.Path, a.s.guard.base) }, "no session", false},
+		"a way out of the folder":    {func(r *http.Request) { r.URL.Path = "/x/.." + r.URL.Path }, "no session", false},
 		"a rebound name":             {host("evil.example:" + port), "host name", false},
 		"a rebound name alone":       {host("evil.example"), "host name", false},
 		"a name that begins alike":   {host("127.0.0.1.evil.example:" + port), "host name", false},
@@ -229,13 +232,13 @@ func TestAttacks(t *testing.T) {
 		"a form":         {header("Content-Type", "application/x-www-form-urlencoded"), "not JSON", true},
 		"a plain text":   {header("Content-Type", "text/plain"), "not JSON", true},
 	} {
-		for _, path := range []string{"/", "/app.js", "/api/models", "/api/events", "/api/browse?dir=", "/?token=" + strings.Repeat("0", 64)} {
+		for _, path := range []string{"/", "/app.js", "/api/models", "/api/events", "/api/browse?dir="} {
 			if c.posts {
 				continue
 			}
 			answer := a.request("GET", path, nil, c.change)
 			text, err := io.ReadAll(answer.Body)
-			if err != nil || answer.StatusCode != http.StatusForbidden || !strings.Contains(path, "token") && !strings.Contains(string(text), c.why) {
+			if err != nil || answer.StatusCode != http.StatusForbidden || !strings.Contains(string(text), c.why) {
 				t.Errorf("%s: GET %s: %s, %s, %v", name, path, answer.Status, text, err)
 			}
 		}
@@ -260,7 +263,7 @@ func TestAttacks(t *testing.T) {
 func TestSession(t *testing.T) {
 	a := newApp(t)
 	c := a.cookie
-	if !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Path != "/" || len(c.Value) != 64 || c.Value == a.s.guard.token {
+	if !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Path != a.s.guard.base || len(c.Value) != 64 || c.Value == a.s.guard.token {
 		t.Errorf("cookie %v", c)
 	}
 	answer := a.request("GET", "/", nil, nil)
@@ -275,6 +278,16 @@ func TestSession(t *testing.T) {
 	}
 	if inline := regexp.MustCompile(`<script(?:[^>]*[^>s]|)>[^<]|\son[a-z]+=|style=|https?://`).Find(page); inline != nil {
 		t.Errorf("the page has %s", inline)
+	}
+	for _, token := range []string{"", strings.Repeat("0", 64), a.s.guard.token[:63], a.s.guard.token + "0", strings.ToUpper(a.s.guard.token), c.Value, a.s.guard.csrf} {
+		answer, err := http.Get("http://" + a.host + "/?token=" + token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusForbidden || len(answer.Cookies()) != 0 {
+			t.Errorf("token %q: %s, %v", token, answer.Status, answer.Cookies())
+		}
 	}
 	once := a.s.guard.newOnce()
 	for i, want := range []int{http.StatusOK, http.StatusForbidden} {

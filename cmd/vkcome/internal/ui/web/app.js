@@ -6,7 +6,7 @@ const csrf = document.querySelector('meta[name=csrf]').content;
 
 async function call(path, body) {
   const options = body === undefined ? {} : { method: 'POST', headers: { 'Content-Type': 'application/json', 'X-Vkcome-Csrf': csrf }, body: JSON.stringify(body) };
-  const answer = await fetch('/api/' + path, options);
+  const answer = await fetch('api/' + path, options);
   if (!(answer.headers.get('Content-Type') || '').includes('json')) throw new Error(await answer.text());
   if (!answer.ok) throw new Error((await answer.json()).error);
   return answer;
@@ -85,7 +85,7 @@ function picture(originals, tree) {
 let state = { job: null, runs: [], recent: [] };
 let drawn = '';
 
-const events = new EventSource('/api/events');
+const events = new EventSource('api/events');
 events.onmessage = (e) => {
   $('lost').hidden = true;
   state = JSON.parse(e.data);
@@ -358,7 +358,7 @@ $('chat-form').addEventListener('submit', (e) => {
     }
     $('talk').append(turn);
     try {
-      const answer = await fetch('/api/chat', {
+      const answer = await fetch('api/chat', {
         method: 'POST', headers: { 'Content-Type': 'application/json', 'X-Vkcome-Csrf': csrf }, signal: talking.signal,
         body: JSON.stringify({ id: Number($('chat-run').value), device: $('device').value, message, anew: fresh }),
       });
