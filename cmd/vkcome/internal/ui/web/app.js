@@ -124,10 +124,13 @@ function showJob() {
   $('now-notes').replaceChildren(...(j.notes || []).map((n) => element('li', {}, n)));
   problem('now-error', j.error ? new Error(j.error) : null);
   $('stop').hidden = !going;
+  $('resume').hidden = going || !run || !run.resumable;
+  $('stop').parentNode.hidden = $('stop').hidden && $('resume').hidden;
   $('start').disabled = $('plan').disabled = going;
 }
 
 $('stop').addEventListener('click', () => attempt('now-error', () => ask('stop', {})));
+$('resume').addEventListener('click', () => attempt('now-error', () => ask('resume', { id: state.job.run })));
 
 function showSuggestions() {
   const names = [...new Set([...state.recent, ...known])];
@@ -163,7 +166,7 @@ function article(r, busy) {
   const facts = [`${r.originals} → ${r.spec.layers} layers`, r.method];
   if (r.parameters) facts.push(`${count(r.parameters)} parameters`, bytes(r.bytes));
   if (r.seconds) facts.push(duration(r.seconds));
-  parts.push(element('p', { class: 'quiet' }, facts.filter(Boolean).join(' · ')), element('p', { class: 'quiet path' }, r.gguf ? `${r.spec.out} · ${r.gguf}` : r.spec.out));
+  parts.push(element('p', { class: 'quiet' }, facts.filter(Boolean).join(' · ')), ...[r.spec.out, r.gguf].filter(Boolean).map((path) => element('p', { class: 'quiet path' }, path)));
   if (r.state === 'done' && r.tree) parts.push(picture(r.originals, r.tree));
   if (r.error) parts.push(element('p', { class: 'problem' }, r.error));
   const buttons = [];
