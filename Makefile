@@ -1,6 +1,6 @@
 # vkcome. `make help` lists the targets.
 .DEFAULT_GOAL := demo
-.PHONY: demo build check test test-hostile test-big test-drivers gpu-report shaders check-shaders licenses fuzz vulncheck bench quality clean help
+.PHONY: demo build check test test-ui test-hostile test-big test-drivers gpu-report shaders check-shaders licenses fuzz vulncheck bench quality clean help
 
 FUZZTIME ?= 10s
 QUALITY_DATA ?= ../shared
@@ -22,6 +22,11 @@ check: ## before a commit: gofmt, vet, staticcheck, licences, and the tests but 
 test: build ## every check on the system's Vulkan devices; installs what they need
 	@.ci/setup.sh test
 	@.ci/test.sh
+
+test-ui: build ## vkcome ui in Debian's chromium, from the first start to the chat; VKCOME_SCREENS names a folder for screenshots
+	@.ci/setup.sh device
+	@.ci/setup.sh browser
+	go test -tags ui -count=1 -timeout 5m -run "TestBrowser|TestStrangers" ./cmd/vkcome/internal/ui
 
 test-big: ## what takes gigabytes or many minutes: a model of 3 GB, a layer of a 7B model, all of MMLU
 	go test -tags big -count=1 -timeout 120m -v -run "3GB|MemoryLarge|SolveLargest|TestGolden$$" ./cmd/vkcome ./prune/distill ./model/eval ./model/lsq

@@ -56,6 +56,8 @@ TestWeightsStream                      model: streams under many limits
 TestLinearFusedBatchAndSplit           model/op: every kernel, to the bit
 TestSelectStops                        prune/score: stops at every candidate
 TestAllScores                          prune: every method, scored in full
+TestFirstToLast                        cmd/vkcome/internal/ui: a run, measured and exported
+TestStopResume                         cmd/vkcome/internal/ui: a run, stopped twice
 TestResumeEveryMethod                  prune: every method, stopped and resumed
 '
 

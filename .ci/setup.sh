@@ -4,6 +4,7 @@
 #   .ci/setup.sh tools     Go and a C compiler: says what to install
 #   .ci/setup.sh device    a Vulkan loader, and a Vulkan device: where none answers, lavapipe, which runs on the CPU
 #   .ci/setup.sh glslang   the shader compiler, for who changes shaders
+#   .ci/setup.sh browser   chromium, for the tests of vkcome ui
 #   .ci/setup.sh test      a device and what the tests need: glslang, spirv-val, the validation layers
 #
 # On Debian and Ubuntu it installs with apt-get, as root or through sudo; elsewhere it says what to install.
@@ -97,10 +98,18 @@ tests() {
 		"glslang-devel spirv-tools vulkan-validationlayers" "glslang spirv-tools vulkan-validationlayers"
 }
 
+browser() {
+	for name in chromium chromium-browser google-chrome; do
+		command -v "$name" >/dev/null 2>&1 && return
+	done
+	install chromium chromium chromium chromium "--cask chromium"
+}
+
 case ${1:-} in
 tools) tools ;;
 device) device ;;
 test) device; tests; newer ;;
 glslang) glslang; newer ;;
-*) echo "usage: .ci/setup.sh tools | device | test | glslang" >&2; exit 2 ;;
+browser) browser ;;
+*) echo "usage: .ci/setup.sh tools | device | test | glslang | browser" >&2; exit 2 ;;
 esac

@@ -9,6 +9,7 @@ import (
 	"github.com/vkcome/vkcome/model/convert"
 	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/distill"
+	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/prune/work"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -18,6 +19,7 @@ type Status struct {
 	Stage       string // "score 12 layers", "write", "verify"
 	Done, Total int
 	Training    *distill.Status // more of a stage that trains; nil elsewhere
+	Tree        []method.Tree   // of a Plan's run, once it has begun: where the layers that are left so far come from
 }
 
 // Unfinished is the error of a run whose work is kept. RunTo with Output.Resume goes on with it, unless what ended the run lasts.

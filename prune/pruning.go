@@ -29,10 +29,24 @@ func (p *Plan) RunTo(ctx context.Context, d *vk.Device, o Output, progress func(
 }
 
 func (p *Plan) driver(d *vk.Device, o Output, progress func(Status)) *driver {
-	t := &pruning{plan: p, driver: newDriver(d, o, p.Options.Memory, progress), device: deviceRecord(d)}
+	t := &pruning{plan: p, device: deviceRecord(d)}
+	t.driver = newDriver(d, o, p.Options.Memory, t.tells(progress))
 	t.driver.task = t
 	t.training.pruning = t
 	return t.driver
+}
+
+// tells adds to progress what layers are left. progress may be nil.
+func (t *pruning) tells(progress func(Status)) func(Status) {
+	if progress == nil {
+		return nil
+	}
+	return func(s Status) {
+		if t.state != nil {
+			s.Tree = t.state.Tree
+		}
+		progress(s)
+	}
 }
 
 // pruning is the task of a Plan.
@@ -232,6 +246,7 @@ func (t *pruning) step(ctx context.Context) (more bool, err error) {
 	if len(t.state.Model.Layers) <= t.plan.TargetLayers {
 		return false, nil
 	}
+	t.tell()
 	step, err := t.next(ctx)
 	if err == nil && len(t.state.Model.Layers) == t.plan.TargetLayers && t.state.Refit != nil && t.state.Refit.Defaults().All {
 		err = t.state.FitAll(ctx, step, func(done, total int) {
@@ -242,7 +257,17 @@ func (t *pruning) step(ctx context.Context) (more bool, err error) {
 		return false, t.blame(err)
 	}
 	t.taken = append(t.taken, step)
-	return true, t.blame(t.keep(ctx))
+	if err := t.keep(ctx); err != nil {
+		return false, t.blame(err)
+	}
+	t.tell()
+	return true, nil
+}
+
+// tell reports how many layers are gone: not every method says how far it is within a step.
+func (t *pruning) tell() {
+	all := len(t.plan.Model.Layers)
+	t.driver.progress(Status{Stage: "prune", Done: all - len(t.state.Model.Layers), Total: all - t.plan.TargetLayers})
 }
 
 // next takes the next step: the method's, or the one that is replayed.

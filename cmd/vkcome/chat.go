@@ -17,6 +17,7 @@ import (
 	"github.com/vkcome/vkcome/model/chat"
 	"github.com/vkcome/vkcome/model/chat/jinja"
 	"github.com/vkcome/vkcome/model/files"
+	"github.com/vkcome/vkcome/model/generate"
 	"github.com/vkcome/vkcome/model/tokenizer"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -30,19 +31,19 @@ func runChat(ctx context.Context, c *common, d *vk.Device, m *model.Model, o gen
 	if err != nil {
 		return err
 	}
-	s := &chatSession{common: c, m: m, t: t, o: o}
-	if s.template, err = openTemplate(m, t, o.template); err != nil {
+	s := &chatSession{common: c, m: m}
+	if s.Template, err = openTemplate(m, t, o.template); err != nil {
 		return err
 	}
-	if s.vars, err = templateVars(o.vars); err != nil {
+	if s.Vars, err = templateVars(o.vars); err != nil {
 		return err
 	}
-	if s.w, err = newWriter(d, m, t, o); err != nil {
+	if s.Writer, err = generate.NewWriter(d, m, t, o.WriterOptions); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.w.close()) }()
+	defer func() { err = errors.Join(err, s.Writer.Close()) }()
 	if o.system != "" {
-		s.messages = append(s.messages, chat.Text("system", o.system))
+		s.Messages = append(s.Messages, chat.Text("system", o.system))
 	}
 	if o.asked {
 		return s.turn(ctx, o.prompt)
@@ -101,13 +102,8 @@ func templateVars(text string) (map[string]any, error) {
 // chatSession is a conversation.
 type chatSession struct {
 	*common
-	m        *model.Model
-	t        tokenizer.Tokenizer
-	o        generateOptions
-	template *chat.Template
-	vars     map[string]any
-	w        *writer
-	messages []chat.Message
+	generate.Chat
+	m *model.Model
 }
 
 // lines answers each line.
@@ -136,37 +132,19 @@ func (s *chatSession) lines(ctx context.Context, in io.Reader) error {
 
 // turn answers one message.
 func (s *chatSession) turn(ctx context.Context, text string) error {
-	s.messages = append(s.messages, chat.Text("user", text))
-	rendered, err := s.template.Render(s.messages, chat.Options{Prompt: true, Vars: s.vars, Context: ctx})
-	if err != nil {
-		return fmt.Errorf("%s: %w", s.m.Name, err)
-	}
-	ids, err := s.t.EncodeSpecial(rendered) // the template has written what frames the text, BOS too
-	if err != nil {
-		return err
-	}
-	if len(ids) == 0 {
-		return fmt.Errorf("%s: the chat template makes an empty text", s.m.Name)
-	}
-	prompt := make([]uint32, len(ids))
-	for i, id := range ids {
-		prompt[i] = uint32(id)
-	}
 	var print func(string)
 	if !s.json {
 		print = func(text string) { _, _ = io.WriteString(data, text) } // which remembers that it failed
 	}
 	start := time.Now()
-	tokens, err := s.w.write(ctx, prompt, print)
+	turn, err := s.Turn(ctx, text, print)
 	if err != nil {
 		return err
 	}
-	answer := s.t.DecodeSkipSpecial(ints(tokens))
-	s.messages = append(s.messages, chat.Text("assistant", answer))
 	if s.json {
-		return printJSON(map[string]any{"prompt": rendered, "prompt_tokens": prompt, "new_tokens": tokens, "text": answer})
+		return printJSON(map[string]any{"prompt": turn.Rendered, "prompt_tokens": turn.Prompt, "new_tokens": turn.Tokens, "text": turn.Text})
 	}
 	fmt.Fprintln(stdout)
-	s.tellGenerated(s.m, len(tokens), start)
+	s.tellGenerated(s.m, len(turn.Tokens), start)
 	return nil
 }

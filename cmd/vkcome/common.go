@@ -35,11 +35,16 @@ type common struct {
 
 func commonFlags(f *pflag.FlagSet) *common {
 	c := outputFlags(f)
+	c.deviceFlags(f)
+	c.offlineFlag(f)
+	return c
+}
+
+// deviceFlags choose and bound the device.
+func (c *common) deviceFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.device, "device", "", "device by index, UUID or part of its name (default $VKCOME_DEVICE, else the best)")
 	f.StringVar(&c.memory, "max-device-memory", "", "use at most this much device memory, as in 6GiB (default 80 % of it)")
-	c.offlineFlag(f)
 	f.StringVar(&c.tier, "tier", "", "use no shader features above baseline, subgroup, fp16 or coopmat (default $VKCOME_TIER, else all)")
-	return c
 }
 
 func outputFlags(f *pflag.FlagSet) *common {

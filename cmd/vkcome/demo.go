@@ -14,6 +14,7 @@ import (
 	"github.com/vkcome/vkcome/model/corpus"
 	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/model/eval"
+	"github.com/vkcome/vkcome/model/generate"
 	"github.com/vkcome/vkcome/prune"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -85,7 +86,7 @@ func demo(ctx context.Context, c *common, d *vk.Device, m *model.Model, out stri
 		if err != nil {
 			return err
 		}
-		tokens, err := continueText(ctx, d, m, t, begin, generateOptions{tokens: 24}, nil)
+		tokens, err := continueText(ctx, d, m, t, begin, generate.WriterOptions{Tokens: 24}, nil)
 		if err != nil {
 			return err
 		}

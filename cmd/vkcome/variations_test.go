@@ -120,7 +120,7 @@ func understood(t *testing.T, d *vk.Device, c variation.Case, want judged) (got 
 	if got.logits, err = g.Feed(t.Context(), tokens); err != nil {
 		return got, err
 	}
-	got.greedy, err = continueText(t.Context(), d, m, got.tokenizer, variationPrompt, generateOptions{tokens: 12}, nil)
+	got.greedy, err = continueText(t.Context(), d, m, got.tokenizer, variationPrompt, generate.WriterOptions{Tokens: 12}, nil)
 	return got, err
 }
 

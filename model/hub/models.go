@@ -308,3 +308,27 @@ func (h Hub) fetchModel(ctx context.Context, m modelName) (string, error) {
 	})
 	return filepath.Join(dir, filepath.FromSlash(open)), err
 }
+
+// CachedModels lists the models that the cache has whole, by their names. A cache that is not there has none.
+func (h Hub) CachedModels() ([]string, error) {
+	cache, err := h.cache()
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(cache)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("hub: %w", err)
+	}
+	var list []string
+	for _, e := range entries {
+		id, ok := strings.CutPrefix(e.Name(), string(Models)+"--")
+		m, named := parseModel(strings.ReplaceAll(id, "--", "/"))
+		if !ok || !named {
+			continue
+		}
+		if _, err := h.cachedModel(m); err == nil {
+			list = append(list, m.repo.ID)
+		}
+	}
+	return list, nil
+}
