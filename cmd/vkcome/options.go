@@ -29,6 +29,7 @@ var optionFlags = []optionFlag{
 	{option: "prune.Output.Resume", flag: "resume"},
 	{option: "prune.Output.AnyDevice", flag: "any-device"},
 	{option: "prune.Output.SaveSteps", flag: "save-steps"},
+	{option: "report.File.Force", flag: "force"},
 	{option: "prune.AutoOptions.Budget", flag: "budget"},
 	{option: "prune.DistillOptions.Schedule", flag: "heal"},
 	{option: "prune.DistillationOptions.Groups", flag: "map"},

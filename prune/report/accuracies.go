@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/vkcome/vkcome/model/eval"
@@ -35,6 +36,10 @@ func (b *builder) accuracy(a Accuracy) {
 	b.figures(accuracyBars(a, true).figure(), accuracyBars(a, false).figure())
 	b.table(accuracyTable(a))
 	b.table(averageTable(a.Side))
+	unsure := func(s *eval.Share) bool { return s != nil && !s.Sure() }
+	if slices.ContainsFunc(a.Side.Above, unsure) || slices.ContainsFunc(a.Side.Rows, func(r eval.SideRow) bool { return slices.ContainsFunc(r.Above, unsure) }) {
+		b.add(block{Text: "?: the first model is above guessing by less than 1.96 standard errors, so such a share may be anything."})
+	}
 	if len(a.Side.Left) > 0 {
 		b.add(block{Text: "Left out, since not all models have it: " + strings.Join(a.Side.Left, ", ") + "."})
 	}

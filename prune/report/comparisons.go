@@ -25,7 +25,7 @@ func (b *builder) comparison(c *prune.Comparison) {
 	b.facts(append(facts, fact{"vkcome", c.Version}))
 	perplexity, weights := b.curves(c)
 	b.figures(perplexity.figure(), weights.figure(), times(c).figure())
-	t := newTable("Every method at every depth", "#layers", "method", "#perplexity", "#parameters", "#removed", "#weights", "#seconds", "layers left", "error")
+	t := newTable("Every method at every depth", "#layers", "method", "#perplexity", "#parameters", "#removed", "#weights", "#seconds", "~layers left", "~error")
 	for _, r := range append([]prune.Compared{c.Dense}, c.Rows...) {
 		if r.Error != "" {
 			t.row(whole(r.Layers), worded(r.Method), cell{}, cell{}, cell{}, cell{}, cell{}, cell{}, worded(r.Error))
@@ -59,8 +59,8 @@ func treeOf(trees []method.Tree) string {
 
 // curves are perplexity and size by depth, a curve for each method that begins at the unpruned model.
 func (b *builder) curves(c *prune.Comparison) (perplexity, weights chart) {
-	perplexity = chart{title: "Perplexity by depth", x: "layers", y: "perplexity"}
-	weights = chart{title: "Size of the weights by depth", x: "layers", y: "MiB"}
+	perplexity = chart{title: "Perplexity by depth", x: "layers", whole: true, y: "perplexity"}
+	weights = chart{title: "Size of the weights by depth", x: "layers", whole: true, y: "MiB"}
 	const MiB = 1 << 20
 	var all [][]point
 	for _, name := range methodsOf(c) {

@@ -148,13 +148,13 @@ func (h *history) told(n int) string {
 		text += ", ratio " + s
 	}
 	for _, f := range o.fits {
-		text += fmt.Sprintf("; %s fitted, loss %s → %s", f.Projection, num(f.Before), num(f.After))
+		text += fmt.Sprintf("; %s fitted, loss %s", f.Projection, change(f.Before, f.After))
 		if !f.Taken {
 			text += ", not taken"
 		}
 	}
 	for _, s := range o.stages {
-		text += fmt.Sprintf("; trained, held-out loss %s → %s", num(s.Before), num(s.After))
+		text += fmt.Sprintf("; trained, held-out loss %s", change(s.Before, s.After))
 	}
 	return text
 }

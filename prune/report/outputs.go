@@ -71,7 +71,7 @@ func factsOf(o Output, h *history) (list []fact) {
 			add("Calibration"+which, "%s", calibrationOf(*c))
 		}
 		if p := l.LayerPasses; p != nil {
-			add("Scoring"+which, "%s layer passes, of %d without what was saved (%s)", num(p.Done), p.Full, num(p.Saved))
+			add("Scoring"+which, "%s layer passes; every model scored from its first layer on, it would be %d (saved: %s)", num(p.Done), p.Full, num(p.Saved))
 		}
 		devices := []prune.Device{l.Device}
 		if len(l.Devices) > 0 {
@@ -157,18 +157,18 @@ func trainingOf(o distill.Options) string {
 
 // layers is the picture in words.
 func (b *builder) layers(h *history) {
-	t := newTable("Where each layer comes from", "#layer", "of the original", "what was done", "ratio", "fits: loss before and after", "training: held-out loss before and after")
+	t := newTable("Where each layer comes from", "#layer", "of the original", "~what was done", "ratio", "~fits: loss before and after", "training: held-out loss before and after")
 	for n, o := range h.layers {
 		var fits, stages []string
 		for _, f := range o.fits {
-			text := fmt.Sprintf("%s %s → %s", f.Projection, num(f.Before), num(f.After))
+			text := f.Projection + " " + change(f.Before, f.After)
 			if !f.Taken {
 				text += " (not taken)"
 			}
 			fits = append(fits, text)
 		}
 		for _, s := range o.stages {
-			stages = append(stages, num(s.Before)+" → "+num(s.After))
+			stages = append(stages, change(s.Before, s.After))
 		}
 		t.row(whole(n), worded(o.from()), worded(h.did(o)), worded(h.shares(o)), worded(strings.Join(fits, ", ")), worded(strings.Join(stages, ", ")))
 	}
@@ -180,9 +180,12 @@ func (b *builder) layers(h *history) {
 	b.table(t)
 }
 
+// change is a value before and after, which stay on one line.
+func change(before, after float64) string { return num(before) + "\u00a0→\u00a0" + num(after) }
+
 // steps is what each step did.
 func (b *builder) steps(h *history) {
-	t := newTable("Steps", "#step", "method", "#layers before", "#layers after", "what was done", "layers then", "layers of the original", "ratio", "#scale", "norms", "kept of each: KV heads, neurons, experts")
+	t := newTable("Steps", "#step", "method", "#layers before", "#layers after", "what was done", "layers then", "layers of the original", "ratio", "#scale", "norms", "~kept of each layer")
 	for i, s := range h.steps {
 		then := s.MergeList
 		if s.Operation == method.Removal {
@@ -196,7 +199,11 @@ func (b *builder) steps(h *history) {
 			ratios = append(ratios, num(r))
 		}
 		for _, k := range s.Kept {
-			kept = append(kept, fmt.Sprintf("%d, %d, %d", len(k.KVHeads), len(k.Neurons), len(k.Experts)))
+			units := fmt.Sprintf("%d neurons", len(k.Neurons))
+			if len(k.Experts) > 0 {
+				units = fmt.Sprintf("%d experts", len(k.Experts))
+			}
+			kept = append(kept, fmt.Sprintf("%d KV heads and %s", len(k.KVHeads), units))
 		}
 		scale := cell{}
 		if s.Scale != 0 {
@@ -236,7 +243,7 @@ func (b *builder) scores(h *history) {
 	}
 	var plots []*figure
 	for _, k := range kindsOf(h.steps[0]) {
-		c := chart{title: k.name + ", before the first step", x: "layer or candidate", y: strings.ToLower(k.name)}
+		c := chart{title: k.name + ", before the first step", whole: true, x: "layer or candidate", y: strings.ToLower(k.name)}
 		var points []point
 		for l, v := range k.values {
 			if !math.IsNaN(v) && l < maxPlotted {
@@ -278,7 +285,11 @@ func (b *builder) matrix(h *history, name string) {
 				left++
 			default:
 				columns, heads = append(columns, k.values), append(heads, fmt.Sprintf("#step %d", i+1))
-				rows = max(rows, len(k.values))
+				for r, v := range k.values {
+					if !math.IsNaN(v) {
+						rows = max(rows, r+1)
+					}
+				}
 			}
 		}
 	}
@@ -311,7 +322,7 @@ func (b *builder) fits(l *prune.Lineage, h *history) {
 			taken = "no"
 		}
 		n := float64(len(t.Rows) + 1)
-		title := fmt.Sprintf("layer %d, %s: %s → %s", f.Layer, f.Projection, num(f.Before), num(f.After))
+		title := fmt.Sprintf("layer %d, %s: %s", f.Layer, f.Projection, change(f.Before, f.After))
 		before, after = append(before, point{x: n, y: f.Before, title: title}), append(after, point{x: n, y: f.After, title: title})
 		t.row(step, whole(f.Layer), whole(f.Boundary), worded(f.Projection), numeric(f.Lambda), numeric(f.Before), numeric(f.After), worded(taken))
 	}
@@ -330,7 +341,7 @@ func (b *builder) fits(l *prune.Lineage, h *history) {
 	if len(before) > maxPlotted {
 		before, after = before[:maxPlotted], after[:maxPlotted]
 	}
-	c := chart{title: "Fits: held-out loss before and after", desc: fmt.Sprintf("%d fits in the order in which they were made; the table has them too.", len(t.Rows)), x: "fit", y: "loss", log: wide(before, after),
+	c := chart{title: "Fits: held-out loss before and after", desc: fmt.Sprintf("%d fits in the order in which they were made; the table has them too.", len(t.Rows)), x: "fit", y: "loss", whole: true, log: wide(before, after),
 		curves: []curve{{name: "before", points: before, dots: true}, {name: "after", points: after, dots: true}}}
 	b.figures(c.figure())
 	b.table(t)
@@ -347,7 +358,7 @@ func wide(lists ...[]point) bool {
 			low, high = min(low, p.y), max(high, p.y)
 		}
 	}
-	return high > 10*low
+	return high > 3*low
 }
 
 // search is what auto tried.
@@ -356,7 +367,7 @@ func (b *builder) search(a *prune.AutoRecord) {
 		return
 	}
 	b.facts([]fact{{"Chosen", a.Chosen}, {"Why", a.Why}, {"Budget", num(a.Budget) + " s"}, {"Perplexity of the original", num(a.Dense)}, {"Chosen by", calibrationOf(a.Validation)}})
-	t := newTable("What auto tried", "#round", "candidate", "#windows", "#perplexity", "#seconds", "#seconds of fitting", "outcome")
+	t := newTable("What auto tried", "#round", "~candidate", "#windows", "#perplexity", "#seconds", "#seconds of fitting", "~outcome")
 	var points []point
 	for _, r := range a.Trials {
 		perplexity := cell{}
@@ -425,7 +436,7 @@ func split(records []distill.Record) (stages [][]distill.Record) {
 
 // lossChart is the plot of a stage.
 func lossChart(records []distill.Record, most int) chart {
-	c := chart{title: "Training of all weights", x: "step", y: "loss"}
+	c := chart{title: "Training of all weights", whole: true, x: "step", y: "loss"}
 	if l := records[0].Layer; l != nil {
 		c.title = fmt.Sprintf("Training of layer %d", *l)
 	}
@@ -446,7 +457,7 @@ func lossChart(records []distill.Record, most int) chart {
 	return c
 }
 
-func (b *builder) files(list []File) {
+func (b *builder) files(list []WeightFile) {
 	t := newTable("Files of weights", "file", "#size", "#bytes")
 	for _, f := range list {
 		t.row(worded(f.Name), size(f.Bytes), cell{Text: strconv.FormatInt(f.Bytes, 10)})

@@ -10,6 +10,7 @@ import (
 	"html/template"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/vkcome/vkcome/model/bench"
@@ -45,11 +46,11 @@ type Output struct {
 	Name    string
 	Lineage *prune.Lineage
 	Losses  []distill.Record // of its training, in their order
-	Files   []File           // of its weights
+	Files   []WeightFile     // of its weights
 }
 
-// File is the name and the size of a file.
-type File struct {
+// WeightFile is the name and the size of a file of weights.
+type WeightFile struct {
 	Name  string
 	Bytes int64
 }
@@ -190,7 +191,7 @@ func (p Page) render(d detail) ([]byte, error) {
 		return nil, ErrNothing
 	}
 	if c.Title == "" {
-		c.Title = "Report"
+		c.Title = b.title()
 	}
 	c.Title, c.Sections = printable.Line(c.Title), b.sections
 	giveIDs(c.Sections)
@@ -206,6 +207,21 @@ type builder struct {
 	detail   detail
 	sections []*section
 }
+
+// title names the page after the first section that is not about how it was made.
+func (b *builder) title() string {
+	of := b.sections
+	if of[0].Title == made && len(of) > 1 {
+		of = of[1:]
+	}
+	title := "Report: " + printable.Clip(of[0].Title, 80)
+	if n := len(of) - 1; n > 0 {
+		title += fmt.Sprintf(", and %d more", n)
+	}
+	return title
+}
+
+const made = "How it was made"
 
 // begin begins a section.
 func (b *builder) begin(title string) {
@@ -269,8 +285,8 @@ func (b *builder) runs(runs []Run) {
 	if len(runs) == 0 {
 		return
 	}
-	b.begin("How it was made")
-	t := newTable("Time and memory of each run", "command", "#seconds", "#device memory", "#host memory, counted")
+	b.begin(made)
+	t := newTable("Time and memory of each run", "~command", "#seconds", "#device memory", "#host memory, counted")
 	for _, r := range runs {
 		b.add(block{Command: &r})
 		if r.Seconds > 0 || r.Device > 0 || r.Host > 0 {
@@ -301,22 +317,22 @@ type table struct {
 
 func (t *table) setID(id string) { t.ID = id }
 
-// column is the head of a column; the cells of one of numbers stand at the right.
-type column struct {
-	Name   string
-	Number bool
-}
+// column is the head of a column: its class is n for numbers, which stand at the right, and long for texts of several lines.
+type column struct{ Name, Class string }
 
 // cell is what a row has in a column, and where that is no plain number, the number to sort by.
 type cell struct{ Text, Value string }
 
-// newTable is a table whose columns have these names; # before one says that it holds numbers.
+// newTable is a table whose columns have these names; # before one says that it holds numbers, ~ that it holds texts which may be long.
 func newTable(caption string, names ...string) *table {
 	t := &table{Caption: caption}
 	for _, name := range names {
 		c := column{Name: name}
-		if name[0] == '#' {
-			c = column{name[1:], true}
+		switch name[0] {
+		case '#':
+			c = column{name[1:], "n"}
+		case '~':
+			c = column{name[1:], "long"}
 		}
 		t.Columns = append(t.Columns, c)
 	}
@@ -325,11 +341,21 @@ func newTable(caption string, names ...string) *table {
 
 func (t *table) row(cells ...cell) { t.Rows = append(t.Rows, cells) }
 
-// table adds a table that has rows.
+// table adds a table that has rows, without columns that say nothing.
 func (b *builder) table(t *table) {
-	if len(t.Rows) > 0 {
-		b.add(block{Table: t})
+	if len(t.Rows) == 0 {
+		return
 	}
+	for i := len(t.Columns) - 1; i > 0; i-- {
+		if slices.ContainsFunc(t.Rows, func(row []cell) bool { return row[i] != cell{} }) {
+			continue
+		}
+		t.Columns = slices.Delete(t.Columns, i, i+1)
+		for r := range t.Rows {
+			t.Rows[r] = slices.Delete(t.Rows[r], i, i+1)
+		}
+	}
+	b.add(block{Table: t})
 }
 
 func worded(s string) cell    { return cell{Text: printable.Line(s)} }

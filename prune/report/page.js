@@ -44,7 +44,7 @@
 
   for (const figure of document.querySelectorAll("figure.table")) {
     const table = figure.querySelector("table"), body = table.tBodies[0];
-    const rows = () => [...table.rows].map(r => [...r.cells].map(c => c.textContent.trim()).join("\t")).join("\n") + "\n";
+    const rows = () => [...table.rows].map(r => [...r.cells].map(c => c.textContent.replaceAll("\u00a0", " ").trim()).join("\t")).join("\n") + "\n";
     figure.querySelector("figcaption").append(button("Copy table", b => copy(rows(), b, "Copy table")));
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, at) => {

@@ -56,6 +56,7 @@ type chart struct {
 	title, desc string
 	x, y        string // what the axes are
 	log         bool   // of y
+	whole       bool   // x is counted
 	curves      []curve
 }
 
@@ -124,6 +125,7 @@ func (c chart) blank() *plot.Plot {
 		a.Tick.Length, a.Label.Padding = 3, 3
 		a.Tick.Marker = ticks{}
 	}
+	p.X.Tick.Marker = ticks{whole: c.whole}
 	if c.log {
 		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, ticks{log: true}
 	}
@@ -172,7 +174,7 @@ func keyOf(n int, name string) key {
 }
 
 // ticks are at steps of 1, 2 or 5 times a power of ten, and of a logarithmic axis at these numbers themselves.
-type ticks struct{ log bool }
+type ticks struct{ log, whole bool }
 
 const mostTicks = 7
 
@@ -201,6 +203,9 @@ func (t ticks) Ticks(low, high float64) (list []plot.Tick) {
 			step *= f
 			break
 		}
+	}
+	if t.whole {
+		step = max(1, step)
 	}
 	for i := math.Ceil(low / step); i*step <= high && len(list) <= 2*mostTicks; i++ {
 		v := math.Round(i*step/step*1e9) / 1e9 * step
@@ -311,7 +316,9 @@ func (b bars) figure() *figure {
 	if b.mark != nil {
 		low, high = min(low, *b.mark), max(high, *b.mark)
 	}
-	if !b.dots {
+	if margin := 0.03 * (high - low); b.dots {
+		low, high = low-margin, high+margin
+	} else {
 		low, high = min(low, 0), max(high, 0)
 	}
 	p.X.Min, p.X.Max = low, high

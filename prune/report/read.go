@@ -188,7 +188,7 @@ func ReadOutput(path string) (*Output, error) {
 			err = nil
 		}
 	} else {
-		o.Files = []File{{o.Name, info.Size()}}
+		o.Files = []WeightFile{{o.Name, info.Size()}}
 		o.Lineage, losses, err = readGGUF(path)
 	}
 	if err == nil {
@@ -201,7 +201,7 @@ func ReadOutput(path string) (*Output, error) {
 }
 
 // weights lists the files of weights in a folder.
-func weights(dir string) (list []File, err error) {
+func weights(dir string) (list []WeightFile, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -217,7 +217,7 @@ func weights(dir string) (list []File, err error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, File{e.Name(), info.Size()})
+		list = append(list, WeightFile{e.Name(), info.Size()})
 	}
 	return list, nil
 }
