@@ -12,6 +12,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/vkcome/vkcome/model/bench"
 	"github.com/vkcome/vkcome/model/eval"
@@ -286,15 +287,25 @@ func (b *builder) runs(runs []Run) {
 		return
 	}
 	b.begin(made)
-	t := newTable("Time and memory of each run", "~command", "#seconds", "#device memory", "#host memory, counted")
 	for _, r := range runs {
 		b.add(block{Command: &r})
-		if r.Seconds > 0 || r.Device > 0 || r.Host > 0 {
-			t.row(worded(r.Command), duration(r.Seconds), size(r.Device), size(r.Host))
+		var took []fact
+		add := func(name, text string, is bool) {
+			if is {
+				took = append(took, fact{name, text})
+			}
+		}
+		add("Time", num(math.Round(10*r.Seconds)/10)+" s", r.Seconds > 0)
+		add("Device memory at most", vk.Bytes(r.Device), r.Device > 0)
+		add("Host memory at most, of what was counted", vk.Bytes(r.Host), r.Host > 0)
+		if len(took) > 0 {
+			b.facts(took)
 		}
 	}
-	b.table(t)
 }
+
+// Words are those of the command, which lines are not broken within.
+func (r Run) Words() []string { return strings.Split(printable.Line(r.Command), " ") }
 
 // num is a number as the page has it: four digits, or all of a whole one. It is empty for NaN.
 func num(v float64) string {

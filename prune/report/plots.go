@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"math"
 	"strconv"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -121,7 +122,7 @@ func (c chart) blank() *plot.Plot {
 	p.X.Label.Text, p.Y.Label.Text = c.x, c.y
 	for _, a := range []*plot.Axis{&p.X, &p.Y} {
 		a.Color, a.Tick.Color, a.Label.TextStyle.Color, a.Tick.Label.Color = inkAxis, inkAxis, inkText, inkText
-		a.Label.TextStyle.Font, a.Tick.Label.Font = sans(11), sans(10)
+		a.Label.TextStyle.Font, a.Tick.Label.Font = sans(12), sans(11)
 		a.Tick.Length, a.Label.Padding = 3, 3
 		a.Tick.Marker = ticks{}
 	}
@@ -160,7 +161,7 @@ func settle(a *plot.Axis, log bool) {
 // draw puts a plot into the figure.
 func (f *figure) draw(p *plot.Plot, height vg.Length) *figure {
 	canvas := newSVG(height)
-	p.Draw(draw.Crop(draw.NewCanvas(canvas, plotWidth, height), 1, -6, 1, -6))
+	p.Draw(draw.Crop(draw.NewCanvas(canvas, plotWidth, height), 1, -10, 1, -6))
 	f.Height, f.Body = coordinate(float64(height)), template.HTML(canvas.content()) // the canvas escapes texts
 	return f
 }
@@ -180,11 +181,17 @@ const mostTicks = 7
 
 // Ticks is plot.Ticker's.
 func (t ticks) Ticks(low, high float64) (list []plot.Tick) {
-	add := func(v float64) { list = append(list, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'g', 6, 64)}) }
+	exponent := strings.NewReplacer("e+0", "e", "e+", "e", "e-0", "e-")
+	add := func(v float64) {
+		list = append(list, plot.Tick{Value: v, Label: exponent.Replace(strconv.FormatFloat(v, 'g', 6, 64))})
+	}
 	if t.log {
 		first, last := math.Floor(math.Log10(low)), math.Ceil(math.Log10(high))
 		factors := []float64{1, 2, 5}
-		if last-first > 3 {
+		switch {
+		case high < 10*low:
+			factors = []float64{1, 1.5, 2, 3, 4, 5, 6, 8}
+		case last-first > 3:
 			factors = []float64{1}
 		}
 		every := math.Ceil((last - first) / mostTicks)
@@ -286,10 +293,10 @@ func (b bar) drawn() bool {
 
 // Heights of a name and of a bar, and what is left between names.
 const (
-	nameHeight vg.Length = 12
+	nameHeight vg.Length = 13
 	barHeight  vg.Length = 9
 	barGap     vg.Length = 5
-	maxNameLen           = 60 // bytes; at ten units of height some 300 units
+	maxNameLen           = 56 // bytes, some 300 units wide
 )
 
 // figure draws the bars. It is nil where there is nothing to draw.
@@ -330,7 +337,7 @@ func (b bars) figure() *figure {
 			fig.Legend = append(fig.Legend, keyOf(n, name))
 		}
 	}
-	return fig.draw(p, vg.Length(len(b.names))*b.pitch()+40)
+	return fig.draw(p, vg.Length(len(b.names))*b.pitch()+44)
 }
 
 // pitch is the height of a name with its bars.
@@ -342,7 +349,7 @@ func (b bars) Plot(c draw.Canvas, p *plot.Plot) {
 	if b.mark != nil {
 		c.StrokeLine2(draw.LineStyle{Color: inkAxis, Width: 1, Dashes: []vg.Length{3, 3}}, x(*b.mark), c.Min.Y, x(*b.mark), c.Max.Y)
 	}
-	style := text.Style{Color: inkText, Font: sans(10), YAlign: draw.YTop, Handler: plot.DefaultTextHandler}
+	style := text.Style{Color: inkText, Font: sans(11), YAlign: draw.YTop, Handler: plot.DefaultTextHandler}
 	zero := x(max(0, p.X.Min))
 	for i, name := range b.names {
 		top := c.Max.Y - vg.Length(i)*b.pitch()
