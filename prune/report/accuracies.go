@@ -32,7 +32,7 @@ func (b *builder) accuracy(a Accuracy) {
 		}
 		facts = append(facts, fact{fmt.Sprintf("Model %d", i+1), text})
 	}
-	b.facts(facts)
+	b.add(block{Facts: facts})
 	b.figures(accuracyBars(a, true).figure(), accuracyBars(a, false).figure())
 	b.table(accuracyTable(a))
 	b.table(averageTable(a.Side))

@@ -11,8 +11,6 @@ import (
 
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
-
-	"github.com/vkcome/vkcome/model/printable"
 )
 
 // ink is the CSS class that gives a line, an area or a text its colour, so that a plot follows the page's light and dark.
@@ -215,7 +213,7 @@ func (s *svg) FillString(f font.Face, pt vg.Point, text string) {
 	if angle := math.Atan2(s.state.m[1], s.state.m[0]); math.Abs(angle) > 1e-9 {
 		turned = fmt.Sprintf(` transform="rotate(%s %s %s)"`, coordinate(-angle*180/math.Pi), coordinate(x), coordinate(y))
 	}
-	fmt.Fprintf(&s.out, `<text class="%s" x="%s" y="%s" font-size="%s"%s>%s</text>`, s.state.class, coordinate(x), coordinate(y), coordinate(float64(f.Font.Size)), turned, html.EscapeString(printable.Line(text)))
+	fmt.Fprintf(&s.out, `<text class="%s" x="%s" y="%s" font-size="%s"%s>%s</text>`, s.state.class, coordinate(x), coordinate(y), coordinate(float64(f.Font.Size)), turned, html.EscapeString(text))
 }
 
 // DrawImage draws nothing: no plot here has an image.
@@ -224,7 +222,7 @@ func (s *svg) DrawImage(vg.Rectangle, image.Image) {}
 // titled puts what draw draws into a group with a title, which browsers show where a pointer rests on it.
 func (s *svg) titled(title string, draw func()) {
 	s.end()
-	fmt.Fprintf(&s.out, `<g><title>%s</title>`, html.EscapeString(printable.Line(title)))
+	fmt.Fprintf(&s.out, `<g><title>%s</title>`, html.EscapeString(title))
 	draw()
 	s.end()
 	s.out.WriteString("</g>")

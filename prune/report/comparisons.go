@@ -22,7 +22,7 @@ func (b *builder) comparison(c *prune.Comparison) {
 	if c.Refit != nil {
 		facts = append(facts, fact{"Fit", refitOf(*c.Refit)})
 	}
-	b.facts(append(facts, fact{"vkcome", c.Version}))
+	b.add(block{Facts: append(facts, fact{"vkcome", c.Version})})
 	perplexity, weights := b.curves(c)
 	b.figures(perplexity.figure(), weights.figure(), times(c).figure())
 	t := newTable("Every method at every depth", "#layers", "method", "#perplexity", "#parameters", "#removed", "#weights", "#seconds", "~layers left", "~error")

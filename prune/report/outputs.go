@@ -26,7 +26,7 @@ func (b *builder) output(o Output) error {
 		return fmt.Errorf("%w (%s)", err, o.Name)
 	}
 	b.begin(o.Name)
-	b.facts(factsOf(o, h))
+	b.add(block{Facts: factsOf(o, h)})
 	if !h.faithful {
 		b.add(block{Text: "The recorded steps do not lead to the recorded layers: which layers were merged is shown, in what ratio is not known."})
 	}
@@ -366,7 +366,7 @@ func (b *builder) search(a *prune.AutoRecord) {
 	if a == nil {
 		return
 	}
-	b.facts([]fact{{"Chosen", a.Chosen}, {"Why", a.Why}, {"Budget", num(a.Budget) + " s"}, {"Perplexity of the original", num(a.Dense)}, {"Chosen by", calibrationOf(a.Validation)}})
+	b.add(block{Facts: []fact{{"Chosen", a.Chosen}, {"Why", a.Why}, {"Budget", num(a.Budget) + " s"}, {"Perplexity of the original", num(a.Dense)}, {"Chosen by", calibrationOf(a.Validation)}}})
 	t := newTable("What auto tried", "#round", "~candidate", "#windows", "#perplexity", "#seconds", "#seconds of fitting", "~outcome")
 	var points []point
 	for _, r := range a.Trials {

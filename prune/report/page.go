@@ -194,13 +194,13 @@ func (p Page) render(d detail) ([]byte, error) {
 	if c.Title == "" {
 		c.Title = b.title()
 	}
-	c.Title, c.Sections = printable.Line(c.Title), b.sections
+	c.Sections = b.sections
 	giveIDs(c.Sections)
 	var out bytes.Buffer
 	if err := pageTemplate.Execute(&out, c); err != nil {
 		return nil, fmt.Errorf("report: %w", err)
 	}
-	return out.Bytes(), nil
+	return []byte(printable.Text(out.String())), nil // names may have control characters, which turn the order of letters round
 }
 
 // builder makes sections.
@@ -226,15 +226,7 @@ const made = "How it was made"
 
 // begin begins a section.
 func (b *builder) begin(title string) {
-	b.sections = append(b.sections, &section{Title: printable.Line(title)})
-}
-
-// facts adds names and what goes with them.
-func (b *builder) facts(list []fact) {
-	for i := range list {
-		list[i].Text = printable.Line(list[i].Text)
-	}
-	b.add(block{Facts: list})
+	b.sections = append(b.sections, &section{Title: title})
 }
 
 // add adds a block to the section that was begun last.
@@ -299,13 +291,13 @@ func (b *builder) runs(runs []Run) {
 		add("Device memory at most", vk.Bytes(r.Device), r.Device > 0)
 		add("Host memory at most, of what was counted", vk.Bytes(r.Host), r.Host > 0)
 		if len(took) > 0 {
-			b.facts(took)
+			b.add(block{Facts: took})
 		}
 	}
 }
 
 // Words are those of the command, which lines are not broken within.
-func (r Run) Words() []string { return strings.Split(printable.Line(r.Command), " ") }
+func (r Run) Words() []string { return strings.Split(r.Command, " ") }
 
 // num is a number as the page has it: four digits, or all of a whole one. It is empty for NaN.
 func num(v float64) string {
@@ -369,7 +361,7 @@ func (b *builder) table(t *table) {
 	b.add(block{Table: t})
 }
 
-func worded(s string) cell    { return cell{Text: printable.Line(s)} }
+func worded(s string) cell    { return cell{Text: s} }
 func whole(n int) cell        { return cell{Text: strconv.Itoa(n)} }
 func numeric(v float64) cell  { return cell{Text: num(v)} }
 func percent(v float64) cell  { return valued(strconv.FormatFloat(100*v, 'f', 1, 64)+" %", v) }

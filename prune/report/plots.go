@@ -257,12 +257,20 @@ func (m marks) Plot(c draw.Canvas, p *plot.Plot) {
 }
 
 // titled draws something with a title, where there is one.
-func titled(c draw.Canvas, title string, draw func()) {
-	if s, ok := c.Canvas.(*svg); ok && title != "" {
-		s.titled(title, draw)
+func titled(c draw.Canvas, title string, do func()) {
+	inner := c.Canvas
+	for { // a part of a canvas wraps it
+		part, ok := inner.(draw.Canvas)
+		if !ok {
+			break
+		}
+		inner = part.Canvas
+	}
+	if s, ok := inner.(*svg); ok && title != "" {
+		s.titled(title, do)
 		return
 	}
-	draw()
+	do()
 }
 
 // bars is a plot of values by name, each name above its bars, so that long ones have room on a phone.
