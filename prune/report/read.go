@@ -163,7 +163,7 @@ func contentOf(path string) (string, error) {
 	case keys.Results != nil && !list:
 		return ofTasks, nil
 	}
-	return "", fmt.Errorf("report: %s: JSON of another kind; expected a lineage (vkcome.json), what vkcome compare --json or vkcome bench -o json print, or results of vkcome eval tasks", path)
+	return "", fmt.Errorf("report: %s: JSON of another kind; expected a lineage (vkcome.json), what vkcome compare and vkcome bench print as JSON, or results of vkcome eval tasks", path)
 }
 
 // ReadOutput reads what a page shows of a model that vkcome wrote: a folder, or a GGUF file.
