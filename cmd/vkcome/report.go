@@ -130,41 +130,37 @@ func commandLine(args []string) string {
 
 // runsOf are the commands that do what a lineage records, and what was before it, as far as that is known. Names of models and texts are not.
 func runsOf(l *prune.Lineage) (runs []report.Run, err error) {
-	var before []report.Run
-	previous, err := l.Before()
+	list, err := report.Lineages(l)
 	if err != nil {
 		return nil, err
 	}
-	if previous != nil {
-		if before, err = runsOf(previous); err != nil {
-			return nil, err
+	for i, l := range list {
+		again := i > 0 && report.Repeats(l, list[i-1])
+		switch {
+		case l.Auto != nil && !again:
+			budget := time.Duration(l.Auto.Budget * float64(time.Second))
+			runs = append(runs, report.Run{Command: fmt.Sprintf("vkcome auto MODEL OUT --target-layers %d --budget %v --text TEXT", l.Options.TargetLayers, budget)})
+		case len(l.Steps) > 0 && !again:
+			runs = append(runs, report.Run{Command: commandLine(append([]string{"prune", "MODEL", "OUT"}, lineageFlags(l)...))})
 		}
-	}
-	again := previous != nil && len(l.Steps) > 0 && len(previous.Steps) > 0 && l.Steps[0].From == previous.Steps[0].From // the same steps
-	switch {
-	case l.Auto != nil:
-		budget := time.Duration(l.Auto.Budget * float64(time.Second))
-		runs = append(runs, report.Run{Command: fmt.Sprintf("vkcome auto MODEL OUT --target-layers %d --budget %v --text TEXT", l.Options.TargetLayers, budget)})
-	case len(l.Steps) > 0 && !again:
-		runs = append(runs, report.Run{Command: strings.Join(append([]string{"vkcome", "prune", "MODEL", "OUT"}, lineageFlags(l)...), " ")})
-	}
-	if r := l.Refit; r != nil && r.Teacher != nil {
-		runs = append(runs, report.Run{Command: "vkcome refit TEACHER STUDENT OUT --text TEXT"})
-	}
-	if d := l.Distill; d != nil && d.Teacher != nil {
-		words := []string{"vkcome distill TEACHER STUDENT OUT --text TEXT", fmt.Sprintf("--window %d --loss %s --budget-tokens %d --batch %d", d.Corpus.Window, d.Options.Objective, d.Options.Tokens, d.Options.Batch)}
-		if n := d.Options.EndToEnd; n > 0 {
-			words = append(words, fmt.Sprintf("--end-to-end %d", n))
+		if r := l.Refit; r != nil && r.Teacher != nil {
+			runs = append(runs, report.Run{Command: "vkcome refit TEACHER STUDENT OUT --text TEXT"})
 		}
-		if n := d.Options.Rank; n > 0 {
-			words = append(words, fmt.Sprintf("--rank %d", n))
+		if d := l.Distill; d != nil && d.Teacher != nil {
+			command := fmt.Sprintf("vkcome distill TEACHER STUDENT OUT --text TEXT --window %d --loss %s --budget-tokens %d --batch %d", d.Corpus.Window, d.Options.Objective, d.Options.Tokens, d.Options.Batch)
+			if n := d.Options.EndToEnd; n > 0 {
+				command += fmt.Sprintf(" --end-to-end %d", n)
+			}
+			if n := d.Options.Rank; n > 0 {
+				command += fmt.Sprintf(" --rank %d", n)
+			}
+			runs = append(runs, report.Run{Command: command})
 		}
-		runs = append(runs, report.Run{Command: strings.Join(words, " ")})
 	}
 	if n := len(runs); n > 0 {
 		runs[n-1].Note = "From the lineage, which has no names of models and no paths of texts."
 	}
-	return append(before, runs...), nil
+	return runs, nil
 }
 
 // lineageFlags are the flags of prune that a lineage records.

@@ -3,6 +3,7 @@ package report
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/vkcome/vkcome/prune"
@@ -42,19 +43,9 @@ type history struct {
 // newHistory follows the steps of a lineage and of those before it.
 func newHistory(l *prune.Lineage) (*history, error) {
 	h := &history{originals: l.OriginalLayers, dropped: map[int]int{}}
-	for at := l; at != nil; {
-		if len(h.lineages) == maxLineages {
-			return nil, fmt.Errorf("report: a model that was pruned more than %d times", maxLineages)
-		}
-		h.lineages = append([]*prune.Lineage{at}, h.lineages...)
-		if err := bounded(at); err != nil {
-			return nil, err
-		}
-		before, err := at.Before()
-		if err != nil {
-			return nil, fmt.Errorf("report: %w", err)
-		}
-		at = before
+	var err error
+	if h.lineages, err = Lineages(l); err != nil {
+		return nil, err
 	}
 	for range l.OriginalLayers {
 		h.layers = append(h.layers, origin{parts: []part{{len(h.layers), 1}}})
@@ -62,8 +53,8 @@ func newHistory(l *prune.Lineage) (*history, error) {
 	h.faithful = true
 	for i, l := range h.lineages {
 		steps := l.Steps
-		if i > 0 && sameSteps(steps, h.lineages[i-1].Steps) {
-			steps = nil // a model that was trained or fitted again keeps the steps that made it
+		if i > 0 && Repeats(l, h.lineages[i-1]) {
+			steps = nil
 		}
 		for _, s := range steps {
 			h.steps, h.method = append(h.steps, s), append(h.method, l.Method)
@@ -85,6 +76,30 @@ func newHistory(l *prune.Lineage) (*history, error) {
 	return h, nil
 }
 
+// Lineages are a lineage and those of the models before it, the first one's first.
+func Lineages(l *prune.Lineage) (list []*prune.Lineage, err error) {
+	for l != nil {
+		if len(list) == maxLineages {
+			return nil, fmt.Errorf("report: a model that was pruned more than %d times", maxLineages)
+		}
+		if err := bounded(l); err != nil {
+			return nil, err
+		}
+		list = append(list, l)
+		if l, err = l.Before(); err != nil {
+			return nil, fmt.Errorf("report: %w", err)
+		}
+	}
+	slices.Reverse(list)
+	return list, nil
+}
+
+// Repeats says whether a lineage only repeats the steps of the one before it: a model that was trained or fitted again keeps the steps that made it.
+func Repeats(l, before *prune.Lineage) bool {
+	a, b := l.Steps, before.Steps
+	return len(a) == len(b) && len(a) > 0 && a[0].From == b[0].From && a[len(a)-1].To == b[len(b)-1].To
+}
+
 // bounded refuses a lineage that no page can show.
 func bounded(l *prune.Lineage) error {
 	if l.OriginalLayers > maxLayers || len(l.Steps) > maxSteps {
@@ -98,14 +113,6 @@ func bounded(l *prune.Lineage) error {
 		}
 	}
 	return nil
-}
-
-// sameSteps says whether two lists are of the same steps.
-func sameSteps(a, b []*method.Step) bool {
-	if len(a) != len(b) || len(a) == 0 {
-		return false
-	}
-	return a[0].From == b[0].From && a[len(a)-1].To == b[len(b)-1].To
 }
 
 // take follows a step. It is false where the step does not fit what is there.

@@ -287,7 +287,7 @@ func (b *builder) runs(runs []Run) {
 				took = append(took, fact{name, text})
 			}
 		}
-		add("Time", num(math.Round(10*r.Seconds)/10)+" s", r.Seconds > 0)
+		add("Time", num(math.Round(10*r.Seconds)/10)+" s", r.Seconds >= 0.05)
 		add("Device memory at most", vk.Bytes(r.Device), r.Device > 0)
 		add("Host memory at most, of what was counted", vk.Bytes(r.Host), r.Host > 0)
 		if len(took) > 0 {

@@ -61,9 +61,10 @@
 
   for (const figure of document.querySelectorAll("figure.flow")) {
     const told = figure.querySelector(".told");
-    for (const g of figure.querySelectorAll("g")) {
-      const tell = () => { told.textContent = g.querySelector("title").textContent; };
-      for (const event of ["pointerenter", "focus", "click"]) g.addEventListener(event, tell);
-    }
+    // On the figure, since an element of SVG that listens for focus can be reached by the tab key, whether it is meant to or not.
+    for (const event of ["pointerover", "focusin", "click"]) figure.addEventListener(event, e => {
+      const title = e.target.closest("g")?.querySelector("title");
+      if (title) told.textContent = title.textContent;
+    });
   }
 })();
