@@ -287,7 +287,7 @@ func (s *search) open(o Output) (done *Lineage, err error) {
 		text, err := lineageOf(o.Dir)
 		var l *Lineage
 		if err == nil {
-			l, err = parseLineage(text)
+			l, err = ParseLineage(text)
 		}
 		if err == nil && l.Auto != nil && l.Auto.Key == s.record.Key {
 			o.Note(o.Dir + " is finished already")

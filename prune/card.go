@@ -190,7 +190,7 @@ func (l *Lineage) chain() (chain []*Lineage, whole bool) {
 		if whole {
 			break
 		}
-		next, err = parseLineage(next.Previous)
+		next, err = ParseLineage(next.Previous)
 	}
 	slices.Reverse(chain)
 	same := func(a, b any) bool {

@@ -37,7 +37,7 @@ func WriteCard(ctx context.Context, m *model.Model, o CardOptions, note func(lin
 	if raw == nil {
 		return "", fmt.Errorf("prune: %s has no %s: it is no model that vkcome made, of which it could write a card", m.Name, model.Lineage)
 	}
-	l, err := parseLineage(raw)
+	l, err := ParseLineage(raw)
 	if err != nil {
 		return "", fmt.Errorf("prune: %s/%s: %w", m.Name, model.Lineage, err)
 	}

@@ -244,7 +244,7 @@ func (d *driver) finished() (*Lineage, error) {
 	text, err := lineageOf(d.output.Dir)
 	var l *Lineage
 	if err == nil {
-		l, err = parseLineage(text)
+		l, err = ParseLineage(text)
 	}
 	if err != nil {
 		return nil, nil // nothing of vkcome's: check says so

@@ -53,7 +53,7 @@ func FuzzPlan(f *testing.F) {
 	}
 	m, _ := five.Open(f)
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		l, err := parseLineage(raw)
+		l, err := ParseLineage(raw)
 		if err != nil {
 			return
 		}
@@ -74,7 +74,7 @@ func FuzzPlan(f *testing.F) {
 func TestPlans(t *testing.T) {
 	m, _ := five.Open(t)
 	for i, text := range plans {
-		l, err := parseLineage([]byte(text))
+		l, err := ParseLineage([]byte(text))
 		if err == nil {
 			_, err = NewPlan(m, Options{Replay: l})
 		}
@@ -119,7 +119,7 @@ func FuzzLineage(f *testing.F) {
 func TestDeepLineage(t *testing.T) {
 	deep := func(n int) string { return strings.Repeat("[", n) + "0" + strings.Repeat("]", n) }
 	within := `{"original_layers":5,"tree":[` + deep(1000) + `,1,2,3,4]}`
-	if l, err := parseLineage([]byte(within)); err != nil || l.Tree[0].Originals() != 1 {
+	if l, err := ParseLineage([]byte(within)); err != nil || l.Tree[0].Originals() != 1 {
 		t.Errorf("1,000 deep: %v", err)
 	}
 	for _, text := range []string{
@@ -127,7 +127,7 @@ func TestDeepLineage(t *testing.T) {
 		`{"tree":[` + strings.Repeat("0,", 1<<24) + `0]}`, `{"steps":[` + strings.Repeat("{},", 1<<16) + `{}]}`,
 	} {
 		begin := time.Now()
-		_, err := parseLineage([]byte(text))
+		_, err := ParseLineage([]byte(text))
 		if err == nil || len(err.Error()) > 300 {
 			t.Errorf("%.40s, %d bytes: %.300v", text, len(text), err)
 		}

@@ -170,7 +170,7 @@ func ReadLineage(path string) (*Lineage, error) {
 	raw, err := files.Read(path, maxLineage)
 	var l *Lineage
 	if err == nil {
-		l, err = parseLineage(raw)
+		l, err = ParseLineage(raw)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("prune: plan %s: %w", path, err)
@@ -178,8 +178,8 @@ func ReadLineage(path string) (*Lineage, error) {
 	return l, nil
 }
 
-// parseLineage reads what text gave, or what somebody wrote in its manner.
-func parseLineage(raw []byte) (*Lineage, error) {
+// ParseLineage reads the text of a vkcome.json, with the bounds and checks of ReadLineage.
+func ParseLineage(raw []byte) (*Lineage, error) {
 	if err := measureJSON(raw); err != nil {
 		return nil, err
 	}
@@ -188,6 +188,18 @@ func parseLineage(raw []byte) (*Lineage, error) {
 		return nil, err
 	}
 	return &l, l.check()
+}
+
+// Before is the lineage of the model that was opened, nil where that had none.
+func (l *Lineage) Before() (*Lineage, error) {
+	if len(l.Previous) == 0 || string(l.Previous) == "null" {
+		return nil, nil
+	}
+	before, err := ParseLineage(l.Previous)
+	if err != nil {
+		return nil, fmt.Errorf("prune: previous lineage: %w", err)
+	}
+	return before, nil
 }
 
 // measureJSON refuses a text that would take more memory or time than a lineage may, by one look at each byte.

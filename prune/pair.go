@@ -25,7 +25,7 @@ func newPair(student *model.Model, option string) (p pair, err error) {
 	if own == nil {
 		p.lineage = Lineage{Version: Version, OriginalLayers: len(student.Layers), Tree: tree}
 	} else {
-		l, err := parseLineage(own)
+		l, err := ParseLineage(own)
 		if err != nil {
 			return p, fmt.Errorf("prune: %s/%s: %w", student.Name, model.Lineage, err)
 		}

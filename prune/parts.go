@@ -63,7 +63,7 @@ func openPart(m *model.Model) (p distilledPart, err error) {
 		return p, err
 	}
 	if raw != nil {
-		l, err := parseLineage(raw)
+		l, err := ParseLineage(raw)
 		if err != nil {
 			return p, fmt.Errorf("prune: %s/%s: %w", m.Name, model.Lineage, err)
 		}

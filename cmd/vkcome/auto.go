@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -36,6 +37,7 @@ func autoFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.BoolVar(&noHeal, "no-heal", false, "train nothing: choose and fit alone")
 	kind := typeFlag(f)
 	runFlags(f, &to)
+	page := reportFlag(f, false)
 	c := commonFlags(f)
 	f.Lookup("device").Usage = devicesUsage
 	c.hostFlags(f)
@@ -54,6 +56,10 @@ func autoFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		}
 		to.Dir, to.Type, to.Note, to.Saving = args[1], *kind, c.noteLine, watching.saves
 		if err := prune.CheckOutput(to.Dir, args[0], to.Force); err != nil && !to.Resume {
+			return err
+		}
+		page.to.Force = to.Force || to.Resume
+		if err := page.check(); err != nil {
 			return err
 		}
 		return c.withModel(ctx, args[0], func(m *model.Model) (err error) {
@@ -75,7 +81,10 @@ func autoFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				if err != nil {
 					return err
 				}
-				return runAuto(ctx, c, devices[0], a, to)
+				if err := runAuto(ctx, c, devices[0], a, to); err != nil {
+					return err
+				}
+				return page.writeOutput(c, devices[0].Memory().Peak, o.Memory, to.Dir)
 			})
 		})
 	}
@@ -140,10 +149,18 @@ func pruneFlagsOf(c prune.Candidate) []string {
 	if err != nil { // a library's own, and auto tries none
 		return flags
 	}
-	own, usual := fieldsOf(c.Method), fieldsOf(e.New(method.Options{}))
-	names := method.OptionNames(c.Method)
+	flags = append(flags, methodFlagsOf(fieldsOf(c.Method), e.New(method.Options{}))...)
+	if c.Refit != nil {
+		flags = append(flags, fitFlagsOf(c.Refit)...)
+	}
+	return flags
+}
+
+// methodFlagsOf are the flags of options, by their keys in JSON, that are not what a method has without any.
+func methodFlagsOf(own map[string]any, m method.Method) (flags []string) {
+	usual, names := fieldsOf(m), method.OptionNames(m)
 	for _, key := range slices.Sorted(maps.Keys(own)) {
-		if own[key] == usual[key] {
+		if reflect.DeepEqual(own[key], usual[key]) {
 			continue
 		}
 		for _, o := range optionFlags {
@@ -151,21 +168,24 @@ func pruneFlagsOf(c prune.Candidate) []string {
 			case o.option == fmt.Sprintf("%s=%v", names[key], own[key]):
 				flags = append(flags, o.shown)
 			case o.option == names[key] && o.shown == "":
-				flags = append(flags, "--"+o.flag, fmt.Sprint(own[key]))
+				flags = append(flags, "--"+o.flag, strings.Trim(strings.ReplaceAll(fmt.Sprint(own[key]), " ", ","), "[]"))
 			}
 		}
 	}
-	if o := c.Refit; o != nil {
-		flags = append(flags, "--refit")
-		switch {
-		case o.End:
-			flags = append(flags, "--fit-end")
-		case o.All:
-			flags = append(flags, "--fit-all")
-		}
-		if effective := o.Defaults(); effective.Projections != refit.Projections[0] {
-			flags = append(flags, "--projections", effective.Projections)
-		}
+	return flags
+}
+
+// fitFlagsOf are the flags of a fit.
+func fitFlagsOf(o *refit.Options) []string {
+	flags := []string{"--refit"}
+	switch {
+	case o.End:
+		flags = append(flags, "--fit-end")
+	case o.All:
+		flags = append(flags, "--fit-all")
+	}
+	if effective := o.Defaults(); effective.Projections != refit.Projections[0] {
+		flags = append(flags, "--projections", effective.Projections)
 	}
 	return flags
 }

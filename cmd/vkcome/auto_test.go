@@ -21,8 +21,8 @@ import (
 // refused by the flags' names.
 func TestAuto(t *testing.T) {
 	dir := t.TempDir()
-	out := filepath.Join(dir, "out")
-	args := []string{"auto", embedded.Name, out, "--target-layers", "11", "--tokens", calib, "--window", "32", "--samples", "8", "--budget", "40s", "--no-heal", "--seed", "3"}
+	out, page := filepath.Join(dir, "out"), filepath.Join(t.TempDir(), "page.html")
+	args := []string{"auto", embedded.Name, out, "--target-layers", "11", "--tokens", calib, "--window", "32", "--samples", "8", "--budget", "40s", "--no-heal", "--seed", "3", "--report", page}
 	refuse(t, 1, "--window", append(args, "--samples", "7")...)
 	refuse(t, 1, "radeon", append(args, "-q", "--device", "0,radeon")...)
 	text := string(vkcome(t, args...))
@@ -45,6 +45,7 @@ func TestAuto(t *testing.T) {
 	if !reflect.DeepEqual(again.Auto, l.Auto) {
 		t.Errorf("finished, and another search: %+v", again.Auto)
 	}
+	pageOf(t, page, "What auto tried", l.Auto.Why, "--resume --json") // the second run has replaced the first one's
 	if files := contents(t, dir); len(files) != len(contents(t, out)) {
 		t.Errorf("left behind: %v", slices.Collect(maps.Keys(files)))
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/bench"
 	"github.com/vkcome/vkcome/prune"
+	"github.com/vkcome/vkcome/prune/report"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -26,9 +27,13 @@ var benchCompareVerb = verb{
 	flags: func(f *pflag.FlagSet) func(context.Context, []string) error {
 		format := f.StringP("output", "o", "md", "md, csv or json")
 		asJSON := f.Bool("json", false, "the same as -o json")
+		page := reportFlag(f, true)
 		return func(_ context.Context, files []string) error {
 			if len(files) < 2 {
 				return usagef("bench compare: expected two reports or more, got %d", len(files))
+			}
+			if err := page.check(); err != nil {
+				return err
 			}
 			var reports []*bench.Report
 			for _, name := range files {
@@ -45,7 +50,10 @@ var benchCompareVerb = verb{
 			if *asJSON {
 				*format = "json"
 			}
-			return write(*format)(c.Format(*format))
+			if err := write(*format)(c.Format(*format)); err != nil {
+				return err
+			}
+			return page.write(&common{}, 0, nil, report.Page{Benches: reports})
 		}
 	},
 }
@@ -58,6 +66,7 @@ func benchFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.StringSliceVar(&o.Only, "ops", nil, "measure only what has one of these in its name, as in gemm,pp512 (peaks are always measured)")
 	f.BoolVar(&o.All, "all", false, "measure also what takes long on this device")
 	f.BoolVar(&o.Kernels, "kernels", false, "measure also every kernel that the device has for products and attention, one row each")
+	page := reportFlag(f, true)
 	c := commonFlags(f)
 	return func(ctx context.Context, args []string) error {
 		switch {
@@ -67,6 +76,9 @@ func benchFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			return usagef("-r %d: expected 1 or more", o.Reps)
 		case len(args) == 1 && *synthetic != "":
 			return usagef("give either MODEL or --synthetic")
+		}
+		if err := page.check(); err != nil {
+			return err
 		}
 		if c.json {
 			*format = "json"
@@ -83,13 +95,16 @@ func benchFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 					o.Extra = append(o.Extra, step)
 				}
 				b := c.bar()
-				report, err := bench.Run(ctx, d, o, func(name string, done, total int) { b.set("measure", done, total) })
+				measured, err := bench.Run(ctx, d, o, func(name string, done, total int) { b.set("measure", done, total) })
 				b.finish()
 				if err != nil {
 					return err
 				}
-				report.Version = prune.Version
-				return write(*format)(report.Format(*format))
+				measured.Version = prune.Version
+				if err := write(*format)(measured.Format(*format)); err != nil {
+					return err
+				}
+				return page.write(c, d.Memory().Peak, nil, report.Page{Benches: []*bench.Report{measured}})
 			})
 		}
 		switch {

@@ -42,6 +42,7 @@ func compareFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	m := newMethodFlags(f)
 	f.IntSliceVar(&o.Protect, "protect", nil, "layers that no method touches, as in 0,1,-1")
 	f.StringVarP(&format, "output", "o", report.Formats[0], "how to print the table: "+strings.Join(report.Formats, ", "))
+	page := reportFlag(f, true)
 	c := commonFlags(f)
 	c.hostFlags(f)
 	return func(ctx context.Context, args []string) (err error) {
@@ -55,6 +56,9 @@ func compareFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			return usagef("give the numbers of layers to compare at (--depths 28,24,22)")
 		case (len(evalText) > 0) == (evalTokens != ""):
 			return usagef("give either --eval-text FILE or --eval-tokens FILE")
+		}
+		if err := page.check(); err != nil {
+			return err
 		}
 		if o.Memory, err = c.host(); err != nil {
 			return err
@@ -94,7 +98,10 @@ func compareFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				for i := range table.Rows {
 					table.Rows[i].Error = spell(table.Rows[i].Error)
 				}
-				return write(format)(report.Compare(table, format))
+				if err := write(format)(report.Compare(table, format)); err != nil {
+					return err
+				}
+				return page.write(c, d.Memory().Peak, o.Memory, report.Page{Comparisons: []*prune.Comparison{table}})
 			})
 		})
 	}

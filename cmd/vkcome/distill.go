@@ -180,6 +180,7 @@ func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	t := newTrainingFlags(f)
 	f.BoolVar(&planOnly, "plan-only", false, "say what the run would do and take, and write nothing")
 	runFlags(f, &to)
+	page := reportFlag(f, false)
 	c := commonFlags(f)
 	c.hostFlags(f)
 	return func(ctx context.Context, args []string) (err error) {
@@ -204,6 +205,13 @@ func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		if o.Memory, err = c.host(); err != nil {
 			return err
 		}
+		page.to.Force = to.Force || to.Resume
+		switch err := page.check(); {
+		case err != nil:
+			return err
+		case planOnly && page.to.Path != "":
+			return usagef("--report has no meaning with --plan-only")
+		}
 		if !planOnly {
 			to.Dir, to.Type, to.Note, to.Saving = args[2], *kind, c.noteLine, watching.saves
 		}
@@ -220,7 +228,10 @@ func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 					if planOnly {
 						return printDistillation(c, d, p)
 					}
-					return runDistillation(ctx, c, d, p, t, to)
+					if err := runDistillation(ctx, c, d, p, t, to); err != nil {
+						return err
+					}
+					return page.writeOutput(c, d.Memory().Peak, o.Memory, to.Dir)
 				})
 			})
 		})

@@ -27,7 +27,7 @@ type verb struct {
 	flags func(f *pflag.FlagSet) func(ctx context.Context, args []string) error
 }
 
-var verbs = []verb{devicesVerb, inspectVerb, autoVerb, pruneVerb, refitVerb, distillMergeVerb, distillVerb, convertVerb, cardVerb, compareVerb, statsMergeVerb, statsVerb, pplVerb, tasksVerb, tasksCompareVerb, kldVerb, logitsVerb, generateVerb, tokenizeVerb, benchCompareVerb, benchVerb, tuneVerb, demoVerb, uiVerb, versionVerb}
+var verbs = []verb{devicesVerb, inspectVerb, autoVerb, pruneVerb, refitVerb, distillMergeVerb, distillVerb, convertVerb, cardVerb, compareVerb, statsMergeVerb, statsVerb, pplVerb, tasksVerb, tasksCompareVerb, kldVerb, logitsVerb, generateVerb, tokenizeVerb, benchCompareVerb, benchVerb, reportVerb, tuneVerb, demoVerb, uiVerb, versionVerb}
 
 // usageError is a command line that makes no sense: exit code 2.
 type usageError struct{ error }

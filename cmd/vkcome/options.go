@@ -31,6 +31,7 @@ var optionFlags = []optionFlag{
 	{option: "prune.Output.SaveSteps", flag: "save-steps"},
 	{option: "prune.CardOptions.Path", flag: "out"},
 	{option: "prune.CardOptions.Base", flag: "base-model"},
+	{option: "report.File.Force", flag: "force"},
 	{option: "prune.AutoOptions.Budget", flag: "budget"},
 	{option: "prune.DistillOptions.Schedule", flag: "heal"},
 	{option: "prune.DistillationOptions.Groups", flag: "map"},

@@ -198,6 +198,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.StringArrayVar(&training.text, "heal-text", nil, "text to train on, as with --text (default that)")
 	f.IntVar(&training.window, "heal-window", 0, "tokens of its windows (default as --window)")
 	training.trainingFlags = newTrainingFlags(f)
+	page := reportFlag(f, false)
 	c := commonFlags(f)
 	c.hostFlags(f)
 	f.Lookup("device").Usage = devicesUsage
@@ -247,6 +248,13 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 		if o.Memory, err = c.host(); err != nil {
 			return err
 		}
+		page.to.Force = to.Force || to.Resume
+		switch err := page.check(); {
+		case err != nil:
+			return err
+		case planOnly && page.to.Path != "":
+			return usagef("--report has no meaning with --plan-only")
+		}
 		if !planOnly {
 			to.Dir, to.Type, to.Note, to.Saving = args[1], *kind, c.noteLine, watching.saves
 			if err := prune.CheckOutput(to.Dir, args[0], to.Force); err != nil && !to.Resume { // an OUT that is finished may be resumed
@@ -276,7 +284,10 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				case planOnly:
 					return printPlan(ctx, c, devices[0], p)
 				}
-				return runPrune(ctx, c, devices[0], p, training.trainingFlags, to)
+				if err := runPrune(ctx, c, devices[0], p, training.trainingFlags, to); err != nil {
+					return err
+				}
+				return page.writeOutput(c, devices[0].Memory().Peak, o.Memory, to.Dir)
 			})
 		})
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/tokenizer"
 	"github.com/vkcome/vkcome/prune"
+	"github.com/vkcome/vkcome/prune/report"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -38,6 +39,7 @@ type taskRun struct {
 	output     string
 	logSamples bool
 	template   string // anyTemplate, or see openTemplate
+	page       *reporting
 }
 
 func tasksFlags(f *pflag.FlagSet) func(context.Context, []string) error {
@@ -65,6 +67,7 @@ func tasksFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.Lookup("apply-chat-template").NoOptDefVal = anyTemplate
 	f.StringVar(&r.o.System, "system-instruction", "", "text before each task's own description, with a chat template the system turn")
 	f.BoolVar(&r.o.Multiturn, "fewshot-as-multiturn", false, "with a chat template: few-shot examples are turns (default true; =false puts them into the question's)")
+	r.page = reportFlag(f, true)
 	r.common = commonFlags(f)
 	r.hostFlags(f)
 	return func(ctx context.Context, args []string) (err error) {
@@ -100,6 +103,9 @@ func tasksFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			if err := eval.CheckOutput(r.output); err != nil {
 				return err
 			}
+		}
+		if err := r.page.check(); err != nil {
+			return err
 		}
 		if r.tasks, r.groups, err = findTasks(names); err != nil {
 			return err
@@ -156,7 +162,9 @@ func (r *taskRun) run(ctx context.Context, models []string, baseline string) err
 	}
 	var unsaved error
 	read := len(all)
+	device := int64(0)
 	err := r.compute(func(d *vk.Device) error {
+		defer func() { device = d.Memory().Peak }()
 		for i, name := range models {
 			output := r.output
 			if strings.HasSuffix(output, ".json") && i < len(models)-1 {
@@ -179,7 +187,14 @@ func (r *taskRun) run(ctx context.Context, models []string, baseline string) err
 		}
 		return nil
 	})
-	return errors.Join(r.print(ctx, all, read), err, unsaved)
+	if err := errors.Join(r.print(ctx, all, read), err, unsaved); err != nil || r.page.to.Path == "" {
+		return err
+	}
+	side, err := eval.NewSide(ctx, all)
+	if err != nil {
+		return fmt.Errorf("--report: %w", err)
+	}
+	return r.page.write(r.common, device, r.o.Host, report.Page{Accuracy: []report.Accuracy{{Results: all, Side: side}}})
 }
 
 // probe tries the folders of the results and of the cache, which it makes, before hours are spent.

@@ -10,7 +10,7 @@ import (
 	"github.com/vkcome/vkcome/prune/method"
 )
 
-var table = &prune.Comparison{
+var compared = &prune.Comparison{
 	Model: "m",
 	Dense: prune.Compared{Method: "dense", Layers: 3, Parameters: 3_000_000, Bytes: 6 << 20, Perplexity: 10},
 	Rows: []prune.Compared{
@@ -34,20 +34,20 @@ mka,2,,,,,,,"a | in
 it"
 `,
 	} {
-		got, err := Compare(table, format)
+		got, err := Compare(compared, format)
 		if err != nil || string(got) != want {
 			t.Errorf("%s: %v\n%s\nwant\n%s", format, err, got, want)
 		}
 	}
-	raw, err := Compare(table, "json")
+	raw, err := Compare(compared, "json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var back prune.Comparison
-	if err := json.Unmarshal(raw, &back); err != nil || !reflect.DeepEqual(&back, table) {
+	if err := json.Unmarshal(raw, &back); err != nil || !reflect.DeepEqual(&back, compared) {
 		t.Errorf("JSON comes back as %+v, %v", back, err)
 	}
-	if _, err := Compare(table, "xml"); err == nil || !strings.Contains(err.Error(), "md, csv, json") {
+	if _, err := Compare(compared, "xml"); err == nil || !strings.Contains(err.Error(), "md, csv, json") {
 		t.Errorf("format xml: %v", err)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/licensecheck"
 )
@@ -35,8 +36,9 @@ const (
 // systems are those that a binary is built for: a module may be linked on one of them alone.
 var systems = []string{"linux", "darwin", "windows"}
 
-// allowed are the licences, by their SPDX names, under which a part of an MIT-licensed binary may be.
-var allowed = []string{"MIT", "MIT-0", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "ISC", "Zlib", "BSL-1.0", "0BSD", "Unlicense", "CC0-1.0"}
+// allowed are the licences, by their SPDX names, under which a part of an MIT-licensed binary may be. OFL-1.1 is one of fonts, which it lets be
+// bundled with any software (its condition 2), where they are not sold by themselves.
+var allowed = []string{"OFL-1.1", "MIT", "MIT-0", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "ISC", "Zlib", "BSL-1.0", "0BSD", "Unlicense", "CC0-1.0"}
 
 // leastCovered is the share of a text, in percent, that licensecheck must recognize: what is left is names, dates and headings.
 const leastCovered = 75
@@ -48,15 +50,27 @@ type judgement struct {
 	reason  string
 }
 
+const (
+	freetype = "github.com/golang/freetype"
+	svgo     = "github.com/ajstarks/svgo"
+)
+
 const gonum = "gonum.org/v1/gonum/THIRD_PARTY_LICENSES/"
 
 var judged = map[string]judgement{
+	svgo + "/LICENSE":               {"ed4b89feec98e1fb", "CC-BY-4.0", "free to share and to adapt, also in what is sold, where the notice and the text are kept; linked by gonum's list of formats, never called"},
+	svgo + "/LICENSE-link.txt":      {"faef26bb83b741b2", "CC-BY-4.0", "names the same licence"},
+	freetype + "/LICENSE":           {"d3ba056adc2b7909", "FTL", "of the two that it leaves a choice of, the FreeType licence is chosen here, not the GPL"},
+	freetype + "/licenses/ftl.txt":  {"f4b133e25df1f86a", "FTL", "free to use in parts or in full, also in what is sold, where it is credited, which the notices do; linked by gonum's formats of pixels, never called"},
 	gonum + "Sun-LICENSE":           {"1fad26590385d93b", "Sun", "free to use, copy, modify and distribute where the notice is kept"},
 	gonum + "MT19937-64-LICENSE":    {"c9c37150f4da119e", "BSD-3-Clause", "BSD-3-Clause between a preface and references"},
 	gonum + "Bogaert-LICENSE":       {"19912b29acb89536", "", "covers integrate/quad"},
 	gonum + "W3C-TestSuite-LICENSE": {"aa82ad47b727abea", "", "covers test data of graph/formats/rdf"},
 	gonum + "W3C-BSD-LICENSE":       {"5531609b9501cb26", "", "covers test data of graph/formats/rdf"},
 }
+
+// chosen are the texts that a module's licence leaves a choice of, which is made here.
+var chosen = map[string]string{freetype: "licenses/ftl.txt"}
 
 // headers are files whose leading comment is the only notice of what they hold.
 var headers = map[string]string{"github.com/vulkan-go/vulkan": "vulkan/vulkan_core.h"}
@@ -125,6 +139,13 @@ func collect() ([]*text, error) {
 		if license == "" {
 			return
 		}
+		if !utf8.Valid(body) { // a text from before UTF-8, whose © is a byte of Latin-1
+			var letters strings.Builder
+			for _, b := range body {
+				letters.WriteRune(rune(b))
+			}
+			body = []byte(letters.String())
+		}
 		clean := strings.TrimSpace(strings.ReplaceAll(string(body), "\r\n", "\n"))
 		if i := slices.IndexFunc(list, func(t *text) bool { return t.body == clean }); i >= 0 {
 			list[i].covers = append(list[i].covers, covers)
@@ -161,6 +182,9 @@ func collect() ([]*text, error) {
 				covers += ", " + f
 			}
 			addFile(covers, path+"/"+f, filepath.Join(m.dir, filepath.FromSlash(f)))
+		}
+		if f := chosen[path]; f != "" {
+			addFile(path+" "+m.version+", "+f, path+"/"+f, filepath.Join(m.dir, filepath.FromSlash(f)))
 		}
 		if h := headers[path]; h != "" {
 			raw, err := os.ReadFile(filepath.Join(m.dir, filepath.FromSlash(h)))
