@@ -118,5 +118,8 @@ func oneLine(text string) string {
 // say writes a message to stderr. If that fails there is nobody to tell.
 func say(text string) { _, _ = io.WriteString(os.Stderr, oneLine(text)+"\n") }
 
+// sayText writes a text of several lines to stderr.
+func sayText(text string) { _, _ = io.WriteString(os.Stderr, printable.Text(text)) }
+
 // complain is say of what ends the program.
 func complain(text string) { _, _ = io.WriteString(os.Stderr, prefix+oneLine(text)+"\n") }
