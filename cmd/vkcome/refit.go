@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -60,14 +59,14 @@ func refitVerbFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 					if err != nil {
 						return err
 					}
-					return runRefitting(ctx, c, devices[0], p, to)
+					return runRefitting(ctx, c, devices[0], p, to, in)
 				})
 			})
 		})
 	}
 }
 
-func runRefitting(ctx context.Context, c *common, d *vk.Device, p *prune.Refitting, to prune.Output) error {
+func runRefitting(ctx context.Context, c *common, d *vk.Device, p *prune.Refitting, to prune.Output, in *corpusFlags) error {
 	c.note("%s: fitting %d layers on %s (%s)", p.Student.Name, len(p.Groups), d.Info.Name, d.Tier)
 	begin := time.Now()
 	b := c.bar()
@@ -77,11 +76,11 @@ func runRefitting(ctx context.Context, c *common, d *vk.Device, p *prune.Refitti
 	if err != nil {
 		return err
 	}
-	c.note("%s", time.Since(begin).Round(100*time.Millisecond))
 	if c.json {
+		c.note("%s", time.Since(begin).Round(100*time.Millisecond))
 		return printJSON(lineage)
 	}
 	printFits(lineage.Refit.Fits)
-	fmt.Fprintln(stdout, to.Dir)
+	c.summarize(summary{from: p.Student, layers: len(p.Student.Layers), out: to.Dir, begin: begin, known: fitted(lineage), in: in})
 	return nil
 }

@@ -102,7 +102,7 @@ func Parse(raw []byte) ([]*Report, error) {
 		err = files.JSON(raw, r)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("bench: not a report of vkcome bench (-o json or --share) or of llama-bench (-o json or jsonl): %w", err)
+		return nil, fmt.Errorf("bench: not a report of vkcome bench or of llama-bench, as JSON: %w", err)
 	}
 	if r.Schema != Schema {
 		return nil, fmt.Errorf("bench: a report of schema %d, this vkcome reads %d: run vkcome bench again", r.Schema, Schema)
