@@ -275,6 +275,8 @@ func (t *pruning) next(ctx context.Context) (*method.Step, error) {
 	p, s, done := t.plan, t.state, len(t.taken)
 	from := len(s.Model.Layers)
 	if p.Options.Replay == nil {
+		// What a method does before and after its scores, or without any, has no count of its own.
+		t.driver.progress(Status{Stage: "take layers away", Done: len(p.Model.Layers) - from, Total: len(p.Model.Layers) - p.TargetLayers})
 		return p.Method.Step(ctx, s, p.TargetLayers, func(done, total int) {
 			t.driver.progress(Status{Stage: fmt.Sprintf("score %d layers", from), Done: done, Total: total})
 		})

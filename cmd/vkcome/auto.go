@@ -81,7 +81,7 @@ func autoFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				if err != nil {
 					return err
 				}
-				if err := runAuto(ctx, c, devices[0], a, to); err != nil {
+				if err := runAuto(ctx, c, devices[0], a, to, in); err != nil {
 					return err
 				}
 				return page.writeOutput(c, devices[0].Memory().Peak, o.Memory, to.Dir)
@@ -90,7 +90,7 @@ func autoFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	}
 }
 
-func runAuto(ctx context.Context, c *common, d *vk.Device, a *prune.Auto, to prune.Output) error {
+func runAuto(ctx context.Context, c *common, d *vk.Device, a *prune.Auto, to prune.Output, in *corpusFlags) error {
 	m := a.Model
 	c.note("%s: %d → %d layers in %v on %s (%s), %d windows of %d tokens", m.Name, len(m.Layers), a.TargetLayers, a.Options.Budget, d.Info.Name, d.Tier, len(a.Options.Windows), len(a.Options.Windows[0]))
 	begin := time.Now()
@@ -107,15 +107,19 @@ func runAuto(ctx context.Context, c *common, d *vk.Device, a *prune.Auto, to pru
 	if err != nil {
 		return err
 	}
-	c.note("%s", time.Since(begin).Round(100*time.Millisecond))
 	if c.json {
+		c.note("%s", time.Since(begin).Round(100*time.Millisecond))
 		return printJSON(lineage)
 	}
-	return printAuto(lineage, a.Options.Candidates, to.Dir)
+	if err := printAuto(lineage, a.Options.Candidates); err != nil {
+		return err
+	}
+	c.summarize(summary{from: m, layers: len(lineage.Tree), out: to.Dir, begin: begin, known: tried(lineage.Auto), in: in})
+	return nil
 }
 
 // printAuto tells why a model is what it is.
-func printAuto(l *prune.Lineage, candidates []prune.Candidate, out string) error {
+func printAuto(l *prune.Lineage, candidates []prune.Candidate) error {
 	r := l.Auto
 	flags := map[string]string{} // by candidate
 	for _, c := range candidates {
@@ -138,7 +142,6 @@ func printAuto(l *prune.Lineage, candidates []prune.Candidate, out string) error
 		printFits(s.Refit)
 	}
 	printStages(l.Distill)
-	fmt.Fprintf(stdout, "%s: %d layers\n", out, len(l.Tree))
 	return nil
 }
 

@@ -35,7 +35,7 @@ func TestAuto(t *testing.T) {
 	if l.Auto == nil || len(l.Tree) != 11 || len(l.Auto.Trials) < len(prune.Candidates(embeddedModel(t))) {
 		t.Fatalf("lineage: %s", raw)
 	}
-	for _, want := range []string{"--method shortgpt --refit --fit-all --projections o,down\n", l.Auto.Why, "out: 11 layers"} {
+	for _, want := range []string{"--method shortgpt --refit --fit-all --projections o,down\n", l.Auto.Why, "\nmade: 12 → 11 layers, "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("nothing of %q in\n%s", want, text)
 		}

@@ -17,38 +17,46 @@ import (
 
 var benchVerb = verb{
 	name: "bench", args: "[MODEL]", short: "measure a device, and a model on it",
-	example: "vkcome bench --synthetic llama-2-7b -o json > a.json",
+	example: "vkcome bench --synthetic llama-2-7b --share my-gpu.json",
 	flags:   benchFlags,
 }
 
 var benchCompareVerb = verb{
-	name: "bench compare", args: "REPORT...", short: "reports of bench -o json side by side",
-	example: "vkcome bench compare radeon.json arc.json",
+	name: "bench compare", args: "REPORT...", short: "reports of bench and of llama-bench side by side, or a folder of them",
+	example: "vkcome bench compare radeon.json arc.json reports/",
 	flags: func(f *pflag.FlagSet) func(context.Context, []string) error {
-		format := f.StringP("output", "o", "md", "md, csv or json")
+		format := f.StringP("output", "o", "md", strings.Join(bench.ComparedFormats, ", "))
 		asJSON := f.Bool("json", false, "the same as -o json")
 		page := reportFlag(f, true)
-		return func(_ context.Context, files []string) error {
-			if len(files) < 2 {
-				return usagef("bench compare: expected two reports or more, got %d", len(files))
+		view := f.String("view", "", "results: every result, with the ratio to the first report; devices: what each device can do, and its models (default results of up to 4 reports, devices of more)")
+		return func(_ context.Context, paths []string) error {
+			if *asJSON {
+				*format = "json"
 			}
-			if err := page.check(); err != nil {
+			switch {
+			case *view != "" && *view != "results" && *view != "devices":
+				return usagef("--view %q: expected results or devices", *view)
+			case !slices.Contains(bench.ComparedFormats, *format):
+				return usagef("-o %q: expected one of %s", *format, strings.Join(bench.ComparedFormats, ", "))
+			}
+			if err := page.check(); err != nil { // before the work
 				return err
 			}
-			var reports []*bench.Report
-			for _, name := range files {
-				r, err := bench.ReadFile(name)
-				if err != nil {
+			reports, err := bench.Read(paths...)
+			switch {
+			case err != nil:
+				return err
+			case len(reports) < 2 && *view != "devices":
+				return usagef("bench compare: expected two reports or more, got %d (--view devices shows one)", len(reports))
+			case *view == "devices" || *view == "" && len(reports) > 4:
+				if err := write(*format)(bench.Survey(reports...).Format(*format)); err != nil {
 					return err
 				}
-				reports = append(reports, r)
+				return page.write(&common{}, 0, nil, report.Page{Benches: reports})
 			}
 			c, err := bench.Compare(reports...)
 			if err != nil {
 				return err
-			}
-			if *asJSON {
-				*format = "json"
 			}
 			if err := write(*format)(c.Format(*format)); err != nil {
 				return err
@@ -60,6 +68,7 @@ var benchCompareVerb = verb{
 
 func benchFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	var o bench.Options
+	var to share
 	format := f.StringP("output", "o", "md", strings.Join(bench.Formats, ", "))
 	synthetic := f.String("synthetic", "", "a model of random weights instead of MODEL: "+strings.Join(model.SyntheticNames(), ", "))
 	f.IntVarP(&o.Reps, "repetitions", "r", 5, "repetitions, after one that does not count")
@@ -67,6 +76,8 @@ func benchFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	f.BoolVar(&o.All, "all", false, "measure also what takes long on this device")
 	f.BoolVar(&o.Kernels, "kernels", false, "measure also every kernel that the device has for products and attention, one row each")
 	page := reportFlag(f, true)
+	f.StringVar(&to.file, "share", "", "write a report to give away to this new file, after showing it: without names, paths, times and identities")
+	f.BoolVarP(&to.yes, "yes", "y", false, "with --share: do not ask before it is written")
 	c := commonFlags(f)
 	return func(ctx context.Context, args []string) error {
 		switch {
@@ -76,6 +87,11 @@ func benchFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			return usagef("-r %d: expected 1 or more", o.Reps)
 		case len(args) == 1 && *synthetic != "":
 			return usagef("give either MODEL or --synthetic")
+		case to.yes && to.file == "":
+			return usagef("--yes has no meaning without --share")
+		}
+		if err := to.check(); err != nil { // before the work
+			return err
 		}
 		if err := page.check(); err != nil {
 			return err
@@ -103,6 +119,11 @@ func benchFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				measured.Version = prune.Version
 				if err := write(*format)(measured.Format(*format)); err != nil {
 					return err
+				}
+				if to.file != "" {
+					if err := to.write(ctx, c, measured, m); err != nil {
+						return err
+					}
 				}
 				return page.write(c, d.Memory().Peak, nil, report.Page{Benches: []*bench.Report{measured}})
 			})

@@ -10,19 +10,15 @@ import (
 	"path"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/pflag"
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/model/hub"
 	"github.com/vkcome/vkcome/model/op"
-	"github.com/vkcome/vkcome/model/printable"
 	"github.com/vkcome/vkcome/model/states"
-	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -31,6 +27,8 @@ type common struct {
 	device, memory, tier string
 	hostMemory, spillDir string
 	quiet, json, offline bool
+
+	opened opened
 }
 
 func commonFlags(f *pflag.FlagSet) *common {
@@ -51,6 +49,7 @@ func outputFlags(f *pflag.FlagSet) *common {
 	c := &common{}
 	f.BoolVar(&c.json, "json", false, "print the result as JSON")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "show no progress")
+	f.Var(logFormat{}, "log-format", "of progress and messages on stderr: text, or json, an object a line")
 	return c
 }
 
@@ -80,8 +79,11 @@ func (c *common) openNamed(name string) (*vk.Device, error) {
 		o.MaxTier = &t
 	}
 	d, down, err := op.Open(context.Background(), o)
+	if err == nil {
+		c.opened.add(d)
+	}
 	if down != nil && err == nil {
-		say(down.String()) // also where no progress is wanted: it says that numbers are another tier's
+		warn(down.String()) // also where no progress is wanted: it says that numbers are another tier's
 	}
 	return d, err
 }
@@ -134,7 +136,7 @@ func (c *common) compute(f func(d *vk.Device) error) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(f(d), d.Close())
+	err = errors.Join(f(d), c.opened.close(d))
 	for _, msg := range vk.TakeMessages() { // there are none unless VKCOME_VALIDATE=1
 		err = errors.Join(err, fmt.Errorf("validation: %s", msg))
 	}
@@ -146,7 +148,7 @@ func (c *common) computeOn(f func(devices []*vk.Device) error) (err error) {
 	var devices []*vk.Device
 	defer func() {
 		for _, d := range devices {
-			err = errors.Join(err, d.Close())
+			err = errors.Join(err, c.opened.close(d))
 		}
 		for _, msg := range vk.TakeMessages() {
 			err = errors.Join(err, fmt.Errorf("validation: %s", msg))
@@ -166,7 +168,7 @@ func (c *common) computeOn(f func(devices []*vk.Device) error) (err error) {
 func (c *common) hub(b *bar) hub.Hub {
 	return hub.Hub{
 		Offline:  c.offline,
-		Progress: func(file string, done, total int64) { b.set(path.Base(file), int(done), int(total)) },
+		Progress: func(file string, done, total int64) { b.setBytes(path.Base(file), done, total) },
 		Begin: func(r hub.Repo, files int, bytes int64) {
 			c.note("fetching %d files, %s, of %s", files, vk.Bytes(bytes), r)
 		},
@@ -203,48 +205,6 @@ func (c *common) withModel(ctx context.Context, name string, f func(m *model.Mod
 		err = m.Unchanged() // what was said of the model is then of two
 	}
 	return errors.Join(err, m.Close())
-}
-
-// bar shows progress on a terminal and nothing elsewhere.
-type bar struct {
-	*progressbar.ProgressBar
-	stage string
-	off   bool
-}
-
-func (c *common) bar() *bar {
-	return &bar{off: c.quiet || !onTerminal}
-}
-
-const maxStage = 200 // bytes of a stage's name, which may be that of a file
-
-// set shows done of total of a stage.
-func (b *bar) set(stage string, done, total int) {
-	if b.off {
-		return
-	}
-	if stage != b.stage {
-		b.finish()
-		b.stage = stage
-		b.ProgressBar = progressbar.NewOptions(total, progressbar.OptionSetWriter(terminal), progressbar.OptionSetDescription(printable.Clip(printable.Line(stage), maxStage)),
-			progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(30), progressbar.OptionSetPredictTime(true))
-	}
-	_ = b.Set(done) // a terminal that cannot be written to loses its bar, not the work
-}
-
-// train shows how far a stage of training is.
-func (b *bar) train(s *distill.Status) {
-	if b.set(s.Stage, s.Done, s.Total); b.off || s.Tokens == 0 {
-		return
-	}
-	b.Describe(fmt.Sprintf("%s: loss %.4g, held out %.4g, %s tokens/s, %s on the device, %s left", s.Stage, s.Loss, s.HeldOut, humanize.Comma(int64(s.Tokens)),
-		vk.Bytes(s.Device), s.Left.Round(time.Second)))
-}
-
-func (b *bar) finish() {
-	if b.ProgressBar != nil {
-		_ = b.Finish()
-	}
 }
 
 // note says something on stderr unless quiet.

@@ -23,7 +23,7 @@ var convertVerb = verb{
 			return c.withModel(ctx, args[0], func(m *model.Model) error {
 				b := c.bar()
 				defer b.finish()
-				o := convert.Options{Note: c.noteLine, Progress: func(done, total int64) { b.set("convert", int(done>>20), int(total>>20)) }}
+				o := convert.Options{Note: c.noteLine, Progress: func(done, total int64) { b.setBytes("convert", done, total) }}
 				var err error
 				if o.Type, err = convert.TypeFor(m, out, *kind); err != nil {
 					return usageError{err}

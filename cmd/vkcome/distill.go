@@ -228,7 +228,7 @@ func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 					if planOnly {
 						return printDistillation(c, d, p)
 					}
-					if err := runDistillation(ctx, c, d, p, t, to); err != nil {
+					if err := runDistillation(ctx, c, d, p, t, to, in); err != nil {
 						return err
 					}
 					return page.writeOutput(c, d.Memory().Peak, o.Memory, to.Dir)
@@ -312,7 +312,7 @@ func printDistillation(c *common, d *vk.Device, p *prune.Distillation) error {
 	return nil
 }
 
-func runDistillation(ctx context.Context, c *common, d *vk.Device, p *prune.Distillation, t *trainingFlags, to prune.Output) error {
+func runDistillation(ctx context.Context, c *common, d *vk.Device, p *prune.Distillation, t *trainingFlags, to prune.Output, in *corpusFlags) error {
 	c.note("%s: healing %d layers on %s (%s)", p.Student.Name, len(p.Groups), d.Info.Name, d.Tier)
 	begin := time.Now()
 	lineage, err := t.run(c, func(progress func(prune.Status)) (*prune.Lineage, error) { return p.RunTo(ctx, d, to, progress) })
@@ -320,12 +320,12 @@ func runDistillation(ctx context.Context, c *common, d *vk.Device, p *prune.Dist
 	if err != nil {
 		return err
 	}
-	c.note("%s", time.Since(begin).Round(100*time.Millisecond))
 	if c.json {
+		c.note("%s", time.Since(begin).Round(100*time.Millisecond))
 		return printJSON(lineage)
 	}
 	printStages(lineage.Distill)
-	fmt.Fprintln(stdout, to.Dir)
+	c.summarize(summary{from: p.Student, layers: len(p.Student.Layers), out: to.Dir, begin: begin, known: fitted(lineage), in: in})
 	return nil
 }
 

@@ -36,6 +36,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 
 func main() {
 	listenToPipes()
+	screen.json = logsJSON(os.Args[1:])
 	ctx := watching.start()
 	standard.failed = watching.cancel // nobody can be told what the rest comes to
 	err := execute(ctx, os.Args[1:])

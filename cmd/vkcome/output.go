@@ -10,7 +10,9 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
+	"github.com/rivo/uniseg"
 	"golang.org/x/term"
 
 	"github.com/vkcome/vkcome/model/printable"
@@ -27,7 +29,7 @@ var (
 	stdout io.Writer = &printable.Writer{W: standard} // text
 	data   io.Writer = shown(standard)                // data
 
-	terminal   io.Writer = os.Stderr // of the progress bar, which moves the cursor, and of the prompt of a chat
+	terminal   io.Writer = os.Stderr // of prompts
 	onTerminal           = term.IsTerminal(int(os.Stderr.Fd()))
 )
 
@@ -115,8 +117,92 @@ func oneLine(text string) string {
 	return printable.Clip(printable.Line(strings.Join(causes, "; ")), maxMessage-len(prefix)-len("\n"))
 }
 
-// say writes a message to stderr. If that fails there is nobody to tell.
-func say(text string) { _, _ = io.WriteString(os.Stderr, oneLine(text)+"\n") }
+// screen is standard error: messages, and on a terminal the line of progress, which messages do not tear. Neither has colours or escape
+// sequences: the line goes back by a carriage return and is written over, which consoles of every system and terminals that can do little
+// understand, so NO_COLOR and TERM=dumb change nothing.
+var screen = &messages{w: os.Stderr, width: terminalWidth}
+
+type messages struct {
+	mu    sync.Mutex
+	w     io.Writer
+	width func() int // of the terminal, in cells
+	json  bool       // --log-format json; is set before anything is said
+	line  string     // of progress that stands there
+}
+
+// terminalWidth asks each time, as a terminal may be made wider.
+func terminalWidth() int {
+	if width, _, err := term.GetSize(int(os.Stderr.Fd())); err == nil && width > 0 {
+		return width
+	}
+	return 80
+}
+
+// draw puts a line in the place of the one that stands there; "" takes it away.
+func (m *messages) draw(line string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if line != m.line {
+		_, _ = io.WriteString(m.w, m.over(line)) // a terminal that cannot be written to loses its line, not the work
+		m.line = line
+	}
+}
+
+// over is what writes a line over the one that stands there.
+func (m *messages) over(line string) string {
+	if m.line == "" {
+		return line
+	}
+	rest := uniseg.StringWidth(m.line) - uniseg.StringWidth(line)
+	if rest = min(rest, max(0, m.width()-1-uniseg.StringWidth(line))); rest > 0 { // the terminal may be narrower now
+		line += strings.Repeat(" ", rest) + "\r" + line
+	}
+	return "\r" + line
+}
+
+// write writes text that ends with a line end, above the line of progress. If that fails there is nobody to tell.
+func (m *messages) write(text string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	line := m.line
+	text = m.over("") + text
+	if line != "" {
+		text += line
+	}
+	_, _ = io.WriteString(m.w, text)
+}
+
+// log writes an entry as a line of JSON.
+func (m *messages) log(e entry) { m.write(e.encode(time.Now())) }
+
+// say writes a message to stderr.
+func say(text string) { tell("info", text) }
+
+// warn is say of what changes the result.
+func warn(text string) { tell("warning", text) }
+
+func tell(level, text string) {
+	if screen.json {
+		screen.log(entry{Level: level, Message: oneLine(text)})
+		return
+	}
+	screen.write(oneLine(text) + "\n")
+}
+
+// sayText writes a text of several lines, which ends with a line end, to stderr.
+func sayText(text string) {
+	if screen.json {
+		screen.log(entry{Level: "info", Message: text})
+		return
+	}
+	screen.write(printable.Text(text))
+}
 
 // complain is say of what ends the program.
-func complain(text string) { _, _ = io.WriteString(os.Stderr, prefix+oneLine(text)+"\n") }
+func complain(text string) {
+	if screen.json {
+		screen.log(entry{Level: "error", Error: oneLine(text)})
+		return
+	}
+	screen.write(prefix + oneLine(text) + "\n")
+}

@@ -284,7 +284,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				case planOnly:
 					return printPlan(ctx, c, devices[0], p)
 				}
-				if err := runPrune(ctx, c, devices[0], p, training.trainingFlags, to); err != nil {
+				if err := runPrune(ctx, c, devices[0], p, training.trainingFlags, to, in); err != nil {
 					return err
 				}
 				return page.writeOutput(c, devices[0].Memory().Peak, o.Memory, to.Dir)
@@ -403,8 +403,8 @@ func printPlan(ctx context.Context, c *common, d *vk.Device, p *prune.Plan) erro
 	return nil
 }
 
-func runPrune(ctx context.Context, c *common, d *vk.Device, plan *prune.Plan, t *trainingFlags, to prune.Output) error {
-	m := plan.Model
+func runPrune(ctx context.Context, c *common, d *vk.Device, plan *prune.Plan, t *trainingFlags, to prune.Output, in *corpusFlags) error {
+	m, begin := plan.Model, time.Now()
 	c.note("%s: %d → %d layers on %s (%s)%s", m.Name, len(m.Layers), plan.TargetLayers, d.Info.Name, d.Tier, calibrationNote(plan))
 	if plan.Options.Memory != nil {
 		need, err := plan.Footprint(d)
@@ -433,8 +433,7 @@ func runPrune(ctx context.Context, c *common, d *vk.Device, plan *prune.Plan, t 
 	if passes := lineage.LayerPasses; passes != nil && plan.Options.Replay == nil {
 		fmt.Fprintf(stdout, "scored in %.1f layer passes; scoring every model from its first layer on takes %d\n", passes.Done, passes.Full)
 	}
-	depth := prune.Depths(m)[len(m.Layers)-len(lineage.Tree)]
-	fmt.Fprintf(stdout, "%s: %d layers, %d parameters (%.1f %% fewer)\n", to.Dir, depth.Layers, depth.Parameters, 100*depth.Sparsity)
+	c.summarize(summary{from: m, layers: len(lineage.Tree), out: to.Dir, begin: begin, known: fitted(lineage), in: in})
 	return nil
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"time"
 
@@ -76,14 +75,14 @@ func refitVerbFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 					if err != nil {
 						return err
 					}
-					return runRefitting(ctx, c, devices[0], p, to)
+					return runRefitting(ctx, c, devices[0], p, to, in)
 				})
 			})
 		})
 	}
 }
 
-func runRefitting(ctx context.Context, c *common, d *vk.Device, p *prune.Refitting, to prune.Output) error {
+func runRefitting(ctx context.Context, c *common, d *vk.Device, p *prune.Refitting, to prune.Output, in *corpusFlags) error {
 	o := p.Options
 	c.note("%s: fitting %d layers on %s (%s)", p.Student.Name, len(p.Groups), d.Info.Name, d.Tier)
 	if o.Shards > 0 {
@@ -97,13 +96,13 @@ func runRefitting(ctx context.Context, c *common, d *vk.Device, p *prune.Refitti
 	if err != nil {
 		return err
 	}
-	c.note("%s", time.Since(begin).Round(100*time.Millisecond))
 	if c.json {
+		c.note("%s", time.Since(begin).Round(100*time.Millisecond))
 		return printJSON(lineage)
 	}
 	printFits(lineage.Refit.Fits)
 	if o.Shard == 0 { // which writes it
-		fmt.Fprintln(stdout, to.Dir)
+		c.summarize(summary{from: p.Student, layers: len(p.Student.Layers), out: to.Dir, begin: begin, known: fitted(lineage), in: in})
 	}
 	return nil
 }

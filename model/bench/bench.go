@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -53,14 +55,30 @@ type Result struct {
 
 // Report is all that was measured on a device.
 type Report struct {
-	Schema  int      `json:"schema"`
-	Version string   `json:"vkcome"`
-	Device  vk.Info  `json:"device"`
-	Tier    string   `json:"tier"`  // that was used
-	Clock   string   `json:"clock"` // of bandwidth, arithmetic and operations: device, or host where that has none; models: host
-	Model   string   `json:"model,omitempty"`
-	Results []Result `json:"results"`
-	LeftOut []string `json:"left_out,omitempty"` // names and why
+	Schema  int        `json:"schema"`
+	Tool    string     `json:"tool,omitempty"`   // LlamaBench, or empty for vkcome
+	Version string     `json:"vkcome"`           // of the tool
+	System  string     `json:"system,omitempty"` // operating system and architecture, as in linux/amd64
+	Device  vk.Info    `json:"device"`
+	Tier    string     `json:"tier"`  // that was used; of llama-bench its backends
+	Clock   string     `json:"clock"` // of bandwidth, arithmetic and operations: device, or host where that has none; models: host
+	Model   string     `json:"model,omitempty"`
+	Details *ModelInfo `json:"model_details,omitempty"` // nil where no model was measured, or nothing is known of it
+	Results []Result   `json:"results"`
+	LeftOut []string   `json:"left_out,omitempty"` // names and why
+
+	Source string `json:"-"` // the name, without its folder, of the file that Read found it in
+}
+
+// ModelInfo is what a report says of the model that was measured. None of it tells where the model's files are.
+type ModelInfo struct {
+	Name         string `json:"name,omitempty"` // a name that everybody may know, as synthetic:32m or owner/name of the hub; empty: there is none
+	Architecture string `json:"architecture,omitempty"`
+	Layers       int    `json:"layers,omitempty"`
+	Parameters   int64  `json:"parameters"`
+	Bytes        int64  `json:"bytes"`            // of the weights
+	DType        string `json:"dtype,omitempty"`  // of the first layer's query projection
+	SHA256       string `json:"sha256,omitempty"` // see model.Hash; empty where it was not asked for or there are no files
 }
 
 // Get is the result of a name, or nil.
@@ -81,7 +99,7 @@ func Run(ctx context.Context, d *vk.Device, o Options, progress func(name string
 	if o.Reps < 1 {
 		return nil, fmt.Errorf("bench: %d repetitions, expected 1 or more", o.Reps)
 	}
-	b := &bencher{ctx: ctx, d: d, o: o, report: &Report{Schema: Schema, Device: d.Info, Tier: d.Tier.String(), Clock: "host"}}
+	b := &bencher{ctx: ctx, d: d, o: o, report: &Report{Schema: Schema, System: runtime.GOOS + "/" + runtime.GOARCH, Device: d.Info, Tier: d.Tier.String(), Clock: "host"}}
 	defer func() { err = errors.Join(err, b.close()) }()
 	if b.r, err = d.NewRecorder(); err != nil {
 		return nil, err
@@ -97,7 +115,9 @@ func Run(ctx context.Context, d *vk.Device, o Options, progress func(name string
 		cases = append(cases, b.kernels()...)
 	}
 	if o.Model != nil {
-		b.report.Model = o.Model.Name
+		m := o.Model
+		b.report.Model = m.Name
+		b.report.Details = &ModelInfo{Architecture: m.Config.Architecture, Layers: len(m.Layers), Parameters: m.Parameters(), Bytes: m.Bytes(), DType: m.Layers[0].Weights[arch.Q].DType.String()}
 		cases = append(cases, b.models()...)
 	}
 	for _, c := range o.Extra {

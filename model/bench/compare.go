@@ -26,6 +26,21 @@ type ComparisonRow struct {
 	Ratios []*float64 `json:"ratios"` // how many times as fast as the first device
 }
 
+// ComparedFormats are the names that Format of a Comparison and of an Overview know.
+var ComparedFormats = []string{"md", "csv", "json"}
+
+// device is what a report is called beside others.
+func (r *Report) device() string {
+	text := fmt.Sprintf("%s, %s %s, %s", r.Device.Name, r.Device.Driver, r.Device.DriverVersion, r.Tier)
+	if r.Tool != "" {
+		text = fmt.Sprintf("%s, %s, %s %s", r.Device.Name, r.Tier, r.Tool, r.Version)
+	}
+	if r.Model != "" {
+		text += ", " + r.Model
+	}
+	return text
+}
+
 // Compare puts reports side by side, in the order of the first's results, then of what only later ones have.
 func Compare(reports ...*Report) (*Comparison, error) {
 	if len(reports) < 2 {
@@ -35,17 +50,16 @@ func Compare(reports ...*Report) (*Comparison, error) {
 	var names []string
 	seen := map[string]string{}
 	for _, r := range reports {
-		device := fmt.Sprintf("%s, %s %s, %s", r.Device.Name, r.Device.Driver, r.Device.DriverVersion, r.Tier)
-		if r.Model != "" {
-			device += ", " + r.Model
-		}
-		c.Devices = append(c.Devices, device)
+		c.Devices = append(c.Devices, r.device())
 		for _, x := range r.Results {
 			if _, ok := seen[x.Name]; !ok {
 				seen[x.Name] = x.Unit
 				names = append(names, x.Name)
 			}
 		}
+	}
+	if err := checkCells(len(names), len(reports)); err != nil {
+		return nil, err
 	}
 	values := make([]map[string]*float64, len(reports)) // by name, the first of each
 	for i, r := range reports {
@@ -119,7 +133,7 @@ func (c *Comparison) Format(format string) ([]byte, error) {
 			return nil, err
 		}
 	default:
-		return nil, fmt.Errorf("bench: format %q, expected one of %s", format, strings.Join([]string{"md", "csv", "json"}, ", "))
+		return nil, fmt.Errorf("bench: format %q, expected one of %s", format, strings.Join(ComparedFormats, ", "))
 	}
 	return out.Bytes(), nil
 }

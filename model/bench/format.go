@@ -9,7 +9,6 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/printable"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -145,32 +144,4 @@ func identifier(name string) string {
 		}
 	}
 	return out.String()
-}
-
-// maxReport bounds a file of a report, in bytes: one of a model and of every kernel has some 100 kB, and what is read takes ten times as much.
-const maxReport = 8 << 20
-
-// ReadFile reads a report from a file.
-func ReadFile(path string) (*Report, error) {
-	raw, err := files.Read(path, maxReport)
-	if err != nil {
-		return nil, fmt.Errorf("bench: %w", err)
-	}
-	r, err := Read(raw)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return r, nil
-}
-
-// Read reads a report that Format wrote as json.
-func Read(raw []byte) (*Report, error) {
-	r := &Report{}
-	if err := files.JSON(raw, r); err != nil {
-		return nil, fmt.Errorf("bench: not a report of vkcome bench -o json: %w", err)
-	}
-	if r.Schema != Schema {
-		return nil, fmt.Errorf("bench: a report of schema %d, this vkcome reads %d: run vkcome bench again", r.Schema, Schema)
-	}
-	return r, nil
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"math"
 	"os"
@@ -457,21 +456,8 @@ func samplesFile(results, task, date string) string {
 }
 
 // writeNew writes a file that is not there yet; it has its name once it is whole.
-func writeNew(path string, data []byte) (err error) {
-	f, err := files.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-")
-	if err != nil {
-		return fmt.Errorf("eval: %w", err)
-	}
-	defer func() {
-		if removed := os.Remove(f.Name()); !errors.Is(removed, fs.ErrNotExist) {
-			err = errors.Join(err, removed)
-		}
-	}()
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return fmt.Errorf("eval: %w", err)
-	}
-	if err := files.Link(f.Name(), path); err != nil {
+func writeNew(path string, data []byte) error {
+	if err := files.WriteNew(path, data, 0o644); err != nil {
 		return fmt.Errorf("eval: %w", err)
 	}
 	return nil

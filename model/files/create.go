@@ -1,9 +1,11 @@
 package files
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // What follows is what vkcome does to files that it writes: package os with one place where a test lets any step of it fail. Whatever is
@@ -103,6 +105,24 @@ func WriteFile(path string, data []byte, perm os.FileMode) error {
 		err = closed
 	}
 	return err
+}
+
+// WriteNew writes a file that is not there yet, and has its name once it is whole. If there is one, the error matches fs.ErrExist and it stays.
+func WriteNew(path string, data []byte, perm os.FileMode) (err error) {
+	f, err := CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if removed := os.Remove(f.Name()); !errors.Is(removed, fs.ErrNotExist) {
+			err = errors.Join(err, removed)
+		}
+	}()
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Chmod(perm), f.Close()); err != nil {
+		return err
+	}
+	return Link(f.Name(), path)
 }
 
 // Mkdir is os.Mkdir.

@@ -74,3 +74,30 @@ func TestRead(t *testing.T) {
 		t.Errorf("ReadFS of a pipe: %v", err)
 	}
 }
+
+// TestWriteNew: a file that is there stays as it is, and nothing is left beside it.
+func TestWriteNew(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a.json")
+	if err := files.WriteNew(path, []byte("first"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := files.WriteNew(path, []byte("second"), 0o644); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("over a file: %v", err)
+	}
+	files.Fault = func(step, _ string) error {
+		if step == "write" {
+			return errors.New("full")
+		}
+		return nil
+	}
+	defer func() { files.Fault = nil }()
+	if err := files.WriteNew(filepath.Join(dir, "b.json"), []byte("third"), 0o644); err == nil || !strings.Contains(err.Error(), "full") {
+		t.Errorf("a write that fails: %v", err)
+	}
+	raw, err := os.ReadFile(path)
+	entries, listed := os.ReadDir(dir)
+	if err != nil || string(raw) != "first" || listed != nil || len(entries) != 1 {
+		t.Errorf("%q, %v, %v, %v", raw, err, listed, entries)
+	}
+}

@@ -123,6 +123,8 @@ type Hub struct {
 	// Config, if not nil, looks at a model's config.json before its weights are fetched; its error ends that.
 	Config func(raw []byte) error
 
+	anonymous bool // send no token
+
 	pause func(ctx context.Context, d time.Duration) error // between attempts, where a test does not want to wait
 }
 
@@ -159,6 +161,9 @@ func home() (string, error) {
 
 // token is sent to the endpoint, "" if there is none.
 func (h Hub) token() string {
+	if h.anonymous {
+		return ""
+	}
 	if h.Token != "" {
 		return h.Token
 	}

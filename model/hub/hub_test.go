@@ -724,3 +724,40 @@ func ExampleHub_Model() {
 	fmt.Println(dir, err)
 	// Output: . <nil>
 }
+
+// TestPublic asks without a token whether a repository can be seen.
+func TestPublic(t *testing.T) {
+	s := hubtest.New(t)
+	s.Repos["models/some/Public"] = map[string]string{"config.json": "{}"}
+	s.Repos["models/some/Private"] = map[string]string{"config.json": "{}"}
+	s.Before = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Authorization") != "" {
+			t.Errorf("%s was asked for with a token", r.URL)
+		}
+		switch {
+		case strings.Contains(r.URL.Path, "some/Private"):
+			hubtest.Fail(w, http.StatusUnauthorized, "RepoNotFound", "")
+		case strings.Contains(r.URL.Path, "some/Broken"):
+			hubtest.Fail(w, http.StatusNotImplemented, "", "")
+		default:
+			return false
+		}
+		return true
+	}
+	dir := t.TempDir()
+	t.Chdir(dir)
+	write(t, dir, "some", "Local", "x")
+	h := Hub{Endpoint: s.URL, Token: "secret"}
+	for name, want := range map[string]bool{"some/Public": true, "some/Public@v1": true, "some/Public:Q4_K_M": true, "some/Private": false, "some/None": false, "some/Local": false, "/etc": false, "embedded:tiny12": false} {
+		if got, err := h.Public(t.Context(), name); err != nil || got != want {
+			t.Errorf("%s: %v, %v; want %v", name, got, err, want)
+		}
+	}
+	if got, err := h.Public(t.Context(), "some/Broken"); err == nil || got {
+		t.Errorf("a hub that fails: %v, %v", got, err)
+	}
+	h.Offline = true
+	if got, err := h.Public(t.Context(), "some/Public"); err != nil || got {
+		t.Errorf("offline: %v, %v", got, err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path"
 	"path/filepath"
@@ -227,6 +228,21 @@ func (m modelName) ggufs(names []string) string {
 		list, more = list[:shown], fmt.Sprintf(" and %d more", len(list)-shown)
 	}
 	return "; it has " + strings.Join(list, ", ") + more
+}
+
+// Public says whether a name that Model knows is that of a repository which everybody can see: the hub is asked for it without a token, and
+// answers. A name of a file or folder is not, nor is any offline. What else ends the question, as a hub that cannot be reached, is an error.
+func (h Hub) Public(ctx context.Context, name string) (bool, error) {
+	m, ok := parseModel(name)
+	if _, err := os.Stat(name); err == nil || !ok || h.IsOffline() {
+		return false, nil
+	}
+	h.anonymous = true
+	_, err := h.commit(ctx, Repo{Kind: Models, ID: m.repo.ID})
+	if failed := (*statusError)(nil); errors.As(err, &failed) && failed.status >= 400 && failed.status < 500 && failed.status != http.StatusTooManyRequests {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Model finds a model: name itself if there is such a file or folder, else owner/name or owner/name@revision, of which the folder is given,

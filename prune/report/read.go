@@ -106,10 +106,8 @@ func (p *Page) read(path string) (*eval.Results, error) {
 		p.Comparisons = append(p.Comparisons, &c)
 		return nil, nil
 	case what == ofDevice:
-		r, err := bench.ReadFile(path)
-		if err == nil {
-			p.Benches = append(p.Benches, r)
-		}
+		list, err := bench.Read(path)
+		p.Benches = append(p.Benches, list...)
 		return nil, err
 	}
 	return eval.ReadResults(path)
