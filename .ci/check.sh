@@ -52,6 +52,7 @@ TestLayerNormBackward                  model/op: finite differences
 TestRMSNormBackward                    model/op: finite differences
 TestLongPieces                         model/tokenizer: a megabyte without a space
 TestTasksOutput                        cmd/vkcome: every task, several times
+TestReport                             cmd/vkcome: a run of each verb that writes a page
 TestWeightsStream                      model: streams under many limits
 TestLinearFusedBatchAndSplit           model/op: every kernel, to the bit
 TestSelectStops                        prune/score: stops at every candidate
