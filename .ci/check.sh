@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 # that the list stays true.
 slow='
 TestPruneGolden                        cmd/vkcome: eight runs of prune against PyTorch
-TestCardCommands                       cmd/vkcome: eleven runs, and again those of their cards' commands
+TestCardCommands                       cmd/vkcome: eleven runs, and again what their cards say
 TestKLDGolden                          cmd/vkcome: a golden of the binary
 TestKill                               cmd/vkcome: kills runs at 20 moments
 TestKillTraining                       cmd/vkcome: the same while layers are trained

@@ -89,7 +89,7 @@ func everyVerb(t *testing.T) map[string][]string {
 		"eval compare": {"eval", "compare", results, results}, "logits": on("logits", model, "--out", fresh()),
 		"generate": {"generate", embedded.Name, "--prompt", "The", "-n", "3"}, "tokenize": {"tokenize", embedded.Name, "The"},
 		"bench": {"bench", "-r", "1", "--ops", "none"}, "bench compare": {"bench", "compare", report, report},
-		"tune": {"tune", "-r", "1", "--shapes", "1x64x64", "--json"}, "demo": {"demo"}, "ui": {"ui", "--no-open"},
+		"report": {"report", pruned, "-o", fresh()}, "tune": {"tune", "-r", "1", "--shapes", "1x64x64", "--json"}, "demo": {"demo"}, "ui": {"ui", "--no-open"},
 	}
 }
 
