@@ -31,6 +31,7 @@ func (b *builder) benches(list []*bench.Report) {
 		plots = append(plots, rates(names, rows, unit).figure())
 	}
 	b.figures(append(plots, fractions(names, rows).figure())...)
+	b.sizes(list)
 	heads := []string{"what", "unit"}
 	for i := range list {
 		n := ""

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -449,5 +450,62 @@ func TestPageDevices(t *testing.T) {
 	}
 	if n := len(got.find("svg")); n < 3 {
 		t.Errorf("%d pictures", n)
+	}
+}
+
+// TestPageSizes: models stand by their size, with their speeds and what of the device's memory their weights take; one of unknown size is in the
+// table and in no plot, and without models there is neither.
+func TestPageSizes(t *testing.T) {
+	one := func(device, model string, bytes int64, speeds ...float64) *bench.Report {
+		r := &bench.Report{Schema: bench.Schema, Model: model, Device: vk.Info{Name: device, Limits: vk.Limits{DeviceMemory: 8 << 30}}}
+		if bytes > 0 {
+			r.Details = &bench.ModelInfo{Parameters: bytes / 2, Bytes: bytes}
+		}
+		for i, v := range speeds {
+			r.Results = append(r.Results, bench.Result{Name: []string{"pp512", "tg128"}[i], Unit: "tokens/s", Value: v, Low: v - 1, High: v + 1})
+		}
+		return r
+	}
+	got := parse(t, write(t, Page{Benches: []*bench.Report{one("first", "large", 4<<30, 300.25, 20.5), one("first", "small", 1<<30, 900.75, 60.125), one("second", "unsized", 0, 77.5)}}))
+	got.sound(t)
+	var order []string
+	for _, tr := range got.find("tr") {
+		var cells []string
+		for td := range tr.ChildNodes() {
+			text := ""
+			if td.FirstChild != nil {
+				text = strings.TrimSpace(td.FirstChild.Data)
+			}
+			cells = append(cells, text)
+		}
+		switch line := strings.Join(cells, "|"); cells[0] {
+		case "unsized":
+			order = append(order, cells[0])
+			if !strings.Contains(line, "77.5") {
+				t.Errorf("%q lacks its speed", line)
+			}
+		case "small":
+			order = append(order, cells[0])
+			if !strings.Contains(line, "1.0 GiB") || !strings.Contains(line, "8.0 GiB") || !strings.Contains(line, "12.5 %") || !strings.Contains(line, "60.12") {
+				t.Errorf("%q lacks a size, a share or a speed", line)
+			}
+		case "large":
+			order = append(order, cells[0])
+			if !strings.Contains(line, "50.0 %") || !strings.Contains(line, "300.2") {
+				t.Errorf("%q lacks a share or a speed", line)
+			}
+		}
+	}
+	if !slices.Equal(order, []string{"unsized", "small", "large"}) {
+		t.Errorf("models stand as %v", order)
+	}
+	plots := 0
+	for _, title := range got.find("figcaption") {
+		if title.FirstChild != nil && strings.HasPrefix(title.FirstChild.Data, "Speed by size of the model") {
+			plots++
+		}
+	}
+	if plots != 2 {
+		t.Errorf("%d plots of two tests", plots)
 	}
 }
