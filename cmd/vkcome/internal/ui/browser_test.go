@@ -242,6 +242,12 @@ func TestBrowser(t *testing.T) {
 		t.Error(err)
 	}
 
+	at := get(t, ctx, chromedp.Evaluate[string]("location.href"))
+	do(t, ctx, "report", chromedp.Navigate(at+"report/1"), says("h1", "small"), says("h2", "small"),
+		until(`getComputedStyle(document.querySelector('svg rect')).fill !== '' && document.querySelector('th button, th[aria-sort], th') !== null`))
+	shoot(t, ctx, "11-report")
+	do(t, ctx, "back", chromedp.Navigate(at), says("#run-list", "2,099,328 parameters"))
+
 	do(t, ctx, "fail", fold("other"), set("#text", "empty.txt"), click("#start"), says("#now-title", "Pruning: failed"), says("#now-error", "empty.txt"), says("#run-list", "failed"))
 	shoot(t, ctx, "7-failed")
 	do(t, ctx, "refused at once", set("#out", "small"), click("#start"), says("#form-error", "there already"))

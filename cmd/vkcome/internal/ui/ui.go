@@ -128,6 +128,7 @@ func (s *Server) handler(port int) http.Handler {
 	for _, name := range []string{"app.js", "style.css"} {
 		m.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, web, "web/"+name) })
 	}
+	m.HandleFunc("GET /report/{id}", s.report)
 	m.HandleFunc("GET /api/events", s.events)
 	for pattern, f := range map[string]func(r *http.Request) (any, error){
 		"GET /api/devices": s.devices, "GET /api/models": s.models, "GET /api/browse": s.browse, "POST /api/model": s.describe, "POST /api/plan": s.plan,

@@ -232,7 +232,7 @@ func TestAttacks(t *testing.T) {
 		"a form":         {header("Content-Type", "application/x-www-form-urlencoded"), "not JSON", true},
 		"a plain text":   {header("Content-Type", "text/plain"), "not JSON", true},
 	} {
-		for _, path := range []string{"/", "/app.js", "/api/models", "/api/events", "/api/browse?dir="} {
+		for _, path := range []string{"/", "/app.js", "/api/models", "/api/events", "/api/browse?dir=", "/report/1"} {
 			if c.posts {
 				continue
 			}
@@ -467,6 +467,17 @@ func TestFirstToLast(t *testing.T) {
 	a.call(http.StatusOK, "POST", "/api/open", map[string]int{"id": 1})
 	if path := <-a.shown; path != r.Spec.Out {
 		t.Errorf("opened %s", path)
+	}
+
+	page := a.request("GET", "/report/1", nil, nil)
+	text, err := io.ReadAll(page.Body)
+	if policy := page.Header.Get("Content-Security-Policy"); err != nil || page.StatusCode != http.StatusOK || policy != reportPolicy || !bytes.Contains(text, []byte("<title>Report: "+filepath.Base(r.Spec.Out))) {
+		t.Errorf("report: %s, %s, %.300s, %v", page.Status, policy, text, err)
+	}
+	for _, none := range []string{"/report/9", "/report/x", "/report/"} {
+		if page := a.request("GET", none, nil, nil); page.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %s", none, page.Status)
+		}
 	}
 
 	for range 2 { // the second time the models are open

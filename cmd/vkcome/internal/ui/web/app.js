@@ -171,6 +171,7 @@ function article(r, busy) {
   if (r.error) parts.push(element('p', { class: 'problem' }, r.error));
   const buttons = [];
   if (r.state === 'done') {
+    buttons.push(button('Report', () => { window.open('report/' + r.id, '_blank', 'noopener'); }));
     buttons.push(button('Open folder', () => ask('open', { id: r.id })));
     if (!r.gguf) buttons.push(button('Export GGUF', () => ask('export', { id: r.id, type: '' }), busy));
     buttons.push(button('Chat', async () => { $('chat-run').value = r.id; anew(); $('message').focus(); }));
