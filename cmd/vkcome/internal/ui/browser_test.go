@@ -186,7 +186,10 @@ func set(selector, value string) step {
 	return chromedp.Steps(chromedp.Focus(chromedp.CSS(selector)), script(fmt.Sprintf(`document.querySelector(%q).value = ''`, selector)), chromedp.SendKeys(chromedp.CSS(selector), value))
 }
 
-func click(selector string) step { return chromedp.Click(chromedp.CSS(selector)) }
+// click waits until a button can be pressed: none can that would begin something beside what runs.
+func click(selector string) step {
+	return chromedp.Steps(until(fmt.Sprintf(`document.querySelector(%[1]q) && !document.querySelector(%[1]q).disabled`, selector)), chromedp.Click(chromedp.CSS(selector)))
+}
 
 // shoot takes a screenshot of the whole page, where a folder for them is given.
 func shoot(t *testing.T, ctx context.Context, name string) {
@@ -254,7 +257,7 @@ func TestBrowser(t *testing.T) {
 
 	do(t, ctx, "export", click(`[data-key="Export GGUF-1"]`), says("#run-list", "small.gguf"))
 	do(t, ctx, "measure", click("#measure-form button[type=submit]"), says("#table", "36."))
-	do(t, ctx, "chat", click(`[data-key="Chat-1"]`), set("#message", "The film is"+kb.Enter),
+	do(t, ctx, "chat", click(`[data-key="Chat-1"]`), until(`!document.querySelector('#say').disabled`), set("#message", "The film is"+kb.Enter),
 		until(`document.querySelectorAll('[data-ended]').length === 2`))
 	said := get(t, ctx, chromedp.Evaluate[[]string](`[...document.querySelectorAll('.said p')].map((p) => p.textContent)`))
 	if len(said) != 2 || !strings.Contains(said[0], "bigger") || said[0] == said[1] {

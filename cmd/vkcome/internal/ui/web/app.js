@@ -126,7 +126,8 @@ function showJob() {
   $('stop').hidden = !going;
   $('resume').hidden = going || !run || !run.resumable;
   $('stop').parentNode.hidden = $('stop').hidden && $('resume').hidden;
-  $('start').disabled = $('plan').disabled = going;
+  $('start').disabled = $('plan').disabled = $('measure').disabled = going;
+  $('say').disabled = going || Boolean(talking);
 }
 
 $('stop').addEventListener('click', () => attempt('now-error', () => ask('stop', {})));
@@ -383,7 +384,7 @@ $('chat-form').addEventListener('submit', (e) => {
       throw new Error('Stopped. The next message begins anew.');
     } finally {
       talking = null;
-      $('say').disabled = false;
+      $('say').disabled = Boolean(state.job && state.job.state === 'running');
       $('hush').hidden = true;
     }
   });
