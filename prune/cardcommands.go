@@ -16,21 +16,36 @@ import (
 	"github.com/vkcome/vkcome/prune/refit"
 )
 
-// writeCommands writes the commands that make the model again, without the names of files, which a lineage does not have.
+// writeCommands writes the commands that make the model again.
 func (c *modelCard) writeCommands(chain []*Lineage) {
 	from := "MODEL"
 	if c.head.Original && c.base() != "" {
 		from = c.base()
 	}
-	at, made := from, 0
-	var lines, corpora []string
+	commands, corpora := c.lineage.Commands(from)
+	if len(commands) == 0 {
+		return
+	}
+	c.printf("## Commands\n\nThese make the model again on a device like that of the run, `%s`. Names in capitals stand for models and texts (`--text`, or `--tokens` for token ids):\n\n```sh\n%s\n```\n\n",
+		inCode(c.lineage.Device.Name, maxCardCell), strings.Join(append(corpora, commands...), "\n"))
+	if l := chain[0]; len(chain) == 1 && len(commands) == 1 && l.Refit == nil && l.Distill == nil {
+		c.printf("The same steps without scores, from the lineage: `vkcome prune %s OUT --plan vkcome.json`.\n\n", from)
+	} else if l.Auto != nil {
+		c.printf("What a search chooses depends on the machine's speed.\n\n")
+	}
+}
+
+// Commands are those of vkcome that make the model again of the one that it all began with, which is called from, one for each time that it was
+// pruned, fitted or trained. A lineage has no names of files: OUT, OUT2 and so on stand for what is written, CORPUS1 and so on for texts, of which
+// corpora say, as a comment of a shell each, what the lineage knows.
+func (l *Lineage) Commands(from string) (commands, corpora []string) {
+	at := from
 	run := func(verb, in, flags string) {
-		made++
 		out := "OUT"
-		if made > 1 {
-			out += strconv.Itoa(made)
+		if n := len(commands); n > 0 {
+			out += strconv.Itoa(n + 1)
 		}
-		lines = append(lines, fmt.Sprintf("vkcome %s %s %s %s", verb, in, out, flags))
+		commands = append(commands, fmt.Sprintf("vkcome %s %s %s %s", verb, in, out, flags))
 		at = out
 	}
 	corpusOf := func(of *Calibration) string {
@@ -38,6 +53,7 @@ func (c *modelCard) writeCommands(chain []*Lineage) {
 		corpora = append(corpora, fmt.Sprintf("# %s: %s", name, cmp.Or(inCode(of.Source, maxCardCell), "the lineage does not name it")))
 		return name
 	}
+	chain, _ := l.chain()
 	for _, l := range chain {
 		if len(l.Steps) > 0 {
 			verb, flags := l.pruneFlags(corpusOf)
@@ -50,16 +66,7 @@ func (c *modelCard) writeCommands(chain []*Lineage) {
 			run("distill", from+" "+at, "--text "+corpusOf(&d.Corpus)+windowFlags(&d.Corpus)+distillFlags(d.Options))
 		}
 	}
-	if made == 0 {
-		return
-	}
-	c.printf("## Commands\n\nThese make the model again on a device like that of the run, `%s`. Names in capitals stand for models and texts (`--text`, or `--tokens` for token ids):\n\n```sh\n%s\n```\n\n",
-		inCode(c.lineage.Device.Name, maxCardCell), strings.Join(append(corpora, lines...), "\n"))
-	if l := chain[0]; len(chain) == 1 && made == 1 && l.Refit == nil && l.Distill == nil {
-		c.printf("The same steps without scores, from the lineage: `vkcome prune %s OUT --plan vkcome.json`.\n\n", from)
-	} else if l.Auto != nil {
-		c.printf("What a search chooses depends on the machine's speed.\n\n")
-	}
+	return commands, corpora
 }
 
 // pruneFlags are the command that took a lineage's steps, and its flags.

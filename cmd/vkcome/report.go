@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"regexp"
@@ -37,11 +36,7 @@ var reportVerb = verb{
 				return err
 			}
 			for _, o := range page.Outputs {
-				runs, err := runsOf(o.Lineage)
-				if err != nil {
-					return err
-				}
-				page.Runs = append(page.Runs, runs...)
+				page.Runs = append(page.Runs, runsOf(o.Lineage)...)
 			}
 			size, err := to.Write(*page)
 			if err != nil {
@@ -128,63 +123,17 @@ func commandLine(args []string) string {
 	return strings.Join(words, " ")
 }
 
-// runsOf are the commands that do what a lineage records, and what was before it, as far as that is known. Names of models and texts are not.
-func runsOf(l *prune.Lineage) (runs []report.Run, err error) {
-	list, err := report.Lineages(l)
-	if err != nil {
-		return nil, err
-	}
-	for i, l := range list {
-		again := i > 0 && report.Repeats(l, list[i-1])
-		switch {
-		case l.Auto != nil && !again:
-			budget := time.Duration(l.Auto.Budget * float64(time.Second))
-			runs = append(runs, report.Run{Command: fmt.Sprintf("vkcome auto MODEL OUT --target-layers %d --budget %v --text TEXT", l.Options.TargetLayers, budget)})
-		case len(l.Steps) > 0 && !again:
-			runs = append(runs, report.Run{Command: commandLine(append([]string{"prune", "MODEL", "OUT"}, lineageFlags(l)...))})
-		}
-		if r := l.Refit; r != nil && r.Teacher != nil {
-			runs = append(runs, report.Run{Command: "vkcome refit TEACHER STUDENT OUT --text TEXT"})
-		}
-		if d := l.Distill; d != nil && d.Teacher != nil {
-			command := fmt.Sprintf("vkcome distill TEACHER STUDENT OUT --text TEXT --window %d --loss %s --budget-tokens %d --batch %d", d.Corpus.Window, d.Options.Objective, d.Options.Tokens, d.Options.Batch)
-			if n := d.Options.EndToEnd; n > 0 {
-				command += fmt.Sprintf(" --end-to-end %d", n)
-			}
-			if n := d.Options.Rank; n > 0 {
-				command += fmt.Sprintf(" --rank %d", n)
-			}
-			runs = append(runs, report.Run{Command: command})
-		}
+// runsOf are the commands that do what a lineage records, and what was before it, as far as that is known.
+func runsOf(l *prune.Lineage) (runs []report.Run) {
+	commands, corpora := l.Commands("MODEL")
+	for _, c := range commands {
+		runs = append(runs, report.Run{Command: c})
 	}
 	if n := len(runs); n > 0 {
 		runs[n-1].Note = "From the lineage, which has no names of models and no paths of texts."
+		for _, c := range corpora {
+			runs[n-1].Note += " " + strings.TrimPrefix(c, "# ") + "."
+		}
 	}
-	return runs, nil
-}
-
-// lineageFlags are the flags of prune that a lineage records.
-func lineageFlags(l *prune.Lineage) []string {
-	flags := []string{"--method", l.Method}
-	own := map[string]any{}
-	usual, err := newMethodFlags(pflag.NewFlagSet("", pflag.ContinueOnError)).method(l.Method, 0, false)
-	if err == nil && json.Unmarshal(l.Options.Method, &own) == nil { // else it is one of a library, or was none
-		flags = append(flags, methodFlagsOf(own, usual)...)
-	}
-	if l.Options.TargetLayers > 0 {
-		flags = append(flags, "--target-layers", fmt.Sprint(l.Options.TargetLayers))
-	}
-	if len(l.Options.Protect) > 0 {
-		flags = append(flags, "--protect", strings.Trim(strings.ReplaceAll(fmt.Sprint(l.Options.Protect), " ", ","), "[]"))
-	}
-	if c := l.Calibration; c != nil {
-		flags = append(flags, "--text", "TEXT", "--window", fmt.Sprint(c.Window), "--samples", fmt.Sprint(c.Windows), "--seed", fmt.Sprint(c.Seed))
-	}
-	if r := l.Refit; r != nil && r.Teacher == nil {
-		flags = append(flags, fitFlagsOf(&r.Options)...)
-	}
-	if d := l.Distill; d != nil && d.Teacher == nil {
-		flags = append(flags, "--heal", d.Schedule)
-	}
-	return flags
+	return runs
 }

@@ -74,8 +74,8 @@ func TestReport(t *testing.T) {
 	if !strings.HasPrefix(string(text), at("all.html")+": ") {
 		t.Errorf("printed %q", text)
 	}
-	one := pageOf(t, at("all.html"), "vkcome prune MODEL OUT --method come --target-layers 10 --text TEXT --window 32 --samples 8 --seed 0",
-		"vkcome distill TEACHER STUDENT OUT --text TEXT --window 32 --loss mse --budget-tokens 64 --batch 1 --end-to-end 1", "healed.gguf", "Methods compared on embedded:tiny12", "Accuracy of", "rmsnorm")
+	one := pageOf(t, at("all.html"), "--target-layers 10 --text CORPUS1 --window 32 --samples 8 --seed 0",
+		"vkcome distill MODEL OUT OUT2 --text CORPUS2", "healed.gguf", "Methods compared on embedded:tiny12", "Accuracy of", "rmsnorm")
 	var told struct {
 		File  string
 		Bytes int

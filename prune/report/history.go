@@ -44,7 +44,7 @@ type history struct {
 func newHistory(l *prune.Lineage) (*history, error) {
 	h := &history{originals: l.OriginalLayers, dropped: map[int]int{}}
 	var err error
-	if h.lineages, err = Lineages(l); err != nil {
+	if h.lineages, err = lineages(l); err != nil {
 		return nil, err
 	}
 	for range l.OriginalLayers {
@@ -53,7 +53,7 @@ func newHistory(l *prune.Lineage) (*history, error) {
 	h.faithful = true
 	for i, l := range h.lineages {
 		steps := l.Steps
-		if i > 0 && Repeats(l, h.lineages[i-1]) {
+		if i > 0 && repeats(l, h.lineages[i-1]) {
 			steps = nil
 		}
 		for _, s := range steps {
@@ -76,8 +76,8 @@ func newHistory(l *prune.Lineage) (*history, error) {
 	return h, nil
 }
 
-// Lineages are a lineage and those of the models before it, the first one's first.
-func Lineages(l *prune.Lineage) (list []*prune.Lineage, err error) {
+// lineages are a lineage and those of the models before it, the first one's first.
+func lineages(l *prune.Lineage) (list []*prune.Lineage, err error) {
 	for l != nil {
 		if len(list) == maxLineages {
 			return nil, fmt.Errorf("report: a model that was pruned more than %d times", maxLineages)
@@ -94,8 +94,8 @@ func Lineages(l *prune.Lineage) (list []*prune.Lineage, err error) {
 	return list, nil
 }
 
-// Repeats says whether a lineage only repeats the steps of the one before it: a model that was trained or fitted again keeps the steps that made it.
-func Repeats(l, before *prune.Lineage) bool {
+// repeats says whether a lineage only repeats the steps of the one before it: a model that was trained or fitted again keeps the steps that made it.
+func repeats(l, before *prune.Lineage) bool {
 	a, b := l.Steps, before.Steps
 	return len(a) == len(b) && len(a) > 0 && a[0].From == b[0].From && a[len(a)-1].To == b[len(b)-1].To
 }
