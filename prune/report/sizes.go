@@ -42,7 +42,9 @@ func (b *builder) sizes(list []*bench.Report) {
 	entries := bench.Survey(list...).Devices
 	for _, e := range entries {
 		name := e.Name // reports of one device are one curve; of one name with other drivers they are several
-		if slices.ContainsFunc(entries, func(other bench.Entry) bool { return other.Name == e.Name && other.DriverVersion+other.Tier != e.DriverVersion+e.Tier }) {
+		if slices.ContainsFunc(entries, func(other bench.Entry) bool {
+			return other.Name == e.Name && other.DriverVersion+other.Tier != e.DriverVersion+e.Tier
+		}) {
 			name = fmt.Sprintf("%s, %s, %s", e.Name, e.DriverVersion, e.Tier)
 		}
 		for _, m := range e.Models {
