@@ -86,11 +86,7 @@ func (l *Lineage) pruneFlags(corpusOf func(*Calibration) string) (verb, text str
 		text += " --protect " + numbers(l.Options.Protect)
 	}
 	if l.Calibration != nil {
-		if len(l.StatsFrom) > 0 {
-			text += " --stats FILE" // which has its corpus
-		} else {
-			text += " --text " + corpusOf(l.Calibration) + windowFlags(l.Calibration)
-		}
+		text += " --text " + corpusOf(l.Calibration) + windowFlags(l.Calibration) // also where a file of vkcome stats had these figures: the model is the same
 	}
 	if r := l.Refit; r != nil && r.Teacher == nil {
 		text += " --refit" + refitFlags(r.Options)
