@@ -238,7 +238,7 @@ func TestFitsInLittleMemory(t *testing.T) {
 	for _, k := range []method.Method{method.ShortGPT{}, method.Union{Greedy: method.Greedy{Candidates: 1}}} {
 		var want []byte
 		fitted := 0
-		for _, memory := range []int64{0, 40, 32, 28, 24, 20, 16, 12, 8} { // MiB
+		for _, memory := range []int64{0, 32, 26, 8} { // MiB
 			d := vktest.Open(t, vk.Options{MaxMemory: memory << 20})
 			plan, err := prune.NewPlan(m, prune.Options{TargetLayers: 5, Method: k, Windows: windows, Refit: &refit.Options{Projections: refit.Both, Lambdas: []float64{0.1, 1}}})
 			if err != nil {
@@ -269,7 +269,7 @@ func TestFitsInLittleMemory(t *testing.T) {
 				t.Errorf("%s within %d MiB: other bytes", k.Name(), memory)
 			}
 		}
-		if fitted < 4 {
+		if fitted < 3 {
 			t.Errorf("%s ran within %d of the limits alone", k.Name(), fitted)
 		}
 	}
