@@ -186,9 +186,15 @@ func set(selector, value string) step {
 	return chromedp.Steps(chromedp.Focus(chromedp.CSS(selector)), script(fmt.Sprintf(`document.querySelector(%q).value = ''`, selector)), chromedp.SendKeys(chromedp.CSS(selector), value))
 }
 
-// click waits until a button can be pressed: none can that would begin something beside what runs.
+// click waits until a button can be pressed, as none can that would begin something beside what runs, and presses it where it is: the page may
+// move, and make its buttons anew, between a look for one and a pointer's press there.
 func click(selector string) step {
-	return chromedp.Steps(until(fmt.Sprintf(`document.querySelector(%[1]q) && !document.querySelector(%[1]q).disabled`, selector)), chromedp.Click(chromedp.CSS(selector)))
+	return until(fmt.Sprintf(`(() => {
+		const button = document.querySelector(%q);
+		if (!button || button.disabled || !button.checkVisibility()) return false;
+		button.click();
+		return true;
+	})()`, selector))
 }
 
 // shoot takes a screenshot of the whole page, where a folder for them is given.
