@@ -275,6 +275,21 @@ func TestFitsInLittleMemory(t *testing.T) {
 	}
 }
 
+// firstStep is the first step of a run.
+func firstStep(t *testing.T, d *vk.Device, m *model.Model, o prune.Options) *method.Step {
+	t.Helper()
+	plan, err := prune.NewPlan(m, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := plan.Run(t.Context(), d, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	return r.Lineage.Steps[0]
+}
+
 // TestRatioByFit has come-p go by what the fit of each ratio leaves. All of the lower layer is what dropping the upper one leaves, which a run does by
 // itself; and what is done is the ratio that leaves least, with its fit.
 func TestRatioByFit(t *testing.T) {
@@ -283,16 +298,7 @@ func TestRatioByFit(t *testing.T) {
 	windows, fit := repeated(seven.Vocab, 6, 24), &refit.Options{HeldOut: 3, Lambdas: []float64{0.1, 1}}
 	run := func(k method.Method, target int) *method.Step {
 		t.Helper()
-		plan, err := prune.NewPlan(m, prune.Options{TargetLayers: target, Method: k, Windows: windows, Refit: fit})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := plan.Run(t.Context(), d, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close()
-		return r.Lineage.Steps[0]
+		return firstStep(t, d, m, prune.Options{TargetLayers: target, Method: k, Windows: windows, Refit: fit})
 	}
 	step := run(method.CoMeP{CoMe: method.CoMe{Norm: method.NormRatio}, Granularity: 3}, 6)
 	if len(step.Scores) != 4 || len(step.MergeList) != 2 || step.Losses != nil {
@@ -324,16 +330,7 @@ func TestSelectRefit(t *testing.T) {
 	windows, fit := repeated(seven.Vocab, 6, 24), &refit.Options{HeldOut: 3, Lambdas: []float64{0.1, 1}}
 	run := func(k method.Method, target int) *method.Step {
 		t.Helper()
-		plan, err := prune.NewPlan(m, prune.Options{TargetLayers: target, Method: k, Windows: windows, Refit: fit})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := plan.Run(t.Context(), d, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close()
-		return r.Lineage.Steps[0]
+		return firstStep(t, d, m, prune.Options{TargetLayers: target, Method: k, Windows: windows, Refit: fit})
 	}
 	step := run(method.Greedy{Candidates: 7, Selector: method.SelectRefit}, 6)
 	best := 0

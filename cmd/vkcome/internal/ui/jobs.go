@@ -198,15 +198,20 @@ func (s *Server) run(r *http.Request) (any, error) {
 	return map[string]int{"id": rec.ID}, s.begin(rec, false)
 }
 
-// resume goes on with a run that was stopped, or failed on the way.
-func (s *Server) resume(r *http.Request) (any, error) {
+// named is the run that a request names, which has to be in a state unless that is empty.
+func (s *Server) named(r *http.Request, state string) (record, error) {
 	in, err := read[struct {
 		ID int `json:"id"`
 	}](r)
 	if err != nil {
-		return nil, err
+		return record{}, err
 	}
-	rec, err := s.runByID(in.ID, "")
+	return s.runByID(in.ID, state)
+}
+
+// resume goes on with a run that was stopped, or failed on the way.
+func (s *Server) resume(r *http.Request) (any, error) {
+	rec, err := s.named(r, "")
 	if err != nil {
 		return nil, err
 	}
@@ -399,13 +404,7 @@ func (s *Server) export(r *http.Request) (any, error) {
 
 // open shows the folder of a finished run on the desktop.
 func (s *Server) open(r *http.Request) (any, error) {
-	in, err := read[struct {
-		ID int `json:"id"`
-	}](r)
-	if err != nil {
-		return nil, err
-	}
-	rec, err := s.runByID(in.ID, done)
+	rec, err := s.named(r, done)
 	if err != nil {
 		return nil, err
 	}
@@ -418,13 +417,7 @@ func (s *Server) open(r *http.Request) (any, error) {
 
 // forget takes a run off the list. Its files stay.
 func (s *Server) forget(r *http.Request) (any, error) {
-	in, err := read[struct {
-		ID int `json:"id"`
-	}](r)
-	if err != nil {
-		return nil, err
-	}
-	rec, err := s.runByID(in.ID, "")
+	rec, err := s.named(r, "")
 	if err != nil {
 		return nil, err
 	}
@@ -432,7 +425,7 @@ func (s *Server) forget(r *http.Request) (any, error) {
 		return nil, refusedf(http.StatusConflict, "run %d is going on: stop it first", rec.ID)
 	}
 	s.change(func() {
-		s.kept.Runs = slices.DeleteFunc(s.kept.Runs, func(k record) bool { return k.ID == in.ID })
+		s.kept.Runs = slices.DeleteFunc(s.kept.Runs, func(k record) bool { return k.ID == rec.ID })
 		err = s.save()
 	})
 	return struct{}{}, err
