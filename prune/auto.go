@@ -112,7 +112,8 @@ type Trial struct {
 	Seconds    float64 `json:"seconds"`
 	Fitting    float64 `json:"fitting_seconds,omitempty"` // of these
 	Fitted     int     `json:"fitted_layers,omitempty"`
-	Outcome    string  `json:"outcome"` // "goes on", "is behind", or why there is no perplexity
+	Solving    float64 `json:"solving_seconds,omitempty"` // of these as well: choices by equations, which take as long for any number of windows
+	Outcome    string  `json:"outcome"`                   // "goes on", "is behind", or why there is no perplexity
 }
 
 // What became of a trial that has a perplexity.
@@ -123,8 +124,8 @@ const (
 
 // Auto is a search for the best way to make a model shallower within a time, checked and not started: successive halving (Jamieson and Talwalkar,
 // arXiv 1502.07943). A round gives each candidate some windows of the calibration corpus and keeps the better half, by the perplexity on windows
-// that none of them saw; the next round gives twice as many. What is chosen is done again with all windows. Where there is no time for that, its
-// steps are those of its trial, and its layers are fitted with as many windows as there is time for: a choice needs fewer than a fit.
+// that none of them saw; the next round gives twice as many. What is chosen is done again with all windows, or with as many as there is time for. Where
+// these are not twice as many as its trial had, its steps are those of the trial, and its layers are fitted with what there is time for.
 type Auto struct {
 	Model        *model.Model
 	TargetLayers int

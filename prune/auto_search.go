@@ -80,7 +80,7 @@ func (s *search) check(was *saved) error {
 	}
 	for i, t := range r.Trials {
 		if s.candidate(t.Candidate).Method == nil || t.Round < 0 || t.Round >= len(fractions) || t.Windows < 1 || t.Windows > all || t.Fitted < 0 || !(t.Perplexity >= 0) ||
-			!positive(t.Seconds, t.Fitting) {
+			!positive(t.Seconds, t.Fitting, t.Solving) {
 			return fmt.Errorf("trial %d is of %.40q in round %d, on %d windows of %d, with a perplexity of %v in %v s", i, t.Candidate, t.Round, t.Windows, all, t.Perplexity, t.Seconds)
 		}
 	}
@@ -373,7 +373,7 @@ func (s *search) try(ctx context.Context, scorer *score.Scorer, relative *eval.R
 	}
 	t.Perplexity, t.Outcome = rows[0].Perplexity, goesOn
 	if fit != nil {
-		t.Fitting, t.Fitted = rows[0].fitting.Seconds(), rows[0].fitted
+		t.Fitting, t.Fitted, t.Solving = rows[0].fitting.Seconds(), rows[0].fitted, rows[0].solving.Seconds()
 		if s.steps == nil {
 			s.steps = map[string][]*method.Step{}
 		}
@@ -475,17 +475,20 @@ func (s *search) replays(c Candidate) bool {
 	return c.Refit != nil && len(steps) > 0 && !slices.ContainsFunc(steps, func(p *method.Step) bool { return len(p.Refit) > 0 && p.Refit[0].Transform })
 }
 
-// most is how many windows a candidate can have in a time, all if it can, and whether it then takes the steps of its trial.
+// most is how many windows a candidate can have in a time, all if it can, and whether it then takes the steps of its trial: where it cannot choose
+// them again with twice the windows of the trial.
 func (s *search) most(c Candidate, t *Trial, left float64) (windows int, replayed bool) {
-	all := len(s.Options.Windows)
-	if s.cost(c, t, all, false) <= left {
-		return all, false
+	within := func(replayed bool) int {
+		n := len(s.Options.Windows)
+		for n > 0 && s.cost(c, t, n, replayed) > left {
+			n--
+		}
+		return n
 	}
-	replayed = s.replays(c)
-	for windows = all; windows > 0 && s.cost(c, t, windows, replayed) > left; {
-		windows--
+	if n := within(false); n >= min(2*t.Windows, len(s.Options.Windows)) || !s.replays(c) {
+		return n, false
 	}
-	return windows, replayed
+	return within(true), true
 }
 
 // cost is how many seconds a candidate will take with so many windows, by what its trial took. A fit is a part that does not depend on windows,
@@ -504,7 +507,7 @@ func (s *search) cost(c Candidate, t *Trial, windows int, replayed bool) float64
 	}
 	solution := max(0, t.Fitting/float64(max(1, t.Fitted))-pass*float64(t.Windows))
 	fits := func(layers int) float64 { return float64(layers) * (solution + pass*n) }
-	took := (t.Seconds - t.Fitting) * n / float64(t.Windows)
+	took := t.Solving + max(0, t.Seconds-t.Fitting-t.Solving)*n/float64(t.Windows)
 	if replayed {
 		took = 0
 	}

@@ -39,7 +39,7 @@ func TestAutoReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 	trial := s.measured(0)[slices.IndexFunc(s.measured(0), func(t *Trial) bool { return t.Candidate == "union" })]
-	if trial.Fitted < 2 || trial.Fitting <= 0 || trial.Fitting > trial.Seconds || len(s.steps["union"]) != 2 {
+	if trial.Fitted < 2 || trial.Fitting <= 0 || trial.Solving <= 0 || trial.Fitting+trial.Solving > trial.Seconds || len(s.steps["union"]) != 2 {
 		t.Fatalf("%+v, %d steps", trial, len(s.steps["union"]))
 	}
 	s.record.Chosen, s.record.Replayed, s.record.Windows = "union", true, 20
@@ -141,16 +141,20 @@ func TestAutoCost(t *testing.T) {
 	}
 	for _, c := range []struct {
 		left     float64 // seconds
+		solving  float64 // of the trial's choice, seconds that do not depend on windows
 		chosen   string
 		windows  int
 		replayed bool
 	}{
-		{500, "slow", 40, false}, // 400 for its choice, 10 layers' fits of 6.6, 4 for the opened model: 470
-		{80, "slow", 40, true},   // 70
-		{68, "slow", 36, true},   // 50 and 0.5 for a window
-		{57.2, "slow", 14, true},
-		{52, "unfitted", 40, false}, // 44
-		{1, "slow", 10, true},
+		{500, 0, "slow", 40, false},  // 400 for its choice, 10 layers' fits of 6.6, 4 for the opened model: 470
+		{300, 0, "slow", 23, false},  // 50 and 10.5 for a window
+		{200, 0, "slow", 40, true},   // 14 windows for a choice of its own are not twice those of the trial
+		{200, 80, "slow", 28, false}, // 130 and 2.5 for a window
+		{80, 0, "slow", 40, true},    // 70
+		{68, 0, "slow", 36, true},    // 50 and 0.5 for a window
+		{57.2, 0, "slow", 14, true},
+		{52, 0, "unfitted", 40, false}, // 44
+		{1, 0, "slow", 10, true},
 	} {
 		a, err := NewAuto(m, AutoOptions{TargetLayers: 5, Budget: time.Hour, Windows: modeltest.Windows(61, 40, 16),
 			Candidates: []Candidate{{"slow", method.Union{}, fit}, {"quick", method.Greedy{}, fit}, {"unfitted", method.Greedy{}, nil}}})
@@ -160,6 +164,7 @@ func TestAutoCost(t *testing.T) {
 		s := &search{Auto: a, path: filepath.Join(t.TempDir(), "search"), pass: 0.01, steps: steps}
 		s.begin()
 		s.record.Trials = slices.Clone(trials)
+		s.record.Trials[0].Solving = c.solving
 		s.began = time.Now().Add(-time.Duration(float64(time.Hour) - c.left*float64(time.Second))) // without healing, all is for what is chosen
 		if err := s.choose(); err != nil {
 			t.Fatal(err)

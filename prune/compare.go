@@ -60,6 +60,7 @@ type Compared struct {
 	steps   []*method.Step
 	fitting time.Duration // of Seconds
 	fitted  int           // layers
+	solving time.Duration // of Seconds, as in method.State
 }
 
 // Compare prunes m by several methods to several depths and measures the perplexity of each result, on the device. The scores of the
@@ -232,7 +233,7 @@ func compareMethod(ctx context.Context, s *method.State, k method.Method, depths
 		}
 		row := compared(k.Name(), start, s.Model)
 		row.Seconds, row.Tree = spent.Seconds(), s.Tree
-		row.steps, row.fitting, row.fitted = slices.Clone(steps), s.Fitting, s.Fitted
+		row.steps, row.fitting, row.fitted, row.solving = slices.Clone(steps), s.Fitting, s.Fitted, s.Solving
 		if row.Perplexity, err = perplexity(s.Model); err != nil {
 			return nil, err
 		}

@@ -37,6 +37,7 @@ type State struct {
 
 	Fitting time.Duration // that fitting layers of this model took
 	Fitted  int           // layers that were fitted
+	Solving time.Duration // that choosing by equations took, once their sums were there: however many windows there are
 
 	AllScores bool // compute the scores of every layer, not only those that tell which are merged
 	Known     bool // the scorer knows Model as it is

@@ -50,10 +50,11 @@ func (u Union) Step(ctx context.Context, s *State, _ int, progress func(done, to
 		return nil, err
 	}
 	upper := step.DropList[0]
-	kept, err := refit.Union(ctx, s.Scorer, s.Model, upper-1, s.end(upper), *s.Refit)
+	kept, took, err := refit.Union(ctx, s.Scorer, s.Model, upper-1, s.end(upper), *s.Refit)
 	if err != nil {
 		return nil, err
 	}
+	s.Solving += took
 	heads := make([]int, s.Model.Config.KVHeads)
 	for k := range heads {
 		heads[k] = k

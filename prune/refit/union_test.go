@@ -90,9 +90,9 @@ func TestUnion(t *testing.T) {
 			if err := s.Update(t.Context(), m, 0, 0); err != nil {
 				t.Fatal(err)
 			}
-			kept, err := Union(t.Context(), s, m, l, boundary, Options{HeldOut: every})
-			if err != nil {
-				t.Fatal(err)
+			kept, took, err := Union(t.Context(), s, m, l, boundary, Options{HeldOut: every})
+			if err != nil || took <= 0 {
+				t.Fatal(took, err)
 			}
 			got := slices.Clone(kept[0])
 			for _, k := range kept[1] {
