@@ -56,6 +56,9 @@ func TestRefuses(t *testing.T) {
 		{"dense layers", "layer 0 has no experts", golden{base: "qwen3-moe-dense", tokenizer: "llama3.json"}, nil},
 		{"shares of experts", "norm_topk_prob", golden{base: "qwen3-moe", tokenizer: "llama3.json", change: func(s *modeltest.Spec) { s.Extra["norm_topk_prob"] = false }}, nil},
 		{"biases of an ERNIE", "llama.cpp's ernie4_5 has those of q, k and v only", golden{base: "ernie4_5", tokenizer: "llama3.json"}, nil},
+		{"heads of a Qwen2", "head_dim 20, and llama.cpp's qwen2 has hidden_size / num_attention_heads", golden{base: "qwen2", tokenizer: "llama3.json"}, nil},
+		{"heads of an OLMo 2", "head_dim 24, and llama.cpp's olmo2", golden{base: "olmo2", tokenizer: "llama3.json", change: func(s *modeltest.Spec) { s.HeadDim = 24 }}, nil},
+		{"heads of a Phi-3", "head_dim 24, and llama.cpp's phi3", golden{base: "phi3", tokenizer: "llama3.json", change: func(s *modeltest.Spec) { s.HeadDim = 24 }}, nil},
 		{"scale of a Gemma", "query_pre_attn_scalar is 30", golden{base: "gemma3", tokenizer: "llama3.json"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

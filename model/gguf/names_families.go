@@ -69,7 +69,8 @@ var families = []*Family{
 	{
 		Name: "qwen2", Of: []string{"Qwen2ForCausalLM"}, Top: top, Layer: layer,
 		Keys: keys(common, lengths()), Ropes: ropes,
-		Warn: noWindow,
+		Check: usualHeads,
+		Warn:  noWindow,
 	},
 	{
 		Name: "qwen3", Of: []string{"Qwen3ForCausalLM"}, Top: top, Layer: layer,
@@ -89,14 +90,9 @@ var families = []*Family{
 			stated("attention.scale", "attention_multiplier", 1), stated("embedding_scale", "embedding_multiplier", 1),
 			stated("residual_scale", "residual_multiplier", 1), stated("logit_scale", "logits_scaling", 1)),
 		Ropes: llamaRopes,
-		Check: func(c *arch.Config) error {
-			if c.HeadDim*c.Heads != c.HiddenSize {
-				return fmt.Errorf("head_dim %d, and llama.cpp's granite has hidden_size / num_attention_heads", c.HeadDim)
-			}
-			return nil
-		},
+		Check: usualHeads,
 	},
-	{Name: "olmo2", Of: []string{"Olmo2ForCausalLM"}, Top: top, Layer: layer, Keys: keys(common, lengths()), Ropes: ropes},
+	{Name: "olmo2", Of: []string{"Olmo2ForCausalLM"}, Top: top, Layer: layer, Keys: keys(common, lengths()), Ropes: ropes, Check: usualHeads},
 	{
 		Name: "glm4", Of: []string{"Glm4ForCausalLM"}, Top: top, Layer: arch.Fuse(layer, "ffn_up.weight", arch.Gate, arch.Up),
 		Keys: keys(common, lengths("Glm4ForCausalLM"), ropeDimension), Ropes: ropes,
@@ -148,6 +144,7 @@ var families = []*Family{
 			number("attention.sliding_window", "sliding_window", func(c *Values) int { return int(c.stated("sliding_window")) }),
 			unlessZero(real("rope.scaling.attn_factor", "", func(c *Values) float64 { return c.RopeScaling.AttentionFactor }))),
 		Ropes: []arch.RopeType{arch.RopeNone, arch.RopeDynamic, arch.RopeLong},
+		Check: usualHeads,
 		Warn:  noWindow,
 	},
 }
@@ -235,6 +232,15 @@ func allExperts(c *arch.Config) error {
 	}
 	if !c.Divide {
 		return errors.New("norm_topk_prob is false, and llama.cpp's qwen3moe divides the experts' weights by their sum")
+	}
+	return nil
+}
+
+// usualHeads refuses a model whose heads are together not as wide as its hidden state. llama.cpp loads no such file of these families: the
+// shapes of attn_q or attn_qkv in src/models.
+func usualHeads(c *arch.Config) error {
+	if c.HeadDim*c.Heads != c.HiddenSize {
+		return fmt.Errorf("head_dim %d, and llama.cpp's %s has hidden_size / num_attention_heads", c.HeadDim, c.ModelType)
 	}
 	return nil
 }
