@@ -5,6 +5,7 @@
 #   .ci/setup.sh device    a Vulkan loader, and a Vulkan device: where none answers, lavapipe, which runs on the CPU
 #   .ci/setup.sh glslang   the shader compiler, for who changes shaders
 #   .ci/setup.sh browser   chromium, for the tests of vkcome ui
+#   .ci/setup.sh pip       pip, for make test-manifests
 #   .ci/setup.sh slurm     slurmctld, slurmd and munge, for make test-slurm (Debian and Ubuntu)
 #   .ci/setup.sh test      a device and what the tests need: glslang, spirv-val, the validation layers
 #
@@ -106,6 +107,10 @@ browser() {
 	install chromium chromium chromium chromium "--cask chromium"
 }
 
+pip() {
+	python3 -m pip --version >/dev/null 2>&1 || install python3-pip python3-pip python-pip python3-pip python3
+}
+
 slurm() {
 	need slurmctld slurmctld
 	need slurmd slurmd
@@ -116,10 +121,11 @@ slurm() {
 
 case ${1:-} in
 slurm) slurm ;;
+pip) pip ;;
 tools) tools ;;
 device) device ;;
 test) device; tests; newer ;;
 glslang) glslang; newer ;;
 browser) browser ;;
-*) echo "usage: .ci/setup.sh tools | device | test | glslang | browser | slurm" >&2; exit 2 ;;
+*) echo "usage: .ci/setup.sh tools | device | test | glslang | browser | slurm | pip" >&2; exit 2 ;;
 esac

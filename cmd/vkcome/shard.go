@@ -26,7 +26,9 @@ func shard(text string, env func(string) string) (i, n int, err error) {
 	index, count, slash := strings.Cut(text, "/")
 	auto := index == "auto" || slash && index == ""
 	if slash {
-		n = number("number of parts", count)
+		if n = number("number of parts", count); err == nil && n < 1 && auto {
+			err = usagef("--shard: number of parts %d, expected 1 or more", n)
+		}
 	}
 	variable := func(name string) int { return number(name, env(name)) }
 	switch {
