@@ -6,6 +6,7 @@
 #   .ci/setup.sh glslang   the shader compiler, for who changes shaders
 #   .ci/setup.sh browser   chromium, for the tests of vkcome ui
 #   .ci/setup.sh pip       pip, for make test-manifests
+#   .ci/setup.sh etcd      etcd, curl and openssl, for make test-kubernetes
 #   .ci/setup.sh slurm     slurmctld, slurmd and munge, for make test-slurm (Debian and Ubuntu)
 #   .ci/setup.sh test      a device and what the tests need: glslang, spirv-val, the validation layers
 #
@@ -111,6 +112,13 @@ pip() {
 	python3 -m pip --version >/dev/null 2>&1 || install python3-pip python3-pip python-pip python3-pip python3
 }
 
+etcd() {
+	need etcd etcd-server
+	need curl curl
+	need openssl openssl
+	[ -z "$missing" ] || install "${missing# }" "etcd curl openssl" "etcd curl openssl" "etcd curl openssl" "etcd curl openssl"
+}
+
 slurm() {
 	need slurmctld slurmctld
 	need slurmd slurmd
@@ -122,10 +130,11 @@ slurm() {
 case ${1:-} in
 slurm) slurm ;;
 pip) pip ;;
+etcd) etcd ;;
 tools) tools ;;
 device) device ;;
 test) device; tests; newer ;;
 glslang) glslang; newer ;;
 browser) browser ;;
-*) echo "usage: .ci/setup.sh tools | device | test | glslang | browser | slurm | pip" >&2; exit 2 ;;
+*) echo "usage: .ci/setup.sh tools | device | test | glslang | browser | slurm | pip | etcd" >&2; exit 2 ;;
 esac

@@ -131,7 +131,7 @@ func TestSlurmScripts(t *testing.T) {
 	}
 }
 
-// TestKubernetesManifests reads what the jobs for Kubernetes run. .ci/kubernetes.sh compares their fields with the API's.
+// TestKubernetesManifests reads what the jobs for Kubernetes run. .ci/manifests.sh compares their fields with the API's.
 func TestKubernetesManifests(t *testing.T) {
 	type container struct {
 		Name          string
