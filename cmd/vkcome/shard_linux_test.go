@@ -14,12 +14,12 @@ import (
 func TestPartWaits(t *testing.T) {
 	from := faultModel(t)
 	for name, c := range map[string]struct {
-		verb, lock string
+		verb, held string // a file that is written by who has the lock
 		more       []string
 		other      string // part, which the first waits for
 	}{
-		"distill": {"distill", ".out.vkcome-work/lock", []string{"--budget-tokens", "4096", "--batch", "2", "--shard", "0/1"}, ""},
-		"refit":   {"refit", ".out.vkcome-work-shards/part-000001.lock", []string{"--fit-all", "--shard", "1/2"}, "0/2"},
+		"distill": {"distill", ".out.vkcome-work/owner", []string{"--budget-tokens", "4096", "--batch", "2", "--shard", "0/1"}, ""},
+		"refit":   {"refit", ".out.vkcome-work-shards/part-000001.json", []string{"--fit-all", "--shard", "1/2"}, "0/2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -27,7 +27,7 @@ func TestPartWaits(t *testing.T) {
 			args := append([]string{c.verb, filepath.Join(from, "m"), filepath.Join(from, "student"), out, "--tokens", filepath.Join(from, "tokens.json"), "--window", "16", "--resume"}, c.more...)
 			first, said := started(t, args)
 			ended := make(chan error, 1)
-			awaited(t, filepath.Join(dir, c.lock), ended)
+			awaited(t, filepath.Join(dir, c.held), ended)
 			if err := first.Process.Signal(syscall.SIGSTOP); err != nil {
 				t.Fatal(err)
 			}
