@@ -39,7 +39,7 @@ for ((i = 0; ; i++)); do
 done
 
 # of makes of a manifest that of a small model in three parts.
-of() { sed -E 's|/models/Llama-2-7b-hf|embedded:tiny12|; s|--target-layers=24|--target-layers=8|; s|--text=/texts/.*|--tokens=/texts/tokens.json|; s|--samples=256|--samples=24|; s|(completions\|parallelism): 8|\1: 3|; s|--shard=/8|--shard=/3|; /(scores\|healed)-[3-7]/d; s|Llama-2-7b-24|out|' "$root/cmd/vkcome/clusters/kubernetes/$1.yaml"; }
+of() { sed -E 's|/models/Llama-2-7b-hf|embedded:tiny12|; s|--target-layers=24|--target-layers=8|; s|--text=/texts/.*|--tokens=/texts/tokens.json|; s|--samples=256|--samples=24|; s|(completions\|parallelism): 8|\1: 3|; s|--shard=/8|--shard=/3|; /(scores|healed)-[3-7]/d; s|Llama-2-7b-24|out|' "$root/cmd/vkcome/clusters/kubernetes/$1.yaml"; }
 mkdir -p volumes/{models,texts,work} jobs
 cp "$root/testdata/golden/calib_tokens.json" volumes/texts/tokens.json
 for step in volumes score prune refit heal merge; do of $step >jobs/$step.yaml; done

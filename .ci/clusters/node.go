@@ -43,7 +43,9 @@ func (n *node) failed() error {
 	return n.err
 }
 
+// fail notes what went wrong and tells it, as a job then never ends.
 func (n *node) fail(err error) {
+	fmt.Fprintln(os.Stderr, "clusters:", err)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.err = errors.Join(n.err, err)
@@ -117,10 +119,10 @@ func (n *node) process(ctx context.Context, pod *core.Pod, c core.Container, tmp
 	for _, v := range c.Env {
 		value := v.Value
 		if v.ValueFrom != nil && v.ValueFrom.FieldRef != nil {
-			key := strings.TrimSuffix(strings.TrimPrefix(v.ValueFrom.FieldRef.FieldPath, "metadata.annotations['"), "']")
+			from, key, _ := strings.Cut(strings.TrimSuffix(v.ValueFrom.FieldRef.FieldPath, "']"), "['")
 			var there bool
-			if value, there = pod.Annotations[key]; !there {
-				return 0, false, fmt.Errorf("variable %s comes from %s", v.Name, v.ValueFrom.FieldRef.FieldPath)
+			if value, there = map[string]map[string]string{"metadata.annotations": pod.Annotations, "metadata.labels": pod.Labels}[from][key]; !there {
+				return 0, false, fmt.Errorf("variable %s comes from %s, which the pod lacks", v.Name, v.ValueFrom.FieldRef.FieldPath)
 			}
 		}
 		env, expand = append(env, v.Name+"="+value), append(expand, "$("+v.Name+")", value)
