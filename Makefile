@@ -1,6 +1,6 @@
 # vkcome. `make help` lists the targets.
 .DEFAULT_GOAL := demo
-.PHONY: demo build check test test-ui test-hostile test-big test-drivers gpu-report shaders check-shaders licenses fuzz vulncheck bench quality clean help
+.PHONY: demo build check test test-ui test-hostile test-big test-drivers test-slurm test-manifests test-kubernetes gpu-report shaders check-shaders licenses fuzz vulncheck bench quality clean help
 
 FUZZTIME ?= 10s
 QUALITY_DATA ?= ../shared
@@ -39,6 +39,17 @@ test-hostile: ## every hostile input, more than a thousand; every Vulkan call an
 test-drivers: build ## the tests on SwiftShader and Mesa 26, downloaded into .drivers (Debian on x86-64)
 	@.ci/setup.sh test
 	@.ci/drivers.sh
+
+test-slurm: build ## the scripts of cmd/vkcome/clusters/slurm on a Slurm of this machine, which it installs (Debian); a node is killed, the bytes are compared
+	@.ci/setup.sh device
+	@.ci/slurm.sh
+
+test-manifests: ## the manifests of cmd/vkcome/clusters/kubernetes against the API's schemas
+	@.ci/manifests.sh
+
+test-kubernetes: build ## the same manifests on Kubernetes' API server and controller of jobs, compiled here: ten minutes of a processor the first time
+	@.ci/setup.sh device
+	@.ci/kubernetes.sh
 
 gpu-report: ## what the compilers of ten GPUs make of the kernels, into .ci/gpu (Debian on x86-64; the GPUs need not be here)
 	@.ci/setup.sh tools

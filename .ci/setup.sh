@@ -5,6 +5,9 @@
 #   .ci/setup.sh device    a Vulkan loader, and a Vulkan device: where none answers, lavapipe, which runs on the CPU
 #   .ci/setup.sh glslang   the shader compiler, for who changes shaders
 #   .ci/setup.sh browser   chromium, for the tests of vkcome ui
+#   .ci/setup.sh pip       pip, for make test-manifests
+#   .ci/setup.sh etcd      etcd, curl and openssl, for make test-kubernetes
+#   .ci/setup.sh slurm     slurmctld, slurmd and munge, for make test-slurm (Debian and Ubuntu)
 #   .ci/setup.sh test      a device and what the tests need: glslang, spirv-val, the validation layers
 #
 # On Debian and Ubuntu it installs with apt-get, as root or through sudo; elsewhere it says what to install.
@@ -105,11 +108,33 @@ browser() {
 	install chromium chromium chromium chromium "--cask chromium"
 }
 
+pip() {
+	python3 -m pip --version >/dev/null 2>&1 || install python3-pip python3-pip python-pip python3-pip python3
+}
+
+etcd() {
+	need etcd etcd-server
+	need curl curl
+	need openssl openssl
+	[ -z "$missing" ] || install "${missing# }" "etcd curl openssl" "etcd curl openssl" "etcd curl openssl" "etcd curl openssl"
+}
+
+slurm() {
+	need slurmctld slurmctld
+	need slurmd slurmd
+	need sbatch slurm-client
+	need munged munge
+	[ -z "$missing" ] || install "${missing# }" "slurm-slurmctld slurm-slurmd munge" "slurm-llnl munge" "slurm slurm-node munge" "(Slurm is not for macOS)"
+}
+
 case ${1:-} in
+slurm) slurm ;;
+pip) pip ;;
+etcd) etcd ;;
 tools) tools ;;
 device) device ;;
 test) device; tests; newer ;;
 glslang) glslang; newer ;;
 browser) browser ;;
-*) echo "usage: .ci/setup.sh tools | device | test | glslang | browser" >&2; exit 2 ;;
+*) echo "usage: .ci/setup.sh tools | device | test | glslang | browser | slurm | pip | etcd" >&2; exit 2 ;;
 esac

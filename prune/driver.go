@@ -165,7 +165,10 @@ func (d *driver) write(ctx context.Context) (l *Lineage, err error) {
 	}
 	key, names := d.key()
 	sources := d.sources()
-	d.folder, err = work.Open(o.Work, sources[len(sources)-1].model, key, work.Options{Resume: o.Resume, Discard: anew, AnyDevice: o.AnyDevice, Names: names})
+	err = o.patiently(ctx, func() (err error) {
+		d.folder, err = work.Open(o.Work, sources[len(sources)-1].model, key, work.Options{Resume: o.Resume, Discard: anew, AnyDevice: o.AnyDevice, Names: names})
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("prune: %w", err)
 	}

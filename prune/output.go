@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
@@ -25,19 +26,21 @@ import (
 	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/prune/card"
 	"github.com/vkcome/vkcome/prune/distill"
+	"github.com/vkcome/vkcome/prune/refit/shards"
 	"github.com/vkcome/vkcome/prune/work"
 	"github.com/vkcome/vkcome/vk"
 )
 
 // Output says where a run writes its model, and where it keeps its work until then.
 type Output struct {
-	Dir       string // folder to write, or a GGUF file if it ends in .gguf; its parent must exist
-	Type      string // of a GGUF: one of convert.Types; "" is the model's own
-	Force     bool   // replace Dir if vkcome wrote it; without Resume, also remove what an unfinished run left in Work
-	Work      string // folder of checkpoints, removed at the end; "" is DefaultWork(Dir)
-	Resume    bool   // go on where a run with the same options stopped; start afresh if none did
-	AnyDevice bool   // with Resume: go on although the device, its driver or its tier is another
-	SaveSteps bool   // of a run that prunes: write the model of N layers after every step but the last too, as StepDir(Dir, N)
+	Dir       string        // folder to write, or a GGUF file if it ends in .gguf; its parent must exist
+	Type      string        // of a GGUF: one of convert.Types; "" is the model's own
+	Force     bool          // replace Dir if vkcome wrote it; without Resume, also remove what an unfinished run left in Work
+	Work      string        // folder of checkpoints, removed at the end; "" is DefaultWork(Dir)
+	Resume    bool          // go on where a run with the same options stopped; start afresh if none did
+	AnyDevice bool          // with Resume: go on although the device, its driver or its tier is another
+	Patience  time.Duration // how long to wait for another process that does the same before that is an error
+	SaveSteps bool          // of a run that prunes: write the model of N layers after every step but the last too, as StepDir(Dir, N)
 
 	Note   func(line string) // receives lines on how a run is resumed and which checkpoints are damaged; may be nil
 	Saving func(begun bool)  // is told when a checkpoint begins to be written, and when it is: ending a process between them loses it; may be nil
@@ -82,6 +85,25 @@ func StepDir(out string, layers int) string {
 		end = filepath.Ext(out)
 	}
 	return fmt.Sprintf("%s.L%d%s", strings.TrimSuffix(out, end), layers, end)
+}
+
+// patiently calls f until no other process has what f wants to lock, for as long as there is patience.
+func (o Output) patiently(ctx context.Context, f func() error) error {
+	for begin, told := time.Now(), false; ; told = true {
+		err := f()
+		locked := errors.Is(err, work.ErrLocked) || errors.Is(err, shards.ErrLocked)
+		if !locked || time.Since(begin) >= o.Patience {
+			return err
+		}
+		if !told {
+			o.Note(fmt.Sprintf("%v; waiting for its end, %v at most", err, o.Patience))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(min(o.Patience, time.Second)):
+		}
+	}
 }
 
 // ErrExists is the error for an output that exists and may not be replaced.

@@ -178,7 +178,7 @@ func (t *refitting) made(l *Lineage, text []byte) (bool, error) {
 	return err == nil && string(want) == string(text), nil
 }
 
-func (t *refitting) begin(context.Context) (err error) {
+func (t *refitting) begin(ctx context.Context) (err error) {
 	p, d := t.plan, t.driver.device
 	s := &method.State{Device: d, Model: p.Student, Tree: p.lineage.Tree, Store: t.driver.store, Refit: &p.Options.Refit, Ends: make([]int, len(p.Student.Layers))}
 	for _, g := range p.Groups {
@@ -192,7 +192,7 @@ func (t *refitting) begin(context.Context) (err error) {
 	}
 	windows := p.Options.Windows
 	if p.Options.Shards > 0 {
-		if windows, err = t.join(); err != nil {
+		if windows, err = t.join(ctx); err != nil {
 			return err
 		}
 	}

@@ -88,7 +88,7 @@ const (
 )
 
 // join takes hold of the part in the shared folder and gives its windows.
-func (t *refitting) join() (windows [][]uint32, err error) {
+func (t *refitting) join(ctx context.Context) (windows [][]uint32, err error) {
 	o, d := t.plan.Options, t.driver
 	windows, first, err := score.Shard(o.Windows, o.Shard, o.Shards)
 	if err != nil {
@@ -97,7 +97,7 @@ func (t *refitting) join() (windows [][]uint32, err error) {
 	_, names := t.key()
 	var what string // it waits for
 	var next time.Time
-	t.shared, err = shards.Open(shards.Options{
+	options := shards.Options{
 		Dir: d.output.SharedFolder(), Part: o.Shard, Parts: o.Shards, Key: t.sharedKey(), Names: names, Wait: o.Wait, Tokens: t.tokens, Saving: d.output.Saving,
 		Waiting: func(now string, missing []int) {
 			from := shards.Parts(missing, o.Shards)
@@ -110,6 +110,10 @@ func (t *refitting) join() (windows [][]uint32, err error) {
 				d.output.Note(fmt.Sprintf("waiting for %s from %s", now, from))
 			}
 		},
+	}
+	err = d.output.patiently(ctx, func() (err error) {
+		t.shared, err = shards.Open(options)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("prune: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
@@ -61,4 +62,35 @@ func ComputeStats(ctx context.Context, devices []*vk.Device, m *model.Model, o S
 		return nil, fmt.Errorf("prune: hash of the model: %w", err)
 	}
 	return stats, nil
+}
+
+// FindStats reads the stats that ComputeStats would compute from a file that is there already, nil if there is none. A file with others is an error.
+func FindStats(ctx context.Context, path string, m *model.Model, o StatsOptions) (*score.Stats, error) {
+	stats, err := score.OpenStats(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	part, begin, err := score.Shard(o.Windows, o.Shard, max(1, o.Shards))
+	if err != nil {
+		return nil, err
+	}
+	hash, err := model.Hash(ctx, m.Files)
+	if err != nil {
+		return nil, fmt.Errorf("prune: hash of the model: %w", err)
+	}
+	what := ""
+	switch {
+	case stats.Model != hash:
+		what = "another model"
+	case stats.Corpus != corpus.Hash(o.Windows) || stats.Seed != o.Seed || stats.Source != o.Source:
+		what = "another corpus"
+	case stats.Begin != begin || len(stats.Windows) != len(part):
+		what = fmt.Sprintf("windows %d to %d, not of %d to %d", stats.Begin, stats.Begin+len(stats.Windows)-1, begin, begin+len(part)-1)
+	default:
+		return stats, nil
+	}
+	return nil, fmt.Errorf("prune: %s %w and holds figures of %s; choose another name, or score.SaveOptions.Force to replace it", path, ErrExists, what)
 }

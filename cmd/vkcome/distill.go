@@ -175,7 +175,7 @@ func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	var planOnly bool
 	var groups, part string
 	in := corpusFlagsOf(f, 1, "as many as the training wants")
-	f.StringVar(&part, "shard", "", "train part I of N of the layers, from 0 on, for distill merge to join: I/N; auto or /N take the number from Slurm's array or Kubernetes' indexed job")
+	f.StringVar(&part, "shard", "", "train part I of N of the layers, from 0 on, for distill merge to join: I/N; "+autoShard)
 	f.StringVar(&groups, "map", "", "the student's layers and the teacher's that each stands for, as in 3=4-5,7=9-11; none: with --end-to-end, train no layer by itself before (default as the student's "+model.Lineage+" says)")
 	t := newTrainingFlags(f)
 	f.BoolVar(&planOnly, "plan-only", false, "say what the run would do and take, and write nothing")
@@ -200,6 +200,9 @@ func distillFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			o.Part = &prune.Part{}
 			if o.Part.Index, o.Part.Of, err = shard(part, os.Getenv); err != nil {
 				return err
+			}
+			if to.Resume {
+				to.Patience = lockPatience
 			}
 		}
 		if o.Memory, err = c.host(); err != nil {

@@ -83,7 +83,7 @@ func execute(ctx context.Context, args []string) error {
 		f.SortFlags = false
 		action := v.flags(f)
 		help := f.BoolP("help", "h", false, "show this help")
-		resumes.Store(f.Lookup("resume") != nil)
+		resumes.Store(f.Lookup("resume") != nil && f.Lookup("work") != nil)
 		if err := f.Parse(args[len(words):]); err != nil {
 			return usagef("%s: %w (vkcome %s --help lists the flags)", v.name, err, v.name)
 		}

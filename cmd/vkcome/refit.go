@@ -26,7 +26,7 @@ func refitVerbFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	in := newCorpusFlags(f, calibrationTokens)
 	var part string
 	var wait time.Duration
-	f.StringVar(&part, "shard", "", "be part I of N processes that share the fit, from 0 on, all started with the same options and OUT: I/N; auto or /N take the number from Slurm's array or Kubernetes' indexed job")
+	f.StringVar(&part, "shard", "", "be part I of N processes that share the fit, from 0 on, all started with the same options and OUT: I/N; "+autoShard)
 	f.DurationVar(&wait, "wait", 0, "with --shard: how long to wait for the other parts at most, as in 2h (default without end)")
 	f.StringVar(&groups, "map", "", "the student's layers and the teacher's that each stands for, as in 3=4-5,7=9-11 (default as the student's "+model.Lineage+" says)")
 	fitting := newRefitFlags(f, true)
@@ -46,6 +46,9 @@ func refitVerbFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 			}
 			if to.AnyDevice {
 				return usagef("--any-device: parts of a fit run on devices of one kind")
+			}
+			if to.Resume {
+				to.Patience = lockPatience
 			}
 		case wait != 0:
 			return usagef("--wait has no meaning without --shard")

@@ -30,7 +30,7 @@ func TestRefitShards(t *testing.T) {
 		cmd := command(t.Context(), args(out, "--shard", "/3")...)
 		env := []string{fmt.Sprint("JOB_COMPLETION_INDEX=", i)}
 		if i == 0 {
-			env = []string{"SLURM_ARRAY_TASK_ID=5", "SLURM_ARRAY_TASK_MIN=5", "SLURM_ARRAY_TASK_COUNT=3"}
+			env = []string{"SLURM_ARRAY_TASK_ID=5", "SLURM_ARRAY_TASK_MIN=5", "SLURM_ARRAY_TASK_MAX=7", "SLURM_ARRAY_TASK_COUNT=3"}
 		}
 		cmd.Env = append(os.Environ(), env...)
 		var stdout, stderr strings.Builder

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -24,10 +22,11 @@ var statsVerb = verb{
 func statsFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	var o prune.StatsOptions
 	var text string
-	var force bool
+	var force, resume bool
 	in := newCorpusFlags(f, calibrationTokens)
-	f.StringVar(&text, "shard", "", "compute part I of N, from 0 on: I/N; auto or /N take the number from Slurm's array or Kubernetes' indexed job")
+	f.StringVar(&text, "shard", "", "compute part I of N, from 0 on: I/N; "+autoShard)
 	f.BoolVar(&force, "force", false, "replace OUT")
+	f.BoolVar(&resume, "resume", false, "end at once if OUT is there and holds the same")
 	c := commonFlags(f)
 	f.Lookup("device").Usage = devicesUsage
 	c.hostFlags(f)
@@ -37,7 +36,7 @@ func statsFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				return err
 			}
 		}
-		if err := score.CheckStats(args[1], score.SaveOptions{Force: force}); err != nil { // before the work
+		if err := score.CheckStats(args[1], score.SaveOptions{Force: force || resume}); err != nil { // before the work
 			return err
 		}
 		if o.Memory, err = c.host(); err != nil {
@@ -48,13 +47,23 @@ func statsFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 				return err
 			}
 			o.Seed, o.Source = in.seed, in.source
+			if resume {
+				stats, err := prune.FindStats(ctx, args[1], m, o)
+				switch {
+				case err != nil && !force:
+					return err
+				case err == nil && stats != nil:
+					c.note("%s is finished already", args[1])
+					return c.printStats(args[1], stats)
+				}
+			}
 			return c.computeOn(func(devices []*vk.Device) error {
 				b := c.bar()
 				stats, err := prune.ComputeStats(ctx, devices, m, o, func(s prune.Status) { b.set(s.Stage, s.Done, s.Total) })
 				b.finish()
 				c.tellHost(o.Memory)
 				if err == nil {
-					err = watching.save(func() error { return stats.Save(args[1], score.SaveOptions{Force: force}) })
+					err = watching.save(func() error { return stats.Save(args[1], score.SaveOptions{Force: force || resume}) })
 				}
 				if err != nil {
 					return err
@@ -108,39 +117,4 @@ func (c *common) printStats(path string, s *score.Stats) error {
 	}
 	fmt.Fprintf(stdout, "%s: %d layers, windows %d to %d of %d, each of %d tokens\n", path, s.Layers(), s.Begin, end-1, s.Total, len(s.Windows[0]))
 	return nil
-}
-
-// shard reads --shard. What it leaves out comes from the variables of a job array.
-func shard(text string, env func(string) string) (i, n int, err error) {
-	number := func(name, text string) int {
-		v, e := strconv.Atoi(text)
-		if e != nil && err == nil {
-			err = usagef("--shard: %s %q, expected a number", name, text)
-		}
-		return v
-	}
-	index, count, slash := strings.Cut(text, "/")
-	slurm, kubernetes := env("SLURM_ARRAY_TASK_ID") != "", env("JOB_COMPLETION_INDEX") != ""
-	switch {
-	case slash && index != "" && index != "auto":
-		i, n = number("part", index), number("number of parts", count)
-	case slash && slurm, text == "auto" && slurm:
-		i = number("SLURM_ARRAY_TASK_ID", env("SLURM_ARRAY_TASK_ID")) - number("SLURM_ARRAY_TASK_MIN", env("SLURM_ARRAY_TASK_MIN"))
-		if !slash {
-			count = env("SLURM_ARRAY_TASK_COUNT")
-		}
-		n = number("SLURM_ARRAY_TASK_COUNT", count)
-	case slash && kubernetes:
-		i, n = number("JOB_COMPLETION_INDEX", env("JOB_COMPLETION_INDEX")), number("number of parts", count)
-	case text == "auto" && kubernetes:
-		return 0, 0, usagef("--shard auto: Kubernetes tells the number of this part, not how many there are: give it as /N")
-	case slash || text == "auto":
-		return 0, 0, usagef("--shard %q: neither SLURM_ARRAY_TASK_ID nor JOB_COMPLETION_INDEX is set; give the part as I/N", text)
-	default:
-		return 0, 0, usagef("--shard %q: expected I/N, /N or auto", text)
-	}
-	if err == nil && (n < 1 || i < 0 || i >= n) {
-		err = usagef("--shard: part %d of %d: expected 0 to %d", i, n, max(0, n-1))
-	}
-	return i, n, err
 }

@@ -30,7 +30,7 @@ func TestStats(t *testing.T) {
 		cmd := command(t.Context(), stats(fmt.Sprint("part", i), "--shard", "/3")...)
 		env := []string{fmt.Sprint("JOB_COMPLETION_INDEX=", i)}
 		if i == 2 { // Slurm's arrays may begin anywhere
-			env = []string{"SLURM_ARRAY_TASK_ID=7", "SLURM_ARRAY_TASK_MIN=5", "SLURM_ARRAY_TASK_COUNT=3"}
+			env = []string{"SLURM_ARRAY_TASK_ID=7", "SLURM_ARRAY_TASK_MIN=5", "SLURM_ARRAY_TASK_MAX=7", "SLURM_ARRAY_TASK_COUNT=3"}
 		}
 		cmd.Env = append(os.Environ(), env...)
 		wait.Go(func() {
@@ -79,6 +79,30 @@ func TestStats(t *testing.T) {
 		}
 	}
 
+	// A part that is computed again, as Slurm does with a task whose node was lost.
+	before, err := os.Stat(path("part1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, code := try(t, append(stats("part1", "--shard", "1/3", "--resume"), "-q=false")...); code != 0 || !strings.Contains(stderr, "is finished already") {
+		t.Errorf("--resume of a part that is there: exit %d: %s", code, stderr)
+	}
+	if after, err := os.Stat(path("part1")); err != nil || !os.SameFile(before, after) {
+		t.Errorf("--resume of a part that is there wrote it again: %v", err)
+	}
+	vkcome(t, stats("part1-again", "--shard", "1/3", "--resume")...)
+	refuse(t, 1, "holds figures of windows 3 to 5, not of 0 to 2; choose another name, or --force", stats("part1", "--shard", "0/3", "--resume")...)
+	refuse(t, 1, "holds figures of another corpus", "stats", embedded.Name, path("part1"), "--tokens", calib, "--window", "72", "--samples", "10", "--seed", "4", "--shard", "1/3", "--resume", "-q")
+	refuse(t, 1, "holds figures of another model", append([]string{"stats", path("corpus-come"), path("part1"), "--shard", "1/3", "--resume"}, text...)...)
+	vkcome(t, stats("part1-again", "--shard", "0/3", "--resume", "--force")...)
+	for again, first := range map[string]string{"part1": "part1", "part1-again": "part0"} {
+		a, errA := os.ReadFile(path(again))
+		b, errB := os.ReadFile(path(first))
+		if errA != nil || errB != nil || !bytes.Equal(a, b) {
+			t.Errorf("%s is not %s: %v, %v", again, first, errA, errB)
+		}
+	}
+
 	parts := func(names ...string) []string {
 		args := []string{"stats", "merge", path("other")}
 		for _, name := range names {
@@ -98,29 +122,6 @@ func TestStats(t *testing.T) {
 	refuse(t, 1, "not of "+path("corpus-come"), "prune", path("corpus-come"), path("out"), "--target-layers", "9", "--stats", path("whole"), "-q")
 	refuse(t, 2, "own corpus", "prune", embedded.Name, path("out"), "--target-layers", "10", "--stats", path("whole"), "--tokens", calib)
 	refuse(t, 1, "needs no figures", "prune", embedded.Name, path("out"), "--target-layers", "10", "--stats", path("whole"), "--method", "reverse", "-q")
-}
-
-func TestShardFlag(t *testing.T) {
-	slurm := map[string]string{"SLURM_ARRAY_TASK_ID": "12", "SLURM_ARRAY_TASK_MIN": "10", "SLURM_ARRAY_TASK_COUNT": "4"}
-	kubernetes := map[string]string{"JOB_COMPLETION_INDEX": "1"}
-	for _, c := range []struct {
-		text string
-		env  map[string]string
-		want string
-	}{
-		{"0/1", nil, "0 1"}, {"3/8", slurm, "3 8"}, {"auto", slurm, "2 4"}, {"/5", slurm, "2 5"}, {"auto/5", slurm, "2 5"}, {"/2", kubernetes, "1 2"},
-		{"auto", kubernetes, "give it as /N"}, {"auto", nil, "SLURM_ARRAY_TASK_ID"}, {"/4", nil, "give the part as I/N"}, {"3", nil, "expected I/N"}, {"x/3", nil, `part "x"`},
-		{"1/", nil, `number of parts ""`}, {"4/4", nil, "expected 0 to 3"}, {"-1/4", nil, "expected 0 to 3"}, {"0/0", nil, "part 0 of 0"},
-	} {
-		i, n, err := shard(c.text, func(name string) string { return c.env[name] })
-		got := fmt.Sprint(i, n)
-		if err != nil {
-			got = err.Error()
-		}
-		if got != c.want && (err == nil || !strings.Contains(got, c.want)) {
-			t.Errorf("--shard %s: %s, want %s", c.text, got, c.want)
-		}
-	}
 }
 
 // sameWeights compares the weights and configs of two folders, piece by piece.
