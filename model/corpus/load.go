@@ -433,6 +433,9 @@ type choice struct {
 
 var errText = fmt.Errorf("more than %d GiB of text; take a part of the documents with corpus.Options.Docs N", maxText>>30)
 
+// CalibrationTokens is how much of a text a calibration takes that is told nothing else: about twice what the authors use.
+const CalibrationTokens = 32_768
+
 const defaultWindow = 2048 // tokens, the authors' own
 
 // Bytes of text that surely make a token: English has 4 to 5. Where tails are dropped, most documents may have no window at all.
