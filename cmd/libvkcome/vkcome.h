@@ -1,10 +1,8 @@
 /* vkcome makes language models smaller by merging their layers, on any device that has Vulkan. This is its C interface.
  *
- *     char *error = NULL;
+ *     char *error;
  *     vkcome_device device;
- *     vkcome_model model;
- *     if (vkcome_device_open(NULL, &device, &error) ||
- *         vkcome_model_open("embedded:tiny12", NULL, NULL, NULL, 0, &model, &error)) {
+ *     if (vkcome_device_open(NULL, &device, &error)) {
  *         fprintf(stderr, "%s\n", error);
  *         vkcome_free(error);
  *     }
@@ -59,6 +57,9 @@ extern "C" {
 #define VKCOME_ABI_MAJOR 1
 #define VKCOME_ABI_MINOR 0
 #define VKCOME_ABI_PATCH 0
+
+/* Whether a program that was compiled with this header works with a library: VKCOME_ABI_FITS(vkcome_abi_version()). */
+#define VKCOME_ABI_FITS(version) ((version) >> 16 == VKCOME_ABI_MAJOR && ((version) >> 8 & 255) + 1 > VKCOME_ABI_MINOR)
 
 /* Codes. A program must take one that it does not know for an error. */
 enum {

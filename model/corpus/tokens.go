@@ -48,7 +48,7 @@ func LoadTokens(ctx context.Context, path string, vocab int, o Options) (*Corpus
 		if o.Context > 0 {
 			window = min(window, o.Context)
 		}
-		window = min(window, defaultWindow)
+		window = min(window, DefaultWindow)
 	}
 	windows, err := Cut(tokens, window)
 	if err != nil {

@@ -4,12 +4,21 @@ package named
 
 import (
 	"context"
+	"errors"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
 	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/model/hub"
 )
+
+// ErrNotFound is the error for a name of which there is no folder, no file, and nothing that can be had from the hub.
+var ErrNotFound = errors.New("no model of that name")
+
+type notFound struct{ error }
+
+func (n notFound) Unwrap() error      { return n.error }
+func (notFound) Is(target error) bool { return target == ErrNotFound }
 
 // Open opens a model: embedded.Name, else a folder or a file, else a name of the hub, of which is fetched what its cache lacks. A model that
 // vkcome does not read is refused before its weights are fetched.
@@ -23,7 +32,7 @@ func Open(ctx context.Context, name string, h hub.Hub) (*model.Model, error) {
 	}
 	path, err := h.Model(ctx, name)
 	if err != nil {
-		return nil, err
+		return nil, notFound{err}
 	}
 	m, err := model.Open(path)
 	if err == nil {
