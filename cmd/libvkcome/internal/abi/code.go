@@ -130,7 +130,8 @@ func CodeOf(err error) Code {
 
 // Text is what an error says, in one line of UTF-8, with the fields of requests where the library names its options.
 func Text(err error) string {
-	return strings.ToValidUTF8(printable.Line(spell(err.Error())), "�")
+	text := strings.ToValidUTF8(printable.Line(spell(err.Error())), "�")
+	return strings.ReplaceAll(text, context.Canceled.Error(), "cancelled")
 }
 
 // NoPointer is the error for a pointer that must not be null.
