@@ -21,6 +21,9 @@ type evaluateRequest struct {
 	Data  string   `json:"data"`  // folder with data sets; "": the cache and the hub
 	Cache string   `json:"cache"` // folder of scores that earlier runs left; "": none
 	networked
+
+	tasks  []*task.Task
+	groups []*task.Group
 }
 
 // evaluated is the result.
@@ -35,28 +38,35 @@ type measured struct {
 	Nulls  int    `json:"null_rows,omitempty"`
 }
 
+func (in *evaluateRequest) check() (err error) {
+	if len(in.Tasks) > 0 {
+		if in.tasks, in.groups, err = task.Find(in.Tasks); err != nil {
+			return fail(Argument, err)
+		}
+	}
+	switch {
+	case in.Corpus == nil && len(in.Tasks) == 0:
+		return fail(Argument, errors.New("nothing to measure: give corpus, tasks, or both"))
+	case in.Shots < 0 || in.Limit < 0:
+		return fail(Argument, fmt.Errorf("num_fewshot %d, limit %v: expected 0 or more", in.Shots, in.Limit))
+	case in.Corpus != nil:
+		return in.Corpus.check()
+	}
+	return nil
+}
+
 // Evaluate measures a model and gives the figures as JSON.
 func (l *Library) Evaluate(onDevice, of Handle, request string, w Watch) ([]byte, error) {
 	var in evaluateRequest
 	return l.compute(onDevice, []Handle{of}, request, &in, w, func(ctx context.Context, d *device, m []*opened, t *teller) (any, error) {
-		switch {
-		case in.Corpus == nil && len(in.Tasks) == 0:
-			return nil, fail(Argument, errors.New("nothing to measure: give corpus, tasks, or both"))
-		case in.Shots < 0 || in.Limit < 0:
-			return nil, fail(Argument, fmt.Errorf("num_fewshot %d, limit %v: expected 0 or more", in.Shots, in.Limit))
-		}
-		tasks, groups, err := task.Find(in.Tasks)
-		if err != nil {
-			return nil, fail(Argument, err)
-		}
-		out := &evaluated{}
+		out, err := &evaluated{}, error(nil)
 		if in.Corpus != nil {
 			if out.Perplexity, err = in.perplexity(ctx, d, m[0], t); err != nil {
 				return nil, err
 			}
 		}
-		if len(tasks) > 0 {
-			out.Accuracy, err = eval.RunTasks(ctx, d.Device, m[0].Model, tasks, groups, eval.TaskOptions{
+		if len(in.Tasks) > 0 {
+			out.Accuracy, err = eval.RunTasks(ctx, d.Device, m[0].Model, in.tasks, in.groups, eval.TaskOptions{
 				Shots: in.Shots, Limit: in.Limit, Source: task.Source{Dir: in.Data, Hub: in.hub(t)}, Cache: in.Cache, Version: prune.Version, Progress: t.stage,
 			})
 		}

@@ -59,14 +59,23 @@ type healingRequest struct {
 	Corpus   *corpusRequest  `json:"corpus"` // nil: that of the calibration
 }
 
+func (r *pruneRequest) check() error {
+	switch {
+	case r.Method == "" && (r.Refit != nil || len(r.MethodOptions) > 0):
+		return fail(Argument, errors.New("refit and method_options go with a method: name it"))
+	case r.Corpus != nil:
+		return r.Corpus.check()
+	}
+	return nil
+}
+
+func (r *distillRequest) check() error { return r.Corpus.check() }
+
 // plan checks a request against a model.
 func (r *pruneRequest) plan(ctx context.Context, m *opened, t *teller) (*prune.Plan, error) {
 	o := prune.Options{
 		TargetLayers: r.TargetLayers, Sparsity: r.Sparsity, TargetParameters: r.TargetParameters, TargetBytes: r.TargetBytes, Protect: r.Protect, AllScores: r.AllScores,
 		Refit: r.Refit,
-	}
-	if r.Method == "" && (r.Refit != nil || len(r.MethodOptions) > 0) {
-		return nil, fail(Argument, errors.New("refit and method_options go with a method: name it"))
 	}
 	if r.Method != "" {
 		var err error
@@ -192,10 +201,16 @@ func (t *teller) status(s prune.Status) {
 	t.tell(e)
 }
 
+// checker is a request that can be wrong by itself, which is said whatever the device does.
+type checker interface{ check() error }
+
 // compute reads a request into in, takes the device for itself and the models into use, and gives as JSON what work gives. That a model has
 // changed meanwhile is an error.
-func (l *Library) compute(onDevice Handle, models []Handle, request string, in any, w Watch, work func(ctx context.Context, d *device, m []*opened, t *teller) (any, error)) ([]byte, error) {
+func (l *Library) compute(onDevice Handle, models []Handle, request string, in checker, w Watch, work func(ctx context.Context, d *device, m []*opened, t *teller) (any, error)) ([]byte, error) {
 	if err := decode(request, in); err != nil {
+		return nil, err
+	}
+	if err := in.check(); err != nil {
 		return nil, err
 	}
 	list, release, err := l.models(models)
