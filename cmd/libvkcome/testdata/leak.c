@@ -1,6 +1,8 @@
 /* Opens and closes what the library has, over and over, and says what the process holds after a tenth of the cycles and in the end.
  *
- *     leak CYCLES MODEL [TOKENS FOLDER]     with TOKENS each cycle opens a device too, and every hundredth prunes into FOLDER
+ *     leak CYCLES MODEL                       tokens and models
+ *     leak CYCLES MODEL device                a device in each cycle too
+ *     leak CYCLES MODEL device TOKENS FOLDER  and a run in every tenth
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -59,9 +61,9 @@ int main(int argc, char **argv) {
 			is("device", VKCOME_OK, vkcome_device_open(NULL, &device, &error));
 			is("info", VKCOME_OK, vkcome_device_info(device, &json, &error));
 			vkcome_free(json);
-			if (i % 100 == 50) {
+			if (argc > 5 && i % 10 == 5) {
 				snprintf(request, sizeof request, "{\"target_layers\":8,\"method\":\"shortgpt\",\"out\":\"%s/out\",\"force\":true,\"corpus\":{\"token_file\":\"%s\",\"window\":64,\"windows\":4}}",
-					argv[4], argv[3]);
+					argv[5], argv[4]);
 				is("prune", VKCOME_OK, vkcome_prune(device, model, request, listen_to, &events, cancel, &json, &error));
 				vkcome_free(json);
 			}
@@ -73,5 +75,5 @@ int main(int argc, char **argv) {
 		is("stale", VKCOME_ERROR_HANDLE, vkcome_model_close(model, &error));
 		if (i == cycles / 10 || i == cycles) held(i);
 	}
-	return argc > 3 && !events;
+	return argc > 5 && !events;
 }
