@@ -12,7 +12,7 @@ import (
 	"github.com/vkcome/vkcome/model/hub"
 )
 
-// ErrNotFound is the error for a name of which there is no folder, no file, and nothing that can be had from the hub.
+// ErrNotFound is the error for a name of the hub of which nothing can be had. A folder that is not there is an fs.ErrNotExist.
 var ErrNotFound = errors.New("no model of that name")
 
 type notFound struct{ error }
