@@ -238,7 +238,7 @@ func TestWrongUse(t *testing.T) {
 	t.Run("race", func(t *testing.T) {
 		dir := t.TempDir()
 		run(t, ".", nil, "go", "build", "-race", "-buildmode=c-shared", "-ldflags", "-extldflags=-Wl,-soname,libvkcome.so.1", "-o", filepath.Join(dir, "libvkcome.so.1"), ".")
-		out := run(t, ".", []string{"LD_LIBRARY_PATH=" + dir, "LD_PRELOAD=" + filepath.Join(dir, "libvkcome.so.1")}, program, "embedded:tiny12", tokens, t.TempDir())
+		out := run(t, ".", []string{"LD_LIBRARY_PATH=" + dir}, program, "embedded:tiny12", tokens, t.TempDir())
 		if !strings.HasSuffix(out, "done\n") || strings.Contains(out, "DATA RACE") {
 			t.Errorf("it says\n%s", out)
 		}
@@ -300,8 +300,9 @@ func TestLeaks(t *testing.T) {
 	}
 }
 
-// pipelineLeak is what lavapipe 22.3.6 leaks of a pipeline that is created and destroyed, whoever does it.
-const pipelineLeak = 480 << 10
+// pipelineLeak is what lavapipe 22.3.6 leaks of a pipeline that is created and destroyed, whoever does it: about 480 KB, and a third for what
+// lies between.
+const pipelineLeak = 640 << 10
 
 // created is how many pipelines a table counts.
 func created(t *testing.T, counts string) uint64 {

@@ -80,7 +80,7 @@ func (l *Library) DeviceInfo(h Handle) ([]byte, error) {
 		UsedTier string           `json:"used_tier"`
 		StepDown string           `json:"step_down"`
 		Memory   map[string]int64 `json:"memory"`
-	}{d.Info, d.Tier.String(), d.down, map[string]int64{"used": m.Used, "reserved": m.Reserved, "peak": m.Peak}})
+	}{Info: d.Info, UsedTier: d.Tier.String(), StepDown: d.down, Memory: map[string]int64{"used": m.Used, "reserved": m.Reserved, "peak": m.Peak}})
 }
 
 // CloseDevice closes a device that nothing uses.
