@@ -134,6 +134,28 @@ func TestCalls(t *testing.T) {
 	_, err = l.Evaluate(device, model, `{"tasks":["arc"]}`, Watch{})
 	is(t, err, Argument, "arc_easy")
 
+	student, err := l.OpenModel(filepath.Join(dir, "out"), "", Watch{})
+	is(t, err, OK, "")
+	defer func() { is(t, l.CloseModel(student), OK, "") }()
+	trained := 0
+	raw, err = l.Distill(device, model, student, `{"options":{"batch":2,"tokens":512,"held_out":2},"corpus":{"token_file":"../../../../testdata/golden/calib_tokens.json","window":64},"out":"`+dir+`/trained"}`, Watch{
+		Progress: func(event []byte) bool {
+			if strings.Contains(string(event), `"training":{"loss":`) {
+				trained++
+			}
+			return false
+		},
+	})
+	is(t, err, OK, "")
+	if lineage = (prune.Lineage{}); json.Unmarshal(raw, &lineage) != nil || lineage.Distill == nil || len(lineage.Distill.Stages) == 0 || trained == 0 {
+		t.Errorf("%d events of training, %s", trained, raw)
+	}
+	raw, err = l.Evaluate(device, model, `{"tasks":["arc_easy"],"limit":2,"data":"../../../../testdata/lmeval/data"}`, Watch{})
+	is(t, err, OK, "")
+	if !strings.Contains(string(raw), `"accuracy":{"results":{"arc_easy":{`) {
+		t.Errorf("%s", raw)
+	}
+
 	prediction, err := l.Plan(device, model, request(""), Watch{})
 	is(t, err, OK, "")
 	var p prune.Prediction
@@ -179,6 +201,46 @@ func TestGenerate(t *testing.T) {
 		if code := CodeOf(err); code != Argument && code != Model || !strings.Contains(Text(err), want) {
 			t.Errorf("%s: %v, %v", options, code, err)
 		}
+	}
+}
+
+// TestChat answers two turns, of which the second has the first in mind, also after one that was cancelled.
+func TestChat(t *testing.T) {
+	l, device, _ := open(t)
+	dir := t.TempDir()
+	folder, err := embedded.Files()
+	if err == nil {
+		err = os.CopyFS(dir, folder)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "chat_template.jinja"), []byte("{% for m in messages %}{{ m.role }}{{ sign }} {{ m.content }} {% endfor %}"), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := l.OpenModel(dir, "", Watch{})
+	is(t, err, OK, "")
+	defer func() { is(t, l.CloseModel(m), OK, "") }()
+	g, err := l.OpenGenerator(device, m, `{"chat":true,"system":"Be brief.","max_tokens":4,"variables":{"sign":":"}}`)
+	is(t, err, OK, "")
+	defer func() { is(t, l.CloseGenerator(g), OK, "") }()
+	var turns []generated
+	for range 2 {
+		raw, err := l.Generate(g, `{"prompt":"The film is"}`, Watch{})
+		is(t, err, OK, "")
+		var turn generated
+		if err := json.Unmarshal(raw, &turn); err != nil {
+			t.Fatal(err)
+		}
+		turns = append(turns, turn)
+		_, err = l.Generate(g, `{"prompt":"never"}`, Watch{Progress: func([]byte) bool { return true }})
+		is(t, err, Cancelled, "cancelled")
+	}
+	_, err = l.Generate(g, `{"prompt":"x","raw":true}`, Watch{})
+	is(t, err, Argument, "raw")
+	first, second := turns[0].Prompt[:len(turns[0].Prompt)-1], turns[1].Prompt // the last token is another one where a text goes on
+	if len(second) < 2*len(first)-8 || len(second) > 2*len(first)+8 || !slices.Equal(second[:len(first)], first) {
+		t.Errorf("prompts %v, %v", first, second)
 	}
 }
 

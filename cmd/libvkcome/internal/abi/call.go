@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
-	"sync/atomic"
 )
 
 // Watch is who follows a call, and may end it.
@@ -25,11 +25,11 @@ type (
 		Training *trainingEvent `json:"training,omitempty"`
 	}
 	trainingEvent struct {
-		Loss            float64 `json:"loss"`
-		HeldOut         float64 `json:"held_out_loss"`
-		TokensPerSecond float64 `json:"tokens_per_second"`
-		LeftSeconds     float64 `json:"left_seconds"`
-		DeviceBytes     int64   `json:"device_bytes"`
+		Loss            number `json:"loss"`
+		HeldOut         number `json:"held_out_loss"`
+		TokensPerSecond number `json:"tokens_per_second"`
+		LeftSeconds     number `json:"left_seconds"`
+		DeviceBytes     int64  `json:"device_bytes"`
 	}
 	noteEvent struct {
 		Note string `json:"note"`
@@ -39,13 +39,23 @@ type (
 	}
 )
 
+// number is one that may be none, which JSON has no word for but null.
+type number float64
+
+// MarshalJSON writes null for what is not finite.
+func (n number) MarshalJSON() ([]byte, error) {
+	if f := float64(n); !math.IsNaN(f) && !math.IsInf(f, 0) {
+		return json.Marshal(f)
+	}
+	return []byte("null"), nil
+}
+
 // teller hands events of a call to whoever watches it, and waits until they are taken.
 type teller struct {
 	watched bool
 	events  chan []byte
 	taken   chan struct{}
 	over    chan struct{} // closed when the call has returned: nobody listens any more
-	lost    atomic.Pointer[error]
 }
 
 // tell tells an event.
@@ -53,11 +63,7 @@ func (t *teller) tell(event any) {
 	if !t.watched {
 		return
 	}
-	raw, err := json.Marshal(event)
-	if err != nil {
-		t.lost.CompareAndSwap(nil, &err)
-		return
-	}
+	raw, _ := json.Marshal(event) // texts and numbers
 	select {
 	case t.events <- raw:
 		select {
@@ -103,9 +109,6 @@ func (l *Library) run(w Watch, work func(ctx context.Context, t *teller) error) 
 			}
 			t.taken <- struct{}{}
 		case err := <-done:
-			if lost := t.lost.Load(); err == nil && lost != nil {
-				err = fail(Internal, fmt.Errorf("progress: %w", *lost))
-			}
 			return err
 		}
 	}

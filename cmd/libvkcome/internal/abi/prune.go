@@ -195,7 +195,7 @@ func (t *teller) status(s prune.Status) {
 	e := progressEvent{Stage: s.Stage, Done: int64(s.Done), Total: int64(s.Total)}
 	if now := s.Training; now != nil {
 		e = progressEvent{Stage: now.Stage, Done: int64(now.Done), Total: int64(now.Total), Training: &trainingEvent{
-			Loss: now.Loss, HeldOut: now.HeldOut, TokensPerSecond: now.Tokens, LeftSeconds: now.Left.Seconds(), DeviceBytes: now.Device,
+			Loss: number(now.Loss), HeldOut: number(now.HeldOut), TokensPerSecond: number(now.Tokens), LeftSeconds: number(now.Left.Seconds()), DeviceBytes: now.Device,
 		}}
 	}
 	t.tell(e)
