@@ -28,6 +28,7 @@ lib: ## bin/libvkcome.so and bin/vkcome.h: the library for C, Python, Node and o
 test-lib: build lib ## the library from C, Python and Node; wrong use, a thousand devices opened and closed under valgrind
 	@.ci/setup.sh device
 	@.ci/setup.sh bindings
+	go test -race -count=1 -run "TestHandles|TestCalls|TestGenerate|TestManyThreads" ./cmd/libvkcome/internal/abi
 	go test -tags lib -count=1 -timeout 60m ./cmd/libvkcome/...
 
 check: ## before a commit: gofmt, vet, staticcheck, licences, and the tests but for the slow ones that .ci/check.sh names

@@ -227,22 +227,13 @@ func TestNode(t *testing.T) {
 	embeds(t, dir, nil, "node", "example.js")
 }
 
-// TestWrongUse uses the library wrongly from four threads, once with Go's race detector in it.
+// TestWrongUse uses the library wrongly, from four threads at once. Go's race detector cannot be in it, as it has no shadow memory for where a
+// program's loader puts libraries; it looks at the same from four goroutines, in package abi.
 func TestWrongUse(t *testing.T) {
 	program := compile(t, "testdata/wrong.c", "-std=gnu11")
-	t.Run("plain", func(t *testing.T) {
-		if out := run(t, ".", nil, program, "embedded:tiny12", tokens, t.TempDir()); !strings.HasSuffix(out, "done\n") {
-			t.Errorf("it says\n%s", out)
-		}
-	})
-	t.Run("race", func(t *testing.T) {
-		dir := t.TempDir()
-		run(t, ".", nil, "go", "build", "-race", "-buildmode=c-shared", "-ldflags", "-extldflags=-Wl,-soname,libvkcome.so.1", "-o", filepath.Join(dir, "libvkcome.so.1"), ".")
-		out := run(t, ".", []string{"LD_LIBRARY_PATH=" + dir}, program, "embedded:tiny12", tokens, t.TempDir())
-		if !strings.HasSuffix(out, "done\n") || strings.Contains(out, "DATA RACE") {
-			t.Errorf("it says\n%s", out)
-		}
-	})
+	if out := run(t, ".", nil, program, "embedded:tiny12", tokens, t.TempDir()); !strings.HasSuffix(out, "done\n") {
+		t.Errorf("it says\n%s", out)
+	}
 }
 
 // holding is what a process holds after so many cycles.
@@ -316,14 +307,15 @@ func created(t *testing.T, counts string) uint64 {
 	return 0
 }
 
-// TestValgrind does it under valgrind's memcheck: models a thousand times, and runs on ten devices. No block may be lost, and after the models
+// TestValgrind does it under valgrind's memcheck: models fifty times, and runs on ten devices; a thousand times
+// takes half an hour. No block may be lost, and after the models
 // none may be there in the end for each cycle. What memcheck says of reads and writes means nothing, as it knows no stacks of goroutines.
 func TestValgrind(t *testing.T) {
 	program, model := compile(t, "testdata/leak.c", "-std=gnu11"), folderModel(t)
 	for _, c := range []struct {
 		args []string
 		left int // blocks: what drivers and their libraries keep until the process ends
-	}{{[]string{"1000", model}, 100}, {[]string{"10", model, "device", tokens, t.TempDir()}, 20_000}} {
+	}{{[]string{"50", model}, 40}, {[]string{"10", model, "device", tokens, t.TempDir()}, 20_000}} {
 		checked(t, c.left, append([]string{"--leak-check=full", "--show-leak-kinds=definite", "--undef-value-errors=no", program}, c.args...)...)
 	}
 }
@@ -345,7 +337,7 @@ func checked(t *testing.T, most int, args ...string) {
 	}
 	allocated, left, lost := number(`total heap usage: ([\d,]+) allocs`), number(`in use at exit: [\d,]+ bytes in ([\d,]+) blocks`), number(`definitely lost: ([\d,]+) bytes`)
 	t.Logf("%d blocks allocated, %d there in the end, %d bytes lost", allocated, left, lost)
-	if allocated < 1000 || left > most || lost > 0 {
+	if allocated < 60 || left > most || lost > 0 {
 		t.Errorf("%s", tail(out))
 	}
 }
