@@ -307,15 +307,15 @@ func created(t *testing.T, counts string) uint64 {
 	return 0
 }
 
-// TestValgrind does it under valgrind's memcheck: models fifty times, and runs on ten devices; a thousand times
-// takes half an hour. No block may be lost, and after the models
-// none may be there in the end for each cycle. What memcheck says of reads and writes means nothing, as it knows no stacks of goroutines.
+// TestValgrind does it under valgrind's memcheck: models fifty times, and devices ten times; a thousand times takes half an hour. No block may
+// be lost, and after the models none may be there in the end for each cycle. What memcheck says of reads and writes means nothing, as it knows
+// no stacks of goroutines.
 func TestValgrind(t *testing.T) {
 	program, model := compile(t, "testdata/leak.c", "-std=gnu11"), folderModel(t)
 	for _, c := range []struct {
 		args []string
 		left int // blocks: what drivers and their libraries keep until the process ends
-	}{{[]string{"50", model}, 40}, {[]string{"10", model, "device", tokens, t.TempDir()}, 20_000}} {
+	}{{[]string{"50", model}, 40}, {[]string{"10", model, "device"}, 20_000}} {
 		checked(t, c.left, append([]string{"--leak-check=full", "--show-leak-kinds=definite", "--undef-value-errors=no", program}, c.args...)...)
 	}
 }
