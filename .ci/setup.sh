@@ -8,6 +8,7 @@
 #   .ci/setup.sh pip       pip, for make test-manifests
 #   .ci/setup.sh etcd      etcd, curl and openssl, for make test-kubernetes
 #   .ci/setup.sh slurm     slurmctld, slurmd and munge, for make test-slurm (Debian and Ubuntu)
+#   .ci/setup.sh bindings  what make test-lib runs: a C++ compiler, Python with pip, Node with npm, valgrind
 #   .ci/setup.sh test      a device and what the tests need: glslang, spirv-val, the validation layers
 #
 # On Debian and Ubuntu it installs with apt-get, as root or through sudo; elsewhere it says what to install.
@@ -127,6 +128,20 @@ slurm() {
 	[ -z "$missing" ] || install "${missing# }" "slurm-slurmctld slurm-slurmd munge" "slurm-llnl munge" "slurm slurm-node munge" "(Slurm is not for macOS)"
 }
 
+# bindings takes the system's Python, for which Debian has setuptools and wheel, whatever other one comes first in PATH.
+bindings() {
+	python=/usr/bin/python3
+	[ -x $python ] || python=python3
+	need c++ g++
+	need node nodejs
+	need npm npm
+	need valgrind valgrind
+	$python -c 'import ensurepip, pip, setuptools, venv, wheel' 2>/dev/null || missing="$missing python3 python3-pip python3-setuptools python3-venv python3-wheel"
+	[ -z "$missing" ] || install "${missing# }" "gcc-c++ nodejs npm valgrind python3 python3-pip python3-setuptools python3-wheel" \
+		"gcc nodejs npm valgrind python python-pip python-setuptools python-wheel" "gcc-c++ nodejs npm valgrind python3 python3-pip python3-setuptools python3-wheel" \
+		"node python"
+}
+
 case ${1:-} in
 slurm) slurm ;;
 pip) pip ;;
@@ -136,5 +151,6 @@ device) device ;;
 test) device; tests; newer ;;
 glslang) glslang; newer ;;
 browser) browser ;;
-*) echo "usage: .ci/setup.sh tools | device | test | glslang | browser | slurm | pip | etcd" >&2; exit 2 ;;
+bindings) bindings ;;
+*) echo "usage: $0 $(sed -n 's|^#   .ci/setup.sh \([a-z-]*\) .*|\1|p' "$0" | paste -sd"|")" >&2; exit 2 ;;
 esac
