@@ -9,6 +9,12 @@ package native
 #cgo LDFLAGS: -ldl
 #include <stdlib.h>
 #include "thunks.h"
+
+#ifdef __clang__
+static const char *vkcome_compiler(void) { return "clang " __clang_version__; }
+#else
+static const char *vkcome_compiler(void) { return "gcc " __VERSION__; }
+#endif
 */
 import "C"
 
@@ -24,6 +30,9 @@ import (
 
 	"github.com/vulkan-go/vulkan"
 )
+
+// Compiler is the C compiler that compiled this package, with its version.
+func Compiler() string { return strings.TrimSpace(C.GoString(C.vkcome_compiler())) }
 
 // Result is a VkResult other than VK_SUCCESS, as an error.
 type Result int32
