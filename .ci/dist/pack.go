@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// completions are the files of shells, by the shell's name, under the names that the shells look for.
+var completions = map[string]string{"bash": "vkcome", "zsh": "_vkcome", "fish": "vkcome.fish", "powershell": "vkcome.ps1"}
+
+// texts are the files that all archives share: they are what the program that was built prints of itself.
+func (r *release) texts(program string) (list []entry, err error) {
+	add := func(name string, args ...string) {
+		var text string
+		if err == nil {
+			text, err = command(r.scratch, r.env, program, args...)
+			list = append(list, entry{name: name, data: []byte(text + "\n")})
+		}
+	}
+	for shell, name := range completions {
+		add("completions/"+shell+"/"+name, "completion", shell)
+	}
+	add("THIRD-PARTY.txt", "version", "--licenses")
+	if err != nil {
+		return nil, err
+	}
+	version, err := command(r.scratch, r.env, program, "--version")
+	if err != nil {
+		return nil, err
+	}
+	first, rest, _ := strings.Cut(version, "\n")
+	if !strings.HasPrefix(rest, "commit "+r.commit+" of ") || strings.Contains(rest, "modified") {
+		return nil, fmt.Errorf("the program says %q, expected commit %s", version, r.commit)
+	}
+	r.version = strings.TrimPrefix(first, "vkcome ")
+	pages := filepath.Join(r.scratch, "man1")
+	if _, err := command(r.scratch, r.env, program, "man", pages); err != nil {
+		return nil, err
+	}
+	files, err := os.ReadDir(pages)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		if err := addFile(&list, "man/man1/"+f.Name(), filepath.Join(pages, f.Name())); err != nil {
+			return nil, err
+		}
+	}
+	if err := addFile(&list, "LICENSE", filepath.Join(r.source, "LICENSE")); err != nil {
+		return nil, err
+	}
+	return list, addFile(&list, "INSTALL.txt", filepath.Join(r.source, ".ci/dist/INSTALL.txt"))
+}
+
+func addFile(list *[]entry, name, path string) error {
+	raw, err := os.ReadFile(path)
+	*list = append(*list, entry{name: name, data: raw})
+	return err
+}
+
+// pack writes a target's archive and the list of what is linked into its program, and returns their names.
+func (r *release) pack(t target, binary string, shared []entry) ([]string, error) {
+	program, err := os.ReadFile(binary)
+	if err != nil {
+		return nil, err
+	}
+	entries := append([]entry{{name: t.program(), program: true, data: program}}, shared...)
+	name := fmt.Sprintf("vkcome-%s-%s-%s", r.version, t.os, t.arch)
+	archive, write := name+".tar.gz", tarball
+	if t.os == "windows" {
+		archive, write = name+".zip", zipped
+	}
+	raw, err := write(name, entries, r.time)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(r.out, archive), raw, 0o644); err != nil {
+		return nil, err
+	}
+	bill := name + ".cdx.json"
+	return []string{archive, bill}, r.bill(t, filepath.Join(r.out, bill))
+}
+
+// bill writes the list of the modules that are linked into a target's program, and of the Go release: CycloneDX, without the number and the time
+// that would be other ones each time.
+func (r *release) bill(t target, path string) error {
+	tool, err := command(filepath.Join(r.source, ".ci/dist/sbom"), r.env, "go", "tool", "-n", "cyclonedx-gomod")
+	if err != nil {
+		return err
+	}
+	_, err = command(r.source, r.of(t), tool, "app", "-json", "-output", path, "-output-version", "1.6", "-noserial", "-notimestamp", "-licenses", "-std", "-main", "cmd/vkcome", ".")
+	return err
+}
