@@ -69,7 +69,7 @@ var flagValues = map[string]func() values{
 	"text": texting, "eval-text": texting, "heal-text": texting,
 	"base": models, "baseline": models,
 	"tokens": file, "eval-tokens": file, "stats": file, "plan": file, "losses": file, "report": file, "results": file, "out": file, "share": file,
-	"samples": file, "file": file, "apply-chat-template": file, "chat-template": file,
+	"eval tasks samples": file, "file": file, "apply-chat-template": file, "chat-template": file,
 	"work": folder, "spill-dir": folder, "root": folder, "data": folder, "cache": folder, "demo out": folder,
 
 	"device": nothing, "max-device-memory": nothing, "max-host-memory": nothing, "target-params": nothing, "target-size": nothing, "field": nothing,

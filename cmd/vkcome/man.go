@@ -96,7 +96,7 @@ func verbPage(v verb, date string) string {
 	f.VisitAll(func(flag *pflag.Flag) {
 		spelling, usage := flagHelp(flag)
 		r.macro(".TP\n.B " + escapeRoff(spelling))
-		r.text(sentence(usage))
+		r.text(usage)
 	})
 	r.section("EXAMPLE")
 	r.macro(".nf\n" + escapeRoff(v.example) + "\n.fi")
@@ -115,15 +115,12 @@ func flagHelp(flag *pflag.Flag) (spelling, usage string) {
 	if dir, err := os.UserCacheDir(); err == nil { // a page is for every machine
 		usage = strings.ReplaceAll(usage, dir, "~/.cache")
 	}
-	return spelling, strings.TrimSpace(usage)
+	return strings.TrimSuffix(spelling, "[=true|false]"), strings.TrimSpace(usage)
 }
 
-// sentence is a text with a capital and a full stop, but for names in the beginning, which stay as they are.
+// sentence is a text with a capital and a full stop.
 func sentence(text string) string {
-	if text == "" || strings.HasSuffix(text, ".") {
-		return text
-	}
-	return text + "."
+	return strings.ToUpper(text[:1]) + strings.TrimSuffix(text[1:], ".") + "."
 }
 
 // roff collects a page.
@@ -141,6 +138,7 @@ func (r *roff) text(text string) {
 
 func (r *roff) head(name, date, short string) {
 	r.macro(fmt.Sprintf(".TH %s 1 %q %q %q", strings.ToUpper(name), cmp.Or(date, " "), "vkcome "+prune.Version, "vkcome manual"))
+	r.macro(".ad l") // names of flags and files leave little to stretch
 	r.section("NAME")
 	r.macro(escapeRoff(name) + ` \- ` + escapeRoff(short))
 }

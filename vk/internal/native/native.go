@@ -21,6 +21,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"strings"
 	"unsafe"
 
 	"github.com/vulkan-go/vulkan"

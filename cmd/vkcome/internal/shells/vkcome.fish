@@ -3,22 +3,20 @@
 function __vkcome_complete
     set -l words (commandline -opc)
     set -l current (commandline -ct)
-    set -l answer ($words[1] __complete $words[2..-1] ":$current" 2>/dev/null)
+    set -l answer ($words[1] __complete $words[2..-1] ":"(string unescape -- $current) 2>/dev/null)
     for line in $answer[2..-1]
         echo $line
     end
     # Behind --flag= the path alone is completed, and what stands before it stays.
     set -l before (string match -r -- '^--[^=]*=' $current)
     set -l path (string replace -r -- '^--[^=]*=' '' $current)
-    switch "$answer[1]"
-        case files
-            for found in (__fish_complete_path "$path")
+    if contains -- "$answer[1]" files folders
+        # Paths are completed as those of a command of which fish knows nothing.
+        for found in (complete -C "__fish_command_without_completions $path")
+            if test "$answer[1]" = files; or string match -qr '/(\t|$)' -- $found
                 echo "$before$found"
             end
-        case folders
-            for found in (__fish_complete_directories "$path" '')
-                echo "$before$found"
-            end
+        end
     end
 end
 
