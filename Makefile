@@ -1,6 +1,6 @@
 # vkcome. `make help` lists the targets.
 .DEFAULT_GOAL := demo
-.PHONY: demo build check test test-ui test-hostile test-big test-drivers gpu-report shaders check-shaders licenses fuzz vulncheck bench quality clean help
+.PHONY: demo build check test test-ui test-hostile test-big test-drivers dist test-dist gpu-report shaders check-shaders licenses fuzz vulncheck bench quality clean help
 
 FUZZTIME ?= 10s
 QUALITY_DATA ?= ../shared
@@ -39,6 +39,16 @@ test-hostile: ## every hostile input, more than a thousand; every Vulkan call an
 test-drivers: build ## the tests on SwiftShader and Mesa 26, downloaded into .drivers (Debian on x86-64)
 	@.ci/setup.sh test
 	@.ci/drivers.sh
+
+dist: ## the archives of a release, of the commit that is checked out, into bin/dist: the same bytes wherever they are built (Debian on x86-64)
+	@.ci/setup.sh tools
+	@.ci/setup.sh dist
+	go run ./.ci/dist
+
+test-dist: ## build the archives twice, compare, and run them in a bare Debian 12, under qemu and in a container; needs root
+	@.ci/setup.sh tools
+	@.ci/setup.sh test-dist
+	@.ci/dist/test.sh
 
 gpu-report: ## what the compilers of ten GPUs make of the kernels, into .ci/gpu (Debian on x86-64; the GPUs need not be here)
 	@.ci/setup.sh tools

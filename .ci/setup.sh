@@ -5,7 +5,9 @@
 #   .ci/setup.sh device    a Vulkan loader, and a Vulkan device: where none answers, lavapipe, which runs on the CPU
 #   .ci/setup.sh glslang   the shader compiler, for who changes shaders
 #   .ci/setup.sh browser   chromium, for the tests of vkcome ui
-#   .ci/setup.sh test      a device and what the tests need: glslang, spirv-val, the validation layers
+#   .ci/setup.sh test      a device and what the tests need: glslang, spirv-val, the validation layers, shells and what reads manual pages
+#   .ci/setup.sh dist      the C compilers of all systems that make dist builds for
+#   .ci/setup.sh test-dist what make test-dist runs archives with: debootstrap, qemu, buildah
 #
 # On Debian and Ubuntu it installs with apt-get, as root or through sudo; elsewhere it says what to install.
 set -eu
@@ -94,8 +96,35 @@ tests() {
 	need glslangValidator glslang-tools
 	need spirv-val spirv-tools
 	layer || missing="$missing vulkan-validationlayers"
-	[ -z "$missing" ] || install "${missing# }" "glslang spirv-tools vulkan-validation-layers" "glslang spirv-tools vulkan-validation-layers" \
-		"glslang-devel spirv-tools vulkan-validationlayers" "glslang spirv-tools vulkan-validationlayers"
+	need zsh zsh
+	need fish fish
+	need man man-db
+	need mandoc mandoc
+	[ -z "$missing" ] || install "${missing# }" "glslang spirv-tools vulkan-validation-layers zsh fish man-db mandoc" \
+		"glslang spirv-tools vulkan-validation-layers zsh fish man-db mandoc" \
+		"glslang-devel spirv-tools vulkan-validationlayers zsh fish man mandoc" "glslang spirv-tools vulkan-validationlayers zsh fish man-db mandoc"
+}
+
+# debian installs what dist needs, of which the names and the contents are Debian's alone.
+debian() {
+	[ -z "$missing" ] && return
+	command -v apt-get >/dev/null 2>&1 && [ "$(uname -m)" = x86_64 ] || fail "the archives are built on Debian on x86-64, for whose C library and compilers they are made"
+	install "${missing# }" "" "" "" ""
+}
+
+dist() {
+	need x86_64-linux-gnu-gcc "gcc libc6-dev"
+	need aarch64-linux-gnu-gcc "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+	need x86_64-w64-mingw32-gcc-win32 gcc-mingw-w64-x86-64-win32
+	debian
+}
+
+dist_tests() {
+	need debootstrap debootstrap
+	need qemu-aarch64-static qemu-user-static
+	need buildah buildah
+	need unzip unzip
+	debian
 }
 
 browser() {
@@ -111,5 +140,7 @@ device) device ;;
 test) device; tests; newer ;;
 glslang) glslang; newer ;;
 browser) browser ;;
-*) echo "usage: .ci/setup.sh tools | device | test | glslang | browser" >&2; exit 2 ;;
+dist) dist ;;
+test-dist) dist; dist_tests ;;
+*) echo "usage: .ci/setup.sh tools | device | test | glslang | browser | dist | test-dist" >&2; exit 2 ;;
 esac

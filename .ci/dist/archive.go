@@ -9,6 +9,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"slices"
 	"time"
@@ -67,10 +68,7 @@ func zipped(folder string, entries []entry, at time.Time) ([]byte, error) {
 	w.RegisterCompressor(zip.Deflate, func(out io.Writer) (io.WriteCloser, error) { return flate.NewWriter(out, flate.BestCompression) })
 	for _, e := range ordered(entries) {
 		h := &zip.FileHeader{Name: path.Join(folder, e.name), Method: zip.Deflate, Modified: at}
-		h.SetMode(0o644)
-		if e.program {
-			h.SetMode(0o755)
-		}
+		h.SetMode(fs.FileMode(e.mode()))
 		f, err := w.CreateHeader(h)
 		if err == nil {
 			_, err = f.Write(e.data)

@@ -3,7 +3,8 @@
 function __vkcome_complete
     set -l words (commandline -opc)
     set -l current (commandline -ct)
-    set -l answer ($words[1] __complete $words[2..-1] ":"(string unescape -- $current) 2>/dev/null)
+    set -l plain (string unescape -- "$current"); or set plain "$current" # a quote may be open
+    set -l answer ($words[1] __complete $words[2..-1] ":$plain" 2>/dev/null)
     for line in $answer[2..-1]
         echo $line
     end
