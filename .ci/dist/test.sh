@@ -7,11 +7,6 @@ cd "$(dirname "$0")/../.."
 root=$PWD
 [ "$(id -u)" = 0 ] || { echo "test-dist: it makes a chroot: run it as root" >&2; exit 1; }
 
-work=$(mktemp -d)
-chmod 755 "$work"
-# --one-file-system: nothing is removed through a mount that could not be taken away.
-trap 'umount "$work"/debian/{proc,dev} "$work/modules" 2>/dev/null; rm -rf --one-file-system "$work"' EXIT
-
 first() { go run ./.ci/dist -out "$work/first" | tee "$work/report"; }
 
 # second builds again with all that might leave a trace being another: user, home, folders, caches, umask, language, time zone. The modules are
@@ -56,7 +51,10 @@ unpacked() {
 	done
 }
 
-inside() { chroot "$work/debian" env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root LC_ALL=C.UTF-8 TERM=dumb "$@"; }
+inside() { chroot "$work/debian" env -i PATH=/root/.local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root LC_ALL=C.UTF-8 TERM=dumb "$@"; }
+
+# says TEXT: it is in what comes in. All is read, so that nothing is written to a pipe that is closed.
+says() { grep -F -- "$1" >/dev/null; }
 
 # refused COMMAND...: exit 1 and one line on stderr.
 refused() {
@@ -70,14 +68,9 @@ bare() {
 		{ tail "$work/debootstrap.log"; return 1; }
 	mount --bind /proc "$work/debian/proc"
 	mount --bind /dev "$work/debian/dev"
-	local from
-	from=$(echo "$work"/unpacked/*-linux-amd64)
-	install -D -m 755 "$from/vkcome" "$work/debian/usr/local/bin/vkcome"
-	install -D -m 644 "$from/completions/bash/vkcome" "$work/debian/usr/local/share/bash-completion/completions/vkcome"
-	install -D -m 644 "$from/completions/zsh/_vkcome" "$work/debian/usr/local/share/zsh/site-functions/_vkcome"
-	install -D -m 644 "$from/completions/fish/vkcome.fish" "$work/debian/usr/local/share/fish/vendor_completions.d/vkcome.fish"
-	mkdir -p "$work/debian/usr/local/share/man/man1"
-	cp "$from"/man/man1/*.1 "$work/debian/usr/local/share/man/man1/"
+	tar -xzf "$work"/first/*-linux-amd64.tar.gz -C "$work/debian/opt"
+	# What INSTALL.txt says is what is done.
+	{ echo 'cd /opt/vkcome-*' && grep -o '^  install .*' "$work"/debian/opt/*/INSTALL.txt; } | inside sh -eux
 	inside vkcome version | tee "$work/version"
 	grep -q '^no devices: .*libvulkan1' "$work/version"
 	refused inside vkcome demo
@@ -89,19 +82,20 @@ served() {
 		{ tail "$work/apt.log"; return 1; }
 	inside vkcome version
 	inside vkcome demo
-	inside man -l /usr/local/share/man/man1/vkcome.1 | grep -q 'vkcome-prune(1)'
-	inside sh -c 'for page in /usr/local/share/man/man1/*.1; do mandoc -T lint -W warning "$page" || exit 1; done'
-	inside man vkcome-eval-tasks | grep -q -- '--num-fewshot'
-	inside bash -c '. /usr/share/bash-completion/bash_completion; _completion_loader vkcome; complete -p vkcome' | grep -q _vkcome
-	[ "$(inside zsh -fc 'autoload -U compinit; compinit -D -u; print $_comps[vkcome]')" = _vkcome ]
-	inside fish -c 'complete -C "vkcome prune --selector sl"' | grep -q '^sleb'
+	inside man -l /root/.local/share/man/man1/vkcome.1 | says 'vkcome-prune(1)'
+	inside sh -c 'for page in /root/.local/share/man/man1/*.1; do mandoc -T lint -W warning "$page" || exit 1; done'
+	inside man vkcome-eval-tasks | says --num-fewshot
+	inside bash -c '. /usr/share/bash-completion/bash_completion; _completion_loader vkcome; complete -p vkcome' | says _vkcome
+	[ "$(inside zsh -fc 'fpath=(/opt/vkcome-*/completions/zsh $fpath); autoload -U compinit; compinit -D -u; print $_comps[vkcome]')" = _vkcome ]
+	inside fish -c 'complete -C "vkcome prune --selector sl"' | says sleb
 }
 
 # arm runs the program for arm64 with the C library of its cross compiler. qemu has no Vulkan device for it, which it must say.
 arm() {
 	local arm="qemu-aarch64-static -L /usr/aarch64-linux-gnu $(echo "$work"/unpacked/*-linux-arm64)/vkcome"
 	$arm version | tee "$work/version"
-	grep -q 'linux/arm64' "$work/version" && grep -q '^no devices: ' "$work/version"
+	grep -q 'linux/arm64' "$work/version"
+	grep -q '^no devices: ' "$work/version"
 	[ "$($arm prune --help)" = "$(inside vkcome prune --help)" ]
 	refused $arm demo
 }
@@ -117,8 +111,9 @@ windows() {
 	grep -q 'windows/amd64' "$work/version"
 }
 
-# container builds the Containerfile upon the Debian of the chroot, as it was before anything was installed in it: no registry is asked.
+# container builds the Containerfile upon the Debian of the chroot, in which nothing is installed yet: no registry is asked.
 container() {
+	tar -C "$work/debian" --one-file-system -cf "$work/base.tar" --exclude='./opt/*' --exclude=./root/.local .
 	local store="--root $work/containers --runroot $work/containers-run --storage-driver vfs" from
 	from=$(buildah $store from scratch)
 	buildah $store add --quiet "$from" "$work/base.tar" / >/dev/null
@@ -132,15 +127,26 @@ container() {
 	buildah $store rm "$from" >/dev/null
 }
 
-part "dist" first
-part "dist, elsewhere" second
-part "the same bytes" compared
-part "contents" unpacked
-part "bare Debian 12" bare
-tar -C "$work/debian" --one-file-system -cf "$work/base.tar" --exclude=./usr/local --exclude=./proc --exclude=./dev .
-part "with a driver, shells, man" served
-part "linux/arm64 under qemu" arm
-part "windows/amd64 under Wine" windows
-part "container" container
-umount "$work"/debian/{proc,dev}
+# A part is a process of its own: bash does not stop at an error within a function whose success is asked for.
+if [ "${1:-}" = part ]; then
+	work=$2
+	"$3"
+	exit
+fi
+
+work=$(mktemp -d)
+chmod 755 "$work"
+# --one-file-system: nothing is removed through a mount that could not be taken away.
+trap 'umount "$work"/debian/{proc,dev} "$work/modules" 2>/dev/null; rm -rf --one-file-system "$work"' EXIT
+of() { part "$1" .ci/dist/test.sh part "$work" "$2"; }
+
+of "dist" first
+of "dist, elsewhere" second
+of "the same bytes" compared
+of "contents" unpacked
+of "bare Debian 12" bare
+of "container" container
+of "with a driver, shells, man" served
+of "linux/arm64 under qemu" arm
+of "windows/amd64 under Wine" windows
 finish
