@@ -132,7 +132,7 @@ func (r *release) checkOut() error {
 		return fmt.Errorf("the time of commit %s: %w", r.commit, err)
 	}
 	r.time = time.Unix(n, 0).UTC()
-	if _, err := command(root, nil, "git", "clone", "--quiet", "--shared", "--no-checkout", "--no-tags", root, r.source); err != nil {
+	if _, err := command(root, nil, "git", "clone", "--quiet", "--no-checkout", "--no-tags", root, r.source); err != nil {
 		return err
 	}
 	_, err = command(r.source, nil, "git", "checkout", "--quiet", "--detach", r.commit)
