@@ -5,6 +5,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -209,5 +210,28 @@ func TestFind(t *testing.T) {
 	}
 	if _, err := find([]string{"plan9/arm"}); err == nil || !strings.Contains(err.Error(), "linux/amd64, linux/arm64, windows/amd64") {
 		t.Error(err)
+	}
+}
+
+// TestLicenses: each module gets the licences that the notices have of it and of its parts, and one that they lack is an error.
+func TestLicenses(t *testing.T) {
+	by := licenses("vkcome\n(MIT)\n------\n\ntext\n(C) someone\n----\n\n\nthe Go standard library\nx/y v1\n(BSD-3-Clause)\n-----\n\ntext\n\n\nx/y v1, part/LICENSE\n(Sun, BSD-3-Clause)\n---\n\ntext\n\n\nx/y v1\n(notice)\n----\n\ntext\n")
+	raw := []byte(`{"metadata":{"component":{"name":"v"}},"components":[{"name":"x/y","version":"v1"},{"name":"std","version":"go1"}],"bomFormat":"CycloneDX"}`)
+	out, err := withLicenses(raw, by)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"bomFormat":"CycloneDX","components":[{"licenses":[{"license":{"id":"BSD-3-Clause"}},{"license":{"name":"Sun"}}],"name":"x/y","version":"v1"},{"licenses":[{"license":{"id":"BSD-3-Clause"}}],"name":"std","version":"go1"}],"metadata":{"component":{"licenses":[{"license":{"id":"MIT"}}],"name":"v"}}}`
+	var flat bytes.Buffer
+	if err := json.Compact(&flat, out); err != nil || flat.String() != want {
+		t.Errorf("%v: %s", err, flat.String())
+	}
+	delete(by, "x/y v1")
+	if _, err := withLicenses(raw, by); err == nil || !strings.Contains(err.Error(), "x/y v1") {
+		t.Error(err)
+	}
+	real, err := os.ReadFile("../../cmd/vkcome/internal/licenses/NOTICES.txt")
+	if got := licenses(string(real)); err != nil || len(got) < 20 || !slices.Equal(got["vkcome"], []string{"MIT"}) || !slices.Equal(got["the Go standard library"], []string{"BSD-3-Clause"}) {
+		t.Errorf("%v, %v", err, got)
 	}
 }

@@ -41,6 +41,7 @@ type release struct {
 	time    time.Time // of the commit: of every file, too
 	env     []string  // of the commands that build
 	version string
+	tool    string // cyclonedx-gomod
 }
 
 func run(out string, names []string) (err error) {
@@ -68,6 +69,9 @@ func run(out string, names []string) (err error) {
 		if binaries[t.name()], err = r.build(t); err != nil {
 			return err
 		}
+	}
+	if r.tool, err = r.billTool(); err != nil {
+		return err
 	}
 	shared, err := r.texts(binaries[host.name()])
 	if err != nil {

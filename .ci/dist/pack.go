@@ -10,6 +10,9 @@ import (
 // completions are the files of shells, by the shell's name, under the names that the shells look for.
 var completions = map[string]string{"bash": "vkcome", "zsh": "_vkcome", "fish": "vkcome.fish", "powershell": "vkcome.ps1"}
 
+// notices is the file with the licences of all that is linked.
+const notices = "THIRD-PARTY.txt"
+
 // texts are the files that all archives share: they are what the program that was built prints of itself.
 func (r *release) texts(program string) (list []entry, err error) {
 	add := func(name string, args ...string) {
@@ -22,7 +25,7 @@ func (r *release) texts(program string) (list []entry, err error) {
 	for shell, name := range completions {
 		add("completions/"+shell+"/"+name, "completion", shell)
 	}
-	add("THIRD-PARTY.txt", "version", "--licenses")
+	add(notices, "version", "--licenses")
 	if err != nil {
 		return nil, err
 	}
@@ -80,16 +83,5 @@ func (r *release) pack(t target, binary string, shared []entry) ([]string, error
 		return nil, err
 	}
 	bill := name + ".cdx.json"
-	return []string{archive, bill}, r.bill(t, filepath.Join(r.out, bill))
-}
-
-// bill writes the list of the modules that are linked into a target's program, and of the Go release: CycloneDX, without the number and the time
-// that would be other ones each time.
-func (r *release) bill(t target, path string) error {
-	tool, err := command(filepath.Join(r.source, ".ci/dist/sbom"), r.env, "go", "tool", "-n", "cyclonedx-gomod")
-	if err != nil {
-		return err
-	}
-	_, err = command(r.source, r.of(t), tool, "app", "-json", "-output", path, "-output-version", "1.6", "-noserial", "-notimestamp", "-licenses", "-std", "-main", "cmd/vkcome", ".")
-	return err
+	return []string{archive, bill}, r.bill(t, filepath.Join(r.out, bill), shared)
 }
