@@ -34,6 +34,6 @@ layout() {
 # not be all that keeps them.
 dead() {
 	local found
-	found=$(go tool deadcode -test ./... ./.ci/gpu && go tool deadcode -filter 'vkcome/(model/op$|.*internal/)' ./... ./.ci/gpu)
+	found=$(go tool deadcode -test ./... ./.ci/gpu ./.ci/dist && go tool deadcode -filter 'vkcome/(model/op$|.*internal/)' ./... ./.ci/gpu)
 	[ -z "$found" ] || { printf '%s\n' "$found"; return 1; }
 }

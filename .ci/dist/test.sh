@@ -100,9 +100,10 @@ arm() {
 	refused $arm demo
 }
 
+# windows runs the program of the zip by Wine: the one of `.ci/extra-drivers.sh wine10 .drivers/wine10`, or the system's.
 windows() {
-	local wine
-	wine=$(command -v wine64 || command -v wine || true)
+	local wine=.drivers/wine10/run
+	[ -x "$wine" ] || wine=$(command -v wine64 || command -v wine || true)
 	if [ -z "$wine" ]; then
 		echo "left out: there is no Wine here"
 		return

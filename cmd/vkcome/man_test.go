@@ -11,6 +11,7 @@ import (
 
 // TestManPages has man and mandoc read every page: neither warns, and what they show is what the verb's help says.
 func TestManPages(t *testing.T) {
+	needs(t, "man", "mandoc")
 	dir := t.TempDir()
 	pages := manPages("2026-11-30")
 	if len(pages) != 1+len(allVerbs()) {
@@ -34,6 +35,16 @@ func TestManPages(t *testing.T) {
 	for _, part := range []string{"vkcome prune MODEL [OUT] [FLAG]...", "--target-layers int\n", "-m, --method string\n", "--no-repeat\n", "~/models/Llama-2-7b-hf Llama-2-7b-come22 --target-layers 22"} {
 		if !strings.Contains(prune, part) {
 			t.Errorf("there is no %q in\n%s", part, prune)
+		}
+	}
+}
+
+// needs skips a test where a program that it runs is missing. CI has them all.
+func needs(t *testing.T, programs ...string) {
+	t.Helper()
+	for _, name := range programs {
+		if _, err := exec.LookPath(name); err != nil && os.Getenv("CI") == "" {
+			t.Skip("no " + name + " here: .ci/setup.sh test installs it")
 		}
 	}
 }

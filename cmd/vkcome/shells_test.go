@@ -42,6 +42,7 @@ func TestShells(t *testing.T) {
 		"fish": {"fish", "--no-config", "-i", "-C", "source rc"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			needs(t, start[0])
 			t.Parallel()
 			s := startShell(t, name, start)
 			for _, k := range keys {
