@@ -14,6 +14,7 @@ first() { go run ./.ci/dist -out "$work/first" | tee "$work/report"; }
 second() {
 	local nobody=65534 clone="$work/another folder/clone"
 	git clone --quiet --no-tags --no-hardlinks . "$clone" # hard links would have their owner changed where they come from
+	git -C "$clone" checkout --quiet --detach "$(sed -n 's/^vkcome .*, commit \([0-9a-f]*\) .*/\1/p' "$work/report")"
 	mkdir "$work/modules" "$work/home" "$work/second" "$work/temporary"
 	chown -R $nobody:$nobody "$work/another folder" "$work/home" "$work/second" "$work/temporary"
 	mount --bind "$(go env GOMODCACHE)" "$work/modules"
