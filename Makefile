@@ -1,6 +1,6 @@
 # vkcome. `make help` lists the targets.
 .DEFAULT_GOAL := demo
-.PHONY: demo build check test test-ui test-hostile test-big test-drivers dist test-dist gpu-report shaders check-shaders licenses fuzz vulncheck bench quality clean help
+.PHONY: demo build lib test-lib check test test-ui test-hostile test-big test-drivers dist test-dist gpu-report shaders check-shaders licenses fuzz vulncheck bench quality clean help
 
 FUZZTIME ?= 10s
 QUALITY_DATA ?= ../shared
@@ -14,6 +14,21 @@ demo: build ## prune the embedded model 12 → 8 layers; installs a Vulkan loade
 build: ## bin/vkcome
 	@.ci/setup.sh tools
 	go build -o bin/vkcome ./cmd/vkcome
+
+# For another system: make lib GOOS=windows CC=x86_64-w64-mingw32-gcc LIB=bin/vkcome.dll LIB_LINK=
+LIB ?= bin/libvkcome.so
+LIB_LINK ?= -Wl,-soname,libvkcome.so.1 -Wl,--version-script=$(CURDIR)/cmd/libvkcome/exports.map
+
+lib: ## bin/libvkcome.so and bin/vkcome.h: the library for C, Python, Node and others; LIB names another file
+	@.ci/setup.sh tools
+	CGO_ENABLED=1 go build -buildmode=c-shared -ldflags '-extldflags "$(LIB_LINK)"' -o $(LIB) ./cmd/libvkcome
+	@rm -f $(basename $(LIB)).h && cp cmd/libvkcome/vkcome.h $(dir $(LIB))
+	@case $(LIB) in *.so) ln -sf $(notdir $(LIB)) $(LIB).1 ;; esac
+
+test-lib: build lib ## the library from C, Python and Node; wrong use, a thousand devices opened and closed under valgrind
+	@.ci/setup.sh device
+	@.ci/setup.sh bindings
+	go test -tags lib -count=1 -timeout 20m ./cmd/libvkcome
 
 check: ## before a commit: gofmt, vet, staticcheck, licences, and the tests but for the slow ones that .ci/check.sh names
 	@.ci/setup.sh tools

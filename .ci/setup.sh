@@ -5,6 +5,7 @@
 #   .ci/setup.sh device    a Vulkan loader, and a Vulkan device: where none answers, lavapipe, which runs on the CPU
 #   .ci/setup.sh glslang   the shader compiler, for who changes shaders
 #   .ci/setup.sh browser   chromium, for the tests of vkcome ui
+#   .ci/setup.sh bindings  what make test-lib runs: a C++ compiler, Python with pip, Node with npm, valgrind
 #   .ci/setup.sh test      a device and what the tests need: glslang, spirv-val, the validation layers, shells and what reads manual pages
 #   .ci/setup.sh dist      the C compilers of all systems that make dist builds for
 #   .ci/setup.sh test-dist what make test-dist runs archives with: debootstrap, qemu, buildah
@@ -134,13 +135,28 @@ browser() {
 	install chromium chromium chromium chromium "--cask chromium"
 }
 
+# bindings takes the system's Python, for which Debian has setuptools and wheel, whatever other one comes first in PATH.
+bindings() {
+	python=/usr/bin/python3
+	[ -x $python ] || python=python3
+	need c++ g++
+	need node nodejs
+	need npm npm
+	need valgrind valgrind
+	$python -c 'import ensurepip, pip, setuptools, venv, wheel' 2>/dev/null || missing="$missing python3 python3-pip python3-setuptools python3-venv python3-wheel"
+	[ -z "$missing" ] || install "${missing# }" "gcc-c++ nodejs npm valgrind python3 python3-pip python3-setuptools python3-wheel" \
+		"gcc nodejs npm valgrind python python-pip python-setuptools python-wheel" "gcc-c++ nodejs npm valgrind python3 python3-pip python3-setuptools python3-wheel" \
+		"node python"
+}
+
 case ${1:-} in
 tools) tools ;;
 device) device ;;
 test) device; tests; newer ;;
 glslang) glslang; newer ;;
 browser) browser ;;
+bindings) bindings ;;
 dist) dist ;;
 test-dist) dist; dist_tests ;;
-*) echo "usage: .ci/setup.sh tools | device | test | glslang | browser | dist | test-dist" >&2; exit 2 ;;
+*) echo "usage: .ci/setup.sh tools | device | test | glslang | browser | bindings | dist | test-dist" >&2; exit 2 ;;
 esac

@@ -35,6 +35,7 @@ var levels = [][]string{
 	{"model/op"},
 	{"vk", "shaders"},
 	{"shaders/spirv"},
+	{"model/named"},
 	{"vk/internal/", "model/embedded", "model/eval/task"},
 	{"model/corpus", "model/convert"},
 	{"model"},

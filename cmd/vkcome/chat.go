@@ -15,7 +15,6 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/chat"
-	"github.com/vkcome/vkcome/model/chat/jinja"
 	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/generate"
 	"github.com/vkcome/vkcome/model/tokenizer"
@@ -86,16 +85,10 @@ func templateVars(text string) (map[string]any, error) {
 	if text == "" {
 		return nil, nil
 	}
-	v, err := jinja.ParseJSON([]byte(text))
-	object, ok := v.(*jinja.Dict)
-	if err != nil || !ok {
-		return nil, usagef(`--chat-vars: expected JSON such as {"enable_thinking":false}`)
+	vars, err := chat.ParseVars([]byte(text))
+	if err != nil {
+		return nil, usagef("--chat-vars: %w", err)
 	}
-	vars := map[string]any{}
-	object.Each(func(name string, v any) bool {
-		vars[name] = v
-		return true
-	})
 	return vars, nil
 }
 

@@ -14,9 +14,8 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/pflag"
 	"github.com/vkcome/vkcome/model"
-	"github.com/vkcome/vkcome/model/arch"
-	"github.com/vkcome/vkcome/model/embedded"
 	"github.com/vkcome/vkcome/model/hub"
+	"github.com/vkcome/vkcome/model/named"
 	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/model/states"
 	"github.com/vkcome/vkcome/vk"
@@ -172,32 +171,15 @@ func (c *common) hub(b *bar) hub.Hub {
 		Begin: func(r hub.Repo, files int, bytes int64) {
 			c.note("fetching %d files, %s, of %s", files, vk.Bytes(bytes), r)
 		},
-		Config: func(raw []byte) error {
-			_, err := arch.ParseConfig(arch.ConfigFile, raw)
-			return err
-		},
 	}
 }
 
 // withModel opens a model and calls f with it: a folder, a GGUF file, or a name of the Hugging Face hub, from which is fetched what the cache
 // lacks.
 func (c *common) withModel(ctx context.Context, name string, f func(m *model.Model) error) error {
-	var m *model.Model
-	var err error
-	if name == embedded.Name {
-		m, err = embedded.Open()
-	} else {
-		b := c.bar()
-		var found string
-		found, err = c.hub(b).Model(ctx, name)
-		b.finish()
-		if err != nil {
-			return err
-		}
-		if m, err = model.Open(found); err == nil {
-			m.Name = name // of the hub, rather than a folder of the cache named after a commit
-		}
-	}
+	b := c.bar()
+	m, err := named.Open(ctx, name, c.hub(b))
+	b.finish()
 	if err != nil {
 		return err
 	}

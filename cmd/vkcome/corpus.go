@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -37,8 +36,8 @@ type corpusFlags struct {
 	f      *pflag.FlagSet
 }
 
-// calibrationTokens is how much prune calibrates on unless told otherwise: about twice what the authors use.
-const calibrationTokens = 32_768
+// calibrationTokens is how much prune calibrates on unless told otherwise.
+const calibrationTokens = corpus.CalibrationTokens
 
 // The protocols, by which corpora are read as others read them.
 const (
@@ -168,22 +167,11 @@ func (c *corpusFlags) check() error {
 }
 
 func (c *corpusFlags) loadTokens(ctx context.Context, m *model.Model) ([][]uint32, error) {
-	tokens, err := corpus.ReadTokens(ctx, c.tokens, m.Config.VocabSize)
+	o := corpus.Options{Window: c.window, Context: m.Config.MaxPositionEmbeddings, Windows: c.samples, Tokens: c.limit, Seed: c.seed}
+	in, err := corpus.LoadTokens(ctx, c.tokens, m.Config.VocabSize, o)
 	if err != nil {
 		return nil, err
 	}
-	window := c.window
-	if window == 0 {
-		window = min(2048, m.Config.MaxPositionEmbeddings, max(2, len(tokens)))
-	}
-	windows, err := corpus.Cut(tokens, window)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.tokens, err)
-	}
-	samples := c.samples
-	if samples == 0 && c.limit > 0 {
-		samples = max(1, c.limit/window)
-	}
-	c.source = filepath.Base(c.tokens)
-	return corpus.Sample(windows, samples, c.seed), nil
+	c.source = in.Source
+	return in.Windows, nil
 }

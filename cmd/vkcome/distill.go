@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/corpus"
 	"github.com/vkcome/vkcome/model/files"
 	"github.com/vkcome/vkcome/model/train"
 	"github.com/vkcome/vkcome/prune"
@@ -86,7 +87,7 @@ func (c *corpusFlags) trainingWindow(m *model.Model) int {
 	if c.window > 0 {
 		return c.window
 	}
-	return min(2048, m.Config.MaxPositionEmbeddings)
+	return min(corpus.DefaultWindow, m.Config.MaxPositionEmbeddings)
 }
 
 // load reads a corpus to train on, as much of it as the options want; layers says whether layers are trained by themselves.

@@ -11,6 +11,7 @@ import (
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/model/safetensors"
+	"github.com/vkcome/vkcome/prune"
 )
 
 func TestInspectFiles(t *testing.T) {
@@ -39,9 +40,9 @@ func TestInspectFiles(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	var got inspected
+	var got prune.Inspection
 	parseJSON(t, vkcome(t, "inspect", dir, "--json"), &got)
-	if !reflect.DeepEqual(got.Generation, inspectedGeneration{File: "generation_config.json", BOS: []int{}, EOS: []int{1, 7}, Rules: "repetition_penalty 1.5"}) || got.Keys["residual_multiplier"] != "ignored" || got.Keys["hidden_size"] != "used" {
+	if !reflect.DeepEqual(got.Generation, prune.InspectedGeneration{File: "generation_config.json", BOS: []int{}, EOS: []int{1, 7}, Rules: "repetition_penalty 1.5"}) || got.Keys["residual_multiplier"] != "ignored" || got.Keys["hidden_size"] != "used" {
 		t.Errorf("%+v, keys %v", got.Generation, got.Keys)
 	}
 

@@ -108,7 +108,7 @@ func parseConfig(raw []byte) (*Config, error) {
 			Method string `json:"quant_method"`
 		}
 		f.get("quantization_config", &q)
-		return nil, fmt.Errorf("quantization_config %q: quantized weights are not supported", q.Method)
+		return nil, Unsupported("quantization_config %q: quantized weights are not supported", q.Method)
 	}
 	c := &Config{Architecture: family.Architecture, ModelType: family.ModelType, family: family, raw: bytes.Clone(raw)}
 	c.HiddenSize = f.size("hidden_size", 1<<20, required)

@@ -78,7 +78,7 @@ func findFamily(f *Fields) (*Family, error) {
 	if err := f.towers(what); err != nil {
 		return nil, err
 	}
-	return nil, fmt.Errorf("%s, supported are %s", what, strings.Join(supported, ", "))
+	return nil, Unsupported("%s, supported are %s", what, strings.Join(supported, ", "))
 }
 
 // towers refuses a model of more than text, what, whose config.json has the configs of its parts.
@@ -104,7 +104,7 @@ func (f *Fields) towers(what string) error {
 	if modelType != "" {
 		of = fmt.Sprintf(" (model_type %q)", clip(modelType))
 	}
-	return fmt.Errorf("%s has %s, which is not supported: take its model of text%s, saved by itself", what, strings.Join(parts, " and "), of)
+	return Unsupported("%s has %s, which is not supported: take its model of text%s, saved by itself", what, strings.Join(parts, " and "), of)
 }
 
 // Named lists tensors that hold one role each, by role.

@@ -43,6 +43,13 @@ func (f *Fields) fail(format string, args ...any) {
 	}
 }
 
+// unsupported is fail for what would be right and is not computed: the error is an ErrUnsupported.
+func (f *Fields) unsupported(format string, args ...any) {
+	if f.err == nil {
+		f.err = Unsupported(format, args...)
+	}
+}
+
 // clip makes a stranger's text fit for a message: short, of one line, without control characters.
 func clip(text string) string {
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
@@ -119,6 +126,6 @@ func (f *Fields) dtype(c *Config) {
 	case "bfloat16":
 		c.DType = dtype.BF16
 	default:
-		f.fail("torch_dtype %q, supported are float32, float16, bfloat16", name)
+		f.unsupported("torch_dtype %q, supported are float32, float16, bfloat16", name)
 	}
 }

@@ -48,7 +48,7 @@ func (f *Fields) gemma(c *Config, d dialect) {
 	d.attentionBias, d.gelu, d.tied, d.headDim, d.kvHeads = true, true, true, 256, 4
 	f.llama(c, d)
 	if f.flag("use_bidirectional_attention", false) {
-		f.fail("use_bidirectional_attention true: attention to later tokens is not supported")
+		f.unsupported("use_bidirectional_attention true: attention to later tokens is not supported")
 	}
 	c.OutputNorms, c.NormPlusOne = true, true
 	c.EmbeddingScale, c.AttentionScale = math.Sqrt(float64(c.HiddenSize)), 1/math.Sqrt(f.scale("query_pre_attn_scalar", 256))

@@ -35,18 +35,18 @@ func (f *Fields) granite(c *Config) {
 func (f *Fields) denseHybrid(c *Config) {
 	experts := 8
 	if f.get("num_local_experts", &experts); experts != 0 {
-		f.fail("num_local_experts %d: the experts of %s are not supported, 0 is", experts, c.Architecture)
+		f.unsupported("num_local_experts %d: the experts of %s are not supported, 0 is", experts, c.Architecture)
 	}
 	if f.has("layers_block_type") {
 		f.fail("layers_block_type: the kinds of layers are expected as layer_types")
 	}
 	var kinds []string
 	if f.get("layer_types", &kinds); kinds == nil {
-		f.fail("layer_types is missing: all layers are Mamba layers, which are not supported")
+		f.unsupported("layer_types is missing: all layers are Mamba layers, which are not supported")
 	}
 	for l, kind := range kinds {
 		if kind == "mamba" || kind == "linear_attention" {
-			f.fail("layer_types: layer %d is %s: Mamba layers are not supported", l, kind)
+			f.unsupported("layer_types: layer %d is %s: Mamba layers are not supported", l, kind)
 		}
 	}
 	if f.text("position_embedding_type", "") != "rope" {

@@ -184,13 +184,13 @@ func (f *Fields) settle(prefix string, others map[string]bool) (list []Key) {
 		case !f.has(key): // null
 			use = Copied
 		case isRefused && value != refused.harmless:
-			f.fail("%s%s %s: %s", prefix, clip(key), value, refused.why)
+			f.unsupported("%s%s %s: %s", prefix, clip(key), value, refused.why)
 		case isRefused, copied(key):
 			use = Copied
 		case others[key]:
 			use = Ignored
 		default:
-			f.fail("%s%s %s: an unknown key, which may change what the model computes: remove it if it does not", prefix, clip(key), value)
+			f.unsupported("%s%s %s: an unknown key, which may change what the model computes: remove it if it does not", prefix, clip(key), value)
 		}
 		if use != Ignored && prefix == "" && corrected(key, f.values[key]) {
 			use = Corrected

@@ -59,7 +59,7 @@ func (f *Fields) llama(c *Config, d dialect) {
 		}
 		c.GELU = true
 	} else if act := f.text("hidden_act", "silu"); act != "silu" && act != "swish" { // one function with two names
-		f.fail("hidden_act %q, supported are silu and swish", act)
+		f.unsupported("hidden_act %q, supported are silu and swish", act)
 	}
 	c.QKNorm = d.qkNorm
 	c.IntermediateSize = f.size(cmp.Or(d.intermediate, "intermediate_size"), 1<<22, required)

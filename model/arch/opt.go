@@ -40,7 +40,7 @@ func readOPT(f *Fields, c *Config) {
 		}
 	}
 	if n := f.size("word_embed_proj_dim", 1<<20, c.HiddenSize); n != c.HiddenSize {
-		f.fail("word_embed_proj_dim %d, hidden_size %d: embeddings of another size, as of opt-350m, are not supported", n, c.HiddenSize)
+		f.unsupported("word_embed_proj_dim %d, hidden_size %d: embeddings of another size, as of opt-350m, are not supported", n, c.HiddenSize)
 	}
 	if act := f.text("activation_function", "relu"); act != "relu" {
 		f.fail("activation_function %q, supported is relu", act)

@@ -59,7 +59,7 @@ func (f *Fields) rope(c *Config, d dialect) {
 	f.partRotary(c, d, in.number("partial_rotary_factor", f.number("partial_rotary_factor", cmp.Or(d.rotary, 1))))
 	for _, name := range slices.Sorted(maps.Keys(in.values)) {
 		if in.values[name][0] == '{' {
-			f.fail("%s has rotary positions of their own for %s, which is not supported", key, clip(name))
+			f.unsupported("%s has rotary positions of their own for %s, which is not supported", key, clip(name))
 		}
 	}
 	c.RopeScaling = in.ropeScaling(f, c, d, key)
@@ -204,7 +204,7 @@ func (f *Fields) ropeScaling(top *Fields, c *Config, d dialect, key string) Rope
 		s.AttentionFactor = f.attentionFactor(key, longAttention(s.Factor, s.OriginalMaxPosition))
 		s.Restarts = d.longRope // what transformers does for Phi-3 alone
 	default:
-		f.fail("%s type %q, supported are default, linear, dynamic, llama3, yarn, longrope", key, s.Type)
+		f.unsupported("%s type %q, supported are default, linear, dynamic, llama3, yarn, longrope", key, s.Type)
 	}
 	return s
 }

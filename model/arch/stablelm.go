@@ -6,7 +6,7 @@ var _ = register(Family{
 	Architecture: "StableLmForCausalLM", ModelType: "stablelm", MaxPosition: 4096,
 	Read: func(f *Fields, c *Config) {
 		if f.flag("qk_layernorm", false) {
-			f.fail("qk_layernorm true: LayerNorms of queries and keys are not supported")
+			f.unsupported("qk_layernorm true: LayerNorms of queries and keys are not supported")
 		}
 		f.llama(c, dialect{kvHeads: 32, rotary: 0.25})
 		f.noWindow(c)

@@ -23,7 +23,7 @@ func (f *Fields) window(c *Config, d dialect) {
 			kind, c.LayerTypes[i] = full, full
 		}
 		if kind != full && kind != sliding {
-			f.fail("layer_types: layer %d is %q, supported are full_attention, sliding_attention", i, kind)
+			f.unsupported("layer_types: layer %d is %q, supported are full_attention, sliding_attention", i, kind)
 		}
 	}
 	if d.useWindow {

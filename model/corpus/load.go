@@ -433,7 +433,11 @@ type choice struct {
 
 var errText = fmt.Errorf("more than %d GiB of text; take a part of the documents with corpus.Options.Docs N", maxText>>30)
 
-const defaultWindow = 2048 // tokens, the authors' own
+// CalibrationTokens is how much of a text a calibration takes that is told nothing else: about twice what the authors use.
+const CalibrationTokens = 32_768
+
+// DefaultWindow is the tokens of a window unless told otherwise: the authors' own.
+const DefaultWindow = 2048
 
 // Bytes of text that surely make a token: English has 4 to 5. Where tails are dropped, most documents may have no window at all.
 const (
@@ -461,9 +465,9 @@ func (o *Options) window() int {
 	case o.Window != 0:
 		return o.Window
 	case o.Context > 0:
-		return min(defaultWindow, o.Context)
+		return min(DefaultWindow, o.Context)
 	}
-	return defaultWindow
+	return DefaultWindow
 }
 
 func (c *choice) shuffled() bool { return (c.docs > 0 || c.bytes > 0) && !c.inOrder }

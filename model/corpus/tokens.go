@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"path/filepath"
 
 	"github.com/vkcome/vkcome/model/files"
 )
@@ -32,6 +33,31 @@ func ReadTokens(ctx context.Context, path string, vocab int) ([]uint32, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return tokens, nil
+}
+
+// LoadTokens is Load for a list as ReadTokens reads it. Of the options those count that say which windows there are: Window, Context, Windows,
+// Tokens and Seed.
+func LoadTokens(ctx context.Context, path string, vocab int, o Options) (*Corpus, error) {
+	tokens, err := ReadTokens(ctx, path, vocab)
+	if err != nil {
+		return nil, err
+	}
+	window, n := o.Window, o.Windows
+	if window == 0 {
+		window = max(2, len(tokens))
+		if o.Context > 0 {
+			window = min(window, o.Context)
+		}
+		window = min(window, DefaultWindow)
+	}
+	windows, err := Cut(tokens, window)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if n == 0 && o.Tokens > 0 {
+		n = max(1, o.Tokens/window)
+	}
+	return &Corpus{Windows: Sample(windows, n, o.Seed), Source: filepath.Base(path), Tokens: len(tokens)}, nil
 }
 
 var errTokens = errors.New("expected a list of token ids in JSON, such as [1, 2, 3]")

@@ -103,7 +103,7 @@ func FindFamily(name string) (*Family, error) {
 		known = append(known, f.Name)
 	}
 	slices.Sort(known)
-	return nil, fmt.Errorf("general.architecture %.60q is not supported, supported are %v", name, known)
+	return nil, arch.Unsupported("general.architecture %.60q is not supported, supported are %v", name, known)
 }
 
 // TopTensors lists the tensors outside the layers that a model has: name, shape as Hugging Face has it, and roles.
