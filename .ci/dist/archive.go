@@ -20,6 +20,7 @@ type entry struct {
 	name    string // with slashes
 	program bool   // may be run
 	data    []byte
+	link    string // of a symbolic link, in tarballs: what it names
 }
 
 // mode is that of a file's name in an archive, whatever the umask was where it was made.
@@ -45,6 +46,9 @@ func tarball(folder string, entries []entry, at time.Time) ([]byte, error) {
 	}
 	for _, e := range ordered(entries) {
 		h := &tar.Header{Typeflag: tar.TypeReg, Name: path.Join(folder, e.name), Size: int64(len(e.data)), Mode: e.mode(), ModTime: at, Uname: "root", Gname: "root", Format: tar.FormatUSTAR}
+		if e.link != "" {
+			h.Typeflag, h.Linkname, h.Mode = tar.TypeSymlink, e.link, 0o777
+		}
 		if err := w.WriteHeader(h); err != nil {
 			return nil, fmt.Errorf("%s: %w", e.name, err)
 		}

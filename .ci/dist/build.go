@@ -85,20 +85,43 @@ func (r *release) of(t target) []string {
 		"CGO_CFLAGS=-O2", "CGO_CPPFLAGS=", "CGO_CXXFLAGS=-O2", "CGO_LDFLAGS=", "SOURCE_DATE_EPOCH="+strconv.FormatInt(r.time.Unix(), 10))
 }
 
-// build compiles the program and returns its path. What could differ between two builds is left out: names of folders (-trimpath, which also has
-// the C compiler leave them out), ids of builds, and the time in the header of a Windows program.
-func (r *release) build(t target) (string, error) {
-	path := filepath.Join(r.scratch, t.os+"-"+t.arch, t.program())
+// built are the files that were compiled for a target.
+type built struct{ program, library string }
+
+// libraryName is that of the library, which on Linux names its interface's number.
+func (t target) libraryName() string {
+	if t.os == "windows" {
+		return "vkcome.dll"
+	}
+	return "libvkcome.so.1"
+}
+
+// build compiles the program and the library.
+func (r *release) build(t target) (b built, err error) {
+	fmt.Fprintf(os.Stderr, "dist: building for %s\n", t.name())
+	dir := filepath.Join(r.scratch, t.os+"-"+t.arch)
+	b = built{filepath.Join(dir, t.program()), filepath.Join(dir, t.libraryName())}
 	link := "-Wl,--build-id=none"
 	if t.os == "windows" {
 		link += ",--no-insert-timestamp"
 	}
-	fmt.Fprintf(os.Stderr, "dist: building for %s\n", t.name())
-	_, err := command(r.source, r.of(t), "go", "build", "-trimpath", "-buildvcs=true", "-ldflags=-s -w -buildid= -B none -extldflags="+link, "-o", path, "./cmd/vkcome")
-	return path, err
+	if err := r.compile(t, b.program, "./cmd/vkcome", "exe", link); err != nil {
+		return b, err
+	}
+	if t.os == "linux" { // as `make lib` links it
+		link += ",-soname," + t.libraryName() + ",--version-script=" + filepath.Join(r.source, "cmd/libvkcome/exports.map")
+	}
+	return b, r.compile(t, b.library, "./cmd/libvkcome", "c-shared", link)
 }
 
-// glibc says the oldest release of the C library that a program for Linux runs with, empty for others.
+// compile leaves out what could differ between two builds: names of folders (-trimpath, which also has the C compiler leave them out), ids of
+// builds, and the time in the header of a file for Windows.
+func (r *release) compile(t target, path, pkg, mode, link string) error {
+	_, err := command(r.source, r.of(t), "go", "build", "-trimpath", "-buildvcs=true", "-buildmode="+mode, "-ldflags=-s -w -buildid= -B none -extldflags="+link, "-o", path, pkg)
+	return err
+}
+
+// glibc says the oldest release of the C library that a file for Linux runs with, empty for others.
 func glibc(t target, path string) (string, error) {
 	if t.os != "linux" {
 		return "", nil
@@ -127,5 +150,5 @@ func glibc(t target, path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}
-	return fmt.Sprintf("; runs with glibc 2.%d or newer, links %s", most, strings.Join(libraries, ", ")), nil
+	return fmt.Sprintf("; %s runs with glibc 2.%d or newer, links %s", filepath.Base(path), most, strings.Join(libraries, ", ")), nil
 }

@@ -21,7 +21,7 @@ import (
 var someTime = time.Date(2026, 11, 30, 3, 28, 5, 0, time.UTC)
 
 func someEntries() []entry {
-	return []entry{{"vkcome", true, []byte("program")}, {"man/man1/vkcome.1", false, []byte("page")}, {"LICENSE", false, bytes.Repeat([]byte("text "), 1000)}}
+	return []entry{{name: "vkcome", program: true, data: []byte("program")}, {name: "man/man1/vkcome.1", data: []byte("page")}, {name: "LICENSE", data: bytes.Repeat([]byte("text "), 1000)}}
 }
 
 // TestArchives: the bytes depend on the entries and the time alone, and what is in the archive is what was put there.
@@ -50,7 +50,7 @@ func TestArchives(t *testing.T) {
 }
 
 func TestTarball(t *testing.T) {
-	raw, err := tarball("vkcome-1", someEntries(), someTime)
+	raw, err := tarball("vkcome-1", append(someEntries(), entry{name: "a.so", link: "a.so.1"}), someTime)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestTarball(t *testing.T) {
 	if !z.ModTime.IsZero() || z.Name != "" {
 		t.Errorf("the header of gzip has %v %q", z.ModTime, z.Name)
 	}
-	want := []string{"vkcome-1/ 755 ", "vkcome-1/man/ 755 ", "vkcome-1/man/man1/ 755 ", "vkcome-1/LICENSE 644 " + strings.Repeat("text ", 1000), "vkcome-1/man/man1/vkcome.1 644 page", "vkcome-1/vkcome 755 program"}
+	want := []string{"vkcome-1/ 755 ", "vkcome-1/man/ 755 ", "vkcome-1/man/man1/ 755 ", "vkcome-1/LICENSE 644 " + strings.Repeat("text ", 1000), "vkcome-1/a.so 777 ", "vkcome-1/man/man1/vkcome.1 644 page", "vkcome-1/vkcome 755 program"}
 	r := tar.NewReader(z)
 	for _, w := range want {
 		h, err := r.Next()
@@ -71,6 +71,9 @@ func TestTarball(t *testing.T) {
 		data, err := io.ReadAll(r)
 		if got := h.Name + " " + strings.TrimLeft(modeText(h.Mode), "0") + " " + string(data); err != nil || got != w {
 			t.Errorf("%.60s, want %.60s", got, w)
+		}
+		if (h.Typeflag == tar.TypeSymlink) != (h.Name == "vkcome-1/a.so") || h.Typeflag == tar.TypeSymlink && h.Linkname != "a.so.1" {
+			t.Errorf("%s is of type %c and links to %q", h.Name, h.Typeflag, h.Linkname)
 		}
 		if !h.ModTime.Equal(someTime) || h.Uid != 0 || h.Gid != 0 || h.Uname != "root" {
 			t.Errorf("%s: %v, %d %d %s", h.Name, h.ModTime, h.Uid, h.Gid, h.Uname)

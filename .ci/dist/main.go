@@ -1,5 +1,5 @@
-// Command dist makes the files of a release from the commit that is checked out: an archive for each system with the program, its licences,
-// completions of shells and manual pages; a list of what is linked into it (CycloneDX); and the checksums of all these. The same commit, the
+// Command dist makes the files of a release from the commit that is checked out: an archive for each system with the program, the library for
+// C, licences, completions of shells and manual pages; a list of what is linked into it (CycloneDX); and the checksums of all these. The same commit, the
 // same Go and the same C compilers give the same bytes, whoever builds them, where and when.
 //
 //	go run ./.ci/dist [-out FOLDER] [-targets linux/amd64,linux/arm64,windows/amd64]
@@ -64,7 +64,7 @@ func run(out string, names []string) (err error) {
 	if r.env, err = environment(); err != nil {
 		return err
 	}
-	binaries := map[string]string{}
+	binaries := map[string]built{}
 	for _, t := range list {
 		if binaries[t.name()], err = r.build(t); err != nil {
 			return err
@@ -73,7 +73,7 @@ func run(out string, names []string) (err error) {
 	if r.tool, err = r.billTool(); err != nil {
 		return err
 	}
-	shared, err := r.texts(binaries[host.name()])
+	shared, err := r.texts(binaries[host.name()].program)
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func sums(dir string, names []string) error {
 }
 
 // report says what was made, and of what: other compilers make other bytes.
-func (r *release) report(out string, made []string, binaries map[string]string) error {
+func (r *release) report(out string, made []string, binaries map[string]built) error {
 	for _, name := range append(slices.Clone(made), sumsName) {
 		info, err := os.Stat(filepath.Join(r.out, name))
 		if err != nil {
@@ -179,8 +179,8 @@ func (r *release) report(out string, made []string, binaries map[string]string) 
 	}
 	fmt.Println(version)
 	for _, t := range targets {
-		binary, built := binaries[t.name()]
-		if !built {
+		b, ok := binaries[t.name()]
+		if !ok {
 			continue
 		}
 		compiler, err := command(".", r.env, t.cc, "--version")
@@ -188,11 +188,15 @@ func (r *release) report(out string, made []string, binaries map[string]string) 
 			return err
 		}
 		compiler, _, _ = strings.Cut(compiler, "\n")
-		needs, err := glibc(t, binary)
-		if err != nil {
-			return err
+		fmt.Printf("%s: %s", t.name(), compiler)
+		for _, path := range []string{b.program, b.library} {
+			needs, err := glibc(t, path)
+			if err != nil {
+				return err
+			}
+			fmt.Print(needs)
 		}
-		fmt.Printf("%s: %s%s\n", t.name(), compiler, needs)
+		fmt.Println()
 	}
 	return nil
 }

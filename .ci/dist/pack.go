@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -51,10 +52,12 @@ func (r *release) texts(program string) (list []entry, err error) {
 			return nil, err
 		}
 	}
-	if err := addFile(&list, "LICENSE", filepath.Join(r.source, "LICENSE")); err != nil {
-		return nil, err
+	for name, path := range map[string]string{"LICENSE": "LICENSE", "INSTALL.txt": ".ci/dist/INSTALL.txt", "include/vkcome.h": "cmd/libvkcome/vkcome.h"} {
+		if err := addFile(&list, name, filepath.Join(r.source, path)); err != nil {
+			return nil, err
+		}
 	}
-	return list, addFile(&list, "INSTALL.txt", filepath.Join(r.source, ".ci/dist/INSTALL.txt"))
+	return list, nil
 }
 
 func addFile(list *[]entry, name, path string) error {
@@ -64,12 +67,18 @@ func addFile(list *[]entry, name, path string) error {
 }
 
 // pack writes a target's archive and the list of what is linked into its program, and returns their names.
-func (r *release) pack(t target, binary string, shared []entry) ([]string, error) {
-	program, err := os.ReadFile(binary)
-	if err != nil {
+func (r *release) pack(t target, b built, shared []entry) ([]string, error) {
+	entries := slices.Clone(shared)
+	if err := addFile(&entries, t.program(), b.program); err != nil {
 		return nil, err
 	}
-	entries := append([]entry{{name: t.program(), program: true, data: program}}, shared...)
+	entries[len(entries)-1].program = true
+	if err := addFile(&entries, "lib/"+t.libraryName(), b.library); err != nil {
+		return nil, err
+	}
+	if t.os == "linux" { // the name that -lvkcome finds
+		entries = append(entries, entry{name: "lib/libvkcome.so", link: t.libraryName()})
+	}
 	name := fmt.Sprintf("vkcome-%s-%s-%s", r.version, t.os, t.arch)
 	archive, write := name+".tar.gz", tarball
 	if t.os == "windows" {

@@ -40,7 +40,7 @@ unpacked() {
 	unzip -q "$work"/first/*.zip -d "$work/unpacked"
 	local commit file
 	commit=$(git rev-parse HEAD)
-	for file in "$work"/unpacked/*/vkcome "$work"/unpacked/*/vkcome.exe; do
+	for file in "$work"/unpacked/*/{vkcome,vkcome.exe,lib/libvkcome.so,lib/vkcome.dll}; do
 		grep -qaF "$commit" "$file" || { echo "$file does not name its commit"; return 1; }
 		for trace in "$work" "$root" "$(hostname)" "/root/" "$(go env GOMODCACHE)" "$(go env GOROOT)"; do
 			! grep -qaF -- "$trace" "$file" || { echo "$file names $trace"; return 1; }
@@ -50,6 +50,17 @@ unpacked() {
 	grep -o 'glibc 2\.[0-9]* or newer' "$work/report" | sort -u | while read -r needed; do
 		grep -qF "$needed" cmd/vkcome/README.md || { echo "cmd/vkcome/README.md does not say $needed"; return 1; }
 	done
+}
+
+# library compiles a program with the header and the library of the archive, and runs it.
+library() {
+	local from
+	from=$(echo "$work"/unpacked/*-linux-amd64)
+	cc -std=c99 -I"$from/include" cmd/libvkcome/examples/c/embed.c -L"$from/lib" -lvkcome -Wl,-rpath,"$from/lib" -o "$work/embed"
+	mkdir "$work/embedded"
+	"$work/embed" embedded:tiny12 testdata/golden/calib_tokens.json "$work/embedded"
+	nm -D --defined-only "$from/lib/libvkcome.so" | awk '{ print $3 }' | grep -v '^vkcome_' && { echo "the library shows more than its interface"; return 1; }
+	return 0
 }
 
 inside() { chroot "$work/debian" env -i PATH=/root/.local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root LC_ALL=C.UTF-8 TERM=dumb "$@"; }
@@ -146,6 +157,7 @@ of "dist" first
 of "dist, elsewhere" second
 of "the same bytes" compared
 of "contents" unpacked
+of "library" library
 of "bare Debian 12" bare
 of "container" container
 of "with a driver, shells, man" served
