@@ -7,6 +7,9 @@ cd "$(dirname "$0")/../.."
 root=$PWD
 [ "$(id -u)" = 0 ] || { echo "test-dist: it makes a chroot: run it as root" >&2; exit 1; }
 
+# commit is the one that was built first.
+commit() { sed -n 's/^vkcome .*, commit \([0-9a-f]*\) .*/\1/p' "$work/report"; }
+
 first() { go run ./.ci/dist -out "$work/first" | tee "$work/report"; }
 
 # second builds again with all that might leave a trace being another: user, home, folders, caches, umask, language, time zone. The modules are
@@ -14,7 +17,7 @@ first() { go run ./.ci/dist -out "$work/first" | tee "$work/report"; }
 second() {
 	local nobody=65534 clone="$work/another folder/clone"
 	git clone --quiet --no-tags --no-hardlinks . "$clone" # hard links would have their owner changed where they come from
-	git -C "$clone" checkout --quiet --detach "$(sed -n 's/^vkcome .*, commit \([0-9a-f]*\) .*/\1/p' "$work/report")"
+	git -C "$clone" checkout --quiet --detach "$(commit)"
 	mkdir "$work/modules" "$work/home" "$work/second" "$work/temporary"
 	chown -R $nobody:$nobody "$work/another folder" "$work/home" "$work/second" "$work/temporary"
 	mount --bind "$(go env GOMODCACHE)" "$work/modules"
@@ -38,11 +41,10 @@ unpacked() {
 		tar -xzf "$archive" -C "$work/unpacked"
 	done
 	unzip -q "$work"/first/*.zip -d "$work/unpacked"
-	local commit file
-	commit=$(git rev-parse HEAD)
+	local file
 	for file in "$work"/unpacked/*/{vkcome,vkcome.exe,lib/libvkcome.so,lib/vkcome.dll}; do
-		grep -qaF "$commit" "$file" || { echo "$file does not name its commit"; return 1; }
-		for trace in "$work" "$root" "$(hostname)" "/root/" "$(go env GOMODCACHE)" "$(go env GOROOT)"; do
+		grep -qaF "$(commit)" "$file" || { echo "$file does not name its commit"; return 1; }
+		for trace in "$work" "$root" "/root/" "$(go env GOMODCACHE)" "$(go env GOROOT)"; do
 			! grep -qaF -- "$trace" "$file" || { echo "$file names $trace"; return 1; }
 		done
 	done
