@@ -16,8 +16,8 @@ first() { go run ./.ci/dist -out "$work/first" | tee "$work/report"; }
 # those that are here already.
 second() {
 	local nobody=65534 clone="$work/another folder/clone"
-	git clone --quiet --no-tags --no-hardlinks . "$clone" # hard links would have their owner changed where they come from
-	git -C "$clone" checkout --quiet --detach "$(commit)"
+	git -c advice.detachedHead=false clone --quiet --no-tags --no-hardlinks . "$clone" # hard links would have their owner changed where they come from
+	git -C "$clone" -c advice.detachedHead=false checkout --quiet --detach "$(commit)"
 	mkdir "$work/modules" "$work/home" "$work/second" "$work/temporary"
 	chown -R $nobody:$nobody "$work/another folder" "$work/home" "$work/second" "$work/temporary"
 	mount --bind "$(go env GOMODCACHE)" "$work/modules"
