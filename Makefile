@@ -67,6 +67,16 @@ test-kubernetes: build ## the same manifests on Kubernetes' API server and contr
 	@.ci/setup.sh device
 	@.ci/kubernetes.sh
 
+dist: ## the archives of a release, of the commit that is checked out, into bin/dist: the same bytes wherever they are built (Debian on x86-64)
+	@.ci/setup.sh tools
+	@.ci/setup.sh dist
+	go run ./.ci/dist
+
+test-dist: ## build the archives twice, compare, and run them in a bare Debian 12, under qemu and in a container; needs root
+	@.ci/setup.sh tools
+	@.ci/setup.sh test-dist
+	@.ci/dist/test.sh
+
 gpu-report: ## what the compilers of ten GPUs make of the kernels, into .ci/gpu (Debian on x86-64; the GPUs need not be here)
 	@.ci/setup.sh tools
 	@.ci/extra-drivers.sh mesa26 .drivers/mesa26 >/dev/null

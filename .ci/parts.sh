@@ -34,7 +34,7 @@ layout() {
 # not be all that keeps them. That C calls what libvkcome exports, and cgo's own code there, is not known to the tool.
 dead() {
 	local found
-	found=$(go tool deadcode -test ./... ./.ci/gpu && go tool deadcode -filter 'vkcome/(model/op$|.*internal/)' ./... ./.ci/gpu | grep -v '^cmd/libvkcome/internal/')
+	found=$(go tool deadcode -test ./... ./.ci/gpu ./.ci/dist && go tool deadcode -filter 'vkcome/(model/op$|.*internal/)' ./... ./.ci/gpu ./.ci/dist | grep -v '^cmd/libvkcome/internal/')
 	found=$(grep -v '^cmd/libvkcome/main.go:[0-9]*:0:' <<<"$found" || true)
 	[ -z "$found" ] || { printf '%s\n' "$found"; return 1; }
 }

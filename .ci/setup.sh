@@ -9,7 +9,9 @@
 #   .ci/setup.sh etcd      etcd, curl and openssl, for make test-kubernetes
 #   .ci/setup.sh slurm     slurmctld, slurmd and munge, for make test-slurm (Debian and Ubuntu)
 #   .ci/setup.sh bindings  what make test-lib runs: a C++ compiler, Python with pip, Node with npm, valgrind
-#   .ci/setup.sh test      a device and what the tests need: glslang, spirv-val, the validation layers
+#   .ci/setup.sh test      a device and what the tests need: glslang, spirv-val, the validation layers, shells and what reads manual pages
+#   .ci/setup.sh dist      the C compilers of all systems that make dist builds for
+#   .ci/setup.sh test-dist what make test-dist runs archives with: debootstrap, qemu, buildah
 #
 # On Debian and Ubuntu it installs with apt-get, as root or through sudo; elsewhere it says what to install.
 set -eu
@@ -98,8 +100,35 @@ tests() {
 	need glslangValidator glslang-tools
 	need spirv-val spirv-tools
 	layer || missing="$missing vulkan-validationlayers"
-	[ -z "$missing" ] || install "${missing# }" "glslang spirv-tools vulkan-validation-layers" "glslang spirv-tools vulkan-validation-layers" \
-		"glslang-devel spirv-tools vulkan-validationlayers" "glslang spirv-tools vulkan-validationlayers"
+	need zsh zsh
+	need fish fish
+	need man man-db
+	need mandoc mandoc
+	[ -z "$missing" ] || install "${missing# }" "glslang spirv-tools vulkan-validation-layers zsh fish man-db mandoc" \
+		"glslang spirv-tools vulkan-validation-layers zsh fish man-db mandoc" \
+		"glslang-devel spirv-tools vulkan-validationlayers zsh fish man mandoc" "glslang spirv-tools vulkan-validationlayers zsh fish man-db mandoc"
+}
+
+# debian installs what dist needs, of which the names and the contents are Debian's alone.
+debian() {
+	[ -z "$missing" ] && return
+	command -v apt-get >/dev/null 2>&1 && [ "$(uname -m)" = x86_64 ] || fail "the archives are built on Debian on x86-64, for whose C library and compilers they are made"
+	install "${missing# }" "" "" "" ""
+}
+
+dist() {
+	need x86_64-linux-gnu-gcc "gcc libc6-dev"
+	need aarch64-linux-gnu-gcc "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+	need x86_64-w64-mingw32-gcc-win32 gcc-mingw-w64-x86-64-win32
+	debian
+}
+
+dist_tests() {
+	need debootstrap debootstrap
+	need qemu-aarch64-static qemu-user-static
+	need buildah buildah
+	need unzip unzip
+	debian
 }
 
 browser() {
@@ -152,5 +181,7 @@ test) device; tests; newer ;;
 glslang) glslang; newer ;;
 browser) browser ;;
 bindings) bindings ;;
+dist) dist ;;
+test-dist) dist; dist_tests ;;
 *) echo "usage: $0 $(sed -n 's|^#   .ci/setup.sh \([a-z-]*\) .*|\1|p' "$0" | paste -sd"|")" >&2; exit 2 ;;
 esac

@@ -28,7 +28,7 @@ kernels=$(mktemp -d)
 trap 'rm -rf "$kernels"' EXIT
 part "go test, under validation" env VKCOME_VALIDATE=1 VKCOME_KERNEL_LOG="$kernels" go test -count=1 -timeout 30m ./...
 part "every kernel ran on a device" go run ./shaders/gen -coverage "$kernels"
-part "the runner of make quality" go test -count=1 ./.ci/quality ./.ci/gpu
+part "make quality, gpu-report, dist" go test -count=1 ./.ci/quality ./.ci/gpu ./.ci/dist
 part "what GPUs' compilers make of it" compilers
 part "demo" bin/vkcome demo
 finish

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/vkcome/vkcome/cmd/vkcome/internal/addresses"
+	"github.com/vkcome/vkcome/cmd/vkcome/internal/shells"
 	"github.com/vkcome/vkcome/prune"
 )
 
@@ -70,21 +71,20 @@ func execute(ctx context.Context, args []string) error {
 		overview(stdout)
 		return nil
 	}
-	if args[0] == "--version" {
-		args = append([]string{"version"}, args[1:]...)
+	switch args[0] {
+	case "--version":
+		args = append([]string{"version", "--no-devices"}, args[1:]...)
+	case completeWord:
+		return completeLine(args[1:])
 	}
-	for _, v := range verbs {
-		words := strings.Fields(v.name)
-		if len(args) < len(words) || strings.Join(args[:len(words)], " ") != v.name {
-			continue
-		}
+	if v, rest := verbOf(args); v != nil {
 		f := pflag.NewFlagSet(v.name, pflag.ContinueOnError)
 		f.SetOutput(io.Discard)
 		f.SortFlags = false
 		action := v.flags(f)
 		help := f.BoolP("help", "h", false, "show this help")
 		resumes.Store(f.Lookup("resume") != nil && f.Lookup("work") != nil)
-		if err := f.Parse(args[len(words):]); err != nil {
+		if err := f.Parse(rest); err != nil {
 			return usagef("%s: %w (vkcome %s --help lists the flags)", v.name, err, v.name)
 		}
 		if *help {
@@ -119,12 +119,18 @@ func (v verb) arity() (least, most int) {
 	return least, most
 }
 
+// about says what vkcome is, behind its name.
+const about = "makes language models smaller by merging their layers, on any GPU that speaks Vulkan"
+
+// modelMeans says what may stand for MODEL.
+const modelMeans = "MODEL is a Hugging Face folder, a GGUF file, a name on the Hugging Face hub (owner/name), or embedded:tiny12 for the small model inside this binary."
+
 func overview(w io.Writer) {
-	fmt.Fprintln(w, "vkcome makes language models smaller by merging their layers, on any GPU that speaks Vulkan.")
+	fmt.Fprintf(w, "vkcome %s.\n", about)
 	fmt.Fprintln(w, "\nCommands:")
 	for _, v := range verbs {
 		fmt.Fprintf(w, "  %-28s %s\n", strings.TrimSpace(v.name+" "+v.args), v.short)
 	}
-	fmt.Fprintln(w, "\nMODEL is a Hugging Face folder, a GGUF file, a name on the Hugging Face hub (owner/name), or embedded:tiny12 for the small model inside this binary.")
-	fmt.Fprintln(w, "vkcome COMMAND --help shows an example and the flags.")
+	fmt.Fprintln(w, "\n"+modelMeans)
+	fmt.Fprintf(w, "vkcome COMMAND --help shows an example and the flags; vkcome completion %s prints what completes them.\n", strings.Join(shells.Names(), "|"))
 }

@@ -6,24 +6,29 @@
 package native
 
 /*
-#cgo LDFLAGS: -ldl
 #include <stdlib.h>
 #include "thunks.h"
+
+#ifdef __clang__
+static const char *vkcome_compiler(void) { return "clang " __clang_version__; }
+#else
+static const char *vkcome_compiler(void) { return "gcc " __VERSION__; }
+#endif
 */
 import "C"
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
-	"sync"
 	"unsafe"
 
 	"github.com/vulkan-go/vulkan"
 )
+
+// Compiler is the C compiler that compiled this package, with its version.
+func Compiler() string { return strings.TrimSpace(C.GoString(C.vkcome_compiler())) }
 
 // Result is a VkResult other than VK_SUCCESS, as an error.
 type Result int32
@@ -65,70 +70,6 @@ type (
 	Pipeline uint64
 	Fence    uint64
 )
-
-var load struct {
-	sync.Once
-	err error
-}
-
-// NoLoader is the error where the Vulkan loader cannot be opened.
-type NoLoader struct {
-	Reason  string // the system's, of the first name that it is looked for by
-	Missing bool   // there is no such library; else it is there and cannot be used
-}
-
-func (n *NoLoader) Error() string { return n.Reason }
-
-// loadLibrary opens the Vulkan loader by its run-time name: the binding's default asks for libvulkan.so, which only -dev packages have.
-func loadLibrary() error {
-	load.Do(func() {
-		names := []string{"libvulkan.so.1", "libvulkan.so"}
-		if runtime.GOOS == "darwin" {
-			names = []string{"libvulkan.1.dylib", "libMoltenVK.dylib"}
-		}
-		proc, err := openLoader(names)
-		if err != nil {
-			load.err = err
-			return
-		}
-		vulkan.SetGetInstanceProcAddr(proc)
-		load.err = vulkan.Init()
-	})
-	return load.err
-}
-
-// openLoader opens the first of some libraries that is a loader.
-func openLoader(names []string) (proc unsafe.Pointer, err error) {
-	var first *NoLoader
-	for _, name := range names {
-		c := C.CString(name)
-		proc := C.vkc_open_loader(c)
-		C.free(unsafe.Pointer(c))
-		if proc != nil {
-			return proc, nil
-		}
-		if reason := C.GoString(C.vkc_loader_error()); first == nil || first.Missing && !missing(name, reason) {
-			first = &NoLoader{reason, missing(name, reason)}
-		}
-	}
-	return nil, first
-}
-
-// missing says whether dlopen's reason is that there is no file of a library; one that it needs is no reason to install it.
-func missing(name, reason string) bool {
-	return strings.HasPrefix(reason, name+": ") && strings.Contains(reason, "No such file") || // Linux
-		strings.HasPrefix(reason, "dlopen("+name) && (strings.Contains(reason, "no such file") || strings.Contains(reason, "image not found")) // macOS
-}
-
-// LibraryError is why a library cannot be loaded, nil if it can.
-func LibraryError(path string) error {
-	c := C.CString(path)
-	defer C.free(unsafe.Pointer(c))
-	if C.vkc_loads(c) != 0 {
-		return nil
-	}
-	return errors.New(C.GoString(C.vkc_loader_error()))
-}
 
 // Instance is a VkInstance and what it enumerated.
 type Instance struct {

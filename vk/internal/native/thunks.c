@@ -1,6 +1,4 @@
 #include "thunks.h"
-#include <dlfcn.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,30 +7,11 @@
 typedef void (*pfn)(void);
 typedef pfn (*get_proc)(void*, const char*);
 static get_proc instance_proc;
-static char loader_error[512];
 
-void* vkc_open_loader(const char* path) {
-	void* lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	if (!lib) {
-		const char* e = dlerror();
-		strncpy(loader_error, e ? e : "unknown", sizeof loader_error - 1);
-		return NULL;
-	}
-	instance_proc = (get_proc)dlsym(lib, "vkGetInstanceProcAddr");
-	if (!instance_proc) strncpy(loader_error, "it has no vkGetInstanceProcAddr", sizeof loader_error - 1);
-	return (void*)instance_proc;
+void* vkc_use_loader(uintptr_t proc) {
+	instance_proc = (get_proc)proc;
+	return (void*)proc;
 }
-int vkc_loads(const char* path) {
-	void* lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	if (!lib) {
-		const char* e = dlerror();
-		strncpy(loader_error, e ? e : "unknown", sizeof loader_error - 1);
-		return 0;
-	}
-	dlclose(lib);
-	return 1;
-}
-const char* vkc_loader_error(void) { return loader_error; }
 
 int vkc_load_table(vkc_table* t, void* instance, void* device) {
 	get_proc device_proc = (get_proc)instance_proc(instance, "vkGetDeviceProcAddr");
@@ -464,7 +443,20 @@ int32_t vkc_query_results(const vkc_table* t, void* device, uint64_t queries, ui
 
 struct message { struct message* next; char text[]; };
 static struct message *first_message, **last_message = &first_message;
+
+#ifdef _WIN32
+#define WIN32_LEAN_AND_MEAN
+#define NOGDI // whose ERROR is a macro
+#include <windows.h>
+static SRWLOCK messages = SRWLOCK_INIT;
+static void lock_messages(void) { AcquireSRWLockExclusive(&messages); }
+static void unlock_messages(void) { ReleaseSRWLockExclusive(&messages); }
+#else
+#include <pthread.h>
 static pthread_mutex_t messages = PTHREAD_MUTEX_INITIALIZER;
+static void lock_messages(void) { pthread_mutex_lock(&messages); }
+static void unlock_messages(void) { pthread_mutex_unlock(&messages); }
+#endif
 
 static uint32_t on_message(uint32_t flags, uint32_t kind, uint64_t object, size_t location, int32_t code, const char* layer, const char* text, void* user) {
 	size_t n = strlen(text);
@@ -472,10 +464,10 @@ static uint32_t on_message(uint32_t flags, uint32_t kind, uint64_t object, size_
 	if (!m) return 0;
 	m->next = NULL;
 	memcpy(m->text, text, n + 1);
-	pthread_mutex_lock(&messages);
+	lock_messages();
 	*last_message = m;
 	last_message = &m->next;
-	pthread_mutex_unlock(&messages);
+	unlock_messages();
 	return 0;
 }
 int32_t vkc_create_messenger(void* instance, uint64_t* out) {
@@ -493,10 +485,10 @@ void vkc_destroy_messenger(void* instance, uint64_t messenger) {
 }
 
 char* vkc_take_message(void) {
-	pthread_mutex_lock(&messages);
+	lock_messages();
 	struct message* m = first_message;
 	if (m && !(first_message = m->next)) last_message = &first_message;
-	pthread_mutex_unlock(&messages);
+	unlock_messages();
 	if (!m) return NULL;
 	memmove(m, m->text, strlen(m->text) + 1);
 	return (char*)m;

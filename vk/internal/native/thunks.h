@@ -6,9 +6,7 @@
 #include <stdint.h>
 #include <stddef.h>
 
-void* vkc_open_loader(const char* path); // a vkGetInstanceProcAddr, or NULL
-int vkc_loads(const char* path); // whether a library can be loaded
-const char* vkc_loader_error(void);
+void* vkc_use_loader(uintptr_t proc); // takes a vkGetInstanceProcAddr, and gives it back as a pointer
 
 // Per-device entry points.
 typedef struct {

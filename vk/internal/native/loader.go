@@ -1,0 +1,60 @@
+package native
+
+/*
+#include "thunks.h"
+*/
+import "C"
+
+import (
+	"sync"
+	"unsafe"
+
+	"github.com/vulkan-go/vulkan"
+)
+
+var load struct {
+	sync.Once
+	err error
+}
+
+// NoLoader is the error where the Vulkan loader cannot be opened.
+type NoLoader struct {
+	Reason  string // the system's, of the first name that it is looked for by
+	Missing bool   // there is no such library; else it is there and cannot be used
+}
+
+func (n *NoLoader) Error() string { return n.Reason }
+
+// loadLibrary opens the Vulkan loader by its run-time name: the binding's default asks for libvulkan.so, which only -dev packages have.
+func loadLibrary() error {
+	load.Do(func() {
+		proc, err := openLoader(loaders())
+		if err != nil {
+			load.err = err
+			return
+		}
+		vulkan.SetGetInstanceProcAddr(proc)
+		load.err = vulkan.Init()
+	})
+	return load.err
+}
+
+// openLoader opens the first of some libraries that is a loader.
+func openLoader(names []string) (proc unsafe.Pointer, err error) {
+	var first *NoLoader
+	for _, name := range names {
+		address, wrong := open(name)
+		if wrong == nil {
+			return C.vkc_use_loader(C.uintptr_t(address)), nil
+		}
+		if first == nil || first.Missing && !wrong.Missing {
+			first = wrong
+		}
+	}
+	return nil, first
+}
+
+const entry = "vkGetInstanceProcAddr" // of a loader
+
+// noEntry is the error of a library that is none.
+var noEntry = &NoLoader{Reason: "it has no " + entry}
