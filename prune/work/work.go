@@ -292,7 +292,9 @@ func release(lock *flock.Flock, path string) error {
 	early := os.Remove(path) // while it is held, so that nobody takes it in between
 	err := lock.Close()
 	if early != nil && err == nil { // where open files cannot be removed
-		err = os.Remove(path)
+		if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) || files.InUse(err) { // it is another's by now
+			return nil
+		}
 	}
 	return err
 }

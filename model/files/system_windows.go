@@ -1,0 +1,54 @@
+package files
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/windows"
+)
+
+// NoWait is what opening takes so that it does not wait. Windows has no files of which it would.
+const NoWait = 0
+
+// What messages name that say where files of a kind go: the variables that the system has for it.
+const TempVariable = "TMP"
+
+// CacheVariable is that of os.UserCacheDir.
+func CacheVariable() string { return "LocalAppData" }
+
+// InUse says whether a file could not be removed, opened or replaced as a process has it open.
+func InUse(err error) bool { return errors.Is(err, windows.ERROR_SHARING_VIOLATION) }
+
+// patience is how long a rename waits for others to close a file.
+const patience = 2 * time.Second
+
+func rename(from, to string) error {
+	for begin, pause := time.Now(), time.Millisecond; ; pause *= 2 {
+		err := os.Rename(from, to)
+		if !InUse(err) && !errors.Is(err, windows.ERROR_ACCESS_DENIED) || time.Since(begin) > patience {
+			return err
+		}
+		time.Sleep(pause)
+	}
+}
+
+// scratch has the system remove the file when its last handle is closed, which it does for a process that is ended too.
+func scratch(dir, pattern string) (*os.File, error) {
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	before, after, _ := strings.Cut(pattern, "*")
+	for range 100 {
+		path := filepath.Join(dir, before+strconv.FormatUint(rand.Uint64(), 36)+after)
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|windows.FILE_FLAG_DELETE_ON_CLOSE, 0o600)
+		if !errors.Is(err, os.ErrExist) {
+			return f, err
+		}
+	}
+	return nil, &os.PathError{Op: "create", Path: filepath.Join(dir, pattern), Err: os.ErrExist}
+}
