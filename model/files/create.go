@@ -163,6 +163,9 @@ func Rename(from, to string) error {
 	return rename(from, to)
 }
 
+// Remove is os.Remove, which waits on Windows as Rename does.
+func Remove(path string) error { return remove(path) }
+
 // Link is os.Link.
 func Link(from, to string) error {
 	if err := fault("rename", to); err != nil {

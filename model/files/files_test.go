@@ -26,6 +26,7 @@ func TestRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	links := filestest.Links(t)
 	for _, c := range []struct {
 		path string
 		most int64
@@ -45,6 +46,9 @@ func TestRead(t *testing.T) {
 		{at("none"), 0, "none", fs.ErrNotExist},
 		{at("link in a circle"), 0, "link in a circle", nil},
 	} {
+		if strings.Contains(c.path, "link") && !links {
+			continue
+		}
 		done := make(chan struct{})
 		go func() {
 			defer close(done)

@@ -22,19 +22,32 @@ const TempVariable = "TMP"
 func CacheVariable() string { return "LocalAppData" }
 
 // InUse says whether a file could not be removed, opened or replaced as a process has it open.
-func InUse(err error) bool { return errors.Is(err, windows.ERROR_SHARING_VIOLATION) }
+func InUse(err error) bool {
+	return errors.Is(err, windows.ERROR_SHARING_VIOLATION) || errors.Is(err, windows.ERROR_LOCK_VIOLATION) || errors.Is(err, windows.ERROR_DELETE_PENDING)
+}
 
-// patience is how long a rename waits for others to close a file.
+// patience is how long others are waited for that have a file open.
 const patience = 2 * time.Second
 
-func rename(from, to string) error {
+// patiently does what others may stand in the way of.
+func patiently(do func() error, others func(error) bool) error {
 	for begin, pause := time.Now(), time.Millisecond; ; pause *= 2 {
-		err := os.Rename(from, to)
-		if !InUse(err) && !errors.Is(err, windows.ERROR_ACCESS_DENIED) || time.Since(begin) > patience {
+		err := do()
+		if !others(err) || time.Since(begin) > patience {
 			return err
 		}
 		time.Sleep(pause)
 	}
+}
+
+func rename(from, to string) error {
+	return patiently(func() error { return os.Rename(from, to) }, func(err error) bool {
+		return InUse(err) || errors.Is(err, windows.ERROR_ACCESS_DENIED) // the latter for what is to be replaced
+	})
+}
+
+func remove(path string) error {
+	return patiently(func() error { return os.Remove(path) }, InUse)
 }
 
 // scratch has the system remove the file when its last handle is closed, which it does for a process that is ended too.

@@ -461,7 +461,7 @@ func link(ctx context.Context, blob, name string) error {
 		return err
 	}
 	return replace(name, func(temporary string) error { // also the link of a file that is gone
-		if os.Symlink(target, temporary) == nil {
+		if os.Symlink(target, temporary) == nil && isFile(temporary) { // Wine says that it has made one, and has not
 			return nil
 		}
 		if files.Link(blob, temporary) == nil { // who has no right to make symbolic links, as is the rule on Windows
