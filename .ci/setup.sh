@@ -5,6 +5,7 @@
 #   .ci/setup.sh device    a Vulkan loader, and a Vulkan device: where none answers, lavapipe, which runs on the CPU
 #   .ci/setup.sh glslang   the shader compiler, for who changes shaders
 #   .ci/setup.sh browser   chromium, for the tests of vkcome ui
+#   .ci/setup.sh windows   a compiler for Windows and what .ci/extra-drivers.sh needs for Wine
 #   .ci/setup.sh test      a device and what the tests need: glslang, spirv-val, the validation layers
 #
 # On Debian and Ubuntu it installs with apt-get, as root or through sudo; elsewhere it says what to install.
@@ -105,11 +106,18 @@ browser() {
 	install chromium chromium chromium chromium "--cask chromium"
 }
 
+windows() {
+	need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64
+	need patchelf patchelf
+	[ -z "$missing" ] || install "${missing# }" "mingw64-gcc patchelf" "mingw-w64-gcc patchelf" "mingw64-cross-gcc patchelf" "mingw-w64 patchelf"
+}
+
 case ${1:-} in
 tools) tools ;;
 device) device ;;
 test) device; tests; newer ;;
 glslang) glslang; newer ;;
 browser) browser ;;
-*) echo "usage: .ci/setup.sh tools | device | test | glslang | browser" >&2; exit 2 ;;
+windows) windows ;;
+*) echo "usage: .ci/setup.sh tools | device | test | glslang | browser | windows" >&2; exit 2 ;;
 esac

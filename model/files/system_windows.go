@@ -26,6 +26,15 @@ func InUse(err error) bool {
 	return errors.Is(err, windows.ERROR_SHARING_VIOLATION) || errors.Is(err, windows.ERROR_LOCK_VIOLATION) || errors.Is(err, windows.ERROR_DELETE_PENDING)
 }
 
+// CheckName is an error if no file can have a path's last name: it is a device's, as con and aux.gguf are, or has a colon, behind which a hidden part of
+// a file would be written.
+func CheckName(path string) error {
+	if name := filepath.Base(path); name != "." && name != ".." && !filepath.IsLocal(name) {
+		return wrong(path, "is no name of a file on Windows; choose another")
+	}
+	return nil
+}
+
 // patience is how long others are waited for that have a file open.
 const patience = 2 * time.Second
 
