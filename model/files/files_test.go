@@ -75,7 +75,7 @@ func TestRead(t *testing.T) {
 	if raw, err := files.ReadFS(os.DirFS(dir), "file", 12); err != nil || string(raw) != "twelve bytes" {
 		t.Errorf("%q, %v", raw, err)
 	}
-	if _, err := files.ReadFS(os.DirFS(dir), "pipe", 12); !errors.Is(err, fs.ErrInvalid) {
+	if _, err := files.ReadFS(os.DirFS(dir), "pipe", 12); filestest.PipesInFolders && !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("ReadFS of a pipe: %v", err)
 	}
 }

@@ -29,7 +29,7 @@ func InUse(err error) bool {
 // CheckName is an error if no file can have a path's last name: it is a device's, as con and aux.gguf are, or has a colon, behind which a hidden part of
 // a file would be written.
 func CheckName(path string) error {
-	if name := filepath.Base(path); name != "." && name != ".." && !filepath.IsLocal(name) {
+	if name := filepath.Base(path); name != "." && name != ".." && name != `\` && !filepath.IsLocal(name) {
 		return wrong(path, "is no name of a file on Windows; choose another")
 	}
 	return nil

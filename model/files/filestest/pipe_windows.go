@@ -25,10 +25,12 @@ func Pipe(t testing.TB, _ string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pipe, err := windows.CreateNamedPipe(name, windows.PIPE_ACCESS_DUPLEX, windows.PIPE_TYPE_BYTE, windows.PIPE_UNLIMITED_INSTANCES, 0, 0, 0, nil)
-	if err != nil {
-		t.Fatal(err)
+	for range 100 { // each is opened once
+		pipe, err := windows.CreateNamedPipe(name, windows.PIPE_ACCESS_DUPLEX, windows.PIPE_TYPE_BYTE, windows.PIPE_UNLIMITED_INSTANCES, 0, 0, 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = windows.CloseHandle(pipe) })
 	}
-	t.Cleanup(func() { _ = windows.CloseHandle(pipe) })
 	return path
 }
