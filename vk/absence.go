@@ -14,9 +14,9 @@ import (
 
 // system is what of the machine says why there is no device, so that a test can be another.
 type system struct {
+	place
 	os     string                     // as runtime.GOOS
 	env    func(name string) string   // as os.Getenv
-	root   string                     // before the paths of the system's own files; "" outside of tests, and without meaning on Windows
 	broken func(library string) error // what is wrong with a library that a driver names, or nil
 }
 

@@ -13,6 +13,9 @@ import (
 	"github.com/vkcome/vkcome/model/files"
 )
 
+// place is where the system's own files are: root stands before their paths, and is "" outside of tests.
+type place struct{ root string }
+
 // installed are the files in the system's folders that name drivers.
 func (s system) installed() (list []string) {
 	home := s.env("HOME")

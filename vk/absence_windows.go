@@ -9,6 +9,9 @@ import (
 // displays is the key below which each display adapter has one of its own, where its driver says what it brings for Vulkan.
 const displays = `SYSTEM\CurrentControlSet\Control\Class\{4d36e968-e325-11ce-bfc1-08002be10318}`
 
+// place is the registry.
+type place struct{}
+
 // installed are the files that the registry names as those of drivers.
 func (s system) installed() (list []string) {
 	for _, root := range []registry.Key{registry.LOCAL_MACHINE, registry.CURRENT_USER} {
