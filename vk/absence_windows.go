@@ -1,6 +1,7 @@
 package vk
 
 import (
+	"cmp"
 	"slices"
 
 	"golang.org/x/sys/windows/registry"
@@ -9,15 +10,16 @@ import (
 // displays is the key below which each display adapter has one of its own, where its driver says what it brings for Vulkan.
 const displays = `SYSTEM\CurrentControlSet\Control\Class\{4d36e968-e325-11ce-bfc1-08002be10318}`
 
-// place is the registry.
-type place struct{}
+// place is where the system says what drivers it has: the key of the display adapters, in a test another; "" is displays.
+type place struct{ adapters string }
 
 // installed are the files that the registry names as those of drivers.
 func (s system) installed() (list []string) {
 	for _, root := range []registry.Key{registry.LOCAL_MACHINE, registry.CURRENT_USER} {
 		list = append(list, registered(root)...)
 	}
-	key, err := registry.OpenKey(registry.LOCAL_MACHINE, displays, registry.ENUMERATE_SUB_KEYS)
+	above := cmp.Or(s.adapters, displays)
+	key, err := registry.OpenKey(registry.LOCAL_MACHINE, above, registry.ENUMERATE_SUB_KEYS)
 	if err != nil {
 		return list
 	}
@@ -27,7 +29,7 @@ func (s system) installed() (list []string) {
 		return list
 	}
 	for _, adapter := range adapters {
-		for _, path := range driverOf(displays + `\` + adapter) {
+		for _, path := range driverOf(above + `\` + adapter) {
 			if !slices.Contains(list, path) {
 				list = append(list, path)
 			}

@@ -28,6 +28,8 @@ func TestAbsence(t *testing.T) {
 	check("no loader", &native.NoLoader{Reason: "vulkan-1.dll: The specified module could not be found.", Missing: true}, "the Vulkan loader is not installed", "driver of the GPU")
 	none := native.Result(-9) // VK_ERROR_INCOMPATIBLE_DRIVER
 	check("the drivers of the registry", none)
+	s.adapters = `SOFTWARE\no such key`
+	check("no display adapters", none)
 	missing := filepath.Join(t.TempDir(), "none.json")
 	env["VK_DRIVER_FILES"] = missing
 	check("a file that is not there", none, "VK_DRIVER_FILES names drivers that cannot be used", missing, "lavapipe")
