@@ -44,6 +44,10 @@ test-ui: build ## vkcome ui in Debian's chromium, from the first start to the ch
 	@.ci/setup.sh browser
 	go test -tags ui -count=1 -timeout 5m -run "TestBrowser|TestStrangers" ./cmd/vkcome/internal/ui
 
+test-windows: build ## vkcome for Windows, built with mingw-w64 and run under Wine 10, downloaded into .drivers (Debian on x86-64); VKCOME_QUICK=1 for the short part
+	@.ci/setup.sh device
+	@.ci/windows.sh $(if $(VKCOME_QUICK),quick)
+
 test-big: ## what takes gigabytes or many minutes: a model of 3 GB, a layer of a 7B model, all of MMLU
 	go test -tags big -count=1 -timeout 120m -v -run "3GB|MemoryLarge|SolveLargest|TestGolden$$" ./cmd/vkcome ./prune/distill ./model/eval ./model/lsq
 

@@ -5,19 +5,37 @@
 #   .ci/extra-drivers.sh mesa26 DIR        lavapipe 26 with VK_KHR_cooperative_matrix, glslang 15, newer spirv-tools and validation layers, and Mesa's
 #                                          drivers for GPUs that are not here. 73 MB download, 380 MB unpacked.
 #   .ci/extra-drivers.sh glslang15 DIR     of these only glslang 15 and spirv-tools, which shaders with cooperative matrices need.
+#   .ci/extra-drivers.sh wine10 DIR        Wine 10, which runs programs for Windows. 115 MB download, 1.6 GB unpacked.
 #
 # Then:  . DIR/env; go test ./...     programs that Go builds in that shell, and those that these start, run on the driver
 #        DIR/run CMD                  (mesa26, glslang15) any other program: these need their own, newer C library
 #        DIR/gpu amd:navi31 CMD       (mesa26) a program on a GPU that is not there: its driver compiles for it, and runs nothing. Also nv:172 (the
 #                                     chip in hexadecimal), fd:740, apple, and intel:bmg where DIR has Intel's shim, see .ci/gpu
+#        DIR/run CMD.exe              (wine10) a program for Windows, on the system's Vulkan drivers or those of VK_ICD_FILENAMES; needs no display
 # Debian 12 and its derivatives on x86-64; packages come from the mirror that apt is already set up with.
 set -euo pipefail
-kind=${1:?swiftshader, mesa26 or glslang15}
+kind=${1:?swiftshader, mesa26, glslang15 or wine10}
 dir=$(realpath -m "${2:?target folder}")
 say() { echo "extra-drivers: $*" >&2; exit 1; }
 case $dir in *[[:space:]]*) say "$dir: the path must not hold spaces" ;; esac
 command -v apt-get >/dev/null && [ "$(uname -m)" = x86_64 ] || say "this needs Debian on x86-64; elsewhere set VK_ICD_FILENAMES to a driver of your own"
 mkdir -p "$dir"
+
+# trixie sets opt to the options with which apt knows the packages of Debian 13, which are newer, and keeps what it does in $dir.
+trixie() {
+	local mirror suite
+	mirror=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' | awk '$2 == "main" && $1 !~ /security/ { print $1; exit }')
+	[ -n "$mirror" ] || say "apt has no lists: run apt-get update"
+	rm -rf "$dir/root"
+	mkdir -p "$dir"/{etc,state/lists/partial,cache/archives/partial,root}
+	: >"$dir/state/status"
+	for suite in "$@"; do
+		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
+	done >"$dir/etc/sources.list"
+	opt=(-o Dir::Etc::sourcelist="$dir/etc/sources.list" -o Dir::Etc::sourceparts=/nonexistent -o Dir::State="$dir/state"
+		-o Dir::Cache="$dir/cache" -o Dir::State::status="$dir/state/status" -o APT::Sandbox::User=root)
+	apt-get "${opt[@]}" -qq update
+}
 
 case $kind in
 swiftshader)
@@ -39,17 +57,8 @@ mesa26 | glslang15)
 	root="$dir/root"
 	lib="$root/usr/lib/x86_64-linux-gnu"
 	if [ ! -e "$made" ]; then
-		mirror=$(apt-get indextargets --format '$(REPO_URI) $(COMPONENT)' | awk '$2 == "main" && $1 !~ /security/ { print $1; exit }')
-		[ -n "$mirror" ] || say "apt has no lists: run apt-get update"
-		rm -rf "$root"
-		mkdir -p "$dir"/{etc,state/lists/partial,cache/archives/partial,root,layers}
-		: >"$dir/state/status"
-		for suite in trixie trixie-backports; do
-			echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
-		done >"$dir/etc/sources.list"
-		opt=(-o Dir::Etc::sourcelist="$dir/etc/sources.list" -o Dir::Etc::sourceparts=/nonexistent -o Dir::State="$dir/state"
-			-o Dir::Cache="$dir/cache" -o Dir::State::status="$dir/state/status" -o APT::Sandbox::User=root)
-		apt-get "${opt[@]}" -qq update
+		trixie trixie trixie-backports
+		mkdir -p "$dir/layers"
 		apt-get "${opt[@]}" -qq install -y --no-install-recommends --download-only $packages >/dev/null
 		for d in "$dir"/cache/archives/*.deb; do dpkg -x "$d" "$root"; done
 		rm -rf "$dir"/cache "$dir"/state
@@ -95,6 +104,38 @@ mesa26 | glslang15)
 	fi
 	"$dir/run" "$root/usr/bin/vulkaninfo" --summary 2>/dev/null | grep -E 'deviceName|driverInfo'
 	;;
-*) echo "unknown driver $kind: swiftshader, mesa26 or glslang15" >&2; exit 2 ;;
+wine10)
+	lib="$dir/root/usr/lib/x86_64-linux-gnu"
+	wine="$dir/root/usr/lib/wine"
+	if [ ! -e "$dir/run" ]; then
+		command -v patchelf >/dev/null || say "no patchelf here: apt-get install patchelf"
+		trixie trixie
+		# Of what Wine can use, only what a program without windows and sound does. The rest of its libraries are the system's.
+		(cd "$dir/cache/archives" && apt-get "${opt[@]}" -qq download wine64 libwine libz-mingw-w64 libc6)
+		for d in "$dir"/cache/archives/*.deb; do dpkg -x "$d" "$dir/root"; done
+		rm -rf "$dir"/cache "$dir"/state "$dir"/root/usr/share/{doc,man} "$dir"/root/usr/i686-w64-mingw32 "$dir"/root/usr/x86_64-w64-mingw32ucrt
+		for program in wine64 wineserver64; do # Wine starts itself and its server again: they find the newer C library by themselves
+			patchelf --set-interpreter "$lib/ld-linux-x86-64.so.2" --force-rpath --set-rpath "$lib" "$wine/$program"
+		done
+		mv "$wine/wineserver64" "$wine/wineserver" # in the place of a script with paths of the system
+		mkdir -p "$dir/root/usr/share/wine/wine"
+		ln -sfn ../nls "$dir/root/usr/share/wine/wine/nls" # where the server looks
+		mkdir -p "$dir/prefix/drive_c/windows/system32"
+		cp "$dir/root/usr/x86_64-w64-mingw32/lib/zlib1.dll" "$dir/prefix/drive_c/windows/system32"
+		cat >"$dir/wine" <<-EOF
+			#!/bin/sh
+			unset DISPLAY WAYLAND_DISPLAY
+			export WINEPREFIX=\${WINEPREFIX:-$dir/prefix} WINELOADER=$wine/wine64 WINEDEBUG=\${WINEDEBUG:--all}
+			export WINEDLLOVERRIDES="mscoree=;mshtml=;winemenubuilder.exe=" XDG_RUNTIME_DIR=\${XDG_RUNTIME_DIR:-/tmp}
+			exec $wine/wine64 "\$@"
+		EOF
+		chmod +x "$dir/wine"
+		"$dir/wine" wineboot -i >/dev/null 2>&1 || say "Wine does not begin: WINEDEBUG= $dir/wine wineboot -i"
+		mv "$dir/wine" "$dir/run"
+	fi
+	"$dir/run" --version
+	exit
+	;;
+*) echo "unknown driver $kind: swiftshader, mesa26, glslang15 or wine10" >&2; exit 2 ;;
 esac
 echo "$kind: . $dir/env"

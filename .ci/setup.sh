@@ -12,6 +12,7 @@
 #   .ci/setup.sh test      a device and what the tests need: glslang, spirv-val, the validation layers, shells and what reads manual pages
 #   .ci/setup.sh dist      the C compilers of all systems that make dist builds for
 #   .ci/setup.sh test-dist what make test-dist runs archives with: debootstrap, qemu, buildah
+#   .ci/setup.sh windows   a compiler for Windows and what .ci/extra-drivers.sh needs for Wine
 #
 # On Debian and Ubuntu it installs with apt-get, as root or through sudo; elsewhere it says what to install.
 set -eu
@@ -171,6 +172,12 @@ bindings() {
 		"node python"
 }
 
+windows() {
+	need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64
+	need patchelf patchelf
+	[ -z "$missing" ] || install "${missing# }" "mingw64-gcc patchelf" "mingw-w64-gcc patchelf" "mingw64-cross-gcc patchelf" "mingw-w64 patchelf"
+}
+
 case ${1:-} in
 slurm) slurm ;;
 pip) pip ;;
@@ -184,4 +191,6 @@ bindings) bindings ;;
 dist) dist ;;
 test-dist) dist; dist_tests ;;
 *) echo "usage: $0 $(sed -n 's|^#   .ci/setup.sh \([a-z-]*\) .*|\1|p' "$0" | paste -sd"|")" >&2; exit 2 ;;
+windows) windows ;;
+*) echo "usage: .ci/setup.sh tools | device | test | glslang | browser | windows" >&2; exit 2 ;;
 esac

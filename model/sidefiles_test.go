@@ -8,11 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/files/filestest"
 	"github.com/vkcome/vkcome/model/modeltest"
 )
 
@@ -47,8 +47,13 @@ func TestEndlessFiles(t *testing.T) {
 	for _, name := range []string{"config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "tokenizer_config.json",
 		"special_tokens_map.json", "added_tokens.json", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", "m.gguf"} {
 		for kind, make := range map[string]func(path string) error{
-			"a pipe":         func(path string) error { return syscall.Mkfifo(path, 0o600) },
-			"a device":       func(path string) error { return os.Symlink("/dev/zero", path) },
+			"a pipe": func(path string) error {
+				if pipe := filestest.Pipe(t, path); pipe != path {
+					return os.Symlink(pipe, path)
+				}
+				return nil
+			},
+			"a device":       func(path string) error { return os.Symlink(filestest.Device, path) },
 			"a sparse 20 GB": func(path string) error { return errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 20<<30)) },
 		} {
 			_, dir := modeltest.Odd["llama"].Open(t)

@@ -165,10 +165,14 @@ func (m *Model) copyFiles(ctx context.Context, dir string, without []string) err
 		if slices.ContainsFunc(without, func(other string) bool { return strings.EqualFold(name, other) }) { // some file systems hold them for the same
 			continue
 		}
-		if err := files.MkdirAll(filepath.Join(dir, path.Dir(name)), 0o755); err != nil {
+		to, err := files.Join(dir, name)
+		if err != nil {
+			return fmt.Errorf("model: copy: %w", err)
+		}
+		if err := files.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return err
 		}
-		if err := files.Copy(ctx, filepath.Join(dir, filepath.FromSlash(name)), m.Files, name); err != nil {
+		if err := files.Copy(ctx, to, m.Files, name); err != nil {
 			return fmt.Errorf("model: copy %s: %w", name, err)
 		}
 	}

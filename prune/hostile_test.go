@@ -13,12 +13,12 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"github.com/vkcome/vkcome/model"
+	"github.com/vkcome/vkcome/model/files/filestest"
 	"github.com/vkcome/vkcome/model/modeltest"
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/prune/method"
@@ -140,11 +140,11 @@ func TestDeepLineage(t *testing.T) {
 // TestNoPlan gives what is no file as a plan, and as a model's lineage.
 func TestNoPlan(t *testing.T) {
 	dir := t.TempDir()
-	pipe, sparse := filepath.Join(dir, "pipe"), filepath.Join(dir, "sparse")
-	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.WriteFile(sparse, nil, 0o600), os.Truncate(sparse, 20<<30)); err != nil {
+	pipe, sparse := filestest.Pipe(t, filepath.Join(dir, "pipe")), filepath.Join(dir, "sparse")
+	if err := errors.Join(os.WriteFile(sparse, nil, 0o600), os.Truncate(sparse, 20<<30)); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{pipe, sparse, "/dev/zero", filepath.Join(dir, "none")} {
+	for _, path := range []string{pipe, sparse, filestest.Device, filepath.Join(dir, "none")} {
 		done := make(chan error, 1)
 		go func() { _, err := ReadLineage(path); done <- err }()
 		select {
@@ -157,9 +157,10 @@ func TestNoPlan(t *testing.T) {
 		}
 	}
 	m, folder := five.Open(t)
-	if err := syscall.Mkfifo(filepath.Join(folder, model.Lineage), 0o600); err != nil {
-		t.Fatal(err)
+	if !filestest.PipesInFolders {
+		return
 	}
+	filestest.Pipe(t, filepath.Join(folder, model.Lineage))
 	if _, _, err := ReadTree(m); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("a pipe as a lineage: %v", err)
 	}

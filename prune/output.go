@@ -121,6 +121,9 @@ func checkOutput(ctx context.Context, out, source string, force, thorough bool) 
 	if out == "" {
 		return errors.New("prune: the name of the output is empty")
 	}
+	if err := files.CheckName(filepath.Clean(out)); err != nil {
+		return fmt.Errorf("prune: %w", err)
+	}
 	parent := filepath.Dir(filepath.Clean(out))
 	if info, err := os.Stat(parent); err != nil || !info.IsDir() {
 		return fmt.Errorf("prune: %s: the folder %s does not exist", out, parent)

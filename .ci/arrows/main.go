@@ -41,7 +41,7 @@ var levels = [][]string{
 	{"model"},
 	{"model/gguf", "model/chat"},
 	{"model/chat/jinja", "model/arch", "model/safetensors", "model/torchfile", "model/tokenizer", "model/hub"},
-	{"model/dtype", "model/files", "model/printable", "model/internal/"},
+	{"model/dtype", "model/files", "model/memory", "model/printable", "model/internal/"},
 }
 
 // aside are packages that only tests and generators import: they may import anything, and nothing else may import them.

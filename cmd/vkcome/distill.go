@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -103,8 +102,7 @@ func (t *trainingFlags) load(ctx context.Context, in *corpusFlags, m *model.Mode
 func (t *trainingFlags) run(c *common, do func(progress func(prune.Status)) (*prune.Lineage, error)) (l *prune.Lineage, err error) {
 	var file *files.File
 	if t.losses != "" {
-		// A pipe that nobody reads would be waited for without O_NONBLOCK.
-		if file, err = files.OpenFile(t.losses, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK, 0o644); err != nil {
+		if file, err = files.OpenFile(t.losses, os.O_CREATE|os.O_APPEND|os.O_WRONLY|files.NoWait, 0o644); err != nil {
 			return nil, fmt.Errorf("--losses: %w", err)
 		}
 		defer func() { err = errors.Join(err, file.Close()) }()

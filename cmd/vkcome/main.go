@@ -9,7 +9,6 @@ import (
 	"math"
 	"os"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/pflag"
 
@@ -52,7 +51,7 @@ func main() {
 		}
 		complain(word)
 		os.Exit(interruptedCode)
-	case errors.Is(lost, syscall.EPIPE) && (err == nil || errors.Is(err, lost) || errors.Is(err, context.Canceled)):
+	case unread(lost) && (err == nil || errors.Is(err, lost) || errors.Is(err, context.Canceled)):
 		endOfPipe()
 	case lost != nil && (err == nil || errors.Is(err, context.Canceled)):
 		err = lost

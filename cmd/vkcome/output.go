@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/rivo/uniseg"
@@ -87,16 +85,6 @@ func (s *stream) finish() error {
 		return s.err
 	}
 	return s.fail(s.file.Close())
-}
-
-// listenToPipes has writes to pipes that nobody reads fail, where they would end the process before it has tidied up.
-func listenToPipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
-
-// endOfPipe ends the process as the system ends those that write to such a pipe, without a word: that is how "vkcome ... | head" is meant.
-func endOfPipe() {
-	signal.Reset(syscall.SIGPIPE)
-	_, _ = os.Stdout.WriteString("\n") // which Go answers with the signal
-	os.Exit(128 + int(syscall.SIGPIPE))
 }
 
 // maxMessage bounds a message, in bytes with its prefix and its end: names in files may have megabytes.

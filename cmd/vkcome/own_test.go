@@ -6,10 +6,10 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/embedded"
+	"github.com/vkcome/vkcome/model/files/filestest"
 	"github.com/vkcome/vkcome/prune"
 )
 
@@ -24,8 +24,8 @@ func TestHostilePlans(t *testing.T) {
 		}
 		return path
 	}
-	pipe, sparse := filepath.Join(dir, "pipe"), at("sparse", "")
-	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.Truncate(sparse, 20<<30)); err != nil {
+	pipe, sparse := filestest.Pipe(t, filepath.Join(dir, "pipe")), at("sparse", "")
+	if err := os.Truncate(sparse, 20<<30); err != nil {
 		t.Fatal(err)
 	}
 	for text, want := range map[string]string{
@@ -34,10 +34,10 @@ func TestHostilePlans(t *testing.T) {
 	} {
 		refuse(t, 1, want, "prune", embedded.Name, out, "--plan", at("plan.json", text), "-q")
 	}
-	for path, want := range map[string]string{pipe: "is a pipe", sparse: "expected at most", "/dev/zero": "is a device"} {
+	for path, want := range map[string]string{pipe: "is a pipe", sparse: "expected at most", filestest.Device: "is a device"} {
 		refuse(t, 1, want, "prune", embedded.Name, out, "--plan", path, "-q")
 	}
-	for _, path := range []string{pipe, sparse, "/dev/zero", at("text", "no figures")} {
+	for _, path := range []string{pipe, sparse, filestest.Device, at("text", "no figures")} {
 		refuse(t, 1, path, "prune", embedded.Name, out, "--target-layers", "11", "--stats", path, "-q")
 		refuse(t, 1, path, "stats", "merge", filepath.Join(dir, "merged"), path)
 		refuse(t, 1, "will not be replaced", "stats", embedded.Name, path, "--tokens", calib, "--window", "64", "--samples", "2", "--force", "-q")

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +11,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/rivo/uniseg"
 
+	"github.com/vkcome/vkcome/model/memory"
 	"github.com/vkcome/vkcome/model/printable"
 	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/vk"
@@ -159,7 +157,7 @@ func (b *bar) log(now time.Time, last bool) {
 		return
 	}
 	device, _ := b.c.deviceMemory()
-	e := entry{Level: "info", Stage: printable.Clip(s.stage, maxStage), Done: &s.done, Total: &s.total, Elapsed: rounded(now.Sub(s.begin).Seconds()), Host: residentMemory().now, Device: device}
+	e := entry{Level: "info", Stage: printable.Clip(s.stage, maxStage), Done: &s.done, Total: &s.total, Elapsed: rounded(now.Sub(s.begin).Seconds()), Host: memory.Resident().Now, Device: device}
 	if known {
 		seconds := rounded(left.Seconds())
 		e.Left = &seconds
@@ -194,20 +192,20 @@ func (b *bar) line(now time.Time) string {
 	s := b.now
 	left, known := b.left(now)
 	b.mu.Unlock()
-	var memory []string
-	if host := residentMemory().now; host > 0 {
-		memory = append(memory, "host "+vk.Bytes(host))
+	var taken []string
+	if host := memory.Resident().Now; host > 0 {
+		taken = append(taken, "host "+vk.Bytes(host))
 	}
 	if device, known := b.c.deviceMemory(); known {
-		memory = append(memory, "device "+vk.Bytes(device))
+		taken = append(taken, "device "+vk.Bytes(device))
 	}
 	elapsed := now.Sub(s.begin)
-	return progressLine(screen.width(), s, elapsed, left, known, memory)
+	return progressLine(screen.width(), s, elapsed, left, known, taken)
 }
 
 // progressLine is a line of fewer cells than a width, as terminals go on to the next line after their last cell. What matters less is left out
 // where there is no room.
-func progressLine(width int, s state, elapsed, left time.Duration, known bool, memory []string) string {
+func progressLine(width int, s state, elapsed, left time.Duration, known bool, taken []string) string {
 	room := width - 1
 	fraction := 0.0
 	if s.total > 0 {
@@ -244,22 +242,22 @@ func progressLine(width int, s state, elapsed, left time.Duration, known bool, m
 	}
 	take(percentPart, fmt.Sprintf("%.0f %%", 100*fraction))
 	take(elapsedPart, clock(elapsed))
-	for i, text := range memory {
+	for i, text := range taken {
 		take(memoryPart+i, text)
 	}
 	if t := s.training; t != nil {
-		take(memoryPart+len(memory), fmt.Sprintf("loss %.4g", t.Loss))
+		take(memoryPart+len(taken), fmt.Sprintf("loss %.4g", t.Loss))
 		if t.HeldOut != 0 {
-			take(memoryPart+len(memory)+1, fmt.Sprintf("held out %.4g", t.HeldOut))
+			take(memoryPart+len(taken)+1, fmt.Sprintf("held out %.4g", t.HeldOut))
 		}
-		take(memoryPart+len(memory)+2, humanize.Comma(int64(t.Tokens))+" tokens/s")
+		take(memoryPart+len(taken)+2, humanize.Comma(int64(t.Tokens))+" tokens/s")
 	}
 	if cells := min(30, room-4); cells >= 10 {
 		full := int(fraction * float64(cells))
 		parts[barPart] = "[" + strings.Repeat("#", full) + strings.Repeat(".", cells-full) + "]"
 	}
 	line := stage + " " + count
-	for part := range memoryPart + len(memory) + 3 {
+	for part := range memoryPart + len(taken) + 3 {
 		if text, ok := parts[part]; ok {
 			line += "  " + text
 		}
@@ -363,35 +361,6 @@ func (r *rate) left(now time.Time, total int) (time.Duration, bool) {
 		return 0, false
 	}
 	return time.Duration(max(0, seconds) * float64(time.Second)), true
-}
-
-// resident is the process' resident memory in bytes, 0 where the system does not tell.
-type resident struct{ now, most int64 }
-
-// residentMemory asks Linux; other systems have no file for it.
-func residentMemory() (r resident) {
-	raw, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return r
-	}
-	for line := range bytes.Lines(raw) {
-		name, rest, _ := bytes.Cut(line, []byte(":"))
-		fields := bytes.Fields(rest)
-		if len(fields) != 2 {
-			continue
-		}
-		n, err := strconv.ParseInt(string(fields[0]), 10, 64)
-		if err != nil {
-			continue
-		}
-		switch string(name) {
-		case "VmRSS":
-			r.now = n << 10
-		case "VmHWM":
-			r.most = n << 10
-		}
-	}
-	return r
 }
 
 // opened are the devices that a verb has open.

@@ -116,7 +116,7 @@ func commandLine(args []string) string {
 	words := []string{"vkcome"}
 	for _, a := range args {
 		if !plainWord.MatchString(a) {
-			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+			a = quotedWord(a)
 		}
 		words = append(words, a)
 	}

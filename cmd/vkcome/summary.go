@@ -14,6 +14,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/memory"
 	"github.com/vkcome/vkcome/prune"
 	"github.com/vkcome/vkcome/prune/refit"
 	"github.com/vkcome/vkcome/vk"
@@ -39,7 +40,7 @@ func (c *common) summarize(s summary) {
 		made += ", " + vk.Bytes(size)
 	}
 	cost := clock(time.Since(s.begin))
-	if host := residentMemory().most; host > 0 {
+	if host := memory.Resident().Most; host > 0 {
 		cost += ", at most " + vk.Bytes(host) + " of host memory"
 	}
 	cost += ", at most " + vk.Bytes(c.peakMemory()) + " of device memory"
@@ -143,10 +144,10 @@ func weightsOnDisk(out string) (size int64) {
 // shellWord is a word as shells take it.
 func shellWord(word string) string {
 	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@,=", r)
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@,=", r) || r == filepath.Separator
 	}
 	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
 		return word
 	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	return quotedWord(word)
 }

@@ -33,5 +33,5 @@ func TestTokenize(t *testing.T) {
 	}
 	refuse(t, 2, "give TEXT, - for standard input, or --file FILE", "tokenize", embedded.Name)
 	refuse(t, 2, "give TEXT or --file, not both", "tokenize", embedded.Name, "a", "--file", file)
-	refuse(t, 1, "no such file", "tokenize", embedded.Name, "--file", file+"x")
+	refuse(t, 1, filepath.Base(file)+"x: ", "tokenize", embedded.Name, "--file", file+"x")
 }

@@ -11,8 +11,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
+
+	"github.com/vkcome/vkcome/model/files/filestest"
 )
 
 func TestCut(t *testing.T) {
@@ -140,11 +141,7 @@ func TestReadTokens(t *testing.T) {
 	if _, err := ReadTokens(ctx, write("ids.json", "[1]"), 0); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	pipe := filepath.Join(dir, "pipe")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range []string{pipe, "/dev/zero", dir} {
+	for _, path := range []string{filestest.Pipe(t, filepath.Join(dir, "pipe")), filestest.Device, dir} {
 		if _, err := ReadTokens(t.Context(), path, 0); !errors.Is(err, fs.ErrInvalid) || strings.Count(err.Error(), path) != 1 {
 			t.Errorf("%s: %v", path, err)
 		}

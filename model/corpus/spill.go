@@ -4,19 +4,20 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+
+	"github.com/vkcome/vkcome/model/files"
 )
 
 // maxHeld is how much of what may not be wanted is held in memory: of windows, and of documents.
 var maxHeld = 64 << 20 // bytes
 
 // spill is a file for what waits until it is known whether it is wanted. It is there from the first write on, and vanishes with the process, whatever
-// ends that, where the system removes open files.
+// ends that.
 type spill struct {
-	dir    string // "" is the system's for temporary files
-	size   int64
-	file   *os.File
-	to     *bufio.Writer
-	remove func() error
+	dir  string // "" is the system's for temporary files
+	size int64
+	file *files.File
+	to   *bufio.Writer
 }
 
 func (s *spill) Write(data []byte) (int, error) {
@@ -31,12 +32,8 @@ func (s *spill) Write(data []byte) (int, error) {
 }
 
 func (s *spill) open() (err error) {
-	if s.file, err = os.CreateTemp(s.dir, "vkcome-corpus-*"); err != nil {
+	if s.file, err = files.Scratch(s.dir, "vkcome-corpus-*"); err != nil {
 		return s.wrong(err)
-	}
-	name := s.file.Name()
-	if s.remove = func() error { return os.Remove(name) }; os.Remove(name) == nil {
-		s.remove = nil
 	}
 	s.to = bufio.NewWriterSize(s.file, 1<<18)
 	return nil
@@ -50,7 +47,7 @@ func (s *spill) wrong(err error) error {
 	if dir == "" {
 		dir = os.TempDir()
 	}
-	return fmt.Errorf("a part of the corpus to a file in %s: %w; choose another folder with corpus.Options.Dir or TMPDIR", dir, err)
+	return fmt.Errorf("a part of the corpus to a file in %s: %w; choose another folder with corpus.Options.Dir or %s", dir, err, files.TempVariable)
 }
 
 // ReadAt reads what was written, all of dst.
@@ -67,9 +64,6 @@ func (s *spill) close() error {
 		return nil
 	}
 	err := s.file.Close()
-	if s.remove != nil {
-		err = s.remove()
-	}
 	s.file = nil
 	return err
 }

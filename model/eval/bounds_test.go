@@ -7,11 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/vkcome/vkcome/model/eval"
+	"github.com/vkcome/vkcome/model/files/filestest"
 )
 
 // TestResultsBounded compares results of strangers with themselves: each ends soon, with a table or with an error of one line.
@@ -100,25 +100,23 @@ func TestResultsOfOtherKinds(t *testing.T) {
 	if err := os.WriteFile(good, []byte(`{"results":{"arc_easy":{"acc,none":0.5}},"n-samples":{"arc_easy":{"effective":1000}},"vkcome":{"date_id":"d"}}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	pipe, sparse := filepath.Join(dir, "pipe"), filepath.Join(dir, "sparse")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	pipe, sparse := filestest.Pipe(t, filepath.Join(dir, "pipe")), filepath.Join(dir, "sparse")
 	if err := os.WriteFile(sparse, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Truncate(sparse, 20<<30); err != nil {
 		t.Fatal(err)
 	}
-	for file, want := range map[string]string{pipe: "is a pipe", sparse: "expected at most", "/dev/zero": "is a device", dir: "is a folder"} {
+	for file, want := range map[string]string{pipe: "is a pipe", sparse: "expected at most", filestest.Device: "is a device", dir: "is a folder"} {
 		if _, err := eval.Compare(t.Context(), good, file); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
 	samples := filepath.Join(dir, "samples_arc_easy_d.jsonl")
-	if err := syscall.Mkfifo(samples, 0o600); err != nil {
-		t.Fatal(err)
+	if !filestest.PipesInFolders {
+		return
 	}
+	filestest.Pipe(t, samples)
 	if _, err := eval.Compare(t.Context(), good, good); err == nil || !strings.Contains(err.Error(), "is a pipe") {
 		t.Errorf("samples: %v", err)
 	}

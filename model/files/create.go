@@ -51,6 +51,12 @@ func CreateTemp(dir, pattern string) (*File, error) {
 	return made(dir, func() (*os.File, error) { return os.CreateTemp(dir, pattern) })
 }
 
+// Scratch makes a file for what a run needs for a while. It vanishes with the process, whatever ends that: its name at once, and on Windows with the
+// file's last handle.
+func Scratch(dir, pattern string) (*File, error) {
+	return made(dir, func() (*os.File, error) { return scratch(dir, pattern) })
+}
+
 // Write is os.File's.
 func (f *File) Write(data []byte) (int, error) {
 	if err := fault("write", f.Name()); err != nil {
@@ -149,13 +155,16 @@ func MkdirTemp(dir, pattern string) (string, error) {
 	return os.MkdirTemp(dir, pattern)
 }
 
-// Rename is os.Rename.
+// Rename is os.Rename. On Windows it waits a while for whoever has one of the two open, as scanners of viruses and indexes have what is new.
 func Rename(from, to string) error {
 	if err := fault("rename", to); err != nil {
 		return err
 	}
-	return os.Rename(from, to)
+	return rename(from, to)
 }
+
+// Remove is os.Remove, which waits on Windows as Rename does.
+func Remove(path string) error { return remove(path) }
 
 // Link is os.Link.
 func Link(from, to string) error {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"syscall"
 
 	"github.com/dustin/go-humanize"
 )
@@ -15,8 +14,8 @@ import (
 // Open opens a regular file of at most so many bytes for reading; most of 0 is no bound. A link is followed. Anything else than a regular
 // file is an error that says what it is, and matches fs.ErrInvalid.
 func Open(path string, most int64) (*os.File, error) {
-	// Without O_NONBLOCK opening a pipe waits for its writer. The kind is asked of what was opened, which nobody can exchange any more.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	// The kind is asked of what was opened, which nobody can exchange any more.
+	f, err := os.OpenFile(path, os.O_RDONLY|NoWait, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -25,10 +25,21 @@ type Folder struct {
 func NewFolder(dir string) *Folder { return &Folder{dir: dir, opened: map[string]fs.FileInfo{}} }
 
 func (d *Folder) path(op, name string) (string, error) {
-	if !fs.ValidPath(name) {
+	path, err := Join(d.dir, name)
+	if err != nil {
 		return "", &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
-	return filepath.Join(d.dir, filepath.FromSlash(name)), nil
+	return path, nil
+}
+
+// Join is the path of a name, with slashes, below a folder. A name that leads elsewhere is an error: with "..", and on Windows with a backslash, a
+// drive, the stream of a file behind a colon, or a device, as aux and con.txt are.
+func Join(dir, name string) (string, error) {
+	local, err := filepath.Localize(name)
+	if err != nil {
+		return "", wrong(name, "is no name of a file below a folder here")
+	}
+	return filepath.Join(dir, local), nil
 }
 
 // Open opens a regular file or a folder.
@@ -67,7 +78,10 @@ func (d *Folder) Read(name string, most int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(d.dir, filepath.FromSlash(name))
+	path, err := d.path("read", name)
+	if err != nil {
+		return nil, err
+	}
 	if err := check(path, info, most); err != nil {
 		return nil, err
 	}

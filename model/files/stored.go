@@ -50,7 +50,7 @@ func (s *Stored) Size() int64 { return s.size }
 // ReadAt reads len(dst) bytes from byte at on, as io.ReaderAt does.
 func (s *Stored) ReadAt(dst []byte, at int64) (int, error) {
 	n, err := s.from.ReadAt(dst, at)
-	if s.file == nil {
+	if s.file == nil || errors.Is(err, os.ErrClosed) {
 		return n, err
 	}
 	// Who writes to a file changes its time first, and its bytes then: what was read before the time is asked for is of the time that is given.

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -105,12 +104,12 @@ func TestCopy(t *testing.T) {
 		}
 	}
 	huge, to := filepath.Join(dir, "huge"), filepath.Join(dir, "copy of huge")
-	if err := errors.Join(os.WriteFile(huge, []byte("begin"), 0o600), os.Truncate(huge, 300<<30)); err != nil {
+	if err := errors.Join(os.WriteFile(huge, []byte("begin"), 0o600), os.Truncate(huge, holes)); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
 	if err := files.Copy(t.Context(), to, os.DirFS(dir), "huge"); err != nil || time.Since(began) > 20*time.Second || blocks(t, to) > 1000 {
-		t.Errorf("300 GB of holes: %v, %v, %d blocks", err, time.Since(began), blocks(t, to))
+		t.Errorf("holes: %v, %v, %d blocks", err, time.Since(began), blocks(t, to))
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -127,13 +126,4 @@ func TestCopy(t *testing.T) {
 			t.Errorf("%s: left: %v", name, err)
 		}
 	}
-}
-
-func blocks(t *testing.T, path string) int64 {
-	t.Helper()
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return info.Sys().(*syscall.Stat_t).Blocks
 }

@@ -194,13 +194,17 @@ func (h Hub) fetch(ctx context.Context, r Repo, commit string, list []entry) (sn
 	}
 	snapshot = filepath.Join(dir, "snapshots", commit)
 	var made []string
-	for _, e := range list {
+	for i, e := range list {
 		name := filepath.Join(snapshot, filepath.FromSlash(e.name))
-		if isFile(name) {
+		err := distinct(snapshot, list[:i], e)
+		if err == nil && isFile(name) {
 			continue
 		}
-		made = append(made, name)
-		if err := link(filepath.Join(dir, "blobs", e.hash), name); err != nil {
+		if err == nil {
+			made = append(made, name)
+			err = link(ctx, filepath.Join(dir, "blobs", e.hash), name)
+		}
+		if err != nil {
 			for _, name := range made { // some of the files would be taken for all
 				_ = os.Remove(name) // the last may not be there
 			}
@@ -429,8 +433,26 @@ func (p *progressReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// distinct is an error if the file system takes the name of a file for that of another one, which is there: Windows and macOS do for names that differ
+// in capitals alone.
+func distinct(snapshot string, before []entry, e entry) error {
+	for _, other := range before {
+		if !strings.EqualFold(other.name, e.name) || other.hash == e.hash {
+			continue
+		}
+		a, err := os.Stat(filepath.Join(snapshot, filepath.FromSlash(other.name)))
+		if err != nil {
+			continue
+		}
+		if b, err := os.Stat(filepath.Join(snapshot, filepath.FromSlash(e.name))); err == nil && os.SameFile(a, b) {
+			return fmt.Errorf("%s and %s are one file on this file system: set HF_HUB_CACHE to a folder where names differ by capitals", other.name, e.name)
+		}
+	}
+	return nil
+}
+
 // link makes a file of the snapshot out of a blob.
-func link(blob, name string) error {
+func link(ctx context.Context, blob, name string) error {
 	if err := files.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
@@ -439,10 +461,13 @@ func link(blob, name string) error {
 		return err
 	}
 	return replace(name, func(temporary string) error { // also the link of a file that is gone
-		if os.Symlink(target, temporary) == nil {
+		if os.Symlink(target, temporary) == nil && isFile(temporary) { // Wine says that it has made one, and has not
 			return nil
 		}
-		return files.Link(blob, temporary) // a file system without symbolic links
+		if files.Link(blob, temporary) == nil { // who has no right to make symbolic links, as is the rule on Windows
+			return nil
+		}
+		return files.Copy(ctx, temporary, os.DirFS(filepath.Dir(blob)), filepath.Base(blob)) // a file system without links, as FAT
 	})
 }
 

@@ -132,7 +132,7 @@ type Hub struct {
 func environment(names ...string) string {
 	for _, name := range names {
 		value := os.Getenv(name)
-		if rest, ok := strings.CutPrefix(value, "~"); ok && (rest == "" || rest[0] == '/') {
+		if rest, ok := strings.CutPrefix(value, "~"); ok && (rest == "" || os.IsPathSeparator(rest[0])) {
 			if home, err := os.UserHomeDir(); err == nil {
 				value = home + rest
 			}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vkcome/vkcome/model/files/filestest"
 	"github.com/vkcome/vkcome/model/hub/hubtest"
 )
 
@@ -405,6 +406,7 @@ func TestRepoOf(t *testing.T) {
 		os.Symlink("../../blobs/x", filepath.Join(snapshot, "m.gguf")), os.Symlink(snapshot, filepath.Join(cache, "link"))); err != nil {
 		t.Fatal(err)
 	}
+	links := filestest.Links(t)
 	t.Chdir(snapshot)
 	for path, want := range map[string]string{
 		snapshot: "owner/my-name@" + commit, snapshot + "/": "owner/my-name@" + commit, ".": "owner/my-name@" + commit, filepath.Join(snapshot, "m.gguf"): "owner/my-name@" + commit, "m.gguf": "owner/my-name@" + commit,
@@ -412,6 +414,9 @@ func TestRepoOf(t *testing.T) {
 		cache: "", "": "", filepath.Join(cache, "models--owner--my-name"): "", "/models--owner--name/snapshots": "", "/models--name/snapshots/main": "", "/models--a--b--c/snapshots/main": "",
 		"/datasets--owner--name/snapshots/" + commit: "", "/xmodels--owner--name/snapshots/" + commit: "", "/models--..--name/snapshots/main": "", "/not/there/models--a--b/snapshots/main/x": "a/b@main",
 	} {
+		if strings.HasPrefix(path, filepath.Join(cache, "link")) && !links {
+			continue
+		}
 		got, ok := RepoOf(path)
 		if ok != (want != "") || ok && got.String() != want {
 			t.Errorf("%q: %v, %v; want %q", path, got, ok, want)
@@ -710,7 +715,7 @@ func FuzzParseModel(f *testing.F) {
 		if !ok {
 			return
 		}
-		if dir := filepath.Join("/cache", m.repo.folder()); filepath.Dir(dir) != "/cache" {
+		if dir := filepath.Join("/cache", m.repo.folder()); filepath.Dir(dir) != filepath.FromSlash("/cache") {
 			t.Errorf("%q leads to %s", name, dir)
 		}
 		if m.file != "" && !filepath.IsLocal(m.file) {

@@ -333,7 +333,7 @@ func TuningFile(d *vk.Device) string { return d.CacheFile("linear", ".json") }
 func (t *Tuning) Save(d *vk.Device) error {
 	path := TuningFile(d)
 	if path == "" {
-		return errors.New("op tune: no cache folder to keep the tuning in: set XDG_CACHE_HOME")
+		return errors.New("op tune: no cache folder to keep the tuning in: set " + files.CacheVariable())
 	}
 	merged := *t
 	if old := loadTuning(d); old != nil {

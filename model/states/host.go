@@ -2,11 +2,9 @@ package states
 
 import (
 	"fmt"
-	"os"
 	"sync"
 
-	"github.com/vkcome/vkcome/model/files"
-	"github.com/vkcome/vkcome/model/internal/pages"
+	"github.com/vkcome/vkcome/model/memory"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -73,7 +71,9 @@ func (h *HostMemory) Begin(d *vk.Device) {
 }
 
 // Resident is the host memory that the process holds now, and what a run on the device adds to that beside its own data.
-func Resident(d *vk.Device) int64 { return max(0, pages.Resident()-deviceResident(d)) + kernelBytes(d) }
+func Resident(d *vk.Device) int64 {
+	return max(0, memory.Resident().Now-deviceResident(d)) + kernelBytes(d)
+}
 
 // deviceResident is the device memory in use that lies in the process' own.
 func deviceResident(d *vk.Device) int64 {
@@ -134,15 +134,4 @@ func (h *HostMemory) wrote(n, states int64) {
 	defer h.mu.Unlock()
 	h.disk += n
 	h.spilled += states
-}
-
-// file makes a file in the folder that vanishes with the process, whatever ends that.
-func (h *HostMemory) file(pattern string) (f *files.File, remove func() error, err error) {
-	if f, err = files.CreateTemp(h.Dir, pattern); err != nil {
-		return nil, nil, err
-	}
-	if os.Remove(f.Name()) == nil {
-		return f, func() error { return nil }, nil
-	}
-	return f, func() error { return os.Remove(f.Name()) }, nil // a system that removes no open file
 }

@@ -38,7 +38,6 @@ type spill struct {
 // spillFile is what one boundary's states are in; records share it, and it goes with the last.
 type spillFile struct {
 	*files.File
-	remove  func() error
 	size    int64
 	records int
 }
@@ -96,11 +95,11 @@ func (s *spill) recycle(b []byte) {
 // begin opens a record of a boundary; its pieces follow through add, and end.
 func (s *spill) begin(boundary int) (*record, error) {
 	if s.files[boundary] == nil {
-		f, remove, err := s.host.file("vkcome-states-*")
+		f, err := files.Scratch(s.host.Dir, "vkcome-states-*")
 		if err != nil {
 			return nil, s.explain(err)
 		}
-		s.files[boundary] = &spillFile{File: f, remove: remove}
+		s.files[boundary] = &spillFile{File: f}
 	}
 	file := s.files[boundary]
 	file.records++
@@ -267,7 +266,7 @@ func (s *spill) drop(r *record) error {
 			delete(s.files, boundary)
 		}
 	}
-	return errors.Join(r.file.Close(), r.file.remove())
+	return r.file.Close()
 }
 
 // close ends the goroutines, after every record was dropped.
@@ -280,7 +279,7 @@ func (s *spill) close() error {
 	s.dec.Close()
 	var err error
 	for _, f := range s.files {
-		err = errors.Join(err, f.Close(), f.remove())
+		err = errors.Join(err, f.Close())
 	}
 	return err
 }

@@ -8,11 +8,11 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/files/filestest"
 	"github.com/vkcome/vkcome/model/safetensors"
 )
 
@@ -140,11 +140,11 @@ func TestStatsForce(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	link, pipe, sparse := filepath.Join(dir, "link"), filepath.Join(dir, "pipe"), filepath.Join(dir, "sparse")
-	if err := errors.Join(os.Symlink(path, link), syscall.Mkfifo(pipe, 0o600), os.WriteFile(sparse, nil, 0o600), os.Truncate(sparse, 20<<30)); err != nil {
+	link, pipe, sparse := filepath.Join(dir, "link"), filestest.Pipe(t, filepath.Join(dir, "pipe")), filepath.Join(dir, "sparse")
+	if err := errors.Join(os.Symlink(path, link), os.WriteFile(sparse, nil, 0o600), os.Truncate(sparse, 20<<30)); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{link, pipe, dir, "/dev/zero", sparse} {
+	for _, path := range []string{link, pipe, dir, filestest.Device, sparse} {
 		done := make(chan [2]error, 1)
 		go func() {
 			_, err := OpenStats(path)

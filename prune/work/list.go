@@ -347,9 +347,9 @@ func Discard(ctx context.Context, dir string) error {
 	l, err := readList(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && len(names) == 0: // nothing is lost with it
-		return os.Remove(dir)
+		return files.Remove(dir)
 	case errors.Is(err, fs.ErrNotExist) && len(names) == 1 && names[0] == model.FileList+temporary && torn(filepath.Join(dir, names[0]), listFormat):
-		return errors.Join(os.Remove(filepath.Join(dir, names[0])), os.Remove(dir))
+		return errors.Join(files.Remove(filepath.Join(dir, names[0])), files.Remove(dir))
 	case errors.Is(err, fs.ErrNotExist) && len(names) > 0:
 		return &Foreign{Dir: dir, Name: names[0], More: len(names) - 1, Why: "lies in a folder without a " + model.FileList}
 	case err != nil:
@@ -357,7 +357,7 @@ func Discard(ctx context.Context, dir string) error {
 	}
 	if l.Unfinished { // its list may be in the middle of being replaced
 		if i := slices.Index(names, model.FileList+temporary); i >= 0 && torn(filepath.Join(dir, names[i]), listFormat) {
-			if err := os.Remove(filepath.Join(dir, names[i])); err != nil {
+			if err := files.Remove(filepath.Join(dir, names[i])); err != nil {
 				return err
 			}
 		}
@@ -378,7 +378,7 @@ func removeListed(dir string) error {
 		names, err := contents(dir)
 		for _, name := range names {
 			if known(name) {
-				err = errors.Join(err, os.Remove(filepath.Join(dir, filepath.FromSlash(name))))
+				err = errors.Join(err, files.Remove(filepath.Join(dir, filepath.FromSlash(name))))
 			}
 		}
 		if err != nil {
@@ -392,10 +392,10 @@ func removeListed(dir string) error {
 	case len(names) > 0: // came meanwhile
 		return &Foreign{Dir: dir, Name: names[0], More: len(names) - 1, Why: "is not among the files that vkcome wrote"}
 	}
-	if err := os.Remove(filepath.Join(dir, model.FileList)); err != nil { // last: until then the folder is known
+	if err := files.Remove(filepath.Join(dir, model.FileList)); err != nil { // last: until then the folder is known
 		return err
 	}
-	return os.Remove(dir)
+	return files.Remove(dir)
 }
 
 // torn says whether a file is one that Seal's text was being written to, or empty.

@@ -260,6 +260,9 @@ func take(path string) (*flock.Flock, error) {
 		}
 		lock := flock.New(path, flock.SetPermissions(0o644))
 		if held, err := lock.TryLock(); err != nil || !held {
+			if files.InUse(err) { // whoever had it is removing it
+				err = nil
+			}
 			return nil, err
 		}
 		mine, err := lock.Stat()
@@ -292,7 +295,9 @@ func release(lock *flock.Flock, path string) error {
 	early := os.Remove(path) // while it is held, so that nobody takes it in between
 	err := lock.Close()
 	if early != nil && err == nil { // where open files cannot be removed
-		err = os.Remove(path)
+		if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) || files.InUse(err) { // it is another's by now
+			return nil
+		}
 	}
 	return err
 }
@@ -432,7 +437,7 @@ func (f *Folder) Remove() error {
 	if err := release(f.lock, filepath.Join(f.dir, lockName)); err != nil {
 		return fmt.Errorf("work: %s: %w", f.dir, err)
 	}
-	if err := os.Remove(f.dir); err != nil {
+	if err := files.Remove(f.dir); err != nil {
 		if left, listErr := os.ReadDir(f.dir); listErr == nil && len(left) == 0 {
 			return fmt.Errorf("work: %w", err)
 		}
@@ -472,17 +477,17 @@ func removeOurs(path string) error {
 		return nil
 	}
 	if err != nil || !info.IsDir() {
-		return errors.Join(err, os.Remove(path))
+		return errors.Join(err, files.Remove(path))
 	}
 	for _, name := range stepFiles {
-		if err := os.Remove(filepath.Join(path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := files.Remove(filepath.Join(path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	if left, err := os.ReadDir(path); err == nil && len(left) > 0 {
 		return &Foreign{Dir: path, Name: left[0].Name(), Why: "is no part of a checkpoint", More: len(left) - 1}
 	}
-	return os.Remove(path)
+	return files.Remove(path)
 }
 
 // remove removes what this package put there and unwanted says.
@@ -509,7 +514,7 @@ func WriteFile(path string, data []byte) error {
 		err = files.Rename(path+temporary, path)
 	}
 	if err != nil {
-		if removed := os.Remove(path + temporary); !errors.Is(removed, fs.ErrNotExist) {
+		if removed := files.Remove(path + temporary); !errors.Is(removed, fs.ErrNotExist) {
 			err = errors.Join(err, removed)
 		}
 		return err
@@ -519,7 +524,7 @@ func WriteFile(path string, data []byte) error {
 
 // writeSync writes a file and brings it to the disk.
 func writeSync(path string, data []byte) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // what a crash left
+	if err := files.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // what a crash left
 		return err
 	}
 	out, err := files.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) // never what a link leads to

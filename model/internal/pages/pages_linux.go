@@ -1,9 +1,7 @@
 package pages
 
 import (
-	"bytes"
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,20 +29,3 @@ func Alloc(n int) ([]byte, error) {
 
 // Free gives back what Alloc took.
 func Free(b []byte) error { return unix.Munmap(b) }
-
-// Resident is the process' resident memory in bytes, 0 where the system does not tell.
-func Resident() int64 {
-	raw, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0
-	}
-	fields := bytes.Fields(raw)
-	if len(fields) < 2 {
-		return 0
-	}
-	n, err := strconv.ParseInt(string(fields[1]), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n * int64(os.Getpagesize())
-}

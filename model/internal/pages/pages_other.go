@@ -1,4 +1,4 @@
-//go:build !linux
+//go:build !linux && !windows
 
 package pages
 
@@ -15,6 +15,3 @@ func Alloc(n int) ([]byte, error) { return make([]byte, n), nil }
 
 // Free leaves them to the collector.
 func Free([]byte) error { return nil }
-
-// Resident is the process' resident memory in bytes, 0 where the system does not tell.
-func Resident() int64 { return 0 }

@@ -1,3 +1,5 @@
+//go:build unix
+
 package vk
 
 import (
@@ -43,7 +45,7 @@ func TestAbsence(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := map[string]string{}
-	s := system{os: "linux", root: root, env: func(name string) string { return env[name] }, broken: func(library string) error {
+	s := system{os: "linux", place: place{root}, env: func(name string) string { return env[name] }, broken: func(library string) error {
 		if library == "libgood.so" {
 			return nil
 		}

@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# What vkcome is on Windows: builds it with mingw-w64 and runs it under Wine, on the Vulkan drivers of this machine. Nothing here proves anything of a real
+# Windows or of a GPU's driver there.
+#
+#   .ci/windows.sh          vet, staticcheck, the runs below, and the unit tests of the packages that touch the system
+#   .ci/windows.sh quick    the build, a prune and what ends one; a minute or two on a machine that has nothing else to do
+#
+# Wine is Debian 13's, beside the system in .drivers/wine10: Debian 12's lacks bcryptprimitives.dll, which Go needs, and a way of removing folders.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. .ci/parts.sh
+quick=${1:-}
+.ci/setup.sh windows
+.ci/extra-drivers.sh wine10 .drivers/wine10
+wine=$PWD/.drivers/wine10/run
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+windows() { GOOS=windows GOARCH=amd64 CGO_ENABLED=1 CC=x86_64-w64-mingw32-gcc "$@"; }
+say() { echo "windows: $*"; return 1; }
+
+build() {
+	windows go build -o "$tmp/vkcome.exe" ./cmd/vkcome
+	windows go build -o "$tmp/interrupt.exe" ./.ci/interrupt
+	go build -o "$tmp/vkcome" ./cmd/vkcome
+}
+
+static() {
+	windows go vet ./...
+	go build -o "$tmp/staticcheck" honnef.co/go/tools/cmd/staticcheck
+	windows "$tmp/staticcheck" ./...
+}
+
+# vkcome runs the program for Windows.
+vkcome() { "$wine" "$tmp/vkcome.exe" "$@"; }
+tokens=$PWD/testdata/golden/calib_tokens.json
+how=(-m come --target-layers 8 --tokens "$tokens" --window 128)
+
+# same compares all files of two outputs.
+same() { diff -r "$1" "$2" || say "$2 is not what Linux writes"; }
+
+answers() {
+	vkcome version && vkcome devices
+	vkcome devices --json | grep -q '"uuid"'
+	! vkcome no-such-command 2>"$tmp/stderr" || say "no error of an unknown command"
+	grep -q 'vkcome: unknown command' "$tmp/stderr"
+}
+
+# prune: the same bytes as on Linux, into a folder with spaces and letters of several scripts; what is redirected has no carriage returns and no escapes.
+prunes() {
+	local out="$tmp/ein Ordner für 模型 😀"
+	mkdir "$out"
+	"$tmp/vkcome" prune embedded:tiny12 "$tmp/linux" "${how[@]}" -q >/dev/null
+	vkcome prune embedded:tiny12 "$out/acht Schichten" "${how[@]}" --max-host-memory 400MiB >"$tmp/stdout" 2>"$tmp/stderr"
+	cat "$tmp/stdout" "$tmp/stderr"
+	! grep -qP '[\r\x1b\x08]' "$tmp/stdout" "$tmp/stderr" || say "control characters in what was redirected"
+	grep -qP 'host memory: [1-3]\d\d MiB of 400 MiB counted at most' "$tmp/stderr" || say "the limit of host memory is not kept, or what is resident is not known"
+	same "$tmp/linux" "$out/acht Schichten"
+}
+
+# waits for a file of a run that goes on, and gives up where the run has ended.
+appears() {
+	while [ ! -e "$1" ]; do
+		kill -0 "$2" 2>/dev/null || say "the run ended before $1 was there"
+		sleep 0.05
+	done
+}
+
+# killed by TerminateProcess, and resumed: the same bytes.
+killed() {
+	vkcome prune embedded:tiny12 "$tmp/killed" "${how[@]}" -q >/dev/null 2>&1 &
+	local run=$!
+	appears "$tmp/.killed.vkcome-work/step-000002" $run
+	"$wine" taskkill /f /im vkcome.exe >/dev/null
+	! wait $run || say "the run was to be killed"
+	! vkcome prune embedded:tiny12 "$tmp/killed" "${how[@]}" -q >/dev/null 2>"$tmp/stderr" || say "it began anew without a word"
+	grep -q -- '--resume' "$tmp/stderr"
+	vkcome prune embedded:tiny12 "$tmp/killed" "${how[@]}" -q --resume >/dev/null
+	same "$tmp/linux" "$tmp/killed"
+	[ ! -e "$tmp/.killed.vkcome-work" ] || say "the work folder is left"
+}
+
+# interrupted by ^C, as a console gives it, which Wine has where there is a terminal: exit code 130, and resumed the same bytes.
+interrupted() {
+	local code=0
+	cat >"$tmp/press" <<-EOF
+		exec "$wine" Z:$tmp/interrupt.exe Z:$tmp/.interrupted.vkcome-work/step-000001 1 \
+			Z:$tmp/vkcome.exe prune embedded:tiny12 Z:$tmp/interrupted ${how[*]} 2>"$tmp/stderr"
+	EOF
+	script -qec "sh $tmp/press" /dev/null </dev/null >/dev/null || code=$?
+	cat "$tmp/stderr"
+	[ $code = 130 ] || say "exit code $code after ^C, expected 130"
+	grep -q 'interrupted.*--resume' "$tmp/stderr" || say "no word of how to go on"
+	vkcome prune embedded:tiny12 "$tmp/interrupted" "${how[@]}" -q --resume >/dev/null
+	same "$tmp/linux" "$tmp/interrupted"
+}
+
+# memory: a limit that is too small is refused by what is resident, which Windows is asked for.
+limited() {
+	! vkcome prune embedded:tiny12 "$tmp/limited" "${how[@]}" -q --max-host-memory 20MiB >/dev/null 2>"$tmp/stderr" || say "20 MiB of host memory were enough"
+	cat "$tmp/stderr"
+	grep -q -- '--max-host-memory' "$tmp/stderr"
+}
+
+demo() { vkcome demo; }
+
+# unit runs the tests of packages that touch the system. They are built here, and run where their testdata is.
+unit() {
+	local pkg failed=
+	for pkg in "$@"; do
+		windows go test -c -o "$tmp/test.exe" "./$pkg"
+		(cd "$pkg" && "$wine" "$tmp/test.exe" -test.timeout 20m) >"$tmp/log" 2>&1 || failed=1
+		printf '%-28s %s\n' "$pkg" "$(tail -n 1 "$tmp/log")"
+		[ -z "$failed" ] || { cat "$tmp/log"; return 1; }
+	done
+}
+
+part "build with mingw-w64" build
+[ "$quick" ] || part "go vet, staticcheck" static
+part "version, devices" answers
+part "prune, as on Linux" prunes
+part "killed, resumed" killed
+part "^C, resumed" interrupted
+part "a limit of host memory" limited
+part "unit tests, short" unit model/files model/memory model/internal/pages vk/internal/native model/gguf
+if [ ! "$quick" ]; then
+	part "demo" demo
+	part "unit tests" unit model/safetensors model/hub model/states prune/work vk
+fi
+finish

@@ -1,0 +1,3 @@
+package native
+
+const other = "libm.so.6" // a library that is no loader
