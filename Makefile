@@ -28,8 +28,8 @@ test-ui: build ## vkcome ui in Debian's chromium, from the first start to the ch
 	@.ci/setup.sh browser
 	go test -tags ui -count=1 -timeout 5m -run "TestBrowser|TestStrangers" ./cmd/vkcome/internal/ui
 
-test-big: ## what takes gigabytes or many minutes: a model of 3 GB, a layer of a 7B model, all of MMLU
-	go test -tags big -count=1 -timeout 120m -v -run "3GB|MemoryLarge|SolveLargest|TestGolden$$" ./cmd/vkcome ./prune/distill ./model/eval ./model/lsq
+test-big: ## what takes gigabytes or many minutes: a model of 3 GB, a layer of a 7B model, all of MMLU, a thousand devices opened and closed
+	go test -tags big -count=1 -timeout 120m -v -run "3GB|MemoryLarge|SolveLargest|TestGolden$$|TestCycles" ./cmd/vkcome ./cmd/examples/embed ./prune/distill ./model/eval ./model/lsq
 
 test-hostile: ## every hostile input, more than a thousand; every Vulkan call and every step of writing fails once; 240 kills: hours. make test has a sample
 	@.ci/setup.sh test

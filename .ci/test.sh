@@ -21,6 +21,7 @@ part "staticcheck" go tool staticcheck ./...
 part "limits of size, unused exports" go run ./.ci/limits
 part "imports point one way" go run ./.ci/arrows
 part "dead code" dead
+part "what embedding programs are promised" go run ./.ci/api
 part "shaders are what is committed" go run ./shaders/gen -check
 part "licences allow MIT" go run ./cmd/vkcome/internal/licenses/gen -check
 # Go's cache of test results does not see a change of driver: -count=1 runs them.
@@ -28,7 +29,7 @@ kernels=$(mktemp -d)
 trap 'rm -rf "$kernels"' EXIT
 part "go test, under validation" env VKCOME_VALIDATE=1 VKCOME_KERNEL_LOG="$kernels" go test -count=1 -timeout 30m ./...
 part "every kernel ran on a device" go run ./shaders/gen -coverage "$kernels"
-part "the runner of make quality" go test -count=1 ./.ci/quality ./.ci/gpu
+part "the runner of make quality" go test -count=1 ./.ci/quality ./.ci/gpu ./.ci/api
 part "what GPUs' compilers make of it" compilers
 part "demo" bin/vkcome demo
 finish

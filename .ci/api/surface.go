@@ -27,7 +27,8 @@ var surface = []promise{
 	{path: "model", all: "Open Hash SameVocabulary ErrLasting NonFiniteError Lineage FileList Losses", parts: map[string]string{
 		"Model": "Config Layers Name Path Files Converted Bytes Parameters DTypes Tokenizer CheckFiles CheckFinite Unchanged Unused Close",
 		"Layer": "Bytes Parameters"}},
-	{path: "model/embedded", all: "Open Name Text"},
+	{path: "model/embedded", all: "Open Files Name Text"},
+	{path: "model/files", all: "ErrChanged"},
 	{path: "model/hub", all: "Repo Kind IsName", parts: map[string]string{
 		"Hub": "Cache Endpoint Token Offline Progress Begin Config Model CachedModels IsOffline"}},
 	{path: "model/arch", parts: map[string]string{
