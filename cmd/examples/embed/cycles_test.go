@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -20,7 +22,7 @@ import (
 	"github.com/vkcome/vkcome/vk"
 )
 
-const asCycles = "VKCOME_TEST_CYCLES"
+func init() { goThrough = cyclesOf }
 
 // held is what a process holds: bytes, but for the last three.
 type held struct{ Resident, Heap, Files, Threads, Goroutines int }
@@ -91,8 +93,8 @@ func cycle(folder string, n int, leak bool) error {
 	return d.Close()
 }
 
-// goThrough is the process of the test: it says what it holds after the cycles in which caches and allocators fill, and after all.
-func goThrough(what string) error {
+// cyclesOf is the process of the test: it says what it holds after the cycles in which caches and allocators fill, and after all.
+func cyclesOf(what string) error {
 	var folder string
 	var cycles int
 	var leak bool
