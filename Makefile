@@ -1,6 +1,6 @@
 # vkcome. `make help` lists the targets.
 .DEFAULT_GOAL := demo
-.PHONY: demo build check test test-ui test-hostile test-big test-drivers gpu-report shaders check-shaders licenses fuzz vulncheck bench quality clean help
+.PHONY: demo build check test test-ui test-hostile test-big test-drivers test-arm64 vet-darwin gpu-report shaders check-shaders licenses fuzz vulncheck bench quality clean help
 
 FUZZTIME ?= 10s
 QUALITY_DATA ?= ../shared
@@ -39,6 +39,14 @@ test-hostile: ## every hostile input, more than a thousand; every Vulkan call an
 test-drivers: build ## the tests on SwiftShader and Mesa 26, downloaded into .drivers (Debian on x86-64)
 	@.ci/setup.sh test
 	@.ci/drivers.sh
+
+test-arm64: build ## vkcome for arm64 Linux under qemu-user: tests without a device, and a run on lavapipe for arm64 (Debian on another architecture)
+	@.ci/setup.sh arm64
+	@.ci/arm64.sh
+	@.ci/arm64.sh device
+
+vet-darwin: ## compile and vet for macOS on Apple silicon what needs no C, and check the types of the rest
+	@.ci/darwin.sh
 
 gpu-report: ## what the compilers of ten GPUs make of the kernels, into .ci/gpu (Debian on x86-64; the GPUs need not be here)
 	@.ci/setup.sh tools

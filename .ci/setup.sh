@@ -5,6 +5,7 @@
 #   .ci/setup.sh device    a Vulkan loader, and a Vulkan device: where none answers, lavapipe, which runs on the CPU
 #   .ci/setup.sh glslang   the shader compiler, for who changes shaders
 #   .ci/setup.sh browser   chromium, for the tests of vkcome ui
+#   .ci/setup.sh arm64     a C compiler for arm64 and qemu-user, for make test-arm64 (Debian and Ubuntu)
 #   .ci/setup.sh test      a device and what the tests need: glslang, spirv-val, the validation layers
 #
 # On Debian and Ubuntu it installs with apt-get, as root or through sudo; elsewhere it says what to install.
@@ -98,6 +99,12 @@ tests() {
 		"glslang-devel spirv-tools vulkan-validationlayers" "glslang spirv-tools vulkan-validationlayers"
 }
 
+arm64() {
+	need aarch64-linux-gnu-gcc "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+	need qemu-aarch64-static qemu-user-static
+	[ -z "$missing" ] || install "${missing# }" "gcc-aarch64-linux-gnu qemu-user-static" "aarch64-linux-gnu-gcc qemu-user-static" "cross-aarch64-gcc12 qemu-linux-user" "(a machine with Linux)"
+}
+
 browser() {
 	for name in chromium chromium-browser google-chrome; do
 		command -v "$name" >/dev/null 2>&1 && return
@@ -111,5 +118,6 @@ device) device ;;
 test) device; tests; newer ;;
 glslang) glslang; newer ;;
 browser) browser ;;
-*) echo "usage: .ci/setup.sh tools | device | test | glslang | browser" >&2; exit 2 ;;
+arm64) arm64 ;;
+*) echo "usage: .ci/setup.sh tools | device | test | glslang | browser | arm64" >&2; exit 2 ;;
 esac

@@ -17,6 +17,7 @@ part "gofmt" formatted
 part "top level" layout
 part "go vet" go vet ./...
 part "go vet, with build tags" go vet -tags big,llama2,ui ./...
+part "types on macOS and arm64 Linux" go run ./.ci/typecheck darwin/arm64 linux/arm64
 part "staticcheck" go tool staticcheck ./...
 part "limits of size, unused exports" go run ./.ci/limits
 part "imports point one way" go run ./.ci/arrows
@@ -29,7 +30,7 @@ kernels=$(mktemp -d)
 trap 'rm -rf "$kernels"' EXIT
 part "go test, under validation" env VKCOME_VALIDATE=1 VKCOME_KERNEL_LOG="$kernels" go test -count=1 -timeout 30m ./...
 part "every kernel ran on a device" go run ./shaders/gen -coverage "$kernels"
-part "the runner of make quality" go test -count=1 ./.ci/quality ./.ci/gpu ./.ci/api
+part "the runner of make quality" go test -count=1 ./.ci/quality ./.ci/gpu ./.ci/api ./.ci/typecheck
 part "what GPUs' compilers make of it" compilers
 part "demo" bin/vkcome demo
 finish
