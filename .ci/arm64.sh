@@ -59,7 +59,7 @@ device() {
 	run devices
 	run prune embedded:tiny12 "$dir/arm64" -m come --target-layers 11 $corpus -q
 	run eval ppl "$dir/arm64" $corpus --json >"$dir/arm64.json"
-	diff <(layers "$dir/here") <(layers "$dir/arm64") || { echo "arm64: other layers are merged: < here, > arm64"; exit 1; }
+	[ "$(layers "$dir/here")" = "$(layers "$dir/arm64")" ] && layers "$dir/arm64" || { echo "arm64: other layers are merged, or none"; exit 1; }
 	# Sums in another order: lanes are 4 there and 8 here.
 	awk -F'[:,]' '/"perplexity"/ { p[++n] = $2 } END { d = p[1] / p[2] - 1; print "perplexity here" p[1] ", on arm64" p[2]; exit !(n == 2 && d < 1e-4 && d > -1e-4) }' \
 		"$dir/here.json" "$dir/arm64.json" || { echo "arm64: the perplexities differ"; exit 1; }
