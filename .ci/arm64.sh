@@ -48,21 +48,21 @@ lavapipe() {
 layers() { bin/vkcome inspect "$1" --json | tr -d ' \n' | grep -o '"tree":[^"]*'; }
 
 device() {
-	local dir corpus
-	dir=$(mktemp -d)
-	trap 'rm -rf "$dir"' EXIT
+	local corpus
+	work=$(mktemp -d) # of the script: it goes when that ends
+	trap 'rm -rf "$work"' EXIT
 	corpus="--tokens testdata/golden/calib_tokens.json --window 32 --samples 4"
-	VKCOME_TIER=subgroup bin/vkcome prune embedded:tiny12 "$dir/here" -m come --target-layers 11 $corpus -q
-	VKCOME_TIER=subgroup bin/vkcome eval ppl "$dir/here" $corpus --json >"$dir/here.json"
+	VKCOME_TIER=subgroup bin/vkcome prune embedded:tiny12 "$work/here" -m come --target-layers 11 $corpus -q
+	VKCOME_TIER=subgroup bin/vkcome eval ppl "$work/here" $corpus --json >"$work/here.json"
 	lavapipe
-	export XDG_CACHE_HOME=$dir/cache
+	export XDG_CACHE_HOME=$work/cache
 	run devices
-	run prune embedded:tiny12 "$dir/arm64" -m come --target-layers 11 $corpus -q
-	run eval ppl "$dir/arm64" $corpus --json >"$dir/arm64.json"
-	[ "$(layers "$dir/here")" = "$(layers "$dir/arm64")" ] && layers "$dir/arm64" || { echo "arm64: other layers are merged, or none"; exit 1; }
+	run prune embedded:tiny12 "$work/arm64" -m come --target-layers 11 $corpus -q
+	run eval ppl "$work/arm64" $corpus --json >"$work/arm64.json"
+	[ "$(layers "$work/here")" = "$(layers "$work/arm64")" ] && layers "$work/arm64" || { echo "arm64: other layers are merged, or none"; exit 1; }
 	# Sums in another order: lanes are 4 there and 8 here.
 	awk -F'[:,]' '/"perplexity"/ { p[++n] = $2 } END { d = p[1] / p[2] - 1; print "perplexity here" p[1] ", on arm64" p[2]; exit !(n == 2 && d < 1e-4 && d > -1e-4) }' \
-		"$dir/here.json" "$dir/arm64.json" || { echo "arm64: the perplexities differ"; exit 1; }
+		"$work/here.json" "$work/arm64.json" || { echo "arm64: the perplexities differ"; exit 1; }
 }
 if [ "${1:-}" = device ]; then
 	device
