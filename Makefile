@@ -1,6 +1,6 @@
 # vkcome. `make help` lists the targets.
 .DEFAULT_GOAL := demo
-.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)
+.PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*/\1/p' Makefile)
 
 FUZZTIME ?= 10s
 QUALITY_DATA ?= ../shared
@@ -48,8 +48,8 @@ test-windows: build ## vkcome for Windows, built with mingw-w64 and run under Wi
 	@.ci/setup.sh device
 	@.ci/windows.sh $(if $(VKCOME_QUICK),quick)
 
-test-big: ## what takes gigabytes or many minutes: a model of 3 GB, a layer of a 7B model, all of MMLU
-	go test -tags big -count=1 -timeout 120m -v -run "3GB|MemoryLarge|SolveLargest|TestGolden$$" ./cmd/vkcome ./prune/distill ./model/eval ./model/lsq
+test-big: ## what takes gigabytes or many minutes: a model of 3 GB, a layer of a 7B model, all of MMLU, a thousand devices opened and closed
+	go test -tags big -count=1 -timeout 120m -v -run "3GB|MemoryLarge|SolveLargest|TestGolden$$|TestCycles" ./cmd/vkcome ./cmd/examples/embed ./prune/distill ./model/eval ./model/lsq
 
 test-hostile: ## every hostile input, more than a thousand; every Vulkan call and every step of writing fails once; 240 kills: hours. make test has a sample
 	@.ci/setup.sh test
@@ -80,6 +80,14 @@ test-dist: ## build the archives twice, compare, and run them in a bare Debian 1
 	@.ci/setup.sh tools
 	@.ci/setup.sh test-dist
 	@.ci/dist/test.sh
+
+test-arm64: build ## vkcome for arm64 Linux under qemu-user: tests without a device, and a run on lavapipe for arm64 (Debian on another architecture)
+	@.ci/setup.sh arm64
+	@.ci/arm64.sh
+	@.ci/arm64.sh device
+
+vet-darwin: ## compile and vet for macOS on Apple silicon what needs no C, and check the types of the rest
+	@.ci/darwin.sh
 
 gpu-report: ## what the compilers of ten GPUs make of the kernels, into .ci/gpu (Debian on x86-64; the GPUs need not be here)
 	@.ci/setup.sh tools
@@ -115,4 +123,4 @@ clean: ## remove bin; downloaded drivers stay in .drivers, and measurements in .
 	rm -rf bin
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r t d; do printf '%-16s %s\n' "$$t" "$$d"; done
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r t d; do printf '%-16s %s\n' "$$t" "$$d"; done

@@ -58,6 +58,7 @@ TestLinearFusedBatchAndSplit           model/op: every kernel, to the bit
 TestSelectStops                        prune/score: stops at every candidate
 TestAllScores                          prune: every method, scored in full
 TestFirstToLast                        cmd/vkcome/internal/ui: a run, measured and exported
+TestTour                               cmd/examples/embed: the program, which loses a device at three moments
 TestStopResume                         cmd/vkcome/internal/ui: a run, stopped twice
 TestResumeEveryMethod                  prune: every method, stopped and resumed
 '
@@ -76,6 +77,7 @@ part "go vet" go vet ./...
 part "staticcheck" go tool staticcheck ./...
 part "limits of size, unused exports" go run ./.ci/limits
 part "imports point one way" go run ./.ci/arrows
+part "what embedding programs are promised" go run ./.ci/api
 part "licences allow MIT" go run ./cmd/vkcome/internal/licenses/gen -check
 part "go test, but for the slow ones" unit
 finish

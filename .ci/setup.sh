@@ -13,6 +13,7 @@
 #   .ci/setup.sh dist      the C compilers of all systems that make dist builds for
 #   .ci/setup.sh test-dist what make test-dist runs archives with: debootstrap, qemu, buildah
 #   .ci/setup.sh windows   a compiler for Windows and what .ci/extra-drivers.sh needs for Wine
+#   .ci/setup.sh arm64     a C compiler for arm64 and qemu-user, for make test-arm64 (Debian and Ubuntu)
 #
 # On Debian and Ubuntu it installs with apt-get, as root or through sudo; elsewhere it says what to install.
 set -eu
@@ -132,6 +133,12 @@ dist_tests() {
 	debian
 }
 
+arm64() {
+	need aarch64-linux-gnu-gcc "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+	need qemu-aarch64-static qemu-user-static
+	[ -z "$missing" ] || install "${missing# }" "gcc-aarch64-linux-gnu qemu-user-static" "aarch64-linux-gnu-gcc qemu-user-static" "cross-aarch64-gcc12 qemu-linux-user" "(a machine with Linux)"
+}
+
 browser() {
 	for name in chromium chromium-browser google-chrome; do
 		command -v "$name" >/dev/null 2>&1 && return
@@ -190,7 +197,7 @@ browser) browser ;;
 bindings) bindings ;;
 dist) dist ;;
 test-dist) dist; dist_tests ;;
-*) echo "usage: $0 $(sed -n 's|^#   .ci/setup.sh \([a-z-]*\) .*|\1|p' "$0" | paste -sd"|")" >&2; exit 2 ;;
 windows) windows ;;
-*) echo "usage: .ci/setup.sh tools | device | test | glslang | browser | windows" >&2; exit 2 ;;
+arm64) arm64 ;;
+*) echo "usage: $0 $(sed -n 's|^#   .ci/setup.sh \([a-z0-9-]*\) .*|\1|p' "$0" | paste -sd"|")" >&2; exit 2 ;;
 esac

@@ -17,10 +17,12 @@ part "gofmt" formatted
 part "top level" layout
 part "go vet" go vet ./...
 part "go vet, with build tags" go vet -tags big,lib,llama2,ui ./...
+part "types on macOS and arm64 Linux" go run ./.ci/typecheck darwin/arm64 linux/arm64
 part "staticcheck" go tool staticcheck ./...
 part "limits of size, unused exports" go run ./.ci/limits
 part "imports point one way" go run ./.ci/arrows
 part "dead code" dead
+part "what embedding programs are promised" go run ./.ci/api
 part "shaders are what is committed" go run ./shaders/gen -check
 part "licences allow MIT" go run ./cmd/vkcome/internal/licenses/gen -check
 # Go's cache of test results does not see a change of driver: -count=1 runs them.
@@ -28,7 +30,7 @@ kernels=$(mktemp -d)
 trap 'rm -rf "$kernels"' EXIT
 part "go test, under validation" env VKCOME_VALIDATE=1 VKCOME_KERNEL_LOG="$kernels" go test -count=1 -timeout 30m ./...
 part "every kernel ran on a device" go run ./shaders/gen -coverage "$kernels"
-part "make quality, gpu-report, dist" go test -count=1 ./.ci/quality ./.ci/gpu ./.ci/dist
+part "tests of .ci" go test -count=1 ./.ci/quality ./.ci/gpu ./.ci/dist ./.ci/api ./.ci/typecheck
 part "what GPUs' compilers make of it" compilers
 part "demo" bin/vkcome demo
 finish

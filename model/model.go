@@ -52,6 +52,8 @@ func (m *Model) stored(name string) string {
 
 // Open opens a Hugging Face folder and checks that it holds every tensor its config promises, in the promised shape; or a GGUF file, by its
 // own path or by that of a folder that holds one and no config.json. The weights stay in the file, which is read when they are asked for, until Close.
+// A file of weights that ends before all of them is an error that matches io.ErrUnexpectedEOF; a folder without config.json or weights one that
+// matches fs.ErrNotExist.
 func Open(path string) (*Model, error) {
 	file := path
 	if info, err := os.Stat(path); err == nil && info.IsDir() {

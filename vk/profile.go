@@ -15,8 +15,8 @@ type Profile struct {
 	Kind Kind
 	// Limits are upper bounds, but for the lower one of OffsetAlignment; 0 is the device's own.
 	Limits Limits
-	// NoSubgroupControl takes SubgroupMin away, NoShuffle SubgroupShuffle.
-	NoSubgroupControl, NoShuffle bool
+	// NoSubgroupControl takes SubgroupMin away, NoShuffle SubgroupShuffle, NoMatrices the tier CoopMatrix.
+	NoSubgroupControl, NoShuffle, NoMatrices bool
 }
 
 // ProfileVariable is the environment variable that names a Profile.
@@ -36,8 +36,10 @@ var Profiles = []Profile{
 		Limits: Limits{StorageRange: 128 * mib, OffsetAlignment: 64, WorkgroupSize: 1024, SharedMemory: 32 * kib, PushConstants: 256}},
 	{Name: "mali", What: "limits of Mali's driver as reported for Valhall GPUs: 512 invocations, 32 KiB, bindings of 128 MiB", Kind: Integrated,
 		Limits: Limits{StorageRange: 128 * mib, OffsetAlignment: 64, WorkgroupSize: 512, SharedMemory: 32 * kib, StorageBuffers: 35, PushConstants: 128}},
-	{Name: "moltenvk", What: "Apple M1 Pro by MoltenVK, github.com/hanatos/vkdt/pull/87", Kind: Integrated,
-		Limits: Limits{StorageRange: 1<<32 - 1, OffsetAlignment: 16, WorkgroupSize: 1024, SharedMemory: 32 * kib, StorageBuffers: 31, TexelBuffer: 64 * mib * texelBytes}},
+	// Subgroups there have from 4 to 32 lanes by what MoltenVK says, and none can be asked for; 64-bit floats are missing, which no kernel has.
+	{Name: "moltenvk", What: "Apple silicon by MoltenVK 1.4.3 (its MVKDevice.mm, commit 1484e7f); workgroups and shared memory by an M1 Pro, github.com/hanatos/vkdt/pull/87", Kind: Integrated,
+		Limits:            Limits{StorageRange: 1<<32 - 1, OffsetAlignment: 16, WorkgroupSize: 1024, SharedMemory: 32 * kib, StorageBuffers: 31, PushConstants: 4 * kib, TexelBuffer: 64 * mib * texelBytes},
+		NoSubgroupControl: true, NoMatrices: true},
 	{Name: "nvidia", What: "GeForce RTX 3090 by NVK, Mesa 26.1.6", Kind: Discrete,
 		Limits: Limits{StorageRange: 1 << 31, Allocation: 1 << 31, OffsetAlignment: 16, WorkgroupSize: 1024, SharedMemory: 48 * kib, PushConstants: 256}},
 	{Name: "amd", What: "Radeon RX 7900 by RADV, Mesa 26.1.6", Kind: Discrete,
@@ -85,5 +87,9 @@ func (p Profile) apply(i *Info) {
 	}
 	if p.NoShuffle {
 		l.SubgroupShuffle = false
+	}
+	if p.NoMatrices {
+		i.Tier = min(i.Tier, FP16)
+		i.TierName, i.CoopShapes = i.Tier.String(), nil
 	}
 }

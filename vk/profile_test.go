@@ -32,7 +32,8 @@ func TestProfiles(t *testing.T) {
 					t.Errorf("%s: %s of %d, the device has %d and the profile %d", p.Name, what, v[0], v[1], v[2])
 				}
 			}
-			if l.OffsetAlignment != max(o.OffsetAlignment, p.Limits.OffsetAlignment) || d.Info.Kind != p.Kind || p.NoSubgroupControl && l.SubgroupMin != 0 || p.NoShuffle && l.SubgroupShuffle {
+			if l.OffsetAlignment != max(o.OffsetAlignment, p.Limits.OffsetAlignment) || d.Info.Kind != p.Kind || p.NoSubgroupControl && l.SubgroupMin != 0 || p.NoShuffle && l.SubgroupShuffle ||
+				p.NoMatrices && (d.Tier > vk.FP16 || len(d.Info.CoopShapes) > 0) || !p.NoMatrices && d.Tier != own.Tier {
 				t.Errorf("%s: %+v", p.Name, d.Info)
 			}
 			for q := range vk.SlowMatrices {

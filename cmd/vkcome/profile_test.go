@@ -10,7 +10,7 @@ import (
 )
 
 // TestProfiles scores, prunes, fits, trains and evaluates within the least limits that a device may have, with the kernels that GPUs run, and prunes
-// and fits as a large one: the models are as good as those of the device as it is, to the last bits of their weights and what comes of these.
+// and fits as a large one and as Apple's: the models are as good as those of the device as it is, to the last bits of their weights and what comes of these.
 func TestProfiles(t *testing.T) {
 	corpus := []string{"--tokens", calib, "--window", "32", "--samples", "8"}
 	perplexity := func(t *testing.T, model string) float64 {
@@ -31,7 +31,7 @@ func TestProfiles(t *testing.T) {
 		return perplexity(t, model), perplexity(t, healed)
 	}
 	pruned, trained := made(t, true)
-	for name, train := range map[string]bool{"minimum": true, "nvidia": false} {
+	for name, train := range map[string]bool{"minimum": true, "moltenvk": false, "nvidia": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(vk.ProfileVariable, name)
 			gotPruned, gotTrained := made(t, train)

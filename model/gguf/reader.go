@@ -291,7 +291,7 @@ func (c *cursor) left() int { return int(min(c.size, maxHeader)) - c.at }
 // reserve says whether n bytes more are there.
 func (c *cursor) reserve(n int) bool {
 	if c.err == nil && n > c.left() {
-		c.fail("truncated: %d bytes at byte %d, the file has %d", n, c.at, c.size)
+		c.err = files.Truncated("truncated: %d bytes at byte %d, the file has %d", n, c.at, c.size)
 		if c.size > maxHeader {
 			c.err = fmt.Errorf("more than %d bytes before the tensors' data", maxHeader)
 		}
@@ -321,7 +321,7 @@ func (c *cursor) u64() uint64 { return binary.LittleEndian.Uint64(c.take(8)) }
 func (c *cursor) count(what string, size int) int {
 	n := c.u64()
 	if c.err == nil && n > uint64(c.left()/size) {
-		c.fail("%d %s at byte %d, the file has %d bytes", n, what, c.at-8, c.size)
+		c.err = files.Truncated("%d %s at byte %d, the file has %d bytes", n, what, c.at-8, c.size)
 	}
 	if c.err != nil {
 		return 0
@@ -563,7 +563,7 @@ func (p *parsed) place(from *files.Stored, at int, infos []Info, offsets []uint6
 		case offset < end:
 			return fmt.Errorf("tensor %s: overlaps %s", t.Name, last)
 		case offset > whole || uint64(size) > whole-offset || uint64(begin) > whole-offset-uint64(size):
-			return fmt.Errorf("truncated: tensor %s has %d bytes at byte %d of the data, which begins at byte %d: the file has %d", t.Name, size, offset, begin, whole)
+			return files.Truncated("truncated: tensor %s has %d bytes at byte %d of the data, which begins at byte %d: the file has %d", t.Name, size, offset, begin, whole)
 		}
 		seen[t.Name] = true
 		p.tensors = append(p.tensors, Tensor{t, p.name, from.Part(int64(begin)+int64(offset), size)})

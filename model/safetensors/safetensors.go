@@ -152,14 +152,14 @@ func parseHeader(from *files.Stored) (*header, error) {
 		return nil, err
 	}
 	if len(head) < 8 {
-		return nil, fmt.Errorf("truncated: %d bytes, a header needs 8", len(head))
+		return nil, files.Truncated("truncated: %d bytes, a header needs 8", len(head))
 	}
 	n := binary.LittleEndian.Uint64(head)
 	if n > maxHeader {
 		return nil, fmt.Errorf("header of %d bytes, the limit is %d", n, maxHeader)
 	}
 	if n > uint64(from.Size()-8) {
-		return nil, fmt.Errorf("truncated: header of %d bytes, the file has %d after its length", n, from.Size()-8)
+		return nil, files.Truncated("truncated: header of %d bytes, the file has %d after its length", n, from.Size()-8)
 	}
 	h := &header{size: 8 + int(n)}
 	if n == 0 || head[8] != '{' { // before memory is taken for it
@@ -267,7 +267,7 @@ func (h *header) check(fileSize int) error {
 			return fmt.Errorf("tensor %s: a hole of %d bytes after %s", t.Name, t.begin-at, last)
 		case t.end > fileSize-h.size:
 			// Unsigned, since an offset near the largest int plus the header would turn negative.
-			return fmt.Errorf("truncated: tensor %s ends at byte %d, the file has %d", t.Name, uint64(t.end)+uint64(h.size), fileSize)
+			return files.Truncated("truncated: tensor %s ends at byte %d, the file has %d", t.Name, uint64(t.end)+uint64(h.size), fileSize)
 		}
 		at, last = t.end, t.Name
 	}

@@ -72,6 +72,9 @@ func decode(from *files.Stored) (any, error) {
 // decodeZip reads an archive: NAME/data.pkl, and NAME/data/KEY for the storage of each key, all stored without compression.
 func decodeZip(from *files.Stored) (any, error) {
 	z, err := zip.NewReader(from, from.Size())
+	if errors.Is(err, zip.ErrFormat) { // it begins as an archive, and the list of files that ends one is not there
+		return nil, files.Truncated("truncated: %v", err)
+	}
 	if err != nil {
 		return nil, err
 	}

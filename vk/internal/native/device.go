@@ -75,6 +75,9 @@ func NewDevice(p *PhysicalDevice, families []uint32, addresses, reports bool, ca
 	if p.facts.control_extension != 0 && p.SubgroupMin > 0 {
 		extensions = append(extensions, "VK_EXT_subgroup_size_control\x00")
 	}
+	if p.facts.portability_subset != 0 { // Vulkan wants it of every program; none of what is missing there is for compute
+		extensions = append(extensions, "VK_KHR_portability_subset\x00")
+	}
 	if reports {
 		extensions = append(extensions, "VK_KHR_pipeline_executable_properties\x00")
 	}

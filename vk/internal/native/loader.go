@@ -6,6 +6,8 @@ package native
 import "C"
 
 import (
+	"os"
+	"runtime"
 	"sync"
 	"unsafe"
 
@@ -28,7 +30,7 @@ func (n *NoLoader) Error() string { return n.Reason }
 // loadLibrary opens the Vulkan loader by its run-time name: the binding's default asks for libvulkan.so, which only -dev packages have.
 func loadLibrary() error {
 	load.Do(func() {
-		proc, err := openLoader(loaders())
+		proc, err := openLoader(loaders(runtime.GOOS, os.Getenv))
 		if err != nil {
 			load.err = err
 			return
@@ -37,6 +39,28 @@ func loadLibrary() error {
 		load.err = vulkan.Init()
 	})
 	return load.err
+}
+
+// loaders are the names that a system's loader goes by, the first that a package installs it as. The linker of macOS does not look where
+// Homebrew on Apple silicon and the SDK of LunarG put libraries. MoltenVK alone will do too.
+func loaders(system string, env func(string) string) (names []string) {
+	switch system {
+	case "windows":
+		return []string{"vulkan-1.dll"}
+	case "darwin":
+	default:
+		return []string{"libvulkan.so.1", "libvulkan.so"}
+	}
+	folders := []string{"", "/opt/homebrew/lib/", "/usr/local/lib/"}
+	if sdk := env("VULKAN_SDK"); sdk != "" {
+		folders = append(folders, sdk+"/lib/")
+	}
+	for _, library := range []string{"libvulkan.1.dylib", "libMoltenVK.dylib"} {
+		for _, folder := range folders {
+			names = append(names, folder+library)
+		}
+	}
+	return names
 }
 
 // openLoader opens the first of some libraries that is a loader.

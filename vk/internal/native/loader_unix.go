@@ -20,18 +20,9 @@ import "C"
 
 import (
 	"errors"
-	"runtime"
 	"strings"
 	"unsafe"
 )
-
-// loaders are the names that the Vulkan loader has.
-func loaders() []string {
-	if runtime.GOOS == "darwin" {
-		return []string{"libvulkan.1.dylib", "libMoltenVK.dylib"}
-	}
-	return []string{"libvulkan.so.1", "libvulkan.so"}
-}
 
 // library opens a library; the reason is the system's, where it cannot be.
 func library(path string) (handle unsafe.Pointer, reason string) {

@@ -8,9 +8,6 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// loaders are the names that the Vulkan loader has.
-func loaders() []string { return []string{"vulkan-1.dll"} }
-
 // searched are where Windows looks for a library of a bare name: beside the program and in its own folder, and not in the folder that the program
 // was started in, in which a model of a stranger may lie.
 const searched = windows.LOAD_LIBRARY_SEARCH_DEFAULT_DIRS

@@ -21,6 +21,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -40,6 +41,7 @@ const (
 	OutOfDeviceMemory    Result = -2
 	DeviceLost           Result = -4
 	LayerNotPresent      Result = -6
+	extensionNotPresent         = -7
 	initializationFailed Result = -3
 )
 
@@ -84,6 +86,7 @@ func NewInstance(validate bool) (*Instance, error) {
 		return nil, err
 	}
 	app := vulkan.ApplicationInfo{SType: vulkan.StructureTypeApplicationInfo, PApplicationName: "vkcome\x00", PEngineName: "vkcome\x00", ApiVersion: uint32(vulkan.MakeVersion(1, 3, 0))}
+	var extensions []string
 	info := vulkan.InstanceCreateInfo{SType: vulkan.StructureTypeInstanceCreateInfo, PApplicationInfo: &app}
 	if validate {
 		// Layers such as 1.4.309 leave out what shaders read and write unless told; older ones pass the variable over.
@@ -91,12 +94,15 @@ func NewInstance(validate bool) (*Instance, error) {
 			os.Setenv(name, "1")
 		}
 		info.EnabledLayerCount, info.PpEnabledLayerNames = 1, []string{"VK_LAYER_KHRONOS_validation\x00"}
-		info.EnabledExtensionCount, info.PpEnabledExtensionNames = 1, []string{"VK_EXT_debug_report\x00"}
+		extensions = append(extensions, "VK_EXT_debug_report\x00")
 		info.PNext = unsafe.Pointer(C.vkc_validation_features())
 	}
-	var handle vulkan.Instance
-	result := vulkan.CreateInstance(&info, nil, &handle)
-	info.Free()
+	// A loader hides drivers that are a part of Vulkan alone, as MoltenVK is, from who does not ask for them; one that is older than that
+	// shows them, and does not know the extension.
+	handle, result := createInstance(info, append(slices.Clone(extensions), "VK_KHR_portability_enumeration\x00"), enumeratePortability)
+	if result == extensionNotPresent {
+		handle, result = createInstance(info, extensions, 0)
+	}
 	app.Free()
 	if err := check(result); err != nil {
 		return nil, err
@@ -117,6 +123,16 @@ func NewInstance(validate bool) (*Instance, error) {
 		return nil, err
 	}
 	return i, nil
+}
+
+// enumeratePortability is VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR.
+const enumeratePortability = 1
+
+func createInstance(info vulkan.InstanceCreateInfo, extensions []string, flags vulkan.InstanceCreateFlags) (handle vulkan.Instance, result vulkan.Result) {
+	info.Flags, info.EnabledExtensionCount, info.PpEnabledExtensionNames = flags, uint32(len(extensions)), extensions
+	result = vulkan.CreateInstance(&info, nil, &handle)
+	info.Free()
+	return handle, result
 }
 
 func (i *Instance) raw() unsafe.Pointer { return unsafe.Pointer(i.handle) }

@@ -106,6 +106,7 @@ int32_t vkc_query(vkc_facts* out, void* instance, void* physical) {
 	out->vulkan12 = minor >= 2;
 	int has_driver_properties = minor >= 2 || has(list, n, "VK_KHR_driver_properties"), has_coopmat = has(list, n, "VK_KHR_cooperative_matrix");
 	out->executable_properties = has(list, n, "VK_KHR_pipeline_executable_properties");
+	out->portability_subset = has(list, n, "VK_KHR_portability_subset");
 	int has_control = minor >= 3 || has(list, n, "VK_EXT_subgroup_size_control");
 	free(list);
 	void (*families)(void*, uint32_t*, void*) = (void (*)(void*, uint32_t*, void*))instance_proc(instance, "vkGetPhysicalDeviceQueueFamilyProperties");

@@ -47,6 +47,7 @@ typedef struct {
 	uint32_t subgroup_fixed;    // all have that size, and none can be asked for: NVK says so
 	uint32_t executable_properties; // pipelines say what they were compiled to
 	uint32_t control_extension; // it takes VK_EXT_subgroup_size_control to ask
+	uint32_t portability_subset; // a part of Vulkan alone, which has to be asked for: MoltenVK
 	uint32_t nshapes;
 	struct { uint32_t m, n, k, input, sum; } shapes[64]; // of a subgroup's matrices; VkComponentTypeKHR
 	uint32_t nqueues;

@@ -10,7 +10,7 @@
 //	VKFAULT_ON      not empty: every later call of it fails too
 //
 // A call that fails does nothing, but for waits: when one says that the device is lost, what was submitted has ended, as Vulkan has it. A
-// device that is lost stays so.
+// device that is lost stays so, with all that are open; one that is made anew afterwards is not.
 #define VK_NO_PROTOTYPES 1
 #include <vulkan/vulkan.h>
 #include <fcntl.h>
@@ -150,7 +150,9 @@ static VKAPI_ATTR VkResult VKAPI_CALL my_vkCreateDevice(VkPhysicalDevice physica
 	c->link = l->next;
 	next_device_proc = l->device;
 	if (fails(I_vkCreateDevice, &r)) return r;
-	return ((PFN_vkCreateDevice)l->instance(the_instance, "vkCreateDevice"))(physical, info, allocator, out);
+	r = ((PFN_vkCreateDevice)l->instance(the_instance, "vkCreateDevice"))(physical, info, allocator, out);
+	if (r == VK_SUCCESS) __atomic_store_n(&lost, 0, __ATOMIC_SEQ_CST);
+	return r;
 }
 
 // mine is the layer's own call of a name, if the one below has it.

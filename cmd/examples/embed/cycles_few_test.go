@@ -1,0 +1,5 @@
+//go:build linux && !big
+
+package main
+
+const cycles = 100 // some five seconds of a core
