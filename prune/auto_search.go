@@ -23,7 +23,8 @@ import (
 // Shares of the budget. Training has what the others leave; without it, they have its part too.
 const (
 	searchShare = 0.4  // after which no trial begins
-	pruneShare  = 0.85 // up to which what is chosen may take, by what its trial took: fits give more for their time than training does
+	pruneShare  = 0.85 // up to which what is chosen may take with all windows, by what its trial took
+	fewerShare  = 0.95 // the same with fewer windows: more of them give more for their time than training does
 )
 
 // The fractions of the calibration windows that candidates have in each round. A round of no more windows than the one before is left out.
@@ -120,7 +121,7 @@ func (s *search) save() error {
 // until is the time until a share of the budget is spent, the whole of it where nothing is trained and share is that of pruning.
 func (s *search) until(share float64) time.Duration {
 	if s.Options.Heal == nil {
-		share /= pruneShare
+		share = min(1, share/pruneShare)
 	}
 	return time.Until(s.began.Add(time.Duration(share * float64(s.Options.Budget))))
 }
@@ -234,6 +235,13 @@ func (s *search) round(ctx context.Context, relative *eval.Relative, round int, 
 		if s.outcome(c.Name, round) != "" {
 			continue // before the search was stopped
 		}
+		if best := s.enough(round); best != "" {
+			if err := s.tried(Trial{Candidate: c.Name, Round: round, Windows: len(windows), Outcome: "not tried: the time that is left goes to more windows for " + best}); err != nil {
+				return false, err
+			}
+			more = false
+			continue
+		}
 		left := s.until(searchShare)
 		t := Trial{Candidate: c.Name, Round: round, Windows: len(windows)}
 		if before, n := s.took(c.Name, round-1); round > 0 && before*float64(len(windows))/float64(n) > left.Seconds() {
@@ -285,6 +293,18 @@ func (s *search) round(ctx context.Context, relative *eval.Relative, round int, 
 	}
 	s.halve(round)
 	return more && s.until(searchShare) > 0, s.save()
+}
+
+// enough is the best of two candidates of a round or more, if there is no time any more to do it with all windows: each further trial costs it windows,
+// and more of these do more than what is tried late. Empty if there is time.
+func (s *search) enough(round int) string {
+	if best := s.measured(round); len(best) > 1 {
+		c := s.candidate(best[0].Candidate)
+		if s.cost(c, best[0], len(s.Options.Windows), false) > s.until(pruneShare).Seconds() {
+			return c.Name
+		}
+	}
+	return ""
 }
 
 // least is how many seconds a candidate about takes at least with so many windows: for half of the passes of layers that its method counts beside
@@ -429,13 +449,13 @@ func (s *search) choose() error {
 		}
 		return fmt.Errorf("prune: %s: the search found nothing within %v (%s): give more time (prune.AutoOptions.Budget) or a smaller corpus", s.Model.Name, s.Options.Budget, why)
 	}
-	all, left := len(s.Options.Windows), s.until(pruneShare).Seconds()
+	all := len(s.Options.Windows)
 	best, passed := last[0], 0
 	c := s.candidate(best.Candidate)
 	windows, replayed := best.Windows, s.replays(c)
 	for i, t := range last {
 		c := s.candidate(t.Candidate)
-		n, again := s.most(c, t, left)
+		n, again := s.most(c, t)
 		if n >= t.Windows {
 			best, windows, replayed, passed = t, n, again, i
 			break
@@ -475,12 +495,16 @@ func (s *search) replays(c Candidate) bool {
 	return c.Refit != nil && len(steps) > 0 && !slices.ContainsFunc(steps, func(p *method.Step) bool { return len(p.Refit) > 0 && p.Refit[0].Transform })
 }
 
-// most is how many windows a candidate can have in a time, all if it can, and whether it then takes the steps of its trial: where it cannot choose
+// most is how many windows a candidate can have in the time that is left, all if it can, and whether it then takes the steps of its trial: where it cannot choose
 // them again with twice the windows of the trial.
-func (s *search) most(c Candidate, t *Trial, left float64) (windows int, replayed bool) {
+func (s *search) most(c Candidate, t *Trial) (windows int, replayed bool) {
+	left, fewer := s.until(pruneShare).Seconds(), s.until(fewerShare).Seconds()
 	within := func(replayed bool) int {
 		n := len(s.Options.Windows)
-		for n > 0 && s.cost(c, t, n, replayed) > left {
+		if s.cost(c, t, n, replayed) <= left {
+			return n
+		}
+		for n--; n > 0 && s.cost(c, t, n, replayed) > fewer; {
 			n--
 		}
 		return n

@@ -174,3 +174,44 @@ func TestAutoCost(t *testing.T) {
 		}
 	}
 }
+
+// TestAutoEnough: a round ends when the best of two has no time left for all windows, and not before.
+func TestAutoEnough(t *testing.T) {
+	fit := &refit.Options{All: true, Projections: refit.Both}
+	m, _ := modeltest.Spec{Hidden: 32, Intermediate: 48, Layers: 10, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 61, Context: 32}.Open(t)
+	windows := modeltest.Windows(61, 40, 16)
+	a, err := NewAuto(m, AutoOptions{TargetLayers: 5, Budget: time.Hour, Windows: windows,
+		Candidates: []Candidate{{"quick", method.Greedy{}, fit}, {"slow", method.Union{}, fit}, {"late", method.Greedy{}, nil}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	trials := []Trial{ // as in TestAutoCost: with all windows slow takes 470 s
+		{Candidate: "quick", Windows: 10, Perplexity: 11, Seconds: 37, Fitting: 27, Fitted: 5, Outcome: goesOn},
+		{Candidate: "slow", Windows: 10, Perplexity: 10, Seconds: 127, Fitting: 27, Fitted: 5, Outcome: goesOn},
+	}
+	search := func(left float64, trials []Trial) *search {
+		s := &search{Auto: a, path: filepath.Join(t.TempDir(), "search"), pass: 0.01, record: AutoRecord{Trials: slices.Clone(trials)}}
+		s.began = time.Now().Add(-time.Duration(float64(time.Hour) - left*float64(time.Second)))
+		return s
+	}
+	for _, c := range []struct {
+		left   float64
+		trials []Trial
+		want   string
+	}{{600, trials, ""}, {400, trials, "slow"}, {400, trials[1:], ""}, {100, nil, ""}} {
+		if got := search(c.left, c.trials).enough(0); got != c.want {
+			t.Errorf("%v s left, %d trials: %q, want %q", c.left, len(c.trials), got, c.want)
+		}
+	}
+	s := search(400, trials)
+	more, err := s.round(t.Context(), nil, 0, windows[:10], a.Options.Candidates)
+	if err != nil || more {
+		t.Error(more, err)
+	}
+	if last := s.record.Trials[2]; len(s.record.Trials) != 3 || last.Candidate != "late" || last.Outcome != "not tried: the time that is left goes to more windows for slow" {
+		t.Errorf("%+v", s.record.Trials)
+	}
+	if got := s.record.Trials[0].Outcome; got != behind {
+		t.Errorf("quick %s", got)
+	}
+}

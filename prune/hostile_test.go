@@ -250,7 +250,7 @@ func FuzzSearchFile(f *testing.F) {
 			s.quickest(round)
 		}
 		for _, t := range s.last() {
-			s.most(s.candidate(t.Candidate), t, 1e3)
+			s.most(s.candidate(t.Candidate), t)
 		}
 		for name := range s.steps {
 			s.replays(s.candidate(name))
