@@ -1,9 +1,9 @@
 //go:build windows
 
-// Command interrupt starts a program for Windows, waits until a file is there, and presses ^C: once, or as often as it is told, half a second apart. Its
-// exit code is the program's. For .ci/windows.sh.
+// Command interrupt starts a program for Windows, waits until a file is there, and presses ^C: once, or as often as it is told, half a second apart; or
+// has the system end the program at once, with exit code 77. Its exit code is the program's. For .ci/windows.sh.
 //
-//	interrupt FILE TIMES PROGRAM [ARGUMENT...]
+//	interrupt FILE TIMES|kill PROGRAM [ARGUMENT...]
 package main
 
 import (
@@ -31,9 +31,11 @@ func run(args []string) (code int, err error) {
 	if len(args) < 3 {
 		return 0, errors.New("expected FILE TIMES PROGRAM")
 	}
-	times, err := strconv.Atoi(args[1])
-	if err != nil {
-		return 0, err
+	kill, times := args[1] == "kill", 0
+	if !kill {
+		if times, err = strconv.Atoi(args[1]); err != nil {
+			return 0, err
+		}
 	}
 	// ^C goes to all programs of a console: this one hears it and goes on.
 	signal.Notify(make(chan os.Signal, 8), os.Interrupt)
@@ -52,10 +54,13 @@ func run(args []string) (code int, err error) {
 		select {
 		case <-ended:
 			return cmd.ProcessState.ExitCode(), nil
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(5 * time.Millisecond):
 			_, err := os.Stat(args[0])
 			wait = err != nil
 		}
+	}
+	if kill {
+		return terminate(cmd.Process, ended)
 	}
 	for range times {
 		if err := windows.GenerateConsoleCtrlEvent(windows.CTRL_C_EVENT, 0); err != nil {
@@ -69,4 +74,22 @@ func run(args []string) (code int, err error) {
 	}
 	<-ended
 	return cmd.ProcessState.ExitCode(), nil
+}
+
+const killed = 77 // the exit code of a program that was ended
+
+// terminate ends a program by TerminateProcess, which no program hears.
+func terminate(p *os.Process, ended <-chan error) (code int, err error) {
+	handle, err := windows.OpenProcess(windows.PROCESS_TERMINATE, false, uint32(p.Pid))
+	if err != nil {
+		return 0, fmt.Errorf("OpenProcess: %w", err)
+	}
+	defer windows.CloseHandle(handle)
+	if err := windows.TerminateProcess(handle, killed); err != nil {
+		return 0, fmt.Errorf("TerminateProcess: %w", err)
+	}
+	if exit := (*exec.ExitError)(nil); errors.As(<-ended, &exit) {
+		return exit.ExitCode(), nil
+	}
+	return 0, nil
 }

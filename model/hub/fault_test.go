@@ -14,6 +14,7 @@ import (
 // TestFetchFaults lets each step of writing fail while files are fetched: the next fetch gets all of them, and no temporary name is left.
 func TestFetchFaults(t *testing.T) {
 	_, h := newSet(t)
+	links := filestest.Links(t)
 	get := func() error {
 		found, _, err := h.Files(t.Context(), set, "data/train-*.parquet")
 		if err == nil && len(found) != 2 {
@@ -31,6 +32,9 @@ func TestFetchFaults(t *testing.T) {
 		return get()
 	}
 	steps := filestest.EachStep(t, afresh, func(step string, err error) {
+		if err == nil && !links {
+			return // it was of a link, which has a hard link in its place where there are none
+		}
 		if !errors.Is(err, filestest.Err) || strings.Contains(err.Error(), "\n") || !strings.HasPrefix(err.Error(), "hub: ") {
 			t.Errorf("%s: %v", step, err)
 		}

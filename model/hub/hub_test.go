@@ -44,7 +44,7 @@ func TestCacheFolder(t *testing.T) {
 		{"HF_HUB_CACHE", "/c", "/c"},
 	} {
 		t.Setenv(c.variable, c.value) // each outdoes those before
-		if got, err := (Hub{}).cache(); err != nil || got != c.want {
+		if got, err := (Hub{}).cache(); err != nil || got != filepath.FromSlash(c.want) {
 			t.Errorf("%s=%s: %s, %v; want %s", c.variable, c.value, got, err, c.want)
 		}
 	}
@@ -95,7 +95,7 @@ func TestFiles(t *testing.T) {
 	if raw, err := os.ReadFile(files[1]); err != nil || string(raw) != "more rows" || last != 9 || begun != "owner/set 2 13" {
 		t.Errorf("%q, %v; progress ended at %d, began with %s", raw, err, last, begun)
 	}
-	if target, err := os.Readlink(files[0]); err != nil || target != "../../../blobs/"+hubtest.Hash("data/train-0.parquet", "rows") {
+	if target, err := os.Readlink(files[0]); filestest.Links(t) && (err != nil || target != "../../../blobs/"+hubtest.Hash("data/train-0.parquet", "rows")) {
 		t.Errorf("linked to %s, %v", target, err)
 	}
 	if ref, err := os.ReadFile(filepath.Join(h.Cache, "datasets--owner--set/refs/main")); err != nil || string(ref) != commit {

@@ -44,7 +44,10 @@ func New(t testing.TB) *Server {
 	} {
 		t.Setenv(v, "")
 	}
-	t.Setenv("HOME", t.TempDir())
+	home := t.TempDir()
+	for _, variable := range []string{"HOME", "USERPROFILE"} { // of Unix and of Windows
+		t.Setenv(variable, home)
+	}
 	s := &Server{Repos: map[string]map[string]string{}}
 	s.Server = httptest.NewServer(http.HandlerFunc(s.answer))
 	s.store = httptest.NewServer(http.HandlerFunc(s.answer))
