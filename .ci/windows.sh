@@ -99,12 +99,13 @@ limited() {
 
 demo() { vkcome demo; }
 
-# unit runs the tests of packages that touch the system. They are built here, and run where their testdata is.
+# unit runs the tests of packages that touch the system. They are built here, and run where their testdata is. Two of vk are left out: Wine's vulkan-1.dll
+# takes the drivers that Linux has, whatever a variable of Windows says, and no layers.
 unit() {
 	local pkg failed=
 	for pkg in "$@"; do
 		windows go test -c -o "$tmp/test.exe" "./$pkg"
-		(cd "$pkg" && "$wine" "$tmp/test.exe" -test.timeout 20m) >"$tmp/log" 2>&1 || failed=1
+		(cd "$pkg" && "$wine" "$tmp/test.exe" -test.timeout 20m -test.skip '^(TestNoDevice|TestValidationSeesHazards)$') >"$tmp/log" 2>&1 || failed=1
 		printf '%-28s %s\n' "$pkg" "$(tail -n 1 "$tmp/log")"
 		[ -z "$failed" ] || { cat "$tmp/log"; return 1; }
 	done

@@ -167,6 +167,11 @@ func TestForeignBeside(t *testing.T) {
 		save(t, f, 1, one)
 		name := filepath.ToSlash(theirs(rng))
 		path := filepath.Join(dir, filepath.FromSlash(name))
+		if first, _, _ := strings.Cut(name, "/"); first == "STEP-000001" {
+			if _, err := os.Lstat(filepath.Join(dir, first)); err == nil {
+				continue // where capitals make no other name, it is vkcome's
+			}
+		}
 		if _, err := os.Lstat(path); err == nil || os.MkdirAll(filepath.Dir(path), 0o755) != nil {
 			continue
 		}
