@@ -166,6 +166,9 @@ func Rename(from, to string) error {
 // Remove is os.Remove, which waits on Windows as Rename does.
 func Remove(path string) error { return remove(path) }
 
+// ReadDir is os.ReadDir, which waits on Windows for whoever is removing the folder, and then says that it is not there.
+func ReadDir(path string) ([]os.DirEntry, error) { return readDir(path) }
+
 // Link is os.Link.
 func Link(from, to string) error {
 	if err := fault("rename", to); err != nil {

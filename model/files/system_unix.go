@@ -33,6 +33,8 @@ func rename(from, to string) error { return os.Rename(from, to) }
 
 func remove(path string) error { return os.Remove(path) }
 
+func readDir(path string) ([]os.DirEntry, error) { return os.ReadDir(path) }
+
 func scratch(dir, pattern string) (*os.File, error) {
 	f, err := os.CreateTemp(dir, pattern)
 	if err != nil {

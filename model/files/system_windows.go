@@ -40,7 +40,7 @@ const patience = 2 * time.Second
 
 // patiently does what others may stand in the way of.
 func patiently(do func() error, others func(error) bool) error {
-	for begin, pause := time.Now(), time.Millisecond; ; pause *= 2 {
+	for begin, pause := time.Now(), time.Millisecond; ; pause = min(2*pause, 16*time.Millisecond) {
 		err := do()
 		if !others(err) || time.Since(begin) > patience {
 			return err
@@ -57,6 +57,14 @@ func rename(from, to string) error {
 
 func remove(path string) error {
 	return patiently(func() error { return os.Remove(path) }, InUse)
+}
+
+func readDir(path string) (list []os.DirEntry, err error) {
+	err = patiently(func() error {
+		list, err = os.ReadDir(path)
+		return err
+	}, InUse)
+	return list, err
 }
 
 // scratch has the system remove the file when its last handle is closed, which it does for a process that is ended too.

@@ -164,7 +164,7 @@ func (f *Folder) stepDir(step int) string {
 
 // steps lists the checkpoints in the folder, the oldest first.
 func (f *Folder) steps() (list []int, err error) {
-	entries, err := os.ReadDir(f.dir) // by name
+	entries, err := files.ReadDir(f.dir) // by name
 	for _, e := range entries {
 		if step, ok := Numbers(e.Name(), stepPattern, 1); ok {
 			list = append(list, step[0])

@@ -131,7 +131,7 @@ func (f *Folder) scan() error {
 	}
 	raw, err := files.Read(filepath.Join(f.dir, manifestName), maxManifest)
 	marked := err == nil && isManifest(raw)
-	entries, err := os.ReadDir(f.dir)
+	entries, err := files.ReadDir(f.dir)
 	if err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func (f *Folder) foreign(name string, marked bool) (string, error) {
 	case !is || !info.IsDir() && !info.Mode().IsRegular():
 		return name, nil
 	case info.IsDir():
-		inner, err := os.ReadDir(path)
+		inner, err := files.ReadDir(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", err
 		}
@@ -437,12 +437,15 @@ func (f *Folder) Remove() error {
 	if err := release(f.lock, filepath.Join(f.dir, lockName)); err != nil {
 		return fmt.Errorf("work: %s: %w", f.dir, err)
 	}
-	if err := files.Remove(f.dir); err != nil {
-		if left, listErr := os.ReadDir(f.dir); listErr == nil && len(left) == 0 {
-			return fmt.Errorf("work: %w", err)
-		}
+	err = files.Remove(f.dir)
+	// It may hold what is somebody's, as the lock of another run, which may also have removed it, or be about to take it.
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) || files.InUse(err) {
+		return nil
 	}
-	return nil
+	if err != nil {
+		err = fmt.Errorf("work: %w", err)
+	}
+	return err
 }
 
 func (f *Folder) closeLayers() (err error) {
@@ -484,7 +487,7 @@ func removeOurs(path string) error {
 			return err
 		}
 	}
-	if left, err := os.ReadDir(path); err == nil && len(left) > 0 {
+	if left, err := files.ReadDir(path); err == nil && len(left) > 0 {
 		return &Foreign{Dir: path, Name: left[0].Name(), Why: "is no part of a checkpoint", More: len(left) - 1}
 	}
 	return files.Remove(path)
@@ -492,7 +495,7 @@ func removeOurs(path string) error {
 
 // remove removes what this package put there and unwanted says.
 func (f *Folder) remove(unwanted func(name string) bool) error {
-	entries, err := os.ReadDir(f.dir)
+	entries, err := files.ReadDir(f.dir)
 	for _, e := range entries {
 		name := e.Name()
 		if is, _ := ours(name); is && unwanted(name) {
@@ -540,7 +543,7 @@ func writeSync(path string, data []byte) error {
 
 // Sync brings the files of a folder, but for those in its folders, and their names to the disk.
 func Sync(dir string) error {
-	entries, err := os.ReadDir(dir)
+	entries, err := files.ReadDir(dir)
 	if err != nil {
 		return err
 	}
