@@ -49,7 +49,7 @@ test-windows: build ## vkcome for Windows, built with mingw-w64 and run under Wi
 	@.ci/windows.sh $(if $(VKCOME_QUICK),quick)
 
 test-big: ## what takes gigabytes or many minutes: a model of 3 GB, a layer of a 7B model, all of MMLU, a thousand devices opened and closed
-	go test -tags big -count=1 -timeout 120m -v -run "3GB|MemoryLarge|SolveLargest|TestGolden$$|TestCycles" ./cmd/vkcome ./cmd/examples/embed ./prune/distill ./model/eval ./model/lsq
+	go test -tags big -count=1 -timeout 120m -v -run "3GB|MemoryLarge|SolveLargest|TestGolden$$|TestMethodsGolden|TestCycles" ./cmd/vkcome ./cmd/examples/embed ./prune ./prune/distill ./model/eval ./model/lsq
 
 test-hostile: ## every hostile input, more than a thousand; every Vulkan call and every step of writing fails once; 240 kills: hours. make test has a sample
 	@.ci/setup.sh test

@@ -187,14 +187,14 @@ func TestKill(t *testing.T) {
 func TestKillTraining(t *testing.T) {
 	training := []string{"--batch", "4", "--held-out", "4", "--budget-tokens", "1280", "--end-to-end", "3", "--checkpoint", "1ns"}
 	t.Run("mp", func(t *testing.T) {
-		testKill(t, kills(6, 40), func(out string) []string {
+		testKill(t, kills(4, 40), func(out string) []string {
 			return append(append(resumable(out, "come", 16), "--heal", "mp"), training...)
 		})
 	})
 	student := filepath.Join(t.TempDir(), "student")
 	vkcome(t, append(resumable(student, "come", 16), "-q")...)
 	t.Run("distill", func(t *testing.T) {
-		testKill(t, kills(6, 40), func(out string) []string {
+		testKill(t, kills(4, 40), func(out string) []string {
 			return append([]string{"distill", embedded.Name, student, out, "--tokens", calib, "--window", "64"}, training...)
 		})
 	})

@@ -1,0 +1,5 @@
+//go:build big
+
+package prune
+
+func init() { slowDepth = 8 }
