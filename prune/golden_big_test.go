@@ -1,5 +1,5 @@
 //go:build big
 
-package prune
+package prune_test
 
 func init() { slowDepth = 8 }
