@@ -76,9 +76,10 @@ dist: ## the archives of a release, of the commit that is checked out, into bin/
 	@.ci/setup.sh dist
 	go run ./.ci/dist
 
-test-dist: ## build the archives twice, compare, and run them in a bare Debian 12, under qemu and in a container; needs root
+test-dist: build ## build the archives twice, compare, and run them in a bare Debian 12, in a container, under qemu and under Wine; needs root
 	@.ci/setup.sh tools
 	@.ci/setup.sh test-dist
+	@.ci/setup.sh device
 	@.ci/dist/test.sh
 
 test-arm64: build ## vkcome for arm64 Linux under qemu-user: tests without a device, and a run on lavapipe for arm64 (Debian on another architecture)

@@ -11,7 +11,7 @@
 #   .ci/setup.sh bindings  what make test-lib runs: a C++ compiler, Python with pip, Node with npm, valgrind
 #   .ci/setup.sh test      a device and what the tests need: glslang, spirv-val, the validation layers, shells and what reads manual pages
 #   .ci/setup.sh dist      the C compilers of all systems that make dist builds for
-#   .ci/setup.sh test-dist what make test-dist runs archives with: debootstrap, qemu, buildah
+#   .ci/setup.sh test-dist what make test-dist runs archives with: debootstrap, qemu, buildah, unzip, patchelf
 #   .ci/setup.sh windows   a compiler for Windows and what .ci/extra-drivers.sh needs for Wine
 #   .ci/setup.sh arm64     a C compiler for arm64 and qemu-user, for make test-arm64 (Debian and Ubuntu)
 #
@@ -130,6 +130,7 @@ dist_tests() {
 	need qemu-aarch64-static qemu-user-static
 	need buildah buildah
 	need unzip unzip
+	need patchelf patchelf # of Wine's setup
 	debian
 }
 

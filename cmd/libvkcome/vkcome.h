@@ -90,7 +90,8 @@ typedef uint64_t vkcome_cancel;
  *     {"stage":"score 12 layers","done":3,"total":12}   how far it is; while layers are trained "training" says more
  *     {"note":"..."}                                    a line for people, such as how a run is resumed
  *     {"text":"..."}                                    of vkcome_generate: the next piece of the text
- * user is what the function was given. A result other than 0 cancels the call, which then ends with VKCOME_ERROR_CANCELLED. */
+ * user is what the function was given. A result other than 0 cancels the call, which then ends with VKCOME_ERROR_CANCELLED
+ * unless all was done by then. */
 typedef int (*vkcome_progress)(const char *json, void *user);
 
 #ifndef VKCOME_NO_PROTOTYPES

@@ -104,7 +104,9 @@ async function watched(name, before, { progress, signal } = {}, out = [null]) {
       signal.addEventListener('abort', abort)
       if (signal.aborted) abort()
     }
-    return await call(name, [...before, callback, null, cancel], out)
+    const given = await call(name, [...before, callback, null, cancel], out)
+    if (thrown) throw thrown.e // all was done by then; what was thrown is not lost
+    return given
   } catch (e) {
     throw thrown ? thrown.e : e
   } finally {
@@ -155,7 +157,13 @@ class Device extends Closable {
 class Model extends Closable {
   // open opens a Hugging Face folder, a GGUF file, a name on the hub, or embedded:tiny12.
   static async open(name, options, watch) {
-    return new Model('model', await watched('model_open', [text(name), json(options)], watch))
+    const handle = [null]
+    try {
+      return new Model('model', await watched('model_open', [text(name), json(options)], watch, handle))
+    } catch (e) {
+      if (handle[0]) await call('model_close', handle) // it was open when progress threw something
+      throw e
+    }
   }
 
   inspect() {

@@ -129,10 +129,9 @@ def _watched(function: str, before: list, progress: Optional[Progress], cancel: 
     callback = _Callback(told) if progress else _Callback()
     try:
         return call(function, *before, callback, None, cancel._handle if cancel else 0)
-    except Error:
-        if raised:
+    finally:
+        if raised:  # also where all was done by then: what was raised is not lost
             raise raised[0]
-        raise
 
 
 class _Object:
@@ -145,10 +144,14 @@ class _Object:
         self.close()
 
     def close(self) -> None:
-        """Closes it; once is enough, and more does nothing."""
-        if self._handle.value:
-            _call(self._kind + "_close", self._handle)
-            self._handle = _Handle(0)
+        """Closes it; once is enough, and more does nothing. It is closed after an error too, but for Busy."""
+        handle, self._handle = self._handle, _Handle(0)
+        if handle.value:
+            try:
+                _call(self._kind + "_close", handle)
+            except Busy:
+                self._handle = handle
+                raise
 
 
 class Cancel(_Object):
@@ -189,7 +192,11 @@ class Model(_Object):
         def call(function: str, *arguments: Any) -> None:
             _call(function, *arguments, ctypes.byref(self._handle))
 
-        _watched("model_open", [_encode(name), _encode(json.dumps(options))], progress, cancel, call)
+        try:
+            _watched("model_open", [_encode(name), _encode(json.dumps(options))], progress, cancel, call)
+        except BaseException:
+            self.close()  # one that was open when progress raised something
+            raise
 
     def inspect(self) -> dict:
         return _ask("model_inspect", self._handle)
