@@ -532,11 +532,12 @@ func (s *search) cost(c Candidate, t *Trial, windows int, replayed bool) float64
 	solution := max(0, t.Fitting/float64(max(1, t.Fitted))-pass*float64(t.Windows))
 	fits := func(layers int) float64 { return float64(layers) * (solution + pass*n) }
 	took := t.Solving + max(0, t.Seconds-t.Fitting-t.Solving)*n/float64(t.Windows)
-	if replayed {
-		took = 0
+	fitted := t.Fitted
+	if replayed { // nothing is tried
+		took, fitted = 0, min(fitted, len(s.Model.Layers)-s.TargetLayers)
 	}
 	if !c.Refit.End {
-		took += fits(t.Fitted)
+		took += fits(fitted)
 	}
 	if c.Refit.Defaults().All {
 		took += fits(s.TargetLayers)

@@ -35,8 +35,8 @@ type State struct {
 	Shard *refit.Shard // of the corpus, which is the Scorer's, where processes share what Fit does; nil: the Scorer has all of it
 	Ends  []int        // of every layer of Model: of the model that was opened, the layers below it are what the layers up to this one stand for; nil: one each
 
-	Fitting time.Duration // that fitting layers of this model took
-	Fitted  int           // layers that were fitted
+	Fitting time.Duration // that fitting layers of this model took, tries that were not taken among them
+	Fitted  int           // layers that were fitted, as often as they were
 	Solving time.Duration // that choosing by equations took, once their sums were there: however many windows there are
 
 	AllScores bool // compute the scores of every layer, not only those that tell which are merged
@@ -190,7 +190,6 @@ func (s *State) refit(ctx context.Context, p *Step, layers []int) error {
 					return err
 				}
 			}
-			s.Fitting, s.Fitted = s.Fitting+t.took, s.Fitted+1
 			continue
 		}
 		fits, err := s.Fit(ctx, l)
@@ -295,8 +294,9 @@ func (s *State) try(ctx context.Context, p *Step) (t trial, err error) {
 			if err != nil {
 				return t, err
 			}
+			s.Fitting, s.Fitted = s.Fitting+time.Since(begin), s.Fitted+1
 			t.loss = fits[len(fits)-1].Left()
-			step.tried = &tried{from, layer, fits, time.Since(begin)}
+			step.tried = &tried{from, layer, fits}
 			if layer != nil {
 				m = m.Replace(from, layer)
 			}

@@ -3,7 +3,6 @@ package method
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/arch"
@@ -43,7 +42,6 @@ type tried struct {
 	at    int
 	layer *model.Layer // nil: the fit was not taken
 	fits  []refit.Fit
-	took  time.Duration
 }
 
 // Operation is how layers become fewer.
