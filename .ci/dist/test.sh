@@ -119,7 +119,6 @@ windows() {
 	.ci/extra-drivers.sh wine10 .drivers/wine10
 	local wine=.drivers/wine10/run program
 	program=$(echo "$work"/unpacked/*-windows-amd64)/vkcome.exe
-	export WINEPREFIX="$work/wine" WINEDEBUG=-all
 	"$wine" "$program" --version | tr -d '\r' | tee "$work/version"
 	grep -q 'windows/amd64' "$work/version"
 	"$wine" "$program" demo
