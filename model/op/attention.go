@@ -240,12 +240,12 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 			return way, nil
 		}
 	}
-	return s.f32Way(d, activity)
+	return s.f32Way(d, activity, false)
 }
 
 // f32Way are the kernels of f32, which packed segments have too. What a CPU runs best begins at the subgroup tier; what a GPU runs is what the
 // baseline tier of any device runs.
-func (s AttentionShape) f32Way(d *vk.Device, activity bool) (attentionWay, error) {
+func (s AttentionShape) f32Way(d *vk.Device, activity, packed bool) (attentionWay, error) {
 	l, dims, rows := d.Limits(), ceilDiv(s.HeadDim, 4), s.QueryLen*s.Heads/s.KVHeads
 	lanes := l.SubgroupSize
 	cpu := s.onVectors(d)
@@ -275,7 +275,7 @@ func (s AttentionShape) f32Way(d *vk.Device, activity bool) (attentionWay, error
 		}
 		return way, nil
 	}
-	t := s.tile(d, 1, 1)
+	t := s.tile(d, 1, 1, activity || packed)
 	if n := ceilDiv(s.KeyLen, t.others()) * (1 + ceilDiv(dims, 8) + 17*ceilDiv(dims, 16)); !loops(d, n, attentionIterations) {
 		return attentionWay{}, fmt.Errorf("op attention: %d keys of %d take %d iterations on %s, its driver may stop at %d: %w", s.KeyLen, s.HeadDim, n,
 			d.Info.Name, attentionIterations, vk.ErrLimit)
@@ -300,13 +300,20 @@ func (t attentionTile) shared() int64 {
 
 // tile has as many rows as an invocation's registers hold without spilling, of which it adds up so many outputs or gradients, and products with tiles,
 // and as a core has room for 16 subgroups of NVIDIA's with, or four a SIMD unit of AMD's (.ci/gpu). Where a device has 16 KiB of shared memory, the
-// least there is, tiles are smaller.
-func (s AttentionShape) tile(d *vk.Device, sums, products int) attentionTile {
+// least there is, tiles are smaller. more says that there is more to do than products and their sums: activity, or segments.
+func (s AttentionShape) tile(d *vk.Device, sums, products int, more bool) attentionTile {
 	most, of := 11, ceilDiv(s.HeadDim, 64)*sums+products-1 // vec4 of sums, for each row
-	if d.Info.Has(vk.FewRegisters) {
-		most = 6
-	}
 	t := attentionTile{1, 4}
+	switch {
+	case d.Info.Has(vk.FewRegisters):
+		most = 6
+	case d.Info.Has(vk.HalfRegisters) && of > 8:
+		t.theirs = 2
+	case d.Info.Has(vk.HalfRegisters) && more:
+		of += ceilDiv(of, 2)
+	case d.Info.Has(vk.QuarterRegisters):
+		return attentionTile{1, 2}
+	}
 	switch {
 	case most >= 4*of:
 		t.each = 4

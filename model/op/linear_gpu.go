@@ -17,8 +17,26 @@ var linearTiles = []linearTile{
 	{64, 128, 8, 8},
 	{64, 64, 8, 8},
 	{64, 64, 4, 8},
+	{64, 64, 4, 4},
 	{32, 128, 4, 8},
 	{32, 64, 4, 8},
+}
+
+// fits says whether a device's registers hold an invocation's sums and what they are made of, for as many subgroups at once as hide how long loads
+// take (.ci/gpu). CPU drivers have a stack.
+func (t linearTile) fits(d *vk.Device) bool {
+	sums := t.edgeM * t.edgeN
+	switch {
+	case d.Info.Kind == vk.CPU:
+		return true
+	case d.Info.Has(vk.QuarterRegisters):
+		return sums == 16
+	case d.Info.Has(vk.FewRegisters):
+		return sums == 32
+	case d.Info.Has(vk.HalfRegisters):
+		return sums == 32 || sums == 64 && t.group() == 256 // smaller workgroups fetch more for each invocation
+	}
+	return sums >= 32
 }
 
 func (t linearTile) group() int    { return t.rows / t.edgeM * (t.columns / t.edgeN) }
@@ -164,7 +182,7 @@ func linearCoop(d *vk.Device, x, w Tensor, f Fused) (able []linearKernel) {
 	for _, t := range coopTiles {
 		for _, size := range sizes {
 			group := t.subgroups() * size
-			if t.high*t.wide/size > maxSums(d) || group > l.WorkgroupSize || t.shared(best) > l.SharedMemory || !t.takes(best) || !t.evenly(group, !f.Up.IsZero()) {
+			if sums := t.high * t.wide / size; sums > maxSums(d) || sums == maxSums(d) && group < 256 && d.Info.Has(vk.HalfRegisters) || group > l.WorkgroupSize || t.shared(best) > l.SharedMemory || !t.takes(best) || !t.evenly(group, !f.Up.IsZero()) {
 				continue
 			}
 			k := linearKernel{
@@ -236,7 +254,7 @@ func linearGPU(d *vk.Device, x, w Tensor, f Fused) [][]linearKernel {
 	}
 	l := d.Limits()
 	for _, t := range linearTiles {
-		if t.group() <= l.WorkgroupSize && t.shared() <= l.SharedMemory && (t.edgeM*t.edgeN < 64 || !d.Info.Has(vk.FewRegisters)) {
+		if t.group() <= l.WorkgroupSize && t.shared() <= l.SharedMemory && t.fits(d) {
 			k := t.kernel(x, w, f)
 			k.subgroup = tileSubgroup(d)
 			tiles = append(tiles, k)
