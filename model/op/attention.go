@@ -255,7 +255,11 @@ func (s AttentionShape) f32Way(d *vk.Device, activity, packed bool) (attentionWa
 			n := max(1, min(rows, 64/dims))
 			return attentionWay{shader: "attention_cpu_decode", texels: 0b1101, spec: spec("KEYS", lanes, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "ROWS", n), rows: n, decode: true}, nil
 		}
-		n := max(1, min(rows, 8, 16/ceilDiv(dims, 8)))
+		most := 16 // vec4 of q that an invocation holds
+		if d.Info.Has(vk.QuarterRegisters) {
+			most = 8
+		}
+		n := max(1, min(rows, 8, most/ceilDiv(dims, 8)))
 		low := 0
 		if first := s.KeyLen - s.QueryLen; s.SlidingWindow > 0 && first >= s.SlidingWindow {
 			low = first - s.SlidingWindow + 1
