@@ -15,6 +15,7 @@ type Profile struct {
 	Kind Kind
 	// Limits are upper bounds, but for the lower one of OffsetAlignment; 0 is the device's own.
 	Limits Limits
+	Quirks []Quirk // that choose kernels and that its device has
 	// NoSubgroupControl takes SubgroupMin away, NoShuffle SubgroupShuffle, NoMatrices the tier CoopMatrix.
 	NoSubgroupControl, NoShuffle, NoMatrices bool
 }
@@ -44,6 +45,8 @@ var Profiles = []Profile{
 		Limits: Limits{StorageRange: 1 << 31, Allocation: 1 << 31, OffsetAlignment: 16, WorkgroupSize: 1024, SharedMemory: 48 * kib, PushConstants: 256}},
 	{Name: "amd", What: "Radeon RX 7900 by RADV, Mesa 26.1.6", Kind: Discrete,
 		Limits: Limits{StorageRange: 1<<32 - 1, Allocation: 1<<32 - 4, OffsetAlignment: 4, WorkgroupSize: 1024, SharedMemory: 64 * kib, PushConstants: 256}},
+	{Name: "intel", What: "Arc B580 by ANV, Mesa 26.1.6", Kind: Discrete, Quirks: []Quirk{FewRegisters, ThreadRegisters},
+		Limits: Limits{StorageRange: 1<<32 - 1, Allocation: 1 << 32, OffsetAlignment: 4, WorkgroupSize: 1024, SharedMemory: 48 * kib, PushConstants: 256}},
 }
 
 // ParseProfile gives the profile of a name.
@@ -61,7 +64,7 @@ func ParseProfile(name string) (Profile, error) {
 
 // apply makes a device pass for the profile's.
 func (p Profile) apply(i *Info) {
-	i.profiled, i.driven = true, i.Kind
+	i.profiled, i.driven, i.passes = true, i.Kind, p.Quirks
 	i.Kind, i.KindName = p.Kind, p.Kind.String()
 	l, o := &i.Limits, p.Limits
 	for _, v := range []struct {

@@ -33,7 +33,7 @@ func TestQuirks(t *testing.T) {
 		{"SwiftShader", vk.Info{Kind: vk.CPU, Driver: "SwiftShader driver", DriverVersion: "0x1400000"}, []vk.Quirk{vk.SlowMatrices, vk.HalfPacking}},
 		{"another driver for CPUs", vk.Info{Kind: vk.CPU, Driver: "pocl", DriverVersion: "Mesa 22.3.6"}, []vk.Quirk{vk.SlowMatrices}},
 		{"Apple's", vk.Info{Kind: vk.Integrated, Name: "Apple M1 (G13G A0)", Driver: "Honeykrisp"}, []vk.Quirk{vk.FewRegisters}},
-		{"Intel's", vk.Info{Kind: vk.Discrete, Name: "Intel(R) Arc(tm) B580 Graphics (BMG G21)", Driver: "Intel open-source Mesa driver"}, []vk.Quirk{vk.FewRegisters}},
+		{"Intel's", vk.Info{Kind: vk.Discrete, Name: "Intel(R) Arc(tm) B580 Graphics (BMG G21)", Driver: "Intel open-source Mesa driver"}, []vk.Quirk{vk.FewRegisters, vk.ThreadRegisters}},
 		{"a GPU with Mesa's driver", vk.Info{Kind: vk.Discrete, Driver: "radv", DriverVersion: "Mesa 22.3.6"}, nil},
 		{"a virtual GPU that says it is lavapipe", vk.Info{Kind: vk.Virtual, Driver: "llvmpipe", DriverVersion: "Mesa 22.3.6"}, nil},
 		{"a GPU", vk.Info{Kind: vk.Integrated, Driver: "NVIDIA", DriverVersion: "550.54"}, nil},

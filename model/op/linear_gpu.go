@@ -24,6 +24,12 @@ var linearTiles = []linearTile{
 func (t linearTile) group() int    { return t.rows / t.edgeM * (t.columns / t.edgeN) }
 func (t linearTile) shared() int64 { return 128 * int64(t.rows+t.columns) }
 
+// fits says whether a device's registers hold a tile's sums, and what its invocations fetch: one by one, fewer than 128 fetch too much where
+// subgroups share the registers of a thread.
+func (t linearTile) fits(d *vk.Device, byFour bool) bool {
+	return (t.edgeM*t.edgeN < 64 || !d.Info.Has(vk.FewRegisters)) && (byFour || t.group() >= 128 || !d.Info.Has(vk.ThreadRegisters))
+}
+
 func (t linearTile) kernel(x, w Tensor, f Fused) linearKernel {
 	k := linearKernel{shader: "linear", group: t.group(), rows: t.rows, columns: t.columns, shared: t.shared(), tile: Tile{t.rows, t.columns, t.edgeM, t.edgeN}}
 	k.spec = spec("BY_FOUR", x.Cols%4 == 0, "ROWS", t.rows, "COLUMNS", t.columns, "EDGE_M", t.edgeM, "EDGE_N", t.edgeN)
@@ -53,13 +59,32 @@ var coopTiles = []coopTile{
 	{32, 64, 16, 32, 16},
 }
 
+// threadTiles take their place where subgroups share the registers of a thread: 32 sums an invocation and slices of a matrix, or 16 and of two, and no
+// more than two fetches, or three with up (Xe2, 64×64/16×32/16: all registers but 3 of 256, and 32×64, of three fetches, spills; see .ci/gpu).
+var threadTiles = []coopTile{
+	{64, 64, 16, 32, 16},
+	{64, 64, 16, 16, 16},
+	{32, 64, 8, 32, 32},
+	{32, 64, 8, 16, 32},
+}
+
 // maxSums is how many sums an invocation can hold: most GPUs give it 256 registers, and with twice as many sums so few subgroups fit a core
-// that nothing hides how long its loads take (2 a SIMD unit on RDNA 3, 8 on an NVIDIA core; see .ci/gpu). CPU drivers have a stack.
+// that nothing hides how long its loads take (2 a SIMD unit on RDNA 3, 8 on an NVIDIA core; see .ci/gpu). Intel's gives it 128, and its compiler
+// holds sums of matrices twice in a loop. CPU drivers have a stack.
 func maxSums(d *vk.Device) int {
-	if d.Info.Kind == vk.CPU {
+	switch {
+	case d.Info.Has(vk.ThreadRegisters):
+		return 32
+	case d.Info.Kind == vk.CPU:
 		return 128
 	}
 	return 64
+}
+
+// fits says whether a device's registers hold a tile's sums in subgroups of a size and, where those share registers, a slice's matrices of such a K.
+func (t coopTile) fits(d *vk.Device, size, k int) bool {
+	sums := t.high * t.wide / size
+	return sums <= maxSums(d) && (!d.Info.Has(vk.ThreadRegisters) || sums*t.slice <= maxSums(d)*k)
 }
 
 func (t coopTile) subgroups() int { return t.rows / t.high * (t.columns / t.wide) }
@@ -161,10 +186,14 @@ func linearCoop(d *vk.Device, x, w Tensor, f Fused) (able []linearKernel) {
 	if w.DType != dtype.F16 && f.halvesRows(d, w.Cols) == 0 {
 		return nil
 	}
-	for _, t := range coopTiles {
+	all := coopTiles
+	if d.Info.Has(vk.ThreadRegisters) {
+		all = threadTiles
+	}
+	for _, t := range all {
 		for _, size := range sizes {
 			group := t.subgroups() * size
-			if t.high*t.wide/size > maxSums(d) || group > l.WorkgroupSize || t.shared(best) > l.SharedMemory || !t.takes(best) || !t.evenly(group, !f.Up.IsZero()) {
+			if !t.fits(d, size, best.K) || group > l.WorkgroupSize || t.shared(best) > l.SharedMemory || !t.takes(best) || !t.evenly(group, !f.Up.IsZero()) {
 				continue
 			}
 			k := linearKernel{
@@ -183,10 +212,10 @@ func linearCoop(d *vk.Device, x, w Tensor, f Fused) (able []linearKernel) {
 
 // coopSubgroups are the sizes of subgroups that are tried with each tile, the largest that a device asks for by itself first: an invocation
 // then holds fewer sums, and more subgroups are on their way at once (RDNA 3, 128×128/64×64/32: 32 invocations take 256 registers and 2
-// subgroups run on a SIMD unit, 64 take 204 and it is 4; see .ci/gpu).
+// subgroups run on a SIMD unit, 64 take 204 and it is 4; see .ci/gpu). Where subgroups share the registers of a thread it is the other way round.
 func coopSubgroups(d *vk.Device) []int {
 	least, usual := d.Limits().SubgroupMin, d.Limits().SubgroupSize
-	if usual > least && usual&(usual-1) == 0 && d.Info.Kind != vk.CPU {
+	if usual > least && usual&(usual-1) == 0 && d.Info.Kind != vk.CPU && !d.Info.Has(vk.ThreadRegisters) {
 		return []int{usual, least}
 	}
 	return []int{least}
@@ -236,7 +265,7 @@ func linearGPU(d *vk.Device, x, w Tensor, f Fused) [][]linearKernel {
 	}
 	l := d.Limits()
 	for _, t := range linearTiles {
-		if t.group() <= l.WorkgroupSize && t.shared() <= l.SharedMemory && (t.edgeM*t.edgeN < 64 || !d.Info.Has(vk.FewRegisters)) {
+		if t.group() <= l.WorkgroupSize && t.shared() <= l.SharedMemory && t.fits(d, x.Cols%4 == 0) {
 			k := t.kernel(x, w, f)
 			k.subgroup = tileSubgroup(d)
 			tiles = append(tiles, k)

@@ -37,37 +37,45 @@ func (k linearKernel) bound() optest.Bound {
 	return linearBound
 }
 
-// Every kernel for GPUs is right on every device that can run it, and those of a family give the same bits.
+// Every kernel for GPUs is right on every device that can run it, and those of a family give the same bits. Those of cooperative matrices that Intel's
+// GPUs have run too where there are such matrices.
 func TestLinearGPU(t *testing.T) {
-	vktest.Each(t, func(t *testing.T, d *vk.Device) {
-		for _, s := range []struct {
-			tokens, out, in int
-			dtype           dtype.DType
-		}{{131, 70, 64, dtype.F16}, {33, 300, 40, dtype.F16}, {33, 300, 40, dtype.BF16}, {131, 70, 64, dtype.BF16}, {18, 67, 31, dtype.F32}} {
-			for _, fusion := range fusions {
-				if !slices.Contains([]string{"residual", "norm", "norm, swiglu, biases"}, fusion.name) {
-					continue // the others compile more, which takes Mesa 26 some seconds, and compute nothing else
-				}
-				first := map[int][]float32{}
-				c := newFusedCase(newBench(t, d), s.tokens, s.out, s.in, s.dtype)
-				c.eachKernel(fusion.of, func(family int, k linearKernel) {
-					t.Run(fmt.Sprintf("%v %s by %s %v", s, fusion.name, k.shader, k.spec), func(t *testing.T) {
-						got := c.runBy(fusion.of, k.record)
-						bound := linearBound
-						if c.half = k.half; c.half {
-							bound = linearOfRoundedBound
-						}
-						bound.Near(t, got, fusion.want(c).Data, s.dtype)
-						if first[family] == nil {
-							first[family] = got
-						} else if !slices.Equal(first[family], got) {
-							t.Error("another tile, other bits")
-						}
-					})
-				})
+	vktest.Each(t, func(t *testing.T, d *vk.Device) { linearKernels(t, d, "") })
+	vktest.EachWith(t, vk.Options{Profile: "intel"}, func(t *testing.T, d *vk.Device) { linearKernels(t, d, "linear_coopmat") })
+}
+
+// linearKernels runs the kernels of a shader, "": of all.
+func linearKernels(t *testing.T, d *vk.Device, shader string) {
+	for _, s := range []struct {
+		tokens, out, in int
+		dtype           dtype.DType
+	}{{131, 70, 64, dtype.F16}, {33, 300, 40, dtype.F16}, {33, 300, 40, dtype.BF16}, {131, 70, 64, dtype.BF16}, {18, 67, 31, dtype.F32}} {
+		for _, fusion := range fusions {
+			if !slices.Contains([]string{"residual", "norm", "norm, swiglu, biases"}, fusion.name) {
+				continue // the others compile more, which takes Mesa 26 some seconds, and compute nothing else
 			}
+			first := map[int][]float32{}
+			c := newFusedCase(newBench(t, d), s.tokens, s.out, s.in, s.dtype)
+			c.eachKernel(fusion.of, func(family int, k linearKernel) {
+				if shader != "" && k.shader != shader {
+					return
+				}
+				t.Run(fmt.Sprintf("%v %s by %s %v", s, fusion.name, k.shader, k.spec), func(t *testing.T) {
+					got := c.runBy(fusion.of, k.record)
+					bound := linearBound
+					if c.half = k.half; c.half {
+						bound = linearOfRoundedBound
+					}
+					bound.Near(t, got, fusion.want(c).Data, s.dtype)
+					if first[family] == nil {
+						first[family] = got
+					} else if !slices.Equal(first[family], got) {
+						t.Error("another tile, other bits")
+					}
+				})
+			})
 		}
-	})
+	}
 }
 
 // Activations far beyond what f16 holds, and far below, are as good as others.
@@ -140,6 +148,7 @@ func TestLinearChoice(t *testing.T) {
 	gpu.Info.CoopShapes = []vk.CoopShape{{M: 16, N: 8, K: 8, Input: "f16", Sum: "f32"}, {M: 16, N: 16, K: 16, Input: "f16", Sum: "f16"}, {M: 16, N: 16, K: 16, Input: "f16", Sum: "f32"}}
 	least := &vk.Device{Info: vk.Info{Limits: vk.Limits{WorkgroupSize: 128, SharedMemory: 16 << 10, OffsetAlignment: 256}}}
 	apple := &vk.Device{Info: vk.Info{Name: "Apple M1", Kind: vk.Integrated, Limits: vk.Limits{WorkgroupSize: 1024, SharedMemory: 32 << 10, OffsetAlignment: 16}}}
+	xe, xe2 := intel(8), intel(16)
 	for _, c := range []struct {
 		d               *vk.Device
 		tokens, in, out int
@@ -149,6 +158,9 @@ func TestLinearChoice(t *testing.T) {
 		{gpu, 4096, 4096, 4096, "linear_coopmat", 128, 128}, {gpu, 2048, 4096, 11008, "linear_coopmat", 128, 128},
 		{gpu, 512, 4096, 4096, "linear_coopmat", 128, 128}, {gpu, 20, 4096, 4096, "linear_coopmat", 32, 64}, {gpu, 1, 4096, 4096, "linear_coopmat", 32, 64},
 		{gpu, 1, 64, 4096, "linear", 32, 64}, {gpu, 5000, 64, 4096, "linear", 128, 128}, {gpu, 64, 4100, 4096, "linear", 32, 64}, {gpu, 128, 4100, 4096, "linear", 64, 64},
+		{xe, 4096, 4096, 4096, "linear_coopmat", 64, 64}, {xe, 20, 4096, 4096, "linear_coopmat", 32, 64}, {xe2, 4096, 4096, 4096, "linear_coopmat", 64, 64},
+		{xe2, 20, 4096, 4096, "linear_coopmat", 32, 64}, {xe2, 4096, 4100, 4096, "linear", 64, 64}, {xe2, 20, 4100, 4096, "linear", 32, 64}, {xe2, 4096, 4099, 4096, "linear", 64, 64},
+		{xe2, 20, 4099, 4096, "linear", 32, 128},
 		{apple, 4096, 4096, 4096, "linear", 64, 64}, {apple, 20, 4096, 4096, "linear", 32, 64},
 		{least, 4096, 4096, 4096, "linear", 64, 64}, {least, 1, 3, 1, "linear", 32, 64},
 	} {
@@ -158,6 +170,41 @@ func TestLinearChoice(t *testing.T) {
 		}
 		if l := c.d.Limits(); k.group > l.WorkgroupSize || k.shared > l.SharedMemory {
 			t.Errorf("%s %v: %d invocations, %d bytes", k.shader, k.spec, k.group, k.shared)
+		}
+	}
+}
+
+// intel is a GPU of Intel's whose registers have so many lanes.
+func intel(lanes int) *vk.Device {
+	limits := vk.Limits{WorkgroupSize: 1024, SharedMemory: 48 << 10, SubgroupSize: 32, SubgroupMin: lanes, SubgroupShuffle: true, OffsetAlignment: 4}
+	return &vk.Device{Tier: vk.CoopMatrix, Info: vk.Info{Kind: vk.Discrete, Name: fmt.Sprintf("Intel(R) of %d lanes", lanes), Limits: limits,
+		CoopShapes: []vk.CoopShape{{M: 8, N: lanes, K: 16, Input: "f16", Sum: "f32"}}}}
+}
+
+// Kernels with cooperative matrices of GPUs with few registers have 32 sums an invocation at most, in the smallest subgroups, with SwiGLU too; every
+// such GPU has some. Gradients of attention go over fewer others where registers have 8 lanes.
+func TestThreadRegisters(t *testing.T) {
+	for _, d := range []*vk.Device{intel(8), intel(16)} {
+		for _, f := range []Fused{{}, {Up: Tensor{DType: dtype.F16, Rows: 4096, Cols: 4096}}} {
+			f.Scratch, f.Batch = Tensor{Rows: 4096, Cols: 4096}, true
+			list := linearCoop(d, Tensor{Rows: 4096, Cols: 4096}, Tensor{DType: dtype.F16, Rows: 4096, Cols: 4096}, f)
+			for _, k := range list {
+				if k.subgroup != d.Limits().SubgroupMin || k.tile[2]*k.tile[3] > 32*k.subgroup {
+					t.Errorf("%s: tile %v in subgroups of %d", d.Info.Name, k.tile, k.subgroup)
+				}
+			}
+			if len(list) == 0 {
+				t.Errorf("%s, SwiGLU %v: no kernel with cooperative matrices", d.Info.Name, !f.Up.IsZero())
+			}
+		}
+	}
+	for _, c := range []struct {
+		lanes, dim, sums, products int
+		want                       attentionTile
+	}{{8, 64, 1, 1, attentionTile{2, 4}}, {8, 128, 1, 1, attentionTile{2, 4}}, {8, 64, 1, 2, attentionTile{2, 2}}, {8, 64, 2, 2, attentionTile{1, 2}}, {8, 128, 1, 2, attentionTile{1, 2}}, {8, 256, 2, 2, attentionTile{1, 2}},
+		{16, 64, 1, 1, attentionTile{2, 4}}, {16, 128, 1, 2, attentionTile{2, 4}}, {16, 64, 2, 2, attentionTile{2, 4}}, {16, 256, 2, 2, attentionTile{1, 4}}} {
+		if got := (AttentionShape{HeadDim: c.dim}).tile(intel(c.lanes), c.sums, c.products); got != c.want {
+			t.Errorf("%d lanes, heads of %d, %d sums and %d products: %v, want %v", c.lanes, c.dim, c.sums, c.products, got, c.want)
 		}
 	}
 }
@@ -186,6 +233,7 @@ func TestSubgroupChoice(t *testing.T) {
 		shader string
 		rows   int
 	}{{least, 64, "attention", 16}, {least, 256, "attention", 16}, {amd, 64, "attention_coopmat", 64}, {amd, 256, "attention_coopmat", 64}, {amd, 100, "attention", 32}, {amd, 16, "attention", 32}, {amd, 32, "attention_coopmat", 64}, {small, 128, "attention", 16}, {small, 64, "attention_coopmat", 64},
+		{intel(16), 64, "attention_coopmat", 32}, {intel(16), 128, "attention", 16}, {intel(16), 256, "attention", 8}, {intel(8), 64, "attention", 16}, {intel(8), 128, "attention", 16},
 		{apple, 64, "attention", 32}, {apple, 128, "attention", 16}, {apple, 256, "attention", 8}} {
 		s := AttentionShape{Windows: 1, QueryLen: 512, KeyLen: 512, KeyStride: 512, Heads: 4, KVHeads: 2, HeadDim: c.dim, Half: true}
 		way, err := s.way(c.d, false)
