@@ -4,7 +4,7 @@
 #   .ci/extra-drivers.sh swiftshader DIR   SwiftShader (subgroup 4, no 16-bit storage): correctness on a second vendor. 113 MB download, 5.4 MB kept.
 #   .ci/extra-drivers.sh mesa26 DIR        lavapipe 26 with VK_KHR_cooperative_matrix, glslang 15, newer spirv-tools and validation layers, and Mesa's
 #                                          drivers for GPUs that are not here. 73 MB download, 380 MB unpacked.
-#   .ci/extra-drivers.sh intel DIR         Intel's shim for mesa26's DIR, which Debian's packages lack: 15 files of Mesa's source, compiled here with gcc.
+#   .ci/extra-drivers.sh intel DIR         Intel's shim for mesa26's DIR, which Debian's packages lack: 19 files of Mesa's source, compiled here with gcc.
 #                                          47 MB download, 0.3 MB kept.
 #   .ci/extra-drivers.sh glslang15 DIR     of these only glslang 15 and spirv-tools, which shaders with cooperative matrices need.
 #   .ci/extra-drivers.sh wine10 DIR        Wine 10, which runs programs for Windows. 115 MB download, 1.6 GB unpacked.

@@ -81,10 +81,11 @@ func maxSums(d *vk.Device) int {
 	return 64
 }
 
-// fits says whether a device's registers hold a tile's sums in subgroups of a size and, where those share registers, a slice's matrices of such a K.
-func (t coopTile) fits(d *vk.Device, size, k int) bool {
+// fits says whether a device's registers hold a tile's sums in subgroups of a size and, where those share registers, what a slice is multiplied with:
+// beside as many sums as there can be, 16 k.
+func (t coopTile) fits(d *vk.Device, size int) bool {
 	sums := t.high * t.wide / size
-	return sums <= maxSums(d) && (!d.Info.Has(vk.ThreadRegisters) || sums*t.slice <= maxSums(d)*k)
+	return sums <= maxSums(d) && (!d.Info.Has(vk.ThreadRegisters) || sums*t.slice <= 16*maxSums(d))
 }
 
 func (t coopTile) subgroups() int { return t.rows / t.high * (t.columns / t.wide) }
@@ -179,8 +180,8 @@ func coopTakes(weights dtype.DType) bool { return weights == dtype.F16 || weight
 
 // linearCoop are the kernels with cooperative matrices.
 func linearCoop(d *vk.Device, x, w Tensor, f Fused) (able []linearKernel) {
-	l, best, sizes := d.Limits(), coopShape(d), coopSubgroups(d)
-	if best.K == 0 || !coopTakes(w.DType) || x.Cols%8 != 0 || f.few(x) || f.Scratch.IsZero() || !halvesFit(d, x.Cols) {
+	sizes := coopSubgroups(d)
+	if coopShape(d).K == 0 || !coopTakes(w.DType) || x.Cols%8 != 0 || f.few(x) || f.Scratch.IsZero() || !halvesFit(d, x.Cols) {
 		return nil
 	}
 	if w.DType != dtype.F16 && f.halvesRows(d, w.Cols) == 0 {
@@ -192,22 +193,29 @@ func linearCoop(d *vk.Device, x, w Tensor, f Fused) (able []linearKernel) {
 	}
 	for _, t := range all {
 		for _, size := range sizes {
-			group := t.subgroups() * size
-			if !t.fits(d, size, best.K) || group > l.WorkgroupSize || t.shared(best) > l.SharedMemory || !t.takes(best) || !t.evenly(group, !f.Up.IsZero()) {
-				continue
+			if k, ok := t.kernel(d, w.DType, f, size); ok && t.fits(d, size) {
+				able = append(able, k)
 			}
-			k := linearKernel{
-				shader: "linear_coopmat", group: group, rows: t.rows, columns: t.columns, half: true, subgroup: size, shared: t.shared(best),
-				scaled: w.DType != dtype.F16, tile: Tile{t.rows, t.columns, t.high, t.wide, t.slice},
-			}
-			if size != l.SubgroupMin {
-				k.tile[5] = size
-			}
-			k.spec = spec("SUBGROUP", size, "MATRIX_M", best.M, "MATRIX_N", best.N, "MATRIX_K", best.K, "ROWS", t.rows, "COLUMNS", t.columns, "HIGH", t.high, "WIDE", t.wide, "SLICE", t.slice)
-			able = append(able, k.gated(f))
 		}
 	}
 	return able
+}
+
+// kernel is that of a tile in subgroups of a size, where the device's limits and matrices allow it.
+func (t coopTile) kernel(d *vk.Device, weights dtype.DType, f Fused, size int) (k linearKernel, ok bool) {
+	l, best, group := d.Limits(), coopShape(d), t.subgroups()*size
+	if group > l.WorkgroupSize || t.shared(best) > l.SharedMemory || !t.takes(best) || !t.evenly(group, !f.Up.IsZero()) {
+		return k, false
+	}
+	k = linearKernel{
+		shader: "linear_coopmat", group: group, rows: t.rows, columns: t.columns, half: true, subgroup: size, shared: t.shared(best),
+		scaled: weights != dtype.F16, tile: Tile{t.rows, t.columns, t.high, t.wide, t.slice},
+	}
+	if size != l.SubgroupMin {
+		k.tile[5] = size
+	}
+	k.spec = spec("SUBGROUP", size, "MATRIX_M", best.M, "MATRIX_N", best.N, "MATRIX_K", best.K, "ROWS", t.rows, "COLUMNS", t.columns, "HIGH", t.high, "WIDE", t.wide, "SLICE", t.slice)
+	return k.gated(f), true
 }
 
 // coopSubgroups are the sizes of subgroups that are tried with each tile, the largest that a device asks for by itself first: an invocation

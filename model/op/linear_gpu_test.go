@@ -19,12 +19,21 @@ var linearOfHalfBound = optest.Bound{Max: 2e-3, Why: "x rounded to 11 bits: 2^-1
 // linearOfRoundedBound is of linear of f16, beside a reference of the x that toHalf makes.
 var linearOfRoundedBound = optest.Bound{Max: 3e-4, Why: "where a norm's rounding turns a bit of x, 2^-11 of it, or 8e-5 of y's deviation at 40 inputs, and some are larger"}
 
-// eachKernel runs f with every kernel for GPUs that a device can run on a case, whichever it would choose.
+// eachKernel runs f with every kernel for GPUs that a device can run on a case, whichever it would choose; with those of cooperative matrices, what
+// GPUs with fewer registers take instead.
 func (c *fusedCase) eachKernel(of func(c *fusedCase) Fused, f func(family int, k linearKernel)) {
-	families := linearGPU(c.d, Tensor{Rows: c.x.Rows, Cols: c.x.Cols}, Tensor{DType: c.dt, Rows: c.w.Rows, Cols: c.w.Cols}, of(c))
+	fused := of(c)
+	families := linearGPU(c.d, Tensor{Rows: c.x.Rows, Cols: c.x.Cols}, Tensor{DType: c.dt, Rows: c.w.Rows, Cols: c.w.Cols}, fused)
 	for i, family := range families {
 		for _, k := range family {
 			f(i, k)
+		}
+		if len(family) > 0 && family[0].shader == "linear_coopmat" {
+			for _, t := range threadTiles {
+				if k, ok := t.kernel(c.d, c.dt, fused, coopSubgroups(c.d)[0]); ok {
+					f(i, k)
+				}
+			}
 		}
 	}
 }
@@ -37,45 +46,37 @@ func (k linearKernel) bound() optest.Bound {
 	return linearBound
 }
 
-// Every kernel for GPUs is right on every device that can run it, and those of a family give the same bits. Those of cooperative matrices that Intel's
-// GPUs have run too where there are such matrices.
+// Every kernel for GPUs is right on every device that can run it, and those of a family give the same bits.
 func TestLinearGPU(t *testing.T) {
-	vktest.Each(t, func(t *testing.T, d *vk.Device) { linearKernels(t, d, "") })
-	vktest.EachWith(t, vk.Options{Profile: "intel"}, func(t *testing.T, d *vk.Device) { linearKernels(t, d, "linear_coopmat") })
-}
-
-// linearKernels runs the kernels of a shader, "": of all.
-func linearKernels(t *testing.T, d *vk.Device, shader string) {
-	for _, s := range []struct {
-		tokens, out, in int
-		dtype           dtype.DType
-	}{{131, 70, 64, dtype.F16}, {33, 300, 40, dtype.F16}, {33, 300, 40, dtype.BF16}, {131, 70, 64, dtype.BF16}, {18, 67, 31, dtype.F32}} {
-		for _, fusion := range fusions {
-			if !slices.Contains([]string{"residual", "norm", "norm, swiglu, biases"}, fusion.name) {
-				continue // the others compile more, which takes Mesa 26 some seconds, and compute nothing else
-			}
-			first := map[int][]float32{}
-			c := newFusedCase(newBench(t, d), s.tokens, s.out, s.in, s.dtype)
-			c.eachKernel(fusion.of, func(family int, k linearKernel) {
-				if shader != "" && k.shader != shader {
-					return
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		for _, s := range []struct {
+			tokens, out, in int
+			dtype           dtype.DType
+		}{{131, 70, 64, dtype.F16}, {33, 300, 40, dtype.F16}, {33, 300, 40, dtype.BF16}, {131, 70, 64, dtype.BF16}, {18, 67, 31, dtype.F32}} {
+			for _, fusion := range fusions {
+				if !slices.Contains([]string{"residual", "norm", "norm, swiglu, biases"}, fusion.name) {
+					continue // the others compile more, which takes Mesa 26 some seconds, and compute nothing else
 				}
-				t.Run(fmt.Sprintf("%v %s by %s %v", s, fusion.name, k.shader, k.spec), func(t *testing.T) {
-					got := c.runBy(fusion.of, k.record)
-					bound := linearBound
-					if c.half = k.half; c.half {
-						bound = linearOfRoundedBound
-					}
-					bound.Near(t, got, fusion.want(c).Data, s.dtype)
-					if first[family] == nil {
-						first[family] = got
-					} else if !slices.Equal(first[family], got) {
-						t.Error("another tile, other bits")
-					}
+				first := map[int][]float32{}
+				c := newFusedCase(newBench(t, d), s.tokens, s.out, s.in, s.dtype)
+				c.eachKernel(fusion.of, func(family int, k linearKernel) {
+					t.Run(fmt.Sprintf("%v %s by %s %v", s, fusion.name, k.shader, k.spec), func(t *testing.T) {
+						got := c.runBy(fusion.of, k.record)
+						bound := linearBound
+						if c.half = k.half; c.half {
+							bound = linearOfRoundedBound
+						}
+						bound.Near(t, got, fusion.want(c).Data, s.dtype)
+						if first[family] == nil {
+							first[family] = got
+						} else if !slices.Equal(first[family], got) {
+							t.Error("another tile, other bits")
+						}
+					})
 				})
-			})
+			}
 		}
-	}
+	})
 }
 
 // Activations far beyond what f16 holds, and far below, are as good as others.
