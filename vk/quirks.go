@@ -24,6 +24,7 @@ const (
 	FewRegisters                  // an invocation has no room for 64 sums
 	QuarterRegisters              // four subgroups have a SIMD unit's registers where an invocation takes 64
 	HalfRegisters                 // 16 subgroups have a core's registers where an invocation takes 128
+	ThreadRegisters               // the invocations of a subgroup share the registers of a thread
 	quirks                        // how many there are
 )
 
@@ -96,6 +97,12 @@ var facts = [quirks]fact{
 			return i.Kind != CPU && (strings.HasPrefix(i.Name, "NVIDIA ") || strings.HasPrefix(i.Name, "NVK "))
 		},
 	},
+	ThreadRegisters: {
+		"thread registers",
+		"A subgroup is a thread, whose registers its invocations share: the larger it is, the fewer each has, and 128 at most. Cooperative matrices take the smallest subgroups and tiles of 32 sums an invocation, held twice while a loop adds to them; attention takes tiles of 2 rows an invocation.",
+		"Intel DG2 and Battlemage by ANV, Mesa 26.1.6: 128 registers of 8 and of 16 lanes. Other tiles spill (.ci/gpu). Not measured on hardware.",
+		func(i Info) bool { return i.Kind != CPU && strings.HasPrefix(i.Name, "Intel(R) ") },
+	},
 	HalfUnpacking: {
 		"half unpacking",
 		"unpackHalf2x16 ends the process where the CPU has no instructions for f16 (F16C). The driver then has no f16 arithmetic either, which tells. Shaders unpack F16 by integers there: common/unpack_half.glsl.",
@@ -122,7 +129,7 @@ func (i Info) Has(q Quirk) bool {
 	if i.profiled && q != SlowMatrices { // a profile changes which kernels are taken, and no driver
 		i.Kind = i.driven
 	}
-	return facts[q].has(i)
+	return facts[q].has(i) || slices.Contains(i.passes, q)
 }
 
 // Quirks lists those that the device's driver has.

@@ -33,7 +33,7 @@ func TestQuirks(t *testing.T) {
 		{"SwiftShader", vk.Info{Kind: vk.CPU, Driver: "SwiftShader driver", DriverVersion: "0x1400000"}, []vk.Quirk{vk.SlowMatrices, vk.HalfPacking}},
 		{"another driver for CPUs", vk.Info{Kind: vk.CPU, Driver: "pocl", DriverVersion: "Mesa 22.3.6"}, []vk.Quirk{vk.SlowMatrices}},
 		{"Apple's", vk.Info{Kind: vk.Integrated, Name: "Apple M1 (G13G A0)", Driver: "Honeykrisp"}, []vk.Quirk{vk.FewRegisters}},
-		{"Intel's", vk.Info{Kind: vk.Discrete, Name: "Intel(R) Arc(tm) B580 Graphics (BMG G21)", Driver: "Intel open-source Mesa driver"}, []vk.Quirk{vk.FewRegisters}},
+		{"Intel's", vk.Info{Kind: vk.Discrete, Name: "Intel(R) Arc(tm) B580 Graphics (BMG G21)", Driver: "Intel open-source Mesa driver"}, []vk.Quirk{vk.FewRegisters, vk.ThreadRegisters}},
 		{"GCN's", vk.Info{Kind: vk.Discrete, Name: "AMD Radeon RX Vega (RADV VEGA10)", Driver: "radv", Limits: vk.Limits{SubgroupMin: 64, SubgroupSize: 64}}, []vk.Quirk{vk.QuarterRegisters}},
 		{"RDNA's", vk.Info{Kind: vk.Discrete, Name: "AMD Radeon RX 7900 XTX (RADV NAVI31)", Driver: "radv", Limits: vk.Limits{SubgroupMin: 32, SubgroupSize: 64}}, nil},
 		{"NVIDIA's", vk.Info{Kind: vk.Discrete, Name: "NVIDIA GeForce RTX 3090", Driver: "NVIDIA", Limits: vk.Limits{SubgroupMin: 32, SubgroupSize: 32}}, []vk.Quirk{vk.HalfRegisters}},

@@ -303,23 +303,27 @@ func (t attentionTile) shared() int64 {
 }
 
 // tile has as many rows as an invocation's registers hold without spilling, of which it adds up so many outputs or gradients, and products with tiles,
-// and as a core has room for 16 subgroups of NVIDIA's with, or four a SIMD unit of AMD's (.ci/gpu). Where a device has 16 KiB of shared memory, the
-// least there is, tiles are smaller. more says that there is more to do than products and their sums: activity, or segments.
+// and as a core has room for 16 subgroups of NVIDIA's with, or four a SIMD unit of AMD's (.ci/gpu). Gradients need fewer others
+// where registers have 8 lanes: Intel's compiler then holds more beside the sums (DG2: 2 rows and 64 others take 171 of 128, 1 and 32 take 95). Where
+// a device has 16 KiB of shared memory, the least there is, tiles are smaller. more says that there is more to do than products and their sums:
+// activity, or segments.
 func (s AttentionShape) tile(d *vk.Device, sums, products int, more bool) attentionTile {
 	most, of := 11, ceilDiv(s.HeadDim, 64)*sums+products-1 // vec4 of sums, for each row
-	t := attentionTile{1, 4}
+	t, threads := attentionTile{1, 4}, d.Info.Has(vk.ThreadRegisters)
 	switch {
+	case d.Info.Has(vk.QuarterRegisters):
+		return attentionTile{1, 2}
+	case threads && products > 1 && d.Limits().SubgroupMin < 16:
+		most, t.theirs = 5, 2
 	case d.Info.Has(vk.FewRegisters):
 		most = 6
 	case d.Info.Has(vk.HalfRegisters) && of > 8:
 		t.theirs = 2
 	case d.Info.Has(vk.HalfRegisters) && more:
 		of += ceilDiv(of, 2)
-	case d.Info.Has(vk.QuarterRegisters):
-		return attentionTile{1, 2}
 	}
 	switch {
-	case most >= 4*of:
+	case most >= 4*of && !threads: // there, 4 rows of what is multiplied are too much even beside 4 vec4 of sums
 		t.each = 4
 	case most >= 2*of:
 		t.each = 2
