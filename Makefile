@@ -93,6 +93,7 @@ vet-darwin: ## compile and vet for macOS on Apple silicon what needs no C, and c
 gpu-report: ## what the compilers of ten GPUs make of the kernels, into .ci/gpu (Debian on x86-64; the GPUs need not be here)
 	@.ci/setup.sh tools
 	@.ci/extra-drivers.sh mesa26 .drivers/mesa26 >/dev/null
+	@.ci/extra-drivers.sh intel .drivers/mesa26 >/dev/null
 	go run ./.ci/gpu
 
 shaders: ## compile the GLSL into the committed SPIR-V

@@ -71,6 +71,7 @@ void main() {
     // The row that an invocation weighs with PER_ROW − 1 others, and every PER_ROW-th quad of it.
     uint r = in_subgroup / PER_ROW, part = in_subgroup % PER_ROW, row = row0 + own + r, position = first + row / group;
     uint low = lowest_key(position), span = position - low;
+    uint to = row < rows ? (skip_q * kv_heads * group + q_at(row)) * (HEAD_DIM / 4) : ~0u; // where in o it goes, known here so that one number is held and not two
     float unscale = q_unscale[q_at(min(row, rows - 1))] * scale, top = MASKED, total = 0.0; // total: of the quads that it weighs
 
     for (uint key0 = begin; key0 < end; key0 += KEYS) {
@@ -162,14 +163,13 @@ void main() {
     }
 
     [[unroll]] for (uint m = 1; m < PER_ROW; m <<= 1) total += subgroupShuffleXor(total, m);
-    uint to = (skip_q * kv_heads * group + q_at(min(row, rows - 1))) * (HEAD_DIM / 4);
     [[unroll]] for (uint n = 0; n < OUT; n++) {
         subgroupBarrier(); // what was there was read
         coopMatStore(sum[n], weighed, own * ROW_PITCH, ROW_PITCH, gl_CooperativeMatrixLayoutRowMajor);
         subgroupBarrier();
         [[unroll]] for (uint c0 = 0; c0 < MATRIX_N / 4; c0 += PER_ROW) {
             uint c = c0 + part;
-            if (row < rows && c < MATRIX_N / 4) o[to + n * (MATRIX_N / 4) + c] = uintBitsToFloat(weighed[(own + r) * ROW_PITCH + c]) / total;
+            if (to != ~0u && c < MATRIX_N / 4) o[to + n * (MATRIX_N / 4) + c] = uintBitsToFloat(weighed[(own + r) * ROW_PITCH + c]) / total;
         }
     }
     if (ACTIVITY == 0) return;

@@ -15,7 +15,7 @@
 // in registers. Slices of 16 k pass through two buffers in shared memory: slice s is fetched before the products of slice s−1, which
 // hide the fetch, and goes to the other buffer after them. Nothing branches between one fetch and the next, so that all are in flight at
 // once: every invocation fetches as many of x, of w and of up. Shared memory: 128 · (ROWS + COLUMNS) bytes.
-// WORKGROUP is ROWS/EDGE_M · COLUMNS/EDGE_N, and divides 4·ROWS and 2·COLUMNS; ROWS and COLUMNS are multiples of 32, EDGE_M of 4, EDGE_N of 8.
+// WORKGROUP is ROWS/EDGE_M · COLUMNS/EDGE_N, and divides 4·ROWS and 4·COLUMNS; ROWS and COLUMNS are multiples of 32, EDGE_M and EDGE_N of 4.
 // f32 accumulation, k in order: the bits of y do not depend on the tile. Any shape; no subgroup operations.
 // An invocation loops 5 times a slice: below lavapipe 22.3's 65,535 for depth ≤ 200,000. The loops with an attribute must be unrolled,
 // as their indices are of registers.
@@ -47,11 +47,17 @@ const uint OUT = EPILOGUE == 2 ? COLUMNS / 2 : COLUMNS; // columns of y; row r �
 // Four rows of x or the weights at one k are a vec4, and lie side by side with those of other rows; those of other k in other banks, by the
 // exclusive or, both when 32 invocations write 8 rows of 4 k each, and when they read neighbours of one k.
 const uint GROUPS_X = ROWS / 4, GROUPS = GROUPS_X + COLUMNS / 4;
-const uint X_FETCHES = ROWS * QUADS / WORKGROUP, W_FETCHES = OUT * QUADS / WORKGROUP, UP_FETCHES = EPILOGUE == 2 ? W_FETCHES : 0; // of 4 k each
+const bool HALVES = OUT * QUADS < WORKGROUP; // half of the invocations fetch of w, the others of up
+const uint X_FETCHES = ROWS * QUADS / WORKGROUP, W_FETCHES = HALVES ? 1 : OUT * QUADS / WORKGROUP, UP_FETCHES = EPILOGUE == 2 && !HALVES ? W_FETCHES : 0; // of 4 k each
 shared vec4 tile[2 * SLICE * GROUPS];
 uint place(uint buffer_, uint quad, uint q, uint group) { return ((buffer_ * QUADS + quad) * 4 + q) * GROUPS + (group ^ (2 * quad)); }
 
-// Four k of a row of the tile, those of w behind those of x and those of up behind those, to shared memory.
+// Where rows of w and up are in the tile: w behind x and up behind w, or where an invocation has but four columns, pairs of both by turns.
+const bool PAIRS = EPILOGUE == 2 && EDGE_N == 4;
+uint w_row(uint r) { return ROWS + (PAIRS ? r / 2 * 4 + r % 2 : r); }
+uint up_row(uint r) { return ROWS + (PAIRS ? r / 2 * 4 + 2 + r % 2 : OUT + r); }
+
+// Four k of a row of the tile to shared memory.
 void put(uint buffer_, uint quad, uint row, vec4 v) {
     [[unroll]] for (uint q = 0; q < 4; q++) tile[place(buffer_, quad, q, row / 4)][row % 4] = v[q];
 }
@@ -61,14 +67,14 @@ void put(uint buffer_, uint quad, uint row, vec4 v) {
         if (BY_FOUR != 0) { \
             uint at = min((s) * QUADS + quad, depth / 4 - 1); \
             [[unroll]] for (uint f = 0; f < X_FETCHES; f++) next_x[f] = x4[at_x[f] + at]; \
-            [[unroll]] for (uint f = 0; f < W_FETCHES; f++) next_w[f] = w4[at_w[f] + at]; \
+            [[unroll]] for (uint f = 0; f < W_FETCHES; f++) next_w[f] = HALVES && row >= OUT ? up4[at_w[f] + at] : w4[at_w[f] + at]; \
             [[unroll]] for (uint f = 0; f < UP_FETCHES; f++) next_up[f] = up4[at_w[f] + at]; \
         } else { \
             uint k = (s) * SLICE + quad * 4; \
             [[unroll]] for (uint f = 0; f < X_FETCHES; f++) \
                 [[unroll]] for (uint q = 0; q < 4; q++) odd_x[f][q] = k + q < depth ? x[at_x[f] + k + q] : 0.0; \
             [[unroll]] for (uint f = 0; f < W_FETCHES; f++) \
-                [[unroll]] for (uint q = 0; q < 4; q++) odd_w[f][q] = k + q < depth ? load_weight(w, at_w[f] + k + q) : 0.0; \
+                [[unroll]] for (uint q = 0; q < 4; q++) odd_w[f][q] = k + q >= depth ? 0.0 : HALVES && row >= OUT ? load_weight(up, at_w[f] + k + q) : load_weight(w, at_w[f] + k + q); \
             [[unroll]] for (uint f = 0; f < UP_FETCHES; f++) \
                 [[unroll]] for (uint q = 0; q < 4; q++) odd_up[f][q] = k + q < depth ? load_weight(up, at_w[f] + k + q) : 0.0; \
         } \
@@ -78,8 +84,8 @@ void put(uint buffer_, uint quad, uint row, vec4 v) {
 #define KEEP(s) { \
         bool there = BY_FOUR == 0 || (s) * QUADS + quad < depth / 4; \
         [[unroll]] for (uint f = 0; f < X_FETCHES; f++) put((s) & 1, quad, row + f * STEP, BY_FOUR == 0 ? odd_x[f] : there ? next_x[f] : vec4(0.0)); \
-        [[unroll]] for (uint f = 0; f < W_FETCHES; f++) put((s) & 1, quad, ROWS + row + f * STEP, BY_FOUR == 0 ? odd_w[f] : there ? unpack4(next_w[f]) : vec4(0.0)); \
-        [[unroll]] for (uint f = 0; f < UP_FETCHES; f++) put((s) & 1, quad, ROWS + OUT + row + f * STEP, BY_FOUR == 0 ? odd_up[f] : there ? unpack4(next_up[f]) : vec4(0.0)); \
+        [[unroll]] for (uint f = 0; f < W_FETCHES; f++) put((s) & 1, quad, HALVES && row >= OUT ? up_row(row - OUT) : w_row(row + f * STEP), BY_FOUR == 0 ? odd_w[f] : there ? unpack4(next_w[f]) : vec4(0.0)); \
+        [[unroll]] for (uint f = 0; f < UP_FETCHES; f++) put((s) & 1, quad, up_row(row + f * STEP), BY_FOUR == 0 ? odd_up[f] : there ? unpack4(next_up[f]) : vec4(0.0)); \
         barrier(); \
     }
 
@@ -111,7 +117,7 @@ void main() {
     // Where the rows begin that an invocation fetches of. Those beyond the edge are the last one again, and never written.
     uint at_x[X_FETCHES], at_w[W_FETCHES], length = BY_FOUR != 0 ? depth / 4 : depth, slices = (depth + SLICE - 1) / SLICE;
     [[unroll]] for (uint f = 0; f < X_FETCHES; f++) at_x[f] = min(m0 + row + f * STEP, ROWS_END - 1) * length;
-    [[unroll]] for (uint f = 0; f < W_FETCHES; f++) at_w[f] = W_ROW(min(n0 + row + f * STEP, columns - 1)) * length;
+    [[unroll]] for (uint f = 0; f < W_FETCHES; f++) at_w[f] = W_ROW(min(n0 + (HALVES ? row % OUT : row + f * STEP), columns - 1)) * length;
     vec4 next_x[X_FETCHES], odd_x[X_FETCHES], odd_w[W_FETCHES], odd_up[UP_FETCHES + 1];
     words4 next_w[W_FETCHES], next_up[UP_FETCHES + 1];
     FETCH(0)
@@ -124,7 +130,7 @@ void main() {
     MULTIPLY(slices - 1)
 
     [[unroll]] for (uint j = 0; j < (EPILOGUE == 2 ? EDGE_N / 2 : EDGE_N); j++) {
-        uint n = n0 + (j / 4 * ACROSS + tx) * 4 + j % 4;
+        uint n = n0 + (PAIRS ? tx * 2 + j : (j / 4 * ACROSS + tx) * 4 + j % 4);
         if (n >= columns) continue;
         float add = 0.0, up_add = 0.0;
 #if !defined(GROUPED)

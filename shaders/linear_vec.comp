@@ -10,8 +10,8 @@
 //   Σ_k x[m,k] · norm[k] · w[n,k] · rsqrt(mean_k x[m,k]² + eps)
 //
 // norm [depth] weight dtype. One workgroup COLUMNS columns of w, or half as many of w and up; its invocations lie side by side along
-// k, which reads weights once and in order; their sums meet in shared memory. WORKGROUP is a power of two; ROWS · (COLUMNS + 1) ·
-// WORKGROUP is at most 4096; f32 accumulation; any depth; no subgroup operations.
+// k, which reads weights once and in order; their sums meet in shared memory. WORKGROUP is a power of two from 2 on; ROWS · (COLUMNS + 1) ·
+// WORKGROUP is at most 8192; f32 accumulation; any depth; no subgroup operations.
 // depth/WORKGROUP iterations and a few: below lavapipe 22.3's 65,535 for depth ≤ 500,000 where WORKGROUP is 8.
 
 layout(constant_id = 1) const uint BIASED = 0;
@@ -44,7 +44,8 @@ layout(binding = 7) readonly  buffer X4 { vec4 x4[]; }; // the same elements
 
 const uint OUT = EPILOGUE == 2 ? COLUMNS / 2 : COLUMNS;
 const uint PARTS = ROWS * COLUMNS + ROWS; // the sums of products, then those of squares
-shared float part[PARTS][WORKGROUP];
+const uint HALF = WORKGROUP / 2; // half of what all invocations have is enough, and lets more workgroups on a core
+shared float part[PARTS][HALF];
 
 void main() {
     uint lane = gl_LocalInvocationID.x, n0 = gl_WorkGroupID.x * OUT;
@@ -94,12 +95,20 @@ void main() {
         }
     }
 
-    [[unroll]] for (uint m = 0; m < ROWS; m++) {
-        [[unroll]] for (uint j = 0; j < COLUMNS; j++) part[m * COLUMNS + j][lane] = sum[m][j];
-        part[ROWS * COLUMNS + m][lane] = squares[m];
-    }
+    // The upper half of the invocations puts its sums where the lower half adds its own.
+    if (lane >= HALF)
+        [[unroll]] for (uint m = 0; m < ROWS; m++) {
+            [[unroll]] for (uint j = 0; j < COLUMNS; j++) part[m * COLUMNS + j][lane - HALF] = sum[m][j];
+            part[ROWS * COLUMNS + m][lane - HALF] = squares[m];
+        }
     barrier();
-    for (uint half_size = WORKGROUP >> 1; half_size > 0; half_size >>= 1) {
+    if (lane < HALF)
+        [[unroll]] for (uint m = 0; m < ROWS; m++) {
+            [[unroll]] for (uint j = 0; j < COLUMNS; j++) part[m * COLUMNS + j][lane] = sum[m][j] + part[m * COLUMNS + j][lane];
+            part[ROWS * COLUMNS + m][lane] = squares[m] + part[ROWS * COLUMNS + m][lane];
+        }
+    barrier();
+    for (uint half_size = HALF >> 1; half_size > 0; half_size >>= 1) {
         if (lane < half_size)
             [[unroll]] for (uint i = 0; i < (NORM != 0 ? PARTS : ROWS * COLUMNS); i++) part[i][lane] += part[i][lane + half_size];
         barrier();

@@ -95,8 +95,9 @@ type Info struct {
 
 	CoopShapes []CoopShape `json:"coop_shapes"` // the products of matrices that a subgroup can do
 
-	profiled bool // it passes for another, see Profile
-	driven   Kind // what it is, where profiled
+	profiled bool    // it passes for another, see Profile
+	driven   Kind    // what it is, where profiled
+	passes   []Quirk // that the profile adds
 }
 
 // CoopShape is a product of cooperative matrices of a subgroup: [M, K] · [K, N] + [M, N].

@@ -15,6 +15,7 @@ type Profile struct {
 	Kind Kind
 	// Limits are upper bounds, but for the lower one of OffsetAlignment; 0 is the device's own.
 	Limits Limits
+	Quirks []Quirk // that choose kernels and that its device has
 	// NoSubgroupControl takes SubgroupMin away, NoShuffle SubgroupShuffle, NoMatrices the tier CoopMatrix.
 	NoSubgroupControl, NoShuffle, NoMatrices bool
 }
@@ -40,10 +41,14 @@ var Profiles = []Profile{
 	{Name: "moltenvk", What: "Apple silicon by MoltenVK 1.4.3 (its MVKDevice.mm, commit 1484e7f); workgroups and shared memory by an M1 Pro, github.com/hanatos/vkdt/pull/87", Kind: Integrated,
 		Limits:            Limits{StorageRange: 1<<32 - 1, OffsetAlignment: 16, WorkgroupSize: 1024, SharedMemory: 32 * kib, StorageBuffers: 31, PushConstants: 4 * kib, TexelBuffer: 64 * mib * texelBytes},
 		NoSubgroupControl: true, NoMatrices: true},
-	{Name: "nvidia", What: "GeForce RTX 3090 by NVK, Mesa 26.1.6", Kind: Discrete,
+	{Name: "nvidia", What: "GeForce RTX 3090 by NVK, Mesa 26.1.6", Kind: Discrete, Quirks: []Quirk{HalfRegisters},
 		Limits: Limits{StorageRange: 1 << 31, Allocation: 1 << 31, OffsetAlignment: 16, WorkgroupSize: 1024, SharedMemory: 48 * kib, PushConstants: 256}},
 	{Name: "amd", What: "Radeon RX 7900 by RADV, Mesa 26.1.6", Kind: Discrete,
 		Limits: Limits{StorageRange: 1<<32 - 1, Allocation: 1<<32 - 4, OffsetAlignment: 4, WorkgroupSize: 1024, SharedMemory: 64 * kib, PushConstants: 256}},
+	{Name: "gcn", What: "Radeon RX Vega by RADV, Mesa 26.1.6", Kind: Discrete, Quirks: []Quirk{QuarterRegisters},
+		Limits: Limits{StorageRange: 1<<32 - 1, Allocation: 1<<32 - 4, OffsetAlignment: 4, WorkgroupSize: 1024, SharedMemory: 64 * kib, PushConstants: 256}},
+	{Name: "intel", What: "Arc B580 by ANV, Mesa 26.1.6", Kind: Discrete, Quirks: []Quirk{FewRegisters, ThreadRegisters},
+		Limits: Limits{StorageRange: 1<<32 - 1, Allocation: 1 << 32, OffsetAlignment: 4, WorkgroupSize: 1024, SharedMemory: 48 * kib, PushConstants: 256}},
 }
 
 // ParseProfile gives the profile of a name.
@@ -61,7 +66,7 @@ func ParseProfile(name string) (Profile, error) {
 
 // apply makes a device pass for the profile's.
 func (p Profile) apply(i *Info) {
-	i.profiled, i.driven = true, i.Kind
+	i.profiled, i.driven, i.passes = true, i.Kind, p.Quirks
 	i.Kind, i.KindName = p.Kind, p.Kind.String()
 	l, o := &i.Limits, p.Limits
 	for _, v := range []struct {

@@ -13,16 +13,19 @@ import (
 type Quirk int
 
 const (
-	LoopLimit       Quirk = iota // the loops of an invocation stop, without a word, after 65,535 iterations in total
-	UniformLoads                 // an address that all lanes share is read once, also in loops
-	SlowMatrices                 // cooperative matrices are slower than plain tiles
-	PipelineLeak                 // memory of a pipeline that was destroyed stays taken
-	FoldedGroupSize              // expressions of gl_WorkGroupSize are folded before the size is specialized
-	LooseLimits                  // bindings and allocations beyond the device's limits pass without an error
-	HalfPacking                  // packHalf2x16 makes NaN of what is beyond f16
-	HalfUnpacking                // unpackHalf2x16 ends the process
-	FewRegisters                 // an invocation has no room for 64 sums
-	quirks                       // how many there are
+	LoopLimit        Quirk = iota // the loops of an invocation stop, without a word, after 65,535 iterations in total
+	UniformLoads                  // an address that all lanes share is read once, also in loops
+	SlowMatrices                  // cooperative matrices are slower than plain tiles
+	PipelineLeak                  // memory of a pipeline that was destroyed stays taken
+	FoldedGroupSize               // expressions of gl_WorkGroupSize are folded before the size is specialized
+	LooseLimits                   // bindings and allocations beyond the device's limits pass without an error
+	HalfPacking                   // packHalf2x16 makes NaN of what is beyond f16
+	HalfUnpacking                 // unpackHalf2x16 ends the process
+	FewRegisters                  // an invocation has no room for 64 sums
+	QuarterRegisters              // four subgroups have a SIMD unit's registers where an invocation takes 64
+	HalfRegisters                 // 16 subgroups have a core's registers where an invocation takes 128
+	ThreadRegisters               // the invocations of a subgroup share the registers of a thread
+	quirks                        // how many there are
 )
 
 // fact is what is known of a quirk: which devices have it, and how that is known.
@@ -78,6 +81,28 @@ var facts = [quirks]fact{
 			return i.Kind != CPU && (strings.HasPrefix(i.Name, "Apple ") || strings.HasPrefix(i.Name, "Intel(R) "))
 		},
 	},
+	QuarterRegisters: {
+		"a quarter of the registers",
+		"A SIMD unit has 256 registers of 64 lanes and no other size of subgroups: four of these share it, so that one computes while others wait for memory, where each takes 64. Products take tiles of 16 sums, and attention few rows.",
+		"AMD's GCN (Vega 10) by RADV, Mesa 26.1.6: tiles of 8×8 take 144 registers and one subgroup has the unit, those of 4×8 two (.ci/gpu). Not measured on hardware.",
+		func(i Info) bool {
+			return i.Kind != CPU && i.Limits.SubgroupMin == 64 && i.Limits.SubgroupSize == 64 && (strings.HasPrefix(i.Name, "AMD ") || strings.Contains(i.Name, "Radeon"))
+		},
+	},
+	HalfRegisters: {
+		"half of the registers",
+		"A core has 65,536 registers: 16 subgroups of 32 share it where an invocation takes 128. Products take tiles of 64 sums in workgroups of 256 alone, and attention fewer rows.",
+		"NVIDIA's Turing and Ampere by NVK, Mesa 26.1.6: tiles of 64×64 with 64 sums take 144 to 152 registers (.ci/gpu). Not measured on hardware, nor with NVIDIA's own driver.",
+		func(i Info) bool {
+			return i.Kind != CPU && (strings.HasPrefix(i.Name, "NVIDIA ") || strings.HasPrefix(i.Name, "NVK "))
+		},
+	},
+	ThreadRegisters: {
+		"thread registers",
+		"A subgroup is a thread, whose registers its invocations share: the larger it is, the fewer each has, and 128 at most. Cooperative matrices take the smallest subgroups and tiles of 32 sums an invocation, held twice while a loop adds to them; attention takes tiles of 2 rows an invocation.",
+		"Intel DG2 and Battlemage by ANV, Mesa 26.1.6: 128 registers of 8 and of 16 lanes. Other tiles spill (.ci/gpu). Not measured on hardware.",
+		func(i Info) bool { return i.Kind != CPU && strings.HasPrefix(i.Name, "Intel(R) ") },
+	},
 	HalfUnpacking: {
 		"half unpacking",
 		"unpackHalf2x16 ends the process where the CPU has no instructions for f16 (F16C). The driver then has no f16 arithmetic either, which tells. Shaders unpack F16 by integers there: common/unpack_half.glsl.",
@@ -104,7 +129,7 @@ func (i Info) Has(q Quirk) bool {
 	if i.profiled && q != SlowMatrices { // a profile changes which kernels are taken, and no driver
 		i.Kind = i.driven
 	}
-	return facts[q].has(i)
+	return facts[q].has(i) || slices.Contains(i.passes, q)
 }
 
 // Quirks lists those that the device's driver has.

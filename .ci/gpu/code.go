@@ -184,11 +184,41 @@ var ir3 = dialect{
 // agx is Apple's, by Honeykrisp, which hands out no code.
 var agx = dialect{registers: "GPRs", waves: "Threads", instructions: "Instructions", spills: []string{"Spills", "Fills", "Scratch"}}
 
-// brw is Intel's, whose code is not read: no shim was at hand to see it.
+// brw is Intel's, by ANV. What a send does stands in a line of its own below it, which is counted in its place; waits are instructions or marks on others.
+// A thread's registers are its own, eight threads a vector engine whatever they hold, so that there is no figure of waves.
 var brw = dialect{
-	registers: "Max live registers", waves: "Max dispatch width", instructions: "Instruction count", spills: []string{"Spill count", "Fill count", "Scratch memory size"},
-	more: []string{"Loop count", "Cycle count"},
+	code: "GEN Assembly", label: regexp.MustCompile(`^(LABEL\d+):`), instruction: regexp.MustCompile(`^(?:\([^)]*\) *|\s+)?([a-z][\w.]*)(?: \w+)*(?:\(\d+\)| MsgDesc:)\s*(.*)`), target: regexp.MustCompile(`\bLABEL\d+\b`),
+	class: func(op, rest string) class {
+		switch name, _, _ := strings.Cut(op, "."); {
+		case name == "send" || name == "sendc":
+			return hint
+		case name == "dpas":
+			return matrix
+		case name == "mad" && floats.MatchString(rest):
+			return fma
+		case name == "if" || name == "else" || name == "break" || name == "while" || name == "jmpi":
+			return branch
+		case op == "ugm" && strings.Contains(rest, " load,") && !strings.Contains(rest, " transpose,"): // the latter is for one lane
+			switch {
+			case strings.Contains(rest, " d32, V4,"):
+				return load128
+			case strings.Contains(rest, " d32, V2,"):
+				return load64
+			}
+			return load32
+		case op == "slm" && !strings.Contains(rest, " fence,"):
+			return shared
+		case name == "sync" || waited.MatchString(rest):
+			return wait
+		}
+		return other
+	},
+	registers: "Max live registers", instructions: "Instructions", spills: []string{"Spills", "Fills", "Scratch Memory Size"},
+	more: []string{"SENDs", "Cycles"},
 }
+
+// floats is of an instruction that gives floats, waited of one that waits for what a send writes.
+var floats, waited = regexp.MustCompile(`^g[\d.]+<\d+>H?F\b`), regexp.MustCompile(`\$\d+\.dst\b`)
 
 // kernel is what is kept of a report.
 func (d dialect) kernel(r vk.Report) Kernel {

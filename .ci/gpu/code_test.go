@@ -32,6 +32,17 @@ func TestLoops(t *testing.T) {
 			"      r10..12 = ld.global.b64 [r8..10], pT // delay=1 wr:1\n@!p0            bra pT L17 // delay=1\n} -> [2, 4]\nblock 2 L5 [1] -> {\n      r1 = mov r2 // delay=1 wt=000001\n      st.shared.strong.cta.b128 [r5.x16] r16..20 // delay=1\n" +
 			"      r3..4 = ldsm.16.m8n8.x4 [r5.x16] // delay=1\n      st.local.b32 [r1] r2 // delay=1\n} -> [1]\nblock.u 3 L6 [0] -> {\n      r1 = mov r2 // delay=1\n} -> [1]\nblock 4 L7 [1] -> {\n      exit // delay=1\n} -> []\n",
 			[]Loop{{Instructions: 9, Matrix: 1, FMA: 1, Branches: 1, Waits: 1, Loads64: 1, Shared: 2, Scratch: 1}}},
+		{"brw", brw, "mov(16)         g91<1>UD        0x00000000UD                    { align1 1H compacted };\n\nLABEL1:\ncmp.ge.f0.0(16) null<1>UD       g123<8,8,1>UD   g90<0,1,0>UD    { align1 1H I@2 };\n" +
+			"(+f0.0) break(16) JIP:  LABEL0        UIP:  LABEL0              { align1 1H };\n" +
+			"send(16)        g33UD           g76UD           nullUD          0x62403500                0x03000000\n                ugm MsgDesc: ( load, a32, d32, V4, L1STATE_L3MOCS dst_len = 4 bti )  BTI 3  base_offset 0  { align1 1H I@2 $7 };\n" +
+			"send(16)        g34UD           g76UD           nullUD          0x62403500                0x03000000\n                ugm MsgDesc: ( load, a32, d32, V1, L1STATE_L3MOCS dst_len = 1 bti )  BTI 3  base_offset 0  { align1 1H I@2 $8 };\n" +
+			"send(1)         g35UD           g124UD          nullUD          0x0210d580                0x00000000\n                ugm MsgDesc: ( load, a64, d32, V16, transpose, L1STATE_L3MOCS dst_len = 1 flat )  base_offset 0  { align1 WE_all 1N I@3 $0 };\n" +
+			"send(16)        g7UD            g5UD            nullUD          0x02100500                0x002a0000\n                slm MsgDesc: ( load, a32, d32, V2, L1STATE_L3MOCS dst_len = 2 flat )  base_offset 672  { align1 1H $6 };\n" +
+			"send(1)         g9UD            g5UD            nullUD          0x0210011f                0x00000000\n                slm MsgDesc: ( fence, a32, threadgroup, none, normal_routing dst_len = 1 flat )  { align1 WE_all 1N $9 };\n" +
+			"sync nop(1)                     null<0,1,0>UB                   { align1 WE_all 1N $6.dst };\nmad(16)         g1<1>F          g2<1,1,0>F      g3<1,1,0>F      g4<1,1,0>F { align1 1H F@1 };\nmad(16)         g1<1>UD         g2<1,1,0>UD     g3<1,1,0>UW     0x0004UW { align1 1H };\n" +
+			"dpas.8x8(16)    g41<1>F         g1<1,1,0>F      g33<1,1,0>HF    g49<1,1,0>HF { align1 WE_all 1H $8 };\n(+f0.0) sel(16) g37<1>UD        g33<8,8,1>UD    0x00000000UD    { align1 1H $7.dst };\n(+f0.0) if(16)  JIP:  LABEL2          UIP:  LABEL2              { align1 1H };\n" +
+			"math inv(16)    g12<1>F         g11<0,1,0>F     null<8,8,1>F    { align1 WE_all 1H F@1 };\n\nLABEL2:\nendif(16)       JIP:  LABEL0                                    { align1 1H };\n\nLABEL0:\nwhile(16)       JIP:  LABEL1                                    { align1 1H };\nadd(16)         g1<1>D          g2<0,1,0>D      1D              { align1 1H };\n",
+			[]Loop{{Instructions: 16, Matrix: 1, FMA: 1, Branches: 3, Waits: 2, Loads128: 1, Loads32: 1, Shared: 1}}},
 		{"a block outside that stands within", aco, "BB0:\n\ts_nop 0\nBB1:\n\tv_mov_b32_e32 v1, 0\n\ts_cbranch_scc0 BB3\n\ts_branch BB4\nBB2:\n\tv_mov_b32_e32 v2, 0\n\ts_endpgm\nBB3:\n\ts_branch BB2\nBB4:\n\ts_cbranch_scc1 BB1\n",
 			[]Loop{{Instructions: 4, Branches: 3}}},
 	} {

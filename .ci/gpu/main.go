@@ -1,6 +1,6 @@
 // Command gpu compiles every kernel that vkcome can choose on GPUs that are not here, and tells what their drivers' compilers made of it: registers,
 // spills, occupancy, and what the loops hold. Mesa's drivers compile for the real hardware behind a shim that answers as the kernel would
-// (.ci/extra-drivers.sh mesa26); nothing runs, so nothing here is a speed.
+// (.ci/extra-drivers.sh mesa26, and intel); nothing runs, so nothing here is a speed.
 //
 //	make gpu-report                                   all families, into .ci/gpu/table and .ci/gpu/README.md; some 15 minutes
 //	go run ./.ci/gpu -check -families navi31,ga102    fail where a kernel does not compile, spills, or got worse than the table
@@ -134,7 +134,7 @@ func chosen(names, drivers string) (list []family, err error) {
 		}
 		if kind == "intel" {
 			if shims, _ := filepath.Glob(filepath.Join(drivers, "root/usr/lib/*/libintel_noop_drm_shim.so")); len(shims) == 0 {
-				fmt.Fprintf(os.Stderr, "%s: left out: Intel's shim is not in Debian's package, libintel_noop_drm_shim.so is to be built from Mesa's source into %s\n", f.Name, drivers)
+				fmt.Fprintf(os.Stderr, "%s: left out: Intel's shim is not in Debian's package, .ci/extra-drivers.sh intel %s makes it\n", f.Name, drivers)
 				continue
 			}
 		}

@@ -20,9 +20,9 @@ type Kernel struct {
 	Spec         []uint32           `json:"spec,omitempty"`
 	Subgroup     int                `json:"subgroup"`
 	Shared       int64              `json:"shared,omitempty"` // bytes
-	Registers    int                `json:"registers"`
+	Registers    int                `json:"registers"`        // of an invocation; of a subgroup, of 32 bytes and before they are placed (Intel)
 	Spills       int                `json:"spills,omitempty"` // instructions or bytes, as the driver counts: 0 is good
-	Waves        int                `json:"waves,omitempty"`  // subgroups on a SIMD unit (AMD), an SM (NVIDIA), a core (Adreno); threads of a core (Apple); a subgroup's width (Intel)
+	Waves        int                `json:"waves,omitempty"`  // subgroups on a SIMD unit (AMD), an SM (NVIDIA), a core (Adreno); threads of a core (Apple); none (Intel)
 	Instructions int                `json:"instructions"`
 	Loop         *Loop              `json:"loop,omitempty"` // the one with most arithmetic, of those that hold no other
 	More         map[string]float64 `json:"more,omitempty"`

@@ -31,7 +31,7 @@ func TestProfiles(t *testing.T) {
 		return perplexity(t, model), perplexity(t, healed)
 	}
 	pruned, trained := made(t, true)
-	for name, train := range map[string]bool{"minimum": true, "moltenvk": false, "nvidia": false} {
+	for name, train := range map[string]bool{"minimum": true, "moltenvk": false, "nvidia": false, "gcn": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(vk.ProfileVariable, name)
 			gotPruned, gotTrained := made(t, train)

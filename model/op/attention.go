@@ -240,12 +240,12 @@ func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
 			return way, nil
 		}
 	}
-	return s.f32Way(d, activity)
+	return s.f32Way(d, activity, false)
 }
 
 // f32Way are the kernels of f32, which packed segments have too. What a CPU runs best begins at the subgroup tier; what a GPU runs is what the
 // baseline tier of any device runs.
-func (s AttentionShape) f32Way(d *vk.Device, activity bool) (attentionWay, error) {
+func (s AttentionShape) f32Way(d *vk.Device, activity, packed bool) (attentionWay, error) {
 	l, dims, rows := d.Limits(), ceilDiv(s.HeadDim, 4), s.QueryLen*s.Heads/s.KVHeads
 	lanes := l.SubgroupSize
 	cpu := s.onVectors(d)
@@ -255,7 +255,11 @@ func (s AttentionShape) f32Way(d *vk.Device, activity bool) (attentionWay, error
 			n := max(1, min(rows, 64/dims))
 			return attentionWay{shader: "attention_cpu_decode", texels: 0b1101, spec: spec("KEYS", lanes, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "ROWS", n), rows: n, decode: true}, nil
 		}
-		n := max(1, min(rows, 8, 16/ceilDiv(dims, 8)))
+		most := 16 // vec4 of q that an invocation holds
+		if d.Info.Has(vk.QuarterRegisters) {
+			most = 8
+		}
+		n := max(1, min(rows, 8, most/ceilDiv(dims, 8)))
 		low := 0
 		if first := s.KeyLen - s.QueryLen; s.SlidingWindow > 0 && first >= s.SlidingWindow {
 			low = first - s.SlidingWindow + 1
@@ -275,7 +279,7 @@ func (s AttentionShape) f32Way(d *vk.Device, activity bool) (attentionWay, error
 		}
 		return way, nil
 	}
-	t := s.tile(d, 1, 1)
+	t := s.tile(d, 1, 1, activity || packed)
 	if n := ceilDiv(s.KeyLen, t.others()) * (1 + ceilDiv(dims, 8) + 17*ceilDiv(dims, 16)); !loops(d, n, attentionIterations) {
 		return attentionWay{}, fmt.Errorf("op attention: %d keys of %d take %d iterations on %s, its driver may stop at %d: %w", s.KeyLen, s.HeadDim, n,
 			d.Info.Name, attentionIterations, vk.ErrLimit)
@@ -299,16 +303,27 @@ func (t attentionTile) shared() int64 {
 }
 
 // tile has as many rows as an invocation's registers hold without spilling, of which it adds up so many outputs or gradients, and products with tiles,
-// and as a core has room for 16 subgroups of NVIDIA's with, or four a SIMD unit of AMD's (.ci/gpu). Where a device has 16 KiB of shared memory, the
-// least there is, tiles are smaller.
-func (s AttentionShape) tile(d *vk.Device, sums, products int) attentionTile {
+// and as a core has room for 16 subgroups of NVIDIA's with, or four a SIMD unit of AMD's (.ci/gpu). Gradients need fewer others
+// where registers have 8 lanes: Intel's compiler then holds more beside the sums (DG2: 2 rows and 64 others take 171 of 128, 1 and 32 take 95). Where
+// a device has 16 KiB of shared memory, the least there is, tiles are smaller. more says that there is more to do than products and their sums:
+// activity, or segments.
+func (s AttentionShape) tile(d *vk.Device, sums, products int, more bool) attentionTile {
 	most, of := 11, ceilDiv(s.HeadDim, 64)*sums+products-1 // vec4 of sums, for each row
-	if d.Info.Has(vk.FewRegisters) {
-		most = 6
-	}
-	t := attentionTile{1, 4}
+	t, threads := attentionTile{1, 4}, d.Info.Has(vk.ThreadRegisters)
 	switch {
-	case most >= 4*of:
+	case d.Info.Has(vk.QuarterRegisters):
+		return attentionTile{1, 2}
+	case threads && products > 1 && d.Limits().SubgroupMin < 16:
+		most, t.theirs = 5, 2
+	case d.Info.Has(vk.FewRegisters):
+		most = 6
+	case d.Info.Has(vk.HalfRegisters) && of > 8:
+		t.theirs = 2
+	case d.Info.Has(vk.HalfRegisters) && more:
+		of += ceilDiv(of, 2)
+	}
+	switch {
+	case most >= 4*of && !threads: // there, 4 rows of what is multiplied are too much even beside 4 vec4 of sums
 		t.each = 4
 	case most >= 2*of:
 		t.each = 2

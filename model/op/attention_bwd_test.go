@@ -126,6 +126,25 @@ func TestAttentionBackward(t *testing.T) { attentionBackwardTable().Test(t) }
 
 func BenchmarkAttentionBackward(b *testing.B) { attentionBackwardTable().Benchmark(b) }
 
+// GPUs with few registers, or many subgroups to share them, have other tiles, and the same results.
+func TestAttentionFewRegisters(t *testing.T) {
+	for _, profile := range []string{"intel", "nvidia", "gcn"} {
+		vktest.EachWith(t, vk.Options{Profile: profile}, func(t *testing.T, d *vk.Device) {
+			for _, s := range []AttentionShape{{2, 40, 40, 40, 4, 2, 80, 0, false, LogitOptions{}, false}, {1, 35, 35, 35, 3, 3, 22, 17, false, LogitOptions{0.3, 1.5}, false}} {
+				b := newBench(t, d)
+				q, k, v, want := attentionCase(s)
+				o := b.empty(dtype.F32, q.Rows, q.Cols)
+				attend(b, o, b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32), s)
+				attentionBound.Near(t, b.download(o), want.Data, dtype.F32)
+				m, gradients := backwardCase(s)
+				for i, x := range attendBackward(b, m, s, false) {
+					attentionBackwardBound.Near(t, b.download(x), gradients[i].Data, dtype.F32)
+				}
+			}
+		})
+	}
+}
+
 // zero fails where the difference of two dot products that are the same is not: of 24 products, with partial sums
 // near 5, their roundings leave a deviation of √48·5·2^-25 = 1e-6.
 func zero(t testing.TB, got []float32) {

@@ -95,7 +95,7 @@ func (s PackedShape) of(queries, keys int) AttentionShape {
 
 // way is the kernel: that of windows which are as long as segments are in the mean.
 func (p *Packing) way(d *vk.Device, s PackedShape) (attentionWay, error) {
-	way, err := s.of(p.mean, p.longer).f32Way(d, false)
+	way, err := s.of(p.mean, p.longer).f32Way(d, false, true)
 	switch way.shader {
 	case "attention_cpu_shuffle":
 		way.shader = "attention_cpu_packed_shuffle"

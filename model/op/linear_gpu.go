@@ -17,8 +17,26 @@ var linearTiles = []linearTile{
 	{64, 128, 8, 8},
 	{64, 64, 8, 8},
 	{64, 64, 4, 8},
+	{64, 64, 4, 4},
 	{32, 128, 4, 8},
 	{32, 64, 4, 8},
+}
+
+// fits says whether a device's registers hold an invocation's sums and what they are made of, for as many subgroups at once as hide how long loads
+// take (.ci/gpu). What is fetched one by one takes more where subgroups share the registers of a thread. CPU drivers have a stack.
+func (t linearTile) fits(d *vk.Device, byFour bool) bool {
+	sums := t.edgeM * t.edgeN
+	switch {
+	case d.Info.Has(vk.QuarterRegisters):
+		return sums == 16
+	case d.Info.Has(vk.ThreadRegisters):
+		return sums == 32 && (byFour || t.group() >= 128)
+	case d.Info.Has(vk.FewRegisters):
+		return sums == 32
+	case d.Info.Has(vk.HalfRegisters):
+		return sums == 32 || sums == 64 && t.group() == 256 // smaller workgroups fetch more for each invocation
+	}
+	return sums >= 32 || d.Info.Kind == vk.CPU
 }
 
 func (t linearTile) group() int    { return t.rows / t.edgeM * (t.columns / t.edgeN) }
@@ -53,13 +71,39 @@ var coopTiles = []coopTile{
 	{32, 64, 16, 32, 16},
 }
 
+// threadTiles take their place where subgroups share the registers of a thread: 32 sums an invocation and slices of a matrix, or 16 and of two, and no
+// more than two fetches, or three with up (Xe2, 64×64/16×32/16: all registers but 3 of 256, and 32×64, of three fetches, spills; see .ci/gpu).
+var threadTiles = []coopTile{
+	{64, 64, 16, 32, 16},
+	{64, 64, 16, 16, 16},
+	{32, 64, 8, 32, 32},
+	{32, 64, 8, 16, 32},
+}
+
 // maxSums is how many sums an invocation can hold: most GPUs give it 256 registers, and with twice as many sums so few subgroups fit a core
-// that nothing hides how long its loads take (2 a SIMD unit on RDNA 3, 8 on an NVIDIA core; see .ci/gpu). CPU drivers have a stack.
+// that nothing hides how long its loads take (2 a SIMD unit on RDNA 3, 8 on an NVIDIA core; see .ci/gpu). Intel's gives it 128, and its compiler
+// holds sums of matrices twice in a loop. CPU drivers have a stack.
 func maxSums(d *vk.Device) int {
-	if d.Info.Kind == vk.CPU {
+	switch {
+	case d.Info.Has(vk.ThreadRegisters):
+		return 32
+	case d.Info.Kind == vk.CPU:
 		return 128
 	}
 	return 64
+}
+
+// fits says whether a device's registers hold a tile's sums in subgroups of a size and, where those share registers, what a slice is multiplied with:
+// beside as many sums as there can be, 16 k. Workgroups of fewer than 256 fetch more for each invocation.
+func (t coopTile) fits(d *vk.Device, size int) bool {
+	sums := t.high * t.wide / size
+	switch {
+	case d.Info.Has(vk.ThreadRegisters):
+		return sums <= maxSums(d) && sums*t.slice <= 16*maxSums(d)
+	case d.Info.Has(vk.HalfRegisters):
+		return sums < maxSums(d) || sums == maxSums(d) && t.subgroups()*size >= 256
+	}
+	return sums <= maxSums(d)
 }
 
 func (t coopTile) subgroups() int { return t.rows / t.high * (t.columns / t.wide) }
@@ -154,39 +198,50 @@ func coopTakes(weights dtype.DType) bool { return weights == dtype.F16 || weight
 
 // linearCoop are the kernels with cooperative matrices.
 func linearCoop(d *vk.Device, x, w Tensor, f Fused) (able []linearKernel) {
-	l, best, sizes := d.Limits(), coopShape(d), coopSubgroups(d)
-	if best.K == 0 || !coopTakes(w.DType) || x.Cols%8 != 0 || f.few(x) || f.Scratch.IsZero() || !halvesFit(d, x.Cols) {
+	sizes := coopSubgroups(d)
+	if coopShape(d).K == 0 || !coopTakes(w.DType) || x.Cols%8 != 0 || f.few(x) || f.Scratch.IsZero() || !halvesFit(d, x.Cols) {
 		return nil
 	}
 	if w.DType != dtype.F16 && f.halvesRows(d, w.Cols) == 0 {
 		return nil
 	}
-	for _, t := range coopTiles {
+	all := coopTiles
+	if d.Info.Has(vk.ThreadRegisters) {
+		all = threadTiles
+	}
+	for _, t := range all {
 		for _, size := range sizes {
-			group := t.subgroups() * size
-			if t.high*t.wide/size > maxSums(d) || group > l.WorkgroupSize || t.shared(best) > l.SharedMemory || !t.takes(best) || !t.evenly(group, !f.Up.IsZero()) {
-				continue
+			if k, ok := t.kernel(d, w.DType, f, size); ok && t.fits(d, size) {
+				able = append(able, k)
 			}
-			k := linearKernel{
-				shader: "linear_coopmat", group: group, rows: t.rows, columns: t.columns, half: true, subgroup: size, shared: t.shared(best),
-				scaled: w.DType != dtype.F16, tile: Tile{t.rows, t.columns, t.high, t.wide, t.slice},
-			}
-			if size != l.SubgroupMin {
-				k.tile[5] = size
-			}
-			k.spec = spec("SUBGROUP", size, "MATRIX_M", best.M, "MATRIX_N", best.N, "MATRIX_K", best.K, "ROWS", t.rows, "COLUMNS", t.columns, "HIGH", t.high, "WIDE", t.wide, "SLICE", t.slice)
-			able = append(able, k.gated(f))
 		}
 	}
 	return able
 }
 
+// kernel is that of a tile in subgroups of a size, where the device's limits and matrices allow it.
+func (t coopTile) kernel(d *vk.Device, weights dtype.DType, f Fused, size int) (k linearKernel, ok bool) {
+	l, best, group := d.Limits(), coopShape(d), t.subgroups()*size
+	if group > l.WorkgroupSize || t.shared(best) > l.SharedMemory || !t.takes(best) || !t.evenly(group, !f.Up.IsZero()) {
+		return k, false
+	}
+	k = linearKernel{
+		shader: "linear_coopmat", group: group, rows: t.rows, columns: t.columns, half: true, subgroup: size, shared: t.shared(best),
+		scaled: weights != dtype.F16, tile: Tile{t.rows, t.columns, t.high, t.wide, t.slice},
+	}
+	if size != l.SubgroupMin {
+		k.tile[5] = size
+	}
+	k.spec = spec("SUBGROUP", size, "MATRIX_M", best.M, "MATRIX_N", best.N, "MATRIX_K", best.K, "ROWS", t.rows, "COLUMNS", t.columns, "HIGH", t.high, "WIDE", t.wide, "SLICE", t.slice)
+	return k.gated(f), true
+}
+
 // coopSubgroups are the sizes of subgroups that are tried with each tile, the largest that a device asks for by itself first: an invocation
 // then holds fewer sums, and more subgroups are on their way at once (RDNA 3, 128×128/64×64/32: 32 invocations take 256 registers and 2
-// subgroups run on a SIMD unit, 64 take 204 and it is 4; see .ci/gpu).
+// subgroups run on a SIMD unit, 64 take 204 and it is 4; see .ci/gpu). Where subgroups share the registers of a thread it is the other way round.
 func coopSubgroups(d *vk.Device) []int {
 	least, usual := d.Limits().SubgroupMin, d.Limits().SubgroupSize
-	if usual > least && usual&(usual-1) == 0 && d.Info.Kind != vk.CPU {
+	if usual > least && usual&(usual-1) == 0 && d.Info.Kind != vk.CPU && !d.Info.Has(vk.ThreadRegisters) {
 		return []int{usual, least}
 	}
 	return []int{least}
@@ -236,7 +291,7 @@ func linearGPU(d *vk.Device, x, w Tensor, f Fused) [][]linearKernel {
 	}
 	l := d.Limits()
 	for _, t := range linearTiles {
-		if t.group() <= l.WorkgroupSize && t.shared() <= l.SharedMemory && (t.edgeM*t.edgeN < 64 || !d.Info.Has(vk.FewRegisters)) {
+		if t.group() <= l.WorkgroupSize && t.shared() <= l.SharedMemory && t.fits(d, x.Cols%4 == 0) {
 			k := t.kernel(x, w, f)
 			k.subgroup = tileSubgroup(d)
 			tiles = append(tiles, k)

@@ -19,12 +19,21 @@ var linearOfHalfBound = optest.Bound{Max: 2e-3, Why: "x rounded to 11 bits: 2^-1
 // linearOfRoundedBound is of linear of f16, beside a reference of the x that toHalf makes.
 var linearOfRoundedBound = optest.Bound{Max: 3e-4, Why: "where a norm's rounding turns a bit of x, 2^-11 of it, or 8e-5 of y's deviation at 40 inputs, and some are larger"}
 
-// eachKernel runs f with every kernel for GPUs that a device can run on a case, whichever it would choose.
+// eachKernel runs f with every kernel for GPUs that a device can run on a case, whichever it would choose; with those of cooperative matrices, what
+// GPUs with fewer registers take instead.
 func (c *fusedCase) eachKernel(of func(c *fusedCase) Fused, f func(family int, k linearKernel)) {
-	families := linearGPU(c.d, Tensor{Rows: c.x.Rows, Cols: c.x.Cols}, Tensor{DType: c.dt, Rows: c.w.Rows, Cols: c.w.Cols}, of(c))
+	fused := of(c)
+	families := linearGPU(c.d, Tensor{Rows: c.x.Rows, Cols: c.x.Cols}, Tensor{DType: c.dt, Rows: c.w.Rows, Cols: c.w.Cols}, fused)
 	for i, family := range families {
 		for _, k := range family {
 			f(i, k)
+		}
+		if len(family) > 0 && family[0].shader == "linear_coopmat" {
+			for _, t := range threadTiles {
+				if k, ok := t.kernel(c.d, c.dt, fused, coopSubgroups(c.d)[0]); ok {
+					f(i, k)
+				}
+			}
 		}
 	}
 }
@@ -140,6 +149,7 @@ func TestLinearChoice(t *testing.T) {
 	gpu.Info.CoopShapes = []vk.CoopShape{{M: 16, N: 8, K: 8, Input: "f16", Sum: "f32"}, {M: 16, N: 16, K: 16, Input: "f16", Sum: "f16"}, {M: 16, N: 16, K: 16, Input: "f16", Sum: "f32"}}
 	least := &vk.Device{Info: vk.Info{Limits: vk.Limits{WorkgroupSize: 128, SharedMemory: 16 << 10, OffsetAlignment: 256}}}
 	apple := &vk.Device{Info: vk.Info{Name: "Apple M1", Kind: vk.Integrated, Limits: vk.Limits{WorkgroupSize: 1024, SharedMemory: 32 << 10, OffsetAlignment: 16}}}
+	xe, xe2 := intel(8), intel(16)
 	for _, c := range []struct {
 		d               *vk.Device
 		tokens, in, out int
@@ -149,6 +159,9 @@ func TestLinearChoice(t *testing.T) {
 		{gpu, 4096, 4096, 4096, "linear_coopmat", 128, 128}, {gpu, 2048, 4096, 11008, "linear_coopmat", 128, 128},
 		{gpu, 512, 4096, 4096, "linear_coopmat", 128, 128}, {gpu, 20, 4096, 4096, "linear_coopmat", 32, 64}, {gpu, 1, 4096, 4096, "linear_coopmat", 32, 64},
 		{gpu, 1, 64, 4096, "linear", 32, 64}, {gpu, 5000, 64, 4096, "linear", 128, 128}, {gpu, 64, 4100, 4096, "linear", 32, 64}, {gpu, 128, 4100, 4096, "linear", 64, 64},
+		{xe, 4096, 4096, 4096, "linear_coopmat", 64, 64}, {xe, 20, 4096, 4096, "linear_coopmat", 32, 64}, {xe2, 4096, 4096, 4096, "linear_coopmat", 64, 64},
+		{xe2, 20, 4096, 4096, "linear_coopmat", 32, 64}, {xe2, 4096, 4100, 4096, "linear", 64, 64}, {xe2, 20, 4100, 4096, "linear", 32, 64}, {xe2, 4096, 4099, 4096, "linear", 64, 64},
+		{xe2, 20, 4099, 4096, "linear", 32, 128},
 		{apple, 4096, 4096, 4096, "linear", 64, 64}, {apple, 20, 4096, 4096, "linear", 32, 64},
 		{least, 4096, 4096, 4096, "linear", 64, 64}, {least, 1, 3, 1, "linear", 32, 64},
 	} {
@@ -158,6 +171,83 @@ func TestLinearChoice(t *testing.T) {
 		}
 		if l := c.d.Limits(); k.group > l.WorkgroupSize || k.shared > l.SharedMemory {
 			t.Errorf("%s %v: %d invocations, %d bytes", k.shader, k.spec, k.group, k.shared)
+		}
+	}
+}
+
+// intel is a GPU of Intel's whose registers have so many lanes.
+func intel(lanes int) *vk.Device {
+	limits := vk.Limits{WorkgroupSize: 1024, SharedMemory: 48 << 10, SubgroupSize: 32, SubgroupMin: lanes, SubgroupShuffle: true, OffsetAlignment: 4}
+	return &vk.Device{Tier: vk.CoopMatrix, Info: vk.Info{Kind: vk.Discrete, Name: fmt.Sprintf("Intel(R) of %d lanes", lanes), Limits: limits,
+		CoopShapes: []vk.CoopShape{{M: 8, N: lanes, K: 16, Input: "f16", Sum: "f32"}}}}
+}
+
+// Kernels with cooperative matrices of GPUs with few registers have 32 sums an invocation at most, in the smallest subgroups, with SwiGLU too; every
+// such GPU has some. Gradients of attention go over fewer others where registers have 8 lanes.
+func TestThreadRegisters(t *testing.T) {
+	for _, d := range []*vk.Device{intel(8), intel(16)} {
+		for _, f := range []Fused{{}, {Up: Tensor{DType: dtype.F16, Rows: 4096, Cols: 4096}}} {
+			f.Scratch, f.Batch = Tensor{Rows: 4096, Cols: 4096}, true
+			list := linearCoop(d, Tensor{Rows: 4096, Cols: 4096}, Tensor{DType: dtype.F16, Rows: 4096, Cols: 4096}, f)
+			for _, k := range list {
+				if k.subgroup != d.Limits().SubgroupMin || k.tile[2]*k.tile[3] > 32*k.subgroup {
+					t.Errorf("%s: tile %v in subgroups of %d", d.Info.Name, k.tile, k.subgroup)
+				}
+			}
+			if len(list) == 0 {
+				t.Errorf("%s, SwiGLU %v: no kernel with cooperative matrices", d.Info.Name, !f.Up.IsZero())
+			}
+		}
+	}
+	for _, c := range []struct {
+		lanes, dim, sums, products int
+		want                       attentionTile
+	}{{8, 64, 1, 1, attentionTile{2, 4}}, {8, 128, 1, 1, attentionTile{2, 4}}, {8, 64, 1, 2, attentionTile{2, 2}}, {8, 64, 2, 2, attentionTile{1, 2}}, {8, 128, 1, 2, attentionTile{1, 2}}, {8, 256, 2, 2, attentionTile{1, 2}},
+		{16, 64, 1, 1, attentionTile{2, 4}}, {16, 128, 1, 2, attentionTile{2, 4}}, {16, 64, 2, 2, attentionTile{2, 4}}, {16, 256, 2, 2, attentionTile{1, 4}}} {
+		if got := (AttentionShape{HeadDim: c.dim}).tile(intel(c.lanes), c.sums, c.products, false); got != c.want {
+			t.Errorf("%d lanes, heads of %d, %d sums and %d products: %v, want %v", c.lanes, c.dim, c.sums, c.products, got, c.want)
+		}
+	}
+}
+
+// As many subgroups as hide how long loads take share the registers of a GPU of AMD's GCN, and of NVIDIA's: their tiles have fewer sums, or larger
+// workgroups, which fetch less for each invocation.
+func TestSharedRegisters(t *testing.T) {
+	limits := vk.Limits{WorkgroupSize: 1024, SharedMemory: 48 << 10, OffsetAlignment: 4, SubgroupShuffle: true}
+	gcn := &vk.Device{Info: vk.Info{Kind: vk.Discrete, Name: "AMD Radeon RX Vega (RADV VEGA10)", Limits: limits}}
+	gcn.Info.Limits.SubgroupSize, gcn.Info.Limits.SubgroupMin = 64, 64
+	nvidia := &vk.Device{Tier: vk.CoopMatrix, Info: vk.Info{Kind: vk.Discrete, Name: "NVIDIA GeForce RTX 3090", Limits: limits, CoopShapes: []vk.CoopShape{{M: 16, N: 16, K: 16, Input: "f16", Sum: "f32"}}}}
+	nvidia.Info.Limits.SubgroupSize, nvidia.Info.Limits.SubgroupMin = 32, 32
+	for _, f := range []Fused{{}, {Up: Tensor{DType: dtype.F16, Rows: 4096, Cols: 4096}}} {
+		f.Scratch, f.Batch = Tensor{Rows: 4096, Cols: 4096}, true
+		for _, d := range []*vk.Device{gcn, nvidia} {
+			for i, family := range linearGPU(d, Tensor{Rows: 4096, Cols: 4096}, Tensor{DType: dtype.F16, Rows: 4096, Cols: 4096}, f) {
+				for _, k := range family {
+					sums := k.tile[2] * k.tile[3]
+					if k.shader == "linear_coopmat" {
+						sums /= k.subgroup
+					}
+					if d == gcn && sums != 16 || d == nvidia && (sums > 64 || sums == 64 && k.group < 256) {
+						t.Errorf("%s: %s %v in workgroups of %d", d.Info.Name, k.shader, k.tile, k.group)
+					}
+				}
+				if want := []int{0, 0, 1}[i]; len(family) < want {
+					t.Errorf("%s: no kernel of family %d", d.Info.Name, i)
+				}
+			}
+		}
+	}
+	for _, c := range []struct {
+		d                   *vk.Device
+		dim, sums, products int
+		more                bool
+		want                attentionTile
+	}{
+		{gcn, 64, 1, 1, false, attentionTile{1, 2}}, {gcn, 256, 2, 2, false, attentionTile{1, 2}}, {nvidia, 64, 1, 1, true, attentionTile{4, 4}}, {nvidia, 128, 1, 1, false, attentionTile{4, 4}},
+		{nvidia, 128, 1, 1, true, attentionTile{2, 4}}, {nvidia, 256, 1, 1, false, attentionTile{2, 4}}, {nvidia, 256, 1, 1, true, attentionTile{1, 4}}, {nvidia, 256, 2, 2, false, attentionTile{1, 2}},
+	} {
+		if got := (AttentionShape{HeadDim: c.dim}).tile(c.d, c.sums, c.products, c.more); got != c.want {
+			t.Errorf("%s, heads of %d, %d sums and %d products, more: %t: %v, want %v", c.d.Info.Name, c.dim, c.sums, c.products, c.more, got, c.want)
 		}
 	}
 }
@@ -186,6 +276,7 @@ func TestSubgroupChoice(t *testing.T) {
 		shader string
 		rows   int
 	}{{least, 64, "attention", 16}, {least, 256, "attention", 16}, {amd, 64, "attention_coopmat", 64}, {amd, 256, "attention_coopmat", 64}, {amd, 100, "attention", 32}, {amd, 16, "attention", 32}, {amd, 32, "attention_coopmat", 64}, {small, 128, "attention", 16}, {small, 64, "attention_coopmat", 64},
+		{intel(16), 64, "attention_coopmat", 32}, {intel(16), 128, "attention", 16}, {intel(16), 256, "attention", 8}, {intel(8), 64, "attention", 16}, {intel(8), 128, "attention", 16},
 		{apple, 64, "attention", 32}, {apple, 128, "attention", 16}, {apple, 256, "attention", 8}} {
 		s := AttentionShape{Windows: 1, QueryLen: 512, KeyLen: 512, KeyStride: 512, Heads: 4, KVHeads: 2, HeadDim: c.dim, Half: true}
 		way, err := s.way(c.d, false)
