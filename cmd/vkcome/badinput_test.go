@@ -231,14 +231,14 @@ func TestInspectJSON(t *testing.T) {
 
 // TestAddressSpace: under every limit of the address space there is one line, or what was asked for.
 func TestAddressSpace(t *testing.T) {
-	for _, mib := range []int{100, 300, 500, 600, 700, 800, 900, 1000, 1023, 1100, 1500, 2000, 2400, 4000} {
+	for _, mib := range []int{100, 300, 500, 700, 900, 1023, 1100, 1200, 1300, 1500, 1535, 1536, 1600, 2000, 2400, 4000} {
 		for _, args := range [][]string{{"version"}, {"eval", "ppl", embedded.Name, "--tokens", calib, "--samples", "1", "--window", "64", "-q"}} {
 			cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", `ulimit -v "$0" && exec "$@"`, fmt.Sprint(mib << 10), program}, args...)...)
 			var stdout, stderr strings.Builder
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr
 			err := cmd.Run()
 			code := cmd.ProcessState.ExitCode()
-			works := mib >= 1024 && args[0] == "version" || mib == 4000
+			works := mib >= 1536 && args[0] == "version" || mib == 4000
 			if refused := code == 1 && stdout.String() == "" && strings.HasPrefix(stderr.String(), "vkcome: ") && strings.Count(stderr.String(), "\n") == 1; works != (err == nil) || !works && !refused {
 				t.Errorf("%d MiB, %v: exit %d: %.300s", mib, args, code, stderr.String())
 			}
