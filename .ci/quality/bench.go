@@ -318,7 +318,7 @@ func (b *bench) make(ctx context.Context, r *row) error {
 		if other == nil { // newBench saw that it is there
 			continue
 		}
-		if r.On != "" { // its run goes on where it was stopped, or is done again if this model is not there any more
+		if r.On != "" { // a run whose model is there does not write this one any more: it is done again
 			if err := b.remove(other.Name); err != nil {
 				return err
 			}

@@ -231,8 +231,9 @@ func TestSharedRegisters(t *testing.T) {
 						t.Errorf("%s: %s %v in workgroups of %d", d.Info.Name, k.shader, k.tile, k.group)
 					}
 				}
-				if want := []int{0, 0, 1}[i]; len(family) < want {
-					t.Errorf("%s: no kernel of family %d", d.Info.Name, i)
+				some := i == 2 || i == 1 && d == nvidia // of products with a vector, by cooperative matrices, and by tiles
+				if some != (len(family) > 0) {
+					t.Errorf("%s: %d kernels of family %d", d.Info.Name, len(family), i)
 				}
 			}
 		}
