@@ -28,9 +28,8 @@ part "licences allow MIT" go run ./cmd/vkcome/internal/licenses/gen -check
 # Go's cache of test results does not see a change of driver: -count=1 runs them. The packages that take longest begin first, so that none runs alone in the end.
 kernels=$(mktemp -d)
 trap 'rm -rf "$kernels"' EXIT
-part "go test, under validation" env VKCOME_VALIDATE=1 VKCOME_KERNEL_LOG="$kernels" go test -count=1 -timeout 30m ./cmd/vkcome ./prune ./...
+part "go test, under validation" env VKCOME_VALIDATE=1 VKCOME_KERNEL_LOG="$kernels" go test -count=1 -timeout 30m ./cmd/vkcome ./prune ./... ./.ci/quality ./.ci/gpu ./.ci/dist ./.ci/api ./.ci/typecheck
 part "every kernel ran on a device" go run ./shaders/gen -coverage "$kernels"
-part "tests of .ci" go test -count=1 ./.ci/quality ./.ci/gpu ./.ci/dist ./.ci/api ./.ci/typecheck
 part "what GPUs' compilers make of it" compilers
 part "demo" bin/vkcome demo
 finish

@@ -60,14 +60,15 @@ type Candidate struct {
 	Refit  *refit.Options // nil: nothing is fitted. What refit.Options.All adds is left to the run of what is chosen, unless there is no other fit
 }
 
-// Candidates are what is tried by default: a quick one first, by which times are known and without which a small budget finds nothing, then those that
-// did best on real models for what they take.
+// Candidates are what is tried by default: two quick ones first, by which times are known and without which a small budget finds nothing, layer by
+// layer and a block at once, then those that did best on real models for what they take.
 func Candidates(m *model.Model) []Candidate {
 	fit := &refit.Options{All: true, Projections: bothOf(m)}
 	end := &refit.Options{End: true, Projections: bothOf(m)}
 	angular := method.CoMe{Selector: method.SelectAngularAll, Repeat: true}
 	return []Candidate{
 		{"shortgpt, refit", method.ShortGPT{}, fit},
+		{"streamline, refit", method.Streamline{}, fit},
 		{"union, 1 candidate, refit", method.Union{Greedy: method.Greedy{Candidates: 1}}, fit},
 		{"prune-comp, refit in the end", method.PruneComp{}, end},
 		{"greedy, 1 candidate, refit", method.Greedy{Candidates: 1}, fit},

@@ -268,7 +268,7 @@ func (s *search) round(ctx context.Context, relative *eval.Relative, round int, 
 		switch known := s.quickest(round); {
 		case rest > 1 && known == 0: // one that is slow leaves time for others
 			left /= 2
-		case rest > 1 && round == 0 && i == 1: // what did best on real models
+		case rest > 1 && round == 0 && i <= 2: // another quick one, and what did best on real models (Candidates)
 			left = left * 3 / 4
 		case rest > 1:
 			left = max(left/4, min(left, 2*known))
@@ -318,8 +318,11 @@ func (s *search) least(c Candidate, round, windows int) float64 {
 		return took
 	}
 	fits := layers - s.TargetLayers
-	if c.Refit.End {
+	switch {
+	case c.Refit.End:
 		fits = s.TargetLayers
+	case c.Method.Needs().Block:
+		fits = 1
 	}
 	for _, t := range s.measured(round) {
 		if t.Fitted > 0 {

@@ -32,10 +32,12 @@ layout(binding = 2) readonly  buffer K  { float k[]; };
 layout(binding = 3) readonly  buffer V4 { vec4  v4[]; };
 layout(binding = 3) readonly  buffer V  { float v[]; };
 
-shared float products[ROWS * BATCH * (PER_KEY + 1)]; // padded: lanes of a column are in different banks
+const uint PRODUCTS = ROWS * BATCH * (PER_KEY + 1); // padded: lanes of a column are in different banks
+shared float products[PRODUCTS < 4 * 128 ? 4 * 128 : PRODUCTS]; // in the end the components of the sums of 128 invocations, one after the other
 shared float weights[ROWS * CHUNK];
 shared float tops[8 * PER_ROW], sums[8 * PER_ROW];
-shared vec4 slices[128];
+
+vec4 sums_of(uint invocation) { return vec4(products[invocation], products[128 + invocation], products[256 + invocation], products[384 + invocation]); }
 
 void main() {
     uint thread = gl_LocalInvocationID.x, kv_head = gl_WorkGroupID.y;
@@ -109,12 +111,12 @@ void main() {
             }
         }
     [[unroll]] for (uint r = 0; r < ROWS; r++) {
-        barrier(); // slices were read
-        slices[thread] = acc[r];
+        barrier(); // the last row's sums were read
+        [[unroll]] for (uint j = 0; j < 4; j++) products[j * 128 + thread] = acc[r][j];
         barrier();
         if (thread < DIMS && row0 + r < rows) {
-            vec4 total = slices[thread];
-            for (uint n = 1; n < SLICES; n++) total += slices[n * DIMS + thread];
+            vec4 total = sums_of(thread);
+            for (uint n = 1; n < SLICES; n++) total += sums_of(n * DIMS + thread);
             top = MASKED;
             sum = 0.0;
             [[unroll]] for (uint n = 0; n < PER_ROW; n++) {

@@ -78,6 +78,9 @@ func newBench(s settings, rows, others []row) (*bench, error) {
 	if s.window < 1 || s.tokens < s.window || s.windows < 1 || s.docs < 1 {
 		return nil, fmt.Errorf("-tokens %d, -window %d, -windows %d, -docs %d: expected a window and a document at least", s.tokens, s.window, s.windows, s.docs)
 	}
+	if s.healSteps < 0 {
+		return nil, fmt.Errorf("-heal-steps %d: expected 0 or more", s.healSteps)
+	}
 	if b.model == "" {
 		b.model = b.path("model")
 	}

@@ -31,6 +31,7 @@ type settings struct {
 	measures                 []string
 	until                    time.Time // no step begins after it; zero: no end
 	heal, auto               time.Duration
+	healSteps                int // instead of heal: the same work on every machine
 	keep                     bool
 	told                     io.Writer // what is going on
 }
@@ -55,6 +56,7 @@ func main() {
 	flag.IntVar(&s.window, "window", 512, "tokens of a window, of calibration and of perplexity")
 	flag.IntVar(&s.windows, "windows", 8, "windows of each text whose perplexity is measured, chosen at random by a fixed seed")
 	flag.DurationVar(&s.heal, "heal", 30*time.Minute, "time for training a model")
+	flag.IntVar(&s.healSteps, "heal-steps", 0, "instead of -heal: train all weights in so many steps of two windows")
 	flag.DurationVar(&s.auto, "auto", 15*time.Minute, "time for vkcome auto")
 	flag.BoolVar(&s.keep, "keep", false, "keep the models of rows that are done")
 	flag.Parse()

@@ -16,7 +16,7 @@ import (
 
 // row is a line of the table: a model, and the commands of vkcome that make it. In these {model} is the dense model, {out} the row's, {NAME} that of
 // another row, which is made before, {calibration} the corpus of calibration, {calibration-texts} its texts alone, {window} the
-// tokens of a window, {budget} the time for training, and {auto} that for a search.
+// tokens of a window, {training} how a model is trained, {budget} the time for that, and {auto} that for a search.
 type row struct {
 	Name     string   `json:"name"`
 	Method   string   `json:"method"`
@@ -41,11 +41,11 @@ var repairs = []struct{ name, command string }{
 	{"refit", "prune {model} {out} --method METHOD --target-layers LAYERS --refit END STEPS {calibration}"},
 	{"refit-end", "prune {model} {out} --method METHOD --target-layers LAYERS --refit --fit-end --projections o,down {calibration}"},
 	{"refit+all", "refit {model} {METHOD-LAYERS-refit} {out} --fit-all --projections o,down {calibration}"},
-	{"refit+heal", "distill {model} {METHOD-LAYERS-refit} {out} {calibration-texts} --window {window} --budget {budget}"},
+	{"refit+heal", "distill {model} {METHOD-LAYERS-refit} {out} {calibration-texts} --window {window} {training}"},
 }
 
-// byTarget are the methods whose steps depend on how many layers are to be left: a model on the way to fewer is not the one of its number of layers.
-var byTarget = []string{"laco", "replaceme", "replaceme-cos", "streamline"}
+// byTarget says of a method that its steps depend on how many layers are to be left: a model on the way to fewer is not the one of its number of layers.
+func byTarget(e method.Entry) bool { return e.Needs().Block || e.Name == "laco" }
 
 func repairNames() (names []string) {
 	for _, r := range repairs {
@@ -100,7 +100,7 @@ func choose(methods, which, depths []string) (rows, others []row, err error) {
 					end = "--fit-end"
 				}
 				one := row{Name: e.Name + "-" + depth + "-" + r.name, Method: e.Name, Repair: r.name, Layers: layers}
-				if strings.Contains(r.command, "STEPS") && end == "" && len(depths) > 1 && !slices.Contains(byTarget, e.Name) {
+				if strings.Contains(r.command, "STEPS") && end == "" && len(depths) > 1 && !byTarget(e) {
 					steps = "--save-steps"
 					if layers > deepest {
 						one.On = e.Name + "-" + strconv.Itoa(deepest) + "-" + r.name
@@ -165,7 +165,7 @@ func (r *row) needs() (names []string) {
 	}
 	for _, c := range r.Commands {
 		for _, m := range inBraces.FindAllStringSubmatch(c, -1) {
-			if name := m[1]; !slices.Contains([]string{"model", "out", "window", "budget", "auto", "calibration", "calibration-texts"}, name) && !slices.Contains(names, name) {
+			if name := m[1]; !slices.Contains([]string{"model", "out", "window", "training", "budget", "auto", "calibration", "calibration-texts"}, name) && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
 		}
@@ -183,6 +183,12 @@ func (b *bench) arguments(r *row, command string) []string {
 			args = append(append(args, texts...), "--window", strconv.Itoa(b.window), "--samples", strconv.Itoa(b.tokens/b.window))
 		case "{calibration-texts}":
 			args = append(args, texts...)
+		case "{training}":
+			if b.healSteps > 0 { // of two windows: a step of the default 16 takes as long as most rows
+				args = append(args, "--map", "none", "--end-to-end", strconv.Itoa(b.healSteps), "--batch", "2", "--held-out", "2")
+			} else {
+				args = append(args, "--budget", b.heal.String())
+			}
 		default:
 			args = append(args, inBraces.ReplaceAllStringFunc(word, func(name string) string {
 				switch name = name[1 : len(name)-1]; name {

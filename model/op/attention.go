@@ -280,7 +280,7 @@ func (s AttentionShape) f32Way(d *vk.Device, activity, packed bool) (attentionWa
 		return way, nil
 	}
 	t := s.tile(d, 1, 1, activity || packed)
-	if n := ceilDiv(s.KeyLen, t.others()) * (1 + ceilDiv(dims, 8) + 17*ceilDiv(dims, 16)); !loops(d, n, attentionIterations) {
+	if n := ceilDiv(s.KeyLen, t.others()) * (1 + ceilDiv(dims, 8) + 17*t.parts()*ceilDiv(dims, 16)); !loops(d, n, attentionIterations) {
 		return attentionWay{}, fmt.Errorf("op attention: %d keys of %d take %d iterations on %s, its driver may stop at %d: %w", s.KeyLen, s.HeadDim, n,
 			d.Info.Name, attentionIterations, vk.ErrLimit)
 	}
@@ -297,9 +297,17 @@ type attentionTile struct{ each, theirs int }
 func (t attentionTile) rows() int   { return attentionThreadRows * t.each }
 func (t attentionTile) others() int { return 16 * t.theirs }
 
-// shared is the memory that a workgroup takes: 16 vec4 of each of the others, or 8 of these and the rows; weights of each row, and a number.
+// parts of the others have their blocks in shared memory one after the other.
+func (t attentionTile) parts() int {
+	if t == (attentionTile{1, 2}) {
+		return 2
+	}
+	return 1
+}
+
+// shared is the memory that a workgroup takes: 16 vec4 of each of a part of the others, or 8 of all and of the rows; weights of each row, and a number.
 func (t attentionTile) shared() int64 {
-	return 16*int64(max(16*t.others(), 8*(t.rows()+t.others()))) + int64(16*t.rows()*(16+4))
+	return 16*int64(max(16*t.others()/t.parts(), 8*(t.rows()+t.others()))) + int64(16*t.rows()*(16+4))
 }
 
 // tile has as many rows as an invocation's registers hold without spilling, of which it adds up so many outputs or gradients, and products with tiles,

@@ -112,7 +112,7 @@ func (s AttentionShape) backwardWay(d *vk.Device, ofKeys bool) (backwardWay, err
 		return way, nil
 	}
 	t := s.tile(d, gradients, 2, false)
-	if n := ceilDiv(others, t.others()) * (1 + 2*ceilDiv(dims, 8) + gradients*17*ceilDiv(dims, 16)); !loops(d, n, attentionIterations) {
+	if n := ceilDiv(others, t.others()) * (1 + 2*ceilDiv(dims, 8) + gradients*17*t.parts()*ceilDiv(dims, 16)); !loops(d, n, attentionIterations) {
 		return backwardWay{}, fmt.Errorf("op attention_bwd: %d queries of %d heads for each key, of %d, take %d iterations on %s, its driver may stop at %d: %w",
 			s.QueryLen, group, s.HeadDim, n, d.Info.Name, attentionIterations, vk.ErrLimit)
 	}

@@ -3,8 +3,8 @@ package op
 import "github.com/vkcome/vkcome/vk"
 
 const (
-	coopAttentionSubgroups = 4  // of a workgroup of attention_coopmat.comp
-	coopAttentionKeys      = 32 // of its tiles
+	coopAttentionBands = 4  // of rows, of a workgroup of attention_coopmat.comp
+	coopAttentionKeys  = 32 // of its tiles
 )
 
 // coopWay is the kernel with cooperative matrices, where the device has it for the shape: the largest matrices and subgroups that fit.
@@ -14,17 +14,37 @@ func (s AttentionShape) coopWay(d *vk.Device, activity bool) (way attentionWay, 
 		return way, false
 	}
 	for _, size := range coopSubgroups(d) {
-		perRow, shared := size/best.M, int64(16*(s.coopTile()+coopAttentionSubgroups*best.M*(coopAttentionKeys/4+1))+8*coopAttentionKeys)
-		if size%best.M != 0 || coopAttentionKeys/4%perRow != 0 || best.M*s.HeadDim/size > maxSums(d) || coopAttentionSubgroups*size > l.WorkgroupSize {
+		split := s.coopSplit(d, best, size)
+		group, perRow := coopAttentionBands*split*size, split*size/best.M
+		shared := int64(16*(s.coopTile()+coopAttentionBands*best.M*(coopAttentionKeys/4+1)) + 8*coopAttentionKeys + 4*coopAttentionBands*split)
+		if size%best.M != 0 || coopAttentionKeys/4%perRow != 0 || best.M*s.HeadDim/size/split > coopAttentionSums(d) || group > l.WorkgroupSize {
 			continue
 		}
 		if shared <= l.SharedMemory {
-			return attentionWay{shader: "attention_coopmat", rows: coopAttentionSubgroups * best.M, half: true, subgroup: size, shared: shared,
-				spec: spec("WORKGROUP", coopAttentionSubgroups*size, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "SUBGROUP", size, "MATRIX_M", best.M, "MATRIX_N", best.N,
-					"MATRIX_K", best.K, "ACTIVITY", activity)}, true
+			return attentionWay{shader: "attention_coopmat", rows: coopAttentionBands * best.M, half: true, subgroup: size, shared: shared,
+				spec: spec("WORKGROUP", group, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "SUBGROUP", size, "MATRIX_M", best.M, "MATRIX_N", best.N,
+					"MATRIX_K", best.K, "ACTIVITY", activity, "SPLIT", split)}, true
 		}
 	}
 	return way, false
+}
+
+// coopAttentionSums is how many sums an invocation can hold beside as many of q.
+func coopAttentionSums(d *vk.Device) int {
+	if d.Info.Has(vk.HalfRegisters) {
+		return 40
+	}
+	return maxSums(d)
+}
+
+// coopSplit is how many subgroups share a band of rows: two where an invocation's sums of a whole head, beside q, leave room for less than 16 subgroups (NVK:
+// heads of 96 and 128 take 152 and 168 registers for 128), and where subgroups have 64 invocations, AMD's: RDNA 3 has 16 waves for 12 with heads of
+// 64 and for 8 with 96, RDNA 4 has 24 and 16, and 16 for 8 with 128. With heads of 256 RDNA 3 would spill.
+func (s AttentionShape) coopSplit(d *vk.Device, m vk.CoopShape, size int) int {
+	if (m.M*s.HeadDim/size > coopAttentionSums(d) || size == 64 && s.HeadDim <= 128) && s.HeadDim/m.N%2 == 0 {
+		return 2
+	}
+	return 1
 }
 
 // coopTile is 16 bytes of a tile's keys and values in shared memory, rows of both padded by one.
@@ -36,7 +56,7 @@ func (s AttentionShape) coopTile() int {
 func (s AttentionShape) coopTakes(m vk.CoopShape) bool {
 	of := func(n, whole int) bool { return n%8 == 0 && whole%n == 0 }
 	return of(m.N, s.HeadDim) && of(m.K, s.HeadDim) && of(m.N, coopAttentionKeys/2) && of(m.K, coopAttentionKeys) &&
-		coopAttentionSubgroups*m.M*(s.HeadDim/8+1) <= s.coopTile()
+		coopAttentionBands*m.M*(s.HeadDim/8+1) <= s.coopTile()
 }
 
 // headHalves is what rows of heads take as putHeads puts them, in bytes that end where something can be bound.

@@ -32,6 +32,19 @@ func halfHeads(x ref.Mat, dim int) ref.Mat {
 	return y
 }
 
+// attentionCoopShapes are heads of several sizes, and what else may be of a shape.
+var attentionCoopShapes = []AttentionShape{
+	{1, 1, 1, 0, 1, 1, 8, 0, false, LogitOptions{}, false},
+	{3, 5, 5, 0, 4, 2, 16, 0, false, LogitOptions{}, false},
+	{2, 130, 130, 131, 2, 1, 64, 0, false, LogitOptions{}, false},
+	{2, 67, 67, 70, 6, 2, 24, 33, false, LogitOptions{0.3, 1.5}, false},
+	{1, 33, 100, 0, 3, 3, 80, 40, false, LogitOptions{}, false},
+	{2, 9, 150, 151, 5, 1, 16, 1, false, LogitOptions{}, false},
+	{1, 70, 70, 0, 7, 1, 128, 0, false, LogitOptions{0.5, 0}, false},
+	{2, 3, 90, 0, 4, 2, 96, 0, true, LogitOptions{}, false},
+	{2, 50, 90, 0, 4, 2, 48, 0, false, LogitOptions{0, 2}, false},
+}
+
 // Cooperative matrices give what f32 does, but for the rounding of what they multiply; a query the same bits among others and alone, in place and
 // not, and however bindings are cut; and activity is that of the rows.
 func TestAttentionCoop(t *testing.T) {
@@ -39,65 +52,84 @@ func TestAttentionCoop(t *testing.T) {
 		if d.Tier < vk.CoopMatrix { // with them, a device that does not take the kernel fails below
 			t.Skip("no cooperative matrices: make test-drivers has them")
 		}
-		with(t, d, Kernels{attentionMany: "attention_coopmat"})
-		for _, s := range []AttentionShape{
-			{1, 1, 1, 0, 1, 1, 8, 0, false, LogitOptions{}, false},
-			{3, 5, 5, 0, 4, 2, 16, 0, false, LogitOptions{}, false},
-			{2, 130, 130, 131, 2, 1, 64, 0, false, LogitOptions{}, false},
-			{2, 67, 67, 70, 6, 2, 24, 33, false, LogitOptions{0.3, 1.5}, false},
-			{1, 33, 100, 0, 3, 3, 80, 40, false, LogitOptions{}, false},
-			{2, 9, 150, 151, 5, 1, 16, 1, false, LogitOptions{}, false},
-			{1, 70, 70, 0, 7, 1, 128, 0, false, LogitOptions{0.5, 0}, false},
-			{2, 3, 90, 0, 4, 2, 96, 0, true, LogitOptions{}, false},
-		} {
-			t.Run(fmt.Sprint(s), func(t *testing.T) {
-				way, err := s.way(d, true)
-				if err != nil || way.shader != "attention_coopmat" {
-					t.Fatalf("%s runs, %v", way.shader, err)
-				}
-				b := newBench(t, d)
-				q, k, v, want := attentionCase(s)
-				for i := range v.Rows { // of many sizes, as far as the sum of all is not of one alone
-					for j := range v.Row(i) {
-						v.Row(i)[j] *= float64(int(1) << (i % 7))
-					}
-				}
-				want = attentionWant(s, q, k, v)
-				dq, dk, dv := b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32)
-				blocks, y := AttentionBlocks(d, s), b.empty(dtype.F32, q.Rows, q.Cols)
-				extra := withScratch(b, s)
-				extra.Activity = b.empty(dtype.F32, s.Windows*blocks, q.Cols)
-				Attention(b.r, y, dq, dk, dv, s, extra)
-				got := b.download(y)
-				attentionRoundedBound.Near(t, got, want.Data, dtype.F32)
-				rounded := attentionWant(s, halfHeads(q, s.HeadDim), halfHeads(k, s.HeadDim), halfHeads(v, s.HeadDim))
-				attentionHalfBound.Near(t, got, rounded.Data, dtype.F32)
-
-				total, of := make([]float32, s.Windows*q.Cols), make([]float64, s.Windows*q.Cols)
-				for i, x := range b.download(extra.Activity) {
-					total[i/q.Cols/blocks*q.Cols+i%q.Cols] += x
-				}
-				for i, x := range got {
-					of[i/q.Cols/s.QueryLen*q.Cols+i%q.Cols] += max(float64(x), -float64(x))
-				}
-				attentionBound.Near(t, total, of, dtype.F32)
-
-				Attention(b.r, dq, dq, dk, dv, s, extra)
-				if !slices.Equal(b.download(dq), got) {
-					t.Error("in place, the bits differ")
-				}
-				alone := s
-				alone.Windows, alone.QueryLen, alone.Batch = 1, min(2, s.QueryLen), true
-				skip := s.QueryLen - alone.QueryLen
-				part := b.empty(dtype.F32, alone.QueryLen, q.Cols)
-				stride := max(s.KeyStride, s.KeyLen)
-				attend(b, part, b.upload(window(q, skip, alone.QueryLen), dtype.F32), dk.RowRange(0, stride), dv.RowRange(0, stride), alone)
-				if !slices.Equal(b.download(part), got[skip*q.Cols:s.QueryLen*q.Cols]) {
-					t.Error("queries alone have other bits")
-				}
-			})
+		for _, s := range attentionCoopShapes {
+			if m := largestCoop(d, s.coopTakes); m.M*s.HeadDim/max(1, d.Limits().SubgroupSize)/s.coopSplit(d, m, d.Limits().SubgroupSize) > coopAttentionSums(d) {
+				continue // as a profile says, which names another device's registers
+			}
+			t.Run(fmt.Sprint(s), func(t *testing.T) { attentionCoopCase(t, d, s, 0) })
 		}
 	})
+}
+
+// The same where two subgroups share rows, as on a device that NVIDIA's profile describes.
+func TestAttentionCoopShared(t *testing.T) {
+	d := vktest.Open(t, vk.Options{Profile: "nvidia"})
+	if d.Tier < vk.CoopMatrix {
+		t.Skip("no cooperative matrices: make test-drivers has them")
+	}
+	ran := 0
+	for _, s := range attentionCoopShapes {
+		if s.HeadDim > coopAttentionSums(d) && s.HeadDim <= 2*coopAttentionSums(d) { // lavapipe's 8 rows for 8 invocations: a sum for each of the head
+			ran++
+			t.Run(fmt.Sprint(s), func(t *testing.T) { attentionCoopCase(t, d, s, 2) })
+		}
+	}
+	if ran < 3 {
+		t.Errorf("%d shapes, expected 3", ran)
+	}
+	vktest.Clean(t)
+}
+
+// attentionCoopCase compares attention by cooperative matrices with the reference. split is how many subgroups must share rows, 0 for any.
+func attentionCoopCase(t *testing.T, d *vk.Device, s AttentionShape, split int) {
+	with(t, d, Kernels{attentionMany: "attention_coopmat"})
+	way, err := s.way(d, true)
+	if err != nil || way.shader != "attention_coopmat" {
+		t.Fatalf("%s runs, %v", way.shader, err)
+	}
+	if got := way.spec.values[slices.Index(way.spec.names, "SPLIT")]; split > 0 && int(got) != split {
+		t.Fatalf("%d subgroups share rows, expected %d", got, split)
+	}
+	b := newBench(t, d)
+	q, k, v, want := attentionCase(s)
+	for i := range v.Rows { // of many sizes, as far as the sum of all is not of one alone
+		for j := range v.Row(i) {
+			v.Row(i)[j] *= float64(int(1) << (i % 7))
+		}
+	}
+	want = attentionWant(s, q, k, v)
+	dq, dk, dv := b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32)
+	blocks, y := AttentionBlocks(d, s), b.empty(dtype.F32, q.Rows, q.Cols)
+	extra := withScratch(b, s)
+	extra.Activity = b.empty(dtype.F32, s.Windows*blocks, q.Cols)
+	Attention(b.r, y, dq, dk, dv, s, extra)
+	got := b.download(y)
+	attentionRoundedBound.Near(t, got, want.Data, dtype.F32)
+	rounded := attentionWant(s, halfHeads(q, s.HeadDim), halfHeads(k, s.HeadDim), halfHeads(v, s.HeadDim))
+	attentionHalfBound.Near(t, got, rounded.Data, dtype.F32)
+
+	total, of := make([]float32, s.Windows*q.Cols), make([]float64, s.Windows*q.Cols)
+	for i, x := range b.download(extra.Activity) {
+		total[i/q.Cols/blocks*q.Cols+i%q.Cols] += x
+	}
+	for i, x := range got {
+		of[i/q.Cols/s.QueryLen*q.Cols+i%q.Cols] += max(float64(x), -float64(x))
+	}
+	attentionBound.Near(t, total, of, dtype.F32)
+
+	Attention(b.r, dq, dq, dk, dv, s, extra)
+	if !slices.Equal(b.download(dq), got) {
+		t.Error("in place, the bits differ")
+	}
+	alone := s
+	alone.Windows, alone.QueryLen, alone.Batch = 1, min(2, s.QueryLen), true
+	skip := s.QueryLen - alone.QueryLen
+	part := b.empty(dtype.F32, alone.QueryLen, q.Cols)
+	stride := max(s.KeyStride, s.KeyLen)
+	attend(b, part, b.upload(window(q, skip, alone.QueryLen), dtype.F32), dk.RowRange(0, stride), dv.RowRange(0, stride), alone)
+	if !slices.Equal(b.download(part), got[skip*q.Cols:s.QueryLen*q.Cols]) {
+		t.Error("queries alone have other bits")
+	}
 }
 
 // Where windows, or the queries of one, are cut to be bound, the bits are the same.

@@ -108,6 +108,7 @@ func (c LaCo) Step(ctx context.Context, s *State, target int, progress func(done
 			return nil, err
 		}
 	}
+	known := map[int]float64{} // similarities by layer: a walk that starts again meets the same model
 	for {
 		if w.At < 0 {
 			w.At, w.Threshold = layers-2, w.Threshold-lacoLowering
@@ -129,20 +130,25 @@ func (c LaCo) Step(ctx context.Context, s *State, target int, progress func(done
 			step.Ratio = append(step.Ratio, 1)
 		}
 		step.Ratio[0] = float64(2 - span) // θ_l + Σ (θ_{l+k} − θ_l) = (1 − (span−1))·θ_l + Σ θ_{l+k}
-		output, err := s.Scorer.LastStates(ctx, s.candidate(step))
-		if err == nil && len(output) != len(w.Output) {
-			err = fmt.Errorf("laco: the checkpoint has %d bytes of states, the corpus %d", len(w.Output), len(output))
+		similarity, ok := known[w.At]
+		if !ok {
+			output, err := s.Scorer.LastStates(ctx, s.candidate(step))
+			if err == nil && len(output) != len(w.Output) {
+				err = fmt.Errorf("laco: the checkpoint has %d bytes of states, the corpus %d", len(w.Output), len(output))
+			}
+			if err != nil {
+				return nil, err
+			}
+			similarity = meanCosine(output, w.Output, w.Hidden)
+			known[w.At] = similarity
 		}
-		if err != nil {
-			return nil, err
-		}
-		similarity := meanCosine(output, w.Output, w.Hidden)
 		if !(similarity > w.Threshold) {
 			w.At--
 			continue
 		}
 		step.Scores = Scores{similarity, w.Threshold}
 		w.At = min(w.At-lacoInterval, layers-span-1)
+		var err error
 		if s.Memo, err = json.Marshal(w); err != nil {
 			return nil, err
 		}

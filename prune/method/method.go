@@ -38,6 +38,7 @@ type Needs struct {
 	Refit     bool // of what each step leaves, without which the method makes no sense
 	Union     bool // it makes a layer of two by refit.Union
 	Repairs   bool // it repairs what each step leaves by itself: nothing is fitted before the end
+	Block     bool // all layers that are too many go at once, as one block in one step
 	Gradients bool // of the loss on that corpus: hidden states stay in host memory, the device's is for the pass backward
 
 	// Target is how many layers are left of so many, where the method's own options say so: no other target need be given then. nil

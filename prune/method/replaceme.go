@@ -28,7 +28,7 @@ func (m ReplaceMe) Name() string {
 }
 
 // Needs is a calibration corpus, and the states of the opened model.
-func (ReplaceMe) Needs() Needs { return Needs{Corpus: true, Held: true, Repairs: true} }
+func (ReplaceMe) Needs() Needs { return Needs{Corpus: true, Held: true, Repairs: true, Block: true} }
 
 // Options lists none.
 func (ReplaceMe) Options() []string { return nil }

@@ -22,7 +22,7 @@ type Streamline struct{}
 func (Streamline) Name() string { return "streamline" }
 
 // Needs is a calibration corpus.
-func (Streamline) Needs() Needs { return Needs{Corpus: true} }
+func (Streamline) Needs() Needs { return Needs{Corpus: true, Block: true} }
 
 // Options lists none.
 func (Streamline) Options() []string { return nil }

@@ -14,10 +14,13 @@ const uint CHUNKS = (DIMS + CHUNK - 1) / CHUNK;
 const uint BLOCKS = (DIMS + THREAD_COLS - 1) / THREAD_COLS; // at most 4
 const uint WIDTH = DIMS < THREAD_COLS ? DIMS : THREAD_COLS;
 const uint STEP = THREAD_ROWS * THREAD_COLS / CHUNK; // lines of a chunk that are fetched at once
-const uint ROW_FETCHES = (ROWS + STEP - 1) / STEP, OTHER_FETCHES = OTHERS / STEP, BLOCK_FETCHES = (OTHERS * WIDTH + STEP * CHUNK - 1) / (STEP * CHUNK);
+const uint PARTS = EACH == 1 && THEIRS == 2 ? 2 : 1; // of a tile's others, whose blocks are in shared memory one after the other; at most THEIRS
+const uint PART = OTHERS / PARTS;
+const uint ROW_FETCHES = (ROWS + STEP - 1) / STEP, OTHER_FETCHES = OTHERS / STEP, BLOCK_FETCHES = (PART * WIDTH + STEP * CHUNK - 1) / (STEP * CHUNK);
+const uint OF_BOTH = CHUNK * (ROWS + OTHERS), OF_PART = PART * THREAD_COLS;
 
 // 26 KiB at most: attentionTile.shared in model/op/attention.go says how much.
-shared vec4 tile[OTHERS * THREAD_COLS]; // CHUNK × (ROWS + OTHERS) of both sides, or OTHERS × WIDTH of one
+shared vec4 tile[OF_BOTH > OF_PART ? OF_BOTH : OF_PART]; // CHUNK × (ROWS + OTHERS) of both sides, or PART × WIDTH of one
 shared vec4 weights[ROWS * THREAD_COLS];
 shared float partial[ROWS * THREAD_COLS];
 
@@ -45,28 +48,29 @@ shared float partial[ROWS * THREAD_COLS];
         } \
     } }
 
-// acc[i][N] += Σ_j weights[i][j]·theirs_j over the tile's others: N is a number, as a loop over blocks, which holds a loop, may not be unrolled
-// whatever is asked, and acc then is in memory.
-#define ACCUMULATE_BLOCK(N, acc, theirs) \
-    if (N < BLOCKS) { \
+// acc[i][N] += Σ_j weights[i][j]·theirs_j over the others of part P of the tile: N and P are numbers, as a loop over blocks, which holds a loop, may not be
+// unrolled whatever is asked, and acc then is in memory.
+#define ACCUMULATE_PART(N, P, acc, theirs) \
+    if (N < BLOCKS && P < PARTS) { \
         vec4 got[BLOCK_FETCHES]; \
         [[unroll]] for (uint f = 0; f < BLOCK_FETCHES; f++) { \
-            uint e = min(f * STEP * CHUNK + thread, OTHERS * WIDTH - 1); \
-            got[f] = LOAD(theirs, other_at(min(other0 + e / WIDTH, end - 1)) * HEAD_DIM, min(N * WIDTH + e % WIDTH, DIMS - 1)); \
+            uint e = min(f * STEP * CHUNK + thread, PART * WIDTH - 1); \
+            got[f] = LOAD(theirs, other_at(min(other0 + P * PART + e / WIDTH, end - 1)) * HEAD_DIM, min(N * WIDTH + e % WIDTH, DIMS - 1)); \
         } \
         barrier(); /* the tile was read; weights are written */ \
-        [[unroll]] for (uint f = 0; f < BLOCK_FETCHES; f++) tile[min(f * STEP * CHUNK + thread, OTHERS * WIDTH - 1)] = got[f]; \
+        [[unroll]] for (uint f = 0; f < BLOCK_FETCHES; f++) tile[min(f * STEP * CHUNK + thread, PART * WIDTH - 1)] = got[f]; \
         barrier(); \
         if (tc < WIDTH) \
             [[dont_unroll]] for (uint s = 0; s < THREAD_COLS; s++) { \
                 vec4 left[EACH]; \
                 [[unroll]] for (uint i = 0; i < EACH; i++) left[i] = weights[(tr + THREAD_ROWS * i) * THREAD_COLS + s]; \
-                [[unroll]] for (uint j = 0; j < THEIRS; j++) { \
+                [[unroll]] for (uint j = 0; j < THEIRS / PARTS; j++) { \
                     vec4 value = tile[(s + THREAD_COLS * j) * WIDTH + tc]; \
-                    [[unroll]] for (uint i = 0; i < EACH; i++) acc[i][min(N, BLOCKS - 1)] += left[i][j] * value; \
+                    [[unroll]] for (uint i = 0; i < EACH; i++) acc[i][min(N, BLOCKS - 1)] += left[i][min(P * (THEIRS / PARTS) + j, THEIRS - 1)] * value; \
                 } \
             } \
     }
+#define ACCUMULATE_BLOCK(N, acc, theirs) ACCUMULATE_PART(N, 0, acc, theirs) ACCUMULATE_PART(N, 1, acc, theirs)
 
 // acc[i][n] += Σ_j weight[i][j]·theirs_j for every block n; component j of weight is other tc + THREAD_COLS·j
 #define ACCUMULATE(acc, weight, theirs) \
