@@ -51,6 +51,8 @@ type Result struct {
 	GBytes   float64 `json:"gbytes,omitempty"`      // GB/s of what has to be read and written at least once
 	Fraction float64 `json:"of_floor,omitempty"`    // the time that the measured peaks would take, over the time taken
 	Bound    string  `json:"floor_bound,omitempty"` // which peak that is: memory, f32, f16 or coopmat
+	Kernel   string  `json:"kernel,omitempty"`      // by which a product or attention ran, as op.Choice says; empty elsewhere
+	Why      string  `json:"why,omitempty"`         // by that one
 }
 
 // Report is all that was measured on a device.
@@ -149,6 +151,7 @@ type benchmark struct {
 	prepare func(p *pool) (record func() error, err error)
 	host    bool
 	kernels op.Kernels // forced for this case; nil leaves what is in use
+	choice  *op.Choice // that prepare finds; nil where one kernel does it
 }
 
 // bencher is the state of a run.
@@ -258,6 +261,9 @@ func (c benchmark) result(seconds []float64, floor time.Duration, bound string) 
 	r.Value, r.Low, r.High = in(median), in(seconds[n-1]), in(seconds[0])
 	if c.unit == "s" {
 		r.Low, r.High = r.High, r.Low
+	}
+	if c.choice != nil {
+		r.Kernel, r.Why = c.choice.Kernel, c.choice.Why
 	}
 	if !c.peak && floor > 0 {
 		r.Fraction, r.Bound = floor.Seconds()/median, bound

@@ -31,7 +31,7 @@ func fixed(name string, speed float64) *bench.Report {
 		Results: []bench.Result{
 			{Name: "read device memory", Unit: "GB/s", Value: 432.1 * speed, Low: 430 * speed, High: 440 * speed, Seconds: []float64{0.001 / speed, 0.001 / speed * 1.01}, GBytes: 432.1 * speed},
 			{Name: "gemm llama-2-7b o 512×4096×4096 F16", Unit: "GFLOP/s", Value: 23456 * speed, Low: 23000 * speed, High: 23500 * speed, Seconds: []float64{0.00073 / speed, 0.00073 / speed * 1.01},
-				GFlops: 23456 * speed, GBytes: 60 * speed, Fraction: 0.41, Bound: "coopmat"},
+				GFlops: 23456 * speed, GBytes: 60 * speed, Fraction: 0.41, Bound: "coopmat", Kernel: "linear_coopmat:128x128/64x64/32", Why: "cooperative matrices of 16×16×16"},
 			{Name: "tg128", Unit: "tokens/s", Value: 98.76 * speed, Low: 97 * speed, High: 99 * speed, Seconds: []float64{1.29 / speed, 1.29 / speed * 1.01}, Fraction: 0.6, Bound: "memory"},
 			{Name: "CoMe step, 8 windows of 512 tokens", Unit: "s", Value: 1.5 / speed, Low: 1.4 / speed, High: 1.6 / speed, Seconds: []float64{1.5 / speed, 1.5 / speed * 1.01}},
 		},
@@ -127,6 +127,17 @@ func TestRun(t *testing.T) {
 			case x != nil && (!(x.Seconds[0] > 0 && x.Low <= x.Value && x.Value <= x.High) || len(x.Seconds) != 2):
 				t.Errorf("%+v", *x)
 			}
+		}
+		for _, x := range r.Results {
+			if product := strings.HasPrefix(x.Name, "gemm") || strings.HasPrefix(x.Name, "gemv"); product != (x.Kernel != "" && x.Why != "") {
+				t.Errorf("%s by %q: %q", x.Name, x.Kernel, x.Why)
+			}
+			if forced, ok := strings.CutPrefix(x.Name, "gemv 1×2048×2048 F16 by "); ok && (x.Kernel != forced || !strings.HasPrefix(x.Why, "asked for")) {
+				t.Errorf("%s by %q: %q", x.Name, x.Kernel, x.Why)
+			}
+		}
+		if text, err := r.Format("md"); err != nil || left == "" && !strings.Contains(string(text), "by linear_vec)\n") {
+			t.Errorf("%v: kernels are not told:\n%s", err, text)
 		}
 		if ran != 3 || progress < 8 {
 			t.Errorf("the extra case ran %d times, want 3; progress was reported %d times", ran, progress)

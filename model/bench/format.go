@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/vkcome/vkcome/model/op"
 	"github.com/vkcome/vkcome/model/printable"
 	"github.com/vkcome/vkcome/vk"
 )
@@ -25,10 +26,10 @@ func (r *Report) Format(format string) ([]byte, error) {
 		r.markdown(&out)
 	case "csv":
 		w := csv.NewWriter(&out)
-		rows := [][]string{{"device", "driver", "tier", "model", "name", "value", "unit", "low", "high", "reps", "gflops", "gbytes", "of_floor", "floor_bound"}}
+		rows := [][]string{{"device", "driver", "tier", "model", "name", "value", "unit", "low", "high", "reps", "gflops", "gbytes", "of_floor", "floor_bound", "kernel"}}
 		for _, x := range r.Results {
 			rows = append(rows, []string{r.Device.Name, r.Device.Driver + " " + r.Device.DriverVersion, r.Tier, r.Model, x.Name, number(x.Value), x.Unit, number(x.Low),
-				number(x.High), strconv.Itoa(len(x.Seconds)), number(x.GFlops), number(x.GBytes), number(x.Fraction), x.Bound})
+				number(x.High), strconv.Itoa(len(x.Seconds)), number(x.GFlops), number(x.GBytes), number(x.Fraction), x.Bound, x.Kernel})
 		}
 		if err := w.WriteAll(rows); err != nil {
 			return nil, err
@@ -85,10 +86,36 @@ func (r *Report) markdown(out *bytes.Buffer) {
 			add(x.Name, short(x.Value), x.Unit, fmt.Sprintf("%.0f %%", 100*x.spread()), positive(x.GFlops), positive(x.GBytes), of)
 		}
 	})
+	r.choices(out)
 	for _, s := range r.LeftOut {
 		fmt.Fprintf(out, "\nleft out: %s", s)
 	}
 	if len(r.LeftOut) > 0 {
+		fmt.Fprintln(out)
+	}
+}
+
+// choices says which kernels ran, and why: those of a kernel and a reason on one line.
+func (r *Report) choices(out *bytes.Buffer) {
+	var order []op.Choice
+	names := map[op.Choice][]string{}
+	for _, x := range r.Results {
+		c := op.Choice{Kernel: x.Kernel, Why: x.Why}
+		if c.Kernel == "" {
+			continue
+		}
+		if names[c] == nil {
+			order = append(order, c)
+		}
+		names[c] = append(names[c], x.Name)
+	}
+	if len(order) > 0 {
+		fmt.Fprintln(out, "\nkernels that ran, and why:")
+	}
+	for _, c := range order {
+		fmt.Fprintf(out, "\n- %s", printable.Line(fmt.Sprintf("`%s`: %s (%s)", c.Kernel, c.Why, strings.Join(names[c], "; "))))
+	}
+	if len(order) > 0 {
 		fmt.Fprintln(out)
 	}
 }

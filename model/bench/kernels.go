@@ -51,7 +51,7 @@ func (b *bencher) by(k op.Kernels, kernel string, c benchmark) benchmark {
 // attendBackward is the gradients of attention: 5 products of queries and keys, where Attention has 2.
 func (b *bencher) attendBackward(what string, s op.AttentionShape) benchmark {
 	c := b.attend(what, s)
-	c.flops, c.bytes = 2.5*c.flops, 2*c.bytes
+	c.flops, c.bytes, c.choice = 2.5*c.flops, 2*c.bytes, nil // the name says by which kernel
 	c.prepare = func(p *pool) (func() error, error) {
 		var q, k, v, o, do, dq, dk, dv, scratch op.Tensor
 		queries, keys := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim

@@ -48,8 +48,14 @@ func (b *bencher) operations() []benchmark {
 func (b *bencher) attend(what string, s op.AttentionShape) benchmark {
 	seen := float64(2*(s.KeyLen-s.QueryLen)+s.QueryLen+1) / 2
 	q, k := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
-	return benchmark{name: what, unit: "GFLOP/s", arithmetic: peakF32, flops: 4 * seen * float64(s.QueryLen*q), bytes: 4 * float64(2*s.QueryLen*q+2*s.KeyLen*k),
-		prepare: func(p *pool) (func() error, error) { return b.attention(p, s) }}
+	choice := new(op.Choice)
+	return benchmark{name: what, unit: "GFLOP/s", arithmetic: peakF32, flops: 4 * seen * float64(s.QueryLen*q), bytes: 4 * float64(2*s.QueryLen*q+2*s.KeyLen*k), choice: choice,
+		prepare: func(p *pool) (_ func() error, err error) {
+			if *choice, err = op.AttentionChoice(b.d, s); err != nil {
+				return nil, err
+			}
+			return b.attention(p, s)
+		}}
 }
 
 func (b *bencher) rmsNorm(rows, hidden int) benchmark {
@@ -69,7 +75,7 @@ func (b *bencher) rmsNorm(rows, hidden int) benchmark {
 
 func (b *bencher) linear(s product) benchmark {
 	kind := "gemm"
-	c := benchmark{unit: "GFLOP/s", arithmetic: b.arithmetic(s.dt)}
+	c := benchmark{unit: "GFLOP/s", arithmetic: b.arithmetic(s.dt), choice: new(op.Choice)}
 	if s.tokens == 1 {
 		kind, c.unit, c.arithmetic = "gemv", "GB/s", peakF32
 	}
@@ -97,8 +103,10 @@ func (b *bencher) linear(s product) benchmark {
 		if n := op.LinearHalves(b.d, s.dt, s.out, s.in); n > 0 {
 			halves, err = p.random(dtype.F32, 1, n)
 		}
+		fused := op.Fused{Scratch: scratch, Halves: halves}
+		*c.choice = op.LinearChoice(b.d, x, w, fused)
 		return func() error {
-			op.LinearFused(b.r, y, x, w, op.Fused{Scratch: scratch, Halves: halves})
+			op.LinearFused(b.r, y, x, w, fused)
 			return b.r.Err()
 		}, err
 	}

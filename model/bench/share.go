@@ -57,6 +57,8 @@ type sharedResult struct {
 	GBytes   float64   `json:"gbytes,omitempty"`
 	Fraction float64   `json:"of_floor,omitempty"`
 	Bound    string    `json:"floor_bound,omitempty"`
+	Kernel   string    `json:"kernel,omitempty"`
+	Why      string    `json:"why,omitempty"`
 }
 
 // Share writes the report as JSON to be given away. It has the device and its driver, the model by ModelInfo, and what was measured; it has

@@ -87,7 +87,7 @@ func attentionCoopCase(t *testing.T, d *vk.Device, s AttentionShape, split int) 
 	if err != nil || way.shader != "attention_coopmat" {
 		t.Fatalf("%s runs, %v", way.shader, err)
 	}
-	if got := way.spec.values[slices.Index(way.spec.names, "SPLIT")]; split > 0 && int(got) != split {
+	if got := way.spec.value("SPLIT"); split > 0 && got != split {
 		t.Fatalf("%d subgroups share rows, expected %d", got, split)
 	}
 	b := newBench(t, d)

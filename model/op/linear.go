@@ -91,12 +91,26 @@ const (
 
 // linearWay is the one place that chooses: the device's tuning, else what is fast on most.
 func linearWay(d *vk.Device, x, w Tensor, f Fused) linearKernel {
-	family := linearForced(d, x, w, f)
-	if len(family) == 0 {
-		family = linearFamily(d, x, w, f)
+	family, _ := linearFamilyOf(d, x, w, f)
+	k, _ := chosen(d, family, x, w, f)
+	return k
+}
+
+// linearFamilyOf are the kernels to choose from, and whether the device was told so.
+func linearFamilyOf(d *vk.Device, x, w Tensor, f Fused) (family []linearKernel, told bool) {
+	if family = linearForced(d, x, w, f); len(family) > 0 {
+		return family, true
+	}
+	return linearFamily(d, x, w, f), false
+}
+
+// chosen is the kernel of a family, and what decided.
+func chosen(d *vk.Device, family []linearKernel, x, w Tensor, f Fused) (linearKernel, chosenBy) {
+	if len(family) == 1 {
+		return family[0], byItself
 	}
 	if k, ok := tuned(d, family, x, w, f); ok {
-		return k
+		return k, byTuning
 	}
 	return fitting(family, x.Rows, w.Rows)
 }

@@ -305,11 +305,11 @@ func linearGPU(d *vk.Device, x, w Tensor, f Fused) [][]linearKernel {
 }
 
 // fitting is the first kernel of a family whose tiles are enough to fill the device and not half empty, else the last.
-func fitting(family []linearKernel, rows, columns int) linearKernel {
+func fitting(family []linearKernel, rows, columns int) (linearKernel, chosenBy) {
 	for _, k := range family {
 		if ceilDiv(rows, k.rows)*ceilDiv(columns, k.columns) >= fillGroups && rows > k.rows/2 {
-			return k
+			return k, byFilling
 		}
 	}
-	return family[len(family)-1]
+	return family[len(family)-1], byLast
 }

@@ -152,6 +152,14 @@ func (c specialized) with(pairs ...any) specialized {
 	return c
 }
 
+// value is that of a name, 0 where there is none.
+func (c specialized) value(name string) int {
+	if i := slices.Index(c.names, name); i >= 0 {
+		return int(c.values[i])
+	}
+	return 0
+}
+
 // after puts others before these.
 func (c specialized) after(pairs ...any) specialized {
 	first := spec(pairs...)

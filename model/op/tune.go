@@ -212,7 +212,7 @@ func (u *tuner) point(name string, p TunePoint, dt dtype.DType) (err error) {
 		return err
 	}
 	f := Fused{Scratch: scratch, Halves: halves}
-	byDefault := fitting(family, p.Tokens, p.Out)
+	byDefault, _ := fitting(family, p.Tokens, p.Out)
 	c := TuneChoice{Shader: shader, DType: dt.String(), TunePoint: p, Default: byDefault.tile}
 	rates := map[Tile]float64{}
 	for _, k := range family {
@@ -293,9 +293,6 @@ func TuningOf(d *vk.Device) *Tuning {
 
 // tuned is the kernel of a family that the device's tuning picks for a product: that of the nearest point that was measured.
 func tuned(d *vk.Device, family []linearKernel, x, w Tensor, f Fused) (linearKernel, bool) {
-	if len(family) < 2 {
-		return linearKernel{}, false
-	}
 	t := TuningOf(d)
 	if t == nil {
 		return linearKernel{}, false

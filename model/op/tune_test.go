@@ -180,7 +180,8 @@ func TestTune(t *testing.T) {
 		for _, c := range got.Choices {
 			dt := dtype.All[slices.IndexFunc(dtype.All, func(d dtype.DType) bool { return d.String() == c.DType })]
 			family := linearFamily(d, Tensor{Rows: c.Tokens, Cols: c.In}, Tensor{DType: dt, Rows: c.Out, Cols: c.In}, Fused{})
-			if !slices.ContainsFunc(family, func(k linearKernel) bool { return k.tile == c.Tile }) || fitting(family, c.Tokens, c.Out).tile != c.Default {
+			byDefault, _ := fitting(family, c.Tokens, c.Out)
+			if !slices.ContainsFunc(family, func(k linearKernel) bool { return k.tile == c.Tile }) || byDefault.tile != c.Default {
 				t.Errorf("%+v: no such tile or default", c)
 			}
 			if !(c.GFlops > 0 && c.DefaultGFlops > 0 && c.GFlops >= c.DefaultGFlops) {
