@@ -51,19 +51,24 @@ void main() {
             uvec4 texel = j < OUT ? imageLoad(w, int(from_w[j] + t)) : imageLoad(up, int(from_w[j] + t));
             [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) b[j][q] = texel_quad(texel, q);
         }
-        [[unroll]] for (uint r = 0; r < BANDS; r++)
-            [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) {
-                vec4 own = uintBitsToFloat(imageLoad(x, int(from_x[r] + t * TEXEL_QUADS + q)));
-                [[unroll]] for (uint i = 0; i < LANES; i++) {
-                    vec4 a = subgroupShuffle(own, i);
-                    [[unroll]] for (uint j = 0; j < COLUMNS; j++) {
-                        float v = fma(a.x, b[j][q].x, sum[r * LANES + i][j]);
-                        v = fma(a.y, b[j][q].y, v);
-                        v = fma(a.z, b[j][q].z, v);
-                        sum[r * LANES + i][j] = fma(a.w, b[j][q].w, v);
+        [[unroll]] for (uint r = 0; r < BANDS; r++) {
+            vec4 own[TEXEL_QUADS];
+            [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) own[q] = uintBitsToFloat(imageLoad(x, int(from_x[r] + t * TEXEL_QUADS + q)));
+            [[unroll]] for (uint i = 0; i < LANES; i++) {
+                vec4 a[TEXEL_QUADS];
+                [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) a[q] = subgroupShuffle(own[q], i);
+                [[unroll]] for (uint j = 0; j < COLUMNS; j++) {
+                    float v = sum[r * LANES + i][j]; // in a register for all of the texel's weights
+                    [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) {
+                        v = fma(a[q].x, b[j][q].x, v);
+                        v = fma(a[q].y, b[j][q].y, v);
+                        v = fma(a[q].z, b[j][q].z, v);
+                        v = fma(a[q].w, b[j][q].w, v);
                     }
+                    sum[r * LANES + i][j] = v;
                 }
             }
+        }
     }
 
     [[unroll]] for (uint j = 0; j < OUT; j++) {
