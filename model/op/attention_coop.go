@@ -17,31 +17,34 @@ func (s AttentionShape) coopWay(d *vk.Device, activity bool) (way attentionWay, 
 		split := s.coopSplit(d, best, size)
 		group, perRow := coopAttentionBands*split*size, split*size/best.M
 		shared := int64(16*(s.coopTile()+coopAttentionBands*best.M*(coopAttentionKeys/4+1)) + 8*coopAttentionKeys + 4*coopAttentionBands*split)
-		if size%best.M != 0 || coopAttentionKeys/4%perRow != 0 || best.M*s.HeadDim/size/split > coopAttentionSums(d) || group > l.WorkgroupSize {
+		if size%best.M != 0 || coopAttentionKeys/4%perRow != 0 || !s.coopFits(d, best, size, split) || group > l.WorkgroupSize || shared > l.SharedMemory {
 			continue
 		}
-		if shared <= l.SharedMemory {
-			return attentionWay{shader: "attention_coopmat", rows: coopAttentionBands * best.M, half: true, subgroup: size, shared: shared,
-				spec: spec("WORKGROUP", group, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "SUBGROUP", size, "MATRIX_M", best.M, "MATRIX_N", best.N,
-					"MATRIX_K", best.K, "ACTIVITY", activity, "SPLIT", split)}, true
-		}
+		apart := d.Info.Has(vk.HalfRegisters) && best.M*s.HeadDim/size/split <= 32 // heads of 80 have 12 subgroups then, 16 without
+		return attentionWay{shader: "attention_coopmat", rows: coopAttentionBands * best.M, half: true, subgroup: size, shared: shared,
+			spec: spec("WORKGROUP", group, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "SUBGROUP", size, "MATRIX_M", best.M, "MATRIX_N", best.N,
+				"MATRIX_K", best.K, "ACTIVITY", activity, "SPLIT", split, "APART", apart)}, true
 	}
 	return way, false
 }
 
-// coopAttentionSums is how many sums an invocation can hold beside as many of q.
-func coopAttentionSums(d *vk.Device) int {
-	if d.Info.Has(vk.HalfRegisters) {
-		return 40
+// coopFits says whether an invocation has room for its sums of o beside q, by what compilers say of heads of 64 to 256 (.ci/gpu).
+func (s AttentionShape) coopFits(d *vk.Device, m vk.CoopShape, size, split int) bool {
+	of := m.M * s.HeadDim / size
+	switch {
+	case d.Info.Has(vk.ThreadRegisters):
+		return of/split+of/2 <= 3*size // Xe2, 16 invocations: heads of 64, and halves of 96, take 253 and 245 of 256 registers, halves of 128 take 295
+	case d.Info.Has(vk.HalfRegisters):
+		return of/split <= 40
 	}
-	return maxSums(d)
+	return of/split <= maxSums(d)
 }
 
-// coopSplit is how many subgroups share a band of rows: two where an invocation's sums of a whole head, beside q, leave room for less than 16 subgroups (NVK:
-// heads of 96 and 128 take 152 and 168 registers for 128), and where subgroups have 64 invocations, AMD's: RDNA 3 has 16 waves for 12 with heads of
-// 64 and for 8 with 96, RDNA 4 has 24 and 16, and 16 for 8 with 128. With heads of 256 RDNA 3 would spill.
+// coopSplit is how many subgroups share a band of rows: two where the sums of a whole head are too many (NVK: heads of 96 and 128 would take 152 and 168
+// registers for 128), and where subgroups have 64 invocations, AMD's: RDNA 3 has 16 waves for 12 with heads of 64 and for 8 with 96, RDNA 4 has 24 and
+// 16, and 16 for 8 with 128. With heads of 256 RDNA 3 would spill.
 func (s AttentionShape) coopSplit(d *vk.Device, m vk.CoopShape, size int) int {
-	if (m.M*s.HeadDim/size > coopAttentionSums(d) || size == 64 && s.HeadDim <= 128) && s.HeadDim/m.N%2 == 0 {
+	if (!s.coopFits(d, m, size, 1) || size == 64 && s.HeadDim <= 128) && s.HeadDim/m.N%2 == 0 {
 		return 2
 	}
 	return 1

@@ -45,7 +45,7 @@ func TestChoices(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, err := AttentionChoice(d, s)
-			if err != nil || got.Kernel != way.shader || got.Why == "" || strings.Contains(got.Why, "a driver on a CPU") != (way.shader != "attention" && way.shader != "attention_decode") {
+			if err != nil || got.Kernel != way.shader || got.Why == "" || strings.Contains(got.Why, "a driver on a CPU") != strings.HasPrefix(way.shader, "attention_cpu") || strings.HasPrefix(got.Why, "cooperative") != way.half {
 				t.Errorf("%v: %+v, %v; %s runs", s, got, err, way.shader)
 			}
 		}
