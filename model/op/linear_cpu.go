@@ -12,6 +12,9 @@ import (
 //
 // GFLOP/s of linear_cpu_shuffle.comp on lavapipe 22.3.6 · linear_cpu.comp on 26.1.6, two Zen 4 cores, 512×2048×2048: F32 57 · 85,
 // F16 73 · 90; plain tiles in shared memory 8 · 18. linear_cpu_vec.comp, 1×2048×2048: F32 13 · 11, F16 15 · 17, BF16 15 · 16.
+//
+// Of the 4134 instructions that lavapipe 22.3.6 makes of a turn of linear_cpu_shuffle.comp's loop with BF16, on a CPU with 32 vector registers, 1024 are
+// multiplications and 1024 additions, as it splits what could be fused; 822 move what registers do not hold, 340 give a lane's value to all.
 
 const (
 	cpuLanes   = 8  // of a vector; larger workgroups only cost barriers
