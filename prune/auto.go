@@ -50,6 +50,9 @@ type AutoOptions struct {
 // DefaultBudget is the time that an Auto takes unless told otherwise.
 const DefaultBudget = 20 * time.Minute
 
+// firstCandidates are tried before a search says that there is no time for more: of Candidates the quick ones, and what did best on real models.
+const firstCandidates = 3
+
 // MinAutoWindows is the smallest corpus that holds what to calibrate and to fit on, and what to choose by.
 const MinAutoWindows = 8
 

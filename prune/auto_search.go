@@ -235,7 +235,8 @@ func (s *search) round(ctx context.Context, relative *eval.Relative, round int, 
 		if s.outcome(c.Name, round) != "" {
 			continue // before the search was stopped
 		}
-		if best := s.enough(round); best != "" {
+		first := round == 0 && i < firstCandidates
+		if best := s.enough(round); best != "" && !first {
 			if err := s.tried(Trial{Candidate: c.Name, Round: round, Windows: len(windows), Outcome: "not tried: the time that is left goes to more windows for " + best}); err != nil {
 				return false, err
 			}
@@ -268,7 +269,7 @@ func (s *search) round(ctx context.Context, relative *eval.Relative, round int, 
 		switch known := s.quickest(round); {
 		case rest > 1 && known == 0: // one that is slow leaves time for others
 			left /= 2
-		case rest > 1 && round == 0 && i <= 2: // another quick one, and what did best on real models (Candidates)
+		case rest > 1 && first:
 			left = left * 3 / 4
 		case rest > 1:
 			left = max(left/4, min(left, 2*known))

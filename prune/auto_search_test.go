@@ -182,13 +182,14 @@ func TestAutoEnough(t *testing.T) {
 	m, _ := modeltest.Spec{Hidden: 32, Intermediate: 48, Layers: 10, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 61, Context: 32}.Open(t)
 	windows := modeltest.Windows(61, 40, 16)
 	a, err := NewAuto(m, AutoOptions{TargetLayers: 5, Budget: time.Hour, Windows: windows,
-		Candidates: []Candidate{{"quick", method.Greedy{}, fit}, {"slow", method.Union{}, fit}, {"late", method.Greedy{}, nil}}})
+		Candidates: []Candidate{{"quick", method.Greedy{}, fit}, {"block", method.Streamline{}, fit}, {"slow", method.Union{}, fit}, {"late", method.Greedy{}, nil}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	trials := []Trial{ // as in TestAutoCost: with all windows slow takes 470 s
 		{Candidate: "quick", Windows: 10, Perplexity: 11, Seconds: 37, Fitting: 27, Fitted: 5, Outcome: goesOn},
 		{Candidate: "slow", Windows: 10, Perplexity: 10, Seconds: 127, Fitting: 27, Fitted: 5, Outcome: goesOn},
+		{Candidate: "block", Windows: 10, Perplexity: 12, Seconds: 7, Fitting: 5.4, Fitted: 1, Outcome: goesOn},
 	}
 	search := func(left float64, trials []Trial) *search {
 		s := &search{Auto: a, path: filepath.Join(t.TempDir(), "search"), pass: 0.01, record: AutoRecord{Trials: slices.Clone(trials)}}
@@ -199,7 +200,7 @@ func TestAutoEnough(t *testing.T) {
 		left   float64
 		trials []Trial
 		want   string
-	}{{600, trials, ""}, {400, trials, "slow"}, {400, trials[1:], ""}, {100, nil, ""}} {
+	}{{600, trials, ""}, {400, trials, "slow"}, {400, trials[1:2], ""}, {100, nil, ""}} {
 		if got := search(c.left, c.trials).enough(0); got != c.want {
 			t.Errorf("%v s left, %d trials: %q, want %q", c.left, len(c.trials), got, c.want)
 		}
@@ -209,10 +210,20 @@ func TestAutoEnough(t *testing.T) {
 	if err != nil || more {
 		t.Error(more, err)
 	}
-	if last := s.record.Trials[2]; len(s.record.Trials) != 3 || last.Candidate != "late" || last.Outcome != "not tried: the time that is left goes to more windows for slow" {
+	if last := s.record.Trials[3]; len(s.record.Trials) != 4 || last.Candidate != "late" || last.Outcome != "not tried: the time that is left goes to more windows for slow" {
 		t.Errorf("%+v", s.record.Trials)
 	}
-	if got := s.record.Trials[0].Outcome; got != behind {
-		t.Errorf("quick %s", got)
+	if quick, slow, block := s.record.Trials[0].Outcome, s.record.Trials[1].Outcome, s.record.Trials[2].Outcome; quick != goesOn || slow != goesOn || block != behind {
+		t.Errorf("quick %s, slow %s, block %s", quick, slow, block)
+	}
+	// Before what did best on real models was tried, there is no end: here there is no time left for it either.
+	s = search(-1, []Trial{trials[0], trials[2]})
+	if _, err := s.round(t.Context(), nil, 0, windows[:10], a.Options.Candidates); err != nil || s.record.Trials[2].Outcome != "not tried: no time was left for the search" {
+		t.Errorf("%v %+v", err, s.record.Trials[2])
+	}
+	// A block that goes at once needs one fit, steps need five.
+	s = search(400, trials[:1])
+	if block, quick := s.least(a.Options.Candidates[1], 0, 10), s.least(a.Options.Candidates[0], 0, 10); block > 6 || quick < 27 {
+		t.Errorf("a block takes %v s at least, steps %v", block, quick)
 	}
 }
