@@ -17,9 +17,9 @@
 // One workgroup a tile of ROWS × COLUMNS of y, or ROWS × COLUMNS/2 with up beside w; a subgroup, of SUBGROUP invocations, HIGH × WIDE of
 // it as matrices of MATRIX_M × MATRIX_N in registers. Slices of SLICE k pass through two buffers in shared memory: slice s is fetched
 // before the products of slice s−1, which hide the fetch, and goes to the other buffer after them. Nothing branches between one fetch and
-// the next, so that all are in flight at once: every invocation fetches as many of x, of w and of up. Slices are at least two; one that
-// is beyond the depth adds zeros. In the end the sums pass through shared memory, a row of matrices at a time, so that no edge needs a path
-// of its own.
+// the next, so that all are in flight at once: every invocation fetches as many of x, of w and of up. Two slices are always multiplied; one
+// beyond the depth adds zeros. In the end the sums pass through shared memory, a row of matrices at a time, so that no edge needs a path of
+// its own.
 // WORKGROUP is ROWS/HIGH · COLUMNS/WIDE · SUBGROUP, all subgroups full, and divides ROWS·SLICE/8 and, with up, COLUMNS/2·SLICE/8, else
 // COLUMNS·SLICE/8. MATRIX_K divides SLICE, MATRIX_M HIGH, MATRIX_N WIDE/2; each is a multiple of 8. HIGH is at most 8·MATRIX_M.
 // The loops with an attribute must be unrolled, as their indices are of registers; one that holds a loop may not be, whatever is asked.
@@ -115,14 +115,14 @@ void main() {
     [[unroll]] for (uint i = 0; i < DOWN_M * DOWN_N; i++) sum[i] = coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator>(0.0);
 
     // Where the rows begin that an invocation fetches of. Those beyond the edge are the last one again, and never written.
-    uint at_x[X_FETCHES], at_w[W_FETCHES], eighths = depth / 8, slices = max((eighths + EIGHTS - 1) / EIGHTS, 2);
+    uint at_x[X_FETCHES], at_w[W_FETCHES], eighths = depth / 8, slices = (eighths + EIGHTS - 1) / EIGHTS;
     [[unroll]] for (uint f = 0; f < X_FETCHES; f++) at_x[f] = min(m0 + row + f * STEP, rows - 1) * eighths;
     [[unroll]] for (uint f = 0; f < W_FETCHES; f++) at_w[f] = min(n0 + row + f * STEP, columns - 1) * W_PITCH;
     uvec4 next_x[X_FETCHES], next_w[W_FETCHES], next_up[UP_FETCHES + 1];
     FETCH(0)
     KEEP(0, 0)
     // The first turn stands before the loop, which so begins with sums where products put them. Compilers put zeros into any registers, and
-    // moved the sums at every turn: 392 of 489 instructions by NVK, half of 169 and of the registers on Xe2 (128×128/32×64/32, 64×64/16×32/16).
+    // moved the sums at every turn: by NVK it had 489 instructions and has 95 (128×128/32×64/32), on Xe2 169 and 93 (64×64/16×32/16; .ci/gpu).
     FETCH(1)
     MULTIPLY(0)
     KEEP(1, STAGE)
