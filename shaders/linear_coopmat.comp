@@ -17,8 +17,9 @@
 // One workgroup a tile of ROWS × COLUMNS of y, or ROWS × COLUMNS/2 with up beside w; a subgroup, of SUBGROUP invocations, HIGH × WIDE of
 // it as matrices of MATRIX_M × MATRIX_N in registers. Slices of SLICE k pass through two buffers in shared memory: slice s is fetched
 // before the products of slice s−1, which hide the fetch, and goes to the other buffer after them. Nothing branches between one fetch and
-// the next, so that all are in flight at once: every invocation fetches as many of x, of w and of up. In the end the sums pass through
-// shared memory, a row of matrices at a time, so that no edge needs a path of its own.
+// the next, so that all are in flight at once: every invocation fetches as many of x, of w and of up. Two slices are always multiplied; one
+// beyond the depth adds zeros. In the end the sums pass through shared memory, a row of matrices at a time, so that no edge needs a path of
+// its own.
 // WORKGROUP is ROWS/HIGH · COLUMNS/WIDE · SUBGROUP, all subgroups full, and divides ROWS·SLICE/8 and, with up, COLUMNS/2·SLICE/8, else
 // COLUMNS·SLICE/8. MATRIX_K divides SLICE, MATRIX_M HIGH, MATRIX_N WIDE/2; each is a multiple of 8. HIGH is at most 8·MATRIX_M.
 // The loops with an attribute must be unrolled, as their indices are of registers; one that holds a loop may not be, whatever is asked.
@@ -53,8 +54,8 @@ const uint X_FETCHES = ROWS / STEP, W_FETCHES = OUT / STEP, UP_FETCHES = EPILOGU
 const uint ACROSS = COLUMNS / WIDE, SUBGROUPS = ROWS / HIGH * ACROSS;
 const uint DOWN_M = HIGH / MATRIX_M, DOWN_N = WIDE / MATRIX_N;
 const uint PATCH_PITCH = WIDE / 4 + 1, PATCH = MATRIX_M * PATCH_PITCH; // a row of a subgroup's matrices, f32
-const uint STAGES = 2 * LINES * PITCH, PATCHES = SUBGROUPS * PATCH;
-shared uvec4 tile[STAGES > PATCHES ? STAGES : PATCHES];
+const uint STAGE = LINES * PITCH, PATCHES = SUBGROUPS * PATCH; // a buffer of a slice, and what takes the place of both
+shared uvec4 tile[2 * STAGE > PATCHES ? 2 * STAGE : PATCHES];
 
 // The fetches of slice s. What is beyond the depth is the last of it again.
 #define FETCH(s) { \
@@ -64,9 +65,9 @@ shared uvec4 tile[STAGES > PATCHES ? STAGES : PATCHES];
         [[unroll]] for (uint f = 0; f < UP_FETCHES; f++) next_up[f] = up[at_w[f] + at]; \
     }
 
-// What was fetched of slice s, to its buffer. Zeros of x are enough beyond the depth: what w has there again is finite, or y is not.
-#define KEEP(s) { \
-        uint to = ((s) & 1) * LINES * PITCH + eighth; \
+// What was fetched of slice s, to the buffer that begins at stage. Zeros of x are enough beyond the depth: what w has there again is finite, or y is not.
+#define KEEP(s, stage) { \
+        uint to = (stage) + eighth; \
         bool there = (s) * EIGHTS + eighth < eighths; \
         [[unroll]] for (uint f = 0; f < X_FETCHES; f++) tile[to + (row + f * STEP) * PITCH] = there ? next_x[f] : uvec4(0); \
         [[unroll]] for (uint f = 0; f < W_FETCHES; f++) tile[to + line_w(row + f * STEP) * PITCH] = next_w[f]; \
@@ -74,9 +75,9 @@ shared uvec4 tile[STAGES > PATCHES ? STAGES : PATCHES];
         barrier(); \
     }
 
-// The products of slice s.
-#define MULTIPLY(s) { \
-        uint from_a = (((s) & 1) * LINES + own_m * HIGH) * PITCH, from_b = (((s) & 1) * LINES + ROWS + own_n * WIDE) * PITCH; \
+// The products of the slice in the buffer that begins at stage.
+#define MULTIPLY(stage) { \
+        uint from_a = (stage) + own_m * HIGH * PITCH, from_b = (stage) + (ROWS + own_n * WIDE) * PITCH; \
         for (uint k = 0; k < SLICE / MATRIX_K; k++) { \
             coopmat<float16_t, gl_ScopeSubgroup, MATRIX_M, MATRIX_K, gl_MatrixUseA> a[DOWN_M]; \
             coopmat<float16_t, gl_ScopeSubgroup, MATRIX_K, MATRIX_N, gl_MatrixUseB> b; \
@@ -105,7 +106,7 @@ shared uvec4 tile[STAGES > PATCHES ? STAGES : PATCHES];
 #endif
 
 // The line of the tile where row r of w belongs.
-uint line_w(uint r) { return ROWS + r / OUT_WIDE * WIDE + r % OUT_WIDE; }
+uint line_w(uint r) { return ROWS + r + r / OUT_WIDE * (WIDE - OUT_WIDE); }
 
 void main() {
     uint lane = gl_LocalInvocationID.x, own_m = gl_SubgroupID / ACROSS, own_n = gl_SubgroupID % ACROSS;
@@ -119,13 +120,20 @@ void main() {
     [[unroll]] for (uint f = 0; f < W_FETCHES; f++) at_w[f] = min(n0 + row + f * STEP, columns - 1) * W_PITCH;
     uvec4 next_x[X_FETCHES], next_w[W_FETCHES], next_up[UP_FETCHES + 1];
     FETCH(0)
-    KEEP(0)
-    [[dont_unroll]] for (uint s = 1; s < slices; s++) {
+    KEEP(0, 0)
+    // The first turn stands before the loop, which so begins with sums where products put them. Compilers put zeros into any registers, and
+    // moved the sums at every turn: by NVK it had 489 instructions and has 95 (128×128/32×64/32), on Xe2 169 and 93 (64×64/16×32/16; .ci/gpu).
+    FETCH(1)
+    MULTIPLY(0)
+    KEEP(1, STAGE)
+    uint stage = STAGE; // of the last slice that was kept
+    [[dont_unroll]] for (uint s = 2; s < slices; s++) {
         FETCH(s)
-        MULTIPLY(s - 1)
-        KEEP(s)
+        MULTIPLY(stage)
+        stage = STAGE - stage;
+        KEEP(s, stage)
     }
-    MULTIPLY(slices - 1)
+    MULTIPLY(stage)
     barrier();
 
     uint patch_ = gl_SubgroupID * PATCH;

@@ -106,3 +106,24 @@ func TestCheck(t *testing.T) {
 		t.Errorf("%v: %s", err, raw)
 	}
 }
+
+// TestSource reads a shader from elsewhere and its constants, and refuses what is none.
+func TestSource(t *testing.T) {
+	s := settings{spirv: filepath.Join(t.TempDir(), "mul.spv"), spec: "128,0,4294967295", bindings: 3, subgroup: 32}
+	if _, err := s.source(); !os.IsNotExist(err) {
+		t.Errorf("no file: %v", err)
+	}
+	if err := os.WriteFile(s.spirv, []byte("words"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	want := vk.Source{Name: "mul", SPIRV: "words", Bindings: 3, Subgroup: 32, Spec: []uint32{128, 0, 1<<32 - 1}}
+	if got, err := s.source(); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v, want %+v", got, err, want)
+	}
+	for _, spec := range []string{"1,x", "-1", "4294967296"} {
+		s.spec = spec
+		if _, err := s.source(); err == nil || !strings.Contains(err.Error(), "-spec") {
+			t.Errorf("%q: %v", spec, err)
+		}
+	}
+}

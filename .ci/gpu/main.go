@@ -5,6 +5,7 @@
 //	make gpu-report                                   all families, into .ci/gpu/table and .ci/gpu/README.md; some 15 minutes
 //	go run ./.ci/gpu -check -families navi31,ga102    fail where a kernel does not compile, spills, or got worse than the table
 //	go run ./.ci/gpu -families navi31 -kernels '^linear' -code DIR     also keep the machine code
+//	go run ./.ci/gpu -families ga102 -spirv FILE -spec 128,64          a shader from elsewhere, compiled in the same way and printed
 package main
 
 import (
@@ -21,6 +22,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -57,13 +59,20 @@ func main() {
 	flag.BoolVar(&s.check, "check", false, "compare with the tables, and write nothing")
 	kernels := flag.String("kernels", "", "print and keep code of the kernels that this expression matches alone")
 	flag.StringVar(&s.code, "code", "", "folder for machine code")
+	flag.StringVar(&s.spirv, "spirv", "", "compile and print this file's shader, and none of ours")
+	flag.StringVar(&s.spec, "spec", "", "its specialization constants 0, 1, … by commas")
+	flag.IntVar(&s.bindings, "bindings", 8, "its storage buffers")
+	flag.IntVar(&s.subgroup, "subgroup", 0, "size of its subgroups (default any)")
 	one := flag.Bool("one", false, "compile on the device that is there, and print JSON: what this program starts itself for, behind a shim")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	err := func() (err error) {
 		if *one {
-			return compile(os.Stdout)
+			return s.compile(os.Stdout)
+		}
+		if s.spirv != "" && (s.check || *kernels != "") {
+			return errors.New("-spirv: no table has its kernel, so that -check and -kernels have no use")
 		}
 		if *kernels != "" {
 			if s.pick, err = regexp.Compile(*kernels); err != nil {
@@ -87,7 +96,30 @@ type settings struct {
 	drivers, table, code string
 	check                bool
 	pick                 *regexp.Regexp // of kernels' names; nil: all
+
+	spirv, spec        string // a shader in place of ours
+	bindings, subgroup int
 }
+
+// source is the shader of -spirv.
+func (s settings) source() (k vk.Source, err error) {
+	code, err := os.ReadFile(s.spirv)
+	if err != nil {
+		return k, err
+	}
+	k = vk.Source{Name: strings.TrimSuffix(filepath.Base(s.spirv), ".spv"), SPIRV: string(code), Bindings: s.bindings, Subgroup: s.subgroup}
+	for _, word := range strings.FieldsFunc(s.spec, func(r rune) bool { return r == ',' }) {
+		v, err := strconv.ParseUint(word, 10, 32)
+		if err != nil {
+			return k, fmt.Errorf("-spec: %w", err)
+		}
+		k.Spec = append(k.Spec, uint32(v))
+	}
+	return k, nil
+}
+
+// prints says whether what came of a family is printed, and no table is written.
+func (s settings) prints() bool { return s.pick != nil || s.spirv != "" }
 
 func (s settings) run(ctx context.Context, list []family) error {
 	self, err := os.Executable()
@@ -105,7 +137,7 @@ func (s settings) run(ctx context.Context, list []family) error {
 		switch {
 		case s.check:
 			bad = append(bad, f.compare(made, s.table)...)
-		case s.pick != nil:
+		case s.prints():
 			err = made.print(os.Stdout)
 		default:
 			err = made.write(filepath.Join(s.table, f.Name+".json"))
@@ -114,7 +146,7 @@ func (s settings) run(ctx context.Context, list []family) error {
 			return err
 		}
 	}
-	if !s.check && s.pick == nil {
+	if !s.check && !s.prints() {
 		if err := summarise(s.table, filepath.Join(filepath.Dir(s.table), "README.md")); err != nil {
 			return err
 		}
@@ -156,18 +188,28 @@ type compiled struct {
 	Reports        []vk.Report
 }
 
-// compile surveys the device.
-func compile(to io.Writer) (err error) {
+// compile surveys the device, or compiles the shader of -spirv.
+func (s settings) compile(to io.Writer) (err error) {
 	d, err := vk.Open(vk.Options{Reports: true, CacheDir: "-"})
 	if err != nil {
 		return err
 	}
-	r := d.NewSurvey()
-	if err := op.Survey(r); err != nil {
-		return err
-	}
-	if left := unsurveyed(r.Surveyed()); len(left) > 0 {
-		return fmt.Errorf("op.Survey leaves out %s", strings.Join(left, ", "))
+	if s.spirv != "" {
+		source, err := s.source()
+		if err != nil {
+			return err
+		}
+		if _, err := d.Kernel(source); err != nil {
+			return err
+		}
+	} else {
+		r := d.NewSurvey()
+		if err := op.Survey(r); err != nil {
+			return err
+		}
+		if left := unsurveyed(r.Surveyed()); len(left) > 0 {
+			return fmt.Errorf("op.Survey leaves out %s", strings.Join(left, ", "))
+		}
 	}
 	// The device is not closed: a shim's driver may not survive that.
 	return json.NewEncoder(to).Encode(compiled{d.Info.Name, d.Info.Driver + " " + d.Info.DriverVersion, d.Reports()})
@@ -195,7 +237,8 @@ func unsurveyed(met []string) (left []string) {
 // survey compiles for a family in a process of its own, and reads what came of it.
 func (f family) survey(ctx context.Context, self string, s settings) (*Table, error) {
 	var out, problems bytes.Buffer
-	cmd := exec.CommandContext(ctx, filepath.Join(s.drivers, "gpu"), f.Shim, self, "-one")
+	cmd := exec.CommandContext(ctx, filepath.Join(s.drivers, "gpu"), f.Shim, self, "-one",
+		"-spirv", s.spirv, "-spec", s.spec, "-bindings", strconv.Itoa(s.bindings), "-subgroup", strconv.Itoa(s.subgroup))
 	cmd.Stdout, cmd.Stderr = &out, &problems
 	if err := cmd.Run(); err != nil {
 		lines := strings.Split(strings.TrimSpace(problems.String()), "\n")

@@ -81,8 +81,8 @@ var threadTiles = []coopTile{
 }
 
 // maxSums is how many sums an invocation can hold: most GPUs give it 256 registers, and with twice as many sums so few subgroups fit a core
-// that nothing hides how long its loads take (2 a SIMD unit on RDNA 3, 8 on an NVIDIA core; see .ci/gpu). Intel's gives it 128, and its compiler
-// holds sums of matrices twice in a loop. CPU drivers have a stack.
+// that nothing hides how long its loads take (2 a SIMD unit on RDNA 3, 8 on an NVIDIA core; see .ci/gpu). Intel's gives it 128, of which twice as
+// many sums leave none (Xe HPG: 125, see there). CPU drivers have a stack.
 func maxSums(d *vk.Device) int {
 	switch {
 	case d.Info.Has(vk.ThreadRegisters):

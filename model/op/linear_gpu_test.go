@@ -52,7 +52,10 @@ func TestLinearGPU(t *testing.T) {
 		for _, s := range []struct {
 			tokens, out, in int
 			dtype           dtype.DType
-		}{{131, 70, 64, dtype.F16}, {33, 300, 40, dtype.F16}, {33, 300, 40, dtype.BF16}, {131, 70, 64, dtype.BF16}, {18, 67, 31, dtype.F32}} {
+		}{ // by cooperative matrices of slices of 32: turns of the loop and a part of a slice; one slice and a part; one; part of one; two
+			{131, 70, 136, dtype.F16}, {33, 300, 40, dtype.F16}, {33, 300, 40, dtype.BF16}, {20, 70, 32, dtype.F16}, {20, 70, 24, dtype.BF16},
+			{131, 70, 64, dtype.BF16}, {18, 67, 31, dtype.F32},
+		} {
 			for _, fusion := range fusions {
 				if !slices.Contains([]string{"residual", "norm", "norm, swiglu, biases"}, fusion.name) {
 					continue // the others compile more, which takes Mesa 26 some seconds, and compute nothing else
