@@ -33,7 +33,8 @@ type AutoOptions struct {
 	// Candidates are what is tried, in this order; nil is Candidates(m).
 	Candidates []Candidate
 	// Heal trains with the time that is left; nil: nothing is trained. Its schedule is DistillAtEnd or empty, its own budget is what is left,
-	// and without steps for all weights (distill.Options.EndToEnd) it takes as many as there is time for.
+	// and without steps for all weights (distill.Options.EndToEnd) it takes as many as there is time for. Where that is few, it takes these alone, and the
+	// schedule is DistillWhole.
 	Heal *DistillOptions
 
 	// Devices are more devices, of the same kind as the one that RunTo is given, which share the calibration windows with it in trials and in the run of

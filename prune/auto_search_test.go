@@ -11,6 +11,7 @@ import (
 
 	"github.com/vkcome/vkcome/model"
 	"github.com/vkcome/vkcome/model/modeltest"
+	"github.com/vkcome/vkcome/prune/distill"
 	"github.com/vkcome/vkcome/prune/method"
 	"github.com/vkcome/vkcome/prune/refit"
 	"github.com/vkcome/vkcome/vk"
@@ -225,5 +226,34 @@ func TestAutoEnough(t *testing.T) {
 	s = search(400, trials[:1])
 	if block, quick := s.least(a.Options.Candidates[1], 0, 10), s.least(a.Options.Candidates[0], 0, 10); block > 6 || quick < 27 {
 		t.Errorf("a block takes %v s at least, steps %v", block, quick)
+	}
+}
+
+// TestAutoHealing: where there is time for many steps of all weights, layers are trained by themselves before; where there is not, the smallest steps
+// are all that is trained. What was given stays.
+func TestAutoHealing(t *testing.T) {
+	m, _ := modeltest.Spec{Hidden: 32, Intermediate: 48, Layers: 10, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 61, Context: 32}.Open(t)
+	for _, c := range []struct {
+		heal     float64 // seconds; a step of two windows takes 1.2
+		given    distill.Options
+		schedule string
+		batch    int
+		heldOut  int
+	}{
+		{10_000, distill.Options{}, DistillAtEnd, 16, 0},
+		{400, distill.Options{}, DistillAtEnd, 4, 0},
+		{100, distill.Options{}, DistillWhole, 2, 2},
+		{100, distill.Options{HeldOut: 16}, DistillWhole, 2, 16},
+		{100, distill.Options{Batch: 4}, DistillAtEnd, 4, 0},
+	} {
+		h := &DistillOptions{Schedule: DistillAtEnd, Options: c.given, Windows: modeltest.Windows(61, 40, 16)}
+		a, err := NewAuto(m, AutoOptions{TargetLayers: 5, Budget: time.Hour, Windows: modeltest.Windows(61, 40, 16), Heal: h})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := (&search{Auto: a, pass: 0.01, record: AutoRecord{Heal: c.heal}}).healing(*h)
+		if o := got.Options; got.Schedule != c.schedule || o.Batch != c.batch || o.HeldOut != c.heldOut || o.EndToEnd != endToEndSteps || o.Budget.Seconds() != c.heal {
+			t.Errorf("%v s, %+v given: %s with %+v", c.heal, c.given, got.Schedule, o)
+		}
 	}
 }

@@ -17,10 +17,13 @@ import (
 const (
 	DistillAtEnd = "sp" // prune to the end, then train every merged layer: the paper's CoMe-sp
 	DistillEach  = "mp" // train each new layer right after its merge, and score what came of it: CoMe-mp
+
+	// DistillWhole trains no layer by itself, but all weights together in the end (distill.Options.EndToEnd): ours, for where there is time for few steps.
+	DistillWhole = "all"
 )
 
 // Schedules lists them.
-var Schedules = []string{DistillAtEnd, DistillEach}
+var Schedules = []string{DistillAtEnd, DistillEach, DistillWhole}
 
 // DistillOptions say how layers that stand for several are trained against those, and on what.
 type DistillOptions struct {
@@ -41,6 +44,8 @@ func (o *DistillOptions) check() error {
 		return fmt.Errorf("prune: heal schedule %q, expected one of %v", o.Schedule, Schedules)
 	case len(o.Windows) == 0:
 		return errors.New("prune: the corpus to heal on is empty")
+	case o.Schedule == DistillWhole && o.Options.EndToEnd == 0:
+		return fmt.Errorf("prune: heal schedule %s trains all weights together: say in how many steps (distill.Options.EndToEnd)", o.Schedule)
 	}
 	return nil
 }
@@ -151,10 +156,10 @@ func (t *training) run(ctx context.Context) error {
 	return nil
 }
 
-// groups are the layers to train: with each those that the last step made, at the end all that stand for several, unless each was
-// trained before.
+// groups are the layers to train by themselves: with each those that the last step made, at the end all that stand for several, unless each was
+// trained before or none is to be.
 func (t *training) groups(each bool) (groups []distill.Group) {
-	if !each && t.plan.Options.Distill.Schedule == DistillEach {
+	if !each && t.plan.Options.Distill.Schedule != DistillAtEnd {
 		return nil
 	}
 	layers := len(t.plan.Model.Layers)

@@ -8,7 +8,7 @@ var surface = []promise{
 		Output CheckOutput DefaultWork StepDir Status Unfinished ErrExists Result
 		Lineage ParseLineage ReadLineage ReadTree Source Device Calibration Record Passes RefitRecord DistillRecord AutoRecord Trial Part
 		NewAuto Auto AutoOptions Candidate Candidates DefaultBudget MinAutoWindows
-		NewDistillation Distillation DistillationOptions DistillOptions DistillAtEnd DistillEach Schedules MergeParts
+		NewDistillation Distillation DistillationOptions DistillOptions DistillAtEnd DistillEach DistillWhole Schedules MergeParts
 		NewRefitting Refitting RefittingOptions
 		Compare CompareOptions Comparison Compared
 		ComputeStats StatsOptions

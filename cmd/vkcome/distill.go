@@ -163,7 +163,7 @@ func (h *distillingFlags) load(ctx context.Context, in *corpusFlags, m *model.Mo
 	if h.window > 0 {
 		own.window = h.window
 	}
-	o, err := h.trainingFlags.load(ctx, &own, m, true)
+	o, err := h.trainingFlags.load(ctx, &own, m, h.schedule != prune.DistillWhole)
 	o.Schedule = h.schedule
 	return &o, err
 }

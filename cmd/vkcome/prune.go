@@ -194,7 +194,7 @@ func pruneFlags(f *pflag.FlagSet) func(context.Context, []string) error {
 	runFlags(f, &to)
 	f.BoolVar(&to.SaveSteps, "save-steps", false, "write the model of N layers after every step too, as OUT.LN")
 	var training distillingFlags
-	f.StringVar(&training.schedule, "heal", "", "train merged layers against those that they were made of: "+strings.Join(prune.Schedules, ", ")+" (sp: in the end, mp: each right after its merge)")
+	f.StringVar(&training.schedule, "heal", "", "train merged layers against those that they were made of: "+strings.Join(prune.Schedules, ", ")+" (sp: in the end, mp: each right after its merge, all: all weights together in the end, in --end-to-end steps)")
 	f.StringArrayVar(&training.text, "heal-text", nil, "text to train on, as with --text (default that)")
 	f.IntVar(&training.window, "heal-window", 0, "tokens of its windows (default as --window)")
 	training.trainingFlags = newTrainingFlags(f)
