@@ -587,8 +587,8 @@ func (s *search) plan(source string) (*Plan, error) {
 
 // healing fills in options of training: the time that is left, as many steps for all weights as it holds, and steps so small that there are many,
 // with a learning rate smaller by the root of that, as for Adam (Malladi et al., arXiv 2205.10287). Where the smallest are few, no layer is trained by
-// itself, the rate stays, and few windows are held out: a second of such a step does more than one of a layer's (SmolLM2-135M, 21 layers: four steps
-// of two windows take 8 % off the perplexity).
+// itself, and few windows are held out: a second of such a step does more than one of a layer's (SmolLM2-135M, a fitted union of 21 layers: seven steps of
+// two windows take 8 % off the perplexity; with the whole rate they take nothing off).
 func (s *search) healing(h DistillOptions) DistillOptions {
 	o := &h.Options
 	o.Budget = time.Duration(s.record.Heal * float64(time.Second))
@@ -614,7 +614,6 @@ func (s *search) healing(h DistillOptions) DistillOptions {
 		if o.HeldOut == 0 {
 			o.HeldOut = o.Batch
 		}
-		return h
 	}
 	less := math.Sqrt(float64(o.Batch) / float64(full.Batch))
 	o.LR, o.EndLR = full.LR*less, full.EndLR*less

@@ -251,8 +251,12 @@ func TestAutoHealing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		full, err := c.given.Defaults(m, 40, 16)
+		if err != nil {
+			t.Fatal(err)
+		}
 		got := (&search{Auto: a, pass: 0.01, record: AutoRecord{Heal: c.heal}}).healing(*h)
-		if o := got.Options; got.Schedule != c.schedule || o.Batch != c.batch || o.HeldOut != c.heldOut || o.EndToEnd != endToEndSteps || o.Budget.Seconds() != c.heal {
+		if o := got.Options; got.Schedule != c.schedule || o.Batch != c.batch || o.HeldOut != c.heldOut || o.EndToEnd != endToEndSteps || o.Budget.Seconds() != c.heal || c.given.Batch == 0 && !(o.EndLR > 0 && (o.Batch == 16) == (o.EndLR == full.EndLR)) {
 			t.Errorf("%v s, %+v given: %s with %+v", c.heal, c.given, got.Schedule, o)
 		}
 	}

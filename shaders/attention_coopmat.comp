@@ -17,9 +17,10 @@
 // and head, f32 · o f32, skip_q rows before · d a multiple of 8 and of what MATRIX_K and MATRIX_N are
 //
 // A workgroup takes ROWS rows (x), MATRIX_M of them a subgroup, of a KV head (y) of a window (z): what is multiplied of q and the sums of o stay in
-// registers, where these are too many those of a half of the head, with another subgroup for the other half (SPLIT), while tiles of KEYS keys and values pass through shared memory. Logits pass through it too, to be weighed row by row: the weight of
-// key j is 2^(logit_j + e_j − top), with v's unscale of 2^e_j in it, so that it is at most 1 and values may be of any size; a row's sum is of
-// weights, as f16 has them, over 2^e_j.
+// registers while tiles of KEYS keys and values pass through shared memory. Where a head's sums are too many, two subgroups have the same rows (SPLIT),
+// each with one half of the logits and of o. Logits pass through shared memory too, to be weighed row by row: the weight of key j is
+// 2^(logit_j + e_j − top), with v's unscale of 2^e_j in it, so that it is at most 1 and values may be of any size; a row's sum is of weights, as f16
+// has them, over 2^e_j.
 // f32 sums; the order of additions to an element depends on nothing but d, the positions of the keys, and within a matrix the device.
 // activity as in attention.comp, of blocks of ROWS.
 
@@ -55,14 +56,15 @@ shared uvec4 weighed[ROWS * ROW_PITCH];
 shared vec4 key_unscale[KEYS / 4], value_exponent[KEYS / 4];
 shared uint grown[BANDS * SPLIT]; // of each subgroup: whether a row that it weighs has a new maximum
 
-// meet waits for the subgroups of a band.
+// MEET waits for the subgroups of a band.
 #define MEET { if (SPLIT == 1) subgroupBarrier(); else barrier(); }
 
 uint q_at(uint row) { return (gl_WorkGroupID.z * queries + row / group) * kv_heads * group + gl_WorkGroupID.y * group + row % group; }
 uint k_at(uint key) { return (gl_WorkGroupID.z * key_stride + key) * kv_heads + gl_WorkGroupID.y; }
 
 void main() {
-    uint lane = gl_LocalInvocationID.x, in_subgroup = gl_SubgroupInvocationID, band = gl_SubgroupID / SPLIT, share = gl_SubgroupID % SPLIT, own = band * MATRIX_M; // the band's first row
+    uint lane = gl_LocalInvocationID.x, in_subgroup = gl_SubgroupInvocationID;
+    uint band = gl_SubgroupID / SPLIT, share = gl_SubgroupID % SPLIT, own = band * MATRIX_M; // the band's first row
     uint rows = queries * group, row0 = ((rows - 1) / ROWS - gl_WorkGroupID.x) * ROWS;                         // those with most keys start first
     uint end = min(keys, first + min(row0 + ROWS - 1, rows - 1) / group + 1);
     uint after = first + row0 / group + 1; // the first row's position is before

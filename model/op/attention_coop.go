@@ -20,10 +20,9 @@ func (s AttentionShape) coopWay(d *vk.Device, activity bool) (way attentionWay, 
 		if size%best.M != 0 || coopAttentionKeys/4%perRow != 0 || !s.coopFits(d, best, size, split) || group > l.WorkgroupSize || shared > l.SharedMemory {
 			continue
 		}
-		apart := d.Info.Has(vk.HalfRegisters) && best.M*s.HeadDim/size/split <= 32 // heads of 80 have 12 subgroups then, 16 without
 		return attentionWay{shader: "attention_coopmat", rows: coopAttentionBands * best.M, half: true, subgroup: size, shared: shared,
 			spec: spec("WORKGROUP", group, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "SUBGROUP", size, "MATRIX_M", best.M, "MATRIX_N", best.N,
-				"MATRIX_K", best.K, "ACTIVITY", activity, "SPLIT", split, "APART", apart)}, true
+				"MATRIX_K", best.K, "ACTIVITY", activity, "SPLIT", split, "APART", s.coopApart(d, best, size, split, activity))}, true
 	}
 	return way, false
 }
@@ -38,6 +37,13 @@ func (s AttentionShape) coopFits(d *vk.Device, m vk.CoopShape, size, split int) 
 		return of/split <= 40
 	}
 	return of/split <= maxSums(d)
+}
+
+// coopApart says whether the first tile of keys stands before the loop: by NVK, and not where 12 subgroups had registers then and 16 have without,
+// as with heads of 80, and with those of 128 that have both a cap and activity.
+func (s AttentionShape) coopApart(d *vk.Device, m vk.CoopShape, size, split int, activity bool) bool {
+	of := m.M * s.HeadDim / size
+	return d.Info.Has(vk.HalfRegisters) && of/split <= 32 && !(activity && s.Cap != 0 && of > 48)
 }
 
 // coopSplit is how many subgroups share a band of rows: two where the sums of a whole head are too many (NVK: heads of 96 and 128 would take 152 and 168
