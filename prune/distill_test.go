@@ -343,7 +343,7 @@ func TestDistillRefuses(t *testing.T) {
 		{m, m, prune.DistillationOptions{Distill: *distilling("", distill.Options{})}, "has no vkcome.json"},
 		{student, student, prune.DistillationOptions{Distill: *distilling("", distill.Options{})}, "come from a model of 6 layers"},
 		{m, student, prune.DistillationOptions{Distill: *distilling("mp", distill.Options{})}, "prune.Options.Distill mp"},
-		{m, student, prune.DistillationOptions{Distill: *distilling("zp", distill.Options{})}, "[sp mp]"},
+		{m, student, prune.DistillationOptions{Distill: *distilling("zp", distill.Options{})}, "[sp mp all]"},
 		{m, student, prune.DistillationOptions{}, "empty"},
 		{m, student, prune.DistillationOptions{Distill: *distilling("", distill.Options{}), Groups: []distill.Group{}}, "nor all weights"},
 		{m, student, prune.DistillationOptions{Distill: *distilling("", distill.Options{}), Groups: []distill.Group{{Layer: 4}}}, "the student has 4 layers"},
