@@ -82,13 +82,13 @@ func faultRuns(from string) []*faulted {
 	m := filepath.Join(from, "m")
 	on := []string{"--tokens", filepath.Join(from, "tokens.json"), "--window", "16", "-q"}
 	return []*faulted{
-		{name: "prune", resume: true, sample: 60, args: func(dir string) []string {
+		{name: "prune", resume: true, sample: 68, args: func(dir string) []string {
 			return append([]string{"prune", m, filepath.Join(dir, "out"), "--method", "come", "--target-layers", "2", "--save-steps", "--samples", "4"}, on...)
 		}},
-		{name: "distill", resume: true, sample: 50, args: func(dir string) []string {
+		{name: "distill", resume: true, sample: 58, args: func(dir string) []string {
 			return append([]string{"distill", filepath.Join(from, "teacher"), filepath.Join(from, "pupil"), filepath.Join(dir, "out"), "--batch", "2", "--held-out", "2", "--budget-tokens", "32", "--end-to-end", "1", "--checkpoint", "1ns"}, on...)
 		}},
-		{name: "eval ppl", sample: 25, args: func(string) []string {
+		{name: "eval ppl", sample: 33, args: func(string) []string {
 			return append([]string{"eval", "ppl", m, "--json"}, on...)
 		}},
 	}

@@ -23,6 +23,7 @@ const (
 
 // Device is a VkDevice with one queue of each family asked for.
 type Device struct {
+	instance       *Instance
 	handle         vulkan.Device
 	table          C.vkc_table
 	queues         []vulkan.Queue
@@ -50,7 +51,7 @@ type layout struct {
 // NewDevice creates a device with one queue in each of the families, and a pipeline cache that starts from cacheData (empty: new).
 // With addresses, which the physical device must have, its buffers have device addresses.
 func NewDevice(p *PhysicalDevice, families []uint32, addresses, reports bool, cacheData []byte) (*Device, error) {
-	d := &Device{family: families, layouts: map[Bindings]*layout{}, address: addresses, reports: reports, fixedSubgroups: p.facts.subgroup_fixed != 0}
+	d := &Device{instance: p.instance, family: families, layouts: map[Bindings]*layout{}, address: addresses, reports: reports, fixedSubgroups: p.facts.subgroup_fixed != 0}
 	queues := make([]vulkan.DeviceQueueCreateInfo, len(families))
 	for k, f := range families {
 		queues[k] = vulkan.DeviceQueueCreateInfo{SType: vulkan.StructureTypeDeviceQueueCreateInfo, QueueFamilyIndex: f, QueueCount: 1, PQueuePriorities: []float32{1}}
@@ -485,7 +486,10 @@ func (c *Commands) Wait(nanoseconds uint64) error {
 }
 
 // Abandon says that a submission will not end: nothing that it may use is freed any more, and nothing else is submitted.
-func (d *Device) Abandon() { d.hung.Store(true) }
+func (d *Device) Abandon() {
+	d.hung.Store(true)
+	d.instance.hung.Store(true)
+}
 
 // Idle waits for all that was submitted, where waiting for this submission alone has failed: what it uses may be freed then. The caller
 // serialises it with submissions to all queues.

@@ -23,6 +23,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/vulkan-go/vulkan"
@@ -77,6 +78,7 @@ type (
 type Instance struct {
 	handle    vulkan.Instance
 	messenger C.uint64_t
+	hung      atomic.Bool // a submission to one of its devices does not end
 	Physical  []*PhysicalDevice
 }
 
@@ -137,8 +139,12 @@ func createInstance(info vulkan.InstanceCreateInfo, extensions []string, flags v
 
 func (i *Instance) raw() unsafe.Pointer { return unsafe.Pointer(i.handle) }
 
-// Close destroys the instance; its devices must be closed before.
+// Close destroys the instance; its devices must be closed before. One with a device that was abandoned stays: the loader would unload the driver,
+// whose threads may still run (lavapipe: a segmentation fault in a third of such ends).
 func (i *Instance) Close() {
+	if i.hung.Load() {
+		return
+	}
 	if i.messenger != 0 {
 		C.vkc_destroy_messenger(i.raw(), i.messenger)
 	}
