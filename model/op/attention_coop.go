@@ -50,7 +50,8 @@ func (s AttentionShape) coopApart(d *vk.Device, m vk.CoopShape, size, split int,
 // registers for 128), and where subgroups have 64 invocations, AMD's: RDNA 3 has 16 waves for 12 with heads of 64 and for 8 with 96, RDNA 4 has 24 and
 // 16, and 16 for 8 with 128. With heads of 256 RDNA 3 would spill.
 func (s AttentionShape) coopSplit(d *vk.Device, m vk.CoopShape, size int) int {
-	if (!s.coopFits(d, m, size, 1) || size == 64 && s.HeadDim <= 128) && s.HeadDim/m.N%2 == 0 {
+	more := size == 64 && s.HeadDim <= 128 && 2*coopAttentionBands*size <= d.Limits().WorkgroupSize
+	if (more || !s.coopFits(d, m, size, 1)) && s.HeadDim/m.N%2 == 0 {
 		return 2
 	}
 	return 1

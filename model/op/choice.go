@@ -2,6 +2,7 @@ package op
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/vk"
@@ -9,8 +10,8 @@ import (
 
 // Choice is the kernel that an operation runs by, and why by that one.
 type Choice struct {
-	Kernel string `json:"kernel,omitempty"` // the shader, behind a colon the tile where there are several, as in Kernels
-	Why    string `json:"why,omitempty"`
+	Kernel string // the shader, behind a colon the tile where there are several, as in Kernels
+	Why    string
 }
 
 // chosenBy is what decided among the kernels of a family.
@@ -34,7 +35,7 @@ func LinearChoice(d *vk.Device, x, w Tensor, f Fused) Choice {
 	switch {
 	case told:
 		c.Why = "asked for, as by " + KernelsVariable
-	case k.shader == "linear_cpu_vec" || k.shader == "linear_cpu" || k.shader == "linear_cpu_shuffle":
+	case strings.HasPrefix(k.shader, "linear_cpu"):
 		c.Why = fmt.Sprintf("a driver on a CPU, whose vectors of %d lanes are its subgroups", d.Limits().SubgroupSize)
 	case f.few(x):
 		c.Why = fmt.Sprintf("%d tokens or fewer: each weight is read once", linearVecRows)
@@ -45,7 +46,15 @@ func LinearChoice(d *vk.Device, x, w Tensor, f Fused) Choice {
 			c.Why += ", into whose f16 rows are scaled"
 		}
 	default:
-		c.Why = "no cooperative matrices: " + noMatrices(d, x, w, f)
+		why := noMatrices(d, x, w, f)
+		switch {
+		case why != "":
+		case d.Info.Has(vk.SlowMatrices):
+			why = "they are slow on this driver"
+		default:
+			why = "no tile of them fits limits and registers"
+		}
+		c.Why = "no cooperative matrices: " + why
 	}
 	switch by {
 	case byTuning:
@@ -58,23 +67,21 @@ func LinearChoice(d *vk.Device, x, w Tensor, f Fused) Choice {
 	return c
 }
 
-// noMatrices is why a product takes no cooperative matrices.
+// noMatrices is why cooperative matrices cannot do a product of many tokens, empty where they can.
 func noMatrices(d *vk.Device, x, w Tensor, f Fused) string {
 	switch {
 	case d.Tier < vk.CoopMatrix:
-		return "the device has none, or tier " + d.Tier.String() + " was asked for"
-	case d.Info.Has(vk.SlowMatrices):
-		return "they are slow on this driver"
+		return "the device has none, or a lower tier was asked for"
 	case coopShape(d).K == 0:
 		return "none of the device's shapes, with inputs of f16 and sums of f32, is one that the kernels take"
 	case !coopTakes(w.DType):
-		return fmt.Sprintf("weights of %v would lose bits", w.DType)
+		return "weights of F32 would lose bits"
 	case x.Cols%8 != 0 || !halvesFit(d, x.Cols):
-		return fmt.Sprintf("%d inputs are no multiple of 8, or too few", x.Cols)
+		return "the inputs are no multiple of 8, or too few"
 	case f.Scratch.IsZero() || w.DType != dtype.F16 && f.halvesRows(d, w.Cols) == 0:
 		return "the operation was given no scratch for operands in f16"
 	}
-	return "no tile of them fits limits and registers"
+	return ""
 }
 
 // AttentionChoice is how Attention does a shape on a device, without Activity.

@@ -199,10 +199,7 @@ func coopTakes(weights dtype.DType) bool { return weights == dtype.F16 || weight
 // linearCoop are the kernels with cooperative matrices.
 func linearCoop(d *vk.Device, x, w Tensor, f Fused) (able []linearKernel) {
 	sizes := coopSubgroups(d)
-	if coopShape(d).K == 0 || !coopTakes(w.DType) || x.Cols%8 != 0 || f.few(x) || f.Scratch.IsZero() || !halvesFit(d, x.Cols) {
-		return nil
-	}
-	if w.DType != dtype.F16 && f.halvesRows(d, w.Cols) == 0 {
+	if f.few(x) || noMatrices(d, x, w, f) != "" {
 		return nil
 	}
 	all := coopTiles
