@@ -71,9 +71,11 @@ var coopTiles = []coopTile{
 	{32, 64, 16, 32, 16},
 }
 
-// threadTiles take their place where subgroups share the registers of a thread: 32 sums an invocation and slices of a matrix, or 16 and of two, and no
-// more than two fetches, or three with up (Xe2, 64×64/16×32/16: all registers but 3 of 256, and 32×64, of three fetches, spills; see .ci/gpu).
+// threadTiles take their place where subgroups share the registers of a thread: slices of a matrix, or of two with 16 sums an invocation, and no more than
+// two fetches, or three with up (64×64 in workgroups of 64, of four fetches, spills on Xe HPG; see .ci/gpu).
 var threadTiles = []coopTile{
+	{128, 128, 32, 32, 16},
+	{128, 128, 16, 32, 16},
 	{64, 64, 16, 32, 16},
 	{64, 64, 16, 16, 16},
 	{32, 64, 8, 32, 32},
@@ -81,25 +83,25 @@ var threadTiles = []coopTile{
 }
 
 // maxSums is how many sums an invocation can hold: most GPUs give it 256 registers, and with twice as many sums so few subgroups fit a core
-// that nothing hides how long its loads take (2 a SIMD unit on RDNA 3, 8 on an NVIDIA core; see .ci/gpu). Intel's gives it 128, of which twice as
-// many sums leave none (Xe HPG: 125, see there). CPU drivers have a stack.
+// that nothing hides how long its loads take (2 a SIMD unit on RDNA 3, 8 on an NVIDIA core; see .ci/gpu). CPU drivers have a stack.
 func maxSums(d *vk.Device) int {
-	switch {
-	case d.Info.Has(vk.ThreadRegisters):
-		return 32
-	case d.Info.Kind == vk.CPU:
+	if d.Info.Kind == vk.CPU {
 		return 128
 	}
 	return 64
 }
 
-// fits says whether a device's registers hold a tile's sums in subgroups of a size and, where those share registers, what a slice is multiplied with:
-// beside as many sums as there can be, 16 k. Workgroups of fewer than 256 fetch more for each invocation.
+// fits says whether a device's registers hold a tile's sums in subgroups of a size and, where those share registers, what a slice is multiplied with.
+// Workgroups of fewer than 256 fetch more for each invocation.
 func (t coopTile) fits(d *vk.Device, size int) bool {
 	sums := t.high * t.wide / size
 	switch {
 	case d.Info.Has(vk.ThreadRegisters):
-		return sums <= maxSums(d) && sums*t.slice <= 16*maxSums(d)
+		most := 8 * maxSums(d)
+		if t.subgroups()*size >= 256 {
+			most *= 2
+		}
+		return sums*t.slice <= most
 	case d.Info.Has(vk.HalfRegisters):
 		return sums < maxSums(d) || sums == maxSums(d) && t.subgroups()*size >= 256
 	}

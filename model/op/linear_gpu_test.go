@@ -185,17 +185,20 @@ func intel(lanes int) *vk.Device {
 		CoopShapes: []vk.CoopShape{{M: 8, N: lanes, K: 16, Input: "f16", Sum: "f32"}}}}
 }
 
-// Kernels with cooperative matrices of GPUs with few registers have 32 sums an invocation at most, in the smallest subgroups, with SwiGLU too; every
-// such GPU has some. Gradients of attention go over fewer others where registers have 8 lanes.
+// Kernels with cooperative matrices of GPUs whose subgroups share registers have 64 sums an invocation at most, and fewer in workgroups of fewer than 256,
+// in the smallest subgroups, with SwiGLU too; every such GPU has some, those of 64 first. Gradients of attention go over fewer others where registers have 8 lanes.
 func TestThreadRegisters(t *testing.T) {
 	for _, d := range []*vk.Device{intel(8), intel(16)} {
 		for _, f := range []Fused{{}, {Up: Tensor{DType: dtype.F16, Rows: 4096, Cols: 4096}}} {
 			f.Scratch, f.Batch = Tensor{Rows: 4096, Cols: 4096}, true
 			list := linearCoop(d, Tensor{Rows: 4096, Cols: 4096}, Tensor{DType: dtype.F16, Rows: 4096, Cols: 4096}, f)
 			for _, k := range list {
-				if k.subgroup != d.Limits().SubgroupMin || k.tile[2]*k.tile[3] > 32*k.subgroup {
-					t.Errorf("%s: tile %v in subgroups of %d", d.Info.Name, k.tile, k.subgroup)
+				if sums := k.tile[2] * k.tile[3] / k.subgroup; k.subgroup != d.Limits().SubgroupMin || sums > 64 || sums == 64 && k.group < 256 {
+					t.Errorf("%s: tile %v in subgroups of %d, %d invocations", d.Info.Name, k.tile, k.subgroup, k.group)
 				}
+			}
+			if f.Up.IsZero() && len(list) > 0 && list[0].tile[2]*list[0].tile[3] != 64*list[0].subgroup {
+				t.Errorf("%s: first a tile of %v in subgroups of %d, expected 64 sums an invocation", d.Info.Name, list[0].tile, list[0].subgroup)
 			}
 			if len(list) == 0 {
 				t.Errorf("%s, SwiGLU %v: no kernel with cooperative matrices", d.Info.Name, !f.Up.IsZero())
