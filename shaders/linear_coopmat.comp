@@ -50,7 +50,8 @@ const uint EIGHTS = SLICE / 8;          // of a row in a slice: uvec4 of 8 f16
 const uint PITCH = EIGHTS + 1;          // odd, so that 8 rows of a matrix lie in different banks
 const uint LINES = ROWS + COLUMNS;      // rows of x, then for each subgroup its columns of w, or half of them and the same of up
 const uint STEP = WORKGROUP / EIGHTS;   // rows that are fetched at once
-const uint X_FETCHES = ROWS / STEP, W_FETCHES = OUT / STEP, UP_FETCHES = EPILOGUE == 2 ? W_FETCHES : 0;
+const uint HALVES = EPILOGUE == 2 ? 2 * OUT / STEP % 2 : 0; // 1: one half of the invocations fetches w, the other up
+const uint X_FETCHES = ROWS / STEP, W_FETCHES = OUT / STEP + HALVES, UP_FETCHES = EPILOGUE == 2 ? OUT / STEP : 0;
 const uint ACROSS = COLUMNS / WIDE, SUBGROUPS = ROWS / HIGH * ACROSS;
 const uint DOWN_M = HIGH / MATRIX_M, DOWN_N = WIDE / MATRIX_N;
 const uint PATCH_PITCH = WIDE / 4 + 1, PATCH = MATRIX_M * PATCH_PITCH; // a row of a subgroup's matrices, f32
@@ -61,7 +62,8 @@ shared uvec4 tile[2 * STAGE > PATCHES ? 2 * STAGE : PATCHES];
 #define FETCH(s) { \
         uint at = min((s) * EIGHTS + eighth, eighths - 1); \
         [[unroll]] for (uint f = 0; f < X_FETCHES; f++) next_x[f] = x[at_x[f] + at]; \
-        [[unroll]] for (uint f = 0; f < W_FETCHES; f++) next_w[f] = w[at_w[f] + at]; \
+        if (of_up) next_w[0] = up[at_w[0] + at]; \
+        else [[unroll]] for (uint f = 0; f < W_FETCHES; f++) next_w[f] = w[at_w[f] + at]; \
         [[unroll]] for (uint f = 0; f < UP_FETCHES; f++) next_up[f] = up[at_w[f] + at]; \
     }
 
@@ -70,7 +72,7 @@ shared uvec4 tile[2 * STAGE > PATCHES ? 2 * STAGE : PATCHES];
         uint to = (stage) + eighth; \
         bool there = (s) * EIGHTS + eighth < eighths; \
         [[unroll]] for (uint f = 0; f < X_FETCHES; f++) tile[to + (row + f * STEP) * PITCH] = there ? next_x[f] : uvec4(0); \
-        [[unroll]] for (uint f = 0; f < W_FETCHES; f++) tile[to + line_w(row + f * STEP) * PITCH] = next_w[f]; \
+        [[unroll]] for (uint f = 0; f < W_FETCHES; f++) tile[to + (line_w(row_w + f * STEP) + (of_up ? OUT_WIDE : 0)) * PITCH] = next_w[f]; \
         [[unroll]] for (uint f = 0; f < UP_FETCHES; f++) tile[to + (line_w(row + f * STEP) + OUT_WIDE) * PITCH] = next_up[f]; \
         barrier(); \
     }
@@ -111,13 +113,15 @@ uint line_w(uint r) { return ROWS + r + r / OUT_WIDE * (WIDE - OUT_WIDE); }
 void main() {
     uint lane = gl_LocalInvocationID.x, own_m = gl_SubgroupID / ACROSS, own_n = gl_SubgroupID % ACROSS;
     uint m0 = gl_WorkGroupID.y * ROWS, n0 = gl_WorkGroupID.x * OUT, eighth = lane % EIGHTS, row = lane / EIGHTS;
+    bool of_up = HALVES == 1 && row >= OUT;
+    uint row_w = HALVES == 1 ? row % OUT : row;
     coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator> sum[DOWN_M * DOWN_N];
     [[unroll]] for (uint i = 0; i < DOWN_M * DOWN_N; i++) sum[i] = coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator>(0.0);
 
     // Where the rows begin that an invocation fetches of. Those beyond the edge are the last one again, and never written.
     uint at_x[X_FETCHES], at_w[W_FETCHES], eighths = depth / 8, slices = (eighths + EIGHTS - 1) / EIGHTS;
     [[unroll]] for (uint f = 0; f < X_FETCHES; f++) at_x[f] = min(m0 + row + f * STEP, rows - 1) * eighths;
-    [[unroll]] for (uint f = 0; f < W_FETCHES; f++) at_w[f] = min(n0 + row + f * STEP, columns - 1) * W_PITCH;
+    [[unroll]] for (uint f = 0; f < W_FETCHES; f++) at_w[f] = min(n0 + row_w + f * STEP, columns - 1) * W_PITCH;
     uvec4 next_x[X_FETCHES], next_w[W_FETCHES], next_up[UP_FETCHES + 1];
     FETCH(0)
     KEEP(0, 0)

@@ -93,12 +93,12 @@ func maxSums(d *vk.Device) int {
 
 // fits says whether a device's registers hold a tile's sums in subgroups of a size and, where those share registers, what a slice is multiplied with.
 // Workgroups of fewer than 256 fetch more for each invocation.
-func (t coopTile) fits(d *vk.Device, size int) bool {
+func (t coopTile) fits(d *vk.Device, size int, gated bool) bool {
 	sums := t.high * t.wide / size
 	switch {
 	case d.Info.Has(vk.ThreadRegisters):
 		most := 8 * maxSums(d)
-		if t.subgroups()*size >= 256 {
+		if t.subgroups()*size >= 256 && !(gated && size < 16) { // Xe HPG's registers spill by two with up
 			most *= 2
 		}
 		return sums*t.slice <= most
@@ -121,13 +121,11 @@ func (t coopTile) takes(s vk.CoopShape) bool {
 	return s.M%8 == 0 && s.N%8 == 0 && s.K%8 == 0 && t.high%s.M == 0 && t.high/s.M <= 8 && t.wide/2%s.N == 0 && t.slice%s.K == 0
 }
 
-// evenly says whether all of a workgroup's invocations fetch as many 16 bytes of a slice's x, and of its w, as of up where that is there.
+// evenly says whether all of a workgroup's invocations fetch as many 16 bytes of a slice's x, and of its w, as of up where that is there; or each half of
+// them of one of these.
 func (t coopTile) evenly(group int, gated bool) bool {
-	columns := t.columns
-	if gated {
-		columns /= 2
-	}
-	return t.rows*t.slice/8%group == 0 && columns*t.slice/8%group == 0
+	of := t.columns * t.slice / 8
+	return t.rows*t.slice/8%group == 0 && of%group == 0 && (!gated || of == group || of%(2*group) == 0)
 }
 
 // LinearScratch says whether a device multiplies weights of a dtype faster where Fused.Scratch is there, and Fused.Halves of LinearHalves floats.
@@ -210,7 +208,7 @@ func linearCoop(d *vk.Device, x, w Tensor, f Fused) (able []linearKernel) {
 	}
 	for _, t := range all {
 		for _, size := range sizes {
-			if k, ok := t.kernel(d, w.DType, f, size); ok && t.fits(d, size) {
+			if k, ok := t.kernel(d, w.DType, f, size); ok && t.fits(d, size, !f.Up.IsZero()) {
 				able = append(able, k)
 			}
 		}
