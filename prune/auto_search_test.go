@@ -3,6 +3,7 @@ package prune
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -230,7 +231,7 @@ func TestAutoEnough(t *testing.T) {
 }
 
 // TestAutoHealing: where there is time for many steps of all weights, layers are trained by themselves before; where there is not, the smallest steps
-// are all that is trained. What was given stays.
+// are all that is trained, at a rate that is larger the fewer they are. What was given stays.
 func TestAutoHealing(t *testing.T) {
 	m, _ := modeltest.Spec{Hidden: 32, Intermediate: 48, Layers: 10, Heads: 4, KVHeads: 2, HeadDim: 8, Vocab: 61, Context: 32}.Open(t)
 	for _, c := range []struct {
@@ -239,12 +240,15 @@ func TestAutoHealing(t *testing.T) {
 		schedule string
 		batch    int
 		heldOut  int
+		rate     float64 // of the default; 0: left to distill
 	}{
-		{10_000, distill.Options{}, DistillAtEnd, 16, 0},
-		{400, distill.Options{}, DistillAtEnd, 4, 0},
-		{100, distill.Options{}, DistillWhole, 2, 2},
-		{100, distill.Options{HeldOut: 16}, DistillWhole, 2, 16},
-		{100, distill.Options{Batch: 4}, DistillAtEnd, 4, 0},
+		{10_000, distill.Options{}, DistillAtEnd, 16, 0, 1},
+		{400, distill.Options{}, DistillAtEnd, 4, 0, 0.5},
+		{100, distill.Options{}, DistillWhole, 2, 0, 0.3536},
+		{100, distill.Options{HeldOut: 16}, DistillWhole, 2, 16, 0.3536},
+		{100, distill.Options{Batch: 4}, DistillAtEnd, 4, 0, 0},
+		{10, distill.Options{}, DistillWhole, 2, 0, 0.6928},
+		{2, distill.Options{}, DistillWhole, 2, 0, 1},
 	} {
 		h := &DistillOptions{Schedule: DistillAtEnd, Options: c.given, Windows: modeltest.Windows(61, 40, 16)}
 		a, err := NewAuto(m, AutoOptions{TargetLayers: 5, Budget: time.Hour, Windows: modeltest.Windows(61, 40, 16), Heal: h})
@@ -256,7 +260,7 @@ func TestAutoHealing(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := (&search{Auto: a, pass: 0.01, record: AutoRecord{Heal: c.heal}}).healing(*h)
-		if o := got.Options; got.Schedule != c.schedule || o.Batch != c.batch || o.HeldOut != c.heldOut || o.EndToEnd != endToEndSteps || o.Budget.Seconds() != c.heal || c.given.Batch == 0 && !(o.EndLR > 0 && (o.Batch == 16) == (o.EndLR == full.EndLR)) {
+		if o := got.Options; got.Schedule != c.schedule || o.Batch != c.batch || o.HeldOut != c.heldOut || o.EndToEnd != endToEndSteps || o.Budget.Seconds() != c.heal || math.Abs(o.EndLR/full.EndLR-c.rate) > 1e-4 {
 			t.Errorf("%v s, %+v given: %s with %+v", c.heal, c.given, got.Schedule, o)
 		}
 	}

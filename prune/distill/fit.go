@@ -133,9 +133,18 @@ func (f *fit) begin(ctx context.Context, until time.Time) (err error) {
 		}
 		each = time.Since(begin) / time.Duration(max(1, i))
 	}
-	each += each * time.Duration(Evaluations*f.job.o.HeldOut/3) / time.Duration(f.job.o.Batch*max(1, s.Steps)) // a pass without gradients takes a third
-	s.Steps = max(0, min(s.Steps, int(time.Until(until)/max(1, each))))
+	look := each * time.Duration(f.job.o.HeldOut) / time.Duration(3*f.job.o.Batch) // a pass without gradients takes a third
+	s.Steps = min(s.Steps, stepsWithin(time.Until(until), max(1, each), look))
 	return nil
+}
+
+// stepsWithin is how many steps there is time for, with looks at the held-out loss every minEvery steps, or with Evaluations of them where that is fewer.
+func stepsWithin(left, each, look time.Duration) int {
+	n := int(left * minEvery / (minEvery*each + look))
+	if n > minEvery*Evaluations {
+		n = int((left - Evaluations*look) / each)
+	}
+	return max(0, n)
 }
 
 // run trains until the stage ends.
