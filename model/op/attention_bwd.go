@@ -112,12 +112,12 @@ func (s AttentionShape) backwardWay(d *vk.Device, ofKeys bool) (backwardWay, err
 		return way, nil
 	}
 	t := s.tile(d, gradients, 2, false)
-	if n := ceilDiv(others, t.others()) * (1 + 2*ceilDiv(dims, 8) + gradients*17*t.parts()*ceilDiv(dims, 16)); !loops(d, n, attentionIterations) {
+	if n := ceilDiv(others, t.others()) * (1 + 2*ceilDiv(dims, 8) + gradients*17*t.parts()*ceilDiv(dims, t.columns())); !loops(d, n, attentionIterations) {
 		return backwardWay{}, fmt.Errorf("op attention_bwd: %d queries of %d heads for each key, of %d, take %d iterations on %s, its driver may stop at %d: %w",
 			s.QueryLen, group, s.HeadDim, n, d.Info.Name, attentionIterations, vk.ErrLimit)
 	}
 	return backwardWay{shader: "attention_bwd" + pass, rows: t.rows(), shared: t.shared(),
-		spec: spec("WORKGROUP", 16*attentionThreadRows, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "EACH", t.each, "THEIRS", t.theirs)}, nil
+		spec: spec("WORKGROUP", t.group(), "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "EACH", t.each, "THEIRS", t.theirs)}, nil
 }
 
 // backwardWay is a kernel and how it is to be recorded.
