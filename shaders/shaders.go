@@ -104,6 +104,7 @@ func Variants() []Variant {
 		add("attention_bwd", v.suffix, v.define)
 		add("attention_bwd_cpu", v.suffix, v.define)
 		add("attention_bwd_cpu", v.suffix+"_shuffle", v.define, "SHUFFLE")
+		all = append(all, Variant{Name: "attention_bwd_coopmat" + v.suffix, Source: "attention_bwd_coopmat.comp", Defines: []string{v.define}, Newer: true})
 	}
 	add("attention", "_packed", "PACKED")
 	add("attention_cpu", "_packed", "PACKED")

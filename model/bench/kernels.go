@@ -60,7 +60,7 @@ func (b *bencher) attendBackward(what string, s op.AttentionShape) benchmark {
 			rows, cols int
 		}{
 			{&q, s.QueryLen, queries}, {&o, s.QueryLen, queries}, {&do, s.QueryLen, queries}, {&dq, s.QueryLen, queries},
-			{&k, s.KeyLen, keys}, {&v, s.KeyLen, keys}, {&dk, s.KeyLen, keys}, {&dv, s.KeyLen, keys}, {&scratch, 1, op.AttentionBackwardScratch(s)},
+			{&k, s.KeyLen, keys}, {&v, s.KeyLen, keys}, {&dk, s.KeyLen, keys}, {&dv, s.KeyLen, keys}, {&scratch, 1, op.AttentionBackwardScratch(b.d, s)},
 		} {
 			var err error
 			if *t.to, err = p.random(dtype.F32, t.rows, t.cols); err != nil {

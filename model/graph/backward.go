@@ -12,7 +12,7 @@ type Back struct {
 	mlp, norm, mid, o, q, k, v *vk.Buffer // gradients of what is called so in Scratch
 	given                      *vk.Buffer // of what attention or MLP gives, where it is normed or scaled before it is added; else nil
 	rows, columns              *vk.Buffer // dy and x of a product, transposed
-	lse                        *vk.Buffer // of attention's rows
+	attention                  *vk.Buffer // what its gradients need besides
 	spare                      Spare      // as Scratch.spare, for gradients
 	weight                     *vk.Buffer // a matrix transposed, in its dtype
 	low                        *vk.Buffer // of low-rank updates, see op.LowRankGrads; nil without
@@ -28,7 +28,8 @@ func NewBack(s *vk.Scope, c *arch.Config, rows int, matrix int64, rank int) *Bac
 		mlp: t.floats("gradients of MLP activations", c.IntermediateSize), norm: t.floats("gradients of normed states", c.HiddenSize),
 		mid: t.floats("gradients of hidden states", c.HiddenSize), o: t.floats("gradients of attention's output", query),
 		q: t.floats("gradients of queries", query), k: t.floats("gradients of keys", kv), v: t.floats("gradients of values", kv),
-		rows: t.floats("transposed gradients", widest), columns: t.floats("transposed activations", widest), lse: t.floats("attention's sums", 2*c.Heads),
+		rows: t.floats("transposed gradients", widest), columns: t.floats("transposed activations", widest),
+		attention: s.Buffer("attention's sums", 4*int64(op.AttentionBackwardScratch(s.Device(), attentionShape(c, 0, 1, rows, rows))), vk.OnDevice),
 	}
 	if c.OutputNorms || c.ResidualScale != 0 {
 		b.given = t.floats("gradients of what is added", c.HiddenSize)
@@ -196,8 +197,8 @@ func (b Block) attentionBackward(r *vk.Recorder, x op.Tensor, window int, grads 
 		dmid = grads.DY
 	}
 	s.product(r, b.given(r, dmid, t.attended, arch.AttentionNorm, grads, s), w[arch.O], s.transposed(r, o), do, none, grads.product(arch.O, arch.OBias))
-	shape := attentionShape(c, b.Layer, n/window, window, window)
-	op.AttentionBackward(r, dq, dk, dv, q, k, v, o, do, shape, Floats(s.lse, 1, op.AttentionBackwardScratch(shape)))
+	shape := b.attentionShape(n/window, window, window)
+	op.AttentionBackward(r, dq, dk, dv, q, k, v, o, do, shape, Floats(s.attention, 1, op.AttentionBackwardScratch(r.Device(), shape)))
 	if rope := b.Rope; !rope.IsZero() && c.Rotary(b.Layer) {
 		op.RoPEBackward(r, dq, rope, c.HeadDim, window, 0, rotaryOf(c))
 		op.RoPEBackward(r, dk, rope, c.HeadDim, window, 0, rotaryOf(c))

@@ -325,13 +325,19 @@ func (f *forward) attend(o, q, k, v op.Tensor, n, queries int) {
 		op.AttentionPacked(f.r, o, q, k, v, p.table, p.packing, packedShape(c, f.Layer))
 		return
 	}
-	shape := attentionShape(c, f.Layer, n/f.rows.Window, queries, f.rows.Window)
+	shape := f.attentionShape(n/f.rows.Window, queries, f.rows.Window)
 	shape.Batch = f.batch
-	shape.Half = shape.Half && f.Weights[arch.O].DType != dtype.F32 // products of F32 weights round nothing, and nothing between them is rounded
 	if kv := f.rows.Cache; kv != nil {
 		shape.KeyLen, shape.KeyStride = kv.Used+f.rows.Window, kv.Capacity
 	}
 	op.Attention(f.r, o, q, k, v, shape, op.AttentionExtra{Scratch: f.Scratch.Partial})
+}
+
+// attentionShape is how the layer's attention reads windows.
+func (b Block) attentionShape(windows, queries, keys int) op.AttentionShape {
+	shape := attentionShape(b.Config, b.Layer, windows, queries, keys)
+	shape.Half = shape.Half && b.Weights[arch.O].DType != dtype.F32 // products of F32 weights round nothing, and nothing between them is rounded
+	return shape
 }
 
 // attentionShape is how a layer's attention reads windows.

@@ -285,7 +285,7 @@ func (s AttentionShape) f32Way(d *vk.Device, activity, packed bool) (attentionWa
 			d.Info.Name, attentionIterations, vk.ErrLimit)
 	}
 	return attentionWay{shader: "attention", rows: t.rows(), shared: t.shared(),
-		spec: spec("WORKGROUP", 16*attentionThreadRows, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "EACH", t.each, "THEIRS", t.theirs, "ACTIVITY", activity)}, nil
+		spec: spec("WORKGROUP", t.group(), "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "EACH", t.each, "THEIRS", t.theirs, "ACTIVITY", activity)}, nil
 }
 
 // attentionThreadRows is THREAD_ROWS of common/attention_tiles.glsl.
@@ -295,19 +295,29 @@ const attentionThreadRows = 8
 type attentionTile struct{ each, theirs int }
 
 func (t attentionTile) rows() int   { return attentionThreadRows * t.each }
-func (t attentionTile) others() int { return 16 * t.theirs }
+func (t attentionTile) others() int { return t.columns() * t.theirs }
+func (t attentionTile) group() int  { return t.columns() * attentionThreadRows }
+
+// columns of invocations share a row.
+func (t attentionTile) columns() int {
+	if t.theirs == 1 {
+		return 32
+	}
+	return 16
+}
 
 // parts of the others have their blocks in shared memory one after the other.
 func (t attentionTile) parts() int {
-	if t == (attentionTile{1, 2}) {
+	if t.each == 1 && t.theirs <= 2 {
 		return 2
 	}
 	return 1
 }
 
-// shared is the memory that a workgroup takes: 16 vec4 of each of a part of the others, or 8 of all and of the rows; weights of each row, and a number.
+// shared is the memory that a workgroup takes: a vec4 a column of each of a part of the others, or 8 of all and of the rows; weights of each row, and a
+// number, for each column.
 func (t attentionTile) shared() int64 {
-	return 16*int64(max(16*t.others()/t.parts(), 8*(t.rows()+t.others()))) + int64(16*t.rows()*(16+4))
+	return 16*int64(max(t.columns()*t.others()/t.parts(), 8*(t.rows()+t.others()))) + int64(t.columns()*t.rows()*(16+4))
 }
 
 // tile has as many rows as an invocation's registers hold without spilling, of which it adds up so many outputs or gradients, and products with tiles,
@@ -319,6 +329,8 @@ func (s AttentionShape) tile(d *vk.Device, sums, products int, more bool) attent
 	most, of := 11, ceilDiv(s.HeadDim, 64)*sums+products-1 // vec4 of sums, for each row
 	t, threads := attentionTile{1, 4}, d.Info.Has(vk.ThreadRegisters)
 	switch {
+	case d.Info.Has(vk.QuarterRegisters) && of > 7: // gradients of keys and values of 256: 84 registers with 16 columns, and 64, of which four subgroups have room, with 32
+		return attentionTile{1, 1}
 	case d.Info.Has(vk.QuarterRegisters):
 		return attentionTile{1, 2}
 	case threads && products > 1 && d.Limits().SubgroupMin < 16:

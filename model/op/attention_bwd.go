@@ -23,7 +23,7 @@ func AttentionBackward(r *vk.Recorder, dq, dk, dv, q, k, v, o, do Tensor, s Atte
 	d := r.Device()
 	rows := s.Windows * s.QueryLen
 	ok := s.valid() && s.QueryLen == s.KeyLen && s.KeyLen == s.KeyStride && words(dq, dk, dv, q, k, v, o, do, scratch) &&
-		scratch.Elements() >= AttentionBackwardScratch(s)
+		scratch.Elements() >= AttentionBackwardScratch(d, s)
 	for _, t := range []Tensor{dq, q, o, do} {
 		ok = ok && t.Is(rows, s.Heads*s.HeadDim)
 	}
@@ -43,7 +43,7 @@ func AttentionBackward(r *vk.Recorder, dq, dk, dv, q, k, v, o, do Tensor, s Atte
 		r.Fail(err)
 		return
 	}
-	statistics := Of(scratch.View, scratch.DType, rows, 2*s.Heads)
+	statistics, half := Of(scratch.View, scratch.DType, rows, 2*s.Heads), ofQueries.half || ofKeys.half
 	windows := min(s.Windows, maxGroups)
 	for _, t := range []Tensor{q, k, statistics} {
 		fit := int(d.Limits().StorageRange/t.RowBytes()) - rowUnit(r, t) + 1
@@ -54,6 +54,9 @@ func AttentionBackward(r *vk.Recorder, dq, dk, dv, q, k, v, o, do Tensor, s Atte
 			return
 		}
 	}
+	for half && windows > 1 && !s.halvesBound(d, windows) {
+		windows--
+	}
 	group := s.Heads / s.KVHeads
 	for window := 0; window < s.Windows; window += windows {
 		n := min(windows, s.Windows-window)
@@ -61,15 +64,15 @@ func AttentionBackward(r *vk.Recorder, dq, dk, dv, q, k, v, o, do Tensor, s Atte
 			p, skip := bindable(r, t, window*s.QueryLen, (window+n)*s.QueryLen)
 			return p.View, skip
 		}
-		q, skipQ := part(q)
-		k, skipK := part(k)
-		statistics, skipStatistics := part(statistics)
-		dq, _ := part(dq)
-		dk, _ := part(dk)
-		dv, _ := part(dv)
-		v, _ := part(v)
-		o, _ := part(o)
-		do, _ := part(do)
+		partQ, skipQ := part(q)
+		partK, skipK := part(k)
+		partStatistics, skipStatistics := part(statistics)
+		partDQ, _ := part(dq)
+		partDK, _ := part(dk)
+		partDV, _ := part(dv)
+		partV, _ := part(v)
+		partO, _ := part(o)
+		partDO, _ := part(do)
 		constants := []any{"queries", s.QueryLen, "keys", s.QueryLen, "key_stride", s.QueryLen, "kv_heads", s.KVHeads, "group", group, "first", 0,
 			"sliding", s.SlidingWindow, "skip_q", skipQ, "skip_k", skipK, "scale", s.scale(), "blocks", 0, "skip_activity", skipStatistics}
 		seen := float64(s.QueryLen+1) / 2
@@ -77,20 +80,50 @@ func AttentionBackward(r *vk.Recorder, dq, dk, dv, q, k, v, o, do Tensor, s Atte
 			seen = min(seen, float64(s.SlidingWindow))
 		}
 		products := 2 * seen * float64(n*s.QueryLen*s.Heads*s.HeadDim)
-		ofQueries.record(r, [3]int{ceilDiv(s.QueryLen*group, ofQueries.rows), s.KVHeads, n}, constants, 3*products,
-			[2]vk.View{q, do}, []vk.Arg{vk.InOut(statistics), vk.Out(dq), vk.In(o)}, [2]vk.View{k, v})
-		ofKeys.record(r, [3]int{ceilDiv(s.QueryLen, ofKeys.rows), s.KVHeads, n}, constants, 4*products,
-			[2]vk.View{k, v}, []vk.Arg{vk.InOut(statistics), vk.Out(dk), vk.Out(dv)}, [2]vk.View{q, do})
+		var halves halfParts
+		if half {
+			of := func(t Tensor) Tensor { return t.RowRange(window*s.QueryLen, (window+n)*s.QueryLen) }
+			halves = s.putBackward(r, n, scratch, [4]Tensor{of(q), of(do), of(k), of(v)})
+		}
+		ofQueries.record(r, [3]int{ceilDiv(s.QueryLen*group, ofQueries.rows), s.KVHeads, n}, constants, 3*products, backwardPass{
+			mine: [2]vk.View{partQ, partDO}, theirs: [2]vk.View{partK, partV}, statistics: partStatistics, made: vk.Write, more: []vk.Arg{vk.Out(partDQ), vk.In(partO)},
+			halves: halves.view, places: halves.places(s, false, skipQ, skipK)})
+		ofKeys.record(r, [3]int{ceilDiv(s.QueryLen, ofKeys.rows), s.KVHeads, n}, constants, 4*products, backwardPass{
+			mine: [2]vk.View{partK, partV}, theirs: [2]vk.View{partQ, partDO}, statistics: partStatistics, made: vk.Read, more: []vk.Arg{vk.Out(partDK), vk.Out(partDV)},
+			halves: halves.view, places: halves.places(s, true, skipQ, skipK)})
 	}
 }
 
-// AttentionBackwardScratch is how many floats of scratch AttentionBackward needs: the softmax's denominator and the mean gradient of
-// each query.
-func AttentionBackwardScratch(s AttentionShape) int { return 2 * s.Windows * s.QueryLen * s.Heads }
+// AttentionBackwardScratch is how many floats of scratch AttentionBackward needs on the device: the softmax's denominator and the mean gradient of
+// each query, and where cooperative matrices multiply, what they do. It is enough for the same rows in shorter windows.
+func AttentionBackwardScratch(d *vk.Device, s AttentionShape) int {
+	if !s.valid() || !s.halfBackward(d, false) && !s.halfBackward(d, true) {
+		return s.statistics()
+	}
+	_, _, end := s.backwardHalves(d, s.Windows)
+	return int(end / 4)
+}
 
-// backwardWay is the one place that chooses the kernel of a pass of the backward, over rows of queries or of keys. It depends on
-// nothing but the shape of a window.
+// statistics is how many floats those of the queries are.
+func (s AttentionShape) statistics() int { return 2 * s.Windows * s.QueryLen * s.Heads }
+
+// halfBackward says whether a pass takes cooperative matrices, for windows that can be bound.
+func (s AttentionShape) halfBackward(d *vk.Device, ofKeys bool) bool {
+	name, _ := forced(d, attentionBack)
+	if name != "attention_bwd_coopmat" && (name != "" || !s.Half || d.Info.Has(vk.SlowMatrices)) {
+		return false
+	}
+	_, ok := s.coopBackward(d, ofKeys)
+	return ok
+}
+
+// backwardWay is the one place that chooses the kernel of a pass of the backward, over rows of queries or of keys: cooperative matrices where they
+// are fast and rounding is allowed, else f32. It depends on nothing but the shape of a window.
 func (s AttentionShape) backwardWay(d *vk.Device, ofKeys bool) (backwardWay, error) {
+	if s.halfBackward(d, ofKeys) && s.halvesBound(d, 1) {
+		way, _ := s.coopBackward(d, ofKeys)
+		return way, nil
+	}
 	group, dims := s.Heads/s.KVHeads, ceilDiv(s.HeadDim, 4)
 	pass, rows, others, gradients := "_q", s.QueryLen*group, s.QueryLen, 1
 	if ofKeys {
@@ -112,12 +145,12 @@ func (s AttentionShape) backwardWay(d *vk.Device, ofKeys bool) (backwardWay, err
 		return way, nil
 	}
 	t := s.tile(d, gradients, 2, false)
-	if n := ceilDiv(others, t.others()) * (1 + 2*ceilDiv(dims, 8) + gradients*17*t.parts()*ceilDiv(dims, 16)); !loops(d, n, attentionIterations) {
+	if n := ceilDiv(others, t.others()) * (1 + 2*ceilDiv(dims, 8) + gradients*17*t.parts()*ceilDiv(dims, t.columns())); !loops(d, n, attentionIterations) {
 		return backwardWay{}, fmt.Errorf("op attention_bwd: %d queries of %d heads for each key, of %d, take %d iterations on %s, its driver may stop at %d: %w",
 			s.QueryLen, group, s.HeadDim, n, d.Info.Name, attentionIterations, vk.ErrLimit)
 	}
 	return backwardWay{shader: "attention_bwd" + pass, rows: t.rows(), shared: t.shared(),
-		spec: spec("WORKGROUP", 16*attentionThreadRows, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "EACH", t.each, "THEIRS", t.theirs)}, nil
+		spec: spec("WORKGROUP", t.group(), "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "EACH", t.each, "THEIRS", t.theirs)}, nil
 }
 
 // backwardWay is a kernel and how it is to be recorded.
@@ -128,16 +161,36 @@ type backwardWay struct {
 	rows    int  // of a workgroup
 	address bool // what the rows go over is read at its addresses
 	shared  int64
+
+	half     bool // q, k, v and do are what toHalf makes of their heads, in scratch
+	subgroup int  // its size; 0 is any
 }
 
-// record records the pass that has mine for its rows and theirs for what those go over; between are bindings 2 to 4.
-func (w backwardWay) record(r *vk.Recorder, groups [3]int, constants []any, work float64, mine [2]vk.View, between []vk.Arg, theirs [2]vk.View) {
-	args := append([]vk.Arg{vk.In(mine[0]), vk.In(mine[1])}, between...)
-	if w.address {
-		constants = slices.Concat(constants, []any{"a", address{}, "b", address{}})
-		args = append(args, vk.InAt(theirs[0], 12), vk.InAt(theirs[1], 14))
+// backwardPass is what a pass reads and makes.
+type backwardPass struct {
+	mine, theirs [2]vk.View // of its rows, and of what those go over
+	statistics   vk.View
+	made         vk.Access // to statistics
+	more         []vk.Arg  // what it makes else, and o where its rows are queries
+
+	halves vk.View // of kernels with cooperative matrices, in place of mine and theirs
+	places []any   // and where these are in it
+}
+
+// record records a pass.
+func (w backwardWay) record(r *vk.Recorder, groups [3]int, constants []any, work float64, p backwardPass) {
+	var args []vk.Arg
+	if w.half {
+		constants = slices.Concat(constants, p.places)
+		args = append([]vk.Arg{vk.In(p.halves), {View: p.statistics, Access: p.made}}, p.more...)
 	} else {
-		args = append(args, vk.In(theirs[0]), vk.In(theirs[1]))
+		args = append([]vk.Arg{vk.In(p.mine[0]), vk.In(p.mine[1]), vk.InOut(p.statistics)}, p.more...)
+		if w.address {
+			constants = slices.Concat(constants, []any{"a", address{}, "b", address{}})
+			args = append(args, vk.InAt(p.theirs[0], 12), vk.InAt(p.theirs[1], 14))
+		} else {
+			args = append(args, vk.In(p.theirs[0]), vk.In(p.theirs[1]))
+		}
 	}
-	dispatchSource(r, vk.Source{Name: w.shader, Texels: w.texels, Shared: w.shared}, w.spec, groups, push(constants...), work, args...)
+	dispatchSource(r, vk.Source{Name: w.shader, Texels: w.texels, Subgroup: w.subgroup, Shared: w.shared}, w.spec, groups, push(constants...), work, args...)
 }

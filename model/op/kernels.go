@@ -19,7 +19,7 @@ import (
 //	linear_vec        products of up to 4 tokens: linear_cpu_vec, linear_vec
 //	attention         of prompts: attention_cpu, attention_cpu_shuffle, attention, attention_coopmat
 //	attention_decode  of up to 4 tokens after others: attention_cpu_decode, attention_decode
-//	attention_bwd     its gradients: attention_bwd_cpu, attention_bwd_cpu_shuffle, attention_bwd
+//	attention_bwd     its gradients: attention_bwd_cpu, attention_bwd_cpu_shuffle, attention_bwd, attention_bwd_coopmat
 //	loads             of what reduces rows, copies and works element by element: texels, buffers
 //
 // So VKCOME_KERNELS=linear=linear,loads=buffers is what a GPU runs. A name that there is not, or a kernel that the device has not, is an
@@ -55,7 +55,7 @@ var families = []Family{
 	{linearFew, []string{"linear_cpu_vec", "linear_vec"}},
 	{attentionMany, []string{"attention_cpu", "attention_cpu_shuffle", "attention", "attention_coopmat"}},
 	{attentionFew, []string{"attention_cpu_decode", "attention_decode"}},
-	{attentionBack, []string{"attention_bwd_cpu", "attention_bwd_cpu_shuffle", "attention_bwd"}},
+	{attentionBack, []string{"attention_bwd_cpu", "attention_bwd_cpu_shuffle", "attention_bwd", "attention_bwd_coopmat"}},
 	{loadsOf, []string{loadsByTexels, loadsByBuffers}},
 }
 
@@ -82,6 +82,10 @@ func hasKernel(d *vk.Device, name string) bool {
 	case "attention_coopmat":
 		_, ok := s.coopWay(d, false)
 		return ok
+	case "attention_bwd_coopmat":
+		_, ofQueries := s.coopBackward(d, false)
+		_, ofKeys := s.coopBackward(d, true)
+		return ofQueries && ofKeys
 	case loadsByTexels:
 		return d.Limits().TexelBuffer >= leastRange
 	}

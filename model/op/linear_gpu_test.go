@@ -250,7 +250,7 @@ func TestSharedRegisters(t *testing.T) {
 		more                bool
 		want                attentionTile
 	}{
-		{gcn, 64, 1, 1, false, attentionTile{1, 2}}, {gcn, 256, 2, 2, false, attentionTile{1, 2}}, {nvidia, 64, 1, 1, true, attentionTile{4, 4}}, {nvidia, 128, 1, 1, false, attentionTile{4, 4}},
+		{gcn, 64, 1, 1, false, attentionTile{1, 2}}, {gcn, 192, 2, 2, false, attentionTile{1, 2}}, {gcn, 256, 2, 2, false, attentionTile{1, 1}}, {nvidia, 64, 1, 1, true, attentionTile{4, 4}}, {nvidia, 128, 1, 1, false, attentionTile{4, 4}},
 		{nvidia, 128, 1, 1, true, attentionTile{2, 4}}, {nvidia, 256, 1, 1, false, attentionTile{2, 4}}, {nvidia, 256, 1, 1, true, attentionTile{1, 4}}, {nvidia, 256, 2, 2, false, attentionTile{1, 2}},
 	} {
 		if got := (AttentionShape{HeadDim: c.dim}).tile(c.d, c.sums, c.products, c.more); got != c.want {

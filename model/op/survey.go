@@ -108,13 +108,13 @@ func (s surveyor) attentions() {
 					if blocks := AttentionBlocks(s.r.Device(), shape); blocks > 0 {
 						Attention(s.r, q, q, k, k, shape, AttentionExtra{Scratch: scratch, Activity: s.floats(blocks, 4*dim)})
 					}
+					AttentionBackward(s.r, q, k, k, q, k, k, q, q, shape, s.floats(1, AttentionBackwardScratch(s.r.Device(), shape)))
 				}
-				AttentionBackward(s.r, q, k, k, q, k, k, q, q, shape, s.floats(1, AttentionBackwardScratch(shape)))
 				few := shape
 				few.QueryLen, few.KeyLen = 2, 2
 				fewQ, fewK := s.floats(2, 4*dim), s.floats(2, shape.KVHeads*dim)
 				Attention(s.r, fewQ, fewQ, fewK, fewK, few, AttentionExtra{})
-				AttentionBackward(s.r, fewQ, fewK, fewK, fewQ, fewK, fewK, fewQ, fewQ, few, s.floats(1, AttentionBackwardScratch(few)))
+				AttentionBackward(s.r, fewQ, fewK, fewK, fewQ, fewK, fewK, fewQ, fewQ, few, s.floats(1, AttentionBackwardScratch(s.r.Device(), few)))
 				for queries := 1; queries <= AttentionDecode; queries++ {
 					one := shape
 					one.QueryLen = queries

@@ -1,12 +1,12 @@
-// What attention.comp and attention_bwd.comp share: a workgroup of 128 takes ROWS rows and goes over the others, what these have to do with, in
+// What attention.comp and attention_bwd.comp share: a workgroup takes ROWS rows and goes over the others, what these have to do with, in
 // tiles of OTHERS: an invocation has EACH rows by THEIRS of the others, and of what is summed EACH rows by every THREAD_COLS-th vec4 of a head.
 // row_at and other_at say where a row's head begins in its tensor, in heads. The macros use main's thread, tr, tc, row0, rows, other0 and end.
 // Nothing branches between one fetch and the next, so that all of a tile's are in flight at once: what is beyond the edges is the last again.
 
 layout(constant_id = 3) const uint EACH = 4;   // rows of an invocation, at most 4: fewer need fewer registers
-layout(constant_id = 4) const uint THEIRS = 4; // 4, or 2, which needs less shared memory
+layout(constant_id = 4) const uint THEIRS = 4; // 4, or 2, which needs less shared memory, or 1 of 32 columns, each of which has fewer sums
 
-const uint THREAD_ROWS = 8, THREAD_COLS = 16; // whose product is WORKGROUP
+const uint THREAD_ROWS = 8, THREAD_COLS = WORKGROUP / THREAD_ROWS; // 16, or 32
 const uint OTHERS = THEIRS * THREAD_COLS;
 const uint ROWS = EACH * THREAD_ROWS;
 const uint CHUNK = 8; // vec4 of the dot products that are in shared memory at a time
@@ -14,8 +14,8 @@ const uint CHUNKS = (DIMS + CHUNK - 1) / CHUNK;
 const uint BLOCKS = (DIMS + THREAD_COLS - 1) / THREAD_COLS; // at most 4
 const uint WIDTH = DIMS < THREAD_COLS ? DIMS : THREAD_COLS;
 const uint STEP = THREAD_ROWS * THREAD_COLS / CHUNK; // lines of a chunk that are fetched at once
-const uint PARTS = EACH == 1 && THEIRS == 2 ? 2 : 1; // of a tile's others, whose blocks are in shared memory one after the other; at most THEIRS
-const uint PART = OTHERS / PARTS;
+const uint PARTS = EACH == 1 && THEIRS <= 2 ? 2 : 1; // of a tile's others, whose blocks are in shared memory one after the other
+const uint PART = OTHERS / PARTS, ALONG = PART < THREAD_COLS ? PART : THREAD_COLS; // columns of which a part has others
 const uint ROW_FETCHES = (ROWS + STEP - 1) / STEP, OTHER_FETCHES = OTHERS / STEP, BLOCK_FETCHES = (PART * WIDTH + STEP * CHUNK - 1) / (STEP * CHUNK);
 const uint OF_BOTH = CHUNK * (ROWS + OTHERS), OF_PART = PART * THREAD_COLS;
 
@@ -61,10 +61,10 @@ shared float partial[ROWS * THREAD_COLS];
         [[unroll]] for (uint f = 0; f < BLOCK_FETCHES; f++) tile[min(f * STEP * CHUNK + thread, PART * WIDTH - 1)] = got[f]; \
         barrier(); \
         if (tc < WIDTH) \
-            [[dont_unroll]] for (uint s = 0; s < THREAD_COLS; s++) { \
+            [[dont_unroll]] for (uint s = 0; s < ALONG; s++) { \
                 vec4 left[EACH]; \
-                [[unroll]] for (uint i = 0; i < EACH; i++) left[i] = weights[(tr + THREAD_ROWS * i) * THREAD_COLS + s]; \
-                [[unroll]] for (uint j = 0; j < THEIRS / PARTS; j++) { \
+                [[unroll]] for (uint i = 0; i < EACH; i++) left[i] = weights[(tr + THREAD_ROWS * i) * THREAD_COLS + P * PART % THREAD_COLS + s]; \
+                [[unroll]] for (uint j = 0; j < PART / ALONG; j++) { \
                     vec4 value = tile[(s + THREAD_COLS * j) * WIDTH + tc]; \
                     [[unroll]] for (uint i = 0; i < EACH; i++) acc[i][min(N, BLOCKS - 1)] += left[i][min(P * (THEIRS / PARTS) + j, THEIRS - 1)] * value; \
                 } \
