@@ -162,7 +162,7 @@ func TestLinearChoice(t *testing.T) {
 		{gpu, 4096, 4096, 4096, "linear_coopmat", 128, 128}, {gpu, 2048, 4096, 11008, "linear_coopmat", 128, 128},
 		{gpu, 512, 4096, 4096, "linear_coopmat", 128, 128}, {gpu, 20, 4096, 4096, "linear_coopmat", 32, 64}, {gpu, 1, 4096, 4096, "linear_coopmat", 32, 64},
 		{gpu, 1, 64, 4096, "linear", 32, 64}, {gpu, 5000, 64, 4096, "linear", 128, 128}, {gpu, 64, 4100, 4096, "linear", 32, 64}, {gpu, 128, 4100, 4096, "linear", 64, 64},
-		{xe, 4096, 4096, 4096, "linear_coopmat", 64, 64}, {xe, 20, 4096, 4096, "linear_coopmat", 32, 64}, {xe2, 4096, 4096, 4096, "linear_coopmat", 64, 64},
+		{xe, 4096, 4096, 4096, "linear_coopmat", 128, 128}, {xe, 128, 4096, 4096, "linear_coopmat", 64, 64}, {xe, 20, 4096, 4096, "linear_coopmat", 32, 64}, {xe2, 4096, 4096, 4096, "linear_coopmat", 128, 128}, {xe2, 128, 4096, 4096, "linear_coopmat", 64, 64},
 		{xe2, 20, 4096, 4096, "linear_coopmat", 32, 64}, {xe2, 4096, 4100, 4096, "linear", 64, 64}, {xe2, 20, 4100, 4096, "linear", 32, 64}, {xe2, 4096, 4099, 4096, "linear", 64, 64},
 		{xe2, 20, 4099, 4096, "linear", 32, 128},
 		{apple, 4096, 4096, 4096, "linear", 64, 64}, {apple, 20, 4096, 4096, "linear", 32, 64},
