@@ -125,6 +125,9 @@ func (t *selfTest) record(all bool) {
 	}
 	t.attention(AttentionShape{Windows: 1, QueryLen: 5, KeyLen: 5, Heads: 4, KVHeads: 2, HeadDim: 16, Half: true})
 	t.attention(AttentionShape{Windows: 1, QueryLen: 1, KeyLen: 21, Heads: 4, KVHeads: 2, HeadDim: 16})
+	if all || t.d.Tier == vk.CoopMatrix && t.d.Info.Kind != vk.CPU { // which has kernels of its own for them
+		t.gradients(AttentionShape{Windows: 1, QueryLen: 37, KeyLen: 37, Heads: 4, KVHeads: 2, HeadDim: 16, Half: true})
+	}
 	t.norm(dtype.BF16, 3, 64)
 	t.embedding(dtype.F16, 5, 40)
 	t.loss(7, 61)
@@ -145,6 +148,7 @@ func (t *selfTest) record(all bool) {
 	t.embedding(dtype.BF16, 9, 61)
 	t.attention(AttentionShape{Windows: 2, QueryLen: 70, KeyLen: 70, Heads: 4, KVHeads: 4, HeadDim: 24, Half: true})
 	t.attention(AttentionShape{Windows: 1, QueryLen: 2, KeyLen: 200, Heads: 2, KVHeads: 1, HeadDim: 24})
+	t.gradients(AttentionShape{Windows: 2, QueryLen: 70, KeyLen: 70, Heads: 3, KVHeads: 1, HeadDim: 64, Half: true})
 	t.loss(3, 1999)
 }
 
@@ -294,6 +298,28 @@ func (t *selfTest) attention(s AttentionShape) {
 	t.add("attention", dt, fmt.Sprintf("%dx%d of %d, %d/%d heads of %d", s.Windows, s.QueryLen, s.KeyLen, s.Heads, s.KVHeads, s.HeadDim), way.shader, tolerance, o, s.plain(qs, ks, vs))
 }
 
+// gradients is AttentionBackward.
+func (t *selfTest) gradients(s AttentionShape) {
+	q, qs := t.random(dtype.F32, s.Windows*s.QueryLen, s.Heads*s.HeadDim, 1)
+	k, ks := t.random(dtype.F32, s.Windows*s.KeyLen, s.KVHeads*s.HeadDim, 1)
+	v, vs := t.random(dtype.F32, k.Rows, k.Cols, 1)
+	do, dos := t.random(dtype.F32, q.Rows, q.Cols, 1)
+	o := t.put(dtype.F32, q.Rows, q.Cols, s.plain(qs, ks, vs))
+	made := [3]Tensor{t.empty(dtype.F32, q.Rows, q.Cols), t.empty(dtype.F32, k.Rows, k.Cols), t.empty(dtype.F32, k.Rows, k.Cols)}
+	AttentionBackward(t.r, made[0], made[1], made[2], q, k, v, o, do, s, t.empty(dtype.F32, 1, AttentionBackwardScratch(t.d, s)))
+	for i, want := range s.plainBackward(qs, ks, vs, dos) {
+		way, err := s.backwardWay(t.d, i > 0)
+		if err != nil && t.err == nil {
+			t.err = err
+		}
+		tolerance, dt := selfAttention, dtype.F32
+		if way.half {
+			tolerance, dt = selfHalf, dtype.F16
+		}
+		t.add("attention gradient of "+[]string{"queries", "keys", "values"}[i], dt, fmt.Sprintf("%dx%d, %d/%d heads of %d", s.Windows, s.QueryLen, s.Heads, s.KVHeads, s.HeadDim), way.shader, tolerance, made[i], want)
+	}
+}
+
 func (t *selfTest) norm(dt dtype.DType, rows, cols int) {
 	x, xs := t.random(dtype.F32, rows, cols, 1)
 	w, ws := t.random(dt, 1, cols, 1)
@@ -364,27 +390,60 @@ func normOf(x, w []float64) (y []float64) {
 
 // plain is the attention of a shape without options, in float64.
 func (s AttentionShape) plain(q, k, v []float64) []float64 {
-	o, d := make([]float64, len(q)), s.HeadDim
+	o := make([]float64, len(q))
+	s.eachHead(q, k, func(at int, others []int, p []float64) {
+		for j, other := range others {
+			for i := range s.HeadDim {
+				o[at+i] += p[j] * v[other+i]
+			}
+		}
+	})
+	return o
+}
+
+// plainBackward are its gradients by q, k and v, where do is that of what it gives.
+func (s AttentionShape) plainBackward(q, k, v, do []float64) [3][]float64 {
+	dq, dk, dv, scale := make([]float64, len(q)), make([]float64, len(k)), make([]float64, len(v)), 1/math.Sqrt(float64(s.HeadDim))
+	s.eachHead(q, k, func(at int, others []int, p []float64) {
+		dp, mean := make([]float64, len(p)), 0.0
+		for j, other := range others {
+			for i := range s.HeadDim {
+				dp[j] += do[at+i] * v[other+i]
+			}
+			mean += p[j] * dp[j]
+		}
+		for j, other := range others {
+			ds := p[j] * (dp[j] - mean) * scale
+			for i := range s.HeadDim {
+				dq[at+i] += ds * k[other+i]
+				dk[other+i] += ds * q[at+i]
+				dv[other+i] += p[j] * do[at+i]
+			}
+		}
+	})
+	return [3][]float64{dq, dk, dv}
+}
+
+// eachHead calls f for each head of each row of q, which begins at at, with where the keys begin that it sees, and their probabilities.
+func (s AttentionShape) eachHead(q, k []float64, f func(at int, others []int, p []float64)) {
 	for row := range s.Windows * s.QueryLen {
 		window, position := row/s.QueryLen, s.KeyLen-s.QueryLen+row%s.QueryLen
 		for h := range s.Heads {
-			at, sum := (row*s.Heads+h)*d, 0.0
-			for key := range position + 1 {
-				other := ((window*s.KeyLen+key)*s.KVHeads + h/(s.Heads/s.KVHeads)) * d
+			at, sum := (row*s.Heads+h)*s.HeadDim, 0.0
+			others, p := make([]int, position+1), make([]float64, position+1)
+			for j := range others {
+				others[j] = ((window*s.KeyLen+j)*s.KVHeads + h/(s.Heads/s.KVHeads)) * s.HeadDim
 				dot := 0.0
-				for i := range d {
-					dot += q[at+i] * k[other+i]
+				for i := range s.HeadDim {
+					dot += q[at+i] * k[others[j]+i]
 				}
-				weight := math.Exp(dot / math.Sqrt(float64(d)))
-				sum += weight
-				for i := range d {
-					o[at+i] += weight * v[other+i]
-				}
+				p[j] = math.Exp(dot / math.Sqrt(float64(s.HeadDim)))
+				sum += p[j]
 			}
-			for i := range d {
-				o[at+i] /= sum
+			for j := range p {
+				p[j] /= sum
 			}
+			f(at, others, p)
 		}
 	}
-	return o
 }

@@ -125,7 +125,7 @@ func TestSelfTest(t *testing.T) {
 	if r.Tier != top || r.Used != top || r.Wrong() != nil || len(r.Rows)%len(tiers) != 0 || len(r.Rows) < 25*len(tiers) {
 		t.Errorf("%d rows of tier %s, used %s", len(r.Rows), r.Tier, r.Used)
 	}
-	for _, name := range []string{"linear", "linear_vec", "attention", "attention_decode", "rmsnorm", "embedding", "crossentropy"} {
+	for _, name := range []string{"linear", "linear_vec", "attention", "attention_decode", "attention_bwd_q", "attention_bwd_kv", "rmsnorm", "embedding", "crossentropy"} {
 		if !kernels[name] {
 			t.Errorf("no %s in %v", name, kernels)
 		}
