@@ -624,7 +624,7 @@ func (s *search) healing(h DistillOptions) DistillOptions {
 const (
 	endToEndSteps  = 400 // at most
 	manySteps      = 60  // in half of the time, for which a step is made smaller, down to leastBatch
-	fewSteps       = 4
+	fewSteps       = 4   // that all weights may be trained in at the whole rate
 	leastBatch     = 2
 	trainingPasses = 6 // forward passes that take about as long as a step of all weights for the same windows
 )

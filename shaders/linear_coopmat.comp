@@ -50,8 +50,8 @@ const uint EIGHTS = SLICE / 8;          // of a row in a slice: uvec4 of 8 f16
 const uint PITCH = EIGHTS + 1;          // odd, so that 8 rows of a matrix lie in different banks
 const uint LINES = ROWS + COLUMNS;      // rows of x, then for each subgroup its columns of w, or half of them and the same of up
 const uint STEP = WORKGROUP / EIGHTS;   // rows that are fetched at once
-const uint HALVES = EPILOGUE == 2 ? 2 * OUT / STEP % 2 : 0; // 1: one half of the invocations fetches w, the other up
-const uint X_FETCHES = ROWS / STEP, W_FETCHES = OUT / STEP + HALVES, UP_FETCHES = EPILOGUE == 2 ? OUT / STEP : 0;
+const uint EITHER = EPILOGUE == 2 ? 2 * OUT / STEP % 2 : 0; // 1: an invocation fetches either w or up
+const uint X_FETCHES = ROWS / STEP, W_FETCHES = OUT / STEP + EITHER, UP_FETCHES = EPILOGUE == 2 ? OUT / STEP : 0;
 const uint ACROSS = COLUMNS / WIDE, SUBGROUPS = ROWS / HIGH * ACROSS;
 const uint DOWN_M = HIGH / MATRIX_M, DOWN_N = WIDE / MATRIX_N;
 const uint PATCH_PITCH = WIDE / 4 + 1, PATCH = MATRIX_M * PATCH_PITCH; // a row of a subgroup's matrices, f32
@@ -113,8 +113,8 @@ uint line_w(uint r) { return ROWS + r + r / OUT_WIDE * (WIDE - OUT_WIDE); }
 void main() {
     uint lane = gl_LocalInvocationID.x, own_m = gl_SubgroupID / ACROSS, own_n = gl_SubgroupID % ACROSS;
     uint m0 = gl_WorkGroupID.y * ROWS, n0 = gl_WorkGroupID.x * OUT, eighth = lane % EIGHTS, row = lane / EIGHTS;
-    bool of_up = HALVES == 1 && row >= OUT;
-    uint row_w = HALVES == 1 ? row % OUT : row;
+    bool of_up = EITHER == 1 && row >= OUT;
+    uint row_w = EITHER == 1 ? row % OUT : row;
     coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator> sum[DOWN_M * DOWN_N];
     [[unroll]] for (uint i = 0; i < DOWN_M * DOWN_N; i++) sum[i] = coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator>(0.0);
 

@@ -137,21 +137,26 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// Few steps have a look at the held-out loss every minEvery, many have Evaluations in all; both end within their time, and one step more would not.
+// Steps end within their time with the looks at the held-out loss that they come with, after the last one too; one more would not.
 func TestStepsWithin(t *testing.T) {
 	for _, c := range []struct {
 		left, each, look time.Duration
 		want             int
-	}{{150, 10, 0, 15}, {150, 10, 8, 12}, {150, 10, 40, 7}, {9, 10, 8, 0}, {-5, 10, 8, 0}, {10_000, 10, 40, 920}, {1601, 10, 40, 80}} {
+	}{{150, 10, 0, 15}, {150, 10, 8, 12}, {159, 10, 8, 12}, {150, 10, 40, 7}, {9, 10, 8, 0}, {-5, 10, 8, 0}, {10_000, 10, 40, 920}, {1601, 10, 40, 88}} {
 		n := stepsWithin(c.left*time.Second, c.each*time.Second, c.look*time.Second)
 		if n != c.want {
 			t.Errorf("%+v: %d steps", c, n)
 		}
-		cost := func(n int) time.Duration {
-			return time.Duration(n)*c.each + min(Evaluations, time.Duration(n/minEvery))*c.look
+		cost := func(n int) (sum time.Duration) { // as run does them
+			for done := 1; done <= n; done++ {
+				if sum += c.each; done%lookEvery(n) == 0 || done == n {
+					sum += c.look
+				}
+			}
+			return sum
 		}
-		if n > 0 && cost(n) > c.left || cost(n+1)+c.look < c.left {
-			t.Errorf("%+v: %d steps take %v", c, n, cost(n))
+		if n > 0 && cost(n) > c.left || cost(n+1) <= c.left {
+			t.Errorf("%+v: %d steps take %v, one more %v", c, n, cost(n), cost(n+1))
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sort"
 	"time"
 
 	"github.com/vkcome/vkcome/model"
@@ -138,19 +139,21 @@ func (f *fit) begin(ctx context.Context, until time.Time) (err error) {
 	return nil
 }
 
-// stepsWithin is how many steps there is time for, with looks at the held-out loss every minEvery steps, or with Evaluations of them where that is fewer.
+// stepsWithin is how many steps there is time for, with the looks at the held-out loss that come with so many.
 func stepsWithin(left, each, look time.Duration) int {
-	n := int(left * minEvery / (minEvery*each + look))
-	if n > minEvery*Evaluations {
-		n = int((left - Evaluations*look) / each)
-	}
-	return max(0, n)
+	return sort.Search(max(0, int(left/each)), func(n int) bool {
+		more, every := n+1, lookEvery(n+1)
+		return time.Duration(more)*each+time.Duration((more+every-1)/every)*look > left
+	})
 }
+
+// lookEvery is how many of a stage's steps lie between two looks at the held-out loss.
+func lookEvery(steps int) int { return max(minEvery, (steps+Evaluations-1)/Evaluations) }
 
 // run trains until the stage ends.
 func (f *fit) run(ctx context.Context, until time.Time) error {
 	s, o := f.stage, f.job.o
-	every := max(minEvery, (s.Steps+Evaluations-1)/Evaluations)
+	every := lookEvery(s.Steps)
 	for s.Ended == "" {
 		if err := ctx.Err(); err != nil {
 			return err
