@@ -74,6 +74,7 @@ type linearKernel struct {
 	rows, columns int
 	norms         bool // by itself; its last specialization constant says whether to
 	texels        bool // x, w, up and norm are texel buffers
+	fours         bool // four elements of y in a store; its last specialization constant says whether rows of y are made of whole fours
 	address       bool // x is read at its address
 	half          bool // x is what toHalf makes of it, and norm what undoes its scale
 	scaled        bool // w and up are what halfRows makes of them
@@ -184,7 +185,10 @@ func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
 		if epilogue == epilogueSwiGLU {
 			up = f.Up.RowRange(column, columnEnd)
 		}
-		outputs, work := part.Rows, flops*float64(part.Elements())
+		special, outputs, work := special, part.Rows, flops*float64(part.Elements())
+		if k.fours {
+			special = special.with("BY_FOUR", (w.Rows|column|outputs)%4 == 0)
+		}
 		if k.scaled {
 			part, up = f.putHalves(r, part, up)
 		}

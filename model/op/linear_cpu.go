@@ -10,11 +10,12 @@ import (
 // The kernels for drivers that run on the CPU. What makes such a driver fast is not what makes a GPU fast: vectors of 8 lanes in
 // registers, loads of 16 bytes, and neither shared memory nor barriers.
 //
-// GFLOP/s of linear_cpu_shuffle.comp on lavapipe 22.3.6 · linear_cpu.comp on 26.1.6, two Zen 4 cores, 512×2048×2048: F32 57 · 85,
+// GFLOP/s of linear_cpu_shuffle.comp on lavapipe 22.3.6 · linear_cpu.comp on 26.1.6, two Zen 4 cores, 512×2048×2048: F32 61 · 85,
 // F16 73 · 90; plain tiles in shared memory 8 · 18. linear_cpu_vec.comp, 1×2048×2048: F32 13 · 11, F16 15 · 17, BF16 15 · 16.
 //
-// Of the 4134 instructions that lavapipe 22.3.6 makes of a turn of linear_cpu_shuffle.comp's loop with BF16, on a CPU with 32 vector registers, 1024 are
-// multiplications and 1024 additions, as it splits what could be fused; 822 move what registers do not hold, 340 give a lane's value to all.
+// Of the instructions that lavapipe 22.3.6 makes of linear_cpu_shuffle.comp's loop with BF16, on a CPU with 32 vector registers, half are
+// multiplications and additions, as it splits what could be fused; a fifth moves what registers do not hold, a twelfth gives a lane's value to all.
+// Tried without gain: two or eight rows of x for a load of w's weights, two texels of a row at a time, tiles of 64 rows (a tenth slower).
 
 const (
 	cpuLanes   = 8  // of a vector; larger workgroups only cost barriers
@@ -39,12 +40,14 @@ func linearCPU(d *vk.Device, x, w Tensor, f Fused) []linearKernel {
 		return []linearKernel{{shader: "linear_cpu_vec", group: cpuLanes, spec: spec("ROWS", x.Rows, "STEPS", steps, "GROUPS", groups),
 			rows: linearVecRows, columns: groups * cpuLanes, norms: true, texels: true}}
 	}
-	shuffle := linearKernel{shader: "linear_cpu_shuffle", group: cpuLanes, columns: 4 * cpuLanes, texels: true}
-	bands := 4
-	if x.Rows <= 2*cpuLanes {
-		bands = 2
+	// Of so many sums a wide tile takes fewer loads, of x above all. F32 has half of a texel's weights to a load of w, and rows of w of 2^n bytes fall
+	// into the same few lines of a cache: fewer columns.
+	bands, columns := 2, 8
+	if (texel == 4 || w.RowBytes()%2048 == 0) && x.Rows > bands*cpuLanes {
+		bands, columns = 4, 4
 	}
-	shuffle.rows, shuffle.spec = bands*cpuLanes, spec("BANDS", bands)
+	shuffle := linearKernel{shader: "linear_cpu_shuffle", group: cpuLanes, rows: bands * cpuLanes, columns: columns * cpuLanes, texels: true, fours: true,
+		spec: spec("BANDS", bands, "COLUMNS", columns)}
 	able := []linearKernel{shuffle.gated(f)}
 	if !d.Addresses {
 		return able

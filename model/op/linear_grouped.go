@@ -92,6 +92,9 @@ func (g Grouped) record(r *vk.Recorder, k linearKernel, y, x Tensor, grid [2]int
 	if k.norms {
 		special = special.with("NORM", false)
 	}
+	if k.fours {
+		special = special.with("BY_FOUR", y.Cols%4 == 0)
+	}
 	groups := g.Offsets.Cols - 1
 	pieces(r, "linear_grouped", groups, 0, func(begin, end int) {
 		w := g.W.RowRange(begin*y.Cols, end*y.Cols)

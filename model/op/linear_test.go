@@ -66,14 +66,14 @@ func linearTable() optest.Table {
 				cases = append(cases, linearOf(c.tokens, c.out, c.in, c.biased, dt))
 			}
 		}
-		for _, c := range []struct{ tokens, out, in int }{{835, 321, 320}, {67, 4000, 131}, {4, 70_016, 64}} {
+		for _, c := range []struct{ tokens, out, in int }{{835, 321, 320}, {67, 4000, 131}, {67, 4004, 92}, {4, 70_016, 64}} {
 			one := linearOf(c.tokens, c.out, c.in, true, dtype.F32)
 			one.Split = true
 			cases = append(cases, one)
 		}
 		return cases
 	}, Benchmarks: func() (cases []optest.Case) {
-		for _, c := range []struct{ tokens, out, in int }{{512, 2048, 2048}, {256, 1408, 512}, {1, 2048, 2048}, {1, 1408, 512}} {
+		for _, c := range []struct{ tokens, out, in int }{{512, 2048, 2048}, {512, 1536, 576}, {256, 1408, 512}, {1, 2048, 2048}, {1, 1408, 512}} {
 			for _, dt := range dtype.All {
 				cases = append(cases, linearOf(c.tokens, c.out, c.in, false, dt))
 			}
@@ -243,7 +243,7 @@ func linearFusedTable() optest.Table {
 	return optest.Table{Op: "linear_fused", Bound: linearBound, Tiers: true, Cases: func() (cases []optest.Case) {
 		for _, s := range []struct{ tokens, out, in int }{
 			{1, 1, 1}, {1, 67, 127}, {2, 5, 120}, {3, 37, 64}, {4, 33, 300}, // matrix-vector
-			{5, 70, 120}, {9, 33, 16}, {33, 35, 31}, {70, 131, 48}, {17, 64, 24},
+			{5, 70, 120}, {9, 33, 16}, {33, 35, 31}, {70, 131, 48}, {17, 64, 24}, {19, 44, 1024},
 		} {
 			for _, dt := range dtype.All {
 				for _, f := range fusions {
