@@ -1,7 +1,9 @@
 package shaders
 
 import (
+	"bytes"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -120,5 +122,42 @@ func TestCheck(t *testing.T) {
 		if err := Check("linear_cpu_f32", linear, linearNames, c.spec); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: %v, want %q", c.spec, err, c.want)
 		}
+	}
+}
+
+// Every kernel that binds more buffers than a device has to offer can have some of them share, but for those with texel buffers; what it takes from its
+// caller is then the same, and where each buffer begins.
+func TestShare(t *testing.T) {
+	n := 0
+	for _, v := range Variants() {
+		was := InterfaceOf(v.Name)
+		if len(was.Bindings) < 5 || slices.ContainsFunc(was.Bindings, func(b spirv.Binding) bool { return b.Texels }) {
+			continue
+		}
+		n++
+		to := make([]int, was.Bindings[len(was.Bindings)-1].Index+1)
+		for i := range to {
+			to[i] = i % 4
+		}
+		code, err := spirv.Share([]byte(SPIRV(v.Name)), to)
+		again, _ := spirv.Share([]byte(SPIRV(v.Name)), to)
+		if err != nil || !bytes.Equal(code, again) {
+			t.Errorf("%s: %v, or another module the second time", v.Name, err)
+			continue
+		}
+		is, err := spirv.Parse(code)
+		if err != nil {
+			t.Errorf("%s: %v", v.Name, err)
+			continue
+		}
+		if is.Words() != was.Words()+len(to) || is.Words() > 32 {
+			t.Errorf("%s: %d words of push constants, %d before, %d buffers, room for 32", v.Name, is.Words(), was.Words(), len(to))
+		}
+		if len(is.Bindings) != 4 || len(is.Spec)+len(is.Driver) != len(was.Spec)+len(was.Driver) {
+			t.Errorf("%s: %d bindings, %d constants, expected 4 and %d", v.Name, len(is.Bindings), len(is.Spec)+len(is.Driver), len(was.Spec)+len(was.Driver))
+		}
+	}
+	if n < 30 {
+		t.Errorf("%d kernels of five buffers and more, expected 30 at least", n)
 	}
 }

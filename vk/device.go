@@ -20,7 +20,7 @@ type Options struct {
 	MaxTier      *Tier  // use no feature above this tier; nil is VKCOME_TIER, else all
 	MaxMemory    int64  // bytes of device memory to use at most; 0 is 80 % of the heap
 	Profile      string // pass for another device, one of Profiles; "" is VKCOME_PROFILE, else none
-	StorageRange int64  // pretend that one binding holds at most this many bytes; 0 is the device's own limit
+	StorageRange int64  // pretend that an argument of a kernel holds at most this many bytes; 0 is the device's own limit
 	Staging      bool   // go through staging buffers even where device memory can be mapped (what discrete GPUs do)
 	Validate     bool   // run under the Khronos validation layer; also set by VKCOME_VALIDATE=1
 	CacheDir     string // compiled pipelines; "" is the user's cache folder, "-" is none
@@ -49,6 +49,7 @@ type Device struct {
 
 	queue     sync.Mutex // submissions
 	transfer  int        // index of the queue for uploads; 0 is the compute queue
+	bindRange int64      // bytes that one binding holds, of which an argument may have less: Limits.StorageRange
 	cachePath string
 	cacheName string // the driver's, in names of cache files
 	cacheSum  [32]byte
@@ -99,8 +100,16 @@ func open(instance *native.Instance, o Options) (*Device, error) {
 	if o.MaxTier != nil {
 		d.Tier = min(d.Tier, *o.MaxTier)
 	}
+	l := &d.Info.Limits
+	d.bindRange = l.StorageRange
+	if l.StorageBuffers < native.MaxBindings {
+		l.OffsetAlignment = max(l.OffsetAlignment, sharesAlign)
+	}
+	if l.StorageBuffers < mostBuffers {
+		l.StorageRange /= mostBuffers
+	}
 	if o.StorageRange > 0 {
-		d.Info.Limits.StorageRange = min(d.Info.Limits.StorageRange, o.StorageRange)
+		l.StorageRange = min(l.StorageRange, o.StorageRange)
 	}
 	families := []uint32{uint32(computeFamily(physical))}
 	d.stampBits, d.stampPeriod = int(physical.Queues[families[0]].TimestampBits), float64(physical.TimestampPeriod)

@@ -57,7 +57,7 @@ func ParseTier(name string) (Tier, error) {
 
 // Limits are the bounds that kernels and tensors keep to.
 type Limits struct {
-	StorageRange       int64  `json:"storage_range"`       // bytes of one binding
+	StorageRange       int64  `json:"storage_range"`       // bytes of an argument of a kernel
 	Allocation         int64  `json:"allocation"`          // bytes of one allocation
 	OffsetAlignment    int64  `json:"offset_alignment"`    // bytes, of a binding's offset
 	WorkgroupSize      int    `json:"workgroup_size"`      // invocations of a workgroup

@@ -28,6 +28,7 @@ type Kernel struct {
 	layout, set uint64
 	bindings    native.Bindings
 	logged      atomic.Bool
+	sharing     *sharing // where it binds more buffers than the device: nil elsewhere
 }
 
 const maxSpec = 16
@@ -60,7 +61,7 @@ func (d *Device) Kernel(s Source) (*Kernel, error) {
 	}
 	l := d.Info.Limits
 	switch {
-	case s.Bindings > min(native.MaxBindings, l.StorageBuffers):
+	case s.Bindings > native.MaxBindings || s.Bindings > l.StorageBuffers && s.Texels != 0:
 		return nil, fmt.Errorf("vk: kernel %s: %d bindings, %s has %d: %w", s.Name, s.Bindings, d.Info.Name, min(native.MaxBindings, l.StorageBuffers), ErrLimit)
 	case len(s.Spec) > 0 && int(s.Spec[0]) > l.WorkgroupSize:
 		return nil, fmt.Errorf("vk: kernel %s: workgroup of %d, %s allows %d: %w", s.Name, s.Spec[0], d.Info.Name, l.WorkgroupSize, ErrLimit)
@@ -72,6 +73,13 @@ func (d *Device) Kernel(s Source) (*Kernel, error) {
 		return nil, fmt.Errorf("vk: kernel %s: %s of shared memory, %s has %s: %w", s.Name, Bytes(s.Shared), d.Info.Name, Bytes(l.SharedMemory), ErrLimit)
 	case len(s.SPIRV)%4 != 0 || len(s.SPIRV) < 20 || binary.LittleEndian.Uint32([]byte(s.SPIRV[:4])) != 0x07230203:
 		return nil, fmt.Errorf("vk: kernel %s: not SPIR-V", s.Name)
+	}
+	if s.Bindings > l.StorageBuffers {
+		k, err := d.share(s, key)
+		if err == nil {
+			d.kernels[key] = k
+		}
+		return k, err
 	}
 	words := make([]uint32, len(s.SPIRV)/4)
 	for i := range words {

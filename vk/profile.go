@@ -30,8 +30,8 @@ const (
 
 // Profiles are those that there are.
 var Profiles = []Profile{
-	{Name: "minimum", What: "the least that Vulkan 1.1 asks for (specification, Required Limits), but for storage buffers, of which kernels bind up to 8", Kind: Integrated,
-		Limits:            Limits{StorageRange: 128 * mib, Allocation: 1 << 30, OffsetAlignment: 256, WorkgroupSize: 128, WorkgroupCount: [3]int{65535, 65535, 65535}, SharedMemory: 16 * kib, StorageBuffers: 8, PushConstants: 128, TexelBuffer: 64 * kib * texelBytes},
+	{Name: "minimum", What: "the least that Vulkan 1.1 asks for (specification, Required Limits)", Kind: Integrated,
+		Limits:            Limits{StorageRange: 128 * mib, Allocation: 1 << 30, OffsetAlignment: 256, WorkgroupSize: 128, WorkgroupCount: [3]int{65535, 65535, 65535}, SharedMemory: 16 * kib, StorageBuffers: 4, PushConstants: 128, TexelBuffer: 64 * kib * texelBytes},
 		NoSubgroupControl: true, NoShuffle: true},
 	{Name: "adreno", What: "Adreno 740 by Turnip, Mesa 26.1.6", Kind: Integrated,
 		Limits: Limits{StorageRange: 128 * mib, OffsetAlignment: 64, WorkgroupSize: 1024, SharedMemory: 32 * kib, PushConstants: 256}},

@@ -76,6 +76,7 @@ type Recorder struct {
 	err        error
 	closed     bool
 	survey     map[string]bool // names of the kernels of a survey, where nothing is recorded; nil elsewhere
+	gathered   *Buffer         // where arguments are copied side by side that have to share a binding; nil before
 
 	Dispatched int  // dispatches recorded so far, pieces of one not counted
 	NoBarriers bool // leave barriers out: for the test that validation sees a hazard
@@ -154,6 +155,9 @@ func (r *Recorder) close() error {
 			c.Close()
 		}
 	}
+	if r.gathered != nil && !r.d.closed {
+		r.d.arena.free(r.gathered)
+	}
 	delete(r.d.recorders, r)
 	r.Fail(fmt.Errorf("vk: recorder %w", ErrClosed))
 	return err
@@ -183,10 +187,20 @@ func (r *Recorder) Dispatch(k *Kernel, groups [3]int, push []uint32, work float6
 	r.Dispatched++
 	if r.survey != nil {
 		r.survey[k.name] = true
+		if k.sharing != nil {
+			r.err = k.surveyed(r.d)
+		}
 		return
 	}
 	if r.err = k.log(r.d); r.err != nil {
 		return
+	}
+	bind, after, sharing := args, sharedArgs{}, k.sharing != nil
+	if sharing {
+		if after, r.err = r.share(k, push, args); r.err != nil {
+			return
+		}
+		k, push, bind = after.kernel, after.push, after.bind
 	}
 	axis := 0
 	for i, g := range groups {
@@ -206,11 +220,14 @@ func (r *Recorder) Dispatch(k *Kernel, groups [3]int, push []uint32, work float6
 				return
 			}
 		}
-		if i == 0 || full { // once in each submission: pieces of one dispatch do not wait for one another
-			r.hazards(args)
+		if i == 0 || full || sharing { // once in each submission: pieces of one dispatch do not wait for one another, unless what they bind is more than theirs
+			r.hazards(bind)
 		}
-		r.append(k, base, count, push, args)
+		r.append(k, base, count, push, bind)
 		r.work += work / float64(pieces)
+	}
+	for _, v := range after.back {
+		r.Copy(v[0], v[1])
 	}
 }
 
