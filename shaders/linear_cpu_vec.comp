@@ -53,21 +53,26 @@ float lanes_sum(float v) {
 uint lane, texels;
 vec4 a[ROWS][STEPS * TEXEL_QUADS]; // of x, normed but for the scale; zero beyond depth
 
-// Adds the product of a with a row of `weights` to `sum` of the lane that has the row's column. All loads come first: more of them are
-// on their way from memory at a time.
+// Adds the product of a with a row of `weights` to `sum` of the lane that has the row's column. Some loads come first, so that more of them are
+// on their way from memory at a time; beyond three, registers do not hold what came.
+const uint LOADS = 3;
 #define ADD_ROW(weights, row, owner, sum) { \
-    uvec4 texel[STEPS]; \
-    [[unroll]] for (uint s = 0; s < STEPS; s++) texel[s] = imageLoad(weights, int((row) * texels + min(t0 + s * LANES + lane, texels - 1))); \
     float part[ROWS]; \
     [[unroll]] for (uint m = 0; m < ROWS; m++) part[m] = 0.0; \
-    [[unroll]] for (uint s = 0; s < STEPS; s++) \
-        [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) { \
-            vec4 b = texel_quad(texel[s], q); \
-            [[unroll]] for (uint m = 0; m < ROWS; m++) { \
-                vec4 v = a[m][s * TEXEL_QUADS + q]; \
-                part[m] = fma(v.w, b.w, fma(v.z, b.z, fma(v.y, b.y, fma(v.x, b.x, part[m])))); \
-            } \
-        } \
+    [[unroll]] for (uint s0 = 0; s0 < STEPS; s0 += LOADS) { \
+        uvec4 texel[LOADS]; \
+        [[unroll]] for (uint l = 0; l < LOADS; l++) \
+            if (s0 + l < STEPS) texel[l] = imageLoad(weights, int((row) * texels + min(t0 + (s0 + l) * LANES + lane, texels - 1))); \
+        [[unroll]] for (uint l = 0; l < LOADS; l++) \
+            if (s0 + l < STEPS) \
+                [[unroll]] for (uint q = 0; q < TEXEL_QUADS; q++) { \
+                    vec4 b = texel_quad(texel[l], q); \
+                    [[unroll]] for (uint m = 0; m < ROWS; m++) { \
+                        vec4 v = a[m][(s0 + l) * TEXEL_QUADS + q]; \
+                        part[m] = fma(v.w, b.w, fma(v.z, b.z, fma(v.y, b.y, fma(v.x, b.x, part[m])))); \
+                    } \
+                } \
+    } \
     [[unroll]] for (uint m = 0; m < ROWS; m++) { \
         float total = sum[m][g] + lanes_sum(part[m]); \
         sum[m][g] = lane == (owner) ? total : sum[m][g]; \
