@@ -31,7 +31,8 @@ type Prediction struct {
 
 	Training *train.Memory `json:"training,omitempty"` // device memory of distillation, phase by phase; it is in DeviceBytes
 
-	// Seconds is how long the run takes at most, without distillation, going by one layer that was run for some windows on the device.
+	// Seconds is how long the passes take at most, going by one layer that was run for some windows on the device. Sums and solutions of fits
+	// are not in it, nor distillation: of models with wide MLPs fits take longer than passes.
 	Seconds float64 `json:"seconds"`
 }
 

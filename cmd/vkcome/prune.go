@@ -399,7 +399,14 @@ func printPlan(ctx context.Context, c *common, d *vk.Device, p *prune.Plan) erro
 	fmt.Fprintf(stdout, "calibration: %d windows of %d tokens; at most %d passes of a layer and %d of the LM head\n", pred.Windows, pred.Window, pred.Passes, pred.HeadPasses)
 	fmt.Fprintf(stdout, "hidden states that are kept: %s\n", vk.Bytes(pred.StateBytes))
 	fmt.Fprintf(stdout, "memory: at most %s of the device's and %s of the host's, %s in files\n", vk.Bytes(pred.DeviceBytes), vk.Bytes(pred.HostBytes), vk.Bytes(pred.SpillBytes))
-	fmt.Fprintf(stdout, "time: at most %s, and what writing the model takes\n", time.Duration(pred.Seconds*float64(time.Second)).Round(100*time.Millisecond))
+	beside := ""
+	if p.Options.Refit != nil {
+		beside += "fits, which may take longer, and "
+	}
+	if pred.Training != nil {
+		beside += "healing, and "
+	}
+	fmt.Fprintf(stdout, "time: at most %s, and what %swriting the model takes\n", time.Duration(pred.Seconds*float64(time.Second)).Round(100*time.Millisecond), beside)
 	return nil
 }
 
