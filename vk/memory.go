@@ -360,8 +360,14 @@ func (d *Device) Memory() MemoryStats {
 	return d.arena.stats
 }
 
-// MemoryLimit is the number of bytes that buffers on the device may take together.
-func (d *Device) MemoryLimit() int64 { return d.arena.limit }
+// MemoryLimit is the number of bytes that buffers on the device may take together. Where arguments of kernels may have to be copied to share a
+// binding, an eighth is left for that.
+func (d *Device) MemoryLimit() int64 {
+	if d.Info.Limits.StorageBuffers < mostBuffers {
+		return d.arena.limit - d.arena.limit/8
+	}
+	return d.arena.limit
+}
 
 const stagingBytes = 8 << 20 // one piece of a transfer: large enough that its submission costs nothing beside it
 

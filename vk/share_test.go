@@ -21,6 +21,9 @@ func TestManyBindings(t *testing.T) {
 	if l := d.Limits(); l.StorageBuffers != 4 {
 		t.Fatalf("the profile has %d storage buffers, expected 4", l.StorageBuffers)
 	}
+	if got := d.MemoryLimit(); got != 7<<18 {
+		t.Errorf("%d bytes for buffers of 2 MiB, expected seven eighths", got)
+	}
 	for _, withD := range []uint32{0, 1} {
 		for _, where := range []string{"one block", "seven blocks", "overlapping"} {
 			t.Run(fmt.Sprint(where, ",", withD), func(t *testing.T) {
