@@ -23,8 +23,14 @@ const (
 // sharing is what a Kernel has that binds more buffers than its device: its pipelines are those of others.
 type sharing struct {
 	source Source
-	words  int                // push constants of its own
-	by     map[string]*Kernel // by which argument is in which range; the device's lock guards it
+	words  int        // push constants of its own
+	by     []sharedBy // pipelines so far; the device's lock guards them
+}
+
+// sharedBy is a kernel whose argument i is in range of[i].
+type sharedBy struct {
+	of     []int
+	kernel *Kernel
 }
 
 // share makes a kernel of a source with too many bindings.
@@ -36,31 +42,59 @@ func (d *Device) share(s Source, key kernelKey) (*Kernel, error) {
 	if i.Words()+s.Bindings > native.MaxPushWords {
 		return nil, fmt.Errorf("vk: kernel %s: %d bindings and %d push constants, %s has %d bindings: %w", s.Name, s.Bindings, i.Words(), d.Info.Name, d.Info.Limits.StorageBuffers, ErrLimit)
 	}
-	return &Kernel{name: s.Name, bindings: key.bindings, sharing: &sharing{s, i.Words(), map[string]*Kernel{}}}, nil
+	return &Kernel{name: s.Name, bindings: key.bindings, sharing: &sharing{source: s, words: i.Words()}}, nil
 }
 
 // sharedBy is the kernel whose argument i is in range of[i].
 func (d *Device) sharedBy(k *Kernel, of []int) (*Kernel, error) {
-	key := fmt.Sprint(of)
-	d.mu.Lock()
-	by := k.sharing.by[key]
-	d.mu.Unlock()
-	if by != nil {
-		return by, nil
-	}
 	s := k.sharing.source
 	code, err := spirv.Share([]byte(s.SPIRV), of)
 	if err != nil {
 		return nil, fmt.Errorf("vk: kernel %s: %w", s.Name, err)
 	}
 	s.SPIRV, s.Bindings = string(code), slices.Max(of)+1
-	if by, err = d.Kernel(s); err != nil {
+	by, err := d.Kernel(s)
+	if err != nil {
 		return nil, err
 	}
 	d.mu.Lock()
-	k.sharing.by[key] = by
-	d.mu.Unlock()
+	defer d.mu.Unlock()
+	if !slices.ContainsFunc(k.sharing.by, func(o sharedBy) bool { return o.kernel == by }) { // another recorder may have made it meanwhile
+		k.sharing.by = append(k.sharing.by, sharedBy{of, by})
+	}
 	return by, nil
+}
+
+// known is a kernel that was made already and takes args where they are, with the ranges that it binds; nil where there is none.
+func (d *Device) known(k *Kernel, args []Arg) (by *Kernel, all []span, of []int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, o := range k.sharing.by {
+		if all, ok := within(args, o.of, d.bindRange); ok {
+			return o.kernel, all, o.of
+		}
+	}
+	return nil, nil, nil
+}
+
+// within are the ranges that hold what is used of args where argument i has to be in range of[i]; ok is false where one would be too large, or in two blocks.
+func within(args []Arg, of []int, most int64) (all []span, ok bool) {
+	all = make([]span, slices.Max(of)+1)
+	for _, used := range []bool{true, false} { // of what is not used nothing is asked, but something has to be bound
+		for i, a := range args {
+			v, in := spanOf(a.View), &all[of[i]]
+			switch {
+			case used != (a.Access != 0) || !used && in.block != nil:
+			case in.block == nil:
+				*in = v
+			case in.block != v.block || max(in.end, v.end)-min(in.begin, v.begin) > most:
+				return nil, false
+			default:
+				in.begin, in.end = min(in.begin, v.begin), max(in.end, v.end)
+			}
+		}
+	}
+	return all, true
 }
 
 // surveyed compiles a kernel that shares bindings, for arguments of which nothing is known.
@@ -130,12 +164,17 @@ func (r *Recorder) share(k *Kernel, push []uint32, args []Arg) (s sharedArgs, er
 		return s, fmt.Errorf("vk: %s: %d push constants and %d buffers, it has %d and binds %d: %w", k.name, len(push), len(args), k.sharing.words, k.bindings.N, ErrLimit)
 	}
 	s.args = args
-	all, of := ranges(args, r.d.bindRange)
+	by, all, of := r.d.known(k, args)
+	if by == nil {
+		all, of = ranges(args, r.d.bindRange)
+	}
 	if len(all) > l.StorageBuffers {
 		if err := r.gather(&s, all, of); err != nil {
 			return s, fmt.Errorf("vk: %s: %w", k.name, err)
 		}
-		all, of = ranges(s.args, r.d.bindRange)
+		if by, all, of = r.d.known(k, s.args); by == nil {
+			all, of = ranges(s.args, r.d.bindRange)
+		}
 	}
 	if len(all) == 0 { // nothing is used, but something has to be bound
 		all = append(all, spanOf(args[0].View))
@@ -153,7 +192,9 @@ func (r *Recorder) share(k *Kernel, push []uint32, args []Arg) (s sharedArgs, er
 	for i, a := range s.args {
 		s.bind[of[i]].Access |= a.Access // what is written anywhere in a range counts as all of it: so say the rules that validation goes by
 	}
-	s.kernel, err = r.d.sharedBy(k, of)
+	if s.kernel = by; by == nil {
+		s.kernel, err = r.d.sharedBy(k, of)
+	}
 	return s, err
 }
 
