@@ -9,7 +9,7 @@
 //
 // x [.., cols] weight dtype, y [.., cols] f32, from row `row` and row_y of the binding on, y touched only by OF = 3 · sums [.., cols] f32,
 // from row `sum` on
-// One invocation a column and window; with TEXELS, for drivers that run on the CPU, a texel's columns, cols being a multiple of those.
+// One invocation four columns and a window; with TEXELS, for drivers that run on the CPU, a texel's columns, cols being a multiple of those.
 // f32 accumulation in blocks of 64 rows: the rounding errors of 32,768 rows add up like those of some hundred, and a dispatch may end
 // at any block and the next continue with the same additions.
 // 65/64·rows iterations: at most 32,768 rows a dispatch, as lavapipe 22.3 stops at 65,535.
@@ -53,25 +53,32 @@ void main() {
         [[unroll]] for (uint c = 0; c < 4; c++) sums[to + 4 * q + c] = total[q][c];
 }
 #else
+layout(constant_id = 2) const uint BY_FOUR = 0; // cols is a multiple of 4
 layout(binding = 0) readonly buffer X { uint x[]; };
+layout(binding = 0) readonly buffer X4 { words4 x4[]; };
+layout(binding = 1) buffer Sums4 { vec4 sums4[]; };
 layout(binding = 2) readonly buffer Y { float y[]; };
+layout(binding = 2) readonly buffer Y4 { vec4 y4[]; };
+#include "common/fours.glsl"
 
 void main() {
-    uint c = gl_WorkGroupID.x * WORKGROUP + gl_LocalInvocationID.x;
+    uint c = 4 * (gl_WorkGroupID.x * WORKGROUP + gl_LocalInvocationID.x), left = cols - c;
     if (c >= cols) return;
     uint at = (row + gl_WorkGroupID.y * window) * cols + c, at_y = (row_y + gl_WorkGroupID.y * window) * cols + c;
     uint to = (sum + gl_WorkGroupID.y) * cols + c;
-    precise float total = more != 0 ? sums[to] : 0.0;
+    precise vec4 total = vec4(0.0);
+    if (more != 0) total = FOUR(sums, to, left, 0.0);
     for (uint begin = 0; begin < rows; begin += BLOCK) {
-        precise float block = 0.0;
+        precise vec4 block = vec4(0.0);
         for (uint i = begin; i < min(begin + BLOCK, rows); i++) {
-            float v = load_weight(x, at), other = OF == 3 ? y[at_y] : 0.0;
+            vec4 v = FOUR_WEIGHTS(x, at, left), other = vec4(0.0);
+            if (OF == 3) other = FOUR(y, at_y, left, 0.0);
             block += TERM(v, other);
             at += cols;
             at_y += cols;
         }
         total += block;
     }
-    sums[to] = total;
+    STORE_FOUR(sums, to, left, total)
 }
 #endif

@@ -13,8 +13,11 @@ layout(push_constant) uniform Push { uint hidden; uint first; uint rows; };
 layout(binding = 0, rgba32ui) uniform readonly uimageBuffer x;
 layout(binding = 1, rgba32ui) uniform readonly uimageBuffer y;
 #else
+layout(constant_id = 1) const uint BY_FOUR = 0; // hidden is a multiple of 4
 layout(binding = 0) readonly  buffer X { float x[]; };
+layout(binding = 0) readonly  buffer X4 { vec4 x4[]; };
 layout(binding = 1) readonly  buffer Y { float y[]; };
+layout(binding = 1) readonly  buffer Y4 { vec4 y4[]; };
 #endif
 layout(binding = 2) writeonly buffer Angle { float angle[]; };
 

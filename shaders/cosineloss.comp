@@ -7,7 +7,7 @@
 //
 // x, y [rows, cols] f32 · loss [all rows] f32, from element `first` on · grad [rows, cols] f32, may be x; with GRAD 0 it is not touched
 // Rows of zeros, or not finite, give 0. One workgroup a row, with TEXELS one invocation; f32 accumulation; no subgroup operations.
-// Precision: common/cosine.glsl. 3·cols/WORKGROUP iterations, with TEXELS 3·cols/4: model/op/mse.go keeps them below lavapipe's 65,535.
+// Precision: common/cosine.glsl. 3·cols/4/WORKGROUP iterations, with TEXELS 3·cols/4: model/op/mse.go keeps them below lavapipe's 65,535.
 
 layout(constant_id = 1) const uint GRAD = 1;
 layout(push_constant) uniform Push { uint cols; uint first; uint rows; float scale; };
@@ -17,23 +17,15 @@ layout(binding = 0, rgba32ui) uniform readonly uimageBuffer x;
 layout(binding = 1, rgba32ui) uniform readonly uimageBuffer y;
 layout(binding = 3) writeonly buffer Grad { vec4 grad[]; };
 #include "common/cosine.glsl"
-#define INDEX(i) int(i)
-#define BEGIN 0
-#define STEP 1
-#define ELEMENTS (cols / 4)
-#define ZERO vec4(0.0)
-#define X(i) quad_of(imageLoad(x, INDEX(i)))
 #else
+layout(constant_id = 2) const uint BY_FOUR = 0; // cols is a multiple of 4
 layout(binding = 0) readonly  buffer Xs { float x[]; };
+layout(binding = 0) readonly  buffer Xs4 { vec4 x4[]; };
 layout(binding = 1) readonly  buffer Ys { float y[]; };
+layout(binding = 1) readonly  buffer Ys4 { vec4 y4[]; };
 layout(binding = 3) writeonly buffer Grad { float grad[]; };
+layout(binding = 3) writeonly buffer Grad4 { vec4 grad4[]; };
 #include "common/cosine.glsl"
-#define INDEX(i) i
-#define BEGIN gl_LocalInvocationID.x
-#define STEP WORKGROUP
-#define ELEMENTS cols
-#define ZERO 0.0
-#define X(i) x[i]
 #endif
 
 void main() {
@@ -43,7 +35,14 @@ void main() {
     bool angle = l >= 0.0;
     if (WRITES) loss[first + row] = angle ? scale * l : 0.0;
     if (GRAD == 0) return;
-    uint end = (row + 1) * ELEMENTS;
-    for (uint i = row * ELEMENTS + BEGIN; i < end; i += STEP)
-        grad[i] = angle ? scale * a * (chord(INDEX(i), a, b) - l * (X(i) * a)) : ZERO;
+#if defined(TEXELS)
+    for (uint i = row * (cols / 4); i < (row + 1) * (cols / 4); i++)
+        grad[i] = angle ? scale * a * (chord(int(i), a, b) - l * (quad_of(imageLoad(x, int(i))) * a)) : vec4(0.0);
+#else
+    for (uint i = 4 * gl_LocalInvocationID.x; i < cols; i += 4 * WORKGROUP) {
+        uint e = row * cols + i, left = cols - i;
+        vec4 g = angle ? scale * a * (chord(e, left, a, b) - l * (FOUR(x, e, left, 0.0) * a)) : vec4(0.0);
+        STORE_FOUR(grad, e, left, g)
+    }
+#endif
 }

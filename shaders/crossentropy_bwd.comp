@@ -12,7 +12,7 @@
 // A target beyond cols has no probability. One workgroup a row; f32 accumulation; any cols; no subgroup operations.
 //
 // With TEXELS, for drivers that run on the CPU: cols a multiple of 16, one invocation a row. 2·cols/16 iterations, else
-// 3·cols/WORKGROUP: model/op/mse.go keeps them below lavapipe's 65,535.
+// 3·cols/4/WORKGROUP: model/op/mse.go keeps them below lavapipe's 65,535.
 
 layout(constant_id = 1) const uint GRAD = 1;
 layout(push_constant) uniform Push { uint cols; uint first; uint rows; float scale; };
@@ -49,30 +49,37 @@ void main() {
         }
 }
 #else
+layout(constant_id = 2) const uint BY_FOUR = 0; // cols is a multiple of 4
 layout(binding = 0) readonly  buffer Logits { float logits[]; };
+layout(binding = 0) readonly  buffer Logits4 { vec4 logits4[]; };
 layout(binding = 3) writeonly buffer Grad { float grad[]; };
+layout(binding = 3) writeonly buffer Grad4 { vec4 grad4[]; };
+#include "common/fours.glsl"
 
 void main() {
+    const float LOW = uintBitsToFloat(MINUS_INFINITY);
     uint row = gl_WorkGroupID.x, begin = row * cols, target = targets[first + row];
     bool scored = target != UNSCORED;
-    Softmax s = softmax_start();
-    for (uint j = gl_LocalInvocationID.x; j < cols; j += WORKGROUP)
-        s.top = max(s.top, logits[begin + j]);
-    s.top = workgroup_max(s.top);
-    for (uint j = gl_LocalInvocationID.x; j < cols; j += WORKGROUP)
-        s.sum += exp(logits[begin + j] - s.top);
-    s.sum = workgroup_sum(s.sum);
+    vec4 tops = vec4(softmax_start().top), sums = vec4(0.0);
+    for (uint j = 4 * gl_LocalInvocationID.x; j < cols; j += 4 * WORKGROUP)
+        tops = max(tops, FOUR(logits, begin + j, cols - j, LOW));
+    float top = workgroup_max(max_of(tops));
+    for (uint j = 4 * gl_LocalInvocationID.x; j < cols; j += 4 * WORKGROUP)
+        sums += exp(FOUR(logits, begin + j, cols - j, LOW) - top);
+    float sum = workgroup_sum(sum_of(sums));
     if (gl_LocalInvocationID.x == 0) {
-        float logit = target < cols ? logits[begin + target] : uintBitsToFloat(MINUS_INFINITY);
-        loss[first + row] = scored ? scale * (log(s.sum) + (s.top - logit)) : 0.0;
+        float logit = target < cols ? logits[begin + target] : LOW;
+        loss[first + row] = scored ? scale * (log(sum) + (top - logit)) : 0.0;
     }
     if (GRAD == 0) return;
     memoryBarrierBuffer(); // grad may be the logits, of which invocation 0 reads another's
     barrier();
-    float inverse = 1.0 / s.sum;
-    for (uint j = gl_LocalInvocationID.x; j < cols; j += WORKGROUP) {
-        float g = scale * (exp(logits[begin + j] - s.top) * inverse - (j == target ? 1.0 : 0.0));
-        grad[begin + j] = scored ? g : 0.0;
+    float inverse = 1.0 / sum;
+    for (uint j = 4 * gl_LocalInvocationID.x; j < cols; j += 4 * WORKGROUP) {
+        uint left = cols - j;
+        vec4 g = scale * (exp(FOUR(logits, begin + j, left, LOW) - top) * inverse - vec4(equal(uvec4(j, j + 1, j + 2, j + 3), uvec4(target))));
+        if (!scored) g = vec4(0.0);
+        STORE_FOUR(grad, begin + j, left, g)
     }
 }
 #endif

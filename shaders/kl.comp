@@ -15,7 +15,7 @@
 // rows of the same bits give 0 exactly.
 //
 // With TEXELS, for drivers that run on the CPU: cols a multiple of 16, one invocation a row. 2·cols/16 iterations, else
-// 3·cols/WORKGROUP: model/op/mse.go keeps them below lavapipe's 65,535.
+// 3·cols/4/WORKGROUP: model/op/mse.go keeps them below lavapipe's 65,535.
 
 layout(constant_id = 1) const uint GRAD = 1;
 layout(push_constant) uniform Push { uint cols; uint first; uint rows; float inverse_tau; float loss_scale; float grad_scale; };
@@ -30,9 +30,9 @@ void normalize() {
 }
 
 // Of an element of y and of ŷ: the term of the divergence, and q − p. δ comes from v − u, which is exact where they are close.
-REAL divergence(REAL u, REAL v, out REAL difference) {
-    precise REAL d = ((v - u) - (q.top - p.top)) * inverse_tau + shift;
-    REAL a = exp((u - p.top) * inverse_tau) * inverse_p, b = exp((v - q.top) * inverse_tau) * inverse_q;
+vec4 divergence(vec4 u, vec4 v, out vec4 difference) {
+    precise vec4 d = ((v - u) - (q.top - p.top)) * inverse_tau + shift;
+    vec4 a = exp((u - p.top) * inverse_tau) * inverse_p, b = exp((v - q.top) * inverse_tau) * inverse_q;
     return divergence_term(a, b, d, difference);
 }
 
@@ -66,36 +66,46 @@ void main() {
     loss[first + row] = loss_scale * dot(sum, vec4(1.0));
 }
 #else
+layout(constant_id = 2) const uint BY_FOUR = 0; // cols is a multiple of 4
 layout(binding = 0) readonly  buffer Yhat { float yhat[]; };
+layout(binding = 0) readonly  buffer Yhat4 { vec4 yhat4[]; };
 layout(binding = 1) readonly  buffer Y { float y[]; };
+layout(binding = 1) readonly  buffer Y4 { vec4 y4[]; };
 layout(binding = 2) writeonly buffer Loss { float loss[]; };
 layout(binding = 3) writeonly buffer Grad { float grad[]; };
+layout(binding = 3) writeonly buffer Grad4 { vec4 grad4[]; };
+#include "common/fours.glsl"
 
 void main() {
-    uint row = gl_WorkGroupID.x, begin = row * cols + gl_LocalInvocationID.x, end = (row + 1) * cols;
+    uint row = gl_WorkGroupID.x, begin = row * cols, lane = gl_LocalInvocationID.x;
     p = softmax_start();
     q = softmax_start();
-    for (uint i = begin; i < end; i += WORKGROUP) {
-        p.top = max(p.top, y[i]);
-        q.top = max(q.top, yhat[i]);
+    float low = p.top;
+    vec4 p4 = vec4(low), q4 = vec4(low);
+    for (uint i = 4 * lane; i < cols; i += 4 * WORKGROUP) {
+        p4 = max(p4, FOUR(y, begin + i, cols - i, low));
+        q4 = max(q4, FOUR(yhat, begin + i, cols - i, low));
     }
-    p.top = workgroup_max(p.top);
-    q.top = workgroup_max(q.top);
-    for (uint i = begin; i < end; i += WORKGROUP) {
-        precise float zp = (y[i] - p.top) * inverse_tau, zq = (yhat[i] - q.top) * inverse_tau;
-        p.sum += exp(zp);
-        q.sum += exp(zq);
+    p.top = workgroup_max(max_of(p4));
+    q.top = workgroup_max(max_of(q4));
+    p4 = q4 = vec4(0.0);
+    for (uint i = 4 * lane; i < cols; i += 4 * WORKGROUP) {
+        vec4 there = THERE(cols - i);
+        precise vec4 zp = (FOUR(y, begin + i, cols - i, p.top) - p.top) * inverse_tau, zq = (FOUR(yhat, begin + i, cols - i, q.top) - q.top) * inverse_tau;
+        p4 += exp(zp) * there;
+        q4 += exp(zq) * there;
     }
-    p.sum = workgroup_sum(p.sum);
-    q.sum = workgroup_sum(q.sum);
+    p.sum = workgroup_sum(sum_of(p4));
+    q.sum = workgroup_sum(sum_of(q4));
     normalize();
-    float sum = 0.0;
-    for (uint i = begin; i < end; i += WORKGROUP) {
-        float difference;
-        sum += divergence(y[i], yhat[i], difference);
-        if (GRAD != 0) grad[i] = grad_scale * difference;
+    vec4 sums = vec4(0.0);
+    for (uint i = 4 * lane; i < cols; i += 4 * WORKGROUP) {
+        uint left = cols - i;
+        vec4 difference;
+        sums += divergence(FOUR(y, begin + i, left, p.top), FOUR(yhat, begin + i, left, q.top), difference) * THERE(left);
+        if (GRAD != 0) STORE_FOUR(grad, begin + i, left, grad_scale * difference)
     }
-    sum = workgroup_sum(sum);
-    if (gl_LocalInvocationID.x == 0) loss[first + row] = loss_scale * sum;
+    float sum = workgroup_sum(sum_of(sums));
+    if (lane == 0) loss[first + row] = loss_scale * sum;
 }
 #endif

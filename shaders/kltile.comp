@@ -14,13 +14,17 @@
 // state [all tokens, 9] 32-bit words = of base: max, sum, target's logit, index of the first of the largest; the same of model; KL
 // The logits' tokens are those from `token` on. One workgroup a token; f32 accumulation; cols up to 2^24; no subgroup operations.
 // Both models' values come from the same operations and δ is not contracted: logits of the same bits give 0 exactly.
-// 3·cols/WORKGROUP iterations: model/op/kltile.go keeps them below lavapipe's 65,535.
+// 3·cols/4/WORKGROUP iterations: model/op/kltile.go keeps them below lavapipe's 65,535.
 
+layout(constant_id = 1) const uint BY_FOUR = 0; // cols is a multiple of 4
 layout(push_constant) uniform Push { uint cols; uint first; uint token; };
 layout(binding = 0) readonly buffer Base { float base[]; };
+layout(binding = 0) readonly buffer Base4 { vec4 base4[]; };
 layout(binding = 1) readonly buffer Model { float model[]; };
+layout(binding = 1) readonly buffer Model4 { vec4 model4[]; };
 layout(binding = 2) readonly buffer Targets { uint targets[]; };
 layout(binding = 3) buffer State { uint state[]; };
+#include "common/fours.glsl"
 
 // A softmax over part of the vocabulary.
 struct Part { float top; float sum; };
@@ -34,9 +38,9 @@ Part join(Part a, Part b) {
 
 // What part p of p_all and part q of q_all add: P·kl + P·log(P/Q), and Q − P.
 float add_part(Part p, Part p_all, Part q, Part q_all, float kl) {
-    float a = p.sum * exp(p.top - p_all.top) / p_all.sum, b = q.sum * exp(q.top - q_all.top) / q_all.sum, difference;
+    float a = p.sum * exp(p.top - p_all.top) / p_all.sum, b = q.sum * exp(q.top - q_all.top) / q_all.sum;
     precise float d = ((q.top - p.top) - (q_all.top - p_all.top)) + (log_ratio(q.sum, p.sum) - log_ratio(q_all.sum, p_all.sum));
-    return a * kl + divergence_term(a, b, d, difference);
+    return a * kl + divergence_term(a, b, d);
 }
 
 // Stores a model's part of the state. index is that of the tile's largest logit.
@@ -52,31 +56,34 @@ void main() {
     uint row = gl_WorkGroupID.x * cols, t = token + gl_WorkGroupID.x, lane = gl_LocalInvocationID.x;
     float low = uintBitsToFloat(0xff800000u); // −∞
     Part p = Part(low, 0.0), q = Part(low, 0.0);
-    for (uint j = lane; j < cols; j += WORKGROUP) {
-        p.top = max(p.top, base[row + j]);
-        q.top = max(q.top, model[row + j]);
+    vec4 p4 = vec4(low), q4 = vec4(low);
+    for (uint j = 4 * lane; j < cols; j += 4 * WORKGROUP) {
+        p4 = max(p4, FOUR(base, row + j, cols - j, low));
+        q4 = max(q4, FOUR(model, row + j, cols - j, low));
     }
-    p.top = workgroup_max(p.top);
-    q.top = workgroup_max(q.top);
-    float p_index = -float(cols), q_index = -float(cols); // negative: the largest is the first
-    for (uint j = lane; j < cols; j += WORKGROUP) {
-        precise float u = base[row + j] - p.top, v = model[row + j] - q.top;
-        p.sum += exp(u);
-        q.sum += exp(v);
-        if (u == 0.0) p_index = max(p_index, -float(j));
-        if (v == 0.0) q_index = max(q_index, -float(j));
+    p.top = workgroup_max(max_of(p4));
+    q.top = workgroup_max(max_of(q4));
+    vec4 p_at = vec4(-float(cols)), q_at = p_at; // negative: the largest is the first
+    p4 = q4 = vec4(0.0);
+    for (uint j = 4 * lane; j < cols; j += 4 * WORKGROUP) {
+        precise vec4 u = FOUR(base, row + j, cols - j, low) - p.top, v = FOUR(model, row + j, cols - j, low) - q.top;
+        vec4 at = -vec4(float(j), float(j + 1), float(j + 2), float(j + 3));
+        p4 += exp(u);
+        q4 += exp(v);
+        p_at = mix(p_at, max(p_at, at), equal(u, vec4(0.0)));
+        q_at = mix(q_at, max(q_at, at), equal(v, vec4(0.0)));
     }
-    p.sum = workgroup_sum(p.sum);
-    q.sum = workgroup_sum(q.sum);
-    p_index = workgroup_max(p_index);
-    q_index = workgroup_max(q_index);
-    float shift = log_ratio(p.sum, q.sum), kl = 0.0, difference;
-    for (uint j = lane; j < cols; j += WORKGROUP) {
-        float u = base[row + j], v = model[row + j];
-        precise float d = ((v - u) - (q.top - p.top)) + shift, zp = u - p.top, zq = v - q.top;
-        kl += divergence_term(exp(zp) / p.sum, exp(zq) / q.sum, d, difference);
+    p.sum = workgroup_sum(sum_of(p4));
+    q.sum = workgroup_sum(sum_of(q4));
+    float p_index = workgroup_max(max_of(p_at)), q_index = workgroup_max(max_of(q_at));
+    float shift = log_ratio(p.sum, q.sum);
+    vec4 terms = vec4(0.0), difference;
+    for (uint j = 4 * lane; j < cols; j += 4 * WORKGROUP) {
+        vec4 u = FOUR(base, row + j, cols - j, p.top), v = FOUR(model, row + j, cols - j, q.top);
+        precise vec4 d = ((v - u) - (q.top - p.top)) + shift, zp = u - p.top, zq = v - q.top;
+        terms += divergence_term(exp(zp) / p.sum, exp(zq) / q.sum, d, difference) * THERE(cols - j);
     }
-    kl = workgroup_sum(kl);
+    float kl = workgroup_sum(sum_of(terms));
     if (lane != 0) return;
     uint at = 9 * t, target = targets[t] - first; // wraps where the tile is past it, or it is unscored
     Part p_all = p, q_all = q;

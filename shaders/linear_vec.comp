@@ -26,6 +26,7 @@ layout(binding = 0) readonly  buffer W4 { words4 w4[]; }; // the same elements
 layout(binding = 1) readonly  buffer Up { uint up[]; };
 layout(binding = 1) readonly  buffer Up4 { words4 up4[]; }; // the same elements
 layout(binding = 2) readonly  buffer Norm { uint norm[]; };
+layout(binding = 2) readonly  buffer Norm4 { words4 norm4[]; }; // the same elements
 #if !defined(GROUPED)
 layout(binding = 3) readonly  buffer Bias { uint bias[]; };
 layout(binding = 4) readonly  buffer UpBias { uint up_bias[]; };
@@ -62,12 +63,13 @@ void main() {
     if (BY_FOUR != 0) {
         uint quads = depth / 4;
         for (uint k = lane; k < quads; k += WORKGROUP) {
-            vec4 a[ROWS];
+            vec4 a[ROWS], by = vec4(1.0);
+            if (NORM != 0) by = unpack4(norm4[k]) + float(NORM - 1);
             [[unroll]] for (uint m = 0; m < ROWS; m++) {
                 a[m] = x4[X_ROW(m) * quads + k];
                 if (NORM != 0) {
                     squares[m] += dot(a[m], a[m]);
-                    a[m] *= vec4(load_weight(norm, 4 * k), load_weight(norm, 4 * k + 1), load_weight(norm, 4 * k + 2), load_weight(norm, 4 * k + 3)) + float(NORM - 1);
+                    a[m] *= by;
                 }
             }
             [[unroll]] for (uint j = 0; j < COLUMNS; j++) {

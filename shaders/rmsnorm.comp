@@ -44,21 +44,30 @@ void main() {
     }
 }
 #else
+layout(constant_id = 3) const uint BY_FOUR = 0; // hidden is a multiple of 4
 layout(binding = 0) readonly  buffer X { float x[]; };
+layout(binding = 0) readonly  buffer X4 { vec4 x4[]; };
 layout(binding = 1) readonly  buffer W { uint  w[]; };
+layout(binding = 1) readonly  buffer W4 { words4 w4[]; };
 layout(binding = 2) readonly  buffer Residual { float residual[]; };
+layout(binding = 2) readonly  buffer Residual4 { vec4 residual4[]; };
 layout(binding = 3) writeonly buffer Y { float y[]; };
+layout(binding = 3) writeonly buffer Y4 { vec4 y4[]; };
+#include "common/fours.glsl"
 
 void main() {
     uint row = gl_WorkGroupID.x * hidden;
-    float squares = 0.0;
-    for (uint i = gl_LocalInvocationID.x; i < hidden; i += WORKGROUP)
-        squares += x[row + i] * x[row + i];
-    float scale = inversesqrt(workgroup_sum(squares) / float(hidden) + eps);
-    for (uint i = gl_LocalInvocationID.x; i < hidden; i += WORKGROUP) {
-        float v = x[row + i] * scale * (load_weight(w, i) + float(PLUS_ONE));
-        if (RESIDUAL != 0) v += residual[row + i];
-        y[row + i] = v;
+    vec4 squares = vec4(0.0);
+    for (uint i = 4 * gl_LocalInvocationID.x; i < hidden; i += 4 * WORKGROUP) {
+        vec4 v = FOUR(x, row + i, hidden - i, 0.0);
+        squares += v * v;
+    }
+    float scale = inversesqrt(workgroup_sum(sum_of(squares)) / float(hidden) + eps);
+    for (uint i = 4 * gl_LocalInvocationID.x; i < hidden; i += 4 * WORKGROUP) {
+        uint left = hidden - i;
+        vec4 v = FOUR(x, row + i, left, 0.0) * scale * (FOUR_WEIGHTS(w, i, left) + float(PLUS_ONE));
+        if (RESIDUAL != 0) v += FOUR(residual, row + i, left, 0.0);
+        STORE_FOUR(y, row + i, left, v)
     }
 }
 #endif

@@ -56,30 +56,39 @@ void main() {
     }
 }
 #else
+layout(constant_id = 5) const uint BY_FOUR = 0; // hidden is a multiple of 4
 layout(binding = 0) readonly  buffer X { float x[]; };
+layout(binding = 0) readonly  buffer X4 { vec4 x4[]; };
 layout(binding = 1) readonly  buffer W { uint  w[]; };
+layout(binding = 1) readonly  buffer W4 { words4 w4[]; };
 layout(binding = 2) readonly  buffer Dy { float dy[]; };
+layout(binding = 2) readonly  buffer Dy4 { vec4 dy4[]; };
 layout(binding = 3) readonly  buffer Residual { float residual[]; };
+layout(binding = 3) readonly  buffer Residual4 { vec4 residual4[]; };
 layout(binding = 4) writeonly buffer Dx { float dx[]; };
+layout(binding = 4) writeonly buffer Dx4 { vec4 dx4[]; };
 layout(binding = 5) writeonly buffer Products { float products[]; };
+layout(binding = 5) writeonly buffer Products4 { vec4 products4[]; };
+#include "common/fours.glsl"
+
+#define EACH for (uint i = 4 * gl_LocalInvocationID.x, e = row + i, left = hidden - i; i < hidden; i += 4 * WORKGROUP, e = row + i, left = hidden - i)
 
 void main() {
     uint row = gl_WorkGroupID.x * hidden;
-    float squares = 0.0, dots = 0.0;
-    for (uint i = gl_LocalInvocationID.x; i < hidden; i += WORKGROUP) {
-        float v = x[row + i];
+    vec4 squares = vec4(0.0), dots = vec4(0.0);
+    EACH {
+        vec4 v = FOUR(x, e, left, 0.0);
         squares += v * v;
-        if (DX != 0) dots += dy[row + i] * (load_weight(w, i) + float(PLUS_ONE)) * v;
+        if (DX != 0) dots += FOUR(dy, e, left, 0.0) * (FOUR_WEIGHTS(w, i, left) + float(PLUS_ONE)) * v;
     }
-    float scale = inversesqrt(workgroup_sum(squares) / float(hidden) + eps);
-    float along = DX != 0 ? workgroup_sum(dots) * scale / float(hidden) : 0.0;
-    for (uint i = gl_LocalInvocationID.x; i < hidden; i += WORKGROUP) {
-        uint e = row + i;
-        float unit = x[e] * scale, d = dy[e];
-        float back = scale * (d * (load_weight(w, i) + float(PLUS_ONE)) - unit * along);
-        if (RESIDUAL != 0) back += residual[e];
-        if (DX != 0) dx[e] = back;
-        if (PRODUCTS != 0) products[e] = d * unit;
+    float scale = inversesqrt(workgroup_sum(sum_of(squares)) / float(hidden) + eps);
+    float along = DX != 0 ? workgroup_sum(sum_of(dots)) * scale / float(hidden) : 0.0;
+    EACH {
+        vec4 unit = FOUR(x, e, left, 0.0) * scale, d = FOUR(dy, e, left, 0.0);
+        vec4 back = scale * (d * (FOUR_WEIGHTS(w, i, left) + float(PLUS_ONE)) - unit * along);
+        if (RESIDUAL != 0) back += FOUR(residual, e, left, 0.0);
+        if (DX != 0) STORE_FOUR(dx, e, left, back)
+        if (PRODUCTS != 0) STORE_FOUR(products, e, left, d * unit)
     }
 }
 #endif

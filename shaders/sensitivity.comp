@@ -1,5 +1,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #include "common/workgroup.glsl"
 
 // s[k] (+)= scale · Σ_{c in group k} columns[c] · Σ_{i < rows} sums[i,c],   group k the channels [k·width, (k+1)·width)
@@ -13,6 +14,7 @@ layout(binding = 0) readonly buffer Sums { float sums[]; };
 layout(binding = 1) readonly buffer Columns { float columns[]; };
 layout(binding = 2) buffer S { float s[]; };
 
+const uint LOADS = 4;
 shared float part[64];
 
 void main() {
@@ -23,8 +25,11 @@ void main() {
     if (k < groups) {
         for (uint c = k * width + member; c < (k + 1) * width; c += SHARE) {
             float activity = 0.0;
-            for (uint i = row; i < row + rows; i++)
-                activity += sums[i * channels + c];
+            for (uint i = 0; i < rows; i += LOADS) { // some loads are on their way at a time: they are four bytes each
+                float v[LOADS];
+                [[unroll]] for (uint l = 0; l < LOADS; l++) v[l] = sums[(row + min(i + l, rows - 1)) * channels + c];
+                [[unroll]] for (uint l = 0; l < LOADS; l++) activity += i + l < rows ? v[l] : 0.0;
+            }
             sum += activity * columns[c];
         }
     }

@@ -54,12 +54,13 @@ layout(binding = 3) writeonly buffer K4 { vec4 k4[]; };
 layout(binding = 3) writeonly buffer K  { float k[]; };
 layout(binding = 4) writeonly buffer V4 { vec4 v4[]; };
 layout(binding = 4) writeonly buffer V  { float v[]; };
+layout(binding = 5) readonly  buffer QNorm4 { words4 q_norm4[]; };
 layout(binding = 5) readonly  buffer QNorm { uint q_norm[]; };
+layout(binding = 6) readonly  buffer KNorm4 { words4 k_norm4[]; };
 layout(binding = 6) readonly  buffer KNorm { uint k_norm[]; };
 
 #define STORE(name, at, value) { if (UNIT == 4) name##4[(at) / 4] = value; else name[at] = value.x; }
-#define NORM4(name, at) (float(PLUS_ONE) + (UNIT == 4 ? vec4(load_weight(name, at), load_weight(name, (at) + 1), load_weight(name, (at) + 2), load_weight(name, (at) + 3)) \
-    : vec4(load_weight(name, at))))
+#define NORM4(name, at) (float(PLUS_ONE) + (UNIT == 4 ? unpack4(name##4[(at) / 4]) : vec4(load_weight(name, at))))
 
 shared float squares_of[64]; // WORKGROUP at most
 

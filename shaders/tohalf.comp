@@ -16,7 +16,7 @@
 layout(constant_id = 1) const uint NORM = 0;
 layout(push_constant) uniform Push { uint depth; float eps; };
 layout(binding = 0) readonly  buffer X { vec4 x[]; };
-layout(binding = 1) readonly  buffer W { uint w[]; };
+layout(binding = 1) readonly  buffer W { words4 w[]; };
 layout(binding = 2) writeonly buffer Y { uvec2 y[]; };
 layout(binding = 3) writeonly buffer Unscale { float unscale[]; };
 
@@ -24,7 +24,7 @@ float factor = 1.0;
 
 vec4 value(uint row, uint k) {
     vec4 v = x[row + k];
-    if (NORM != 0) v = v * factor * (vec4(load_weight(w, 4 * k), load_weight(w, 4 * k + 1), load_weight(w, 4 * k + 2), load_weight(w, 4 * k + 3)) + float(NORM - 1));
+    if (NORM != 0) v = v * factor * (unpack4(w[k]) + float(NORM - 1));
     return v;
 }
 

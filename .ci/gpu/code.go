@@ -151,10 +151,13 @@ var nak = dialect{
 	more: []string{"Spills to reg", "Static cycle count"},
 }
 
+// irComponents are those of 32 bits that a load of Adreno's writes.
+var irComponents = regexp.MustCompile(`\(([xyzw]+)\)`)
+
 // ir3 is Adreno's, by Turnip. Its waits are marks on instructions.
 var ir3 = dialect{
 	code: "IR3 Assembly", label: regexp.MustCompile(`^:?(l\d+):`), instruction: regexp.MustCompile(`^((?:\([a-z0-9]+\))*[a-z][\w.]*)(.*)`), target: regexp.MustCompile(`#(l\d+)\b`), jump: "jump", stop: "end",
-	class: func(op, _ string) class {
+	class: func(op, rest string) class {
 		marked := strings.Contains(op, "(sy)")
 		if at := strings.LastIndex(op, ")"); at >= 0 {
 			op = op[at+1:]
@@ -167,6 +170,13 @@ var ir3 = dialect{
 		case strings.HasPrefix(op, "mad.f"):
 			return fma
 		case name == "isam" || name == "ldib" || name == "ldg":
+			written := irComponents.FindStringSubmatch(rest)
+			switch {
+			case strings.HasSuffix(op, ".4") || len(written) > 1 && len(written[1]) == 4:
+				return load128
+			case strings.HasSuffix(op, ".2") || len(written) > 1 && len(written[1]) == 2:
+				return load64
+			}
 			return load32
 		case name == "ldl" || name == "stl" || name == "ldlw" || name == "stlw":
 			return shared

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -25,8 +28,8 @@ func TestLoops(t *testing.T) {
 			[]Loop{{Instructions: 12, Matrix: 1, FMA: 3, Branches: 2, Waits: 3, Serial: 1, Loads128: 1, Loads64: 1, Loads32: 1, Shared: 1}}},
 		{"rdna 4 waits", aco, "BB0:\n\tglobal_load_b128 v[0:3], v[4:5], off\n\ts_wait_loadcnt 0x1\n\ts_wait_loadcnt 0x0\n\tscratch_load_b32 v1, off\n\ts_branch BB0\n",
 			[]Loop{{Instructions: 5, Branches: 1, Waits: 2, Serial: 1, Loads128: 1, Scratch: 1}}},
-		{"ir3", ir3, "mov.f32f32 r0.x, c0.x\n:l3:\n(sy)(rpt1)mad.f32 r0.x, r0.y, r0.z, r0.x\n(ss)nop\n(rpt2)nop\nldl.u32 r1.x, l[r2.x], 1\nisam.v.base0 (f32)(xyzw)r1.x, r2.x, s#0, t#0\n(sy)add.u r0.x, r0.y, 1\nbr p0.x, #l3\nend\n",
-			[]Loop{{Instructions: 5, FMA: 1, Branches: 1, Waits: 1, Loads32: 1, Shared: 1}}},
+		{"ir3", ir3, "mov.f32f32 r0.x, c0.x\n:l3:\n(sy)(rpt1)mad.f32 r0.x, r0.y, r0.z, r0.x\n(ss)nop\n(rpt2)nop\nldl.u32 r1.x, l[r2.x], 1\nisam.v.base0 (f32)(xyzw)r1.x, r2.x, s#0, t#0\nisam.v.base0 (u32)(xy)r1.x, r2.x, s#0, t#0\nisam.v.base0 (u32)(x)r1.x, r2.x, s#0, t#0\n(sy)add.u r0.x, r0.y, 1\nbr p0.x, #l3\nend\n",
+			[]Loop{{Instructions: 7, FMA: 1, Branches: 1, Waits: 1, Loads128: 1, Loads64: 1, Loads32: 1, Shared: 1}}},
 		{"nak", nak, "block.u 0 L2 [] -> {\n      b0      = bclear       // delay=1\n      r12..16 = ld.global.a64.constant.b128 [r8..10], pT // delay=1 wr:1\n} -> [3]\nblock 1 L4 [3, 2] -> {\n" +
 			"      r0..4     = hmma.m16n8k16.f32 r1..2 r3..4 r0..4 // delay=15 wt=010100 wr:2\n      nop // delay=1\n      r8 p1   = iadd3 r8 c[0x1][0x70] rZ // delay=4\n      r9 = ffma r1 r2 r3 // delay=4\n" +
 			"      r10..12 = ld.global.b64 [r8..10], pT // delay=1 wr:1\n@!p0            bra pT L17 // delay=1\n} -> [2, 4]\nblock 2 L5 [1] -> {\n      r1 = mov r2 // delay=1 wt=000001\n      st.shared.strong.cta.b128 [r5.x16] r16..20 // delay=1\n" +
@@ -93,6 +96,14 @@ func TestCheck(t *testing.T) {
 	want := []string{"navi21: a-64-w32 spills: 1, the table has 0", "navi21: b-64-w32 has no loop any more, the table has one of 80 instructions", "navi21: c-64-w32: its loop has 86 instructions of which 64 are arithmetic, the table 80 and 64"}
 	if !reflect.DeepEqual(text, want) {
 		t.Errorf("%q, want %q", text, want)
+	}
+	// A row kernel's rows are made of fours, and its loop loads four bytes: BY_FOUR is the constant 3 of rmsnorm_f32.
+	narrow := report("rmsnorm_f32", 24, 0, "BB0:\n\tglobal_load_dword v1, v2, off\n\ts_branch BB0\n")
+	for four, want := range []string{"", "navi21: rmsnorm_f32-64-0-0-1-w32: its loop has 1 loads of 4 bytes, where four elements of a row make 16"} {
+		narrow.Spec = []uint32{64, 0, 0, uint32(four)}
+		if bad := f.compare(table(narrow), dir); fmt.Sprint(errors.Join(bad...)) != cmp.Or(want, "<nil>") {
+			t.Errorf("loads of four bytes, BY_FOUR %d: %v, want %q", four, bad, want)
+		}
 	}
 	readme := filepath.Join(dir, "README.md")
 	if err := os.WriteFile(readme, []byte("before\n"+begin+"old\n"+end+"after\n"), 0o644); err != nil {

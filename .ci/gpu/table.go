@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/vkcome/vkcome/shaders"
 )
 
 // Kernel is what a compiler made of a kernel.
@@ -88,7 +90,22 @@ func readTable(path string) (*Table, error) {
 // worse is by how much a loop may get longer.
 const worse = 1.05
 
-// compare lists what is wrong with what was made: spills that the table does not have, and loops that got longer for their arithmetic.
+// fours says whether the rows of a kernel are made of whole fours, so that it should read 16 bytes at a time (common/fours.glsl, and products).
+func (k Kernel) fours() bool {
+	takes := shaders.InterfaceOf(k.Kernel)
+	if takes == nil {
+		return false
+	}
+	for _, c := range takes.Spec {
+		if c.Name == "BY_FOUR" && c.ID < len(k.Spec) {
+			return k.Spec[c.ID] != 0
+		}
+	}
+	return false
+}
+
+// compare lists what is wrong with what was made: spills that the table does not have, loops that got longer for their arithmetic, and those that load
+// four bytes at a time where they could load 16.
 func (f family) compare(made *Table, folder string) (bad []error) {
 	path := filepath.Join(folder, f.Name+".json")
 	table, err := readTable(path)
@@ -107,6 +124,8 @@ func (f family) compare(made *Table, folder string) (bad []error) {
 		switch {
 		case k.Spills > was.Spills:
 			bad = append(bad, fmt.Errorf("%s: %s spills: %d, the table has %d", f.Name, k.name(), k.Spills, was.Spills))
+		case k.Loop != nil && k.Loop.Loads32 > 0 && k.fours():
+			bad = append(bad, fmt.Errorf("%s: %s: its loop has %d loads of 4 bytes, where four elements of a row make 16", f.Name, k.name(), k.Loop.Loads32))
 		case ok && was.Loop != nil && k.Loop == nil:
 			bad = append(bad, fmt.Errorf("%s: %s has no loop any more, the table has one of %d instructions", f.Name, k.name(), was.Loop.Instructions))
 		case ok && was.Loop != nil && k.Loop.cost() > worse*was.Loop.cost():

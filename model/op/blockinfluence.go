@@ -24,7 +24,7 @@ func rowAngles(r *vk.Recorder, op string, out, x, y Tensor) {
 	}
 	pieces(r, op, x.Rows, maxGroups, func(begin, end int) {
 		part := x.RowRange(begin, end)
-		rowwise(r, op, "", x.Cols%4 == 0, end-begin, push("hidden", x.Cols, "first", begin, "rows", end-begin), float64(7*part.Elements()),
+		rowwise(r, op, "", x.Cols%4 == 0, end-begin, x.Cols, push("hidden", x.Cols, "first", begin, "rows", end-begin), float64(7*part.Elements()),
 			vk.In(part.View), vk.In(y.RowRange(begin, end).View), vk.Out(out.View))
 	}, x.RowBytes())
 }

@@ -17,7 +17,7 @@ func CosineTarget(r *vk.Recorder, e, w, out, y Tensor, scale float32) {
 	}
 	pieces(r, "cosinetarget", out.Rows, maxGroups, func(begin, end int) {
 		part := func(t Tensor) vk.View { return t.RowRange(begin, end).View }
-		dispatch(r, "cosinetarget", spec("WORKGROUP", reduceGroup(r.Device())), [3]int{end - begin, 1, 1}, push("hidden", out.Cols, "first", begin, "scale", scale),
+		dispatch(r, "cosinetarget", spec("WORKGROUP", reduceGroup(r.Device())).with(byFour(out.Cols)...), [3]int{end - begin, 1, 1}, push("hidden", out.Cols, "first", begin, "scale", scale),
 			float64(16*(end-begin)*out.Cols), vk.In(part(out)), vk.In(part(y)), vk.Out(part(e)), vk.Out(w.View))
 	}, out.RowBytes())
 }

@@ -20,7 +20,7 @@ func CrossEntropyTile(r *vk.Recorder, state, logits, targets Tensor, first int) 
 	}
 	pieces(r, "crossentropytile", logits.Rows, maxGroups, func(begin, end int) {
 		part := logits.RowRange(begin, end)
-		dispatch(r, "crossentropytile", spec("WORKGROUP", reduceGroup(r.Device())), [3]int{end - begin, 1, 1}, push("cols", logits.Cols, "first", first, "token", begin), float64(part.Size()),
+		dispatch(r, "crossentropytile", spec("WORKGROUP", longGroup(r.Device(), logits.Cols)).with(byFour(logits.Cols)...), [3]int{end - begin, 1, 1}, push("cols", logits.Cols, "first", first, "token", begin), float64(part.Size()),
 			vk.In(part.View), vk.In(targets.View), vk.InOut(state.View))
 	}, logits.RowBytes())
 }

@@ -16,7 +16,7 @@ func Embedding(r *vk.Recorder, y, table, tokens Tensor, first int) {
 	pieces(r, "embedding", table.Rows, 0, func(row, end int) {
 		part := table.RowRange(row, end)
 		pieces(r, "embedding", y.Rows, maxGroups, func(begin, end int) {
-			dispatch(r, "embedding"+suffix(table.DType), spec("WORKGROUP", rowGroup), [3]int{end - begin, 1, 1}, push("hidden", y.Cols, "rows", part.Rows, "first", first+row, "token", begin),
+			dispatch(r, "embedding"+suffix(table.DType), spec("WORKGROUP", rowGroup).with(byFour(y.Cols)...), [3]int{end - begin, 1, 1}, push("hidden", y.Cols, "rows", part.Rows, "first", first+row, "token", begin),
 				float64(8*y.Cols*(end-begin)), vk.In(part.View), vk.In(tokens.View), vk.Out(y.RowRange(begin, end).View))
 		}, y.RowBytes())
 	}, table.RowBytes())

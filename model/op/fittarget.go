@@ -33,7 +33,7 @@ func FitTarget(r *vk.Recorder, e, w, out, y Tensor, scale float32, n FitNorm) {
 		z, g = out, w
 		g.DType = dtype.F32
 	}
-	special := spec("WORKGROUP", reduceGroup(r.Device()), "NORMED", normed, "PLUS_ONE", n.PlusOne)
+	special := spec("WORKGROUP", reduceGroup(r.Device()), "NORMED", normed, "PLUS_ONE", n.PlusOne).with(byFour(out.Cols)...)
 	pieces(r, "fittarget", out.Rows, maxGroups, func(begin, end int) {
 		part := func(t Tensor) vk.View { return t.RowRange(begin, end).View }
 		dispatch(r, "fittarget"+suffix(g.DType), special, [3]int{end - begin, 1, 1}, push("hidden", out.Cols, "first", begin, "scale", scale, "eps", n.Eps), float64(16*(end-begin)*out.Cols),

@@ -28,7 +28,7 @@ func KLTile(r *vk.Recorder, state, base, model, targets Tensor, first int) {
 	}
 	pieces(r, "kltile", base.Rows, maxGroups, func(begin, end int) {
 		p, q := base.RowRange(begin, end), model.RowRange(begin, end)
-		dispatch(r, "kltile", spec("WORKGROUP", reduceGroup(r.Device())), [3]int{end - begin, 1, 1}, push("cols", base.Cols, "first", first, "token", begin), float64(2*p.Size()),
+		dispatch(r, "kltile", spec("WORKGROUP", longGroup(r.Device(), base.Cols)).with(byFour(base.Cols)...), [3]int{end - begin, 1, 1}, push("cols", base.Cols, "first", first, "token", begin), float64(2*p.Size()),
 			vk.In(p.View), vk.In(q.View), vk.In(targets.View), vk.InOut(state.View))
 	}, base.RowBytes())
 }

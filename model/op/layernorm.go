@@ -14,7 +14,7 @@ func LayerNorm(r *vk.Recorder, y, x, w, b Tensor, eps float32) {
 		return
 	}
 	pieces(r, "layernorm", x.Rows, maxGroups, func(begin, end int) {
-		dispatch(r, "layernorm"+suffix(w.DType), spec("WORKGROUP", reduceGroup(r.Device())), [3]int{end - begin, 1, 1}, push("hidden", x.Cols, "eps", eps), float64(8*x.Cols*(end-begin)),
+		dispatch(r, "layernorm"+suffix(w.DType), spec("WORKGROUP", reduceGroup(r.Device())).with(byFour(x.Cols)...), [3]int{end - begin, 1, 1}, push("hidden", x.Cols, "eps", eps), float64(8*x.Cols*(end-begin)),
 			vk.In(x.RowRange(begin, end).View), vk.In(w.View), vk.In(b.View), vk.Out(y.RowRange(begin, end).View))
 	}, x.RowBytes())
 }

@@ -34,14 +34,17 @@ type lossKernel struct {
 // record gives every row a workgroup, or on a CPU's driver an invocation. target is what rows [begin, end) bind of the target.
 func (k lossKernel) record(r *vk.Recorder, loss, grad, yhat Tensor, target func(begin, end int) Tensor, params ...any) {
 	d := r.Device()
-	s, group, perGroup := vk.Source{Name: k.shader}, reduceGroup(d), 1
+	s, group, perGroup := vk.Source{Name: k.shader}, longGroup(d, yhat.Cols), 1
 	switch l := d.Limits(); {
 	case texelLoads(d) && l.StorageRange <= l.TexelBuffer && yhat.Cols%k.texel == 0 && yhat.Cols/k.texel <= 1<<14:
 		s.Name, s.Texels, group, perGroup = k.shader+"_texels", k.texels, cpuLanes, cpuLanes
 	case yhat.Cols >= 1<<15:
-		group = rowGroup
+		group = max(group, rowGroup)
 	}
 	special := spec("WORKGROUP", group, "GRAD", !grad.IsZero())
+	if s.Texels == 0 {
+		special = special.with(byFour(yhat.Cols)...)
+	}
 	pieces(r, k.shader, yhat.Rows, maxGroups, func(begin, end int) {
 		part, to := yhat.RowRange(begin, end), loss // something to bind where there is no gradient
 		if !grad.IsZero() {

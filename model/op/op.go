@@ -290,19 +290,30 @@ func texelLoads(d *vk.Device) bool {
 
 // rowwise records a kernel that reduces rows: a workgroup a row, or on a CPU's driver an invocation a row by the variant that reads
 // its first two arguments as texels, if these rows are made of them.
-func rowwise(r *vk.Recorder, shader, suffix string, texels bool, rows int, push pushed, work float64, args ...vk.Arg) {
-	rowwiseSpec(r, shader, suffix, 0b11*flag(texels), specialized{}, rows, push, work, args...)
+func rowwise(r *vk.Recorder, shader, suffix string, texels bool, rows, cols int, push pushed, work float64, args ...vk.Arg) {
+	rowwiseSpec(r, shader, suffix, 0b11*flag(texels), specialized{}, rows, cols, push, work, args...)
 }
 
 // rowwiseSpec is rowwise of a kernel with more specialization constants, whose variant reads as texels the arguments with a bit in
 // texels; 0: rows that are not made of them.
-func rowwiseSpec(r *vk.Recorder, shader, suffix string, texels uint32, spec specialized, rows int, push pushed, work float64, args ...vk.Arg) {
+func rowwiseSpec(r *vk.Recorder, shader, suffix string, texels uint32, spec specialized, rows, cols int, push pushed, work float64, args ...vk.Arg) {
 	if texels != 0 && texelLoads(r.Device()) {
 		dispatchTexels(r, shader+"_texels"+suffix, texels, spec.after("WORKGROUP", cpuLanes), [3]int{ceilDiv(rows, cpuLanes), 1, 1}, push, work, args...)
 		return
 	}
-	dispatch(r, shader+suffix, spec.after("WORKGROUP", reduceGroup(r.Device())), [3]int{rows, 1, 1}, push, work, args...)
+	dispatch(r, shader+suffix, spec.after("WORKGROUP", reduceGroup(r.Device())).with(byFour(cols)...), [3]int{rows, 1, 1}, push, work, args...)
 }
+
+// longGroup is reduceGroup where rows may be long, as over a vocabulary: 256 invocations have more of them on its way on a GPU.
+func longGroup(d *vk.Device, cols int) uint32 {
+	if group := reduceGroup(d); d.Info.Kind == vk.CPU || cols < 1<<13 {
+		return group
+	}
+	return uint32(largeGroup(d))
+}
+
+// byFour is the specialization constant of common/fours.glsl for rows of so many columns.
+func byFour(cols int) []any { return []any{"BY_FOUR", cols%4 == 0} }
 
 // reduceGroup is how many invocations share a row in the kernels that reduce one. A CPU's take one subgroup: barriers between
 // subgroups cost it more than they bring (lavapipe 22.3.6, 1024 rows of 128: 9 ms with 64 invocations, 5 ms with 8).

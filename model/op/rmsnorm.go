@@ -28,7 +28,7 @@ func RMSNorm(r *vk.Recorder, y, x, w Tensor, eps float32, o NormOptions) {
 		if !residual.IsZero() {
 			added = vk.In(residual.RowRange(begin, end).View)
 		}
-		rowwiseSpec(r, "rmsnorm", suffix(w.DType), texels, special, end-begin, push("hidden", x.Cols, "eps", eps, "rows", end-begin), float64(4*x.Cols*(end-begin)),
+		rowwiseSpec(r, "rmsnorm", suffix(w.DType), texels, special, end-begin, x.Cols, push("hidden", x.Cols, "eps", eps, "rows", end-begin), float64(4*x.Cols*(end-begin)),
 			in, vk.In(w.View), added, vk.Out(y.RowRange(begin, end).View))
 	}, x.RowBytes())
 }

@@ -34,7 +34,7 @@ func normBackward(r *vk.Recorder, op string, dx, products, dy, x, w, residual Te
 			}
 			return arg(t.RowRange(begin, end).View)
 		}
-		rowwiseSpec(r, op, suffix(w.DType), texels, special, end-begin, push("hidden", x.Cols, "eps", eps, "rows", end-begin), float64(20*x.Cols*(end-begin)),
+		rowwiseSpec(r, op, suffix(w.DType), texels, special, end-begin, x.Cols, push("hidden", x.Cols, "eps", eps, "rows", end-begin), float64(20*x.Cols*(end-begin)),
 			in(x), vk.In(w.View), in(dy), optional(residual, vk.In), optional(dx, vk.Out), optional(products, vk.Out))
 	}, x.RowBytes())
 }

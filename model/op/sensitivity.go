@@ -98,11 +98,13 @@ func absSum(r *vk.Recorder, op string, of uint32, sums, x, y Tensor, window int,
 			if !y.IsZero() {
 				other, rowY = bindable(r, y, low, high)
 			}
-			shader, texels, group, columns := "abssum", uint32(0), uint32(rowGroup), rowGroup
+			shader, texels, group, columns := "abssum", uint32(0), uint32(rowGroup), 4*rowGroup
+			special := byFour(x.Cols)
 			if t := texelBytes / x.DType.Size(); x.Cols%t == 0 && texelLoads(d) {
 				shader, texels, group, columns = "abssum_texels", 0b101, cpuLanes, cpuLanes*t
+				special = nil
 			}
-			dispatchTexels(r, shader+suffix(x.DType), texels, spec("WORKGROUP", group, "OF", of), [3]int{ceilDiv(x.Cols, columns), n, 1},
+			dispatchTexels(r, shader+suffix(x.DType), texels, spec("WORKGROUP", group, "OF", of).with(special...), [3]int{ceilDiv(x.Cols, columns), n, 1},
 				push("cols", x.Cols, "rows", min(step, window-begin), "window", window, "row", row, "sum", sum, "more", flag(accumulate || begin > 0), "row_y", rowY), float64(part.Size()), vk.In(part.View), vk.InOut(to.View), vk.In(other.View))
 		}
 	}

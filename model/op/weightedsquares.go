@@ -13,7 +13,7 @@ func WeightedSquares(r *vk.Recorder, y, x, w Tensor) {
 	group := reduceGroup(r.Device())
 	pieces(r, "weightedsquares", x.Rows, maxGroups, func(begin, end int) {
 		part := x.RowRange(begin, end)
-		dispatch(r, "weightedsquares", spec("WORKGROUP", group), [3]int{end - begin, 1, 1}, push("cols", x.Cols, "first", begin), float64(4*part.Elements()),
+		dispatch(r, "weightedsquares", spec("WORKGROUP", group).with(byFour(x.Cols)...), [3]int{end - begin, 1, 1}, push("cols", x.Cols, "first", begin), float64(4*part.Elements()),
 			vk.In(part.View), vk.In(w.View), vk.Out(y.View))
 	}, x.RowBytes())
 }

@@ -5,8 +5,8 @@
 // a common factor of its row, adds ε²/2. The error is some 1e-6 of the result, plus 1e-7 of its root (from rounding the elements of x̂
 // and ŷ, and less the longer the row), plus 1e-14. Rows of the same bits give 0 exactly: the same operations, none contracted, make
 // both directions. Squares must be within f32.
-// Include common/workgroup.glsl and common/reduce.glsl first, and bind X { float x[]; } and Y { float y[]; }.
-// 2·hidden/WORKGROUP iterations, with TEXELS 2·hidden/4.
+// Include common/workgroup.glsl and common/reduce.glsl first, and bind x and y as common/fours.glsl has it.
+// 2·hidden/4/WORKGROUP iterations, with TEXELS 2·hidden/4.
 
 // Positive and finite, by its bits: compilers may take comparisons for ordered.
 bool is_length(float squares) { return floatBitsToUint(squares) - 1u < 0x7f7fffffu; }
@@ -40,29 +40,32 @@ float half_chord_squared(uint row, uint hidden, out float a, out float b) {
     return is_length(xx) && is_length(yy) ? 0.5 * dot(squares, vec4(1.0)) : -1.0;
 }
 #else
-float chord(uint i, float a, float b) {
-    precise float d = x[i] * a - y[i] * b;
+#include "fours.glsl"
+
+// x̂ − ŷ from element i on, of which so many are left in the row.
+vec4 chord(uint i, uint left, float a, float b) {
+    precise vec4 d = FOUR(x, i, left, 0.0) * a - FOUR(y, i, left, 0.0) * b;
     return d;
 }
 
 float half_chord_squared(uint row, uint hidden, out float a, out float b) {
-    precise float xx = 0.0, yy = 0.0;
+    precise vec4 xs = vec4(0.0), ys = vec4(0.0);
     row *= hidden;
-    for (uint i = gl_LocalInvocationID.x; i < hidden; i += WORKGROUP) {
-        xx += x[row + i] * x[row + i];
-        yy += y[row + i] * y[row + i];
+    for (uint i = 4 * gl_LocalInvocationID.x; i < hidden; i += 4 * WORKGROUP) {
+        vec4 u = FOUR(x, row + i, hidden - i, 0.0), v = FOUR(y, row + i, hidden - i, 0.0);
+        xs += u * u;
+        ys += v * v;
     }
-    xx = workgroup_sum(xx);
-    yy = workgroup_sum(yy);
+    float xx = workgroup_sum(sum_of(xs)), yy = workgroup_sum(sum_of(ys));
     a = inversesqrt(xx);
     b = inversesqrt(yy);
-    float squares = 0.0;
-    for (uint i = gl_LocalInvocationID.x; i < hidden; i += WORKGROUP) {
-        float d = chord(row + i, a, b);
+    vec4 squares = vec4(0.0);
+    for (uint i = 4 * gl_LocalInvocationID.x; i < hidden; i += 4 * WORKGROUP) {
+        vec4 d = chord(row + i, hidden - i, a, b);
         squares += d * d;
     }
-    squares = workgroup_sum(squares);
-    return is_length(xx) && is_length(yy) ? 0.5 * squares : -1.0;
+    float all = workgroup_sum(sum_of(squares));
+    return is_length(xx) && is_length(yy) ? 0.5 * all : -1.0;
 }
 #endif
 
