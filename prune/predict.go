@@ -32,7 +32,7 @@ type Prediction struct {
 	Training *train.Memory `json:"training,omitempty"` // device memory of distillation, phase by phase; it is in DeviceBytes
 
 	// Seconds is how long the passes take at most, going by one layer that was run for some windows on the device. Sums and solutions of fits
-	// are not in it, nor distillation: of models with wide MLPs fits take longer than passes.
+	// are not in it, which may take longer, nor is distillation.
 	Seconds float64 `json:"seconds"`
 }
 

@@ -15,7 +15,7 @@ import (
 //
 // Of the instructions that lavapipe 22.3.6 makes of linear_cpu_shuffle.comp's loop with BF16, on a CPU with 32 vector registers, half are
 // multiplications and additions, as it splits what could be fused; a fifth moves what registers do not hold, a twelfth gives a lane's value to all.
-// Tried without gain: two or eight rows of x for a load of w's weights, two texels of a row at a time, tiles of 64 rows (a tenth slower).
+// Tried without gain: two rows of x for each of w's weights that is fetched from the stack, two texels of a row at a time, tiles of 64 rows (a tenth slower).
 
 const (
 	cpuLanes   = 8  // of a vector; larger workgroups only cost barriers
