@@ -50,7 +50,8 @@ type Variant struct {
 	Name    string   // of the .spv file
 	Source  string   // the .comp file
 	Defines []string // macros, NAME or NAME=VALUE
-	Newer   bool     // glslang 14 or newer has to compile it
+	Newer   bool     // glslang 15 or newer has to compile it
+	Env     string   // glslang's target, "" for vulkan1.1
 }
 
 // byDType are the shaders compiled once for each dtype of a weight: NAME_f32, NAME_f16, NAME_bf16.
@@ -122,6 +123,7 @@ func Variants() []Variant {
 	}
 	return append(all, Variant{Name: "halfrows_bf16", Source: "halfrows.comp", Defines: []string{"BF16"}},
 		Variant{Name: "attention_coopmat", Source: "attention_coopmat.comp", Newer: true},
+		Variant{Name: "attention_coopmat2", Source: "attention_coopmat2.comp", Newer: true, Env: "vulkan1.3"}, // GL_NV_cooperative_matrix2 wants SPIR-V 1.6
 		Variant{Name: "linear_coopmat_f16", Source: "linear_coopmat.comp", Defines: []string{"F16"}, Newer: true},
 		Variant{Name: "linear_coopmat_bf16", Source: "linear_coopmat.comp", Defines: []string{"BF16"}, Newer: true})
 }

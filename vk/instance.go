@@ -67,6 +67,7 @@ type Limits struct {
 	SubgroupSize       int    `json:"subgroup_size"`       // invocations of a subgroup
 	SubgroupMin        int    `json:"subgroup_min"`        // the smallest subgroup that Source.Subgroup can ask for, or the size of all; 0: it cannot
 	SubgroupShuffle    bool   `json:"subgroup_shuffle"`    // any lane's value may be read
+	MatrixReductions   bool   `json:"matrix_reductions"`   // rows of cooperative matrices can be reduced, and sums multiplied as they are: VK_NV_cooperative_matrix2
 	PushConstants      int    `json:"push_constants"`      // bytes
 	TexelBuffer        int64  `json:"texel_buffer"`        // bytes of a binding of 16-byte texels
 	DeviceMemory       int64  `json:"device_memory"`       // bytes of the largest device-local heap
@@ -257,7 +258,7 @@ func describe(p *native.PhysicalDevice, index int) Info {
 	l := Limits{
 		StorageRange: int64(p.MaxStorageRange), Allocation: int64(p.MaxAllocationBytes), OffsetAlignment: max(4, int64(p.OffsetAlignment), int64(p.TexelAlignment)),
 		WorkgroupSize: int(min(p.MaxInvocations, p.MaxWorkgroupSize[0])), SharedMemory: int64(p.MaxSharedBytes),
-		StorageBuffers: int(p.MaxStorageBuffers), SubgroupSize: int(p.SubgroupSize), SubgroupMin: int(p.SubgroupMin), SubgroupShuffle: p.SubgroupOperations&shuffle != 0, PushConstants: int(p.MaxPushBytes), DeviceMemory: localHeap(p),
+		StorageBuffers: int(p.MaxStorageBuffers), SubgroupSize: int(p.SubgroupSize), SubgroupMin: int(p.SubgroupMin), SubgroupShuffle: p.SubgroupOperations&shuffle != 0, MatrixReductions: p.MatrixReductions, PushConstants: int(p.MaxPushBytes), DeviceMemory: localHeap(p),
 		TexelBuffer: texelBytes * int64(p.MaxTexels),
 	}
 	for k, c := range p.MaxWorkgroupCount {

@@ -95,6 +95,6 @@ func (p Profile) apply(i *Info) {
 	}
 	if p.NoMatrices {
 		i.Tier = min(i.Tier, FP16)
-		i.TierName, i.CoopShapes = i.Tier.String(), nil
+		i.TierName, i.CoopShapes, l.MatrixReductions = i.Tier.String(), nil, false
 	}
 }

@@ -25,6 +25,7 @@ const (
 	QuarterRegisters              // four subgroups have a SIMD unit's registers where an invocation takes 64
 	HalfRegisters                 // 16 subgroups have a core's registers where an invocation takes 128
 	ThreadRegisters               // the invocations of a subgroup share the registers of a thread
+	SlowConversions               // a sum of cooperative matrices becomes a factor by many instructions
 	quirks                        // how many there are
 )
 
@@ -102,6 +103,12 @@ var facts = [quirks]fact{
 		"A subgroup is a thread, whose registers its invocations share: the larger it is, the fewer each has, and 128 at most. Cooperative matrices take the smallest subgroups and tiles of 32 sums an invocation, held twice while a loop adds to them; attention takes tiles of 2 rows an invocation.",
 		"Intel DG2 and Battlemage by ANV, Mesa 26.1.6: 128 registers of 8 and of 16 lanes. Other tiles spill (.ci/gpu). Not measured on hardware.",
 		func(i Info) bool { return i.Kind != CPU && strings.HasPrefix(i.Name, "Intel(R) ") },
+	},
+	SlowConversions: {
+		"slow conversions",
+		"A sum of cooperative matrices becomes a factor of the next product by hundreds of instructions, as lanes hold other elements of the two. Attention weighs logits in shared memory, though VK_NV_cooperative_matrix2 is there.",
+		"AMD's RDNA 3 (Navi 31) by RADV, Mesa 26.1.6, which offers the extension when asked (radv_cooperative_matrix2_nv=true): some 250 instructions for a tile of attention; with heads of 80 and 256 it takes a third more than through shared memory. RDNA 4 takes as many or fewer (.ci/gpu). Not measured on hardware.",
+		func(i Info) bool { return strings.Contains(i.Name, "RADV") && !strings.Contains(i.Name, "RADV GFX12") },
 	},
 	HalfUnpacking: {
 		"half unpacking",

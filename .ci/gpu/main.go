@@ -239,6 +239,7 @@ func (f family) survey(ctx context.Context, self string, s settings) (*Table, er
 	var out, problems bytes.Buffer
 	cmd := exec.CommandContext(ctx, filepath.Join(s.drivers, "gpu"), f.Shim, self, "-one",
 		"-spirv", s.spirv, "-spec", s.spec, "-bindings", strconv.Itoa(s.bindings), "-subgroup", strconv.Itoa(s.subgroup))
+	cmd.Env = append(os.Environ(), "radv_cooperative_matrix2_nv=true") // what NVIDIA's own driver offers too, and RADV when asked
 	cmd.Stdout, cmd.Stderr = &out, &problems
 	if err := cmd.Run(); err != nil {
 		lines := strings.Split(strings.TrimSpace(problems.String()), "\n")

@@ -235,8 +235,10 @@ func (s AttentionShape) onVectors(d *vk.Device) bool {
 // way is the one place that chooses: cooperative matrices where they are fast and rounding is allowed, else f32. The choice, runs included, is the
 // same for a shape whatever the number of windows, and for queries alone or among others but for decode.
 func (s AttentionShape) way(d *vk.Device, activity bool) (attentionWay, error) {
-	if name, _ := forced(d, attentionMany); !s.decode() && (name == "attention_coopmat" || name == "" && s.Half && !d.Info.Has(vk.SlowMatrices)) {
-		if way, ok := s.coopWay(d, activity); ok {
+	name, _ := forced(d, attentionMany)
+	asked := name == coopAttention || name == coopAttentionRows
+	if !s.decode() && (asked || name == "" && s.Half && !d.Info.Has(vk.SlowMatrices)) {
+		if way, ok := s.coopWay(d, activity, name); ok {
 			return way, nil
 		}
 	}

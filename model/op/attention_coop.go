@@ -3,12 +3,21 @@ package op
 import "github.com/vkcome/vkcome/vk"
 
 const (
-	coopAttentionBands = 4  // of rows, of a workgroup of attention_coopmat.comp
+	coopAttentionBands = 4  // of rows, of a workgroup of common/attention_coop.glsl
 	coopAttentionKeys  = 32 // of its tiles
+
+	coopAttention     = "attention_coopmat"
+	coopAttentionRows = "attention_coopmat2"
 )
 
-// coopWay is the kernel with cooperative matrices, where the device has it for the shape: the largest matrices and subgroups that fit.
-func (s AttentionShape) coopWay(d *vk.Device, activity bool) (way attentionWay, ok bool) {
+// coopWay is a kernel with cooperative matrices, where the device has it for the shape: of the largest matrices and subgroups that fit. Where the
+// device weighs logits as matrices without much ado, that is the kernel, unless name is that of the other.
+func (s AttentionShape) coopWay(d *vk.Device, activity bool, name string) (way attentionWay, ok bool) {
+	if name == coopAttentionRows || name == "" && !d.Info.Has(vk.SlowConversions) {
+		if way, ok = s.coopRowsWay(d, activity); ok {
+			return way, ok
+		}
+	}
 	l, best := d.Limits(), largestCoop(d, s.coopTakes)
 	if best.K == 0 || !l.SubgroupShuffle {
 		return way, false
@@ -20,9 +29,32 @@ func (s AttentionShape) coopWay(d *vk.Device, activity bool) (way attentionWay, 
 		if size%best.M != 0 || coopAttentionKeys/4%perRow != 0 || !s.coopFits(d, best, size, split) || group > l.WorkgroupSize || shared > l.SharedMemory {
 			continue
 		}
-		return attentionWay{shader: "attention_coopmat", rows: coopAttentionBands * best.M, half: true, subgroup: size, shared: shared,
+		return attentionWay{shader: coopAttention, rows: coopAttentionBands * best.M, half: true, subgroup: size, shared: shared,
 			spec: spec("WORKGROUP", group, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "SUBGROUP", size, "MATRIX_M", best.M, "MATRIX_N", best.N,
 				"MATRIX_K", best.K, "ACTIVITY", activity, "SPLIT", split, "APART", s.coopApart(d, best, size, split, activity))}, true
+	}
+	return way, false
+}
+
+// coopRowsWay is the kernel that weighs logits as matrices (VK_NV_cooperative_matrix2), and in which no two subgroups share rows. RDNA 4 by RADV takes a
+// third fewer instructions for a tile of keys than with the logits in shared memory where subgroups would share rows (heads of 64, 96 and 128), else
+// as many, and a third fewer of shared memory (.ci/gpu). Of NVIDIA's own driver, which has the extension, nothing is known here but that the elements
+// of a sum and of a factor lie in the same lanes (PTX ISA, mma.m16n8k16), so that a conversion moves none.
+func (s AttentionShape) coopRowsWay(d *vk.Device, activity bool) (way attentionWay, ok bool) {
+	l := d.Limits()
+	best := largestCoop(d, func(m vk.CoopShape) bool { return m.N == m.K && s.coopTakes(m) })
+	if best.K == 0 || !l.MatrixReductions {
+		return way, false
+	}
+	for _, size := range coopSubgroups(d) {
+		rows, group := coopAttentionBands*best.M, coopAttentionBands*size
+		shared := int64(16*(s.coopTile()+rows*(best.N/4+1)) + 4*(3*coopAttentionKeys+2*rows))
+		if !s.coopFits(d, best, size, 1) || group > l.WorkgroupSize || shared > l.SharedMemory {
+			continue
+		}
+		return attentionWay{shader: coopAttentionRows, rows: rows, half: true, subgroup: size, shared: shared,
+			spec: spec("WORKGROUP", group, "HEAD_DIM", s.HeadDim, "CAP", s.cap(), "SUBGROUP", size, "MATRIX_M", best.M, "MATRIX_N", best.N,
+				"MATRIX_K", best.K, "ACTIVITY", activity)}, true
 	}
 	return way, false
 }

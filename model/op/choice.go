@@ -100,8 +100,11 @@ func AttentionChoice(d *vk.Device, s AttentionShape) (Choice, error) {
 	}
 	switch {
 	case way.half:
-		m := largestCoop(d, s.coopTakes)
-		c.Why = fmt.Sprintf("cooperative matrices of %d×%d×%d: %d rows of a group's heads, by tiles of %d keys", m.M, m.N, m.K, way.rows, coopAttentionKeys)
+		of := way.spec.value
+		c.Why = fmt.Sprintf("cooperative matrices of %d×%d×%d: %d rows of a group's heads, by tiles of %d keys", of("MATRIX_M"), of("MATRIX_N"), of("MATRIX_K"), way.rows, coopAttentionKeys)
+		if way.shader == coopAttentionRows {
+			c.Why += ", whose logits are weighed as matrices"
+		}
 		if way.spec.value("SPLIT") > 1 {
 			c.Why += "; two subgroups share rows, since registers are few"
 		}

@@ -17,7 +17,8 @@ import (
 //	linear            products of 5 tokens or more: linear_cpu, linear_cpu_shuffle, linear, linear_coopmat; the last two also with a
 //	                  tile, as vkcome tune prints them: linear=linear:64x64/4x8
 //	linear_vec        products of up to 4 tokens: linear_cpu_vec, linear_vec
-//	attention         of prompts: attention_cpu, attention_cpu_shuffle, attention, attention_coopmat
+//	attention         of prompts: attention_cpu, attention_cpu_shuffle, attention, attention_coopmat,
+//	                  attention_coopmat2
 //	attention_decode  of up to 4 tokens after others: attention_cpu_decode, attention_decode
 //	attention_bwd     its gradients: attention_bwd_cpu, attention_bwd_cpu_shuffle, attention_bwd, attention_bwd_coopmat
 //	loads             of what reduces rows, copies and works element by element: texels, buffers
@@ -53,7 +54,7 @@ type Family struct {
 var families = []Family{
 	{linearMany, []string{"linear_cpu", "linear_cpu_shuffle", "linear", "linear_coopmat"}},
 	{linearFew, []string{"linear_cpu_vec", "linear_vec"}},
-	{attentionMany, []string{"attention_cpu", "attention_cpu_shuffle", "attention", "attention_coopmat"}},
+	{attentionMany, []string{"attention_cpu", "attention_cpu_shuffle", "attention", coopAttention, coopAttentionRows}},
 	{attentionFew, []string{"attention_cpu_decode", "attention_decode"}},
 	{attentionBack, []string{"attention_bwd_cpu", "attention_bwd_cpu_shuffle", "attention_bwd", "attention_bwd_coopmat"}},
 	{loadsOf, []string{loadsByTexels, loadsByBuffers}},
@@ -79,9 +80,9 @@ func hasKernel(d *vk.Device, name string) bool {
 		return s.onVectors(d)
 	case "attention_cpu", "attention_bwd_cpu":
 		return s.onVectors(d) && d.Addresses
-	case "attention_coopmat":
-		_, ok := s.coopWay(d, false)
-		return ok
+	case coopAttention, coopAttentionRows:
+		way, ok := s.coopWay(d, false, name)
+		return ok && way.shader == name
 	case "attention_bwd_coopmat":
 		_, ofQueries := s.coopBackward(d, false)
 		_, ofKeys := s.coopBackward(d, true)

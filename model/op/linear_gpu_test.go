@@ -267,7 +267,10 @@ func TestSubgroupChoice(t *testing.T) {
 		return &vk.Device{Tier: vk.CoopMatrix, Info: vk.Info{Kind: vk.Discrete, Name: "AMD Radeon RX 7900 XTX", Limits: limits,
 			CoopShapes: []vk.CoopShape{{M: 16, N: 16, K: 16, Input: "f16", Sum: "f32"}}}}
 	}
-	amd, small := device(64<<10), device(24<<10)
+	amd, small, rows := device(64<<10), device(24<<10), device(64<<10)
+	rows.Info.Name, rows.Info.Limits.MatrixReductions = "AMD Radeon RX 9070 (RADV GFX1201)", true
+	turns := device(64 << 10)
+	turns.Info.Name, turns.Info.Limits.MatrixReductions = "AMD Radeon RX 7900 XTX (RADV NAVI31)", true
 	f := Fused{Scratch: Tensor{Rows: 4096, Cols: 4096}, Batch: true}
 	x := Tensor{Rows: 4096, Cols: 4096}
 	for dt, want := range map[dtype.DType]int{dtype.F32: 32, dtype.F16: 64} {
@@ -283,6 +286,7 @@ func TestSubgroupChoice(t *testing.T) {
 		shader string
 		rows   int
 	}{{least, 64, "attention", 16}, {least, 256, "attention", 16}, {amd, 64, "attention_coopmat", 64}, {amd, 256, "attention_coopmat", 64}, {amd, 100, "attention", 32}, {amd, 16, "attention", 32}, {amd, 32, "attention_coopmat", 64}, {small, 128, "attention", 16}, {small, 64, "attention_coopmat", 64},
+		{rows, 64, coopAttentionRows, 64}, {rows, 128, coopAttentionRows, 64}, {rows, 80, coopAttentionRows, 64}, {turns, 64, coopAttention, 64},
 		{intel(16), 64, "attention_coopmat", 32}, {intel(16), 128, "attention", 16}, {intel(16), 256, "attention", 8}, {intel(8), 64, "attention", 16}, {intel(8), 128, "attention", 16},
 		{apple, 64, "attention", 32}, {apple, 128, "attention", 16}, {apple, 256, "attention", 8}} {
 		s := AttentionShape{Windows: 1, QueryLen: 512, KeyLen: 512, KeyStride: 512, Heads: 4, KVHeads: 2, HeadDim: c.dim, Half: true}

@@ -103,10 +103,13 @@ func (s surveyor) attentions() {
 				shape.Cap = capped
 				q, k := s.floats(window, 4*dim), s.floats(window, shape.KVHeads*dim)
 				for _, shape.Half = range []bool{true, false} {
-					scratch := s.floats(1, max(1, AttentionScratch(s.r.Device(), shape)))
-					Attention(s.r, q, q, k, k, shape, AttentionExtra{Scratch: scratch})
-					if blocks := AttentionBlocks(s.r.Device(), shape); blocks > 0 {
-						Attention(s.r, q, q, k, k, shape, AttentionExtra{Scratch: scratch, Activity: s.floats(blocks, 4*dim)})
+					s.attention(q, k, shape)
+					if d := s.r.Device(); shape.Half && d.Limits().MatrixReductions && !d.Info.Has(vk.SlowMatrices) { // an option of RADV: with and without
+						for _, name := range []string{coopAttention, coopAttentionRows} {
+							s.r.Fail(Kernels{attentionMany: name}.Use(d))
+							s.attention(q, k, shape)
+						}
+						s.r.Fail(Kernels(nil).Use(d))
 					}
 					AttentionBackward(s.r, q, k, k, q, k, k, q, q, shape, s.floats(1, AttentionBackwardScratch(s.r.Device(), shape)))
 				}
@@ -142,6 +145,16 @@ func (s surveyor) attentions() {
 			}
 		}
 		RoPEBackward(s.r, s.floats(8, row), s.floats(8, dim), dim, 8, 0, Rotary{})
+	}
+}
+
+// attention is that of a prompt, with and without activity.
+func (s surveyor) attention(q, k Tensor, shape AttentionShape) {
+	extra := AttentionExtra{Scratch: s.floats(1, max(1, AttentionScratch(s.r.Device(), shape)))}
+	Attention(s.r, q, q, k, k, shape, extra)
+	if blocks := AttentionBlocks(s.r.Device(), shape); blocks > 0 {
+		extra.Activity = s.floats(blocks, q.Cols)
+		Attention(s.r, q, q, k, k, shape, extra)
 	}
 }
 

@@ -1,31 +1,7 @@
 // A tile of attention_coopmat.comp: the KEYS keys from key0 on, of which those from end on are the last again. It is main's, behind declarations of
 // query, sum, top and total, and stands there twice: with FIRST before the loop, whose sums so begin where products put them. NVK puts zeros into
 // any registers, and then moves the sums at every turn. Where registers are fewer, the second copy takes too many (Xe2 and RDNA 3 spill).
-uvec4 got_k[K_FETCHES], got_v[V_FETCHES][2];
-[[unroll]] for (uint f = 0; f < K_FETCHES; f++) {
-    uint e = min(f * WORKGROUP + lane, KEYS * EIGHTHS - 1);
-    got_k[f] = k[k_at(min(key0 + e / EIGHTHS, end - 1)) * EIGHTHS + e % EIGHTHS];
-}
-[[unroll]] for (uint f = 0; f < V_FETCHES; f++) {
-    uint e = min(f * WORKGROUP + lane, KEYS / 2 * EIGHTHS - 1), key = key0 + 2 * (e % (KEYS / 2)), eighth = e / (KEYS / 2);
-    got_v[f][0] = v[k_at(min(key, end - 1)) * EIGHTHS + eighth];
-    got_v[f][1] = v[k_at(min(key + 1, end - 1)) * EIGHTHS + eighth];
-}
-uint of = k_at(min(key0 + lane % KEYS, end - 1));
-float got_unscale = k_unscale[of], got_exponent = float(int(floatBitsToUint(v_unscale[of]) >> 23) - 127);
-barrier(); // the tile was read
-[[unroll]] for (uint f = 0; f < K_FETCHES; f++) {
-    uint e = min(f * WORKGROUP + lane, KEYS * EIGHTHS - 1);
-    tile[e / EIGHTHS * PITCH + e % EIGHTHS] = got_k[f];
-}
-[[unroll]] for (uint f = 0; f < V_FETCHES; f++) {
-    uint e = min(f * WORKGROUP + lane, KEYS / 2 * EIGHTHS - 1), pair = e % (KEYS / 2), to = VALUES + e / (KEYS / 2) * 8 * VALUE_PITCH + pair / 4;
-    [[unroll]] for (uint i = 0; i < 4; i++) {
-        uint a = got_v[f][0][i], b = got_v[f][1][i];
-        tile[to + 2 * i * VALUE_PITCH][pair % 4] = (a & 0xffffu) | b << 16;
-        tile[to + (2 * i + 1) * VALUE_PITCH][pair % 4] = a >> 16 | (b & 0xffff0000u);
-    }
-}
+#include "attention_fetch.glsl"
 if (lane < KEYS) {
     key_unscale[lane / 4][lane % 4] = got_unscale;
     value_exponent[lane / 4][lane % 4] = got_exponent;
@@ -33,9 +9,9 @@ if (lane < KEYS) {
 barrier();
 
 for (uint j = share; j < KEYS / MATRIX_N; j += SPLIT) {
-    coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator> products = coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator>(0.0);
+    SUM products = SUM(0.0);
     [[unroll]] for (uint i = 0; i < DEEP; i++) {
-        coopmat<float16_t, gl_ScopeSubgroup, MATRIX_K, MATRIX_N, gl_MatrixUseB> b;
+        MATRIX(gl_MatrixUseB, MATRIX_K, MATRIX_N) b;
         coopMatLoad(b, tile, j * MATRIX_N * PITCH + i * (MATRIX_K / 8), PITCH, gl_CooperativeMatrixLayoutColumnMajor);
         products = coopMatMulAdd(query[i], b, products);
     }
@@ -80,16 +56,16 @@ MEET // not within the branch, which subgroups take differently: lavapipe 26 mak
 #if !defined(FIRST)
 if (SPLIT > 1) grew = (grown[band * SPLIT] | grown[band * SPLIT + SPLIT - 1]) != 0;
 if (grew) {
-    coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator> factor;
+    SUM factor;
     coopMatLoad(factor, weighed, own * ROW_PITCH + FACTOR, ROW_PITCH, gl_CooperativeMatrixLayoutRowMajor);
     [[unroll]] for (uint n = 0; n < OWN_OUT; n++) sum[n] = sum[n] * factor;
 }
 #endif
 for (uint i = 0; i < KEYS / MATRIX_K; i++) {
-    coopmat<float16_t, gl_ScopeSubgroup, MATRIX_M, MATRIX_K, gl_MatrixUseA> a;
+    MATRIX(gl_MatrixUseA, MATRIX_M, MATRIX_K) a;
     coopMatLoad(a, weighed, own * ROW_PITCH + i * (MATRIX_K / 8), ROW_PITCH, gl_CooperativeMatrixLayoutRowMajor);
     [[unroll]] for (uint n = 0; n < OWN_OUT; n++) {
-        coopmat<float16_t, gl_ScopeSubgroup, MATRIX_K, MATRIX_N, gl_MatrixUseB> b;
+        MATRIX(gl_MatrixUseB, MATRIX_K, MATRIX_N) b;
         coopMatLoad(b, tile, VALUES + (share * OWN_OUT + n) * MATRIX_N * VALUE_PITCH + i * (MATRIX_K / 8), VALUE_PITCH, gl_CooperativeMatrixLayoutColumnMajor);
         sum[n] = coopMatMulAdd(a, b, sum[n]);
     }

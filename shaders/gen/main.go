@@ -13,6 +13,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -42,8 +43,8 @@ type compiler struct {
 	versionFile  string
 }
 
-// oldestNewer is the first release of glslang that knows GL_KHR_cooperative_matrix.
-const oldestNewer = 14
+// oldestNewer is the first release of glslang that knows GL_NV_cooperative_matrix2.
+const oldestNewer = 15
 
 func newCompiler(versionFile string, glslang, val []string) (*compiler, error) {
 	c := &compiler{glslang: glslang, val: val, versionFile: filepath.Join(spv, versionFile)}
@@ -110,6 +111,7 @@ func main() {
 type job struct {
 	source, target string
 	defines        []string
+	env            string
 	newer          bool
 	by             *compiler
 	words          []byte
@@ -119,7 +121,7 @@ type job struct {
 func jobs() ([]*job, error) {
 	var all []*job
 	for _, v := range shaders.Variants() {
-		all = append(all, &job{source: filepath.Join("shaders", v.Source), target: filepath.Join(spv, v.Name+".spv"), defines: v.Defines, newer: v.Newer})
+		all = append(all, &job{source: filepath.Join("shaders", v.Source), target: filepath.Join(spv, v.Name+".spv"), defines: v.Defines, env: v.Env, newer: v.Newer})
 	}
 	sources, err := filepath.Glob(filepath.Join(tests, "*.comp"))
 	for _, s := range sources {
@@ -259,7 +261,8 @@ func compile(all []*job) error {
 }
 
 func (j *job) compile(out string) error {
-	args := []string{"-V", "--target-env", "vulkan1.1", "--quiet", "-Ishaders"}
+	env := cmp.Or(j.env, "vulkan1.1")
+	args := []string{"-V", "--target-env", env, "--quiet", "-Ishaders"}
 	for _, d := range j.defines {
 		args = append(args, "-D"+d)
 	}
@@ -267,7 +270,7 @@ func (j *job) compile(out string) error {
 		return exec.Command(tool[0], slices.Concat(tool[1:], args)...)
 	}
 	for _, c := range []*exec.Cmd{
-		command(j.by.glslang, append(args, j.source, "-o", out)...), command(j.by.val, "--target-env", "vulkan1.1", out),
+		command(j.by.glslang, append(args, j.source, "-o", out)...), command(j.by.val, "--target-env", env, out),
 	} {
 		if msg, err := c.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w\n%s", strings.Join(append([]string{filepath.Base(j.by.glslang[len(j.by.glslang)-1]), j.source}, j.defines...), " "), err, bytes.TrimSpace(msg))

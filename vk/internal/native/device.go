@@ -73,6 +73,9 @@ func NewDevice(p *PhysicalDevice, families []uint32, addresses, reports bool, ca
 	if p.CoopMatrix {
 		extensions = append(extensions, "VK_KHR_cooperative_matrix\x00")
 	}
+	if p.MatrixReductions {
+		extensions = append(extensions, "VK_NV_cooperative_matrix2\x00")
+	}
 	if p.facts.control_extension != 0 && p.SubgroupMin > 0 {
 		extensions = append(extensions, "VK_EXT_subgroup_size_control\x00")
 	}

@@ -204,6 +204,7 @@ type PhysicalDevice struct {
 	SubgroupSize                       uint32
 	SubgroupStages, SubgroupOperations uint32
 	Float16, Storage16, CoopMatrix     bool
+	MatrixReductions                   bool // with conversions and operations on elements, of VK_NV_cooperative_matrix2
 	BufferAddress, Int64, Reports      bool
 	SubgroupMin                        uint32 // smallest subgroup that a pipeline can ask for, or the one that there is; 0 where none can be asked for to be full
 	Shapes                             []CoopShape
@@ -271,6 +272,7 @@ func (i *Instance) describe(h vulkan.PhysicalDevice) (*PhysicalDevice, error) {
 	p.DriverName, p.DriverInfo = C.GoString(&facts.driver_name[0]), C.GoString(&facts.driver_info[0])
 	p.Float16, p.Storage16, p.CoopMatrix = facts.float16 != 0, facts.storage16 != 0, facts.cooperative_matrix != 0
 	p.BufferAddress, p.Int64, p.SubgroupMin = facts.buffer_address != 0, facts.int64 != 0, uint32(facts.subgroup_min)
+	p.MatrixReductions = facts.matrix_reductions != 0
 	p.Reports = facts.executable_properties != 0
 	for _, s := range facts.shapes[:facts.nshapes] {
 		p.Shapes = append(p.Shapes, CoopShape{uint32(s.m), uint32(s.n), uint32(s.k), uint32(s.input), uint32(s.sum)})

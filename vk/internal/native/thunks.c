@@ -46,7 +46,7 @@ int vkc_load_table(vkc_table* t, void* instance, void* device) {
 enum {
 	ST_SUBMIT = 4, ST_QUERY_POOL = 11, ST_BUFFER_VIEW = 13, ST_SHADER_STAGE = 18, ST_COMPUTE_PIPELINE = 29, ST_ALLOCATE_SETS = 34, ST_WRITE_SET = 35, ST_MEMORY_BARRIER = 46,
 	ST_VULKAN11_FEATURES = 49, ST_VULKAN12_FEATURES = 51, ST_FEATURES2 = 1000059000, ST_PROPERTIES2 = 1000059001,
-	ST_ID = 1000071004, ST_SUBGROUP = 1000094000, ST_MAINTENANCE3 = 1000168000, ST_DRIVER = 1000196000, ST_COOPMAT = 1000506000, ST_COOPMAT_SHAPE = 1000506001,
+	ST_ID = 1000071004, ST_SUBGROUP = 1000094000, ST_MAINTENANCE3 = 1000168000, ST_DRIVER = 1000196000, ST_COOPMAT = 1000506000, ST_COOPMAT2 = 1000593000, ST_MAINTENANCE4 = 1000413000, ST_COOPMAT_SHAPE = 1000506001,
 	ST_SUBGROUP_SIZES = 1000225000, ST_SUBGROUP_REQUIRED = 1000225001, ST_SUBGROUP_CONTROL = 1000225002,
 	ST_EXECUTABLE_FEATURES = 1000269000, ST_PIPELINE_INFO = 1000269001, ST_EXECUTABLE = 1000269002, ST_EXECUTABLE_INFO = 1000269003, ST_STATISTIC = 1000269004, ST_REPRESENTATION = 1000269005,
 	ST_ALLOCATE_FLAGS = 1000060000, ST_ADDRESS_INFO = 1000244001, ST_VALIDATION_FEATURES = 1000247000, ST_DEBUG_REPORT = 1000011000,
@@ -105,6 +105,7 @@ int32_t vkc_query(vkc_facts* out, void* instance, void* physical) {
 	uint32_t minor = (p1.api >> 12) & 0x3ff;
 	out->vulkan12 = minor >= 2;
 	int has_driver_properties = minor >= 2 || has(list, n, "VK_KHR_driver_properties"), has_coopmat = has(list, n, "VK_KHR_cooperative_matrix");
+	int has_coopmat2 = minor >= 3 && has(list, n, "VK_NV_cooperative_matrix2"); // its shaders are of SPIR-V 1.6, which Vulkan 1.3 takes
 	out->executable_properties = has(list, n, "VK_KHR_pipeline_executable_properties");
 	out->portability_subset = has(list, n, "VK_KHR_portability_subset");
 	int has_control = minor >= 3 || has(list, n, "VK_EXT_subgroup_size_control");
@@ -131,16 +132,19 @@ int32_t vkc_query(vkc_facts* out, void* instance, void* physical) {
 	struct { uint32_t type, pad; void* next; uint32_t f[12]; } v11 = { ST_VULKAN11_FEATURES };
 	struct { uint32_t type, pad; void* next; uint32_t f[48]; } v12 = { ST_VULKAN12_FEATURES, 0, &v11 };
 	struct { uint32_t type, pad; void* next; uint32_t f[2]; } coopmat = { ST_COOPMAT };
+	struct { uint32_t type, pad; void* next; uint32_t f[8]; } coopmat2 = { ST_COOPMAT2 }; // 7 of them
 	struct { uint32_t type, pad; void* next; uint32_t control, full; } control = { ST_SUBGROUP_CONTROL };
 	struct { uint32_t type, pad; void* next; uint32_t f[64]; } f2 = { ST_FEATURES2 };
 	if (minor >= 2) f2.next = &v12;
 	if (has_control) { control.next = f2.next; f2.next = &control; }
 	if (has_coopmat) { coopmat.next = f2.next; f2.next = &coopmat; }
+	if (has_coopmat2) { coopmat2.next = f2.next; f2.next = &coopmat2; }
 	void (*features2)(void*, void*) = (void (*)(void*, void*))instance_proc(instance, "vkGetPhysicalDeviceFeatures2");
 	if (features2) features2(physical, &f2);
 	out->float16 = v12.f[7];
 	out->storage16 = v11.f[0];
 	out->cooperative_matrix = coopmat.f[0] && v12.f[41] && v12.f[42]; // SPIR-V has its matrices in the Vulkan memory model, and atomics of all the device
+	out->matrix_reductions = out->cooperative_matrix && coopmat2.f[2] && coopmat2.f[3] && coopmat2.f[4];
 	out->buffer_address = v12.f[38];
 	out->int64 = f2.f[40];
 	out->control_extension = has_control && minor < 3;
@@ -157,6 +161,8 @@ void* vkc_device_features(const vkc_facts* facts, int addresses, int reports) {
 		struct { uint32_t type, pad; void* next; uint32_t f[48]; } v12;
 		struct { uint32_t type, pad; void* next; uint32_t control, full; } control;
 		struct { uint32_t type, pad; void* next; uint32_t f[2]; } coopmat;
+		struct { uint32_t type, pad; void* next; uint32_t f[8]; } coopmat2;
+		struct { uint32_t type, pad; void* next; uint32_t f[2]; } maintenance4;
 		struct { uint32_t type, pad; void* next; uint32_t f[2]; } executable;
 	}* f = calloc(1, sizeof *f);
 	if (!f) return NULL;
@@ -180,6 +186,12 @@ void* vkc_device_features(const vkc_facts* facts, int addresses, int reports) {
 	if (facts->cooperative_matrix) {
 		CHAIN(coopmat, ST_COOPMAT);
 		f->coopmat.f[0] = 1;
+	}
+	if (facts->matrix_reductions) {
+		CHAIN(coopmat2, ST_COOPMAT2);
+		f->coopmat2.f[2] = f->coopmat2.f[3] = f->coopmat2.f[4] = 1; // reductions, conversions, operations on elements
+		CHAIN(maintenance4, ST_MAINTENANCE4);
+		f->maintenance4.f[0] = 1; // which every device of Vulkan 1.3 has, for the workgroup size of SPIR-V 1.6
 	}
 	if (reports) {
 		CHAIN(executable, ST_EXECUTABLE_FEATURES);

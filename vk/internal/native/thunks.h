@@ -43,6 +43,7 @@ typedef struct {
 	uint64_t max_allocation;
 	char driver_name[256], driver_info[256];
 	uint32_t vulkan12, float16, storage16, cooperative_matrix, buffer_address, int64;
+	uint32_t matrix_reductions; // of VK_NV_cooperative_matrix2, with conversions of sums to factors, and operations by row and column
 	uint32_t subgroup_min;      // the smallest that a compute pipeline can ask for; 0: it cannot even ask for full ones
 	uint32_t subgroup_fixed;    // all have that size, and none can be asked for: NVK says so
 	uint32_t executable_properties; // pipelines say what they were compiled to
