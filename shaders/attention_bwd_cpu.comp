@@ -80,7 +80,8 @@ layout(binding = 6, rgba32ui) uniform readonly uimageBuffer b;
     } else { \
         uint c0 = 0; /* tested at the end: see linear_cpu.comp */ \
         [[dont_unroll]] do { \
-            [[unroll]] for (uint c = c0; c < c0 + STEP; c++) { \
+            [[unroll]] for (uint i = 0; i < STEP; i++) { /* from a c0 that varies, no compiler would unroll it */ \
+                uint c = c0 + i; \
                 vec4 left[ROWS]; \
                 [[unroll]] for (uint t = 0; t < ROWS; t++) left[t] = TEXEL(mine, at[t] + c); \
                 PRODUCT(result, left, theirs, c) \

@@ -92,7 +92,8 @@ void main() {
             [[unroll]] for (uint n = 0; n < KEYS; n++) p[t][n] = 0.0;
         uint c0 = 0; // tested at the end: see linear_cpu.comp
         [[dont_unroll]] do {
-            [[unroll]] for (uint c = c0; c < c0 + STEP; c++) {
+            [[unroll]] for (uint i = 0; i < STEP; i++) { // from a c0 that varies, no compiler would unroll it
+                uint c = c0 + i;
                 vec4 mine[ROWS];
                 [[unroll]] for (uint t = 0; t < ROWS; t++) mine[t] = TEXEL(q, at[t] + c);
                 vec4 own = OWN(k, c);

@@ -53,12 +53,13 @@ float lanes_sum(float v) {
 uint lane, texels;
 vec4 a[ROWS][STEPS * TEXEL_QUADS]; // of x, normed but for the scale; zero beyond depth
 
-// Adds the product of a with a row of `weights` to `sum` of the lane that has the row's column. Some loads come first, so that more of them are
-// on their way from memory at a time; beyond three, registers do not hold what came.
-const uint LOADS = 3;
+// Puts the product of a with a row of `weights` into `sum` of the lane that has the row's column. Some loads come first, so that more of them are
+// on their way from memory at a time; beyond three, registers do not hold what came. Four sums of each, as an addition waits for the last to the same.
+const uint LOADS = 3, SUMS = 4; // the same for any ROWS: a row's result depends on no other
 #define ADD_ROW(weights, row, owner, sum) { \
-    float part[ROWS]; \
-    [[unroll]] for (uint m = 0; m < ROWS; m++) part[m] = 0.0; \
+    float part[ROWS][SUMS]; \
+    [[unroll]] for (uint m = 0; m < ROWS; m++) \
+        [[unroll]] for (uint i = 0; i < SUMS; i++) part[m][i] = 0.0; \
     [[unroll]] for (uint s0 = 0; s0 < STEPS; s0 += LOADS) { \
         uvec4 texel[LOADS]; \
         [[unroll]] for (uint l = 0; l < LOADS; l++) \
@@ -69,13 +70,15 @@ const uint LOADS = 3;
                     vec4 b = texel_quad(texel[l], q); \
                     [[unroll]] for (uint m = 0; m < ROWS; m++) { \
                         vec4 v = a[m][(s0 + l) * TEXEL_QUADS + q]; \
-                        part[m] = fma(v.w, b.w, fma(v.z, b.z, fma(v.y, b.y, fma(v.x, b.x, part[m])))); \
+                        [[unroll]] for (uint i = 0; i < 4; i++) part[m][i % SUMS] = fma(v[i], b[i], part[m][i % SUMS]); \
                     } \
                 } \
     } \
     [[unroll]] for (uint m = 0; m < ROWS; m++) { \
-        float total = sum[m][g] + lanes_sum(part[m]); \
-        sum[m][g] = lane == (owner) ? total : sum[m][g]; \
+        float total = part[m][0]; \
+        [[unroll]] for (uint i = 1; i < SUMS; i++) total += part[m][i]; \
+        total = lanes_sum(total); \
+        sum[m] = lane == (owner) ? total : sum[m]; \
     } \
 }
 
@@ -107,12 +110,19 @@ void main() {
                     a[m][s * TEXEL_QUADS + q] = value;
                 }
         }
-        [[unroll]] for (uint g = 0; g < GROUPS; g++)
+        [[unroll]] for (uint g = 0; g < GROUPS; g++) {
+            float of_w[ROWS], of_up[ROWS];
+            [[unroll]] for (uint m = 0; m < ROWS; m++) of_w[m] = of_up[m] = 0.0;
             [[dont_unroll]] for (uint c = 0; c < LANES; c++) {
                 uint row = W_ROW(min(n0 + g * LANES + c, columns - 1));
-                ADD_ROW(w, row, c, v)
-                if (EPILOGUE == 2) ADD_ROW(up, row, c, u)
+                ADD_ROW(w, row, c, of_w)
+                if (EPILOGUE == 2) ADD_ROW(up, row, c, of_up)
             }
+            [[unroll]] for (uint m = 0; m < ROWS; m++) {
+                v[m][g] += of_w[m];
+                u[m][g] += of_up[m];
+            }
+        }
     }
 
     [[unroll]] for (uint m = 0; m < ROWS; m++) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
@@ -161,6 +162,33 @@ func zero(t testing.TB, got []float32) {
 			return
 		}
 	}
+}
+
+// Every loop goes all the way, up to the most queries for a key that a kernel takes: lavapipe 22.3 would stop it without a word.
+func TestAttentionBackwardLong(t *testing.T) {
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+		if !d.Info.Has(vk.LoopLimit) {
+			t.Skip("the driver stops no loop")
+		}
+		for _, dim := range []int{68, 128} {
+			s := AttentionShape{1, 32, 32, 0, 1, 1, dim, 0, false, LogitOptions{}, false}
+			kernel, err := s.backwardWay(d, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Heads = sort.Search(1<<13, func(heads int) bool {
+				s.Heads = max(1, heads)
+				way, err := s.backwardWay(d, true)
+				return err != nil || way.shader != kernel.shader
+			}) - 1
+			b := newBench(t, d)
+			m, gradients := backwardCase(s)
+			t.Log(kernel.shader, s.Heads, s.QueryLen)
+			for i, x := range attendBackward(b, m, s, false) {
+				attentionBackwardBound.Near(t, b.download(x), gradients[i].Data, dtype.F32)
+			}
+		}
+	})
 }
 
 // A window has the same gradients alone and among others, and where few windows fit a binding.

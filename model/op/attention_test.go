@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
@@ -200,6 +201,35 @@ func TestAttentionActivity(t *testing.T) {
 					t.Error("the last window alone has another activity")
 				}
 			})
+		}
+	})
+}
+
+// Every loop goes all the way, up to the most keys that a kernel takes: lavapipe 22.3 would stop it without a word.
+func TestAttentionLong(t *testing.T) {
+	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
+		if !d.Info.Has(vk.LoopLimit) {
+			t.Skip("the driver stops no loop")
+		}
+		for _, s := range []AttentionShape{
+			{1, 8, 8, 0, 1, 1, 8, 0, false, LogitOptions{}, false}, {1, 8, 8, 0, 1, 1, 64, 0, false, LogitOptions{}, false}, {1, 8, 8, 0, 1, 1, 68, 0, false, LogitOptions{}, false},
+			{1, 1, 8, 0, 1, 1, 8, 0, false, LogitOptions{}, false},
+		} {
+			kernel, err := s.way(d, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.KeyLen = sort.Search(1<<19, func(keys int) bool {
+				s.KeyLen = max(8, keys)
+				way, err := s.way(d, false)
+				return err != nil || way.shader != kernel.shader
+			}) - 1
+			b := newBench(t, d)
+			q, k, v, want := attentionCase(s)
+			y := b.empty(dtype.F32, q.Rows, q.Cols)
+			attend(b, y, b.upload(q, dtype.F32), b.upload(k, dtype.F32), b.upload(v, dtype.F32), s)
+			t.Log(kernel.shader, s.KeyLen)
+			attentionBound.Near(t, b.download(y), want.Data, dtype.F32)
 		}
 	})
 }
