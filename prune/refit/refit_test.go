@@ -101,7 +101,7 @@ func TestOracle(t *testing.T) {
 				}
 				wide, all := fitAll(oracle, windows, gone, every, roles, 0.3)
 				for i, f := range fits {
-					if want := all[i]; !(math.Abs(f.Before-want.before) <= 1e-5*want.before && math.Abs(f.After-want.after) <= 1e-5*want.before) || f.Taken != want.taken {
+					if want := all[i]; !(math.Abs(f.Before-want.before) <= 1e-6*want.before && math.Abs(f.After-want.after) <= 1e-6*want.before) || f.Taken != want.taken {
 						t.Errorf("%s: losses %v → %v (taken: %v), want %+v", f.Projection, f.Before, f.After, f.Taken, want)
 					}
 				}
