@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sort"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
@@ -176,11 +175,11 @@ func TestAttentionBackwardLong(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.Heads = sort.Search(1<<13, func(heads int) bool {
-				s.Heads = max(1, heads)
+			s.Heads = longest(1, 1<<13, func(heads int) (string, error) {
+				s.Heads = heads
 				way, err := s.backwardWay(d, true)
-				return err != nil || way.shader != kernel.shader
-			}) - 1
+				return way.shader, err
+			})
 			b := newBench(t, d)
 			m, gradients := backwardCase(s)
 			t.Log(kernel.shader, s.Heads, s.QueryLen)

@@ -205,6 +205,15 @@ func TestAttentionActivity(t *testing.T) {
 	})
 }
 
+// longest is the largest number, from least on and below most, for which the same kernel is chosen as for the least.
+func longest(least, most int, choose func(n int) (kernel string, err error)) int {
+	first, _ := choose(least)
+	return least - 1 + sort.Search(most-least, func(more int) bool {
+		kernel, err := choose(least + more)
+		return err != nil || kernel != first
+	})
+}
+
 // Every loop goes all the way, up to the most keys that a kernel takes: lavapipe 22.3 would stop it without a word.
 func TestAttentionLong(t *testing.T) {
 	vktest.EachTier(t, func(t *testing.T, d *vk.Device) {
@@ -219,11 +228,11 @@ func TestAttentionLong(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.KeyLen = sort.Search(1<<19, func(keys int) bool {
-				s.KeyLen = max(8, keys)
+			s.KeyLen = longest(s.KeyLen, 1<<19, func(keys int) (string, error) {
+				s.KeyLen = keys
 				way, err := s.way(d, false)
-				return err != nil || way.shader != kernel.shader
-			}) - 1
+				return way.shader, err
+			})
 			b := newBench(t, d)
 			q, k, v, want := attentionCase(s)
 			y := b.empty(dtype.F32, q.Rows, q.Cols)
