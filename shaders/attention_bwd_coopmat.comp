@@ -63,11 +63,11 @@ const uint LINE = OTHERS / 4 + 1, FACTOR = OTHERS / 8, PLANE = ROWS * LINE; // o
 const uint PER_ROW = SPLIT * SUBGROUP / MATRIX_M;                 // invocations that weigh a row, of one subgroup
 const uint QUADS = OTHERS / 4 / PER_ROW;                          // of others, of an invocation
 const uint STRAIGHT = 2 * OTHERS * PITCH, TURNED = SIDES * HEAD_DIM * TURNED_PITCH, FIRST = 2 * ROWS * PITCH;
-const uint TILE = STRAIGHT > TURNED ? STRAIGHT : TURNED, ALL = TILE + 2 * PLANE;
+const uint TILE = LARGER(STRAIGHT, TURNED), ALL = TILE + 2 * PLANE;
 const float NEAR_END = 14.0; // the largest weight of a row is in [2^14, 2^15)
 
 // First the rows of x and of y. Then a and b, then these transposed, and from TILE on logits and gradients of p, then weights of dx and of dy.
-shared uvec4 memory[ALL > FIRST ? ALL : FIRST];
+shared uvec4 memory[LARGER(ALL, FIRST)];
 shared vec4 of_a[OTHERS / 4], of_b[OTHERS / 4]; // unscale
 #if defined(OF_KEYS)
 shared vec4 of_sum[OTHERS / 4], of_mean[OTHERS / 4]; // statistics

@@ -33,7 +33,7 @@ layout(binding = 3) readonly  buffer V4 { vec4  v4[]; };
 layout(binding = 3) readonly  buffer V  { float v[]; };
 
 const uint PRODUCTS = ROWS * BATCH * (PER_KEY + 1); // padded: lanes of a column are in different banks
-shared float products[PRODUCTS < 4 * 128 ? 4 * 128 : PRODUCTS]; // in the end the components of the sums of 128 invocations, one after the other
+shared float products[LARGER(PRODUCTS, 4u * 128u)]; // in the end the components of the sums of 128 invocations, one after the other
 shared float weights[ROWS * CHUNK];
 shared float tops[8 * PER_ROW], sums[8 * PER_ROW];
 

@@ -13,7 +13,8 @@
 // halfrows.comp, with what undoes a row's scale behind it.
 //
 // x [rows, depth], w, up [columns, depth] f16 · bias, up_bias [stride] weight dtype · unscale [rows], residual, y [rows, stride] f32;
-// depth a multiple of 8. f32 accumulation, in the order of slices of MATRIX_K k, and of the device's own within one.
+// depth a multiple of 8. With PARTS, for weights of f32, rows of x, w and up are in two parts, high and low, each of depth f16, and y is the sum of
+// high·high, high·low and low·high: all bits of f32 but the last two. f32 accumulation, in the order of slices of MATRIX_K k, and of the device's own within one.
 // One workgroup a tile of ROWS × COLUMNS of y, or ROWS × COLUMNS/2 with up beside w; a subgroup, of SUBGROUP invocations, HIGH × WIDE of
 // it as matrices of MATRIX_M × MATRIX_N in registers. Slices of SLICE k pass through two buffers in shared memory: slice s is fetched
 // before the products of slice s−1, which hide the fetch, and goes to the other buffer after them. Nothing branches between one fetch and
@@ -35,6 +36,7 @@ layout(constant_id = 8) const uint COLUMNS = 64;
 layout(constant_id = 9) const uint HIGH = 32;
 layout(constant_id = 10) const uint WIDE = 32;
 layout(constant_id = 11) const uint SLICE = 16;
+layout(constant_id = 12) const uint PARTS = 0;
 layout(push_constant) uniform Push { uint rows; uint columns; uint depth; uint column; uint stride; float eps; };
 layout(binding = 0) readonly  buffer W { uvec4 w[]; };
 layout(binding = 1) readonly  buffer Up { uvec4 up[]; };
@@ -56,12 +58,13 @@ const uint ACROSS = COLUMNS / WIDE, SUBGROUPS = ROWS / HIGH * ACROSS;
 const uint DOWN_M = HIGH / MATRIX_M, DOWN_N = WIDE / MATRIX_N;
 const uint PATCH_PITCH = WIDE / 4 + 1, PATCH = MATRIX_M * PATCH_PITCH; // a row of a subgroup's matrices, f32
 const uint STAGE = LINES * PITCH, PATCHES = SUBGROUPS * PATCH; // a buffer of a slice, and what takes the place of both
-shared uvec4 tile[2 * STAGE > PATCHES ? 2 * STAGE : PATCHES];
+shared uvec4 tile[LARGER(2 * STAGE, PATCHES)];
 
 // The fetches of slice s. What is beyond the depth is the last of it again.
 #define FETCH(s) { \
-        uint at = min((s) * EIGHTS + eighth, eighths - 1); \
-        [[unroll]] for (uint f = 0; f < X_FETCHES; f++) next_x[f] = x[at_x[f] + at]; \
+        uint at = min((s) * EIGHTS + eighth, eighths - 1), of_x = PARTS != 0 && at >= whole ? at - whole : at; \
+        if (PARTS != 0 && at >= 2 * whole) at -= 2 * whole; \
+        [[unroll]] for (uint f = 0; f < X_FETCHES; f++) next_x[f] = x[at_x[f] + of_x]; \
         if (of_up) next_w[0] = up[at_w[0] + at]; \
         else [[unroll]] for (uint f = 0; f < W_FETCHES; f++) next_w[f] = w[at_w[f] + at]; \
         [[unroll]] for (uint f = 0; f < UP_FETCHES; f++) next_up[f] = up[at_w[f] + at]; \
@@ -98,13 +101,15 @@ shared uvec4 tile[2 * STAGE > PATCHES ? 2 * STAGE : PATCHES];
         [[unroll]] for (uint j = 0; j < DOWN_N; j++) \
             coopMatStore(sum[min(ROW, DOWN_M - 1) * DOWN_N + j], tile, patch_ + j * (MATRIX_N / 4), PATCH_PITCH, gl_CooperativeMatrixLayoutRowMajor);
 
+#define X_PITCH (PARTS != 0 ? 2 * whole : whole)
+
 // What undoes the scale of w's row n, and of up's.
 #if defined(F16)
-#define W_PITCH eighths
+#define W_PITCH X_PITCH
 #define W_UNSCALE(w, n) 1.0
 #else
-#define W_PITCH (eighths + 1)
-#define W_UNSCALE(w, n) uintBitsToFloat(w[(n) * W_PITCH + eighths].x)
+#define W_PITCH (X_PITCH + 1)
+#define W_UNSCALE(w, n) uintBitsToFloat(w[(n) * W_PITCH + X_PITCH].x)
 #endif
 
 // The line of the tile where row r of w belongs.
@@ -119,8 +124,8 @@ void main() {
     [[unroll]] for (uint i = 0; i < DOWN_M * DOWN_N; i++) sum[i] = coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator>(0.0);
 
     // Where the rows begin that an invocation fetches of. Those beyond the edge are the last one again, and never written.
-    uint at_x[X_FETCHES], at_w[W_FETCHES], eighths = depth / 8, slices = (eighths + EIGHTS - 1) / EIGHTS;
-    [[unroll]] for (uint f = 0; f < X_FETCHES; f++) at_x[f] = min(m0 + row + f * STEP, rows - 1) * eighths;
+    uint at_x[X_FETCHES], at_w[W_FETCHES], whole = depth / 8, eighths = PARTS != 0 ? 3 * whole : whole, slices = (eighths + EIGHTS - 1) / EIGHTS;
+    [[unroll]] for (uint f = 0; f < X_FETCHES; f++) at_x[f] = min(m0 + row + f * STEP, rows - 1) * X_PITCH;
     [[unroll]] for (uint f = 0; f < W_FETCHES; f++) at_w[f] = min(n0 + row_w + f * STEP, columns - 1) * W_PITCH;
     uvec4 next_x[X_FETCHES], next_w[W_FETCHES], next_up[UP_FETCHES + 1];
     FETCH(0)

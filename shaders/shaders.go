@@ -121,9 +121,13 @@ func Variants() []Variant {
 			add(name, "_grouped_"+strings.ToLower(d), d, "GROUPED")
 		}
 	}
-	return append(all, Variant{Name: "halfrows_bf16", Source: "halfrows.comp", Defines: []string{"BF16"}},
+	for _, d := range []string{"F32", "BF16"} {
+		add("halfrows", "_"+strings.ToLower(d), d)
+	}
+	return append(all,
 		Variant{Name: "attention_coopmat", Source: "attention_coopmat.comp", Newer: true},
 		Variant{Name: "attention_coopmat2", Source: "attention_coopmat2.comp", Newer: true, Env: "vulkan1.3"}, // GL_NV_cooperative_matrix2 wants SPIR-V 1.6
+		Variant{Name: "linear_coopmat_f32", Source: "linear_coopmat.comp", Defines: []string{"F32"}, Newer: true},
 		Variant{Name: "linear_coopmat_f16", Source: "linear_coopmat.comp", Defines: []string{"F16"}, Newer: true},
 		Variant{Name: "linear_coopmat_bf16", Source: "linear_coopmat.comp", Defines: []string{"BF16"}, Newer: true})
 }

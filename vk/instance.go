@@ -144,7 +144,7 @@ func acquire(validate bool) (*native.Instance, error) {
 		shared.users++
 		return shared.instance, nil
 	}
-	i, err := native.NewInstance(validate)
+	i, err := native.NewInstance(validate, trusted)
 	switch {
 	case errors.Is(err, native.LayerNotPresent):
 		return nil, fmt.Errorf("vk: validation asked for, but VK_LAYER_KHRONOS_validation is not installed (package vulkan-validationlayers)")
@@ -154,6 +154,9 @@ func acquire(validate bool) (*native.Instance, error) {
 	shared.instance, shared.users, shared.validate = i, 1, validate
 	return i, nil
 }
+
+// trusted says whether a device may be asked for its cooperative matrices.
+func trusted(p *native.PhysicalDevice) bool { return !describe(p, 0).Has(FalseMatrices) }
 
 func release() {
 	shared.Lock()

@@ -44,6 +44,27 @@ func TestRank(t *testing.T) {
 	}
 }
 
+// A device whose driver has false matrices is not asked for them, and has none then.
+func TestNotAsked(t *testing.T) {
+	crashes := fake("AMD Radeon(TM) 860M Graphics", native.Integrated, 512, 1)
+	crashes.DriverName = "AMD proprietary driver"
+	if trusted(crashes) || !trusted(fake("AMD Radeon RX 7900 XTX", native.Discrete, 24576, 2)) {
+		t.Error("the device that crashes is asked, or the other is not")
+	}
+	shared.Lock()
+	defer shared.Unlock()
+	i, err := native.NewInstance(false, func(*native.PhysicalDevice) bool { return false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer i.Close()
+	for _, p := range i.Physical {
+		if p.CoopMatrix || p.MatrixReductions || len(p.Shapes) > 0 || tierOf(p) == CoopMatrix {
+			t.Errorf("%s has cooperative matrices, and was not to be asked", p.Name)
+		}
+	}
+}
+
 func TestChoose(t *testing.T) {
 	present := []*native.PhysicalDevice{
 		fake("NVIDIA GeForce RTX 4090", native.Discrete, 24576, 0xa1), fake("AMD Radeon RX 7600 (RADV NAVI33)", native.Discrete, 8192, 0xb2),

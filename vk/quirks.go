@@ -26,6 +26,8 @@ const (
 	HalfRegisters                 // 16 subgroups have a core's registers where an invocation takes 128
 	ThreadRegisters               // the invocations of a subgroup share the registers of a thread
 	SlowConversions               // a sum of cooperative matrices becomes a factor by many instructions
+	SlowFloats                    // f32 arithmetic has an eighth of the rate of cooperative matrices, or less
+	FalseMatrices                 // cooperative matrices are announced, and crash or give wrong numbers
 	quirks                        // how many there are
 )
 
@@ -53,8 +55,15 @@ var facts = [quirks]fact{
 	SlowMatrices: {
 		"slow matrices",
 		"Products take plain tiles before cooperative matrices.",
-		"lavapipe 26.1.6: 8 GFLOP/s with its 8×8×8 matrices, 18 with tiles in shared memory, two Zen 4 cores. No other CPU driver has such matrices.",
-		func(i Info) bool { return i.Kind == CPU },
+		"lavapipe 26.1.6: 8 GFLOP/s with its 8×8×8 matrices, 18 with tiles in shared memory, two Zen 4 cores. No other CPU driver has such matrices. AMD's own driver emulates them before RDNA 3, ten times slower (Tencent/ncnn issue 6501 and pull request 6504, ggml-org/llama.cpp pull request 11074). Intel's Xe HPG: down to a thousandth of the speed on Windows (llama.cpp pull request 24404, measured by Intel), half of it with Mesa 24.0 and fast with 24.3 (pull request 10721).",
+		func(i Info) bool {
+			if i.Kind == CPU {
+				return true
+			}
+			amd := amdOwn(i) && (gcn(i) || slices.ContainsFunc([]string{" RX 5", " RX 6", " W5", " W6"}, func(s string) bool { return strings.Contains(i.Name, s) }))
+			hpg := i.Limits.SubgroupMin == 8 && (intelWindows(i) && i.Kind == Discrete || strings.HasPrefix(i.Driver, "Intel open-source") && mesaBefore(i, 24, 3))
+			return amd || hpg
+		},
 	},
 	PipelineLeak: {
 		"pipeline leak",
@@ -77,18 +86,16 @@ var facts = [quirks]fact{
 	FewRegisters: {
 		"few registers",
 		"64 sums of an invocation and what it multiplies do not fit its registers, and the compiler puts some in memory. Products take tiles of 32 sums.",
-		"Apple M1 by Honeykrisp, Mesa 26.1.6: all tiles of 8×8 spill, none of 4×8 (.ci/gpu). Intel DG2 and Battlemage by ANV, Mesa 26.1.6: the same. Not measured on hardware.",
+		"Apple M1 by Honeykrisp, Mesa 26.1.6: all tiles of 8×8 spill, none of 4×8 (.ci/gpu). Intel DG2 and Battlemage by ANV, Mesa 26.1.6: the same. Not measured on hardware. Qualcomm's driver for Adreno crashes or hangs with tiles of 128×128 of llama.cpp (its pull request 24877), so it gets the smaller ones too.",
 		func(i Info) bool {
-			return i.Kind != CPU && (strings.HasPrefix(i.Name, "Apple ") || strings.HasPrefix(i.Name, "Intel(R) "))
+			return i.Kind != CPU && (strings.HasPrefix(i.Name, "Apple ") || strings.HasPrefix(i.Name, "Intel(R) ")) || qualcomm(i)
 		},
 	},
 	QuarterRegisters: {
 		"a quarter of the registers",
 		"A SIMD unit has 256 registers of 64 lanes and no other size of subgroups: four of these share it, so that one computes while others wait for memory, where each takes 64. Products take tiles of 16 sums, and attention few rows.",
 		"AMD's GCN (Vega 10) by RADV, Mesa 26.1.6: tiles of 8×8 take 144 registers and one subgroup has the unit, those of 4×8 two (.ci/gpu). Not measured on hardware.",
-		func(i Info) bool {
-			return i.Kind != CPU && i.Limits.SubgroupMin == 64 && i.Limits.SubgroupSize == 64 && (strings.HasPrefix(i.Name, "AMD ") || strings.Contains(i.Name, "Radeon"))
-		},
+		gcn,
 	},
 	HalfRegisters: {
 		"half of the registers",
@@ -109,6 +116,25 @@ var facts = [quirks]fact{
 		"A sum of cooperative matrices becomes a factor of the next product by hundreds of instructions, as lanes hold other elements of the two. Attention weighs logits in shared memory, though VK_NV_cooperative_matrix2 is there.",
 		"AMD's RDNA 3 (Navi 31) by RADV, Mesa 26.1.6, which offers the extension when asked (radv_cooperative_matrix2_nv=true): some 250 instructions for a tile of attention; with heads of 80 and 256 it takes a third more than through shared memory. RDNA 4 takes as many or fewer (.ci/gpu). Not measured on hardware.",
 		func(i Info) bool { return strings.Contains(i.Name, "RADV") && !strings.Contains(i.Name, "RADV GFX12") },
+	},
+	SlowFloats: {
+		"slow f32",
+		"f32 arithmetic has an eighth of the rate of cooperative matrices of f16, or less. Products of F32 weights take these, with both operands in two parts of f16: three times the work, and all bits of f32 but the last two.",
+		"NVIDIA's data sheets, dense f16 with f32 sums beside f32, TFLOP/s: V100 125 · 15.7, A100 312 · 19.5, A30 165 · 10.3, H100 and H200 989 · 67, and its successors have more; GeForce has twice to four times its f32, and is left out. Intel's Xe HPG and Xe2 have XMX units of eight times their vector rate (Arc A770 157 · 19.7, B580 117 · 14.6). AMD's RDNA 4 has four times, which three times the work eats up. Not measured on hardware.",
+		func(i Info) bool {
+			center := slices.ContainsFunc([]string{"V100", "A100", "A800", "A30", "H100", "H200", "H800", "GH200", "B100", "B200", "GB200"}, func(s string) bool {
+				return slices.ContainsFunc(strings.FieldsFunc(i.Name, func(r rune) bool { return r == ' ' || r == '-' || r == '(' }), func(word string) bool { return word == s })
+			})
+			return i.Kind != CPU && (strings.HasPrefix(i.Name, "NVIDIA ") && center || strings.HasPrefix(i.Name, "Intel(R) "))
+		},
+	},
+	FalseMatrices: {
+		"false matrices",
+		"Cooperative matrices are announced, and to ask for their shapes or to multiply by them ends the process, loses the device or gives wrong numbers. The device is not asked, and its tier is fp16.",
+		"By others. AMD's own driver with integrated GPUs: asked for the shapes it ends the process (Radeon 860M, 26.3.1; GPUOpen-Drivers/AMDVLK issue 422, ggml-org/llama.cpp pull request 22750); no fixed release is known. Qualcomm's driver for Adreno: wrong numbers, pipelines that do not compile (Adreno 840, 512.842; Tencent/ncnn pull requests 6719 and 6972). Intel's driver for Windows from 101.8509 to before 101.8860: the device is lost (llama.cpp pull request 27049 and issue 22034).",
+		func(i Info) bool {
+			return amdOwn(i) && i.Kind == Integrated || qualcomm(i) || intelWindows(i) && intelBuild(i) >= 8509 && intelBuild(i) < 8860
+		},
 	},
 	HalfUnpacking: {
 		"half unpacking",
@@ -150,20 +176,52 @@ func (i Info) Quirks() []Quirk {
 	return list
 }
 
+// Drivers by the names that they give themselves (VkPhysicalDeviceDriverProperties).
+func amdOwn(i Info) bool {
+	return i.Driver == "AMD proprietary driver" || i.Driver == "AMD open-source driver"
+}
+func qualcomm(i Info) bool     { return strings.HasPrefix(i.Driver, "Qualcomm") }
+func intelWindows(i Info) bool { return i.Driver == "Intel Corporation" }
+
+// gcn says whether a GPU is of AMD's GCN, which has subgroups of 64 alone.
+func gcn(i Info) bool {
+	return i.Kind != CPU && i.Limits.SubgroupMin == 64 && i.Limits.SubgroupSize == 64 && (strings.HasPrefix(i.Name, "AMD ") || strings.Contains(i.Name, "Radeon"))
+}
+
+// intelBuild is the last number of a release of Intel's driver for Windows, as in 101.8860; 0 where it says none.
+func intelBuild(i Info) int {
+	n, _ := strconv.Atoi(i.DriverVersion[strings.LastIndex(i.DriverVersion, ".")+1:])
+	return n
+}
+
+// mesaBefore says whether a driver is of a release of Mesa before one; one that does not say its release is not.
+func mesaBefore(i Info, major, minor int) bool {
+	a, b, ok := mesa(i)
+	return ok && (a < major || a == major && b < minor)
+}
+
+// mesa is the release of Mesa that a driver is of.
+func mesa(i Info) (major, minor int, ok bool) {
+	words := strings.Fields(i.DriverVersion)
+	at := slices.Index(words, "Mesa") + 1
+	if at == 0 || at == len(words) {
+		return 0, 0, false
+	}
+	first, rest, _ := strings.Cut(words[at], ".")
+	second, _, _ := strings.Cut(rest, ".")
+	major, err := strconv.Atoi(first)
+	minor, _ = strconv.Atoi(second)
+	return major, minor, err == nil
+}
+
 // lavapipe says whether the driver is Mesa's for CPUs, of a release from first to before end. One that does not say its release counts
 // as the oldest.
 func lavapipe(i Info, first, end int) bool {
 	if i.Kind != CPU || i.Driver != "llvmpipe" {
 		return false
 	}
-	words := strings.Fields(i.DriverVersion)
-	at := slices.Index(words, "Mesa") + 1
-	if at == 0 || at == len(words) {
-		return first == 0
-	}
-	major, _, _ := strings.Cut(words[at], ".")
-	n, err := strconv.Atoi(major)
-	if err != nil {
+	n, _, ok := mesa(i)
+	if !ok {
 		return first == 0
 	}
 	return n >= first && n < end

@@ -34,7 +34,7 @@ func NewBack(s *vk.Scope, c *arch.Config, rows int, matrix int64, rank int) *Bac
 	if c.OutputNorms || c.ResidualScale != 0 {
 		b.given = t.floats("gradients of what is added", c.HiddenSize)
 	}
-	b.spare = NewSpare(s, c.DType, rows, widest, widest)
+	b.spare = newGradSpare(s, c.DType, rows, widest, widest)
 	b.weight = s.Buffer("transposed weights", matrix, vk.OnDevice)
 	b.low = t.floats("products with low-rank factors", rank)
 	return b
@@ -56,8 +56,8 @@ func (b *Back) product(r *vk.Recorder, dy, w op.Tensor, in factor, dx, residual 
 	}
 	if !dx.IsZero() {
 		g.WT = op.Of(b.weight.All(), w.DType, w.Cols, w.Rows)
-		g.Scratch, g.Halves = b.spare.For(dy)
 	}
+	g.Scratch, g.Halves = b.spare.For(dy)
 	op.LinearBackward(r, dy, w, g)
 }
 

@@ -59,7 +59,11 @@ func NewLensPass(s *vk.Scope, m *model.Model, tokens int, teacher, train bool) *
 	if train {
 		p.dy, p.columns = some.floats("gradients of logits, transposed", p.vocab), some.floats("normed states, transposed", h)
 	}
-	p.spare = NewSpare(s, head.DType, p.step, max(h, p.vocab), max(h, p.vocab))
+	spare := NewSpare
+	if train {
+		spare = newGradSpare
+	}
+	p.spare = spare(s, head.DType, p.step, max(h, p.vocab), max(h, p.vocab))
 	return p
 }
 

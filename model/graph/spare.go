@@ -13,14 +13,22 @@ type Spare struct {
 }
 
 // NewSpare allocates for products of weights of a dtype, matrices of at most out × in, for up to so many rows.
-func NewSpare(s *vk.Scope, weights dtype.DType, rows, in, out int) (p Spare) {
-	d := s.Device()
-	if !op.LinearScratch(d, weights) {
+func NewSpare(s *vk.Scope, weights dtype.DType, rows, in, out int) Spare {
+	return newSpare(s, weights, rows, in, op.LinearHalves(s.Device(), weights, out, in))
+}
+
+// newGradSpare allocates for the gradients of such products.
+func newGradSpare(s *vk.Scope, weights dtype.DType, rows, in, out int) Spare {
+	return newSpare(s, weights, rows, max(in, out), op.LinearGradHalves(s.Device(), weights, out, in, rows))
+}
+
+func newSpare(s *vk.Scope, weights dtype.DType, rows, in, halves int) (p Spare) {
+	if !op.LinearScratch(s.Device(), weights) {
 		return p
 	}
 	p.x = table{s, rows}.floats("inputs in half precision", in)
-	if n := op.LinearHalves(d, weights, out, in); n > 0 {
-		p.weights = Floats(s.Buffer("weights in half precision", 4*int64(n), vk.OnDevice), 1, n)
+	if halves > 0 {
+		p.weights = Floats(s.Buffer("weights in half precision", 4*int64(halves), vk.OnDevice), 1, halves)
 	}
 	return p
 }

@@ -45,6 +45,9 @@ func LinearChoice(d *vk.Device, x, w Tensor, f Fused) Choice {
 		if k.scaled {
 			c.Why += ", into whose f16 rows are scaled"
 		}
+		if k.parts {
+			c.Why += ", in two parts each, since f32 arithmetic is slow"
+		}
 	default:
 		why := noMatrices(d, x, w, f)
 		switch {
@@ -74,11 +77,11 @@ func noMatrices(d *vk.Device, x, w Tensor, f Fused) string {
 		return "the device has none, or a lower tier was asked for"
 	case coopShape(d).K == 0:
 		return "none of the device's shapes, with inputs of f16 and sums of f32, is one that the kernels take"
-	case !coopTakes(w.DType):
-		return "weights of F32 would lose bits"
+	case !coopTakes(d, w.DType, f.Half):
+		return "weights of F32 would lose bits, and in two parts take three times as long"
 	case x.Cols%8 != 0 || !halvesFit(d, x.Cols):
 		return "the inputs are no multiple of 8, or too few"
-	case f.Scratch.IsZero() || w.DType != dtype.F16 && f.halvesRows(d, w.Cols) == 0:
+	case f.Scratch.IsZero() || w.DType != dtype.F16 && f.halvesRows(d, w.Cols, w.DType == dtype.F32 && !f.Half) == 0:
 		return "the operation was given no scratch for operands in f16"
 	}
 	return ""

@@ -16,14 +16,14 @@ import (
 func halfrowsTable() optest.Table {
 	return optest.Table{Op: "halfrows", Cases: func() (cases []optest.Case) {
 		for _, cols := range []int{8, 120, 1032} {
-			cases = append(cases, halfrowsCase(cols))
+			cases = append(cases, halfrowsCase(cols, dtype.BF16, false), halfrowsCase(cols, dtype.F32, false), halfrowsCase(cols, dtype.F32, true))
 		}
 		return cases
 	}}
 }
 
 // halfrowsCase has rows of many sizes, each with an element far below the others, and one that is not finite.
-func halfrowsCase(cols int) optest.Case {
+func halfrowsCase(cols int, dt dtype.DType, parts bool) optest.Case {
 	scales := []float64{1, 1e6, 1e-6, 3e37, 1e-25, 0} // times 2^-30 still no subnormal of f32, which a device may take for zero
 	w := random(len(scales), cols)
 	for i, s := range scales {
@@ -32,20 +32,25 @@ func halfrowsCase(cols int) optest.Case {
 		}
 		w.Row(i)[i%cols] /= 1 << 30
 	}
-	w.Row(1)[2] = math.Inf(-1)
-	words := int(halfRowBytes(cols) / 4)
+	if !parts { // what f16 loses of it is no number
+		w.Row(1)[2] = math.Inf(-1)
+	}
+	words := int(halfRowBytes(cols, parts) / 4)
 	return optest.Case{
-		Name: optest.Shape(w.Rows, cols), In: []optest.Input{{Mat: w, DType: dtype.BF16}}, Out: exact(dtype.F32, w.Rows, words),
+		Name: optest.Shape(w.Rows, cols, dt, parts), In: []optest.Input{{Mat: w, DType: dt}}, Out: exact(dtype.F32, w.Rows, words),
 		Record: func(r *vk.Recorder, out, in []optest.Tensor) { halfRows(r, Tensor(out[0]), Tensor(in[0])) },
 		Check: func(t testing.TB, got [][]float32, in []ref.Mat) {
 			t.Helper()
 			for i := range w.Rows {
 				half, unscale := halfWant(in[0].Row(i))
+				if parts {
+					half = append(half, restWant(in[0].Row(i), half, unscale)...)
+				}
 				want := make([]uint32, words) // two f16 in each, then the scale and zeros
 				for j, v := range half {
 					want[j/2] |= uint32(float16.Fromfloat32(v).Bits()) << (16 * (j % 2))
 				}
-				want[cols/2] = math.Float32bits(float32(unscale))
+				want[words-4] = math.Float32bits(float32(unscale))
 				for j, bits := range want {
 					if y := math.Float32bits(got[0][i*words+j]); y != bits {
 						t.Fatalf("word %d of row %d is %#x, want %#x", j, i, y, bits)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/vkcome/vkcome/model/dtype"
 	"github.com/vkcome/vkcome/vk"
 )
 
@@ -21,8 +22,12 @@ type Fused struct {
 	// which weights are multiplied in f32 even where the device has cooperative matrices.
 	Scratch Tensor
 
-	// Halves [1, words] F32 is where BF16 weights are put in f16, which cooperative matrices of them need besides Scratch; see LinearHalves.
+	// Halves [1, words] F32 is where BF16 and F32 weights are put in f16, which cooperative matrices of them need besides Scratch; see LinearHalves.
 	Halves Tensor
+
+	// Half allows w of F32 to be rounded to f16, each row by its own scale, as x is. Without it F32 weights are multiplied in f32, or by cooperative
+	// matrices in two parts, which lose the last two bits of f32, where f32 arithmetic is slow (vk.SlowFloats).
+	Half bool
 
 	// Batch takes a kernel for many tokens whatever their number: an element of y then has the same bits whatever that is.
 	Batch bool
@@ -78,6 +83,7 @@ type linearKernel struct {
 	address       bool // x is read at its address
 	half          bool // x is what toHalf makes of it, and norm what undoes its scale
 	scaled        bool // w and up are what halfRows makes of them
+	parts         bool // x, w and up are in two parts, see partsOf
 	subgroup      int  // its size; 0 is any
 	shared        int64
 	tile          Tile
@@ -152,12 +158,27 @@ func linearFamily(d *vk.Device, x, w Tensor, f Fused) []linearKernel {
 
 // record records the kernel on x and w, in pieces where they outgrow a binding.
 func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
+	if k.parts && x.Rows > partsRows {
+		pieces(r, "linear", x.Rows, partsRows, func(begin, end int) {
+			f := f
+			f.Scratch = f.Scratch.RowRange(begin, end)
+			if !f.Residual.IsZero() {
+				f.Residual = f.Residual.RowRange(begin, end)
+			}
+			k.record(r, y.RowRange(begin, end), x.RowRange(begin, end), w, f)
+		}, x.RowBytes(), y.RowBytes())
+		return
+	}
 	norm, unscale := f.Norm, Tensor{}
 	rowBytes := []int64{x.RowBytes(), y.RowBytes()}
 	switch {
 	case k.half:
-		var half Tensor
-		half, unscale = halves(r.Device(), x, f.Scratch)
+		half := Of(f.Scratch.View, dtype.F16, x.Rows, partsOf*x.Cols)
+		if k.parts {
+			unscale = Of(f.Halves.View.Slice(0, 4*int64(x.Rows)), dtype.F32, x.Rows, 1)
+		} else {
+			half, unscale = halves(r.Device(), x, f.Scratch)
+		}
 		toHalf(r, half, unscale, x, norm, f.Eps, f.PlusOne)
 		x, norm = half, Tensor{}
 		rowBytes = append(rowBytes, x.RowBytes(), unscale.RowBytes())
@@ -178,7 +199,7 @@ func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
 	}
 	columns := maxGroups * k.columns
 	if k.scaled {
-		columns = min(columns, f.halvesRows(r.Device(), w.Cols))
+		columns = min(columns, f.halvesRows(r.Device(), w.Cols, k.parts))
 	}
 	pieces(r, "linear", w.Rows, columns, func(column, columnEnd int) {
 		part, up := w.RowRange(column, columnEnd), Tensor{}
@@ -190,7 +211,7 @@ func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
 			special = special.with("BY_FOUR", (w.Rows|column|outputs)%4 == 0)
 		}
 		if k.scaled {
-			part, up = f.putHalves(r, part, up)
+			part, up = f.putHalves(r, part, up, k.parts)
 		}
 		or := func(t Tensor) vk.Arg { // what is absent is bound to something that is there
 			if t.IsZero() {
@@ -208,7 +229,7 @@ func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
 			}
 			in := x.RowRange(begin, end).View
 			args := []vk.Arg{vk.In(part.View), or(up), or(norm), or(f.Bias), or(f.UpBias), or(residual), vk.Out(y.RowRange(begin, end).View)}
-			constants := push("rows", end-begin, "columns", outputs, "depth", x.Cols, "column", column, "stride", w.Rows, "eps", f.Eps)
+			constants := push("rows", end-begin, "columns", outputs, "depth", w.Cols, "column", column, "stride", w.Rows, "eps", f.Eps)
 			texels := uint32(0)
 			if k.texels {
 				texels = 0b111

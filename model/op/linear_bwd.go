@@ -1,6 +1,9 @@
 package op
 
-import "github.com/vkcome/vkcome/vk"
+import (
+	"github.com/vkcome/vkcome/model/dtype"
+	"github.com/vkcome/vkcome/vk"
+)
 
 // LinearGrads is what LinearBackward is to give, each of them unless it is absent, and the scratch that it takes.
 type LinearGrads struct {
@@ -14,12 +17,13 @@ type LinearGrads struct {
 	WT  Tensor // [in, out], w's dtype, of scratch: for X
 	// Ready says that WT holds w transposed already.
 	Ready bool
-	// Scratch [tokens, out] and Halves are as Fused's, for X; may be absent.
+	// Scratch [tokens, out] and Halves, of LinearGradHalves floats, are as Fused's, for X and for W; may be absent.
 	Scratch, Halves Tensor
 }
 
 // LinearBackward records the gradients of Linear, y = x·wᵀ + bias, given that of y. Products of transposed operands are the same as those
-// of a forward pass, and take its kernels.
+// of a forward pass, and take its kernels: with weights of 16 bits those of cooperative matrices, where dy and x are rounded to f16, each output's and each
+// input's by its own scale.
 //
 //	dy  [tokens, out]  F32
 //	w   [out, in]      any dtype
@@ -35,7 +39,7 @@ func LinearBackward(r *vk.Recorder, dy, w Tensor, g LinearGrads) {
 	}
 	if !g.W.IsZero() {
 		Transpose(r, g.DYT, dy)
-		LinearFused(r, g.W, g.DYT, g.XT, Fused{Residual: g.W, Batch: true})
+		LinearFused(r, g.W, g.DYT, g.XT, g.ofWeights(w.DType))
 	}
 	if !g.X.IsZero() {
 		if !g.Ready {
@@ -43,4 +47,13 @@ func LinearBackward(r *vk.Recorder, dy, w Tensor, g LinearGrads) {
 		}
 		LinearFused(r, g.X, dy, g.WT, Fused{Residual: g.Residual, Scratch: g.Scratch, Halves: g.Halves, Batch: true})
 	}
+}
+
+// ofWeights is how W, the product of DYT and XT, is fused where the weights are of a dtype.
+func (g LinearGrads) ofWeights(weights dtype.DType) Fused {
+	f := Fused{Residual: g.W, Batch: true, Half: weights != dtype.F32}
+	if f.Half && !g.Scratch.IsZero() {
+		f.Scratch, f.Halves = Of(g.Scratch.View, dtype.F32, g.DYT.Rows, g.DYT.Cols), g.Halves
+	}
+	return f
 }

@@ -1,6 +1,7 @@
 package op
 
 import (
+	"math"
 	"testing"
 
 	"github.com/vkcome/vkcome/model/dtype"
@@ -84,6 +85,42 @@ func TestLinearBackwardAgain(t *testing.T) {
 			again := b.empty(dtype.F32, c.tokens, c.in)
 			LinearBackward(b.r, td, tw, LinearGrads{X: again, WT: g.WT, Ready: true})
 			linearBackwardBound.Near(t, b.download(again), dx.Data, c.dtype)
+		}
+	})
+}
+
+// By cooperative matrices the gradients of 16-bit weights are those of a dy and an x that are rounded to f16, row by row of what is multiplied.
+func TestLinearBackwardHalf(t *testing.T) {
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		if d.Tier < vk.CoopMatrix {
+			t.Skip("no cooperative matrices")
+		}
+		with(t, d, Kernels{linearMany: "linear_coopmat"})
+		for _, c := range []struct {
+			tokens, in, out int
+			dtype           dtype.DType
+		}{{136, 120, 48, dtype.BF16}, {200, 40, 96, dtype.F16}, {128, 384, 128, dtype.BF16}} {
+			b := newBench(t, d)
+			x, w, start, dy := random(c.tokens, c.in), random(c.out, c.in), random(c.out, c.in), random(c.tokens, c.out)
+			for i := range dy.Rows { // gradients of tokens differ by much
+				for j := range dy.Row(i) {
+					dy.Row(i)[j] *= math.Pow(10, float64(-i%4))
+				}
+			}
+			n := LinearGradHalves(d, c.dtype, c.out, c.in, c.tokens)
+			if n == 0 {
+				t.Fatalf("%v: no floats for operands in half precision", c)
+			}
+			g := LinearGrads{X: b.empty(dtype.F32, c.tokens, c.in), W: b.upload(start, dtype.F32), XT: b.upload(ref.Transpose(x), dtype.F32),
+				DYT: b.empty(dtype.F32, c.out, c.tokens), WT: b.empty(c.dtype, c.in, c.out), Scratch: b.empty(dtype.F32, c.tokens, c.out), Halves: b.empty(dtype.F32, 1, n)}
+			LinearBackward(b.r, b.upload(dy, dtype.F32), b.upload(w, c.dtype), g)
+			half := func(m ref.Mat) ref.Mat { return halfHeads(m, m.Cols) }
+			rounded := ref.Linear(half(ref.Transpose(dy)), half(ref.Transpose(x)), nil)
+			linearBackwardBound.Near(t, b.download(g.W), ref.Add(start, rounded).Data, dtype.F32)
+			linearBackwardBound.Near(t, b.download(g.X), ref.Linear(half(dy), ref.Transpose(stored(w, c.dtype)), nil).Data, c.dtype)
+			if way := linearWay(d, g.DYT, g.XT, g.ofWeights(c.dtype)); !way.half || way.parts {
+				t.Errorf("%v: by %s, in parts %t", c, way.shader, way.parts)
+			}
 		}
 	})
 }

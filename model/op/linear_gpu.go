@@ -132,7 +132,7 @@ func (t coopTile) evenly(group int, gated bool) bool {
 func LinearScratch(d *vk.Device, weights dtype.DType) bool {
 	name, _ := forced(d, linearMany)
 	taken := name == "linear_coopmat" || name == "" && !d.Info.Has(vk.SlowMatrices)
-	return taken && coopTakes(weights) && coopShape(d).K > 0
+	return taken && coopTakes(d, weights, false) && coopShape(d).K > 0
 }
 
 // mostHalves is the bytes of Fused.Halves at most: at 8192 inputs 4096 outputs, whose products fill a GPU.
@@ -144,30 +144,55 @@ func LinearHalves(d *vk.Device, weights dtype.DType, rows, cols int) int {
 	if weights == dtype.F16 || !LinearScratch(d, weights) {
 		return 0
 	}
-	return int(min(mostHalves, int64(rows)*halfRowBytes(cols)+2*d.Limits().OffsetAlignment) / 4)
+	return halvesOf(d, rows, cols, weights == dtype.F32)
+}
+
+// halvesOf is how many floats hold rows as halfRows writes them and, where they are in parts, the scales of x; or as many of them as there may be.
+func halvesOf(d *vk.Device, rows, cols int, parts bool) int {
+	n := int64(rows)*halfRowBytes(cols, parts) + 2*d.Limits().OffsetAlignment
+	if parts {
+		n += partsScales(d)
+	}
+	return int(min(mostHalves, n) / 4)
+}
+
+// LinearGradHalves is how many floats LinearGrads.Halves has for weights [out, in] of a dtype and so many tokens: w transposed takes it for the gradient of
+// x, and x transposed for that of w.
+func LinearGradHalves(d *vk.Device, weights dtype.DType, out, in, tokens int) int {
+	n := LinearHalves(d, weights, in, out)
+	if weights != dtype.F32 && LinearScratch(d, weights) {
+		n = max(n, halvesOf(d, in, tokens, false))
+	}
+	return n
 }
 
 // halvesRows is how many rows of w, and of up where that is there, fit Fused.Halves and a binding.
-func (f Fused) halvesRows(d *vk.Device, cols int) int {
+func (f Fused) halvesRows(d *vk.Device, cols int, parts bool) int {
 	if f.Halves.IsZero() {
 		return 0
 	}
-	bytes := f.Halves.Size()
+	bytes := 4 * int64(f.Halves.Elements()) // which tuning asks of tensors without memory
+	if parts {
+		bytes -= partsScales(d)
+	}
 	if !f.Up.IsZero() {
 		bytes /= 2
 	}
 	l := d.Limits()
-	return int(min(max(0, bytes-l.OffsetAlignment), l.StorageRange) / halfRowBytes(cols))
+	return int(min(max(0, bytes-l.OffsetAlignment), l.StorageRange) / halfRowBytes(cols, parts))
 }
 
 // putHalves records rows of w, and of up, in f16 into Halves.
-func (f Fused) putHalves(r *vk.Recorder, w, up Tensor) (halfW, halfUp Tensor) {
+func (f Fused) putHalves(r *vk.Recorder, w, up Tensor, parts bool) (halfW, halfUp Tensor) {
 	at := int64(0)
+	if parts {
+		at = partsScales(r.Device())
+	}
 	put := func(w Tensor) Tensor {
 		if w.IsZero() {
 			return w
 		}
-		row := halfRowBytes(w.Cols)
+		row := halfRowBytes(w.Cols, parts)
 		y := Of(f.Halves.View.Slice(at, int64(w.Rows)*row), dtype.F32, w.Rows, int(row/4))
 		at = bindableAt(r.Device(), at+y.Size())
 		halfRows(r, y, w)
@@ -192,9 +217,17 @@ func largestCoop(d *vk.Device, takes func(vk.CoopShape) bool) (best vk.CoopShape
 	return best
 }
 
-// coopTakes says whether cooperative matrices of f16 hold weights of a dtype: f32 would lose bits; bf16 is beyond f16's range, but not when its
-// rows are scaled.
-func coopTakes(weights dtype.DType) bool { return weights == dtype.F16 || weights == dtype.BF16 }
+// coopTakes says whether cooperative matrices of f16 hold weights of a dtype: bf16 is beyond f16's range, but not when its rows are scaled; f32 would lose
+// bits, unless it may, with half, or is put in two parts, whose product is three times as long.
+func coopTakes(d *vk.Device, weights dtype.DType, half bool) bool {
+	return weights != dtype.F32 || half || inParts(d)
+}
+
+// inParts says whether F32 weights are multiplied in two parts of f16, by cooperative matrices: where f32 arithmetic is slow, or these were asked for.
+func inParts(d *vk.Device) bool {
+	name, _ := forced(d, linearMany)
+	return name == "linear_coopmat" || name == "" && d.Info.Has(vk.SlowFloats)
+}
 
 // linearCoop are the kernels with cooperative matrices.
 func linearCoop(d *vk.Device, x, w Tensor, f Fused) (able []linearKernel) {
@@ -224,12 +257,12 @@ func (t coopTile) kernel(d *vk.Device, weights dtype.DType, f Fused, size int) (
 	}
 	k = linearKernel{
 		shader: "linear_coopmat", group: group, rows: t.rows, columns: t.columns, half: true, subgroup: size, shared: t.shared(best),
-		scaled: weights != dtype.F16, tile: Tile{t.rows, t.columns, t.high, t.wide, t.slice},
+		scaled: weights != dtype.F16, parts: weights == dtype.F32 && !f.Half, tile: Tile{t.rows, t.columns, t.high, t.wide, t.slice},
 	}
 	if size != l.SubgroupMin {
 		k.tile[5] = size
 	}
-	k.spec = spec("SUBGROUP", size, "MATRIX_M", best.M, "MATRIX_N", best.N, "MATRIX_K", best.K, "ROWS", t.rows, "COLUMNS", t.columns, "HIGH", t.high, "WIDE", t.wide, "SLICE", t.slice)
+	k.spec = spec("SUBGROUP", size, "MATRIX_M", best.M, "MATRIX_N", best.N, "MATRIX_K", best.K, "ROWS", t.rows, "COLUMNS", t.columns, "HIGH", t.high, "WIDE", t.wide, "SLICE", t.slice, "PARTS", k.parts)
 	return k.gated(f), true
 }
 

@@ -82,6 +82,69 @@ func TestLinearGPU(t *testing.T) {
 	})
 }
 
+// By cooperative matrices F32 weights in two parts are as good as f32, with every tile, and so are rows that are put in parts by themselves.
+func TestLinearParts(t *testing.T) {
+	vktest.Each(t, func(t *testing.T, d *vk.Device) {
+		if d.Tier < vk.CoopMatrix {
+			t.Skip("no cooperative matrices")
+		}
+		with(t, d, Kernels{linearMany: "linear_coopmat"})
+		for _, s := range []struct {
+			tokens, out, in int
+			fusion          string
+		}{{131, 70, 136, "residual"}, {20, 70, 40, "residual"}, {5, 300, 256, "norm, swiglu, biases"}, {partsRows + 70, 24, 72, "norm of another dtype, residual"}} {
+			fusion := fusions[slices.IndexFunc(fusions, func(f fusion) bool { return f.name == s.fusion })]
+			c := newFusedCase(newBench(t, d), s.tokens, s.out, s.in, dtype.F32)
+			for i := range c.x.Rows { // rows of many sizes, each with an element far below the others
+				for j := range c.x.Row(i) {
+					c.x.Row(i)[j] *= math.Pow(10, float64(i%5-2))
+				}
+				c.x.Row(i)[i%s.in] /= 1 << 16
+			}
+			ran := 0
+			c.eachKernel(fusion.of, func(_ int, k linearKernel) {
+				if !k.parts || ran > 0 && s.fusion != "residual" {
+					return
+				}
+				ran++
+				got, want := c.runBy(fusion.of, k.record), fusion.want(c)
+				for i := range want.Rows { // each row against its own size
+					linearBound.Near(t, got[i*want.Cols:(i+1)*want.Cols], want.Row(i), dtype.F32)
+				}
+			})
+			if ran == 0 {
+				t.Errorf("%v: no kernel takes F32 in parts", s)
+			}
+		}
+	})
+}
+
+// Where the device's f32 arithmetic is slow, F32 weights are taken in parts; elsewhere in f32, unless they may be rounded.
+func TestLinearPartsChoice(t *testing.T) {
+	device := func(name string) *vk.Device {
+		limits := vk.Limits{WorkgroupSize: 1024, SharedMemory: 48 << 10, SubgroupSize: 32, SubgroupMin: 32, OffsetAlignment: 16, StorageRange: 1 << 31}
+		return &vk.Device{Tier: vk.CoopMatrix, Info: vk.Info{Kind: vk.Discrete, Name: name, Limits: limits, CoopShapes: []vk.CoopShape{{M: 16, N: 16, K: 16, Input: "f16", Sum: "f32"}}}}
+	}
+	for _, c := range []struct {
+		device      string
+		half, parts bool
+		want        string
+	}{
+		{"NVIDIA H200", false, true, "linear_coopmat"}, {"NVIDIA GeForce RTX 3090", false, false, "linear"}, {"AMD Radeon RX 9070 XT", false, false, "linear"},
+		{"NVIDIA GeForce RTX 3090", true, false, "linear_coopmat"}, {"NVIDIA H200", true, false, "linear_coopmat"},
+	} {
+		d := device(c.device)
+		x, w := Tensor{Rows: 1024, Cols: 4096}, Tensor{DType: dtype.F32, Rows: 4096, Cols: 4096}
+		f := Fused{Scratch: x, Halves: Tensor{Rows: 1, Cols: 4 << 20}, Half: c.half}
+		if k := linearWay(d, x, w, f); k.shader != c.want || k.parts != c.parts {
+			t.Errorf("%s, half %t: %s, parts %t; want %s, parts %t", c.device, c.half, k.shader, k.parts, c.want, c.parts)
+		}
+		if n := LinearHalves(d, dtype.F32, 4096, 4096); (n > 0) != (c.device == "NVIDIA H200") {
+			t.Errorf("%s: %d floats for weights in half precision", c.device, n)
+		}
+	}
+}
+
 // Activations far beyond what f16 holds, and far below, are as good as others.
 func TestLinearRange(t *testing.T) {
 	vktest.Each(t, func(t *testing.T, d *vk.Device) {
@@ -106,18 +169,23 @@ func TestLinearRange(t *testing.T) {
 // A row of x that is not finite gives a row of y that is not, and no other.
 func TestLinearNotFinite(t *testing.T) {
 	vktest.Each(t, func(t *testing.T, d *vk.Device) {
-		c := newFusedCase(newBench(t, d), 6, 40, 64, dtype.F16)
-		c.x.Row(1)[5], c.x.Row(3)[7] = math.Inf(1), math.NaN()
-		plain := func(c *fusedCase) Fused { return Fused{Scratch: c.scratch()} }
-		c.eachKernel(plain, func(_ int, k linearKernel) {
-			got := c.runBy(plain, k.record)
-			for i, v := range got {
-				row, finite := i/c.w.Rows, !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0)
-				if finite != (row != 1 && row != 3) {
-					t.Fatalf("%s %v: row %d has %v", k.shader, k.spec, row, v)
+		if d.Tier == vk.CoopMatrix {
+			with(t, d, Kernels{linearMany: "linear_coopmat"}) // so that F32 is taken in parts
+		}
+		for _, dt := range []dtype.DType{dtype.F16, dtype.F32} {
+			c := newFusedCase(newBench(t, d), 6, 40, 64, dt)
+			c.x.Row(1)[5], c.x.Row(3)[7] = math.Inf(1), math.NaN()
+			plain := func(c *fusedCase) Fused { return Fused{Scratch: c.scratch(), Halves: c.halves()} }
+			c.eachKernel(plain, func(_ int, k linearKernel) {
+				got := c.runBy(plain, k.record)
+				for i, v := range got {
+					row, finite := i/c.w.Rows, !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0)
+					if finite != (row != 1 && row != 3) {
+						t.Fatalf("%v by %s %v: row %d has %v", dt, k.shader, k.spec, row, v)
+					}
 				}
-			}
-		})
+			})
+		}
 	})
 }
 

@@ -184,10 +184,10 @@ func (c *fusedCase) scratch() Tensor {
 
 // halves holds some half of w's rows, or a quarter of them and of up's, so that products that use it take several pieces.
 func (c *fusedCase) halves() Tensor {
-	if c.dt != dtype.BF16 || c.bench == nil {
+	if c.dt == dtype.F16 || c.bench == nil {
 		return Tensor{}
 	}
-	return c.empty(dtype.F32, 1, int(int64(c.w.Rows/2+8)*halfRowBytes(c.w.Cols)+2*c.d.Limits().OffsetAlignment)/4)
+	return c.empty(dtype.F32, 1, halvesOf(c.d, c.w.Rows/2+8, c.w.Cols, c.dt == dtype.F32))
 }
 
 // operands are the matrices that a fusion may take, and the dtypes that they are stored in.

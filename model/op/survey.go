@@ -44,8 +44,13 @@ func (s surveyor) tensor(d dtype.DType, rows, cols int) Tensor {
 }
 
 // halves is Fused.Halves.
-func (s surveyor) halves(dt dtype.DType, rows, cols int) (t Tensor) {
-	if n := LinearHalves(s.r.Device(), dt, rows, cols); n > 0 {
+func (s surveyor) halves(dt dtype.DType, rows, cols int) Tensor {
+	return s.room(LinearHalves(s.r.Device(), dt, rows, cols))
+}
+
+// room is so many floats, or the zero Tensor.
+func (s surveyor) room(n int) (t Tensor) {
+	if n > 0 {
 		t = s.floats(1, n)
 	}
 	return t
@@ -240,7 +245,7 @@ func (s surveyor) training() {
 	for _, dt := range surveyTypes {
 		w := s.tensor(dt, out, in)
 		LinearBackward(s.r, s.floats(tokens, out), w, LinearGrads{X: s.floats(tokens, in), W: s.floats(out, in), Bias: s.floats(1, out),
-			XT: s.floats(in, tokens), DYT: s.floats(out, tokens), WT: s.tensor(dt, in, out), Scratch: s.floats(tokens, out), Halves: s.halves(dt, in, out)})
+			XT: s.floats(in, tokens), DYT: s.floats(out, tokens), WT: s.tensor(dt, in, out), Scratch: s.floats(tokens, out), Halves: s.room(LinearGradHalves(s.r.Device(), dt, out, in, tokens))})
 		for _, moments := range []dtype.DType{dtype.F32, dtype.BF16} {
 			AdamW(s.r, w, s.floats(out, in), s.floats(out, in), s.tensor(moments, out, in), s.tensor(moments, out, in), s.floats(1, ControlWords), AdamWParams{LR: 1, Eps: 1e-8, Step: 1})
 		}

@@ -7,19 +7,20 @@ import (
 
 // toHalf records y = f16(x · 2^s) and unscale = 2^−s, with an s of each row that brings its largest element near the end of what f16
 // holds: no activation is too large for f16, and those too small for it are nothing beside the row's largest. With a norm, x is first
-// normed as by RMSNorm, with plusOne by its weights and 1.
+// normed as by RMSNorm, with plusOne by its weights and 1. In parts, see partsOf, a row is followed by what f16 loses of it.
 //
-//	y        [rows, cols]  F16, rounded to nearest even; cols a multiple of 4
+//	y        [rows, cols]  F16, rounded to nearest even; in parts [rows, 2·cols]; cols a multiple of 4
 //	unscale  [rows, 1]     F32
 //	x        [rows, cols]  F32
 //	norm     [1, cols]     any dtype; the zero Tensor is none
 func toHalf(r *vk.Recorder, y, unscale, x, norm Tensor, eps float32, plusOne bool) {
-	ok := words(x, unscale) && y.DType == dtype.F16 && x.Elements() > 0 && x.Cols%4 == 0 && y.Is(x.Rows, x.Cols) && unscale.Is(x.Rows, 1) &&
+	parts := y.Cols > x.Cols
+	ok := words(x, unscale) && y.DType == dtype.F16 && x.Elements() > 0 && x.Cols%4 == 0 && (y.Is(x.Rows, x.Cols) || y.Is(x.Rows, partsOf*x.Cols)) && unscale.Is(x.Rows, 1) &&
 		(norm.IsZero() || norm.Is(1, x.Cols))
 	if !check(r, "tohalf", ok, y, unscale, x, norm) {
 		return
 	}
-	special := spec("WORKGROUP", reduceGroup(r.Device()), "NORM", normed(norm, plusOne))
+	special := spec("WORKGROUP", reduceGroup(r.Device()), "NORM", normed(norm, plusOne), "PARTS", parts)
 	pieces(r, "tohalf", x.Rows, maxGroups, func(begin, end int) {
 		weights := norm
 		if norm.IsZero() {

@@ -34,10 +34,18 @@ func halfWant(row []float64) (half []float32, unscale float64) {
 	return half, unscale
 }
 
+// restWant is what f16 loses of a row that halfWant made, in f16.
+func restWant(row []float64, half []float32, unscale float64) (rest []float32) {
+	for j, v := range row {
+		rest = append(rest, float16.Fromfloat32(float32(v/unscale-float64(half[j]))).Float32())
+	}
+	return rest
+}
+
 func tohalfTable() optest.Table {
 	return optest.Table{Op: "tohalf", Bound: tohalfBound, Cases: func() (cases []optest.Case) {
 		for _, cols := range []int{4, 120, 1028} {
-			cases = append(cases, tohalfCase(cols))
+			cases = append(cases, tohalfCase(cols, false), tohalfCase(cols, true))
 		}
 		for _, dt := range dtype.All {
 			cases = append(cases, tohalfNormCase(5, 300, dt, false), tohalfNormCase(3, 64, dt, true))
@@ -47,7 +55,7 @@ func tohalfTable() optest.Table {
 }
 
 // tohalfCase has rows of many sizes, each with an element that is subnormal in f16.
-func tohalfCase(cols int) optest.Case {
+func tohalfCase(cols int, parts bool) optest.Case {
 	scales := []float64{1, 1e6, 1e-6, 3e37, 1e-30, 0}
 	x := random(len(scales), cols)
 	for i, s := range scales {
@@ -56,17 +64,25 @@ func tohalfCase(cols int) optest.Case {
 		}
 		x.Row(i)[i%cols] /= 1 << 20
 	}
-	x.Row(1)[2] = math.Inf(-1)
+	wide := cols
+	if parts { // what f16 loses of infinity is no number
+		wide *= partsOf
+	} else {
+		x.Row(1)[2] = math.Inf(-1)
+	}
 	return optest.Case{
-		Name: optest.Shape(x.Rows, cols), In: f32s(x), Out: append(exact(dtype.F16, x.Rows, cols), exact(dtype.F32, x.Rows, 1)...),
+		Name: optest.Shape(x.Rows, cols, parts), In: f32s(x), Out: append(exact(dtype.F16, x.Rows, wide), exact(dtype.F32, x.Rows, 1)...),
 		Record: func(r *vk.Recorder, out, in []optest.Tensor) {
 			toHalf(r, Tensor(out[0]), Tensor(out[1]), Tensor(in[0]), Tensor{}, 0, false)
 		},
 		Want: func(in []ref.Mat) []ref.Mat {
-			y, unscale := ref.NewMat(x.Rows, cols), ref.NewMat(x.Rows, 1)
+			y, unscale := ref.NewMat(x.Rows, wide), ref.NewMat(x.Rows, 1)
 			for i := range x.Rows {
 				var half []float32
 				half, unscale.Data[i] = halfWant(in[0].Row(i))
+				if parts {
+					half = append(half, restWant(in[0].Row(i), half, unscale.Data[i])...)
+				}
 				for j, v := range half {
 					y.Row(i)[j] = float64(v)
 				}

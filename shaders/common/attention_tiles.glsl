@@ -14,13 +14,13 @@ const uint CHUNKS = (DIMS + CHUNK - 1) / CHUNK;
 const uint BLOCKS = (DIMS + THREAD_COLS - 1) / THREAD_COLS; // at most 4
 const uint WIDTH = DIMS < THREAD_COLS ? DIMS : THREAD_COLS;
 const uint STEP = THREAD_ROWS * THREAD_COLS / CHUNK; // lines of a chunk that are fetched at once
-const uint PARTS = EACH == 1 && THEIRS <= 2 ? 2 : 1; // of a tile's others, whose blocks are in shared memory one after the other
+const uint PARTS = 1 + LESS(EACH, 2u) * LESS(THEIRS, 3u); // of a tile's others, whose blocks are in shared memory one after the other
 const uint PART = OTHERS / PARTS, ALONG = PART < THREAD_COLS ? PART : THREAD_COLS; // columns of which a part has others
 const uint ROW_FETCHES = (ROWS + STEP - 1) / STEP, OTHER_FETCHES = OTHERS / STEP, BLOCK_FETCHES = (PART * WIDTH + STEP * CHUNK - 1) / (STEP * CHUNK);
 const uint OF_BOTH = CHUNK * (ROWS + OTHERS), OF_PART = PART * THREAD_COLS;
 
 // 26 KiB at most: attentionTile.shared in model/op/attention.go says how much.
-shared vec4 tile[OF_BOTH > OF_PART ? OF_BOTH : OF_PART]; // CHUNK × (ROWS + OTHERS) of both sides, or PART × WIDTH of one
+shared vec4 tile[LARGER(OF_BOTH, OF_PART)]; // CHUNK × (ROWS + OTHERS) of both sides, or PART × WIDTH of one
 shared vec4 weights[ROWS * THREAD_COLS];
 shared float partial[ROWS * THREAD_COLS];
 

@@ -16,6 +16,18 @@ uint half_bits(float v) {
 // Two of them in a word, the first low.
 uint half_pair(float a, float b) { return half_bits(a) | half_bits(b) << 16; }
 
+// The f32 that the f16 of these bits is, which is finite: by integers, as unpackHalf2x16 may take subnormals for zero.
+float half_value(uint h) {
+    uint a = h & 0x7fffu;
+    float v = a < 0x400u ? float(a) * 5.9604644775390625e-8 : uintBitsToFloat((a << 13) + 0x38000000u); // steps of 2^-24
+    return (h & 0x8000u) != 0 ? -v : v;
+}
+
+// What f16 loses of four numbers.
+vec4 half_rest(vec4 v) {
+    return v - vec4(half_value(half_bits(v.x)), half_value(half_bits(v.y)), half_value(half_bits(v.z)), half_value(half_bits(v.w)));
+}
+
 float power_of_two(int s) { return uintBitsToFloat(uint(127 + s) << 23); }
 
 // The s in ±126 that brings the largest of a row, times 2^s, into [2^14, 2^15), near the end of what f16 holds; 0 for one that is zero or

@@ -82,8 +82,9 @@ type Instance struct {
 	Physical  []*PhysicalDevice
 }
 
-// NewInstance creates an instance, with the Khronos validation layer and synchronization validation if validate is set.
-func NewInstance(validate bool) (*Instance, error) {
+// NewInstance creates an instance, with the Khronos validation layer and synchronization validation if validate is set. matrices says
+// of a device, which knows all but those yet, whether it may be asked for its cooperative matrices.
+func NewInstance(validate bool, matrices func(*PhysicalDevice) bool) (*Instance, error) {
 	if err := loadLibrary(); err != nil {
 		return nil, err
 	}
@@ -120,7 +121,7 @@ func NewInstance(validate bool) (*Instance, error) {
 			return nil, err
 		}
 	}
-	if err := i.enumerate(); err != nil {
+	if err := i.enumerate(matrices); err != nil {
 		i.Close()
 		return nil, err
 	}
@@ -222,7 +223,7 @@ type PhysicalDevice struct {
 	Heaps  []uint64
 }
 
-func (i *Instance) enumerate() error {
+func (i *Instance) enumerate(matrices func(*PhysicalDevice) bool) error {
 	var n uint32
 	if err := check(vulkan.EnumeratePhysicalDevices(i.handle, &n, nil)); err != nil {
 		return err
@@ -237,6 +238,9 @@ func (i *Instance) enumerate() error {
 	for _, h := range handles[:n] {
 		p, err := i.describe(h)
 		if err != nil {
+			return err
+		}
+		if err := p.queryMatrices(matrices(p)); err != nil {
 			return err
 		}
 		i.Physical = append(i.Physical, p)
@@ -270,13 +274,9 @@ func (i *Instance) describe(h vulkan.PhysicalDevice) (*PhysicalDevice, error) {
 	p.SubgroupSize, p.SubgroupStages, p.SubgroupOperations = uint32(facts.subgroup_size), uint32(facts.subgroup_stages), uint32(facts.subgroup_operations)
 	p.MaxAllocationBytes = uint64(facts.max_allocation)
 	p.DriverName, p.DriverInfo = C.GoString(&facts.driver_name[0]), C.GoString(&facts.driver_info[0])
-	p.Float16, p.Storage16, p.CoopMatrix = facts.float16 != 0, facts.storage16 != 0, facts.cooperative_matrix != 0
+	p.Float16, p.Storage16 = facts.float16 != 0, facts.storage16 != 0
 	p.BufferAddress, p.Int64, p.SubgroupMin = facts.buffer_address != 0, facts.int64 != 0, uint32(facts.subgroup_min)
-	p.MatrixReductions = facts.matrix_reductions != 0
 	p.Reports = facts.executable_properties != 0
-	for _, s := range facts.shapes[:facts.nshapes] {
-		p.Shapes = append(p.Shapes, CoopShape{uint32(s.m), uint32(s.n), uint32(s.k), uint32(s.input), uint32(s.sum)})
-	}
 	p.facts = facts
 
 	for _, q := range facts.queues[:facts.nqueues] {
@@ -304,6 +304,25 @@ func (i *Instance) describe(h vulkan.PhysicalDevice) (*PhysicalDevice, error) {
 		heap.Free()
 	}
 	return p, nil
+}
+
+// queryMatrices asks the device for its cooperative matrices, or takes it for one that has none.
+func (p *PhysicalDevice) queryMatrices(ask bool) error {
+	f := &p.facts
+	if !ask {
+		f.cooperative_matrix, f.matrix_reductions = 0, 0
+	}
+	if f.cooperative_matrix == 0 {
+		return nil
+	}
+	if err := check(C.vkc_query_shapes(f, p.instance.raw(), unsafe.Pointer(p.handle))); err != nil {
+		return err
+	}
+	p.CoopMatrix, p.MatrixReductions = true, f.matrix_reductions != 0
+	for _, s := range f.shapes[:f.nshapes] {
+		p.Shapes = append(p.Shapes, CoopShape{uint32(s.m), uint32(s.n), uint32(s.k), uint32(s.input), uint32(s.sum)})
+	}
+	return nil
 }
 
 func text(raw []byte) string {

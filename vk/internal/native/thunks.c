@@ -58,7 +58,7 @@ static int has(const extension* list, uint32_t n, const char* name) {
 	return 0;
 }
 
-static int32_t query_shapes(vkc_facts* out, void* instance, void* physical) {
+int32_t vkc_query_shapes(vkc_facts* out, void* instance, void* physical) {
 	typedef struct { uint32_t type, pad; void* next; uint32_t m, n, k, a, b, c, result, saturates, scope; } shape;
 	int32_t (*shapes)(void*, uint32_t*, shape*) =
 		(int32_t (*)(void*, uint32_t*, shape*))instance_proc(instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
@@ -151,7 +151,7 @@ int32_t vkc_query(vkc_facts* out, void* instance, void* physical) {
 	int asks = control.control && sizes.stages & 0x20 /* COMPUTE */;
 	if (control.full && (asks || sizes.min == sizes.max)) out->subgroup_min = sizes.min;
 	out->subgroup_fixed = out->subgroup_min && !asks;
-	return out->cooperative_matrix ? query_shapes(out, instance, physical) : 0;
+	return 0;
 }
 
 void* vkc_device_features(const vkc_facts* facts, int addresses, int reports) {

@@ -54,7 +54,8 @@ typedef struct {
 	uint32_t nqueues;
 	struct { uint32_t flags, count, timestamp_bits, granularity[3]; } queues[16]; // VkQueueFamilyProperties
 } vkc_facts;
-int32_t vkc_query(vkc_facts* out, void* instance, void* physical); // 0 or a VkResult
+int32_t vkc_query(vkc_facts* out, void* instance, void* physical); // all but shapes; 0 or a VkResult
+int32_t vkc_query_shapes(vkc_facts* out, void* instance, void* physical); // where cooperative_matrix; 0 or a VkResult
 
 int32_t vkc_create_pipeline(const vkc_table* t, void* device, uint64_t cache, uint64_t module, uint64_t layout,
 	const uint32_t* ids, const uint32_t* spec, uint32_t nspec, uint32_t subgroup, int fixed, int reported, uint64_t* out); // subgroup: its size, 0 for any; fixed: all have it
