@@ -47,7 +47,7 @@ var Profiles = []Profile{
 		Limits: Limits{StorageRange: 1<<32 - 1, Allocation: 1<<32 - 4, OffsetAlignment: 4, WorkgroupSize: 1024, SharedMemory: 64 * kib, PushConstants: 256}},
 	{Name: "gcn", What: "Radeon RX Vega by RADV, Mesa 26.1.6", Kind: Discrete, Quirks: []Quirk{QuarterRegisters},
 		Limits: Limits{StorageRange: 1<<32 - 1, Allocation: 1<<32 - 4, OffsetAlignment: 4, WorkgroupSize: 1024, SharedMemory: 64 * kib, PushConstants: 256}},
-	{Name: "intel", What: "Arc B580 by ANV, Mesa 26.1.6", Kind: Discrete, Quirks: []Quirk{FewRegisters, ThreadRegisters},
+	{Name: "intel", What: "Arc B580 by ANV, Mesa 26.1.6", Kind: Discrete, Quirks: []Quirk{FewRegisters, ThreadRegisters, SlowFloats},
 		Limits: Limits{StorageRange: 1<<32 - 1, Allocation: 1 << 32, OffsetAlignment: 4, WorkgroupSize: 1024, SharedMemory: 48 * kib, PushConstants: 256}},
 }
 

@@ -261,7 +261,7 @@ func (t *selfTest) linear(dt dtype.DType, tokens, out, in int, f Fused) {
 		f.Halves = t.empty(dtype.F32, 1, n)
 	}
 	way, tolerance := linearWay(t.d, x, w, f), selfLinear
-	if way.half {
+	if way.half && !way.parts {
 		tolerance = selfLinearHalf
 	}
 	LinearFused(t.r, y, x, w, f)

@@ -86,6 +86,12 @@ func (s surveyor) products() {
 				for _, norm := range surveyTypes {
 					LinearFused(s.r, s.floats(1024, out), s.floats(1024, in), w, Fused{Scratch: s.floats(1024, in), Halves: s.halves(dt, out, in), Norm: s.tensor(norm, 1, in)})
 				}
+				if x, y := s.floats(1024, in), s.floats(1024, out); dt == dtype.F32 { // gradients of 16-bit weights
+					f := Fused{Residual: y, Batch: true, Half: true, Scratch: s.floats(1024, in), Halves: s.room(halvesOf(s.r.Device(), out, in, false))}
+					for _, k := range linearFamily(s.r.Device(), x, w, f) {
+						k.record(s.r, y, x, w, f)
+					}
+				}
 				// without scratch, 16-bit weights are multiplied as others are
 				for _, f := range []Fused{{}, {Bias: bias}, {Residual: s.floats(1024, out)}, {Up: w}} {
 					x := s.floats(1024, in)
