@@ -40,7 +40,7 @@ func (c *fusedCase) eachKernel(of func(c *fusedCase) Fused, f func(family int, k
 
 // bound is that of a kernel's results.
 func (k linearKernel) bound() optest.Bound {
-	if k.half {
+	if k.half && !k.parts {
 		return linearOfHalfBound
 	}
 	return linearBound

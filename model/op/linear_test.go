@@ -138,6 +138,7 @@ type fusedCase struct {
 	given                                          map[*ref.Mat]Tensor // those that are on the device already
 	work                                           Tensor              // scratch that is
 	half                                           bool                // the reference multiplies what toHalf makes of x
+	way                                            linearKernel        // that ran last
 }
 
 // input is what the reference multiplies: x, normed unless norm is nil.
@@ -227,8 +228,11 @@ func fusedOf(f fusion, tokens, out, in int, dt dtype.DType) optest.Case {
 			for i, x := range tensors(in) {
 				c.given[mats[i]] = x
 			}
-			LinearFused(r, Tensor(out[0]), Tensor(in[0]), Tensor(in[1]), f.of(c))
+			x, w, f := Tensor(in[0]), Tensor(in[1]), f.of(c)
+			c.way = linearWay(r.Device(), x, w, f)
+			LinearFused(r, Tensor(out[0]), x, w, f)
 		},
+		Bound: func() optest.Bound { return c.way.bound() },
 		Want: func(in []ref.Mat) []ref.Mat {
 			for i, m := range mats {
 				*m = in[i]

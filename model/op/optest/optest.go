@@ -74,6 +74,7 @@ type Case struct {
 
 	Extra func(b *Bench) []Tensor                           // scratch, and what depends on the device: Record finds it behind the outputs
 	Check func(t testing.TB, got [][]float32, in []ref.Mat) // instead of Want, where results are not compared one by one
+	Bound func() Bound                                      // instead of the table's, where it depends on the kernel that Record took last; nil: it does not
 
 	InPlace  [][]int   // ways to let output i be input way[i], for −1 itself, or be Absent: these give the same bits
 	Alone    []Part    // outputs that have the same bits as a part of others
@@ -232,6 +233,9 @@ func (tb Table) near(t testing.TB, c Case, got [][]float32, want []ref.Mat) {
 	t.Helper()
 	for i, o := range c.Out {
 		bound := tb.Bound
+		if c.Bound != nil {
+			bound = c.Bound()
+		}
 		if o.Bound != nil {
 			bound = *o.Bound
 		}
