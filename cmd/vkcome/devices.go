@@ -43,7 +43,15 @@ func devices(c *common, list []vk.Info) error {
 	for _, d := range list {
 		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s %s\t%s\n", d.Index, d.Name, d.KindName, d.TierName, vk.Bytes(d.Limits.DeviceMemory), d.Driver, d.DriverVersion, d.UUID)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, d := range list {
+		if d.Has(vk.FalseMatrices) {
+			c.note("%d: the cooperative matrices of %s %s are known to crash or to be wrong, and are left alone", d.Index, d.Driver, d.DriverVersion)
+		}
+	}
+	return nil
 }
 
 // selfTest tests all devices and prints what was found. A device whose highest tier is wrong is an error after that.

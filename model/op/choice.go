@@ -70,9 +70,13 @@ func LinearChoice(d *vk.Device, x, w Tensor, f Fused) Choice {
 	return c
 }
 
+const falseMatrices = "those of this release of its driver are known to crash or to be wrong"
+
 // noMatrices is why cooperative matrices cannot do a product of many tokens, empty where they can.
 func noMatrices(d *vk.Device, x, w Tensor, f Fused) string {
 	switch {
+	case d.Info.Has(vk.FalseMatrices):
+		return falseMatrices
 	case d.Tier < vk.CoopMatrix:
 		return "the device has none, or a lower tier was asked for"
 	case coopShape(d).K == 0:
@@ -124,6 +128,8 @@ func AttentionChoice(d *vk.Device, s AttentionShape) (Choice, error) {
 // noMatrices is why attention takes no cooperative matrices.
 func (s AttentionShape) noMatrices(d *vk.Device) string {
 	switch {
+	case d.Info.Has(vk.FalseMatrices):
+		return "no cooperative matrices, since " + falseMatrices
 	case d.Tier < vk.CoopMatrix:
 		return "the device has no cooperative matrices, or tier " + d.Tier.String() + " was asked for"
 	case !s.Half:
