@@ -82,7 +82,7 @@ func (s system) install() string {
 	return "install the current driver of the GPU from its maker, which brings the loader (vulkan-1.dll)"
 }
 
-// forCPU is what to install for a driver that runs on the CPU.
+// forCPU is what to install for a driver that runs on the CPU: builds of Mesa 26.0 crash in compute kernels, 25.3.5 does not (mmozeiko/build-mesa issue 20).
 func (s system) forCPU() string {
-	return "Mesa's lavapipe for Windows, whose lvp_icd.x86_64.json VK_DRIVER_FILES is to name"
+	return "lavapipe of Mesa 25.3 for Windows, whose lvp_icd.x86_64.json VK_DRIVER_FILES is to name"
 }

@@ -1,5 +1,6 @@
 // The workgroup's size, specialization constant 0. Shaders use WORKGROUP, not gl_WorkGroupSize: lavapipe 22.3 folds expressions of
-// the latter with its default of 1, before it is specialized.
+// the latter with its default of 1, before it is specialized. Workgroups have one dimension: near-square ones gave wrong products on an Adreno 840,
+// in one run of ten, which lines of the same size did not (pytorch/executorch issue 22327).
 layout(constant_id = 0) const uint WORKGROUP = 64;
 layout(local_size_x_id = 0) in;
 
