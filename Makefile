@@ -56,7 +56,7 @@ test-hostile: ## every hostile input, more than a thousand; every Vulkan call an
 	VKCOME_HOSTILE=all go test -count=1 -timeout 60m ./cmd/vkcome/internal/hostile
 	VKCOME_HOSTILE=all go test -count=1 -timeout 240m -run "Faults$$|TestKill" ./cmd/vkcome
 
-test-drivers: build ## the tests on SwiftShader and Mesa 26, downloaded into .drivers (Debian on x86-64)
+test-drivers: build ## the tests on SwiftShader and Mesa 26, downloaded into .drivers (Debian on x86-64), and the operations under every profile
 	@.ci/setup.sh test
 	@.ci/drivers.sh
 
