@@ -53,6 +53,9 @@ func coopAttentionNeeded(t *testing.T, d *vk.Device) []string {
 	if d.Tier < vk.CoopMatrix {
 		t.Skip("no cooperative matrices: make test-drivers has them")
 	}
+	if d.Limits().SubgroupMin == 0 {
+		t.Skip("cooperative matrices, and no size of subgroups that can be asked for: a profile's")
+	}
 	if d.Info.Has(vk.ThreadRegisters) && d.Limits().SubgroupMin < 16 {
 		t.Skip("no cooperative matrices for attention in subgroups of 8 that share a thread's registers")
 	}
