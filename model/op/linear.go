@@ -173,8 +173,9 @@ func (k linearKernel) record(r *vk.Recorder, y, x, w Tensor, f Fused) {
 	rowBytes := []int64{x.RowBytes(), y.RowBytes()}
 	switch {
 	case k.half:
-		half := Of(f.Scratch.View, dtype.F16, x.Rows, partsOf*x.Cols)
+		var half Tensor
 		if k.parts {
+			half = Of(f.Scratch.View, dtype.F16, x.Rows, partsOf*x.Cols)
 			unscale = Of(f.Halves.View.Slice(0, 4*int64(x.Rows)), dtype.F32, x.Rows, 1)
 		} else {
 			half, unscale = halves(r.Device(), x, f.Scratch)

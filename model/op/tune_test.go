@@ -223,7 +223,8 @@ func TestTuneNothing(t *testing.T) {
 		points := []TunePoint{{40, 64, 64}}
 		x, several := Tensor{Rows: 40, Cols: 64}, false
 		for _, dt := range dtype.All {
-			f := Fused{Scratch: x, Halves: Tensor{Rows: min(1, LinearHalves(d, dt, 64, 64)), Cols: LinearHalves(d, dt, 64, 64)}}
+			n := LinearHalves(d, dt, 64, 64)
+			f := Fused{Scratch: x, Halves: Tensor{Rows: min(1, n), Cols: n}} // the zero Tensor where there are none
 			several = several || len(linearFamily(d, x, Tensor{DType: dt, Rows: 64, Cols: 64}, f)) > 1
 		}
 		got, err := Tune(t.Context(), d, TuneOptions{Points: points, Reps: 1, Longest: time.Hour}, nil)
